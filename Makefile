@@ -1,0 +1,20 @@
+PYTHON ?= python3
+WORKERS ?= 2
+VENV := .venv
+BUILT_FROM := pyproject.toml constraints.txt $(wildcard src/sparsernn/native/*.cpp src/sparsernn/native/*.h) \
+	src/sparsernn/native/CMakeLists.txt
+
+.PHONY: demo test
+
+demo: $(VENV)/train.installed
+	$(VENV)/bin/sparsernn run quickstart
+
+test: $(VENV)/test.installed
+	$(VENV)/bin/ruff check .
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -n $(WORKERS)
+
+$(VENV)/%.installed: $(BUILT_FROM)
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("sparsernn needs Python 3.11 or newer; make PYTHON=python3.12 ... picks another one")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[$*]"
+	touch $@

@@ -1,0 +1,52 @@
+"""Sparse recurrent networks: make them sparse, prove that the small one is the same, run it fast.
+
+The names below load on first use; importing the package loads no torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Masks": "sparsernn.structure.masks",
+    "Sparsifier": "sparsernn.methods.sparsifier",
+    "compact": "sparsernn.structure.compaction",
+    "load_compact": "sparsernn.structure.compaction",
+    "save_compact": "sparsernn.structure.compaction",
+    "set_flush_denormal": "sparsernn.denormals",
+    "sparsify": "sparsernn.methods.sparsifier",
+}
+__all__ = [
+    "Masks",
+    "Sparsifier",
+    "__version__",
+    "compact",
+    "load_compact",
+    "save_compact",
+    "set_flush_denormal",
+    "sparsify",
+]
+
+if TYPE_CHECKING:
+    from sparsernn.denormals import set_flush_denormal
+    from sparsernn.methods.sparsifier import Sparsifier, sparsify
+    from sparsernn.structure.compaction import compact, load_compact, save_compact
+    from sparsernn.structure.masks import Masks
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "torch":
+            raise
+        raise ImportError(f'sparsernn.{name} needs torch, which is absent: pip install "sparsernn[torch]"') from error
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,187 @@
+"""What every recurrent layer of this package shares: layers, directions, lengths, states, names."""
+
+from __future__ import annotations
+
+import abc
+import math
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from sparsernn.errors import UserError
+from sparsernn.kernels.registry import Problem, choose
+from sparsernn.structure.axes import Layout
+from sparsernn.structure.description import Description, describe_layers
+from sparsernn.structure.recurrence import Recurrence, State, Weights, project
+from sparsernn.structure.stacked import reverse
+from sparsernn.structure.torch_modules import LEVELS, PLAIN_AXES, weight_names
+
+ACTIVATIONS = {"sigmoid": torch.sigmoid, "hard_sigmoid": lambda x: (0.2 * x + 0.5).clamp(0, 1)}
+
+
+class Cell(nn.Module, abc.ABC):
+    """A stack of recurrent layers: call, results and parameter names as `torch.nn.LSTM`.
+
+    A cell declares its gates, states, axes and one pure step; everything else is here.
+
+    Attributes:
+        gates, states, axes, levels, silent: see `structure.recurrence.Recurrence`.
+    """
+
+    gates: ClassVar[tuple[str, ...]]
+    states: ClassVar[tuple[str, ...]] = ("hidden",)
+    levels: ClassVar[dict[str, str]] = LEVELS
+    silent: ClassVar[str] = "candidate"
+    known_as: ClassVar[tuple[str, ...]] = ()
+    axes: dict[str, str] = PLAIN_AXES
+
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
+                 dropout: float = 0.0, bidirectional: bool = False):
+        super().__init__()
+        for name, value in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise UserError(f"{name} is {value!r}", "a whole number of at least 1", f"pass {name} as an integer")
+        if not 0 <= dropout <= 1:
+            raise UserError(f"dropout is {dropout!r}", "a number in [0, 1]", "pass the fraction of numbers to drop")
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.bias, self.batch_first, self.dropout, self.bidirectional = bias, batch_first, float(dropout), bidirectional
+        self.widths = [hidden_size] * (num_layers * self.directions)
+        self._allocate()
+        self.reset_parameters()
+
+    @property
+    def directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    @abc.abstractmethod
+    def advance(self, weights: Weights, projected: Tensor, state: State) -> State:
+        """One step, pure: the states after it. Shapes: projected [batch gates*hidden], each state [batch hidden]."""
+
+    @property
+    def fused(self) -> str:
+        """torch's name of the same layer, or "" where torch has none."""
+        return ""
+
+    def project(self, weights: Weights, x: Tensor) -> Tensor:
+        """The part of the gates that the state does not enter. Shapes: [... input] -> [... gates*hidden]."""
+        return project(weights, x)
+
+    def reset_parameters(self) -> None:
+        """U(-1/sqrt(hidden), 1/sqrt(hidden)), as torch."""
+        for position, names in enumerate(self.names):
+            bound = 1 / math.sqrt(self.widths[position])
+            for name in names.values():
+                nn.init.uniform_(self.get_parameter(name), -bound, bound)
+
+    @property
+    def kind(self) -> Recurrence:
+        return Recurrence(self.gates, self.states, self.axes, self.levels, self.silent, self.advance)
+
+    @property
+    def names(self) -> list[dict[str, str]]:
+        """For each layer and direction, local weight name -> parameter name."""
+        locals_ = [local for local in self.axes if self.bias or "bias" not in local]
+        return weight_names(self.num_layers, self.directions, locals_)
+
+    def describe(self) -> Description:
+        return describe_layers(self.kind, input_size=self.input_size, widths=self.widths, directions=self.directions, names=self.names)
+
+    def resized(self, cut: Any, tensors: dict[str, nn.Parameter]) -> Cell:
+        """The same cell with smaller parameters; layers may differ in width."""
+        for name, parameter in tensors.items():
+            setattr(self, name, parameter)
+        self.input_size = len(cut.kept["input"])
+        self.widths = [len(cut.kept[f"hidden_{position}"]) for position in range(len(self.widths))]
+        self.hidden_size = max(self.widths)
+        return self
+
+    def forward(self, x: Tensor | PackedSequence, state: Any = None, lengths: Tensor | None = None) -> tuple[Any, Any]:
+        """Run over whole sequences.
+
+        Arguments:
+            x: [time batch input]; [batch time input] if batch_first; [time input]; or packed.
+            state: initial states as torch takes them, h_0 or (h_0, c_0), [layers*directions batch hidden]; default zero.
+            lengths: of each sequence; final states are those at its own end, outputs after it are zero. [batch]
+        Returns: (output [time batch directions*hidden], final states), states zero-padded to the widest layer.
+        """
+        packed = x if isinstance(x, PackedSequence) else None
+        if packed is not None:
+            x, lengths = pad_packed_sequence(packed)
+        unbatched = x.dim() == 2
+        turned = self.batch_first and packed is None and not unbatched
+        x = x.unsqueeze(1) if unbatched else x.transpose(0, 1) if turned else x
+        if x.shape[-1] != self.input_size:
+            raise UserError(f"the input has {x.shape[-1]} features", f"{self.input_size}", "check the last dimension of the input")
+        given = [state] if isinstance(state, Tensor) else list(state) if state is not None else []
+        output, finals = self._run(x, [part.unsqueeze(1) for part in given] if unbatched else given, self._checked(lengths, x))
+        finals = tuple(part.squeeze(1) for part in finals) if unbatched else finals
+        if packed is not None:
+            output = pack_padded_sequence(output, lengths.cpu(), enforce_sorted=packed.sorted_indices is None)
+        else:
+            output = output.squeeze(1) if unbatched else output.transpose(0, 1) if turned else output
+        return output, finals if len(finals) > 1 else finals[0]
+
+    def _run(self, x: Tensor, given: list[Tensor], lengths: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        ends: list[State] = []
+        for layer in range(self.num_layers):
+            if layer and self.dropout and self.training:
+                x = F.dropout(x, self.dropout)
+            outputs = []
+            for direction in range(self.directions):
+                position = layer * self.directions + direction
+                start = self._start(x, given, position)
+                output, end = self._layer(reverse(x, lengths) if direction else x, start, lengths, position)
+                outputs.append(reverse(output, lengths) if direction else output)
+                ends.append(end)
+            x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
+        widest = max(self.widths)
+        return x, tuple(torch.stack([F.pad(end[index], (0, widest - end[index].shape[-1])) for end in ends])
+                        for index in range(len(self.states)))
+
+    def _layer(self, x: Tensor, state: State, lengths: Tensor | None, position: int) -> tuple[Tensor, State]:
+        weights = {local: getattr(self, name) for local, name in self.names[position].items()}
+        kernel = choose(Problem("sequence", self.fused, lengths is not None, x.device.type))
+        if kernel.provider == "reference":
+            return kernel.run(self.project(weights, x), state, lengths, weights, self.advance, x)
+        return kernel.run(None, state, lengths, weights, self.advance, x, fused=self.fused)
+
+    def _start(self, x: Tensor, given: list[Tensor], position: int) -> State:
+        width, batch = self.widths[position], x.shape[1]
+        if not given:
+            return tuple(x.new_zeros(batch, width) for _ in self.states)
+        if len(given) != len(self.states) or any(part.shape[:2] != (len(self.widths), batch) or part.shape[2] < width for part in given):
+            raise UserError(f"initial states have shapes {[tuple(part.shape) for part in given]}",
+                            f"{len(self.states)} of shape ({len(self.widths)}, {batch}, {max(self.widths)})", "pass states as the forward returns them")
+        return tuple(part[position, :, :width].contiguous() for part in given)
+
+    @staticmethod
+    def _checked(lengths: Tensor | None, x: Tensor) -> Tensor | None:
+        if lengths is None:
+            return None
+        lengths = torch.as_tensor(lengths)
+        if lengths.shape != x.shape[1:2] or lengths.numel() and (int(lengths.min()) < 1 or int(lengths.max()) > x.shape[0]):
+            raise UserError(f"lengths are {lengths.tolist()[:5]}...", f"{x.shape[1]} numbers between 1 and {x.shape[0]}", "pass each sequence's number of steps")
+        return lengths.to(x.device)
+
+    def _allocate(self) -> None:
+        for position, names in enumerate(self.names):
+            width = self.widths[position]
+            below = self.input_size if position < self.directions else self.hidden_size * self.directions
+            sizes = {"hidden": width, "memory": width, "input": below}
+            for local, name in names.items():
+                layout = Layout.parse(self.axes[local], self.gates_of(local))
+                shape = [sizes[axis] for axis in layout.stored if axis != "gate"]
+                if "gate" in layout.stored:
+                    shape[0] *= len(layout.gates)
+                self.register_parameter(name, nn.Parameter(torch.empty(shape)))
+
+    def gates_of(self, local: str) -> tuple[str, ...]:
+        """Gate names along one weight's gate axis."""
+        return self.gates
+
+    def extra_repr(self) -> str:
+        options = f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}"
+        return options + (", bidirectional=True" if self.bidirectional else "")

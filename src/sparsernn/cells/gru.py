@@ -1,0 +1,58 @@
+"""Gated recurrent unit, in both of its forms."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sparsernn.cells.cell import ACTIVATIONS, Cell
+from sparsernn.errors import UserError
+from sparsernn.structure.recurrence import State, Weights
+from sparsernn.structure.torch_modules import gru_advance
+
+
+class GRU(Cell):
+    """h' = (1 - z) n + z h, with a candidate n that sees the state through the reset gate r.
+
+    reset="after" (torch, cuDNN): n = tanh(W x + b + r (U h + b')). reset="before" (the original):
+    n = tanh(W x + b + U (r h) + b').
+
+    Arguments: as `torch.nn.GRU`, and
+        reset: where the reset gate acts, "after" or "before" the recurrent product.
+        gate_activation: "sigmoid" or "hard_sigmoid".
+    Shapes: see `Cell.forward`; weight_ih [3*hidden input], gates in torch's order r, z, n.
+    Source: Cho et al. 2014; the "after" form is that of cuDNN.
+    Deviations: the update gate keeps the old state (torch), where Cho et al. let it take the new one.
+    """
+
+    gates: ClassVar = ("reset", "update", "candidate")
+
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, *, reset: str = "after",
+                 gate_activation: str = "sigmoid", **options: Any):
+        if reset not in ("after", "before"):
+            raise UserError(f'reset is "{reset}"', '"after" or "before"', "choose one of them")
+        if gate_activation not in ACTIVATIONS:
+            raise UserError(f'gate_activation is "{gate_activation}"', f"one of {', '.join(ACTIVATIONS)}", "choose one of them")
+        self.__dict__.update(reset=reset, gate_activation=gate_activation)
+        super().__init__(input_size, hidden_size, num_layers, **options)
+        self.reset, self.gate_activation = reset, gate_activation
+
+    @property
+    def fused(self) -> str:
+        return "GRU" if self.reset == "after" and self.gate_activation == "sigmoid" else ""
+
+    def advance(self, weights: Weights, projected: Tensor, state: State) -> State:
+        squash = ACTIVATIONS[self.gate_activation]
+        if self.reset == "after":
+            return gru_advance(weights, projected, state, squash)
+        (hidden,) = state
+        width = hidden.shape[-1]
+        recurrent, bias = weights["weight_hh"], weights.get("bias_hh")
+        r, z, n = projected.chunk(3, -1)
+        u_r, u_z = F.linear(hidden, recurrent[:2 * width], None if bias is None else bias[:2 * width]).chunk(2, -1)
+        update = squash(z + u_z)
+        candidate = torch.tanh(n + F.linear(squash(r + u_r) * hidden, recurrent[2 * width:], None if bias is None else bias[2 * width:]))
+        return ((1 - update) * candidate + update * hidden,)

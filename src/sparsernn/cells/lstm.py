@@ -1,0 +1,51 @@
+"""Long short-term memory."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from sparsernn.cells.cell import ACTIVATIONS, Cell
+from sparsernn.errors import UserError
+from sparsernn.structure.recurrence import State, Weights
+from sparsernn.structure.torch_modules import lstm_advance
+
+
+class LSTM(Cell):
+    """c' = f c + i g, h' = o tanh(c'), with gates i, f, o squashed and g = tanh.
+
+    Arguments: as `torch.nn.LSTM` (without proj_size), and
+        gate_activation: "sigmoid", or "hard_sigmoid" = clip(0.2 x + 0.5, 0, 1) as in Keras and Theano.
+        forget_bias: initial value of the forget gate's bias_ih; None leaves torch's random one.
+    Shapes: see `Cell.forward`; weight_ih [4*hidden input], gates in torch's order i, f, g, o.
+    Source: Hochreiter & Schmidhuber 1997; Gers et al. 2000 (forget gate).
+    Deviations: none known; equal to torch.nn.LSTM with the default options.
+    """
+
+    gates: ClassVar = ("input", "forget", "candidate", "output")
+    states: ClassVar = ("hidden", "memory")
+
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, *, gate_activation: str = "sigmoid",
+                 forget_bias: float | None = None, **options: Any):
+        if gate_activation not in ACTIVATIONS:
+            raise UserError(f'gate_activation is "{gate_activation}"', f"one of {', '.join(ACTIVATIONS)}", "choose one of them")
+        self.__dict__.update(gate_activation=gate_activation, forget_bias=forget_bias)
+        super().__init__(input_size, hidden_size, num_layers, **options)
+        self.gate_activation, self.forget_bias = gate_activation, forget_bias
+
+    @property
+    def fused(self) -> str:
+        return "LSTM" if self.gate_activation == "sigmoid" else ""
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        if self.forget_bias is not None and self.bias:
+            for names, width in zip(self.names, self.widths, strict=True):
+                self.get_parameter(names["bias_ih"])[width:2 * width] = self.forget_bias
+                self.get_parameter(names["bias_hh"])[width:2 * width] = 0
+
+    def advance(self, weights: Weights, projected: Tensor, state: State) -> State:
+        return lstm_advance(weights, projected, state, ACTIVATIONS[self.gate_activation])

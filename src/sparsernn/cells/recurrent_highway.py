@@ -1,0 +1,60 @@
+"""Recurrent highway network: several highway steps at each time step."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sparsernn.cells.cell import Cell
+from sparsernn.errors import UserError
+from sparsernn.structure.recurrence import State, Weights
+
+
+class RecurrentHighwayNetwork(Cell):
+    """s_l = (h_l - s_{l-1}) t_l + s_{l-1} for l = 1..depth, h = tanh, t = sigmoid, coupled carry 1 - t.
+
+    The input enters the first of the `depth` micro-steps; the state after the last one is the output.
+
+    Arguments: as `torch.nn.RNN`, and
+        depth: micro-steps a time step.
+        transform_bias: initial bias of every transform gate; None leaves it random (-2 in the authors' code).
+    Shapes: see `Cell.forward`; weight_ih [2*hidden input], weight_hh_d<l> [2*hidden hidden], gates candidate, transform.
+    Source: Zilly et al. 2017, equations 7 to 9.
+    Deviations: none known.
+    """
+
+    gates: ClassVar = ("candidate", "transform")
+    known_as: ClassVar = ("rhn", "recurrent_highway_network")
+
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, *, depth: int = 3,
+                 transform_bias: float | None = None, **options: Any):
+        if isinstance(depth, bool) or not isinstance(depth, int) or depth < 1:
+            raise UserError(f"depth is {depth!r}", "a whole number of at least 1", "pass the number of micro-steps")
+        axes = {"weight_ih": "gate hidden <- input", "bias_ih": "gate hidden"}
+        axes |= {f"weight_hh_d{level}": "gate hidden <- hidden" for level in range(depth)}
+        axes |= {f"bias_hh_d{level}": "gate hidden" for level in range(depth)}
+        self.__dict__.update(depth=depth, transform_bias=transform_bias, axes=axes)
+        super().__init__(input_size, hidden_size, num_layers, **options)
+        self.depth, self.transform_bias = depth, transform_bias
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        if self.transform_bias is None or not self.bias:
+            return
+        for names, width in zip(self.names, self.widths, strict=True):
+            self.get_parameter(names["bias_ih"])[width:] = 0
+            for level in range(self.depth):
+                self.get_parameter(names[f"bias_hh_d{level}"])[width:] = self.transform_bias
+
+    def advance(self, weights: Weights, projected: Tensor, state: State) -> State:
+        (hidden,) = state
+        for level in range(self.depth):
+            gates = F.linear(hidden, weights[f"weight_hh_d{level}"], weights.get(f"bias_hh_d{level}"))
+            candidate, transform = (gates + projected if level == 0 else gates).chunk(2, -1)
+            transform = torch.sigmoid(transform)
+            hidden = (torch.tanh(candidate) - hidden) * transform + hidden
+        return (hidden,)

@@ -1,0 +1,3 @@
+"""Where batches come from: one file per task; knows nothing of models."""
+
+KIND = "sparsernn.data.task:Task"

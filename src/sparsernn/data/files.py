@@ -1,0 +1,121 @@
+"""Finding, checking and opening the files of a task; nothing is downloaded or extracted."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import os
+import tarfile
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import IO
+
+from sparsernn.data.task import Task
+from sparsernn.errors import UserError
+
+BLOCK_BYTES = 1 << 20
+
+
+def data_folder(folder: Path | str | None) -> Path:
+    """The folder given, or SPARSERNN_DATA, or ./data."""
+    return Path(folder or os.environ.get("SPARSERNN_DATA") or "data")
+
+
+def cache_folder(folder: Path | str | None = None) -> Path:
+    """The folder given, or SPARSERNN_CACHE, or the user's cache folder; it is made."""
+    users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sparsernn"
+    chosen = Path(folder or os.environ.get("SPARSERNN_CACHE") or users)
+    try:
+        chosen.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"The cache folder {chosen} cannot be made: {error.strerror}", "a folder that can be written",
+            "set SPARSERNN_CACHE, or the cache option, to another folder",
+        ) from error
+    return chosen
+
+
+def find_file(task: Task, name: str, folder: Path | str | None) -> Path:
+    """The checked path of a task's file, gzipped or plain; a missing or altered one is a UserError."""
+    path = locate(name, folder)
+    if path is None:
+        raise UserError(
+            f"The file {name} was not found under {data_folder(folder).resolve()}",
+            f"the data set from: {task.origin}",
+            f"put it at {data_folder(folder) / name}, or give its folder with --data or SPARSERNN_DATA",
+        )
+    known = task.files.get(name, "")
+    if known and task.verify:
+        _check_sum(path, known, task.origin)
+    return path
+
+
+def locate(name: str, folder: Path | str | None) -> Path | None:
+    """The first that exists of the file, and its plain or gzipped twin."""
+    path = data_folder(folder) / name
+    twin = path.with_suffix("") if path.suffix == ".gz" else path.with_name(path.name + ".gz")
+    return next((candidate for candidate in (path, twin) if candidate.is_file()), None)
+
+
+def open_bytes(path: Path) -> IO[bytes]:
+    """A binary stream of the content, uncompressed where it is gzipped."""
+    with open(path, "rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path, "rb") if zipped else open(path, "rb")
+
+
+def open_text(path: Path, encoding: str = "utf8") -> IO[str]:
+    """A text stream of the content; line ends are left as they are and only \\n ends a line."""
+    return io.TextIOWrapper(io.BufferedReader(open_bytes(path), BLOCK_BYTES), encoding, newline="\n")
+
+
+def lines(path: Path, encoding: str = "utf8") -> Iterator[str]:
+    """The lines without their line end, split at \\n only."""
+    try:
+        with open_text(path, encoding) as file:
+            for line in file:
+                yield line.removesuffix("\n")
+    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
+        raise _unreadable(path, error) from error
+
+
+def members(path: Path, suffix: str) -> Iterator[tuple[str, bytes]]:
+    """Name and content of every regular file of a tar archive that ends in `suffix`, one at a time, in stored order."""
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                if member.isfile() and member.name.endswith(suffix):
+                    stream = archive.extractfile(member)
+                    yield member.name, stream.read() if stream else b""
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    return UserError(f"The file {path} cannot be read: {error}", "a complete file", "get the file again")
+
+
+def _check_sum(path: Path, known: str, origin: str) -> None:
+    state = path.stat()
+    try:
+        found = _content_sum(path, state.st_size, state.st_mtime_ns)
+    except (EOFError, gzip.BadGzipFile) as error:
+        raise _unreadable(path, error) from error
+    if found != known:
+        raise UserError(
+            f"The content of {path} has the SHA-256 {found[:16]}...",
+            f"{known[:16]}..., the sum of the file from: {origin}",
+            "get the file again, or set verify=false to use this one as it is",
+        )
+
+
+@lru_cache(maxsize=256)
+def _content_sum(path: Path, size: int, changed: int) -> str:
+    """SHA-256 of the uncompressed content; size and time of change are arguments: a changed file is read anew."""
+    digest = hashlib.sha256()
+    with open_bytes(path) as stream:
+        while block := stream.read(BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()

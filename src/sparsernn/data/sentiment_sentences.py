@@ -1,0 +1,51 @@
+"""Sentences of reviews from three sites."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from sparsernn.data.files import find_file, lines
+from sparsernn.data.task import choose
+from sparsernn.data.text_classification import Document, TextClassification
+
+FILES = {"imdb": "imdb_labelled", "yelp": "yelp_labelled", "amazon": "amazon_cells_labelled"}
+SUMS = {
+    "amazon": "47003fc0a0d4840b00e96e715b6189bad09e7443a3da41c4cbe12ffc79f86ae3",
+    "imdb": "c662b9360c1652babb990d164835af12aa105db7991f1fdb19038115f0e93de8",
+    "yelp": "b565b1eeb864d76842588c3a256731b08bcdd9faf6de507bfe211a96f8b81912",
+}
+
+
+@dataclass(frozen=True)
+class SentimentSentences(TextClassification):
+    """3 x 1,000 sentences, half negative, half positive; no official split.
+
+    Arguments:
+        site: "imdb", "yelp", "amazon" or "pooled", all three together.
+    Source: Kotzias et al. 2015, Sentiment Labelled Sentences (UCI).
+    """
+
+    origin: ClassVar[str] = "Sentiment Labelled Sentences (Kotzias et al. 2015, UCI)"
+    files: ClassVar[dict[str, str]] = {f"sentiment_sentences/{FILES[site]}.txt.gz": known for site, known in SUMS.items()}
+
+    length: int = 0
+    padding: str = "right"
+    cleaning: str = "sentence"
+    site: str = "pooled"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        choose("site", self.site, (*FILES, "pooled"))
+
+    def documents(self, folder: Path | str | None) -> Iterator[Document]:
+        for name in FILES.values() if self.site == "pooled" else (FILES[self.site],):
+            path = find_file(self, f"sentiment_sentences/{name}.txt.gz", folder)
+            for line in filter(None, lines(path)):
+                text, _, label = line.rpartition("\t")
+                yield Document("", self.class_number(label.strip(), path), text)
+
+    def note(self, folder: Path | str | None) -> str:
+        return f"{self.site}; seeded split, there is no official one"

@@ -1,0 +1,55 @@
+"""Handwritten digits of 8x8 pixels, read as a sequence; they come with scikit-learn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from sparsernn.data.splits import TensorSplit, cut
+from sparsernn.data.task import Loaded, Task, choose
+from sparsernn.errors import UserError
+
+ROWS = (1197, 200, 400)
+
+
+@dataclass(frozen=True)
+class SequentialDigits(Task):
+    """1,797 digits of 8x8 pixels, row by row (8 steps of 8) or pixel by pixel (64 steps of 1).
+
+    Pixels 0-16 are scaled to 0-1. The split is fixed: one shuffle, then 1,197 / 200 / 400 digits.
+
+    Arguments:
+        order: "row" or "pixel".
+    Source: `sklearn.datasets.load_digits` (UCI optical recognition of handwritten digits, its test part).
+    """
+
+    origin: ClassVar[str] = "scikit-learn, load_digits"
+
+    order: str = "row"
+
+    def __post_init__(self) -> None:
+        choose("order", self.order, ("row", "pixel"))
+
+    def load(self, folder: Path | str | None = None) -> Loaded:
+        """Read the digits out of scikit-learn; `folder` is not needed."""
+        try:
+            from sklearn.datasets import load_digits
+        except ImportError as error:
+            raise UserError(
+                "The task sequential_digits could not be loaded: scikit-learn is not installed",
+                "scikit-learn, which carries the digits",
+                "install sparsernn[train]",
+            ) from error
+        digits = load_digits()
+        images = torch.from_numpy((digits.images / 16).astype(np.float32))  # [examples 8 8]
+        inputs = images if self.order == "row" else images.reshape(len(images), 64, 1)
+        targets = torch.from_numpy(digits.target.astype(np.int64))
+        train, valid, test = (TensorSplit(inputs[rows], targets[rows]) for rows in cut(len(images), ROWS))
+        return Loaded(
+            train, valid, test, "classification", inputs=inputs.shape[2], tokens=False, outputs=10,
+            metric="accuracy", labels=tuple("0123456789"),
+        )

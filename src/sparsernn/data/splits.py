@@ -1,0 +1,246 @@
+"""Splits: tensors in memory, sequences of different lengths, running text, windows of a series."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sparsernn.data.task import IGNORED, Batch, Split
+from sparsernn.errors import UserError
+
+POOL_OF_BATCHES = 50
+
+
+def _checked_size(size: int) -> int:
+    if size < 1:
+        raise UserError(f"The batch size is {size}", "a whole number of at least 1", "give a larger batch size")
+    return size
+
+
+def _order(count: int, seed: int | None) -> np.ndarray:
+    """The order of the examples: stored, or a permutation that is the same in every release of numpy."""
+    return np.arange(count) if seed is None else np.random.RandomState(seed % 2**32).permutation(count)
+
+
+def cut(count: int, fractions: tuple[float, ...], seed: int | None = 0) -> list[np.ndarray]:
+    """Disjoint sets of row numbers that cover `range(count)`, in proportion to `fractions`, shuffled by the seed."""
+    ends = np.rint(np.cumsum(fractions) / np.sum(fractions) * count).astype(int)
+    return np.split(_order(count, seed), ends[:-1])
+
+
+def cut_by_label(labels: np.ndarray, fractions: tuple[float, ...], seed: int | None = 0) -> list[np.ndarray]:
+    """Like `cut`, with every label's share the same in every part; the parts are in ascending row order."""
+    parts: list[list[np.ndarray]] = [[] for _ in fractions]
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        for part, chosen in zip(parts, cut(len(rows), fractions, seed), strict=True):
+            part.append(rows[chosen])
+    return [np.sort(np.concatenate(part)) for part in parts]
+
+
+@dataclass(frozen=True)
+class TensorSplit(Split):
+    """Examples of equal length, held in memory.
+
+    Arguments:
+        inputs: [examples time features], or [examples time] token ids.
+        targets: [examples] class numbers, or any tensor with one row an example.
+    """
+
+    inputs: Tensor = field(repr=False)
+    targets: Tensor = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def number_of_batches(self, size: int) -> int:
+        return -(-len(self) // _checked_size(size))
+
+    def batches(self, size: int, *, shuffle_seed: int | None = None) -> Iterator[Batch]:
+        order = torch.from_numpy(_order(len(self), shuffle_seed))
+        for rows in order.split(_checked_size(size)):
+            yield Batch(self.inputs[rows], self.targets[rows])
+
+
+@dataclass(frozen=True)
+class SequenceSplit(Split):
+    """Sequences of different lengths, laid end to end in one array (in memory or memory-mapped) and padded per batch.
+
+    Arguments:
+        values: [steps] token ids or [steps features], all sequences one after the other.
+        offsets: [examples + 1]; example i is values[offsets[i]:offsets[i + 1]].
+        targets: [examples] class numbers, or [steps] where every step has one.
+        rows: which of the sequences belong to this split, in this order; None is all of them.
+        padding: "right" (batches carry lengths) or "left" (no lengths: the network reads the padding first).
+        bucketed: put sequences of like length in one batch when shuffling.
+        per_step: whether every step has a target of its own.
+        least: shorter sequences are padded to this length and count as that long.
+        pad: the value of padded steps.
+    """
+
+    values: np.ndarray = field(repr=False)
+    offsets: np.ndarray = field(repr=False)
+    targets: np.ndarray = field(repr=False)
+    rows: np.ndarray | None = field(default=None, repr=False)
+    padding: str = "right"
+    bucketed: bool = False
+    per_step: bool = False
+    least: int = 1
+    pad: float = 0
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1 if self.rows is None else len(self.rows)
+
+    def number_of_batches(self, size: int) -> int:
+        return -(-len(self) // _checked_size(size))
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Number of steps of every sequence, before padding."""
+        every = np.diff(self.offsets)
+        return every if self.rows is None else every[self.rows]
+
+    def batches(self, size: int, *, shuffle_seed: int | None = None) -> Iterator[Batch]:
+        for rows in self._rows(_checked_size(size), shuffle_seed):
+            yield self.batch(rows)
+
+    def _rows(self, size: int, seed: int | None) -> Iterator[np.ndarray]:
+        order = _order(len(self), seed)
+        if not self.bucketed or seed is None:
+            yield from (order[start:start + size] for start in range(0, len(order), size))
+            return
+        lengths, pool, batches = self.lengths, size * POOL_OF_BATCHES, []
+        for start in range(0, len(order), pool):
+            rows = order[start:start + pool]
+            rows = rows[np.argsort(lengths[rows], kind="stable")]
+            batches += [rows[first:first + size] for first in range(0, len(rows), size)]
+        for position in _order(len(batches), seed):
+            yield batches[position]
+
+    def batch(self, rows: np.ndarray) -> Batch:
+        """The examples with these numbers as one padded batch."""
+        rows = rows if self.rows is None else self.rows[rows]
+        starts, ends = self.offsets[rows], self.offsets[rows + 1]
+        longest = max(int((ends - starts).max()), self.least)
+        inputs = np.full((len(rows), longest, *self.values.shape[1:]), self.pad, _batch_type(self.values))
+        steps = np.full((len(rows), longest), IGNORED, np.int64) if self.per_step else None
+        for row, (start, end) in enumerate(zip(starts, ends, strict=True)):
+            place = slice(longest - (end - start), None) if self.padding == "left" else slice(end - start)
+            inputs[row, place] = self.values[start:end]
+            if steps is not None:
+                steps[row, place] = self.targets[start:end]
+        targets = np.asarray(self.targets[rows], np.int64) if steps is None else steps
+        lengths = None if self.padding == "left" else torch.from_numpy(np.maximum(ends - starts, self.least))
+        return Batch(torch.from_numpy(inputs), torch.from_numpy(targets), lengths)
+
+
+def _batch_type(values: np.ndarray) -> type:
+    return np.float32 if values.dtype.kind == "f" else np.int64
+
+
+@dataclass(frozen=True)
+class TextSplit(Split):
+    """Running text for a language model: `size` parallel streams, read `steps` tokens at a time, always in order.
+
+    Each stream is a stretch of len(tokens) // size tokens; what is left over at the end is not read. The last
+    batch of the streams may be shorter than `steps`.
+
+    Arguments:
+        tokens: [tokens] ids, in memory or memory-mapped.
+        steps: tokens read at a time; gradients do not reach further back.
+        keep_last: keep the shorter last batch.
+    """
+
+    tokens: np.ndarray = field(repr=False)
+    steps: int = 35
+    keep_last: bool = True
+    carries_state: ClassVar[bool] = True
+
+    def __len__(self) -> int:
+        return max(0, len(self.tokens) - 1)
+
+    def number_of_batches(self, size: int) -> int:
+        length = len(self.tokens) // _checked_size(size) - 1
+        return max(0, -(-length // self.steps) if self.keep_last else length // self.steps)
+
+    def batches(self, size: int, *, shuffle_seed: int | None = None) -> Iterator[Batch]:
+        length = len(self.tokens) // _checked_size(size)
+        if length < 2:
+            raise UserError(
+                f"A text of {len(self.tokens)} tokens was asked for in {size} streams",
+                f"at least {2 * size} tokens",
+                "lower the batch size or give more text",
+            )
+        streams = self.tokens[:size * length].reshape(size, length)
+        for start in range(0, self.number_of_batches(size) * self.steps, self.steps):
+            end = min(start + self.steps, length - 1)
+            window = torch.from_numpy(streams[:, start:end + 1].T.astype(np.int64))  # [time+1 batch]
+            yield Batch(window[:-1], window[1:])
+
+
+@dataclass(frozen=True)
+class TextWindowSplit(Split):
+    """Running text cut into windows that are read apart from each other, in any order, each from a zero state.
+
+    Tokens that do not fill a window are left out at the end, and when shuffling on both sides.
+
+    Arguments:
+        tokens: [tokens] ids, in memory or memory-mapped.
+        steps: targets in a window.
+    """
+
+    tokens: np.ndarray = field(repr=False)
+    steps: int = 100
+
+    def __len__(self) -> int:
+        return (len(self.tokens) - 1) // self.steps
+
+    def number_of_batches(self, size: int) -> int:
+        return -(-len(self) // _checked_size(size))
+
+    def batches(self, size: int, *, shuffle_seed: int | None = None) -> Iterator[Batch]:
+        spare = len(self.tokens) - 1 - len(self) * self.steps
+        offset = 0 if shuffle_seed is None else shuffle_seed % (spare + 1)
+        starts = offset + self.steps * _order(len(self), shuffle_seed)
+        for first in range(0, len(starts), _checked_size(size)):
+            rows = starts[None, first:first + size] + np.arange(self.steps + 1)[:, None]
+            window = torch.from_numpy(self.tokens[rows].astype(np.int64))  # [time+1 batch]
+            yield Batch(window[:-1], window[1:])
+
+
+@dataclass(frozen=True)
+class WindowSplit(Split):
+    """Windows of a long series, each followed by the values to forecast.
+
+    Arguments:
+        series: [rows features], scaled.
+        starts: [examples] first row of every window.
+        window: rows the model reads.
+        horizon: rows to forecast, right after the window.
+        target: the feature that is forecast.
+    """
+
+    series: np.ndarray = field(repr=False)
+    starts: np.ndarray = field(repr=False)
+    window: int
+    horizon: int
+    target: int
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def number_of_batches(self, size: int) -> int:
+        return -(-len(self) // _checked_size(size))
+
+    def batches(self, size: int, *, shuffle_seed: int | None = None) -> Iterator[Batch]:
+        order = _order(len(self), shuffle_seed)
+        for first in range(0, len(order), _checked_size(size)):
+            starts = self.starts[order[first:first + size]][:, None]
+            inputs = self.series[starts + np.arange(self.window)]  # [batch window features]
+            targets = self.series[starts + self.window + np.arange(self.horizon), self.target]  # [batch horizon]
+            yield Batch(torch.from_numpy(inputs.astype(np.float32)), torch.from_numpy(targets.astype(np.float32)))

@@ -1,0 +1,336 @@
+"""Rows of CSV, TSV and Parquet files, plain or gzipped, as a stream of chunks; wrong files become one clear error."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import difflib
+import gzip
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparsernn.errors import UserError
+
+LINE_BYTES = 16 << 20
+ROWS_AT_ONCE = 8192
+DELIMITERS = ",\t;|"
+
+Progress = Callable[[str, int, int], None]
+
+
+def no_progress(what: str, done: int, total: int) -> None:
+    """Report nothing."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A chunk of rows.
+
+    Arguments:
+        path: the file, for errors.
+        unit: what `places` counts: "line" or "row".
+        places: where each row starts in the file, counted from 1.
+        columns: values by column name: strings, or what Parquet holds.
+    """
+
+    path: Path
+    unit: str
+    places: list[int]
+    columns: dict[str, list[Any]]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def where(self, row: int) -> str:
+        """The place of a row of this chunk, in words."""
+        return f"{self.unit} {self.places[row]} of {self.path}"
+
+    def texts(self, column: str) -> list[str]:
+        """The column as strings; missing values are empty."""
+        return ["" if value is None else str(value) for value in self.columns[column]]
+
+    def labels(self, column: str) -> list[str]:
+        """The column as class names; an empty one is a UserError."""
+        names = [name.strip() for name in self.texts(column)]
+        if "" in names:
+            raise UserError(
+                f"The label in column {column!r} is empty in {self.where(names.index(''))}", "a label in every row",
+                "fill it in or delete the row",
+            )
+        return names
+
+    def numbers(self, column: str) -> np.ndarray:
+        """The column as finite numbers; anything else is a UserError that names the row."""
+        values = self.columns[column]
+        try:
+            array = np.array(values, np.float64)
+        except (ValueError, TypeError):
+            row = next(row for row, value in enumerate(values) if _number(value) is None)
+            raise UserError(
+                f"{str(values[row])[:40]!r} in column {column!r} is not a number ({self.where(row)})",
+                "a number with a decimal point", "correct the row, or leave the column out",
+            ) from None
+        if not np.isfinite(array).all():
+            row = int(np.flatnonzero(~np.isfinite(array))[0])
+            raise UserError(
+                f"Column {column!r} holds {values[row]} ({self.where(row)})", "finite numbers, no NaN and no infinity",
+                "fill the gap or delete the row",
+            )
+        return array
+
+    def times(self, column: str) -> np.ndarray:
+        """The column as seconds or plain numbers: numbers stay, ISO dates are converted."""
+        values = self.columns[column]
+        if values and _number(values[0]) is not None:
+            return self.numbers(column)
+        return np.array([self._seconds(column, row, value) for row, value in enumerate(values)], np.float64)
+
+    def _seconds(self, column: str, row: int, value: Any) -> float:
+        try:
+            date = datetime.datetime.fromisoformat(str(value).strip())
+        except ValueError:
+            raise UserError(
+                f"{str(value)[:40]!r} in column {column!r} is not a time ({self.where(row)})",
+                "numbers, or dates such as 2016-07-01 00:00:00", "correct the column",
+            ) from None
+        return (date if date.tzinfo else date.replace(tzinfo=datetime.UTC)).timestamp()
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (ValueError, TypeError):
+        return None
+
+
+def column_names(path: Path | str) -> list[str]:
+    """The columns of a file, in order."""
+    path = _existing(path)
+    if _is_parquet(path):
+        return list(_parquet(path).schema_arrow.names)
+    return _header(_csv_reader(path), path)
+
+
+def read_rows(
+    path: Path | str, columns: Sequence[str], progress: Progress = no_progress, what: str = "reading"
+) -> Iterator[Rows]:
+    """Stream the chosen columns in chunks; `progress(what, done, total)` is called first and after each chunk."""
+    path = _existing(path)
+    progress(what, 0, path.stat().st_size)
+    yield from (_parquet_rows if _is_parquet(path) else _csv_rows)(path, tuple(dict.fromkeys(columns)), progress, what)
+    progress(what, path.stat().st_size, path.stat().st_size)
+
+
+def csv_records(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
+    """The rows of a CSV file one by one, as a dictionary of the chosen columns."""
+    for rows in read_rows(path, columns):
+        for values in zip(*rows.columns.values(), strict=True):
+            yield dict(zip(rows.columns, values, strict=True))
+
+
+def csv_fields(path: Path) -> Iterator[list[str]]:
+    """The rows of a comma-separated file without a header, one by one."""
+    for _, row in _rows_of(_csv_reader(path, ","), path):
+        yield row
+
+
+def require_columns(path: Path, wanted: Sequence[str], present: Sequence[str]) -> None:
+    """A UserError where a wanted column is absent, naming the nearest, or there twice."""
+    for name in wanted:
+        if present.count(name) == 1:
+            continue
+        near = difflib.get_close_matches(name, present, n=1, cutoff=0.4)
+        listed = ", ".join(map(repr, present[:20])) + (", ..." if len(present) > 20 else "")
+        raise UserError(
+            f"{path} has {'no' if name not in present else 'more than one'} column {name!r}", f"one of {listed}",
+            f"write {near[0]!r}, the nearest" if near and near[0] != name else "give the name of a column",
+        )
+
+
+def _existing(path: Path | str) -> Path:
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"The file {path} was not found", "a CSV, TSV or Parquet file", "check the path")
+    if path.stat().st_size == 0:
+        raise UserError(f"The file {path} is empty", "a header and at least one row", "give a file with rows")
+    return path
+
+
+def _is_parquet(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(4) == b"PAR1"
+
+
+class _Lines:
+    """Decoded lines of a file, with the position for progress and errors."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._file = open(path, "rb")  # noqa: SIM115
+        zipped = self._file.read(2) == b"\x1f\x8b"
+        self._file.seek(0)
+        self._stream: Any = gzip.GzipFile(fileobj=self._file) if zipped else self._file
+        self._number = self._bytes = 0
+
+    @property
+    def done(self) -> int:
+        """Bytes of the file as stored that were read."""
+        return self._file.tell()
+
+    def __iter__(self) -> Iterator[str]:
+        with self._file:
+            while raw := self._next():
+                self._number += 1
+                yield self._decoded(raw)
+                self._bytes += len(raw)
+
+    def _next(self) -> bytes:
+        try:
+            raw = self._stream.readline(LINE_BYTES + 1)
+        except (EOFError, OSError) as error:
+            raise UserError(
+                f"The file {self.path} cannot be read: {error}", "a complete file", "get it again"
+            ) from error
+        if len(raw) > LINE_BYTES:
+            raise UserError(
+                f"Line {self._number + 1} of {self.path} is longer than {LINE_BYTES >> 20} MB", "one row a line",
+                "check the file for a missing line end, or shorten the text",
+            )
+        return raw
+
+    def _decoded(self, raw: bytes) -> str:
+        try:
+            return raw.decode("utf-8-sig" if self._number == 1 else "utf8")
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"Line {self._number} of {self.path} is not UTF-8 (byte {self._bytes + error.start} of the file is"
+                f" 0x{raw[error.start]:02x})", "text in UTF-8", "save the file as UTF-8",
+            ) from None
+
+
+def text_lines(path: Path | str, progress: Progress = no_progress, what: str = "reading") -> Iterator[str]:
+    """The lines of a UTF-8 text file, plain or gzipped, without their ends."""
+    path = _existing(path)
+    progress(what, 0, path.stat().st_size)
+    source = _Lines(path)
+    for number, line in enumerate(source):
+        if number % ROWS_AT_ONCE == 0:
+            progress(what, source.done, path.stat().st_size)
+        yield line.rstrip("\r\n")
+    progress(what, path.stat().st_size, path.stat().st_size)
+
+
+def _csv_reader(path: Path, delimiter: str = "") -> _Counted:
+    """A csv reader of the file; without a delimiter, with the one that its first line has most of."""
+    csv.field_size_limit(max(csv.field_size_limit(), LINE_BYTES))
+    source = _Lines(path)
+    stream = iter(source)
+    first = next(stream, "")
+    suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    counts = {mark: first.count(mark) for mark in DELIMITERS}
+    likely = "\t" if suffix in (".tsv", ".tab") else max(DELIMITERS, key=counts.__getitem__)
+
+    def all_lines() -> Iterator[str]:
+        yield first
+        yield from stream
+
+    return _Counted(csv.reader(all_lines(), delimiter=delimiter or likely), source)
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """A csv reader with the lines it reads."""
+
+    reader: Any
+    source: _Lines
+
+
+def _rows_of(counted: _Counted, path: Path) -> Iterator[tuple[int, list[str]]]:
+    """First line and fields of every row that is not blank."""
+    while True:
+        line = counted.reader.line_num + 1
+        try:
+            row = next(counted.reader, None)
+        except csv.Error as error:
+            raise UserError(
+                f"The row that starts in line {line} of {path} cannot be read: {error}", "fields quoted as in RFC 4180",
+                "look for a quotation mark that is not closed",
+            ) from error
+        if row is None:
+            return
+        if row:
+            yield line, row
+
+
+def _header(counted: _Counted, path: Path) -> list[str]:
+    _, names = next(_rows_of(counted, path), (0, []))
+    if not names:
+        raise UserError(f"The file {path} is empty", "a header and at least one row", "give a file with rows")
+    return [name.strip() for name in names]
+
+
+def _csv_rows(path: Path, columns: tuple[str, ...], progress: Progress, what: str) -> Iterator[Rows]:
+    counted, total = _csv_reader(path), path.stat().st_size
+    names = _header(counted, path)
+    require_columns(path, columns, names)
+    picked = [names.index(name) for name in columns]
+    places: list[int] = []
+    values: list[list[str]] = [[] for _ in columns]
+    empty = True
+    for line, row in _rows_of(counted, path):
+        if len(row) != len(names):
+            raise UserError(
+                f"Line {line} of {path} has {len(row)} fields and the header has {len(names)}", "as many in every row",
+                "correct the line, or put quotation marks around fields that hold the delimiter",
+            )
+        places.append(line)
+        for column, place in zip(values, picked, strict=True):
+            column.append(row[place])
+        if len(places) == ROWS_AT_ONCE:
+            yield Rows(path, "line", places, dict(zip(columns, values, strict=True)))
+            progress(what, counted.source.done, total)
+            places, values, empty = [], [[] for _ in columns], False
+    if places:
+        yield Rows(path, "line", places, dict(zip(columns, values, strict=True)))
+    elif empty:
+        raise UserError(f"The file {path} has a header and no rows", "at least one row", "give a file with rows")
+
+
+def _parquet(path: Path) -> Any:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise UserError(
+            "A Parquet file cannot be read: pyarrow is not installed", "the train extra", "install sparsernn[train]"
+        ) from error
+    try:
+        return pyarrow.parquet.ParquetFile(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise UserError(
+            f"The file {path} cannot be read: {error}", "a complete Parquet file", "write it again"
+        ) from error
+
+
+def _parquet_rows(path: Path, columns: tuple[str, ...], progress: Progress, what: str) -> Iterator[Rows]:
+    file, total = _parquet(path), path.stat().st_size
+    schema = file.schema_arrow
+    require_columns(path, columns, schema.names)
+    for name in columns:
+        kind = str(schema.field(name).type)
+        if kind.startswith(("list", "large_list", "struct", "map", "binary", "large_binary", "fixed_size")):
+            raise UserError(
+                f"Column {name!r} of {path} holds {kind}", "text, numbers or times", "write one plain value a row"
+            )
+    done, rows = 0, file.metadata.num_rows
+    if not rows:
+        raise UserError(f"The file {path} has no rows", "at least one row", "give a file with rows")
+    for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(columns)):
+        places = list(range(done + 1, done + len(batch) + 1))
+        yield Rows(path, "row", places, {name: batch.column(name).to_pylist() for name in columns})
+        done += len(batch)
+        progress(what, total * done // rows, total)

@@ -1,0 +1,130 @@
+"""A user's table of texts and labels, or a plain text file, as token ids on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import compress
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sparsernn.data.preparation import Encoded, Preparation, numbered, require_parts
+from sparsernn.data.splits import SequenceSplit, TextSplit, cut_by_label
+from sparsernn.data.store import Store, StoreWriter
+from sparsernn.data.table_rows import Progress, column_names, read_rows, text_lines
+from sparsernn.data.task import Loaded
+from sparsernn.data.text import encode, learn_tokenizer, tokenizers_library, words_of
+from sparsernn.errors import UserError
+
+if TYPE_CHECKING:
+    from sparsernn.data.table_file import TableFile
+
+PARTS = ("train", "valid", "test")
+TEXTS_TO_LEARN_FROM = 200_000
+LEAST_TOKENS = 100
+END = "<eos>"
+
+
+def build_texts(task: TableFile, writer: StoreWriter, progress: Progress) -> Preparation:
+    """Read the table three times as a stream: labels, words, ids."""
+    seen: dict[str, int] = {}
+    codes = [
+        np.array([seen.setdefault(name, len(seen)) for name in rows.labels(task.label)])
+        for rows in read_rows(task.path, [task.label, task.text], progress, "reading labels")
+    ]
+    labels, targets = numbered(seen, np.concatenate(codes), task.label)
+    parts = cut_by_label(targets, task.shares, task.seed)
+    require_parts(parts, task.path, "rows")
+    learned = np.zeros(len(targets), bool)
+    learned[parts[0][::-(-len(parts[0]) // TEXTS_TO_LEARN_FROM)]] = True
+    texts = compress(_texts(task.path, task.text, progress, "counting words"), learned)
+    tokenizer = learn_tokenizer(texts, task.vocabulary, task.tokenizer, least=2)
+    columns = {"text": task.text, "label": task.label}
+    preparation = Preparation("text", columns, tuple(labels), tokenizer=tokenizer.to_str(), length=task.length or 200)
+    _write_texts(preparation, task.path, writer, progress)
+    writer.append("targets", targets)
+    for name, part in zip(PARTS, parts, strict=True):
+        writer.append(name, part)
+    return preparation
+
+
+def _texts(path: str, column: str, progress: Progress, what: str) -> Iterator[str]:
+    for rows in read_rows(path, [column], progress, what):
+        yield from rows.texts(column)
+
+
+def _write_texts(preparation: Preparation, path: str, writer: StoreWriter, progress: Progress) -> None:
+    tokenizer = tokenizers_library().Tokenizer.from_str(preparation.tokenizer)
+    lengths = [0]
+    for ids in encode(tokenizer, _texts(path, preparation.columns["text"], progress, "encoding"),
+                      length=preparation.length):
+        writer.append("tokens", ids)
+        lengths.append(len(ids))
+    writer.append("offsets", np.cumsum(lengths))
+
+
+def load_texts(task: TableFile, store: Store, preparation: Preparation) -> Loaded:
+    """The splits of a prepared table of texts."""
+    arrays = (store.array("tokens"), store.array("offsets"), store.array("targets"))
+    splits = (SequenceSplit(*arrays, rows=store.array(part), bucketed=True) for part in PARTS)
+    words = words_of(tokenizers_library().Tokenizer.from_str(preparation.tokenizer))
+    return Loaded(*splits, "classification", inputs=len(words), tokens=True, outputs=len(preparation.labels),
+                  metric="accuracy", labels=preparation.labels, vocabulary=words, note=task.note())
+
+
+def write_new_texts(preparation: Preparation, path: str, writer: StoreWriter, progress: Progress) -> None:
+    """Another file's texts as ids, with its labels where it has them."""
+    column = preparation.columns["label"]
+    if column in column_names(path):
+        for rows in read_rows(path, [column], progress, "reading labels"):
+            writer.append("targets", preparation.class_numbers(rows))
+    _write_texts(preparation, path, writer, progress)
+
+
+def new_texts(preparation: Preparation, store: Store) -> Encoded:
+    """The examples of another file, in its order."""
+    offsets = store.array("offsets")
+    labelled = "targets" in store.names
+    targets = store.array("targets") if labelled else np.zeros(len(offsets) - 1, np.int64)
+    return Encoded(SequenceSplit(store.array("tokens"), offsets, targets), labelled)
+
+
+def build_running_text(task: TableFile, writer: StoreWriter, progress: Progress) -> Preparation:
+    """Read a text file three times as a stream: lines, words, ids; the parts follow each other in the file."""
+    count = sum(1 for _ in text_lines(task.path, progress, "reading"))
+    ends = np.rint(np.cumsum(task.shares) / sum(task.shares) * count).astype(int)
+    learned = (line for number, line in enumerate(text_lines(task.path, progress, "counting words")) if number < ends[0])
+    tokenizer = learn_tokenizer(learned, task.vocabulary, task.tokenizer, after=END)
+    steps = task.length or (100 if task.tokenizer == "characters" else 35)
+    preparation = Preparation("language_model", {}, tokenizer=tokenizer.to_str(), length=steps)
+    counts = dict.fromkeys(PARTS, 0)
+    for number, ids in enumerate(encode(tokenizer, text_lines(task.path, progress, "encoding"))):
+        part = PARTS[int(np.searchsorted(ends, number, "right"))]
+        writer.append(part, ids)
+        counts[part] += len(ids)
+    if min(counts.values()) < LEAST_TOKENS:
+        raise UserError(f"The text {task.path} is too short: {', '.join(map(str, counts.values()))} tokens would train,"
+                        " validate and test", f"at least {LEAST_TOKENS} tokens and several lines in each part",
+                        "give a longer text with line ends")
+    return preparation
+
+
+def load_running_text(task: TableFile, store: Store, preparation: Preparation) -> Loaded:
+    """The splits of a prepared text file."""
+    words = words_of(tokenizers_library().Tokenizer.from_str(preparation.tokenizer))
+    splits = (TextSplit(store.array(part), preparation.length) for part in PARTS)
+    metric = "bits_per_character" if task.tokenizer == "characters" else "perplexity"
+    return Loaded(*splits, "language_model", inputs=len(words), tokens=True, outputs=len(words), metric=metric,
+                  vocabulary=words, note=task.note())
+
+
+def write_new_running_text(preparation: Preparation, path: str, writer: StoreWriter, progress: Progress) -> None:
+    """Another text file as ids."""
+    tokenizer = tokenizers_library().Tokenizer.from_str(preparation.tokenizer)
+    for ids in encode(tokenizer, text_lines(path, progress, "encoding")):
+        writer.append("tokens", ids)
+
+
+def new_running_text(preparation: Preparation, store: Store) -> Encoded:
+    """Another text, in order."""
+    return Encoded(TextSplit(store.array("tokens"), preparation.length), labelled=True)

@@ -1,0 +1,109 @@
+"""A task: options in, three splits of batches out."""
+
+from __future__ import annotations
+
+import abc
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+from torch import Tensor
+
+from sparsernn.errors import UserError
+
+IGNORED = -100
+
+
+class Batch(NamedTuple):
+    """What one training step sees.
+
+    Shapes: inputs [batch time features], or [batch time] for token ids; targets [batch], [batch time] or
+    [batch horizon]; a language model's inputs and targets are [time batch]. `lengths` [batch] is given where
+    sequences are padded on the right; per-step targets of the padding are `IGNORED`.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    lengths: Tensor | None = None
+
+
+class Split(abc.ABC):
+    """Examples that are read in batches, in order or shuffled by a seed.
+
+    `carries_state` says whether each batch continues the text of the one before it.
+    """
+
+    carries_state: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def __len__(self) -> int:
+        """Number of examples; of predicted tokens for a language model."""
+
+    @abc.abstractmethod
+    def number_of_batches(self, size: int) -> int:
+        """How many batches of at most `size` examples `batches` yields."""
+
+    @abc.abstractmethod
+    def batches(self, size: int, *, shuffle_seed: int | None = None) -> Iterator[Batch]:
+        """Yield every example once; the same seed gives the same order, None the stored order."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A task that was read: what the trainer, the model and the report need to know of it.
+
+    Arguments:
+        train, valid, test: the splits.
+        objective: "classification", "tagging", "forecasting" or "language_model".
+        inputs: features at each step, or the vocabulary's size where `tokens` is true.
+        tokens: whether the inputs are token ids.
+        outputs: classes, horizon or vocabulary size: the width of the model's output.
+        metric: "accuracy", "perplexity", "bits_per_character" or "mse".
+        labels: names of the classes in the order of their numbers.
+        vocabulary: names of the token ids.
+        note: what a reader of a figure must know about the data.
+    """
+
+    train: Split
+    valid: Split
+    test: Split
+    objective: str
+    inputs: int
+    tokens: bool
+    outputs: int
+    metric: str
+    labels: Sequence[str] = ()
+    vocabulary: Sequence[str] = field(default=(), repr=False)
+    note: str = ""
+
+
+def choose(name: str, value: object, choices: Sequence[object]) -> None:
+    """A UserError where the value of an option is not one of the choices."""
+    if value not in choices:
+        listed = ", ".join(map(repr, choices))
+        near = difflib.get_close_matches(str(value), list(map(str, choices)), n=1)
+        advice = f"write {near[0]!r}, the nearest" if near else "choose one of these"
+        raise UserError(f"{name} is {value!r}", f"one of {listed}", advice)
+
+
+@dataclass(frozen=True)
+class Task(abc.ABC):
+    """A data set with its splits and preparation; the fields are its options.
+
+    `files` maps a path under the data folder to the SHA-256 of its uncompressed content, so that a plain and a
+    gzipped copy are both accepted; an empty sum is not checked. Nothing is ever downloaded.
+
+    Arguments:
+        verify: compare the files with their known sums.
+    """
+
+    origin: ClassVar[str]
+    files: ClassVar[dict[str, str]] = {}
+
+    verify: bool = field(default=True, kw_only=True)
+
+    @abc.abstractmethod
+    def load(self, folder: Path | str | None = None) -> Loaded:
+        """Read the files under `folder` (default: the SPARSERNN_DATA variable) into splits."""

@@ -1,0 +1,130 @@
+"""What all tasks of labelled texts share: options of the preparation, splits, encoding in streams."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from sparsernn.data.splits import SequenceSplit, cut_by_label
+from sparsernn.data.task import Loaded, Task, choose
+from sparsernn.data.text import encode, learn_tokenizer, words_of
+from sparsernn.errors import UserError
+
+PARTS = ("train", "valid", "test")
+CHOICES = {"keep": ("first", "last"), "padding": ("left", "right"), "unknown": ("token", "drop")}
+
+
+class Document(NamedTuple):
+    """One labelled text; `part` is "train", "valid" or "test", or "" where the data set has no split of its own."""
+
+    part: str
+    label: int
+    text: str
+
+
+@dataclass(frozen=True)
+class TextClassification(Task):
+    """Labelled texts as sequences of word ids.
+
+    Words are counted in the training rows only; id 0 is padding and id 1 an unknown word.
+
+    Arguments:
+        vocabulary: ids in all: padding, the unknown word and the most frequent words.
+        length: keep this many tokens of a text; 0 keeps all.
+        keep: "last" or "first": which of them.
+        padding: "left", every text to exactly `length` tokens, which the network reads, as Keras does; or "right",
+            where batches carry lengths and texts of like length share a batch.
+        cleaning: rule of `sparsernn.data.text.learn_tokenizer`.
+        unknown: "token" keeps unknown words as <unk>, "drop" leaves them out.
+        marks: put <s> and </s> around every text.
+        shares: parts of train, valid and test where the data set has no split of its own; where only a validation
+            part is missing, the second number is its share of the training rows.
+        seed: of the split.
+    """
+
+    vocabulary: int = 20_000
+    length: int = 100
+    keep: str = "last"
+    padding: str = "left"
+    cleaning: str = "keras"
+    unknown: str = "token"
+    marks: bool = False
+    shares: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            choose(name, getattr(self, name), choices)
+        if self.length < 0:
+            raise UserError(f"length is {self.length}", "0 (the whole text) or more tokens", "give another length")
+        if len(self.shares) != 3 or min(self.shares) < 0 or self.shares[0] <= 0:
+            raise UserError(f"shares is {self.shares}", "three shares that are not negative, the first above 0",
+                            "give shares of train, valid and test such as 0.8, 0.1, 0.1")
+
+    @abc.abstractmethod
+    def documents(self, folder: Path | str | None) -> Iterator[Document]:
+        """Stream the documents in the order of the files; called several times."""
+
+    def class_number(self, written: str, path: Path, first: int = 0) -> int:
+        """The class of a label that is a number in the file, counted from `first`; another one is a UserError."""
+        classes = len(self.label_names())
+        number = int(written) - first if written.strip().isdigit() else -1
+        if not 0 <= number < classes:
+            raise UserError(f"The file {path} holds the label {written[:20]!r}",
+                            f"{first} to {first + classes - 1}, as in: {self.origin}", "get the file again")
+        return number
+
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the classes in the order of their numbers."""
+        return "negative", "positive"
+
+    def note(self, folder: Path | str | None) -> str:
+        """What a reader of a figure must know about the data that was found."""
+        return ""
+
+    def load(self, folder: Path | str | None = None) -> Loaded:
+        """Read the files three times as a stream: labels, words, ids."""
+        parts, labels = [], []
+        for document in self.documents(folder):
+            parts.append(document.part)
+            labels.append(document.label)
+        targets = np.array(labels, np.int64)
+        rows = self.divide(np.array(parts), targets)
+        learned = np.isin(np.arange(len(targets)), rows["train"])
+        texts = (document.text for document, use in zip(self.documents(folder), learned, strict=True) if use)
+        tokenizer = learn_tokenizer(texts, self.vocabulary, self.cleaning, **self._marks())
+        words, names = words_of(tokenizer), self.label_names()
+        ids = list(encode(tokenizer, (document.text for document in self.documents(folder)),
+                          length=self.length, keep=self.keep, unknown=self.unknown))
+        values, offsets = np.concatenate(ids), np.concatenate([[0], np.cumsum([len(text) for text in ids])])
+        train, valid, test = (self._split(values, offsets, targets, rows[part]) for part in PARTS)
+        return Loaded(
+            train, valid, test, "classification", inputs=len(words), tokens=True, outputs=len(names),
+            metric="accuracy", labels=names, vocabulary=words, note=self.note(folder),
+        )
+
+    def _marks(self) -> dict[str, str]:
+        return {"before": "<s>", "after": "</s>"} if self.marks else {}
+
+    def _split(self, values: np.ndarray, offsets: np.ndarray, targets: np.ndarray, rows: np.ndarray) -> SequenceSplit:
+        right = self.padding == "right"
+        return SequenceSplit(values, offsets, targets, rows=rows, padding=self.padding, bucketed=right,
+                             least=1 if right else max(1, self.length))
+
+    def divide(self, parts: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+        """Row numbers of train, valid and test; every class has the same share in each part that is drawn."""
+        rows = {part: np.flatnonzero(parts == part) for part in (*PARTS, "")}
+        loose = rows.pop("")
+        if len(loose):
+            cuts = cut_by_label(labels[loose], self.shares, self.seed)
+            return {part: loose[chosen] for part, chosen in zip(PARTS, cuts, strict=True)}
+        if not len(rows["valid"]):
+            train, share = rows["train"], self.shares[1]
+            kept, held = cut_by_label(labels[train], (1 - share, share), self.seed)
+            rows |= {"train": train[kept], "valid": train[held]}
+        return rows

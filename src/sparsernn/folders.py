@@ -1,0 +1,141 @@
+"""The folder is the registry: a file's name is its entry's name everywhere.
+
+A folder package names in `KIND = "module:Class"` what its files define. The entry of a file is the one
+public concrete subclass of that class defined in it, or else the one public instance; a file with neither
+(an engine, a reader) is not an entry. Sub-folders with a KIND of their own add entries as "folder.file".
+"""
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+import symtable
+import warnings
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from sparsernn.errors import UserError
+
+PACKAGE = __name__.rpartition(".")[0]
+
+
+def names(folder: str) -> list[str]:
+    """Names of a folder's entries, sorted: what a user may write."""
+    return sorted(entries(folder))
+
+
+def entries(folder: str) -> dict[str, Any]:
+    """Every entry of a folder by name; a file that cannot be imported is warned about and left out."""
+    found = {}
+    for name in _file_names(folder):
+        try:
+            entry = _entry(folder, name)
+        except Exception as error:
+            where = f"{PACKAGE}/{folder}/{name}".replace(".", "/")
+            warnings.warn(f"{where}.py is left out: {type(error).__name__}: {error}", stacklevel=2)
+            continue
+        if entry is not None:
+            found[name] = entry
+    return found
+
+
+def broken(folder: str) -> dict[str, Exception]:
+    """The files of a folder that cannot be imported here, each with its error."""
+    errors: dict[str, Exception] = {}
+    for name in _file_names(folder):
+        try:
+            _entry(folder, name)
+        except Exception as error:
+            errors[name] = error
+    return errors
+
+
+def find(folder: str, name: str) -> Any:
+    """The entry called `name`, by file name or one of its `known_as`; names resolve only within the folder.
+
+    Raises: UserError naming the nearest known entry; the file's own error where it cannot be imported.
+    """
+    wanted = str(name).strip().lower().replace("-", "_")
+    if wanted in _file_names(folder):
+        entry = _entry(folder, wanted)
+        if entry is not None:
+            return entry
+    known = entries(folder)
+    spoken = {entry_name: entry_name for entry_name in known}
+    for entry_name, entry in known.items():
+        spoken |= {alias.lower().replace("-", "_"): entry_name for alias in getattr(entry, "known_as", ())}
+    if wanted in spoken:
+        return known[spoken[wanted]]
+    near = difflib.get_close_matches(wanted, list(spoken), n=1, cutoff=0.5)
+    advice = f'try "{spoken[near[0]]}", the nearest' if near else "pick one of these"
+    raise UserError(f'"{name}" is not in {folder}', f"one of {', '.join(sorted(known)) or 'nothing yet'}", advice)
+
+
+def name_of(folder: str, entry: Any) -> str:
+    """The name under which a class, or an object of it, is an entry of a folder."""
+    for name, known in entries(folder).items():
+        if known is entry or known is type(entry):
+            return name
+    described = getattr(entry, "__name__", type(entry).__name__)
+    raise UserError(f"{described} is not an entry of {folder}", f"an object defined in {PACKAGE}/{folder}",
+                    f"put it in a file of its own in {PACKAGE}/{folder}")
+
+
+@cache
+def _folder(folder: str) -> ModuleType:
+    return importlib.import_module(f"{PACKAGE}.{folder}")
+
+
+def _file_names(folder: str) -> list[str]:
+    package = _folder(folder)
+    found: list[str] = []
+    for module in pkgutil.iter_modules(package.__path__):
+        if module.ispkg:
+            inner = f"{folder}.{module.name}"
+            found += [f"{module.name}.{name}" for name in _file_names(inner) if hasattr(_folder(inner), "KIND")]
+        elif not module.name.startswith("_"):
+            found.append(module.name)
+    return sorted(found)
+
+
+@cache
+def _entry(folder: str, name: str) -> Any | None:
+    """What one file of a folder defines, or None."""
+    inner, _, file = name.rpartition(".")
+    package = _folder(f"{folder}.{inner}" if inner else folder)
+    kind = _kind(package)
+    if kind is None:
+        return None
+    module = importlib.import_module(f"{package.__name__}.{file}")
+    public = {key: value for key, value in vars(module).items() if not key.startswith("_")}
+    classes = [value for value in public.values() if _is_concrete(value, kind) and value.__module__ == module.__name__]
+    found = list(dict.fromkeys(classes)) or _own_instances(module, public, kind)
+    if len(found) > 1:
+        called = ", ".join(getattr(value, "__name__", repr(value)[:40]) for value in found)
+        raise UserError(f"{module.__file__} defines {len(found)} entries: {called}",
+                        f"one public {kind.__name__} in a file", "move the others to files of their own")
+    return found[0] if found else None
+
+
+def _kind(package: ModuleType) -> type | None:
+    described = getattr(package, "KIND", None)
+    if described is None:
+        return None
+    module, _, name = described.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _is_concrete(value: Any, kind: type) -> bool:
+    return inspect.isclass(value) and issubclass(value, kind) and value is not kind and not inspect.isabstract(value)
+
+
+def _own_instances(module: ModuleType, public: dict[str, Any], kind: type) -> list[Any]:
+    """Instances of `kind` bound by the file itself; one it merely imports belongs to another file."""
+    candidates = {key: value for key, value in public.items() if isinstance(value, kind)}
+    if not candidates:
+        return []
+    table = symtable.symtable(Path(str(module.__file__)).read_text(encoding="utf-8"), str(module.__file__), "exec")
+    imported = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_imported()}
+    return list({id(value): value for key, value in candidates.items() if key not in imported}.values())

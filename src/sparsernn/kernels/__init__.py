@@ -1,0 +1,1 @@
+"""How zeros become speed: arrays only, no modules."""

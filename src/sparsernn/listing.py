@@ -1,0 +1,37 @@
+"""What there is to choose from: the entries of the folders, each in a line."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import warnings
+from typing import Any
+
+from sparsernn import folders
+
+FOLDERS = {"methods": "methods", "cells": "cells", "recipes": "recipes", "tasks": "data", "kernels": "kernels"}
+SOURCE = re.compile(r"^\s*Source: (.*(?:\n(?!\s*\n|\s*[A-Z]\w*:).*)*)", re.MULTILINE)
+
+
+def entries(kind: str) -> list[dict[str, str]]:
+    """Name, first line and source of every entry of a kind; a file that cannot be imported is listed with its error."""
+    folder = FOLDERS[kind]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = folders.entries(folder)
+    described = [{"name": name, **describe(entry)} for name, entry in found.items()]
+    described += [
+        {"name": name, "summary": "", "source": "", "error": f"{type(error).__name__}: {error}"}
+        for name, error in folders.broken(folder).items()
+    ]
+    return sorted(described, key=lambda entry: entry["name"])
+
+
+def describe(entry: Any) -> dict[str, str]:
+    """First line and source, as a class's docstring or an object's own fields give them."""
+    own = entry if inspect.isclass(entry) else type(entry)
+    text = inspect.getdoc(own) or ""
+    source = SOURCE.search(text)
+    summary = getattr(entry, "title", None) or text.partition("\n")[0]
+    given = getattr(entry, "source", None)
+    return {"summary": summary, "source": given if isinstance(given, str) else " ".join(source[1].split()) if source else ""}

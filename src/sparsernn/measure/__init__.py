@@ -1,0 +1,1 @@
+"""Numbers about a model: what it costs and how long it takes."""

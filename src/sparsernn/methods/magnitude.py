@@ -1,0 +1,75 @@
+"""Magnitude pruning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from sparsernn.errors import UserError
+from sparsernn.methods.pruning import ScheduledPruning
+from sparsernn.methods.scores import magnitude
+from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.structure.budget import check_fraction
+from sparsernn.structure.groups import Groups
+
+
+@dataclass(frozen=True)
+class Magnitude(ScheduledPruning):
+    """Remove the smallest weights, blocks, gates or neurons, gradually while training or at once.
+
+    Sparsity follows s_t = s (1 - (1 - p)^3) between `start` and `stop`; a group's score is the root mean
+    square of its weights. On a trained model without an optimizer it prunes at once.
+
+    Arguments:
+        sparsity: fraction of groups absent at the end, in [0, 1).
+        granularity: "weight", "gate", "neuron", a block such as "16x1", or another level of the cell.
+        scope: "uniform" (each tensor or layer alike) or "global" (one ranking).
+        per: at levels "weight" and blocks, whether a "tensor" or each "gate" of it has a budget.
+        start, stop: fractions of training between which pruning happens.
+        every: steps between events (int), or a fraction of training (float).
+        schedule: "cubic", "linear" or "one_shot" (everything at `start`).
+        rewind: lottery-ticket rewinding: after the last event surviving weights return to their values at this
+            fraction of training (0.0: their initial values), and the optimizer's memory is emptied.
+    Shapes: any weight.
+    Raises: UserError for a value out of range, or if no event falls within training.
+    Source: Zhu & Gupta 2018, equation 1; Han et al. 2015; rewinding: Frankle & Carbin 2019, Frankle et al. 2020.
+    Deviations: one ramp instead of the lottery-ticket papers' repeated trainings.
+    """
+
+    rewind: float | None = None
+    granularities: ClassVar[tuple[str, ...]] = ("weight", "gate", "neuron", "16x1")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rewind is not None:
+            check_fraction(self.rewind, "rewind")
+            if self.rewind > self.stop:
+                raise UserError(f"rewind {self.rewind} comes after stop {self.stop}", "rewind <= stop", "rewind to an earlier time")
+
+    def score(self, run: Sparsifier, groups: Groups) -> Tensor:
+        return magnitude(run, groups)
+
+    def prepare(self, run: Sparsifier) -> None:
+        super().prepare(run)
+        self._remember(run)
+
+    def after_step(self, run: Sparsifier) -> None:
+        self._remember(run)
+        super().after_step(run)
+
+    def _remember(self, run: Sparsifier) -> None:
+        if self.rewind is not None and run.step_count == round(self.rewind * run.steps):
+            for name, parameter in run.model.named_parameters():
+                run.memory[f"ticket.{name}"] = parameter.detach().clone()
+
+    @torch.no_grad()
+    def done(self, run: Sparsifier) -> None:
+        if self.rewind is None:
+            return
+        for name, parameter in run.model.named_parameters():
+            parameter.copy_(run.memory.pop(f"ticket.{name}"))
+        if run.optimizer is not None:
+            run.optimizer.state.clear()

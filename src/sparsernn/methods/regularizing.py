@@ -1,0 +1,63 @@
+"""Engine: penalise groups while training, remove the small ones, go on without the penalty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sparsernn.errors import UserError
+from sparsernn.methods.method import Method
+from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.structure.budget import check_fraction
+from sparsernn.structure.groups import Groups
+
+
+@dataclass(frozen=True)
+class Regularizing(Method):
+    """Shared by methods whose penalty decides what is small enough to go. See its subclasses."""
+
+    strength: float
+    granularity: str | tuple[str, ...] = "neuron"
+    stop: float = 0.7
+
+    def __post_init__(self) -> None:
+        if isinstance(self.strength, bool) or not isinstance(self.strength, int | float) or not 0 <= self.strength < float("inf"):
+            raise UserError(f"strength is {self.strength!r}", "a number >= 0", "pass a small number such as 0.001")
+        check_fraction(self.stop, "stop")
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        return (self.granularity,) if isinstance(self.granularity, str) else tuple(self.granularity)
+
+    def prepare(self, run: Sparsifier) -> None:
+        for level in self.levels:
+            run.groups(level)
+        if run.steps == 0:
+            self._end(run)
+
+    def after_step(self, run: Sparsifier) -> None:
+        if run.step_count == max(1, round(self.stop * run.steps)):
+            self._end(run)
+
+    def finalize(self, run: Sparsifier) -> None:
+        if not self.settled(run):
+            self._end(run)
+
+    def settled(self, run: Sparsifier) -> bool:
+        return "removed" in run.memory
+
+    @torch.no_grad()
+    def _end(self, run: Sparsifier) -> None:
+        before = {name: kept.clone() for name, kept in run.masks.kept.items()}
+        for level in self.levels:
+            groups = run.groups(level)
+            groups.keep(run.masks, self.survivors(run, groups) & groups.kept(run.masks))
+        run.memory["removed"] = run.step_count
+        died = {name: was & ~run.masks.kept[name] for name, was in before.items()}
+        run.changed("remove", died=died)
+
+    def survivors(self, run: Sparsifier, groups: Groups) -> Tensor:
+        """Which groups are large enough to stay. [groups.count]"""
+        raise NotImplementedError

@@ -1,0 +1,45 @@
+"""RigL: dynamic sparse training by gradient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from sparsernn.methods.rewiring import Rewiring, gradient_norms
+from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.structure.groups import Family, Groups
+
+
+@dataclass(frozen=True)
+class RigL(Rewiring):
+    """Rewire by gradient: drop the weakest weights, grow where the loss would fall fastest.
+
+    Every `every` steps a cosine-decaying fraction of each tensor's weights is dropped by magnitude and as many
+    are grown where |gradient| is largest among all others, those just dropped included. Grown weights start at
+    0 with empty optimizer memory; the event replaces that step's update.
+
+    Arguments:
+        sparsity: fraction of zeros, in [0, 1).
+        every: steps between rewirings (int), or a fraction of training (float).
+        rate: fraction dropped at the first event.
+        stop: fraction of training after which the mask stays.
+        distribution: "uniform" or "erdos_renyi"; per: "tensor" or "gate".
+    Shapes: any weight; acts on each tensor (or gate) by itself.
+    Raises: UserError if a value is out of range or no event falls within training.
+    Source: Evci et al. 2020, Algorithm 1.
+    Deviations: the gradient is that of the step's own batch or accumulated batches.
+    """
+
+    every: int | float = 100
+    granularities: ClassVar[tuple[str, ...]] = ("weight", "16x1")
+
+    def grow_score(self, run: Sparsifier, groups: Groups, family: Family) -> Tensor:
+        return gradient_norms(run, groups, family)
+
+    def before_step(self, run: Sparsifier) -> bool:
+        if not self.is_due(run, run.step_count + 1):
+            return True
+        self.rewire(run)
+        return False

@@ -1,0 +1,53 @@
+"""A fixed sparse network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from sparsernn.errors import UserError
+from sparsernn.methods.rewiring import Sparse
+from sparsernn.methods.sparsifier import Sparsifier
+
+
+@dataclass(frozen=True)
+class Static(Sparse):
+    """A mask that never changes: random, or given, for example a connectome.
+
+    Arguments:
+        sparsity: fraction of zeros of a random mask, in [0, 1); ignored where masks are given.
+        granularity: "weight" or a block such as "16x1".
+        distribution: "uniform" or "erdos_renyi".
+        per: whether a "tensor" or each "gate" of it has a budget.
+        masks: name -> bool tensor, True = the weight exists; tensors not named stay dense.
+    Shapes: any weight; a given mask has its weight's shape.
+    Raises: UserError for a mask whose name or shape does not fit the model.
+    Source: Mocanu et al. 2018 (fixed Erdős–Rényi topology); the static baseline of Liu et al. 2021.
+    Deviations: uniform masks have exact counts instead of Bernoulli draws.
+    """
+
+    sparsity: float = 0.0
+    masks: Mapping[str, Tensor] | None = None
+    granularities: ClassVar[tuple[str, ...]] = ("weight", "16x1")
+
+    @property
+    def target(self) -> float | None:
+        return None if self.masks is not None else self.sparsity
+
+    def prepare(self, run: Sparsifier) -> None:
+        if self.masks is None:
+            super().prepare(run)
+            return
+        known = run.weights
+        for name, mask in self.masks.items():
+            if name not in known:
+                raise UserError(f'a mask is given for "{name}"', f"names of this model's weights: {', '.join(known)}", "rename the mask")
+            if mask.shape != known[name].shape:
+                raise UserError(f"the mask of {name} has shape {tuple(mask.shape)}", f"{tuple(known[name].shape)}", "give a mask of the weight's shape")
+            run.masks.kept[name] = mask.to(known[name].device, torch.bool).clone()
+        run.masks.selected = set(self.masks)
+        run.changed("start")

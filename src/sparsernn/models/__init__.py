@@ -1,0 +1,1 @@
+"""Cells put to a task."""

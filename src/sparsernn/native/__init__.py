@@ -1,0 +1,26 @@
+"""The compiled extension, and why it is absent where it is.
+
+`module` is the extension or None; everything it does has a numpy reference beside the call.
+"""
+
+import importlib.util
+from types import ModuleType
+
+module: ModuleType | None
+_failure: ImportError | None = None
+try:
+    from sparsernn.native import _native as module
+except ImportError as error:
+    module, _failure = None, error
+
+
+def why_absent() -> str | None:
+    """One sentence on why the extension is not there, or None where it is."""
+    if module is not None:
+        return None
+    if importlib.util.find_spec("sparsernn.native._native") is None:
+        return (
+            "the compiled extension was not built: no working C++20 compiler was found when sparsernn was installed; "
+            "install one (for example g++) and reinstall with pip install --force-reinstall --no-deps"
+        )
+    return f"the compiled extension was built but does not load: {_failure}"

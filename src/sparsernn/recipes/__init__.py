@@ -1,0 +1,3 @@
+"""Experiments, declared: one file each."""
+
+KIND = "sparsernn.recipes.recipe:Recipe"

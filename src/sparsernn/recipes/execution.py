@@ -1,0 +1,232 @@
+"""Runs a recipe: every row the same way, from its data to its result file."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from sparsernn import folders
+from sparsernn.data.task import Batch, Loaded
+from sparsernn.measure import cost, latency
+from sparsernn.methods.method import Method
+from sparsernn.recipes import network, results, trained
+from sparsernn.recipes.overrides import override
+from sparsernn.recipes.recipe import Recipe, Row, Size, plain, select
+from sparsernn.structure.compaction import load_compact, save_compact
+from sparsernn.structure.masks import Masks
+from sparsernn.training import objectives
+from sparsernn.training.loop import fit
+from sparsernn.training.run_folder import RunFolder, finite
+
+COMPACT, RESULT = "compact.safetensors", "result.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What to run of a recipe, and where.
+
+    Arguments:
+        recipe: name of a file in `recipes/`.
+        size: "full", "cpu" or "quick"; None takes the recipe's default.
+        rows: names of rows; those they need are run too. None runs all.
+        seeds: every row is run once for each.
+        assignments: `path=value` changes, as `--set` gives them.
+        out: folder of the run folders; None finds a free one under `runs/`.
+        data: folder of the data files.
+        results: a second folder for the result files, beside `out/results`.
+        resume: go on with what `out` holds.
+        progress: show each row's training.
+    """
+
+    recipe: str
+    size: Size | None = None
+    rows: Sequence[str] | None = None
+    seeds: Sequence[int] = (0,)
+    assignments: Sequence[str] = ()
+    out: Path | None = None
+    data: Path | None = None
+    results: Path | None = None
+    resume: bool = False
+    progress: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a run of a recipe left: its folder, the run folders in the recipe's order, and the results in it."""
+
+    out: Path
+    run_folders: list[Path]
+    results: list[dict[str, Any]]
+
+
+class Execution:
+    """One run of a recipe: its rows in order, each task loaded once.
+
+    Arguments:
+        request: what to run.
+        say: told what happens, a line at a time.
+    Raises: UserError for anything in the request that does not exist or does not fit, before anything is run.
+    """
+
+    def __init__(self, request: Request, say: Callable[[str], None] = lambda line: None):
+        self.request, self.say = request, say
+        self.recipe: Recipe = folders.find("recipes", request.recipe)
+        self.name = folders.name_of("recipes", self.recipe)
+        self.size: Size = request.size or self.recipe.default_size
+        rows = override(self.recipe.at(self.size), list(request.assignments))
+        self.order = select(rows, None if request.rows is None else list(request.rows))
+        chosen = {row.name for row in self.order}
+        self.rows = [row for row in rows if row.name in chosen]
+        self.out = results.output_folder(request.out, self.name, request.resume)
+        self.loaded: dict[str, Loaded] = {}
+
+    def run(self) -> Outcome:
+        """Train, compact, score and time every row for every seed."""
+        found = []
+        for seed in self.request.seeds:
+            by_row = {}
+            for row in self.order:
+                by_row[row.name] = self.run_row(row, seed)
+            self.time_rows(by_row, seed)
+            found += [by_row[row.name] for row in self.rows]
+        for result in found:
+            for folder in filter(None, (self.out / "results", self.request.results)):
+                results.write(results.result_path(folder, result), result)
+        run_folders = [results.run_folder(self.out, row.name, seed) for seed in self.request.seeds for row in self.rows]
+        return Outcome(self.out, run_folders, found)
+
+    def run_row(self, row: Row, seed: int) -> dict[str, Any]:
+        """Train one row, or read what an earlier run of it left; its result, not yet timed."""
+        loaded = self.load(row)
+        data = network.describe(loaded)
+        row = self.matched(dataclasses.replace(row, settings=dataclasses.replace(row.settings, seed=seed)), data)
+        folder = results.run_folder(self.out, row.name, seed)
+        about = {"recipe": self.name, "row": row.name, "size": self.size, "seed": seed, "title": self.recipe.title}
+        recipe = {**about, "source": self.recipe.source, **row.to_json(), "data": data}
+        with RunFolder.create(folder, recipe, resume=self.request.resume) as run:
+            if (folder / RESULT).is_file():
+                self.say(f"{row.name}: finished before")
+                return results.read(folder / RESULT)
+            self.say(f"{row.name}: {row.describe()}")
+            started = time.perf_counter()
+            model = network.build(row, data, seed)
+            method = self.begin(row, model)
+            fitted = fit(
+                model, loaded.train, loaded.valid, objective=loaded.objective, method=method, settings=row.settings,
+                run=run, resume=self.request.resume, progress=self.request.progress,
+            )
+            metrics = score(row, loaded, model, fitted.masks, folder)
+            result = {
+                **{name: about[name] for name in ("recipe", "row", "size", "seed")},
+                "metrics": finite(metrics),
+                "published": plain(row.published),
+                "command": results.command(self.name, self.size, row.name, seed, self.request.assignments),
+                "seconds": round(time.perf_counter() - started, 1),
+                "environment": run.environment,
+            }
+            results.write(folder / RESULT, result)
+        return result
+
+    def load(self, row: Row) -> Loaded:
+        """The row's data, read once for all rows with the same task and options."""
+        key = repr(row.task)
+        if key not in self.loaded:
+            self.loaded[key] = row.task.load(self.request.data)
+        return self.loaded[key]
+
+    def matched(self, row: Row, data: dict[str, Any]) -> Row:
+        """The row, its units set so that it takes no more bytes than the compacted row it must match."""
+        if row.match is None:
+            return row
+        other = results.read(results.run_folder(self.out, row.match, row.settings.seed) / RESULT)
+        units = network.units_for(row, data, other["metrics"]["bytes"])
+        return dataclasses.replace(row, options={**row.options, "units": units})
+
+    def begin(self, row: Row, model: nn.Module) -> Method | None:
+        """Give the model the weights it starts from; the row's method, or one that keeps their zeros."""
+        if row.start is None:
+            return row.method
+        start = trained.read(results.run_folder(self.out, row.start, row.settings.seed))
+        trained.check_fits(start.network, model, row.start, row.name)
+        model.load_state_dict(start.network.state_dict())
+        if row.method is None and start.masks.sparsity() > 0:
+            from sparsernn.methods.static import Static
+            return Static(masks=start.masks)
+        return row.method
+
+    def time_rows(self, by_row: dict[str, dict[str, Any]], seed: int) -> None:
+        """Time the networks of all rows with the same task together and write the figures into their results."""
+        groups: dict[str, list[Row]] = {}
+        for row in self.rows:
+            if row.measure.latency_batches:
+                groups.setdefault(repr((row.task, row.measure.latency_batches)), []).append(row)
+        for rows in groups.values():
+            key = f"ms_batch_{rows[0].measure.latency_batches[0]}"
+            if all(key in by_row[row.name]["metrics"] for row in rows):
+                continue
+            self.say("timing " + ", ".join(row.name for row in rows))
+            timings = self.time(rows, seed)
+            for row in rows:
+                by_row[row.name]["metrics"].update(finite(latency.numbers(timings, row.name)))
+                results.write(results.run_folder(self.out, row.name, seed) / RESULT, by_row[row.name])
+
+    def time(self, rows: list[Row], seed: int) -> dict[int, dict[str, latency.Timing]]:
+        """Time per sequence of the rows' final networks, the first being the measure of the others."""
+        measure, loaded = rows[0].measure, self.load(rows[0])
+        models = {row.name: read_final(results.run_folder(self.out, row.name, seed)) for row in rows}
+        return latency.latency(
+            models,
+            lambda batch: trained.arguments(batch_of(loaded, batch)),
+            batches=measure.latency_batches,
+            seconds=measure.latency_seconds,
+        )
+
+
+def score(row: Row, loaded: Loaded, model: nn.Module, masks: Masks, folder: Path) -> dict[str, Any]:
+    """Cut the trained network where the row says so, and measure what is left on the test split.
+
+    `weights` and `bytes_dense` are of the network as it was built. `bytes` are what the final network takes when each
+    matrix is stored as its kept values and one bit a weight, or plainly where that is smaller.
+    """
+    example = objectives.to_device(batch_of(loaded, 1), next(model.parameters()).device)
+    final = trained.cut(model, masks, example) if row.compact else trained.Compacted(model, masks, None)
+    if row.compact:
+        save_compact(folder / COMPACT, final.network, masks=final.masks)
+    valid_batch_size = row.settings.valid_batch_size or row.settings.batch_size
+    valid = objectives.evaluate(final.network, loaded.valid, loaded.objective, valid_batch_size)
+    test = objectives.evaluate(final.network, loaded.test, loaded.objective, row.measure.test_batch_size)
+    before = cost.count(model)
+    left = cost.count(final.network, final.masks, example=trained.arguments(example))
+    return {
+        **test,
+        **{f"valid_{name}": value for name, value in valid.items()},
+        "sparsity": masks.sparsity(),
+        "weights": before.weights + before.biases,
+        "weights_kept": left.kept + left.biases,
+        "bytes_dense": before.dense_bytes,
+        "bytes": left.packed_bytes,
+        "macs_per_token": left.macs(),
+        **({} if final.difference is None else {"compaction_difference": final.difference}),
+    }
+
+
+def batch_of(loaded: Loaded, size: int) -> Batch:
+    """A batch of exactly `size` test sequences, repeated where the split is shorter."""
+    batch = next(loaded.test.batches(size))
+    axis = objectives.find_objective(loaded.objective).batch_axis
+    rows = torch.arange(size) % batch.inputs.shape[axis]
+    lengths = None if batch.lengths is None else batch.lengths[rows]
+    targets = batch.targets.index_select(axis if batch.targets.dim() > axis else 0, rows)
+    return Batch(batch.inputs.index_select(axis, rows), targets, lengths)
+
+
+def read_final(folder: Path) -> nn.Module:
+    """The network that a finished run ended with, cut where the run cut it."""
+    found = trained.read(folder)
+    return load_compact(folder / COMPACT, found.network) if (folder / COMPACT).is_file() else found.network

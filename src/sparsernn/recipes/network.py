@@ -1,0 +1,112 @@
+"""From a row and the sizes of its data to a network: built, initialised, sized to a number of bytes."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from sparsernn import models
+from sparsernn.data.task import Loaded
+from sparsernn.errors import UserError
+from sparsernn.recipes import typed
+from sparsernn.recipes.recipe import Row
+
+LARGEST_UNITS = 1 << 14
+
+
+def describe(loaded: Loaded) -> dict[str, Any]:
+    """What a model and a report need to know of the data, as JSON values."""
+    return {
+        "objective": loaded.objective,
+        "inputs": loaded.inputs,
+        "tokens": loaded.tokens,
+        "outputs": loaded.outputs,
+        "metric": loaded.metric,
+        "labels": list(loaded.labels),
+        "note": loaded.note,
+    }
+
+
+def find_model(name: str) -> type[nn.Module]:
+    """The model class in the file `name` of `models/`, the one there that states its objective."""
+    known = {}
+    for file in pkgutil.iter_modules(models.__path__):
+        for value in vars(importlib.import_module(f"{models.__name__}.{file.name}")).values():
+            if isinstance(value, type) and hasattr(value, "objective") and value.__module__.endswith(f".{file.name}"):
+                known[file.name] = value
+    if name not in known:
+        raise typed.unknown("model", name, list(known), "model")
+    return known[name]
+
+
+def build(row: Row, data: Mapping[str, Any], seed: int = 0) -> nn.Module:
+    """The row's network for data of these sizes; the same seed gives the same weights."""
+    model = find_model(row.model)
+    if model.objective != data["objective"]:
+        raise UserError(
+            f"row {row.name!r} puts the model {row.model!r}, made for {model.objective}, to {data['objective']}",
+            "a model made for the task",
+            "Choose another model or task",
+        )
+    options = {**sizes(data), **row.options}
+    kinds = typed.parameters(model)
+    for name in options:
+        if name not in kinds:
+            raise typed.unknown("argument", name, list(kinds), f"model {row.model}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = model(**options)
+        if row.initial is not None:
+            initialise_(network, row.initial)
+    return network
+
+
+def sizes(data: Mapping[str, Any]) -> dict[str, int]:
+    """The model arguments that the data fix."""
+    if data["objective"] == "language_model":
+        return {"vocabulary": data["inputs"]}
+    made = {"horizon" if data["objective"] == "forecasting" else "classes": data["outputs"]}
+    return {"vocabulary" if data["tokens"] else "inputs": data["inputs"], **made}
+
+
+@torch.no_grad()
+def initialise_(network: nn.Module, limit: float) -> None:
+    """Draw all matrices and the biases of linear layers from [-limit, limit]; other vectors start at 0."""
+    linear = {id(module.bias) for module in network.modules() if isinstance(module, nn.Linear)}
+    for parameter in network.parameters():
+        if parameter.dim() > 1 or id(parameter) in linear:
+            parameter.uniform_(-limit, limit)
+        else:
+            parameter.zero_()
+
+
+def stored_bytes(network: nn.Module) -> int:
+    """Bytes of all parameters and buffers."""
+    tensors = [*network.parameters(), *network.buffers()]
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def units_for(row: Row, data: Mapping[str, Any], limit_bytes: int) -> int:
+    """The largest number of units with which the row's dense network takes at most `limit_bytes`."""
+
+    def size(units: int) -> int:
+        with torch.device("meta"):
+            model = find_model(row.model)
+            return stored_bytes(model(**{**sizes(data), **row.options, "units": units}))
+
+    low, high = 1, LARGEST_UNITS
+    if size(low) > limit_bytes:
+        raise UserError(
+            f"row {row.name!r} does not fit in {limit_bytes} bytes even with one unit",
+            f"at least {size(low)} bytes",
+            "Match a larger row",
+        )
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if size(middle) <= limit_bytes else (low, middle - 1)
+    return low

@@ -1,0 +1,201 @@
+"""Recipes: experiments written down as rows, each a task, a model, a method and the settings of its training."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, get_args
+
+from sparsernn import folders
+from sparsernn.data.task import Task
+from sparsernn.errors import UserError
+from sparsernn.methods.method import Method
+from sparsernn.recipes import typed
+from sparsernn.training.settings import Settings
+
+Size = Literal["full", "cpu", "quick"]
+SIZES: tuple[Size, ...] = get_args(Size)
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """What is measured on a trained row.
+
+    Arguments:
+        test_batch_size: sequences scored at once; 1 for a language model read in one piece.
+        latency_batches: batch sizes timed against the recipe's first row; empty times nothing.
+        latency_seconds: upper bound on the time spent timing, all rows together.
+    """
+
+    test_batch_size: int = 250
+    latency_batches: tuple[int, ...] = (1, 32)
+    latency_seconds: float = 20.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One line of a recipe's table: a network trained on a task, sparse or dense.
+
+    Arguments:
+        name: the row's name in files and on the command line.
+        task: the data and its options.
+        model: file name in `models/`.
+        options: arguments of the model beyond the sizes that the data fix.
+        method: what makes it sparse; None trains it dense.
+        settings: how it is trained.
+        start: row whose trained weights, and zeros, this one begins with.
+        match: row whose compacted bytes this one may use; `units` is set to the largest number that fits.
+        initial: matrices and the head's bias start uniform in [-initial, initial] and the other biases at 0;
+            None leaves the model's own initialisation.
+        compact: cut the network after training and score what is left.
+        measure: what is measured.
+        published: figures of the source, by metric.
+    """
+
+    name: str
+    task: Task
+    model: str = "classifier"
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    method: Method | None = None
+    settings: Settings = dataclasses.field(default_factory=Settings)
+    start: str | None = None
+    match: str | None = None
+    initial: float | None = None
+    compact: bool = True
+    measure: Measure = dataclasses.field(default_factory=Measure)
+    published: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Rows that must be trained before this one."""
+        return tuple(name for name in (self.start, self.match) if name is not None)
+
+    def describe(self) -> str:
+        """The row in a line, for people."""
+        how = "dense" if self.method is None else type(self.method).__module__.rpartition(".")[2]
+        options = ", ".join(f"{name} {value}" for name, value in self.options.items())
+        start = f", from {self.start}" if self.start else ""
+        return f"{how}{start}; {self.model} {options}; {self.settings.epochs} epochs"
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as plain JSON values; task and method by the name of their file."""
+        return {
+            "name": self.name,
+            "task": part_to_json(self.task),
+            "model": {"name": self.model, "options": plain(self.options)},
+            "method": None if self.method is None else part_to_json(self.method),
+            "settings": fields_to_json(self.settings),
+            "start": self.start,
+            "match": self.match,
+            "initial": self.initial,
+            "compact": self.compact,
+            "measure": fields_to_json(self.measure),
+            "published": plain(self.published),
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Row:
+        """The row that `to_json` wrote. Names resolve within their folders only."""
+        try:
+            return cls(
+                name=values["name"],
+                task=part_from_json("data", values["task"]),
+                model=values["model"]["name"],
+                options=dict(values["model"]["options"]),
+                method=None if values["method"] is None else part_from_json("methods", values["method"]),
+                settings=typed.construct(Settings, values["settings"], "settings"),
+                start=values["start"],
+                match=values["match"],
+                initial=values["initial"],
+                compact=values["compact"],
+                measure=typed.construct(Measure, values["measure"], "measure"),
+                published=dict(values["published"]),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"recipe.json does not describe a row: {error!r}",
+                "the fields that `sparsernn run` writes",
+                "Use a run folder written by this version",
+            ) from error
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """An experiment: rows that share a table. Its name is the name of its file.
+
+    Arguments:
+        title: one line for lists and pages.
+        source: where the figures it compares with come from.
+        rows: the rows at a size: "full" is the source's own, "cpu" fits two cores, "quick" takes seconds.
+        default_size: the size that runs when none is asked for.
+    """
+
+    title: str
+    source: str
+    rows: Callable[[Size], list[Row]]
+    default_size: Size = "cpu"
+
+    def at(self, size: Size) -> list[Row]:
+        """Rows at `size`, checked: names are distinct and every row needs only rows of the same list."""
+        if size not in SIZES:
+            raise UserError(f"{size!r} is not a size", "one of " + ", ".join(SIZES), "Pass --size with one of them")
+        rows = self.rows(size)
+        names = [row.name for row in rows]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        missing = sorted({need for row in rows for need in row.needs} - set(names))
+        if repeated or missing:
+            raise UserError(
+                f"the recipe repeats rows {repeated} and refers to unknown rows {missing}",
+                "distinct names, and only rows of the same recipe in start and match",
+                "Correct the recipe's file",
+            )
+        return rows
+
+
+def select(rows: list[Row], names: list[str] | None) -> list[Row]:
+    """The rows named, with those they need, in an order in which each comes after what it needs."""
+    known = {row.name: row for row in rows}
+    ordered: dict[str, Row] = {}
+
+    def add(name: str, waiting: tuple[str, ...]) -> None:
+        if name not in known:
+            raise typed.unknown("row", name, list(known), "--rows")
+        if name in waiting:
+            raise UserError(
+                f"row {name!r} needs itself, by way of {', '.join(waiting)}", "no circles", "Correct the recipe's file"
+            )
+        for need in known[name].needs:
+            add(need, (*waiting, name))
+        ordered.setdefault(name, known[name])
+
+    for name in names or list(known):
+        add(name, ())
+    return list(ordered.values())
+
+
+def part_to_json(part: Any) -> dict[str, Any]:
+    """A task or method as {"name": its file's name, its fields...}."""
+    return {"name": type(part).__module__.rpartition(".")[2], **fields_to_json(part)}
+
+
+def part_from_json(folder: str, values: Mapping[str, Any]) -> Any:
+    """The task or method that `part_to_json` wrote."""
+    fields = dict(values)
+    name = fields.pop("name")
+    return typed.construct(folders.find(folder, name), fields, name)
+
+
+def fields_to_json(value: Any) -> dict[str, Any]:
+    """A dataclass's fields as plain JSON values."""
+    return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value) if field.init}
+
+
+def plain(value: Any) -> Any:
+    """`value` in JSON's types: dataclasses and mappings as objects, sequences as lists."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return fields_to_json(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value

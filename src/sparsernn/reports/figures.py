@@ -1,0 +1,344 @@
+"""Figures from run folders, as SVG texts that need no font, script or file beside them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import itertools
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.transforms import Bbox
+
+from sparsernn.reports import tables
+from sparsernn.reports.reading import Mask, Run
+
+INK, PALE, PAPER = "#1f2933", "#d5dce3", "#ffffff"
+COLOURS = ("#0b6e99", "#d1495b", "#3a8a4d", "#e08e1b", "#7a5195", "#8c6d46", "#2a9d8f", "#c05299", "#5c677d", "#9aa81c")
+DASHES = ("-", "--", ":", "-.")
+MOST_SQUARES = 128
+LONGEST_NAME = 30
+
+STYLE = {
+    "svg.fonttype": "path",
+    "svg.hashsalt": "sparsernn",
+    "text.parse_math": False,
+    "axes.formatter.use_mathtext": False,
+    "font.size": 11,
+    "axes.titlesize": 11,
+    "axes.labelsize": 11,
+    "xtick.labelsize": 10,
+    "ytick.labelsize": 10,
+    "legend.fontsize": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": "#8995a1",
+    "xtick.color": "#52606d",
+    "ytick.color": "#52606d",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e8ecf0",
+    "grid.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "figure.facecolor": PAPER,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A figure and what it says.
+
+    Arguments:
+        svg: the drawing.
+        title: a heading.
+        caption: how to read it.
+    """
+
+    svg: str
+    title: str
+    caption: str = ""
+
+
+def training_curves(runs: Sequence[Run]) -> list[Picture]:
+    """Loss, the metric of the task and sparsity over the steps of every run; only those that were recorded."""
+    main = _recorded_goal(runs)
+    pictures = [_curves(runs, "loss", "loss", "Solid: held-back data. Pale: training data.")]
+    if main:
+        caption = f"On held-back data; {main.better} is better."
+        pictures.append(_curves(runs, main.key, main.title, caption, main.write is tables.score))
+    pictures.append(_curves(runs, "sparsity", "sparsity", "Fraction of masked tensors' weights that are zero.", True))
+    return [picture for picture in pictures if picture]
+
+
+def _recorded_goal(runs: Sequence[Run]) -> tables.Quantity | None:
+    """What the runs compete on, or without a result yet the first known metric of their curves."""
+    main = tables.goal_of(runs)
+    known = [q for q in tables.GOALS if q.key != "loss" and any(_curve(run, q.key)[0] for run in runs)]
+    return main if main in known else next(iter(known), None)
+
+
+def _curve(run: Run, key: str) -> tuple[list[float], list[float]]:
+    """The quantity on held-back data, else as recorded, else on training data."""
+    for name in (f"valid_{key}", key, f"train_{key}"):
+        steps, values = run.curve(name)
+        if steps:
+            return steps, values
+    return [], []
+
+
+def _curves(runs: Sequence[Run], key: str, title: str, caption: str, as_percent: bool = False) -> Picture | None:
+    if not any(_curve(run, key)[0] for run in runs):
+        return None
+    with _style():
+        figure = Figure(figsize=(5.4, 3.4), layout="constrained")
+        axes = figure.add_subplot()
+        for number, run in enumerate(runs):
+            _draw_curve(axes, run, key, number)
+        axes.set_xlabel("optimizer step")
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        if key == "sparsity":
+            axes.set_ylim(-0.03, 1.03)
+        if as_percent:
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+        _legend(figure, axes)
+        return Picture(_svg(figure), f"{title[:1].upper()}{title[1:]}", caption)
+
+
+def _draw_curve(axes: Axes, run: Run, key: str, number: int) -> None:
+    steps, values = _curve(run, key)
+    if not steps:
+        return
+    colour, dash = COLOURS[number % len(COLOURS)], DASHES[number // len(COLOURS) % len(DASHES)]
+    marker = "o" if len(steps) < 3 else None
+    style = "steps-post" if key == "sparsity" else "default"
+    axes.plot(steps, values, dash, color=colour, marker=marker, drawstyle=style, lw=1.8, label=_short(run.label))
+    if key == "loss" and run.curve("valid_loss")[0]:
+        axes.plot(*run.curve("train_loss"), dash, color=colour, lw=1.2, alpha=0.35)
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        columns = 1 if max(map(len, labels)) > 24 else 2 if max(map(len, labels)) > 12 else 3
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+
+
+def trade_off(runs: Sequence[Run]) -> list[Picture]:
+    """Quality against stored bytes and against kept weights, every run by name."""
+    main = tables.goal_of(runs)
+    if main is None:
+        return []
+    pictures = []
+    for key, title in (("bytes", "bytes stored"), ("weights_kept", "weights kept")):
+        against = next(q for q in tables.COSTS if q.key == key)
+        points = [
+            (x, y, run.label, number)
+            for number, run in enumerate(runs)
+            if (x := tables.value_of(run.metrics, against)) and (y := tables.value_of(run.metrics, main)) is not None
+        ]
+        if len(points) > 1:
+            corner = "upper left" if main.better == "higher" else "lower left"
+            caption = f"{main.better.capitalize()} and further left is better: the {corner} corner wins."
+            pictures.append(Picture(_scatter(points, title, main, against), f"{main.title} against {title}", caption))
+    return pictures
+
+
+def _scatter(
+    points: Sequence[tuple[float, float, str, int]], title: str, main: tables.Quantity, against: tables.Quantity
+) -> str:
+    with _style():
+        figure = Figure(figsize=(5.4, 3.9), layout="constrained")
+        axes = figure.add_subplot()
+        for x, y, _, number in points:
+            axes.plot(x, y, "o", ms=8, color=COLOURS[number % len(COLOURS)], mec=PAPER, mew=1.2, zorder=3)
+        _scale_x(axes, [x for x, *_ in points], against)
+        values = [y for _, y, *_ in points]
+        room = 0.22 * (max(values) - min(values)) or 0.02 * abs(max(values)) or 1.0
+        axes.set_ylim(min(values) - room, max(values) + room)
+        if main.write is tables.score:
+            scale = 100 if max(values) <= 1 else 1
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{scale * value:g} %"))
+        axes.set_xlabel(title)
+        axes.set_ylabel(main.title)
+        _label_points(figure, axes, points)
+        return _svg(figure)
+
+
+def _scale_x(axes: Axes, values: Sequence[float], quantity: tables.Quantity) -> None:
+    """A logarithmic axis with round numbers; no wider than the points and their names need."""
+    low, high = min(values), max(values)
+    margin = (high / low) ** 0.15 if high > low else 1.5
+    low, high = low / margin, high * margin
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    choices = ((1, (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)), (1, (1, 2, 3, 5, 7)), (1, (1, 2, 5)), (1, (1, 3)))
+    for stride, steps in (*choices, *((decades, (1,)) for decades in range(1, 300))):
+        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1, stride)
+        ticks = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
+        gaps = [math.log(after / before) for before, after in itertools.pairwise(ticks)]
+        if min(gaps, default=math.inf) > 0.13 * math.log(high / low):
+            break
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _rounded(value, quantity.write is tables.size)))
+
+
+def _rounded(value: float, in_bytes: bool) -> str:
+    for limit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= limit:
+            return f"{value / limit:g} {letter}{'B' if in_bytes else ''}"
+    return f"{value:g}{' B' if in_bytes else ''}"
+
+
+def _label_points(figure: Figure, axes: Axes, points: Sequence[tuple[float, float, str, int]]) -> None:
+    """Write each point's name at the nearest free place; a thin line leads to a name that had to move away."""
+    FigureCanvasAgg(figure).draw()
+    frame = axes.get_window_extent()
+    scale = figure.dpi / 72
+    places = [axes.transData.transform((x, y)) for x, y, *_ in points]
+    taken = [Bbox.from_bounds(px - 5 * scale, py - 5 * scale, 10 * scale, 10 * scale) for px, py in places]
+    figure.set_layout_engine("none")
+    for (px, py), (x, y, name, number) in zip(places, points, strict=True):
+        text = axes.annotate(_short(name), (x, y), textcoords="offset points", xytext=(0, 0), fontsize=9.5, zorder=4)
+        extent = text.get_window_extent()
+        box, radius = _free_place(px, py, extent.width, extent.height, scale, frame, taken)
+        taken.append(box)
+        text.set_position(((box.x0 - px) / scale, (box.y0 - py) / scale))
+        if radius > 12:
+            ends = axes.transData.inverted().transform([(px, py), _nearest(box, px, py)])
+            axes.plot(*ends.T, color=COLOURS[number % len(COLOURS)], lw=0.8, zorder=2)
+
+
+def _free_place(
+    px: float, py: float, width: float, height: float, scale: float, frame: Bbox, taken: Sequence[Bbox]
+) -> tuple[Bbox, float]:
+    """The place for a name around a point that covers least of what is there and leaves the frame least."""
+    best: tuple[float, Bbox, float] | None = None
+    for radius in (8, 12, 18, 26, 36, 48, 62):
+        for turn in range(16):
+            angle = 2 * math.pi * turn / 16
+            cx = px + math.cos(angle) * (radius * scale + width / 2)
+            cy = py + math.sin(angle) * (radius * scale + height / 2)
+            box = Bbox.from_bounds(cx - width / 2, cy - height / 2, width, height)
+            covered = sum(_overlap(box, other) for other in taken)
+            outside = width * height - _overlap(box, frame)
+            cost = covered + 4 * outside
+            if cost < 1e-6:
+                return box, radius
+            if best is None or cost < best[0]:
+                best = (cost, box, radius)
+    return best[1], best[2]
+
+
+def _overlap(one: Bbox, other: Bbox) -> float:
+    width = min(one.x1, other.x1) - max(one.x0, other.x0)
+    height = min(one.y1, other.y1) - max(one.y0, other.y0)
+    return max(width, 0.0) * max(height, 0.0)
+
+
+def _nearest(box: Bbox, px: float, py: float) -> tuple[float, float]:
+    return min(max(px, box.x0), box.x1), min(max(py, box.y0), box.y1)
+
+
+def mask_pictures(run: Run) -> list[Picture]:
+    """One picture a layer: a row for each matrix, a panel for each gate."""
+    return [_layer_picture(layer, masks) for layer, masks in tables.by_layer(run.masks).items()]
+
+
+def _layer_picture(layer: str, masks: Sequence[Mask]) -> Picture:
+    panels = [mask.by_gate() for mask in masks]
+    squares = [{gate: _binned(kept) for gate, kept in row.items()} for row in panels]
+    exact = all(step == (1, 1) for row in squares for _, step in row.values())
+    top = max(float(values.max(initial=0)) for row in squares for values, _ in row.values()) or 1.0
+    columns = max(map(len, panels))
+    with _style({"axes.grid": False, "axes.spines.top": True, "axes.spines.right": True}):
+        size = (max(3.4, 1.25 + 1.95 * columns), 0.35 + 2.2 * len(panels))
+        figure = Figure(figsize=size, layout="constrained")
+        grid = figure.subplots(len(panels), columns, squeeze=False)
+        for mask, row, line in zip(masks, squares, grid, strict=True):
+            for axes in line[len(row) :]:
+                axes.set_axis_off()
+            for column, (axes, (gate, (values, _))) in enumerate(zip(line, row.items(), strict=False)):
+                kept = mask.by_gate()[gate]
+                image = axes.imshow(values, cmap="Blues", vmin=0, vmax=top, interpolation="none", aspect="auto")
+                axes.set_box_aspect(1)
+                axes.set_title(f"{gate}  {tables.percent(float(kept.mean()))}".strip())
+                axes.set(xticks=(), yticks=(), xlabel=f"{kept.shape[1]:,} {_source(mask)}")
+                if column == 0:
+                    axes.set_ylabel(f"{kept.shape[0]:,} {_destination(mask)}")
+        if not exact:
+            bar = figure.colorbar(image, ax=grid, shrink=0.8, pad=0.02, ticks=MaxNLocator(4))
+            bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+            bar.set_label("kept")
+        return Picture(_svg(figure), layer, _reading(masks, [step for row in squares for _, step in row.values()]))
+
+
+def _reading(masks: Sequence[Mask], steps: Sequence[tuple[int, int]]) -> str:
+    names = " and ".join(mask.name for mask in masks)
+    largest = max(steps, key=lambda step: step[0] * step[1])
+    if largest == (1, 1):
+        return f"{names}. One square is one weight; blue ones exist."
+    return f"{names}. One square is {largest[0]} × {largest[1]} weights; the darker, the more of them exist."
+
+
+def _binned(kept: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+    """The fraction kept in equal rectangles, at most 128 a side, and the rectangle's size."""
+    rows, columns = (max(1, -(-side // MOST_SQUARES)) for side in kept.shape)
+    if (rows, columns) == (1, 1) or not kept.size:
+        return kept.astype(np.float32), (1, 1)
+    starts = [np.arange(0, side, step) for side, step in zip(kept.shape, (rows, columns), strict=True)]
+    sums = np.add.reduceat(np.add.reduceat(kept.astype(np.float32), starts[0], axis=0), starts[1], axis=1)
+    counts = np.outer(*(np.diff([*start, side]) for start, side in zip(starts, kept.shape, strict=True)))
+    return sums / counts, (rows, columns)
+
+
+def _source(mask: Mask) -> str:
+    named = mask.axes[-1] if mask.axes else ""
+    return {"hidden": "units", "input": "inputs", "": "columns"}.get(named, named)
+
+
+def _destination(mask: Mask) -> str:
+    named = mask.axes[-2] if len(mask.axes) > 1 else ""
+    return {"hidden": "units", "word": "words", "": "rows"}.get(named, named)
+
+
+def confusion(matrix: Sequence[Sequence[float]]) -> Picture:
+    """A confusion matrix too large for a table: the share of each true class's examples, by predicted class."""
+    counts = np.asarray(matrix, dtype=float)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    with _style({"axes.grid": False}):
+        figure = Figure(figsize=(5.4, 4.6), layout="constrained")
+        axes = figure.add_subplot()
+        image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="none")
+        axes.set(xlabel="predicted class, by number", ylabel="true class, by number")
+        bar = figure.colorbar(image, ax=axes, shrink=0.85)
+        bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+        return Picture(_svg(figure), "Confusion matrix", "Share of the examples of each true class.")
+
+
+@contextlib.contextmanager
+def _style(changes: Mapping[str, object] | None = None) -> Iterator[None]:
+    """The pages' style; characters that matplotlib's font lacks show as boxes, the page's own text has them."""
+    with matplotlib.rc_context({**STYLE, **(changes or {})}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+        yield
+
+
+def _svg(figure: Figure) -> str:
+    with io.StringIO() as text:
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+        return text.getvalue()

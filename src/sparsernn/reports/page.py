@@ -1,0 +1,235 @@
+"""One self-contained HTML page about some runs: works offline, holds no script, shows every name as text."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import dataclasses
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from sparsernn.errors import UserError
+from sparsernn.reports import figures, tables
+from sparsernn.reports.figures import Picture
+from sparsernn.reports.reading import Run, read_runs
+from sparsernn.reports.tables import Table
+
+LARGEST_CONFUSION_TABLE = 20
+NOTES = {
+    "weights kept": "Weights kept are all numbers of the final network that exist, biases included.",
+    "bytes": (
+        "Bytes are those of the final network with each matrix stored as its kept values and one bit per weight, or "
+        "plainly where that is smaller. Zeros alone make nothing faster: the times say what does."
+    ),
+    "ms per sequence": (
+        "Times are medians of interleaved rounds on one thread; “against dense” is the first network's time over this "
+        "one's in the same run, so above 1 is faster."
+    ),
+}
+LAYER_NOTE = (
+    "A unit is connected if any of its gates still reads something. A gate that reads nothing, of a unit that is "
+    "connected, is constant."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Confusion:
+    """How often each class was taken for each other: a table for few classes, a picture for many.
+
+    Arguments:
+        labels: names of the classes.
+        rows: (label, [(count, share of the row)]) by true class; empty where there are too many.
+        picture: the same as a picture where there are too many.
+        worst: (true, predicted, count) of the most frequent mistakes.
+    """
+
+    labels: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[tuple[str, float], ...]], ...]
+    picture: Picture | None
+    worst: tuple[tuple[str, str, str], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """What the page shows of one run alone.
+
+    Arguments:
+        label: the run's name.
+        summary: one line.
+        pictures: its masks.
+        layers: table of its layers.
+        confusion: its confusion matrix.
+    """
+
+    label: str
+    summary: str
+    pictures: tuple[Picture, ...]
+    layers: Table
+    confusion: Confusion | None
+
+
+def write(
+    folders: Iterable[Path | str], path: Path | str, title: str | None = None, summary: str | None = None
+) -> Path:
+    """Write the page of some run folders (or of folders of runs) to `path`, at once or not at all.
+
+    Raises: UserError if a folder is no run, or `path` cannot be written.
+    """
+    text = render(read_runs(folders), title, summary)
+    path = Path(path)
+    unfinished = path.with_name(f"{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_text(text, encoding="utf-8")
+        os.replace(unfinished, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+        raise UserError(
+            f"{path} could not be written: {error.strerror or error}",
+            "a file name in a folder with room and the right to write",
+            "give another place with --out, or free some space",
+        ) from error
+    return path
+
+
+def render(runs: Sequence[Run], title: str | None = None, summary: str | None = None) -> str:
+    """The page as text."""
+    if not runs:
+        raise UserError("there is no run to report", "at least one run folder", "name the folders that a run wrote")
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["data_uri"] = _data_uri
+    recipes = _named(runs, "recipe")
+    sections = [section for run in runs if (section := _section(run))]
+    return environment.get_template("page.html").render(
+        title=title or " and ".join(_named(runs, "title") or recipes) or runs[0].label,
+        about=[*recipes, *(f"size {size}" for size in _named(runs, "size"))],
+        summary=summary or summarize(runs),
+        results=tables.results(runs),
+        notes=_notes(runs),
+        trade_off=figures.trade_off(runs),
+        curves=figures.training_curves(runs),
+        sections=sections,
+        opened=next((section.label for section in sections if section.pictures), sections[0].label if sections else ""),
+        layer_note=LAYER_NOTE,
+        commands=list(dict.fromkeys(str(run.result["command"]) for run in runs if run.result.get("command"))),
+        environments=_environments(runs),
+    )
+
+
+def _named(runs: Sequence[Run], key: str) -> list[str]:
+    found = [run.recipe.get(key) or run.result.get(key) for run in runs]
+    return [str(value) for value in dict.fromkeys(found) if isinstance(value, str) and value]
+
+
+def summarize(runs: Sequence[Run]) -> str:
+    """One sentence: the best run, and the smallest of those, against the first."""
+    main = tables.goal_of(runs)
+    scored = [(run, value) for run in runs if main and (value := tables.value_of(run.metrics, main)) is not None]
+    if not scored:
+        return f"{len(runs)} run{'s' if len(runs) > 1 else ''}, none with a result yet."
+    if len(scored) == 1:
+        run, value = scored[0]
+        return f"{run.label}: {main.title} {main.write(value)}{_size(run)}."
+    best, value = (max if main.better == "higher" else min)(scored, key=lambda pair: pair[1])
+    text = f"{len(runs)} networks. Best {main.title}: {best.label}, {main.write(value)}{_size(best)}."
+    weighed = [pair for pair in scored if _bytes(pair[0])]
+    if len(weighed) > 1:
+        small, value = min(weighed, key=lambda pair: _bytes(pair[0]))
+        if small is not best:
+            text += f" Smallest: {small.label}, {main.write(value)}{_size(small)}."
+    return text
+
+
+def _bytes(run: Run) -> float | None:
+    return tables.value_of(run.metrics, next(q for q in tables.COSTS if q.key == "bytes"))
+
+
+def _size(run: Run) -> str:
+    found = _bytes(run)
+    return f" with {tables.size(found)}" if found else ""
+
+
+def _notes(runs: Sequence[Run]) -> list[str]:
+    """How the numbers of the table came about, for those that are there."""
+    columns = tables.results(runs).columns
+    notes = [text for word, text in NOTES.items() if any(word in column for column in columns)]
+    data = [run.recipe.get("data") for run in runs]
+    notes += dict.fromkeys(str(each["note"]) for each in data if isinstance(each, Mapping) and each.get("note"))
+    unfinished = [run.label for run in runs if not run.result]
+    if unfinished:
+        notes.append(f"Not finished: {', '.join(unfinished)}.")
+    return notes
+
+
+def _section(run: Run) -> Section | None:
+    pictures, table, confusion = figures.mask_pictures(run), tables.layers(run), _confusion(run)
+    if not pictures and confusion is None:
+        return None
+    weights = sum(mask.kept.size for mask in run.masks.values())
+    kept = sum(int(mask.kept.sum()) for mask in run.masks.values())
+    summary = "no weight masked"
+    if weights:
+        summary = f"{kept:,} of {weights:,} masked weights kept ({tables.percent(kept / weights)})"
+    return Section(run.label, summary, tuple(pictures), table, confusion)
+
+
+def _confusion(run: Run) -> Confusion | None:
+    matrix, given = run.confusion.get("matrix"), run.confusion.get("labels")
+    if not isinstance(matrix, list) or not matrix or any(len(row) != len(matrix) for row in matrix):
+        return None
+    labels = tuple(map(str, given if given and len(given) == len(matrix) else range(len(matrix))))
+    pairs = [(i, j) for i in range(len(matrix)) for j in range(len(matrix)) if i != j and matrix[i][j]]
+    pairs.sort(key=lambda pair: -matrix[pair[0]][pair[1]])
+    worst = tuple((labels[i], labels[j], f"{matrix[i][j]:,}") for i, j in pairs[:8])
+    if len(labels) > LARGEST_CONFUSION_TABLE:
+        return Confusion(labels, (), figures.confusion(matrix), worst)
+    rows = tuple(
+        (label, tuple((f"{count:,}", count / max(sum(row), 1)) for count in row))
+        for label, row in zip(labels, matrix, strict=True)
+    )
+    return Confusion(labels, rows, None, worst)
+
+
+def _environments(runs: Sequence[Run]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Each different environment once, with the runs it served."""
+    groups: dict[str, tuple[list[str], list[tuple[str, str]]]] = {}
+    for run in runs:
+        if run.environment:
+            facts = _facts(run.environment)
+            groups.setdefault(json.dumps(facts), ([], facts))[0].append(run.label)
+    alone = len(groups) == 1
+    return [("" if alone else ", ".join(labels), facts) for labels, facts in groups.values()]
+
+
+def _facts(values: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
+    facts = []
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            facts += _facts(value, f"{before}{key} ")
+        else:
+            facts.append((f"{before}{key}".replace("_", " "), _words(value)))
+    return facts
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "–" if value is None else str(value)
+
+
+def _data_uri(picture: Picture) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(picture.svg.encode()).decode('ascii')}"

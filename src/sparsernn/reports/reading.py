@@ -1,0 +1,223 @@
+"""What a run folder holds, read without running anything: results, curves and masks."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparsernn.errors import UserError
+
+LARGEST_MASK_FILE = 2**31
+
+
+@dataclasses.dataclass(frozen=True)
+class Mask:
+    """Which weights of one tensor exist.
+
+    Arguments:
+        name: the parameter's name.
+        kept: the bits as the tensor is stored, gates stacked along dimension 0.
+        axes: names of the dimensions, the gate being one of its own: ("gate", "hidden", "input").
+        gates: names of the gates; empty where there is none.
+    """
+
+    name: str
+    kept: np.ndarray
+    axes: tuple[str, ...] = ()
+    gates: tuple[str, ...] = ()
+
+    @property
+    def density(self) -> float:
+        return float(self.kept.mean()) if self.kept.size else 0.0
+
+    def by_gate(self) -> dict[str, np.ndarray]:
+        """The matrix of each gate [units sources]; a tensor without gates is one entry with an empty name."""
+        matrix = self.kept.reshape(len(self.kept), -1)
+        if not self.gates or len(matrix) % len(self.gates):
+            return {"": matrix}
+        return dict(zip(self.gates, np.split(matrix, len(self.gates)), strict=True))
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run folder.
+
+    Arguments:
+        folder: where it lies.
+        result: the content of result.json, empty if the run has not ended.
+        recipe: the content of recipe.json.
+        environment: the content of environment.json.
+        records: the lines of metrics.jsonl.
+        masks: the masks by tensor name.
+        confusion: {"labels": [...], "matrix": [[...]]} of the test split, from confusion.json or the metrics.
+        label: what to call it in tables and figures.
+    """
+
+    folder: Path
+    result: Mapping[str, Any]
+    recipe: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    records: tuple[Mapping[str, Any], ...]
+    masks: Mapping[str, Mask]
+    confusion: Mapping[str, Any]
+    label: str
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        found = self.result.get("metrics")
+        return found if isinstance(found, Mapping) else {}
+
+    @property
+    def goal(self) -> str:
+        """The metric that the task names as its own; empty if it names none."""
+        data = self.recipe.get("data")
+        return str(data.get("metric", "")) if isinstance(data, Mapping) else ""
+
+    @property
+    def is_trained_dense(self) -> bool:
+        return self.recipe.get("method") is None and self.recipe.get("start") is None
+
+    def curve(self, key: str) -> tuple[list[float], list[float]]:
+        """Steps and values of one quantity; epochs where it is absent or not finite are left out."""
+        points = [
+            (record["step"], record[key])
+            for record in self.records
+            if _is_finite(record.get("step")) and _is_finite(record.get(key))
+        ]
+        return [float(step) for step, _ in points], [float(value) for _, value in points]
+
+
+def read_run(folder: Path | str) -> Run:
+    """Read a run folder, finished or not.
+
+    Raises: UserError if it is no run folder or a file in it is damaged.
+    """
+    folder = Path(folder)
+    if not (folder / "result.json").is_file() and not (folder / "recipe.json").is_file():
+        raise UserError(
+            f"{folder} is not a run folder",
+            "a folder with recipe.json or result.json, as `sparsernn run` writes them",
+            "give the folder of one run, or of each row of a recipe",
+        )
+    result = _object(folder / "result.json")
+    environment = _object(folder / "environment.json") or result.get("environment")
+    masks = folder / "masks.npz"
+    metrics = result.get("metrics")
+    metrics = metrics if isinstance(metrics, Mapping) else {}
+    confusion = _object(folder / "confusion.json") or metrics.get("confusion")
+    return Run(
+        folder=folder,
+        result=result,
+        recipe=_object(folder / "recipe.json"),
+        environment=environment if isinstance(environment, Mapping) else {},
+        records=tuple(_records(folder / "metrics.jsonl")),
+        masks=read_masks(masks) if masks.is_file() else {},
+        confusion=confusion if isinstance(confusion, Mapping) else {},
+        label=str(result.get("row") or folder.resolve().name),
+    )
+
+
+def read_runs(folders: Iterable[Path | str]) -> list[Run]:
+    """Read several run folders; runs that would share a label also show their size and seed, or their folder.
+
+    A folder that is no run but holds runs stands for all of them: first those trained dense, then in order of name.
+    """
+    runs = [run for folder in folders for run in _runs_in(Path(folder))]
+    labels = [run.label for run in runs]
+    return [run if labels.count(run.label) == 1 else _told_apart(run, runs) for run in runs]
+
+
+def _runs_in(folder: Path) -> list[Run]:
+    found = [path.parent for path in sorted(folder.glob("*/recipe.json"))]
+    if not found or (folder / "recipe.json").is_file() or (folder / "result.json").is_file():
+        return [read_run(folder)]
+    return sorted(map(read_run, found), key=lambda run: not run.is_trained_dense)
+
+
+def _told_apart(run: Run, runs: list[Run]) -> Run:
+    same = [other for other in runs if other.label == run.label]
+    for words in (("recipe",), ("size",), ("seed",), ("recipe", "size"), ("size", "seed"), ("recipe", "size", "seed")):
+        names = [tuple(other.result.get(word) for word in words) for other in same]
+        if len(set(names)) == len(same):
+            parts = [f"seed {run.result[word]}" if word == "seed" else str(run.result.get(word)) for word in words]
+            return dataclasses.replace(run, label=f"{run.label}, {', '.join(parts)}")
+    return dataclasses.replace(run, label=f"{run.label}, {run.folder}")
+
+
+def read_masks(path: Path | str) -> dict[str, Mask]:
+    """Read a file of masks saved as bits; nothing in it is ever executed.
+
+    Raises: UserError if the file is truncated, too large or does not fit its own description.
+    """
+    path = Path(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > LARGEST_MASK_FILE:
+                raise ValueError("more than 2 GiB of masks")
+        with np.load(path, allow_pickle=False) as stored:
+            layouts = json.loads(bytes(stored["layouts"].tobytes())) if "layouts" in stored else {}
+            names = [key.removesuffix(".bits") for key in stored.files if key.endswith(".bits")]
+            return {name: _mask(name, stored, layouts.get(name) or {}) for name in names}
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{path} cannot be read: {error}",
+            "a masks.npz as a run writes it",
+            "take it from the run folder again, or run the recipe once more",
+        ) from error
+
+
+def _mask(name: str, stored: Any, layout: Mapping[str, Any]) -> Mask:
+    bits, shape = stored[f"{name}.bits"], tuple(int(size) for size in stored[f"{name}.shape"])
+    count = math.prod(shape)
+    if bits.dtype != np.uint8 or min(shape, default=0) < 0 or bits.size != -(-count // 8):
+        raise ValueError(f"{name} has {bits.size} bytes of bits for shape {shape}")
+    kept = np.unpackbits(bits.reshape(-1), count=count).astype(bool).reshape(shape)
+    return Mask(name, kept, tuple(map(str, layout.get("axes") or ())), tuple(map(str, layout.get("gates") or ())))
+
+
+def _object(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _damaged(path, str(error)) from error
+    if not isinstance(found, dict):
+        raise _damaged(path, f"it holds a {type(found).__name__}")
+    return found
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics file; a last line cut short by a kill is left out."""
+    if not path.is_file():
+        return []
+    lines = path.read_bytes().decode("utf-8", errors="replace").splitlines()
+    records = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            if number == len(lines):
+                break
+            raise _damaged(path, f"line {number}: {error}") from error
+        if not isinstance(record, dict):
+            raise _damaged(path, f"line {number} holds a {type(record).__name__}")
+        records.append(record)
+    return records
+
+
+def _damaged(path: Path, why: str) -> UserError:
+    return UserError(f"{path} cannot be read: {why}", "JSON as a run writes it", "restore the file or run again")
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

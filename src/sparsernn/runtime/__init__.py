@@ -1,0 +1,1 @@
+"""Formats of sparse weights, and running them without torch."""

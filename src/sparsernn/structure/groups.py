@@ -1,0 +1,354 @@
+"""Weights that live or die together, across tensors: single weights, blocks, gates, neurons, words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatch
+
+import torch
+from torch import Tensor, nn
+
+from sparsernn.errors import UserError
+from sparsernn.structure.masks import Masks
+from sparsernn.structure.wiring import Weight, Wiring, unwrap
+
+Where = str | Sequence[str] | Callable[[str], bool] | tuple[type[nn.Module], str] | None
+BLOCK = re.compile(r"(\d+)x(\d+)")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The part of one tensor that groups own.
+
+    Attributes:
+        name: parameter name.
+        index: group numbers, broadcastable to the named view, -1 = no group; None = every weight is a group.
+        start: the first group's number where index is None.
+    """
+
+    name: str
+    index: Tensor | None
+    start: int = 0
+
+
+@dataclass(frozen=True)
+class Family:
+    """Groups that share a budget: a tensor, a gate of it, a layer. Numbers start to stop - 1.
+
+    Attributes:
+        fans: (fan-in, fan-out) of the dense tensor, for Erdős–Rényi budgets; (0, 0) where it means nothing.
+    """
+
+    label: str
+    start: int
+    stop: int
+    fans: tuple[int, int] = (0, 0)
+
+    @property
+    def size(self) -> int:
+        return self.stop - self.start
+
+
+class Groups:
+    """A numbering of groups, with the pieces that each owns in each tensor.
+
+    Groups of one level never overlap, except that a unit's row and another unit's column cross: each weight
+    then belongs to both, lives only if both live, and is counted once in a group's norm.
+    """
+
+    def __init__(self, pieces: list[Piece], families: list[Family], wiring: Wiring):
+        self.pieces, self.families, self.wiring = pieces, families, wiring
+        self.count = families[-1].stop if families else 0
+        self.names = list(dict.fromkeys(piece.name for piece in pieces))
+        self.overlapping = len(pieces) > len(self.names)
+
+    @classmethod
+    def of(cls, wiring: Wiring, model: nn.Module, level: str, where: Where = None, per: str = "tensor") -> Groups:
+        """Groups at a granularity: "weight", "gate", "neuron", "16x1", "input", "word", ...
+
+        Arguments:
+            where: the tensors in which groups start: a glob, several, a predicate on names, or (module type, suffix).
+            per: "tensor" or "gate": what shares a budget at levels "weight" and blocks.
+        Raises: UserError if nothing is selected or no selected module has that level.
+        """
+        names = select(wiring, model, where)
+        if level == "weight":
+            return _entries(wiring, names, per)
+        if match := BLOCK.fullmatch(level):
+            return _tiles(wiring, names, int(match[1]), int(match[2]), per)
+        return _levels(wiring, names, level)
+
+    def to(self, device: torch.device) -> Groups:
+        self.pieces = [piece if piece.index is None else replace(piece, index=piece.index.to(device)) for piece in self.pieces]
+        return self
+
+    def named(self, tensors: dict[str, Tensor], name: str) -> Tensor:
+        return self.wiring.weights[name].layout.view(tensors[name])
+
+    def sums(self, tensors: dict[str, Tensor]) -> Tensor:
+        """The sum of each group's entries, each entry once. Differentiable. [count]"""
+        first = tensors[self.names[0]]
+        total = first.new_zeros(self.count + 1)
+        for name in self.names:
+            own = [piece for piece in self.pieces if piece.name == name]
+            named = self.named(tensors, name)
+            for piece in own:
+                if piece.index is None:
+                    places = torch.arange(piece.start, piece.start + named.numel(), device=named.device)
+                    total = total.index_add(0, places, named.reshape(-1))
+                else:
+                    total = total.index_add(0, _places(piece.index, self.count), _sum_to(named, piece.index.shape).reshape(-1))
+            if len(own) == 2:
+                crossing, numbers = self._crossing(own)
+                if len(numbers):
+                    total = total.index_add(0, numbers, -named[crossing])
+        return total[:-1]
+
+    def _crossing(self, own: list[Piece]) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Entries that belong twice to the same group (a unit's weight to itself)."""
+        first, second = torch.broadcast_tensors(*(piece.index for piece in own if piece.index is not None))
+        both = ((first == second) & (first >= 0)).nonzero(as_tuple=True)
+        return both, first[both]
+
+    def norms(self, tensors: dict[str, Tensor]) -> Tensor:
+        """L2 norm of each group; its gradient at zero is zero. [count]"""
+        squares = self.sums({name: tensors[name].square() for name in self.names})
+        return torch.where(squares > 0, squares.clamp_min(torch.finfo(squares.dtype).tiny).sqrt(), torch.zeros_like(squares))
+
+    def sizes(self, tensors: dict[str, Tensor]) -> Tensor:
+        """How many weights each group has. [count]"""
+        if all(piece.index is None for piece in self.pieces):
+            return torch.ones(self.count)
+        return self.sums({name: torch.ones_like(tensors[name], dtype=torch.float32) for name in self.names})
+
+    def family_norms(self, tensors: dict[str, Tensor], family: Family) -> Tensor:
+        """Norms of one family; single weights are read in place. [size of the family]"""
+        piece = self._single(family)
+        if piece is None:
+            return self.norms(tensors)[family.start:family.stop]
+        flat = tensors[piece.name].detach().reshape(-1)
+        return flat[family.start - piece.start:family.stop - piece.start].abs()
+
+    def kept(self, masks: Masks, family: Family | None = None) -> Tensor:
+        """Which groups exist: those with at least one weight left. [count] or [size of the family]"""
+        if family is not None and (piece := self._single(family)) is not None:
+            return masks.kept[piece.name].reshape(-1)[family.start - piece.start:family.stop - piece.start].clone()
+        counts = self.sums({name: masks.kept[name].float() for name in self.names})
+        found = counts > 0
+        return found if family is None else found[family.start:family.stop]
+
+    def keep(self, masks: Masks, kept: Tensor, family: Family | None = None) -> None:
+        """Write group decisions into the masks. kept: [count], or [size of the family]."""
+        if family is not None and (piece := self._single(family)) is not None:
+            masks.kept[piece.name].view(-1)[family.start - piece.start:family.stop - piece.start] = kept
+            return
+        if family is not None:
+            whole = self.kept(masks)
+            whole[family.start:family.stop] = kept
+            kept = whole
+        extended = torch.cat([kept, kept.new_ones(1)])
+        for name in self.names:
+            named = self.wiring.weights[name].layout.view(masks.kept[name])
+            alive = torch.ones_like(named)
+            for piece in (piece for piece in self.pieces if piece.name == name):
+                if piece.index is None:
+                    alive &= kept[piece.start:piece.start + named.numel()].view(named.shape)
+                else:
+                    alive &= extended[piece.index]
+            named.copy_(alive)
+
+    @torch.no_grad()
+    def scale_(self, tensors: dict[str, Tensor], factors: Tensor) -> None:
+        """Multiply every weight by its group's factor, in place. factors: [count]"""
+        extended = torch.cat([factors, factors.new_ones(1)])
+        for piece in self.pieces:
+            named = self.named(tensors, piece.name)
+            named.mul_(factors[piece.start:piece.start + named.numel()].view(named.shape) if piece.index is None else extended[piece.index])
+
+    def _single(self, family: Family) -> Piece | None:
+        """The piece of a family of single weights."""
+        for piece in self.pieces:
+            if piece.index is None and piece.start <= family.start and family.stop <= piece.start + self._numel(piece.name):
+                return piece
+        return None
+
+    def _numel(self, name: str) -> int:
+        return self._sizes[name]
+
+    @property
+    def _sizes(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        ordered = [piece for piece in self.pieces if piece.index is None]
+        for piece, after in zip(ordered, [*(piece.start for piece in ordered[1:]), self.count], strict=True):
+            found[piece.name] = after - piece.start
+        return found
+
+
+def select(wiring: Wiring, model: nn.Module, where: Where) -> list[str]:
+    """Names of the tensors in which groups start; by default the weight matrices of recurrent layers.
+
+    Raises: UserError if nothing matches.
+    """
+    candidates = [name for name, weight in wiring.weights.items() if weight.layout.incoming]
+    recurrent = {name for recurrence in wiring.recurrences for name in recurrence.weights.values()}
+    if where is None:
+        chosen = [name for name in candidates if name in recurrent]
+    elif callable(where) and not isinstance(where, type):
+        chosen = [name for name in candidates if where(name)]
+    elif isinstance(where, tuple) and len(where) == 2 and isinstance(where[0], type):
+        kind, suffix = where
+        chosen = [name for name in candidates
+                  if isinstance(unwrap(model).get_submodule(wiring.weights[name].module), kind) and name.rpartition(".")[2].startswith(suffix)]
+    else:
+        patterns = [where] if isinstance(where, str) else list(where)
+        chosen = [name for name in candidates if any(fnmatch(name, pattern) for pattern in patterns)]
+    if not chosen:
+        known = ", ".join(candidates) or "none: the model has no RNN, LSTM, GRU, Linear or Embedding"
+        raise UserError(f"the selection {where!r} matches no weight" if where is not None else "the model has no recurrent layer",
+                        f"a selection of at least one of these weights: {known}", "pass where= with one of these names or a glob such as 'lstm.weight_*'")
+    return chosen
+
+
+def _fans(weight: Weight, shape: Sequence[int]) -> tuple[int, int]:
+    """Fan-in and fan-out of a named view: the product of its source sizes and of its destination sizes."""
+    destinations = len(weight.layout.destination) if weight.layout.stored[:1] == weight.layout.destination[:1] else None
+    sizes = list(shape)
+    out = sizes[:destinations] if destinations is not None else sizes[len(weight.layout.source):]
+    into = sizes[destinations:] if destinations is not None else sizes[:len(weight.layout.source)]
+    return int(torch.tensor(into).prod()) if into else 1, int(torch.tensor(out).prod())
+
+
+def _shape(wiring: Wiring, name: str) -> list[int]:
+    weight = wiring.weights[name]
+    return [len(weight.layout.gates) if units is None else len(units) for units in weight.units_by_dimension]
+
+
+def _families(wiring: Wiring, name: str, per: str, start: int, group_shape: Sequence[int]) -> list[Family]:
+    """One family a tensor, or one a gate of it; group_shape is the shape of the group numbers, gate first if there is one."""
+    weight, shape = wiring.weights[name], _shape(wiring, name)
+    total = int(torch.tensor(list(group_shape)).prod())
+    if per == "tensor" or "gate" not in weight.layout.stored:
+        return [Family(name, start, start + total, _fans(weight, shape))]
+    gates, each = weight.layout.gates, total // len(weight.layout.gates)
+    fans = _fans(weight, [1, *shape[1:]])
+    return [Family(f"{name}[{gate}]", start + place * each, start + (place + 1) * each, fans) for place, gate in enumerate(gates)]
+
+
+def _check_per(per: str) -> None:
+    if per not in ("tensor", "gate"):
+        raise UserError(f"per is {per!r}", '"tensor" or "gate"', "choose what shares a budget")
+
+
+def _entries(wiring: Wiring, names: list[str], per: str) -> Groups:
+    _check_per(per)
+    pieces, families, start = [], [], 0
+    for name in names:
+        shape = _shape(wiring, name)
+        pieces.append(Piece(name, None, start))
+        families += _families(wiring, name, per, start, shape)
+        start = families[-1].stop
+    return Groups(pieces, families, wiring)
+
+
+def _tiles(wiring: Wiring, names: list[str], rows: int, columns: int, per: str) -> Groups:
+    """Blocks of `rows` consecutive destination units of one gate by `columns` sources; smaller at the edges."""
+    _check_per(per)
+    if not rows or not columns:
+        raise UserError(f"a block of {rows}x{columns}", "at least 1x1", 'pass a granularity such as "16x1"')
+    pieces, families, start = [], [], 0
+    for name in names:
+        layout, shape = wiring.weights[name].layout, _shape(wiring, name)
+        source = 0 if layout.stored[:1] == layout.source[:1] and layout.destination != layout.stored else len(shape) - 1
+        steps = [1 if axis == "gate" else columns if layout.source and place == source else rows for place, axis in enumerate(layout.stored)]
+        grid = [-(-size // step) for size, step in zip(shape, steps, strict=True)]
+        numbers = torch.arange(int(torch.tensor(grid).prod())).view(grid)
+        for place, (size, step) in enumerate(zip(shape, steps, strict=True)):
+            numbers = numbers.repeat_interleave(step, place).narrow(place, 0, size)
+        pieces.append(Piece(name, numbers + start))
+        families += _families(wiring, name, per, start, grid)
+        start = families[-1].stop
+    return Groups(pieces, families, wiring)
+
+
+def _levels(wiring: Wiring, names: list[str], level: str) -> Groups:
+    """Groups that cells declare: indices of axes, wherever they occur."""
+    owners = _owners(wiring, names)
+    known = sorted({name for _, levels, _ in owners for name in levels} | {"weight", "16x1"})
+    chosen = [(label, levels[level], own) for label, levels, own in owners if level in levels]
+    if not chosen:
+        raise UserError(f'no selected layer has the granularity "{level}"', f"one of {', '.join(known)} (or another block size)",
+                        "pass one of these")
+    pieces, families = [], []
+    claimed = torch.full((len(wiring.units.parent),), -1)
+    start = 0
+    for label, spec, own in chosen:
+        if "<-" in spec:
+            size, found = _rows(wiring, spec.removesuffix("<-").split(), own, start)
+            pieces += found
+        else:
+            units = _axis_units(wiring, spec, own)
+            fresh = units[(claimed[units] < 0) & (units > 0)].unique()
+            claimed[fresh] = torch.arange(start, start + len(fresh))
+            size = len(fresh)
+        if size:
+            families.append(Family(label, start, start + size))
+        start += size
+    pieces += _columns(wiring, claimed)
+    return Groups(pieces, families, wiring)
+
+
+def _owners(wiring: Wiring, names: list[str]) -> list[tuple[str, dict[str, str], list[str]]]:
+    """(label, levels, weight names) of every layer that owns a selected tensor."""
+    found = [(recurrence.label or "cell", dict(recurrence.levels), list(recurrence.weights.values()))
+             for recurrence in wiring.recurrences if set(recurrence.weights.values()) & set(names)]
+    for path, description in wiring.descriptions.items():
+        own = [name for name, weight in wiring.weights.items() if weight.module == path]
+        if description.levels and set(own) & set(names):
+            found.append((path, description.levels, own))
+    return found
+
+
+def _axis_units(wiring: Wiring, axis: str, own: list[str]) -> Tensor:
+    found = [wiring.weights[name].axes[axis] for name in own if axis in wiring.weights[name].axes]
+    return torch.cat(found) if found else torch.zeros(0, dtype=torch.long)
+
+
+def _rows(wiring: Wiring, axes: list[str], own: list[str], start: int) -> tuple[int, list[Piece]]:
+    """One group per index of the destination axes: everything that comes in there, biases excluded."""
+    members = [name for name in own if wiring.weights[name].layout.incoming and list(wiring.weights[name].layout.destination) == axes]
+    shapes = {name: _shape(wiring, name)[:len(axes)] for name in members}
+    if not members:
+        return 0, []
+    full = max(shapes.values())
+    gates = max((wiring.weights[name].layout.gates for name in members), key=len)
+    numbers = torch.arange(int(torch.tensor(full).prod())).view(full) + start
+    pieces = []
+    for name in members:
+        layout = wiring.weights[name].layout
+        rows = numbers[[gates.index(gate) for gate in layout.gates]] if layout.gates != gates else numbers
+        pieces.append(Piece(name, rows.view(*rows.shape, *[1] * (len(layout.stored) - len(axes)))))
+    return numbers.numel(), pieces
+
+
+def _columns(wiring: Wiring, claimed: Tensor) -> list[Piece]:
+    """Every slice of every weight that belongs to a claimed unit."""
+    pieces = []
+    for name, weight in wiring.weights.items():
+        dimensions = weight.units_by_dimension
+        for place, units in enumerate(dimensions):
+            if units is not None and bool((claimed[units] >= 0).any()):
+                shape = [1] * len(dimensions)
+                shape[place] = len(units)
+                pieces.append(Piece(name, claimed[units].view(shape)))
+    return pieces
+
+
+def _places(index: Tensor, count: int) -> Tensor:
+    return torch.where(index < 0, count, index).reshape(-1)
+
+
+def _sum_to(named: Tensor, shape: torch.Size) -> Tensor:
+    dims = [place for place, size in enumerate(shape) if size == 1 and named.shape[place] != 1]
+    return named.sum(dims, keepdim=True) if dims else named

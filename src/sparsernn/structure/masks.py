@@ -1,0 +1,134 @@
+"""Which weights exist, as data beside the model; and the promise that absent ones are exactly zero."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sparsernn.errors import UserError
+from sparsernn.runtime.formats import pack_mask, unpack_mask
+from sparsernn.structure.axes import Layout
+from sparsernn.structure.wiring import Wiring, unwrap
+
+
+class Masks:
+    """A bool per weight, True = exists, for every tensor that may have absent weights.
+
+    Arguments:
+        kept: parameter name in the unwrapped model -> bool tensor of the parameter's shape.
+        layouts: parameter name -> its layout, for counts by gate.
+        selected: names of the tensors that sparsity is counted over; default: all of `kept`.
+    """
+
+    def __init__(self, kept: dict[str, Tensor], layouts: dict[str, Layout] | None = None, selected: set[str] | None = None):
+        self.kept = kept
+        self.layouts = layouts or {}
+        self.selected = set(kept) if selected is None else set(selected)
+        self.constant_gates: list[tuple[str, str, int]] = []
+
+    @classmethod
+    def full(cls, wiring: Wiring, model: nn.Module, selected: set[str]) -> Masks:
+        """Nothing absent yet, in any known weight."""
+        kept = {name: torch.ones_like(p, dtype=torch.bool) for name, p in wiring.parameters(model).items() if name in selected}
+        return cls(kept, {name: weight.layout for name, weight in wiring.weights.items()}, selected)
+
+    @torch.no_grad()
+    def apply_(self, module: nn.Module) -> None:
+        """Write exact zeros where a weight is absent, in the model or in any copy of it (EMA, averaged, data parallel)."""
+        inner = unwrap(module)
+        for name, kept in self.kept.items():
+            parameter = inner.get_parameter(name)
+            torch.where(kept, parameter, torch.zeros((), dtype=parameter.dtype, device=parameter.device), out=parameter.data)
+
+    def to(self, device: torch.device) -> Masks:
+        self.kept = {name: kept.to(device) for name, kept in self.kept.items()}
+        return self
+
+    def sparsity(self) -> float:
+        """The fraction of absent weights over the selected tensors."""
+        total = sum(self.kept[name].numel() for name in self.selected)
+        return 1 - sum(int(self.kept[name].sum()) for name in self.selected) / total if total else 0.0
+
+    def per_tensor(self) -> dict[str, float]:
+        """Parameter name -> fraction of absent weights."""
+        return {name: 1 - float(kept.float().mean()) for name, kept in self.kept.items()}
+
+    def by_gate(self, model: nn.Module | None = None) -> dict[str, dict[str, float]]:
+        """Parameter name -> gate -> fraction of weights kept, where the tensor has gates."""
+        found = {}
+        for name, kept in self.kept.items():
+            layout = self.layouts.get(name)
+            if layout is not None and layout.incoming and "gate" in layout.stored:
+                found[name] = dict(zip(layout.gates, [float(gate.float().mean()) for gate in layout.view(kept)], strict=True))
+        return found
+
+    def find_constant_gates(self, wiring: Wiring) -> list[tuple[str, str, int]]:
+        """(layer, gate, unit) of every gate with no incoming weight: its value is that of its bias alone."""
+        found = []
+        for recurrence in wiring.recurrences:
+            alive = None
+            for local, name in recurrence.weights.items():
+                layout = recurrence.layout(local)
+                if layout.incoming and layout.destination == ("gate", "hidden") and name in self.kept and len(layout.gates) == len(recurrence.gates):
+                    rows = layout.view(self.kept[name]).flatten(2).any(2)
+                    alive = rows if alive is None else alive | rows
+            if alive is not None:
+                found += [(recurrence.label, recurrence.gates[gate], unit) for gate, unit in (~alive).nonzero().tolist()]
+        return found
+
+    def save(self, path: Path | str) -> None:
+        """Write one bit a weight: `<name>.bits`, `<name>.shape`, and the layouts as JSON bytes, in an .npz."""
+        arrays: dict[str, np.ndarray] = {}
+        for name, kept in self.kept.items():
+            arrays[f"{name}.bits"] = pack_mask(kept.cpu().numpy())
+            arrays[f"{name}.shape"] = np.array(kept.shape, dtype=np.int64)
+        described = {name: {"axes": list(self.layouts[name].stored), "gates": list(self.layouts[name].gates), "text": self.layouts[name].text}
+                     for name in self.kept if name in self.layouts}
+        about = {"layouts": described, "selected": sorted(self.selected), "constant_gates": self.constant_gates}
+        arrays["layouts"] = np.frombuffer(json.dumps(described).encode(), dtype=np.uint8)
+        arrays["about"] = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        Path(path).write_bytes(buffer.getvalue())
+
+    @classmethod
+    def load(cls, path: Path | str) -> Masks:
+        """Read what `save` wrote. Raises: UserError for a file that is damaged or something else."""
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                about = json.loads(arrays["about"].tobytes())
+                kept = {name: _read(arrays, name) for name in (key[:-5] for key in arrays.files if key.endswith(".bits"))}
+            layouts = {name: Layout.parse(entry["text"], tuple(entry["gates"])) for name, entry in about["layouts"].items()}
+            masks = cls(kept, layouts, set(about["selected"]))
+            masks.constant_gates = [(str(layer), str(gate), int(unit)) for layer, gate, unit in about["constant_gates"]]
+            return masks
+        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise UserError(f"{path} is not a readable file of masks ({error})", "a file written by Masks.save",
+                            "use another copy, or finish the run again") from error
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {name: kept.clone() for name, kept in self.kept.items()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        if set(state) != set(self.kept) or any(state[name].shape != kept.shape for name, kept in self.kept.items()):
+            differing = sorted(set(state) ^ set(self.kept))[:3] or [n for n, k in self.kept.items() if state[n].shape != k.shape][:3]
+            raise UserError(f"the saved masks do not fit this model ({', '.join(differing)})",
+                            "masks of the same tensors and shapes", "build the same model and method first")
+        for name, kept in self.kept.items():
+            kept.copy_(state[name])
+
+
+def _read(arrays: Any, name: str) -> Tensor:
+    shape = tuple(int(size) for size in arrays[f"{name}.shape"])
+    bits = arrays[f"{name}.bits"]
+    count = int(np.prod(shape, dtype=np.int64)) if shape else 1
+    if any(size < 0 for size in shape) or len(bits) != (count + 7) // 8:
+        raise ValueError(f"{name} has {len(bits)} bytes for the shape {shape}")
+    return torch.from_numpy(np.array(unpack_mask(bits, shape), dtype=bool))

@@ -1,0 +1,226 @@
+"""The units of a whole model: which weights write them, which read them, and who else looks at them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sparsernn.structure.axes import OUTSIDE, Layout, Units
+from sparsernn.structure.description import Description
+from sparsernn.structure.recurrence import Recurrence
+from sparsernn.structure.torch_modules import describe
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The user's own module inside a data-parallel, averaged or compiled wrapper."""
+    while True:
+        inner = getattr(model, "_orig_mod", None)
+        if inner is None and type(model).__name__ in ("DistributedDataParallel", "DataParallel", "AveragedModel"):
+            inner = model.module
+        if not isinstance(inner, nn.Module):
+            return model
+        model = inner
+
+
+@dataclass(frozen=True)
+class Weight:
+    """One named parameter of a model.
+
+    Attributes:
+        name: its name in the unwrapped model (the first one, where it is tied).
+        layout: its dimensions.
+        axes: axis name -> unit numbers along it. [size of the axis]
+        module: the name of the module it belongs to.
+    """
+
+    name: str
+    layout: Layout
+    axes: dict[str, Tensor]
+    module: str
+
+    def units(self, axis: str) -> Tensor | None:
+        """Unit numbers along a stored axis, or None along the gates."""
+        return self.axes.get(axis)
+
+    @property
+    def units_by_dimension(self) -> list[Tensor | None]:
+        """For each dimension of the named view, in order; a repeated name (hidden <- hidden) shares its units."""
+        return [self.axes.get(axis) for axis in self.layout.stored]
+
+
+@dataclass(frozen=True)
+class Written:
+    """Units together with the weights that must be zero for them to stay at zero. See `Producer`."""
+
+    units: Tensor
+    pieces: tuple[tuple[str, str | None], ...]
+    recurrent: bool
+    module: str
+
+
+@dataclass
+class Wiring:
+    """A model's weights by name, their units, and everything outside that looks at a unit.
+
+    Attributes:
+        weights: parameter name -> Weight, tied parameters once.
+        recurrences: one per recurrent layer and direction, with the model's parameter names.
+        external: unit -> why it can never be cut (a reader that is unknown).
+        returned: units of states that the model hands out: cut only when they are always zero.
+        shifted: units on whose way to a reader something turns zero into another number.
+        states_read: names of modules whose final states the model itself reads.
+        handed_out: names of modules whose final states the model returns.
+        fed: names of modules whose initial state comes from outside, and whether it held only zeros.
+        recorded: whether a real forward was followed.
+    """
+
+    units: Units
+    weights: dict[str, Weight] = field(default_factory=dict)
+    recurrences: list[Recurrence] = field(default_factory=list)
+    written: list[Written] = field(default_factory=list)
+    descriptions: dict[str, Description] = field(default_factory=dict)
+    axes: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    external: dict[int, str] = field(default_factory=dict)
+    returned: set[int] = field(default_factory=set)
+    shifted: set[int] = field(default_factory=set)
+    fed: dict[str, bool] = field(default_factory=dict)
+    handed_out: set[str] = field(default_factory=set)
+    states_read: set[str] = field(default_factory=set)
+    tied: dict[str, str] = field(default_factory=dict)
+    recorded: bool = False
+
+    @classmethod
+    def of(cls, model: nn.Module, example: tuple[Any, ...] | None = None) -> Wiring:
+        """Collect every known module; with `example` (the model's positional inputs) follow one real forward.
+
+        Without an example only what a module holds within itself and `nn.Sequential` is joined, and every other
+        output counts as read by something unknown.
+        """
+        from sparsernn.structure.recording import record
+
+        wiring = cls.local(model)
+        if example is not None:
+            record(unwrap(model), wiring, example)
+        else:
+            wiring.follow_containers(unwrap(model))
+            wiring.resolve()
+        return wiring
+
+    @classmethod
+    def local(cls, model: nn.Module) -> Wiring:
+        """Every known module by itself, nothing joined but tied parameters."""
+        wiring, seen = cls(Units()), {}
+        for path, module, description in _described(unwrap(model)):
+            wiring._add(path, module, description, seen)
+        return wiring
+
+    def _add(self, path: str, module: nn.Module, description: Description, seen: dict[int, str]) -> None:
+        prefix = f"{path}." if path else ""
+        numbers = {key: self.units.fresh(size) for key, size in description.sizes.items()}
+        self.axes[path], self.descriptions[path] = numbers, description
+        for part in description.parts:
+            name, parameter = prefix + part.name, module.get_parameter(part.name)
+            axes = {axis: torch.cat([numbers[key] for key in keys]) for axis, keys in part.axes.items()}
+            weight = Weight(name, part.layout, axes, path)
+            if (first := seen.setdefault(id(parameter), name)) != name:
+                self._tie(self.weights[first], weight)
+            else:
+                self.weights[name] = weight
+        for producer in description.producers:
+            pieces = tuple((self.tied.get(prefix + local, prefix + local), gate) for local, gate in producer.pieces)
+            self.written.append(Written(numbers[producer.axis], pieces, producer.recurrent, path))
+        for recurrence in description.recurrences:
+            names = {local: self.tied.get(prefix + name, prefix + name) for local, name in recurrence.weights.items()}
+            self.recurrences.append(replace(recurrence, weights=names, where=(path, recurrence.where[1])))
+        if "word" in numbers:
+            self.mark(numbers["word"], "words come in as numbers")
+
+    def _tie(self, first: Weight, second: Weight) -> None:
+        self.tied[second.name] = first.name
+        for ours, theirs in zip(first.units_by_dimension, second.units_by_dimension, strict=True):
+            if ours is not None and theirs is not None:
+                self.units.join(ours, theirs)
+
+    def join(self, left: Tensor, right: Tensor) -> None:
+        for stranded in self.units.join(left, right):
+            self.external.setdefault(stranded, "it shares a dimension with something outside the model")
+
+    def mark(self, numbers: Tensor, reason: str) -> None:
+        """Declare units external: something unknown reads them."""
+        for number in numbers.reshape(-1).unique().tolist():
+            if number != OUTSIDE:
+                self.external.setdefault(number, reason)
+
+    def reads(self, path: str) -> Tensor:
+        """Units along the last dimension of a module's input."""
+        keys = self.descriptions[path].reads
+        return torch.cat([self.axes[path][key] for key in keys])
+
+    def writes(self, path: str) -> Tensor:
+        return torch.cat([self.axes[path][key] for key in self.descriptions[path].writes])
+
+    def follow_containers(self, model: nn.Module) -> None:
+        """Join what `nn.Sequential` joins; every other output is external."""
+        read: set[str] = set()
+        quiet = (nn.Dropout, nn.ReLU, nn.Tanh, nn.Identity)
+        for path, module in model.named_modules():
+            if not isinstance(module, nn.Sequential):
+                continue
+            previous = None
+            for name, child in module.named_children():
+                here = f"{path}.{name}" if path else name
+                if previous is not None and here in self.descriptions and self.descriptions[here].reads:
+                    self.join(self.writes(previous), self.reads(here))
+                    read.add(previous)
+                if here in self.descriptions:
+                    previous = here
+                elif not isinstance(child, quiet):
+                    previous = None
+        for path, description in self.descriptions.items():
+            if path not in read:
+                self.mark(self.writes(path), "no example was given, so its readers are unknown")
+                for keys in description.states:
+                    self.mark(torch.cat([self.axes[path][key] for key in keys]), "no example was given, so its readers are unknown")
+            if description.mixes:
+                self.mark(self.reads(path), description.mixes)
+
+    def resolve(self) -> None:
+        """Replace every unit number by its representative, after all joins."""
+        find = self.units.find
+        for name, weight in self.weights.items():
+            self.weights[name] = replace(weight, axes={axis: find(numbers) for axis, numbers in weight.axes.items()})
+        self.written = [replace(written, units=find(written.units)) for written in self.written]
+        self.axes = {path: {key: find(numbers) for key, numbers in axes.items()} for path, axes in self.axes.items()}
+        self.external = {int(find(torch.tensor(number))): reason for number, reason in self.external.items()}
+        self.returned = set(_roots(self.units, self.returned))
+        self.shifted = set(_roots(self.units, self.shifted))
+
+    def parameters(self, model: nn.Module) -> dict[str, nn.Parameter]:
+        """The model's parameters under this wiring's names."""
+        inner = unwrap(model)
+        return {name: inner.get_parameter(name) for name in self.weights}
+
+
+def _roots(units: Units, numbers: Iterable[int]) -> list[int]:
+    found = sorted(numbers)
+    return units.find(torch.tensor(found)).tolist() if found else []
+
+
+def _described(model: nn.Module) -> list[tuple[str, nn.Module, Description]]:
+    """Known modules, outermost first, without the insides of a known one."""
+    found: list[tuple[str, nn.Module, Description]] = []
+    inside: tuple[str, ...] = ()
+    for path, module in model.named_modules():
+        if path.startswith(inside) and inside:
+            continue
+        description = describe(module)
+        if description is not None:
+            found.append((path, module, description))
+            inside += (f"{path}." if path else "",)
+            if not path:
+                break
+    return found

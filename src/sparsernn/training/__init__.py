@@ -1,0 +1,1 @@
+"""The training loop and the folder in which a run lives."""

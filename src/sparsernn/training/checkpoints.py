@@ -1,0 +1,166 @@
+"""Checkpoints: folders of a safetensors and a JSON file that exist whole or not at all.
+
+A checkpoint is written to `checkpoint-N.tmp`, synced, and renamed. Its manifest, written last, holds sizes and
+checksums of the other files, of itself, and how long metrics.jsonl was. Reading trusts nothing: every size and
+sum is compared before a file is parsed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import safetensors.torch
+import torch
+
+from sparsernn.training import state_tree
+from sparsernn.training.durable import sync_folder, write_durably
+
+FORMAT = 1
+STATE, TENSORS, MANIFEST = "state.json", "tensors.safetensors", "manifest.json"
+LARGEST_MANIFEST_BYTES = 100_000
+NAME = re.compile(r"checkpoint-([0-9]{1,9})")
+
+
+class Unreadable(ValueError):
+    """A checkpoint that is not whole, with the reason."""
+
+
+class Checkpoint(NamedTuple):
+    """What a checkpoint holds: its number, the state, and how many bytes of metrics.jsonl belong to it."""
+
+    number: int
+    state: Any
+    metrics_bytes: int
+
+
+def numbers(folder: Path) -> list[int]:
+    """Numbers of the checkpoints in a folder, oldest first."""
+    found = (NAME.fullmatch(path.name) for path in folder.iterdir()) if folder.is_dir() else ()
+    return sorted(int(match[1]) for match in found if match)
+
+
+def path_of(folder: Path, number: int) -> Path:
+    """Where checkpoint `number` lies."""
+    return folder / f"checkpoint-{number}"
+
+
+def write(folder: Path, number: int, state: Any, metrics_bytes: int) -> Path:
+    """Write a checkpoint so that it is either there, whole and on the disk, or not there at all.
+
+    Raises: OSError, with nothing left behind.
+    """
+    tensors, values = state_tree.split(state)
+    contents = {
+        TENSORS: safetensors.torch.save(unshared(tensors)),
+        STATE: json.dumps(values, allow_nan=False).encode(),
+    }
+    manifest = {
+        "format": FORMAT,
+        "number": number,
+        "metrics_bytes": metrics_bytes,
+        "files": {name: {"bytes": len(content), "sha256": _sum(content)} for name, content in contents.items()},
+    }
+    contents[MANIFEST] = json.dumps(manifest | {"sha256": _manifest_sum(manifest)}, indent=1).encode()
+    final = path_of(folder, number)
+    unfinished = final.with_name(final.name + ".tmp")
+    try:
+        unfinished.mkdir()
+        for name, content in contents.items():
+            write_durably(unfinished / name, content)
+        sync_folder(unfinished)
+        unfinished.rename(final)
+        sync_folder(folder)
+    except OSError:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    return final
+
+
+def read(folder: Path, number: int) -> Checkpoint:
+    """Read a checkpoint, checking sizes and sums before anything is parsed.
+
+    Raises: Unreadable.
+    """
+    path = path_of(folder, number)
+    try:
+        manifest = _manifest(path, number)
+        contents = {name: _content(path / name, manifest["files"][name]) for name in (STATE, TENSORS)}
+        values = json.loads(contents[STATE], parse_constant=_refuse_constant)
+        tensors = safetensors.torch.load(contents[TENSORS])
+        return Checkpoint(number, state_tree.join(tensors, values), manifest["metrics_bytes"])
+    except Unreadable:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
+        raise Unreadable(f"{path.name}: {type(error).__name__}: {error}"[:300]) from error
+    except safetensors.SafetensorError as error:
+        raise Unreadable(f"{path.name}/{TENSORS}: {error}"[:300]) from error
+
+
+def remove_all_but(folder: Path, kept: list[int]) -> None:
+    """Delete the other checkpoints and what was left unfinished."""
+    names = {path_of(folder, number).name for number in kept}
+    for path in folder.iterdir():
+        if path.name.startswith("checkpoint-") and path.name not in names:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def _manifest(path: Path, number: int) -> dict[str, Any]:
+    manifest = json.loads(_regular_file(path / MANIFEST, LARGEST_MANIFEST_BYTES))
+    claimed = manifest.pop("sha256")
+    if claimed != _manifest_sum(manifest):
+        raise Unreadable(f"{path.name}/{MANIFEST}: its checksum is wrong")
+    if manifest["format"] != FORMAT or manifest["number"] != number:
+        raise Unreadable(f"{path.name}/{MANIFEST}: it is of another format or of another checkpoint")
+    if type(manifest["metrics_bytes"]) is not int or manifest["metrics_bytes"] < 0:
+        raise Unreadable(f"{path.name}/{MANIFEST}: metrics_bytes is not a size")
+    return manifest
+
+
+def _content(path: Path, expected: Mapping[str, Any]) -> bytes:
+    content = _regular_file(path, expected["bytes"])
+    if len(content) != expected["bytes"] or _sum(content) != expected["sha256"]:
+        raise Unreadable(f"{path.parent.name}/{path.name}: {len(content)} bytes whose size or checksum is wrong")
+    return content
+
+
+def _regular_file(path: Path, largest: int) -> bytes:
+    status = path.lstat()
+    if not stat.S_ISREG(status.st_mode):
+        raise Unreadable(f"{path.parent.name}/{path.name}: it is not a plain file")
+    if status.st_size > largest:
+        raise Unreadable(f"{path.parent.name}/{path.name}: {status.st_size} bytes instead of at most {largest}")
+    return path.read_bytes()
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _sum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _manifest_sum(manifest: Mapping[str, Any]) -> str:
+    return _sum(json.dumps(manifest, sort_keys=True).encode())
+
+
+def unshared(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Contiguous tensors on the CPU that do not overlap, as safetensors wants them."""
+    seen: set[int] = set()
+    plain = {}
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        storage = tensor.untyped_storage().data_ptr()
+        plain[name] = tensor.clone() if storage in seen else tensor
+        seen.add(storage)
+    return plain

@@ -1,0 +1,213 @@
+"""Objectives: what is minimised on a batch and what is reported, for each kind of task."""
+
+from __future__ import annotations
+
+import abc
+import difflib
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sparsernn.errors import UserError
+
+IGNORED = -100  # the target of a step that is not scored, as in torch
+
+Sums = dict[str, tuple[float, float]]  # name -> (total, count)
+
+
+class Objective(abc.ABC):
+    """The loss of a task and its figures.
+
+    `metric` is the figure by which epochs are compared, `better` says whether "higher" or "lower" is better, and
+    `batch_axis` is the axis of a batch along which its examples lie.
+    """
+
+    metric: ClassVar[str]
+    better: ClassVar[str]
+    batch_axis: ClassVar[int] = 0
+
+    @abc.abstractmethod
+    def loss(self, model: nn.Module, batch: Any, carry: Any = None) -> tuple[Tensor, Sums, Any]:
+        """Mean loss over the batch's targets, sums for the figures, and the state to carry into the next batch."""
+
+    def arguments(self, batch: Any) -> tuple[Any, ...]:
+        """What the model is called with."""
+        return (batch.inputs,) if batch.lengths is None else (batch.inputs, batch.lengths)
+
+    def targets(self, batch: Any) -> Tensor:
+        """Targets, those that are not scored replaced by `IGNORED`."""
+        return batch.targets
+
+    def count(self, batch: Any) -> int:
+        """How many targets the mean is over."""
+        targets = self.targets(batch)
+        return targets.numel() if targets.is_floating_point() else int((targets != IGNORED).sum())
+
+    def figures(self, sums: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+        """Means of the sums, with what follows from them."""
+        return {name: total / count if count else math.nan for name, (total, count) in sums.items()}
+
+    def is_better(self, value: float, than: float | None) -> bool:
+        """Whether a figure of `metric` is a new best."""
+        if math.isnan(value) or than is None:
+            return not math.isnan(value)
+        return value > than if self.better == "higher" else value < than
+
+
+class Classification(Objective):
+    """One label for a sequence: cross entropy and accuracy.
+
+    Shapes: logits [batch classes], targets [batch].
+    """
+
+    metric = "accuracy"
+    better = "higher"
+
+    def loss(self, model: nn.Module, batch: Any, carry: Any = None) -> tuple[Tensor, Sums, Any]:
+        return *_cross_entropy(model(*self.arguments(batch)), self.targets(batch)), None
+
+
+class Tagging(Objective):
+    """One label for every step: cross entropy and accuracy over the steps that are not padding.
+
+    Shapes: logits [batch time classes], targets [batch time].
+    """
+
+    metric = "accuracy"
+    better = "higher"
+
+    def targets(self, batch: Any) -> Tensor:
+        if batch.lengths is None:
+            return batch.targets
+        steps = torch.arange(batch.targets.shape[1], device=batch.targets.device)
+        return batch.targets.masked_fill(steps >= batch.lengths.to(steps.device)[:, None], IGNORED)
+
+    def loss(self, model: nn.Module, batch: Any, carry: Any = None) -> tuple[Tensor, Sums, Any]:
+        logits = model(*self.arguments(batch))
+        targets = self.targets(batch)[:, :logits.shape[1]]
+        return *_cross_entropy(logits.flatten(0, 1), targets.flatten()), None
+
+
+class Forecasting(Objective):
+    """Numbers that follow a series: mean squared error, with the mean absolute error beside it.
+
+    Shapes: forecast and targets [batch horizon].
+    """
+
+    metric = "mse"
+    better = "lower"
+
+    def loss(self, model: nn.Module, batch: Any, carry: Any = None) -> tuple[Tensor, Sums, Any]:
+        difference = model(*self.arguments(batch)) - batch.targets
+        loss, count = difference.square().mean(), difference.numel()
+        absolute = difference.detach().abs().mean()
+        return loss, {"loss": (loss.item() * count, count), "mae": (absolute.item() * count, count)}, None
+
+    def figures(self, sums: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+        figures = super().figures(sums)
+        return figures | {"mse": figures["loss"]}
+
+
+class LanguageModelling(Objective):
+    """The next token at every step: mean negative log-likelihood, perplexity and bits per token.
+
+    The state is carried from batch to batch, detached; the caller starts each epoch without one.
+
+    Shapes: logits [time batch vocabulary], targets [time batch].
+    """
+
+    metric = "perplexity"
+    better = "lower"
+    batch_axis = 1
+
+    def loss(self, model: nn.Module, batch: Any, carry: Any = None) -> tuple[Tensor, Sums, Any]:
+        logits, state = model(*self.arguments(batch), carry)
+        loss, sums = _cross_entropy(logits.flatten(0, 1), batch.targets.flatten())
+        return loss, sums, detached(state)
+
+    def figures(self, sums: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+        figures = super().figures(sums)
+        nats = figures["loss"]
+        perplexity = math.exp(nats) if nats < 700 else math.inf
+        return figures | {"perplexity": perplexity, "bits_per_character": nats / math.log(2)}
+
+
+OBJECTIVES: dict[str, Objective] = {
+    "classification": Classification(),
+    "tagging": Tagging(),
+    "forecasting": Forecasting(),
+    "language_model": LanguageModelling(),
+}
+
+
+def find_objective(objective: str | Objective) -> Objective:
+    """The objective of that name; an objective is returned as it is."""
+    if isinstance(objective, Objective):
+        return objective
+    if objective in OBJECTIVES:
+        return OBJECTIVES[objective]
+    near = difflib.get_close_matches(str(objective), OBJECTIVES, n=1, cutoff=0.0)[0]
+    raise UserError(f"There is no objective {objective!r}", "one of " + ", ".join(OBJECTIVES), f"Did you mean {near!r}?")
+
+
+def evaluate(model: nn.Module, split: Any, objective: str | Objective, batch_size: int) -> dict[str, float]:
+    """Figures of a model on a split, in evaluation mode; each mean is over all targets of the split.
+
+    Where the split's batches continue each other, the state is carried from one to the next.
+    """
+    objective = find_objective(objective)
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    was_training = {module: module.training for module in model.modules()}
+    sums: Sums = {}
+    carry = None
+    model.eval()
+    try:
+        with torch.no_grad():
+            for batch in split.batches(batch_size):
+                _, found, carry = objective.loss(model, to_device(batch, device), carry)
+                add_sums(sums, found)
+                carry = carry if carries_state(split) else None
+    finally:
+        for module, training in was_training.items():
+            module.training = training
+    if not sums:
+        raise UserError("The split has no batches", "at least one example", "Check the split or lower the batch size")
+    return objective.figures(sums)
+
+
+def carries_state(split: Any) -> bool:
+    """Whether each batch of a split continues the one before it."""
+    return bool(getattr(split, "carries_state", False))
+
+
+def add_sums(sums: Sums, more: Mapping[str, tuple[float, float]], weight: float = 1.0) -> None:
+    """Add `weight` times the totals and counts of `more` to `sums`."""
+    for name, (total, count) in more.items():
+        before = sums.get(name, (0.0, 0.0))
+        sums[name] = (before[0] + weight * total, before[1] + weight * count)
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """The batch with its tensors on `device`; lengths stay where torch's packing wants them, on the CPU."""
+    return batch._replace(inputs=batch.inputs.to(device), targets=batch.targets.to(device))
+
+
+def detached(state: Any) -> Any:
+    """A state, or a nested tuple of states, cut off from the graph that made it."""
+    if isinstance(state, Tensor):
+        return state.detach()
+    if isinstance(state, (tuple, list)):
+        return tuple(detached(part) for part in state)
+    return state
+
+
+def _cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Sums]:
+    scored = targets != IGNORED
+    count = int(scored.sum())
+    loss = functional.cross_entropy(logits, targets, reduction="sum", ignore_index=IGNORED) / max(count, 1)
+    correct = ((logits.detach().argmax(-1) == targets) & scored).sum()
+    return loss, {"loss": (loss.item() * count, count), "accuracy": (int(correct), count)}

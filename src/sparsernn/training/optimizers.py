@@ -1,0 +1,76 @@
+"""Optimizers by the names of torch.optim."""
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from sparsernn.errors import UserError
+from sparsernn.training.settings import Settings
+
+WITHOUT_PLAIN_STEPS = ("optimizer", "lbfgs", "sparseadam")
+
+
+def optimizer_names() -> dict[str, type[Optimizer]]:
+    """Optimizers of torch.optim that take dense gradients and one step at a time, by lower-case name."""
+    classes = {name.lower(): value for name, value in vars(torch.optim).items() if inspect.isclass(value)}
+    return {
+        name: value
+        for name, value in sorted(classes.items())
+        if issubclass(value, Optimizer) and name not in WITHOUT_PLAIN_STEPS
+    }
+
+
+def find_optimizer(name: str) -> type[Optimizer]:
+    """The optimizer called `name`; case and underscores do not matter."""
+    known = optimizer_names()
+    wanted = name.strip().lower().replace("_", "").replace("-", "")
+    if wanted in known:
+        return known[wanted]
+    near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.0)[0]
+    raise UserError(f"There is no optimizer {name!r}", "one of " + ", ".join(known), f"Did you mean {near!r}?")
+
+
+def build_optimizer(settings: Settings, parameters: Iterable[torch.nn.Parameter]) -> Optimizer:
+    """The optimizer that `settings` describes, over the parameters that are trained.
+
+    Raises: UserError if the optimizer takes no such argument or refuses its value.
+    """
+    make: Callable[..., Optimizer]
+    make = find_optimizer(settings.optimizer) if isinstance(settings.optimizer, str) else settings.optimizer
+    called = getattr(make, "__name__", type(make).__name__)
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    if not trained:
+        raise UserError("No parameter of the model is trained", "one with requires_grad", "Unfreeze a part of the model")
+    try:
+        return make(trained, lr=settings.learning_rate, **_accepted(make, called, settings))
+    except (TypeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(
+            f"The optimizer {called} refuses its arguments: {error}",
+            "values that it takes for this model",
+            "Change learning_rate, momentum, weight_decay or optimizer_options",
+        ) from error
+
+
+def _accepted(make: Callable[..., Optimizer], called: str, settings: Settings) -> dict[str, Any]:
+    taken = inspect.signature(make).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
+    arguments: dict[str, Any] = {}
+    for name in ("momentum", "weight_decay"):
+        value = getattr(settings, name)
+        if name in taken or (takes_any and value):
+            arguments[name] = value
+        elif value:
+            raise UserError(f"The optimizer {called} has no {name}", f"{name} 0 with {called}", f"Leave {name} at 0")
+    for name, value in settings.optimizer_options.items():
+        if name not in taken and not takes_any:
+            near = difflib.get_close_matches(name, taken, n=1, cutoff=0.0)[0]
+            raise UserError(f"The optimizer {called} has no option {name!r}", "one of " + ", ".join(taken),
+                            f"Did you mean {near!r}?")
+        arguments[name] = tuple(value) if isinstance(value, list) else value
+    return arguments

@@ -1,0 +1,218 @@
+"""What a checkpoint of a training holds, and how a training continues from one."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.optim import Optimizer
+
+from sparsernn.errors import UserError
+from sparsernn.training import state_tree
+from sparsernn.training.checkpoints import Checkpoint
+from sparsernn.training.environment import MUST_MATCH, describe_environment, differences
+from sparsernn.training.objectives import to_device
+from sparsernn.training.random_state import random_state, set_random_state
+from sparsernn.training.run_folder import RunFolder, as_json, differing_keys
+
+if TYPE_CHECKING:
+    from sparsernn.training.steps import Training
+
+MALFORMED = (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError, OverflowError)
+SHOULD_MATCH = ("torch", "threads", "processor", "accelerator")
+
+
+class Saver:
+    """Writes a training's checkpoints into its run folder, where it has one."""
+
+    def __init__(self, training: Training, run: RunFolder | None):
+        self.training, self.run = training, run
+        self.last = time.monotonic()
+
+    def save_if_due(self) -> None:
+        """Save if enough time has passed since the last checkpoint; the first process decides for all."""
+        training = self.training
+        if self.run is not None:
+            due = time.monotonic() - self.last >= training.settings.checkpoint_seconds
+            if training.placement.from_first(due):
+                self.save()
+
+    def save(self) -> None:
+        """Write a checkpoint. Raises: Diverged, before anything is written, if a weight is not finite."""
+        if self.run is None:
+            return
+        for name, weight in self.training.model.named_parameters():
+            if not torch.isfinite(weight).all():
+                raise self.training.diverged(f"{name} is not finite")
+        state = state_of(self.training)
+        if self.run.writes:
+            self.run.save_checkpoint(state)
+        self.last = time.monotonic()
+
+
+def begin(training: Training, run: RunFolder, resume: bool) -> None:
+    """Record the environment and, with `resume`, put the training where the run's last usable checkpoint was.
+
+    Raises: UserError if the run was begun under other conditions or no checkpoint of it can be used.
+    """
+    now = describe_environment(processes=training.placement.processes, device=training.placement.device.type)
+    before = run.environment
+    if before and resume:
+        _check_environment(before, now)
+    elif run.writes:
+        run.write_environment(now)
+    if resume:
+        _restore(training, run)
+
+
+def state_of(training: Training) -> dict[str, Any]:
+    """Everything from which the training can continue to the same bits."""
+    own = state_tree.moved({"random": random_state(), "carry": training.carry}, torch.device("cpu"))
+    return {
+        "fit": _described(training),
+        "epoch": training.epoch,
+        "batch": training.batch,
+        "seconds": training.seconds,
+        "sums": {name: list(pair) for name, pair in training.sums.items()},
+        "history": training.history,
+        "model": dict(training.model.state_dict()),
+        "optimizer": training.optimizer.state_dict(),
+        "sparsifier": training.sparsifier_state(),
+        "best": training.best,
+        "placement": training.placement.state_dict(),
+        "processes": training.placement.from_all(own),
+    }
+
+
+def load_state(training: Training, state: dict[str, Any]) -> None:
+    """Continue from what `state_of` gave.
+
+    Raises: UserError if it belongs to another training; one of MALFORMED if it is damaged.
+    """
+    different = differing_keys(state["fit"], _described(training))
+    if different:
+        raise OtherTraining(f"The checkpoint is of another training: {'; '.join(different)}",
+                            "the settings it was begun with", "Pass the same ones, or another folder")
+    _check_position(training, state)
+    for saved in [state["model"]] + ([state["best"]["model"]] if state["best"] is not None else []):
+        if state_tree.shapes(dict(saved)) != state_tree.shapes(dict(training.model.state_dict())):
+            raise ValueError("its weights have other names, types or shapes than the model's")
+    training.model.load_state_dict(state["model"])
+    _check_optimizer(training.optimizer, state["optimizer"])
+    training.optimizer.load_state_dict(state["optimizer"])
+    if training.sparsifier is not None:
+        for saved in [state["best"]["sparsifier"]] * (state["best"] is not None) + [state["sparsifier"]]:
+            training.sparsifier.load_state_dict(state_tree.moved(saved, training.placement.device))
+    training.placement.load_state_dict(state["placement"])
+    training.best = state_tree.moved(state["best"], training.placement.device)
+    training.epoch, training.batch, training.seconds = state["epoch"], state["batch"], float(state["seconds"])
+    training.history = [dict(row) for row in state["history"]]
+    training.sums = {name: (float(total), float(count)) for name, (total, count) in state["sums"].items()}
+    own = state["processes"][training.placement.rank]
+    _check_carry(training, own["carry"])
+    training.carry = state_tree.moved(own["carry"], training.placement.device)
+    set_random_state(own["random"])
+
+
+class OtherTraining(UserError):
+    """A checkpoint that was written by a training with other settings."""
+
+
+def _restore(training: Training, run: RunFolder) -> None:
+    reasons = []
+    for found in run.checkpoints():
+        if isinstance(found, Checkpoint):
+            try:
+                load_state(training, found.state)
+            except OtherTraining:
+                raise
+            except MALFORMED as error:
+                reasons.append(f"checkpoint-{found.number}: {type(error).__name__}: {error}"[:300])
+                continue
+            run.truncate_metrics(found.metrics_bytes)
+            run.forget_checkpoints_after(found.number)
+            return
+        reasons.append(str(found))
+    if reasons:
+        raise UserError(f"No checkpoint in {run.path} can be used ({'; '.join(reasons)})", "one that is whole",
+                        "Restore the folder from a copy, or start again in another folder")
+    run.truncate_metrics(0)
+
+
+def _described(training: Training) -> dict[str, Any]:
+    """What must be the same when a training is resumed."""
+    method = training.method
+    return as_json({
+        "objective": type(training.objective).__name__,
+        "method": None if method is None else {"name": type(method).__name__, **_plain(dataclasses.asdict(method))},
+        "settings": {name: value for name, value in training.settings.to_json().items() if name not in FREE_SETTINGS},
+        "batches": training.batches,
+    })
+
+
+FREE_SETTINGS = ("checkpoint_seconds", "loggers")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value if value is None or isinstance(value, (bool, int, float, str)) else type(value).__name__
+
+
+def _check_environment(before: dict[str, Any], now: dict[str, Any]) -> None:
+    different = differences(before, now, MUST_MATCH)
+    if different:
+        raise UserError(f"The run was begun under other conditions: {'; '.join(different)}", "the same to resume it",
+                        "Resume with the conditions it was begun under")
+    changed = differences(before, now, SHOULD_MATCH)
+    if changed:
+        warnings.warn(f"the run was begun on something else ({'; '.join(changed)}): the last bits of its numbers "
+                      "may differ from a run that was not interrupted", stacklevel=4)
+
+
+def _check_position(training: Training, state: dict[str, Any]) -> None:
+    epoch, batch, history = state["epoch"], state["batch"], state["history"]
+    if type(epoch) is not int or type(batch) is not int:
+        raise TypeError("its position is not a whole number")
+    if not (0 <= epoch <= training.settings.epochs and 0 <= batch < training.batches and len(history) == epoch):
+        raise ValueError(f"its position, epoch {epoch} and batch {batch}, is outside the training")
+    needed = ["train_loss", "sparsity", "seconds"]
+    if training.valid is not None:
+        needed += ["valid_loss", f"valid_{training.objective.metric}"]
+    for number, row in enumerate(history, start=1):
+        if row["epoch"] != number or type(row["settled"]) is not bool:
+            raise ValueError(f"row {number} of its history is of another epoch")
+        if not all(isinstance(row[name], (int, float)) for name in needed):
+            raise TypeError(f"row {number} of its history has something else in place of numbers")
+
+
+def _check_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Groups must have the same options, and tensors must fit their parameter as those of torch's optimizers do."""
+    for saved, group in zip(state["param_groups"], optimizer.param_groups, strict=True):
+        for name, value in group.items():
+            if name != "params" and (type(saved[name]), state_tree.shapes(saved[name])) != (type(value), state_tree.shapes(value)):
+                raise TypeError(f"option {name} of its optimizer is not a {type(value).__name__}")
+    if not type(optimizer).__module__.startswith("torch.optim"):
+        return
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for index, entries in state["state"].items():
+        for name, value in entries.items():
+            if isinstance(value, torch.Tensor) and value.numel() != 1:
+                if torch.broadcast_shapes(value.shape, parameters[index].shape) != parameters[index].shape:
+                    raise ValueError(f"{name} of its optimizer does not fit the parameter")
+
+
+def _check_carry(training: Training, carry: Any) -> None:
+    """Compare a carried state with one that the model makes."""
+    if carry is None:
+        return
+    part = training.placement.part(next(iter(training.epoch_batches())), training.objective)
+    with torch.no_grad():
+        made = training.objective.loss(training.model, to_device(part.batch, training.placement.device))[2]
+    if state_tree.shapes(made) != state_tree.shapes(carry):
+        raise ValueError("its carried state has another shape than the model's")

@@ -1,0 +1,116 @@
+"""Settings of a training run: plain values that a recipe, a command line and a checkpoint can hold."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from sparsernn.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How `fit` trains.
+
+    Arguments:
+        optimizer: a name in torch.optim, in any case ("sgd", "adamw"), or a callable (parameters, lr=...) -> optimizer.
+        learning_rate, momentum, weight_decay: given to the optimizer; one that it does not know must be left at 0.
+        optimizer_options: further arguments of the optimizer, such as {"betas": [0.9, 0.95]}.
+        epochs: passes over the training split.
+        batch_size: examples in a step, over all processes together.
+        valid_batch_size: examples in a validation batch; None takes batch_size.
+        clip: largest norm of all gradients together; None leaves them.
+        schedule: "constant"; "step": times `decay` after every `decay_every` epochs from epoch `decay_after` on;
+            "plateau": times `decay` at every epoch whose validation loss is no new best; "cosine" down to 0.
+        decay, decay_after, decay_every: see `schedule`.
+        seed: order of the examples, dropout, and the sparsifier's random choices.
+        keep: "best" keeps weights and masks of the best validation epoch among those at which the method had
+            reached its target; "last" those of the last epoch.
+        patience: stop after so many such epochs without a new best; None never stops early.
+        where: names or patterns of the tensors in which groups start; None takes the sparsifier's default.
+        checkpoint_seconds: a checkpoint is written at the first step after so many seconds, and after each epoch.
+        precision: "float32", "bfloat16" or "float16" (mixed: weights stay float32).
+        device: "auto" takes a GPU where there is one, "cpu" never does.
+        loggers: "csv" and "tensorboard" files in the run folder, beside metrics.jsonl.
+        flush_denormal: treat denormal numbers as zero.
+    Raises: UserError for a value outside its range.
+    """
+
+    optimizer: str | Callable[..., Any] = "adam"
+    learning_rate: float = 1e-3
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    optimizer_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    epochs: int = 10
+    batch_size: int = 32
+    valid_batch_size: int | None = None
+    clip: float | None = None
+    schedule: Literal["constant", "step", "plateau", "cosine"] = "constant"
+    decay: float = 0.5
+    decay_after: int = 1
+    decay_every: int = 1
+    seed: int = 0
+    keep: Literal["best", "last"] = "best"
+    patience: int | None = None
+    where: tuple[str, ...] | None = None
+    checkpoint_seconds: float = 300.0
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    device: Literal["auto", "cpu"] = "auto"
+    loggers: tuple[str, ...] = ("csv",)
+    flush_denormal: bool = True
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise UserError(f"{name} is {getattr(self, name)!r}", "one of " + ", ".join(map(str, choices)), "Pick one of these")
+        for name, (kind, low, high, may_be_none) in RANGES.items():
+            value = getattr(self, name)
+            if not (may_be_none and value is None) and not _is_in_range(value, kind, low, high):
+                number = "a whole number" if kind is int else "a number"
+                limit = f" up to {high}" if math.isfinite(high) else ""
+                raise UserError(f"{name} is {value!r}", f"{number} from {low}{limit}", f"Change {name}")
+        for name in ("loggers", "where"):
+            if isinstance(getattr(self, name), str):
+                object.__setattr__(self, name, (getattr(self, name),))
+            elif getattr(self, name) is not None:
+                object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "optimizer_options", dict(self.optimizer_options))
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as plain JSON values; an optimizer that is a callable is written by its name."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if callable(self.optimizer):
+            values["optimizer"] = getattr(self.optimizer, "__qualname__", type(self.optimizer).__qualname__)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "schedule": ("constant", "step", "plateau", "cosine"),
+    "keep": ("best", "last"),
+    "precision": ("float32", "bfloat16", "float16"),
+    "device": ("auto", "cpu"),
+    "flush_denormal": (True, False),
+}
+RANGES: dict[str, tuple[type, float, float, bool]] = {
+    "learning_rate": (float, 0, math.inf, False),
+    "momentum": (float, 0, 1, False),
+    "weight_decay": (float, 0, math.inf, False),
+    "epochs": (int, 1, math.inf, False),
+    "batch_size": (int, 1, math.inf, False),
+    "valid_batch_size": (int, 1, math.inf, True),
+    "clip": (float, 0, math.inf, True),
+    "decay": (float, 0, 1, False),
+    "decay_after": (int, 0, math.inf, False),
+    "decay_every": (int, 1, math.inf, False),
+    "seed": (int, 0, 2**63 - 1, False),
+    "patience": (int, 1, math.inf, True),
+    "checkpoint_seconds": (float, 0, math.inf, False),
+}
+
+
+def _is_in_range(value: Any, kind: type, low: float, high: float) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int if kind is int else (int, float)):
+        return False
+    return math.isfinite(value) and low <= value <= high

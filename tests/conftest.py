@@ -1,0 +1,29 @@
+"""What every test shares: one thread, flushed denormals, and the folder of real data where there is one."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+from sparsernn.denormals import set_flush_denormal
+
+torch.set_num_threads(1)
+settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
+settings.load_profile("repeatable")
+
+
+@pytest.fixture(autouse=True)
+def flushed_denormals() -> None:
+    """As the project advises, whatever the test before left; hypothesis' floats() then need allow_subnormal=False."""
+    set_flush_denormal()
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder named by SPARSERNN_DATA; tests that need real data are left out without it."""
+    folder = os.environ.get("SPARSERNN_DATA")
+    if not folder:
+        pytest.skip("SPARSERNN_DATA names no folder of data")
+    return Path(folder)

@@ -1,0 +1,141 @@
+import pytest
+import torch
+from torch import nn
+
+from sparsernn.errors import UserError
+from sparsernn.measure import cost
+from sparsernn.measure.cost import Cost, Matrix
+
+LSTM = cost.stacked_lstm(units=1500, layers=2, vocabulary=10_000)
+RHN = cost.recurrent_highway(units=830, depth=10, vocabulary=10_000)
+
+
+def test_the_published_forward_flops():
+    assert cost.ptb_minibatch_flops(LSTM) == pytest.approx(7.14e10, rel=1e-3)
+    assert cost.ptb_minibatch_flops(RHN) == pytest.approx(3.284e10, rel=1e-3)
+
+
+def test_the_published_training_flops():
+    assert cost.ptb_training_flops(RHN, epochs=500) == pytest.approx(6.54e16, rel=1e-3)
+    assert cost.ptb_training_flops(RHN, epochs=500, embedding=True) == cost.ptb_training_flops(RHN, epochs=500)
+    assert cost.ptb_training_flops(LSTM, epochs=100) == pytest.approx(2.84e16, rel=2e-3)
+    assert cost.ptb_training_flops(LSTM, epochs=100, embedding=True) == pytest.approx(3.12e16, rel=2e-3)
+
+
+@pytest.mark.parametrize(("network", "density"), [(LSTM, 0.33), (LSTM, 0.20), (RHN, 0.472)])
+def test_uniform_density_is_the_ratio_of_flops(network, density):
+    sparse = cost.with_densities(network, density)
+    assert sparse.flops() / network.flops() == pytest.approx(density, abs=1e-6)
+    assert sparse.training_flops() / network.training_flops() == pytest.approx(density, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("network", "density", "ratio"), [(LSTM, 0.33, 0.3344), (LSTM, 0.20, 0.2027), (RHN, 0.472, 0.472)]
+)
+def test_erdos_renyi_gives_more_to_the_recurrent_matrices(network, density, ratio):
+    sparse = cost.erdos_renyi(network, density)
+    assert sparse.kept == pytest.approx(density * network.weights, abs=len(network.matrices))
+    assert sparse.flops() / network.flops() == pytest.approx(ratio, abs=5e-5)
+
+
+def test_erdos_renyi_densities_by_matrix():
+    kept = {m.name: m.existing / m.weights for m in cost.erdos_renyi(LSTM, 0.33).matrices}
+    assert kept["embedding.weight"] == pytest.approx(0.3151, abs=1e-4)
+    assert kept["rnn.weight_hh_l1"] == pytest.approx(0.3425, abs=1e-4)
+
+
+def test_erdos_renyi_fills_small_matrices_first():
+    network = Cost((Matrix("small", 4, 4), Matrix("large", 400, 400)))
+    sparse = cost.erdos_renyi(network, 0.2)
+    assert sparse.matrices[0].existing == 16
+    assert sparse.kept == pytest.approx(0.2 * network.weights, abs=1)
+
+
+def test_training_with_gradients_of_absent_weights():
+    assert cost.rigl_step(0.333, 1.0, 1328) / 3 == pytest.approx(0.3332, abs=5e-5)
+    assert cost.rigl_step(0.202, 1.0, 1328) / 3 == pytest.approx(0.2022, abs=5e-5)
+    assert cost.snfs_step(0.421, 1.0) / 3 == pytest.approx(0.614, abs=5e-4)
+    assert cost.snfs_step(0.2935, 1.0) / 3 == pytest.approx(0.529, abs=5e-4)
+    with pytest.raises(UserError, match="every is 0"):
+        cost.rigl_step(0.1, 1.0, 0)
+
+
+def test_the_average_follows_the_steps_a_density_held():
+    assert cost.average_over_steps([(0, 1.0), (25, 0.5), (50, 0.1)], 100) == pytest.approx(0.25 + 0.125 + 0.05)
+    assert cost.average_over_steps([(10, 0.3)], 100) == pytest.approx(0.3)
+    assert cost.average_over_steps([(0, 1.0), (200, 0.5)], 100) == pytest.approx(1.0)
+    for bad in ([], [(5, 1.0), (1, 1.0)]):
+        with pytest.raises(UserError):
+            cost.average_over_steps(bad, 10)
+
+
+def test_training_over_a_run_uses_the_actual_densities():
+    whole = cost.training_over_run(RHN, [(0, 1.0), (50, 0.2)], 100)
+    assert whole == pytest.approx(0.6 * RHN.training_flops())
+    named = {m.name: 0.2 for m in RHN.matrices}
+    assert cost.training_over_run(RHN, [(0, 1.0), (50, named)], 100) == pytest.approx(whole)
+    snfs = cost.training_over_run(RHN, [(0, 0.421)], 10, cost.snfs_step)
+    assert snfs / RHN.training_flops() == pytest.approx(0.614, abs=5e-4)
+
+
+class Tagger(nn.Module):
+    def __init__(self, tied=False):
+        super().__init__()
+        self.embedding = nn.Embedding(50, 8)
+        self.rnn = nn.LSTM(8, 8, num_layers=2, batch_first=True)
+        self.head = nn.Linear(8, 50)
+        if tied:
+            self.head.weight = self.embedding.weight
+
+    def forward(self, ids):
+        return self.head(self.rnn(self.embedding(ids))[0][:, -1])
+
+
+def test_counting_a_model():
+    counted = cost.count(Tagger())
+    assert counted.weights == 50 * 8 + 4 * 32 * 8 + 50 * 8
+    assert counted.biases == 4 * 32 + 50
+    assert counted.macs() == 4 * 32 * 8 + 50 * 8
+    assert counted.macs(embedding=True) == counted.macs() + 50 * 8
+    assert counted.training_flops() == 3 * counted.flops() == 6 * counted.macs()
+    assert counted.dense_bytes == 4 * (counted.weights + counted.biases)
+    assert counted.packed_bytes == counted.dense_bytes
+    assert list(counted.by_layer()) == ["embedding", "rnn l0", "rnn l1", "head"]
+    assert sum(layer.dense_bytes for layer in counted.by_layer().values()) == counted.dense_bytes
+    assert counted.by_layer()["rnn l1"].weights == 2 * 32 * 8
+
+
+def test_a_tied_weight_is_stored_once_and_multiplies_once():
+    counted = cost.count(Tagger(tied=True))
+    assert counted.weights == 50 * 8 + 4 * 32 * 8
+    assert counted.macs() == counted.macs(embedding=True) == 4 * 32 * 8 + 50 * 8
+
+
+def test_a_head_that_reads_one_state_of_ten_counts_a_tenth():
+    counted = cost.count(Tagger(), example=(torch.zeros(3, 10, dtype=torch.long),))
+    assert counted.macs() == pytest.approx(4 * 32 * 8 + 50 * 8 / 10)
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections:UserWarning")
+def test_both_directions_and_projections_count():
+    model = nn.LSTM(6, 8, bidirectional=True, proj_size=4)
+    counted = cost.count(model, example=(torch.zeros(5, 2, 6),))
+    assert counted.macs() == 2 * (32 * 6 + 32 * 4 + 4 * 8) == counted.weights
+
+
+def test_masks_reduce_weights_macs_and_packed_bytes():
+    model = Tagger()
+    kept = torch.zeros(32, 8, dtype=torch.bool)
+    kept[0] = True
+    counted = cost.count(model, {"rnn.weight_hh_l0": kept})
+    assert counted.kept == counted.weights - 31 * 8
+    assert counted.macs() == counted.dense_macs() - 31 * 8
+    assert counted.packed_bytes == counted.dense_bytes - 4 * 31 * 8 + 32
+    assert counted.numbers()["weights_kept"] == counted.kept
+
+
+def test_a_mask_of_another_shape_and_a_model_without_weights_are_refused():
+    with pytest.raises(UserError, match=r"rnn.weight_hh_l0 has shape \(2, 2\)"):
+        cost.count(Tagger(), {"rnn.weight_hh_l0": torch.ones(2, 2, dtype=torch.bool)})
+    with pytest.raises(UserError, match="no parameter"):
+        cost.count(nn.ReLU())

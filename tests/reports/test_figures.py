@@ -1,0 +1,96 @@
+import itertools
+from xml.etree import ElementTree
+
+import made_runs
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from sparsernn.reports import figures
+from sparsernn.reports.reading import read_run, read_runs
+
+
+def test_every_curve_that_was_recorded_is_drawn(tmp_path):
+    pictures = figures.training_curves(read_runs(made_runs.make_recipe(tmp_path)))
+    assert [picture.title for picture in pictures] == ["Loss", "Accuracy", "Sparsity"]
+    for picture in pictures:
+        ElementTree.fromstring(picture.svg)
+
+
+def test_the_same_runs_give_the_same_bytes(tmp_path):
+    runs = read_runs(made_runs.make_recipe(tmp_path))
+    for draw in (figures.training_curves, figures.trade_off):
+        assert [picture.svg for picture in draw(runs)] == [picture.svg for picture in draw(runs)]
+
+
+def test_no_curve_and_no_point_give_no_figure(tmp_path):
+    folder = made_runs.make_run(tmp_path / "a", "dense", {"accuracy": 0.9})
+    (folder / "metrics.jsonl").unlink()
+    assert figures.training_curves([read_run(folder)]) == []
+    assert figures.trade_off([read_run(folder)]) == []
+
+
+def test_the_trade_off_names_every_run_without_names_on_names():
+    with figures._style():
+        figure = Figure(figsize=(5.4, 3.9), layout="constrained")
+        axes = figure.add_subplot()
+        points = [(10_000 * 1.1**k, 0.9 + 0.002 * (k % 4), f"network {k} of some", k) for k in range(12)]
+        for x, y, *_ in points:
+            axes.plot(x, y, "o")
+        figures._scale_x(axes, [x for x, *_ in points], figures.tables.COSTS[2])
+        axes.set_ylim(0.88, 0.92)
+        figures._label_points(figure, axes, points)
+        boxes = [text.get_window_extent() for text in axes.texts]
+        frame = axes.get_window_extent()
+    assert [text.get_text() for text in axes.texts] == [name for _, _, name, _ in points]
+    for one, other in itertools.combinations(boxes, 2):
+        assert figures._overlap(one, other) < 1
+    for box in boxes:
+        assert figures._overlap(box, frame) == pytest.approx(box.width * box.height, rel=0.01)
+
+
+@pytest.mark.parametrize("values", [(1_000, 1_000), (999, 1_200), (1e3, 1e7), (3, 8e9)])
+def test_the_horizontal_axis_has_few_round_numbers(values):
+    axes = Figure().add_subplot()
+    figures._scale_x(axes, values, figures.tables.COSTS[2])
+    assert 1 <= len(axes.get_xticks()) <= 8
+    low, high = axes.get_xlim()
+    assert low < min(values) and high > max(values)
+
+
+def test_a_large_mask_is_shown_by_the_exact_share_of_each_square():
+    kept = np.random.default_rng(0).random((650, 300)) < np.linspace(0, 1, 300)
+    shares, (rows, columns) = figures._binned(kept)
+    assert (rows, columns) == (6, 3) and shares.shape == (109, 100)
+    assert shares[2, 7] == pytest.approx(kept[12:18, 21:24].mean())
+    assert shares[108, 0] == pytest.approx(kept[648:650, 0:3].mean())
+
+
+def test_a_small_mask_is_shown_weight_by_weight():
+    kept = np.eye(20, dtype=bool)
+    shares, step = figures._binned(kept)
+    assert step == (1, 1)
+    np.testing.assert_array_equal(shares, kept)
+
+
+def test_one_picture_a_layer_with_a_panel_for_each_gate(tmp_path):
+    gates = ("input", "forget", "candidate", "output")
+    masks = made_runs.scattered_masks(200, 40, 0.1, gates=4)
+    masks["head.weight"] = np.ones((3, 200), dtype=bool)
+    folder = made_runs.make_run(tmp_path / "a", "rigl", {}, masks=masks, gates=gates)
+    rnn, head = figures.mask_pictures(read_run(folder))
+    assert rnn.title == "rnn l0" and "2 × 2 weights" in rnn.caption
+    assert rnn.svg.count("<image ") >= 8
+    assert head.title == "head"
+
+
+def test_names_are_never_read_as_formulas_or_markup(tmp_path):
+    names = ["$\\frac{$", "<script>alert(1)</script>", "--><b>", "中文"]
+    folders = [
+        made_runs.make_run(tmp_path / str(k), name, {"accuracy": 0.9 + k / 100, "bytes": 1000 + k})
+        for k, name in enumerate(names)
+    ]
+    runs = read_runs(folders)
+    for picture in (*figures.training_curves(runs), *figures.trade_off(runs)):
+        ElementTree.fromstring(picture.svg)
+        assert "<script" not in picture.svg and "<b>" not in picture.svg

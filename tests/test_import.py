@@ -1,0 +1,79 @@
+"""What importing costs, and what is said where an extra is absent."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+import sparsernn
+
+
+def run(code: str) -> str:
+    """Standard output of a fresh interpreter."""
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+WITHOUT = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {absent!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Absent())
+"""
+
+
+def test_importing_loads_no_torch():
+    assert run("import sys, sparsernn, sparsernn.runtime.formats; print('torch' in sys.modules)") == "False"
+
+
+def test_every_public_name_loads():
+    for name in sparsernn.__all__:
+        assert getattr(sparsernn, name) is not None
+    assert set(sparsernn.__all__) <= set(dir(sparsernn))
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'sparsify_everything'"):
+        sparsernn.sparsify_everything  # noqa: B018
+
+
+@pytest.mark.parametrize("name", [name for name in sparsernn.__all__ if name != "__version__"])
+def test_a_name_that_needs_torch_says_so(name):
+    said = run(WITHOUT.format(absent={"torch"}) + textwrap.dedent(f"""
+        import sparsernn
+        try:
+            sparsernn.{name}
+        except ImportError as error:
+            print(error)
+    """))
+    assert 'pip install "sparsernn[torch]"' in said and name in said
+
+
+def test_the_command_line_says_which_extra_it_needs():
+    said = run(WITHOUT.format(absent={"typer", "rich"}) + textwrap.dedent("""
+        from sparsernn.__main__ import main
+        try:
+            main()
+        except SystemExit as left:
+            print(left.code)
+    """))
+    assert 'pip install "sparsernn[train]"' in said
+
+
+def test_flushing_denormals_is_a_setting_with_one_warning():
+    said = run("""
+        import warnings
+        from sparsernn import denormals
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            denormals.warn_once_if_denormals_are_slow()
+            denormals.warn_once_if_denormals_are_slow()
+        before = denormals.is_flushing_denormal()
+        can = denormals.set_flush_denormal()
+        print(len(seen) <= 1, before, can == denormals.is_flushing_denormal())
+    """)
+    assert said == "True False True"

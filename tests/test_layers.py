@@ -1,0 +1,86 @@
+"""Who may import whom: the table of docs/how-it-fits.md, checked by import-linter."""
+
+import configparser
+import pkgutil
+from pathlib import Path
+
+import pytest
+from importlinter.cli import lint_imports
+
+import sparsernn
+import sparsernn.runtime
+
+BOTTOM = {"errors", "folders", "denormals"}
+TABLE = {
+    "structure": {"runtime.formats"},
+    "data": set(),
+    "native": set(),
+    "runtime": {"native"},
+    "kernels": {"runtime.formats", "native"},
+    "cells": {"structure", "kernels"},
+    "models": {"cells", "structure"},
+    "methods": {"structure"},
+    "training": {"methods", "structure"},
+    "measure": {"structure", "kernels", "cells"},
+    "recipes": {"models", "cells", "methods", "data", "training", "structure", "measure", "kernels"},
+    "reports": set(),
+    "errors": set(),
+    "folders": {"errors"},
+    "denormals": set(),
+}
+WITHOUT_TORCH = ("errors", "folders", "native", "runtime")
+
+
+def children(package) -> set[str]:
+    return {module.name for module in pkgutil.iter_modules(package.__path__)}
+
+
+def forbidden_to(layer: str) -> list[str]:
+    """Everything of ours that the table does not grant to a layer, one module of a partly granted folder at a time."""
+    allowed = TABLE[layer] | (set() if layer in BOTTOM else BOTTOM) | {layer}
+    names = children(sparsernn) - {"runtime"}
+    names |= {f"runtime.{name}" for name in children(sparsernn.runtime)}
+    return sorted(name for name in names if name not in allowed and name.partition(".")[0] not in allowed)
+
+
+def write_contracts(path: Path) -> Path:
+    contracts = configparser.ConfigParser()
+    contracts["importlinter"] = {
+        "root_package": "sparsernn",
+        "include_external_packages": "True",
+        "exclude_type_checking_imports": "True",
+    }
+    for layer in sorted(TABLE):
+        contracts[f"importlinter:contract:{layer}"] = {
+            "name": f"{layer} imports only what the table grants it",
+            "type": "forbidden",
+            "allow_indirect_imports": "True",
+            "source_modules": f"sparsernn.{layer}",
+            "forbidden_modules": "\n".join(["", *(f"sparsernn.{name}" for name in forbidden_to(layer))]),
+        }
+    contracts["importlinter:contract:torch"] = {
+        "name": "what runs without torch never reaches it",
+        "type": "forbidden",
+        "source_modules": "\n".join(["", *(f"sparsernn.{name}" for name in WITHOUT_TORCH)]),
+        "forbidden_modules": "torch",
+    }
+    with path.open("w") as file:
+        contracts.write(file)
+    return path
+
+
+def test_every_folder_has_a_row():
+    assert children(sparsernn) - {"cli", "__main__"} == set(TABLE)
+
+
+def test_imports_follow_the_table(tmp_path, capsys):
+    config = write_contracts(tmp_path / "importlinter.ini")
+    status = lint_imports(config_filename=str(config), no_cache=True)
+    if status:
+        pytest.fail(capsys.readouterr().out)
+
+
+def test_an_import_that_is_not_granted_is_found(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(TABLE, "runtime", set())
+    assert lint_imports(config_filename=str(write_contracts(tmp_path / "importlinter.ini")), no_cache=True) != 0
+    assert "sparsernn.runtime.formats -> sparsernn.native" in capsys.readouterr().out

@@ -1,0 +1,81 @@
+"""Settings and optimizers: wrong values get one clear error where they enter."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from sparsernn.errors import UserError
+from sparsernn.training.optimizers import build_optimizer, find_optimizer, optimizer_names
+from sparsernn.training.settings import Settings
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("epochs", 0), ("epochs", 2.5), ("epochs", True), ("batch_size", -1), ("learning_rate", -0.1), ("learning_rate", "1"),
+    ("learning_rate", float("nan")), ("momentum", 1.5), ("clip", -1.0), ("schedule", "linear"), ("keep", "first"),
+    ("patience", 0), ("precision", "float8"), ("device", "tpu"), ("decay", 2.0), ("seed", -1), ("checkpoint_seconds", -1.0),
+    ("flush_denormal", "yes"),
+])
+def test_a_value_outside_its_range_is_named(name, value):
+    with pytest.raises(UserError, match=f"^{name} is "):
+        Settings(**{name: value})
+
+
+def test_settings_are_json():
+    settings = Settings(optimizer=torch.optim.SGD, where=("recurrent.*",), optimizer_options={"nesterov": True})
+    assert json.loads(json.dumps(settings.to_json())) == settings.to_json()
+    assert settings.to_json()["optimizer"] == "SGD"
+    assert set(settings.to_json()) == {field.name for field in dataclasses.fields(Settings)}
+
+
+def test_one_name_serves_as_a_list_of_one():
+    assert Settings(loggers="csv", where="head.*") == Settings(loggers=("csv",), where=("head.*",))
+
+
+@pytest.mark.parametrize(("name", "near"), [("adamm", "adam"), ("sdg", "sgd"), ("lbfgs", "")])
+def test_an_unknown_optimizer_is_answered_with_the_nearest(name, near):
+    with pytest.raises(UserError, match=f"Did you mean '{near}"):
+        find_optimizer(name)
+
+
+def test_names_in_any_spelling():
+    assert find_optimizer("AdamW") is find_optimizer("adam_w") is torch.optim.AdamW
+    assert {"sgd", "adam", "adamw", "rmsprop"} <= set(optimizer_names())
+
+
+def test_settings_reach_the_optimizer():
+    parameters = list(nn.Linear(2, 2).parameters())
+    settings = Settings(optimizer="sgd", learning_rate=0.5, momentum=0.9, weight_decay=0.01, optimizer_options={"nesterov": True})
+    group = build_optimizer(settings, parameters).param_groups[0]
+    assert (group["lr"], group["momentum"], group["weight_decay"], group["nesterov"]) == (0.5, 0.9, 0.01, True)
+    group = build_optimizer(Settings(optimizer="adamw", optimizer_options={"betas": [0.8, 0.9]}), parameters).param_groups[0]
+    assert (group["betas"], group["weight_decay"]) == ((0.8, 0.9), 0)
+
+
+def test_any_callable_is_an_optimizer(classification):
+    def slow(parameters, lr):
+        return torch.optim.SGD(parameters, lr=lr / 2)
+
+    _, fitted = classification.fit(optimizer=slow, learning_rate=0.1)
+    assert fitted.history[0]["learning_rate"] == 0.05
+
+
+@pytest.mark.parametrize(("settings", "message"), [
+    ({"optimizer": "adam", "momentum": 0.9}, "Adam has no momentum"),
+    ({"optimizer": "rprop", "weight_decay": 0.1}, "Rprop has no weight_decay"),
+    ({"optimizer_options": {"beta": [0.9, 0.99]}}, "no option 'beta'.*Did you mean 'betas'"),
+    ({"optimizer": "sgd", "optimizer_options": {"nesterov": True}}, "SGD refuses its arguments"),
+    ({"optimizer": "muon"}, "Muon refuses its arguments"),
+])
+def test_arguments_that_an_optimizer_does_not_take_are_refused(settings, message):
+    with pytest.raises(UserError, match=message):
+        build_optimizer(Settings(**settings), nn.Linear(2, 2).parameters())
+
+
+def test_a_frozen_model_is_refused():
+    with pytest.raises(UserError, match="No parameter of the model is trained"):
+        build_optimizer(Settings(), nn.Linear(2, 2).requires_grad_(False).parameters())
