@@ -24,6 +24,7 @@ TABLE = {
     "measure": {"structure", "kernels", "cells"},
     "recipes": {"models", "cells", "methods", "data", "training", "structure", "measure", "kernels"},
     "reports": set(),
+    "listing": set(),
     "errors": set(),
     "folders": {"errors"},
     "denormals": set(),

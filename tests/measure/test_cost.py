@@ -24,7 +24,7 @@ def test_the_published_training_flops():
 
 @pytest.mark.parametrize(("network", "density"), [(LSTM, 0.33), (LSTM, 0.20), (RHN, 0.472)])
 def test_uniform_density_is_the_ratio_of_flops(network, density):
-    sparse = cost.with_densities(network, density)
+    sparse = cost.with_sparsity(network, 1 - density)
     assert sparse.flops() / network.flops() == pytest.approx(density, abs=1e-6)
     assert sparse.training_flops() / network.training_flops() == pytest.approx(density, abs=1e-6)
 
@@ -33,20 +33,20 @@ def test_uniform_density_is_the_ratio_of_flops(network, density):
     ("network", "density", "ratio"), [(LSTM, 0.33, 0.3344), (LSTM, 0.20, 0.2027), (RHN, 0.472, 0.472)]
 )
 def test_erdos_renyi_gives_more_to_the_recurrent_matrices(network, density, ratio):
-    sparse = cost.erdos_renyi(network, density)
+    sparse = cost.erdos_renyi(network, 1 - density)
     assert sparse.kept == pytest.approx(density * network.weights, abs=len(network.matrices))
     assert sparse.flops() / network.flops() == pytest.approx(ratio, abs=5e-5)
 
 
 def test_erdos_renyi_densities_by_matrix():
-    kept = {m.name: m.existing / m.weights for m in cost.erdos_renyi(LSTM, 0.33).matrices}
+    kept = {m.name: m.existing / m.weights for m in cost.erdos_renyi(LSTM, 0.67).matrices}
     assert kept["embedding.weight"] == pytest.approx(0.3151, abs=1e-4)
     assert kept["rnn.weight_hh_l1"] == pytest.approx(0.3425, abs=1e-4)
 
 
 def test_erdos_renyi_fills_small_matrices_first():
     network = Cost((Matrix("small", 4, 4), Matrix("large", 400, 400)))
-    sparse = cost.erdos_renyi(network, 0.2)
+    sparse = cost.erdos_renyi(network, 0.8)
     assert sparse.matrices[0].existing == 16
     assert sparse.kept == pytest.approx(0.2 * network.weights, abs=1)
 
@@ -69,12 +69,12 @@ def test_the_average_follows_the_steps_a_density_held():
             cost.average_over_steps(bad, 10)
 
 
-def test_training_over_a_run_uses_the_actual_densities():
-    whole = cost.training_over_run(RHN, [(0, 1.0), (50, 0.2)], 100)
+def test_training_over_a_run_uses_the_actual_sparsity():
+    whole = cost.training_over_run(RHN, [(0, 0.0), (50, 0.8)], 100)
     assert whole == pytest.approx(0.6 * RHN.training_flops())
-    named = {m.name: 0.2 for m in RHN.matrices}
-    assert cost.training_over_run(RHN, [(0, 1.0), (50, named)], 100) == pytest.approx(whole)
-    snfs = cost.training_over_run(RHN, [(0, 0.421)], 10, cost.snfs_step)
+    named = {m.name: 0.8 for m in RHN.matrices}
+    assert cost.training_over_run(RHN, [(0, 0.0), (50, named)], 100) == pytest.approx(whole)
+    snfs = cost.training_over_run(RHN, [(0, 1 - 0.421)], 10, cost.snfs_step)
     assert snfs / RHN.training_flops() == pytest.approx(0.614, abs=5e-4)
 
 

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import os
+import platform
 import pty
 import sys
 
@@ -13,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 
+from sparsernn.denormals import is_flushing_denormal
 from sparsernn.errors import UserError
 from sparsernn.methods.magnitude import Magnitude
 from sparsernn.training.objectives import evaluate
@@ -93,7 +95,7 @@ def test_rows_are_written_as_json_and_csv(classification, tmp_path):
     with RunFolder.create(tmp_path / "run", {}) as folder:
         _, fitted = classification.fit(run=folder, loggers=("csv",))
         assert folder.metrics == fitted.history
-    rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").read_text().splitlines()))
     assert [float(row["valid_loss"]) for row in rows] == [row["valid_loss"] for row in fitted.history]
 
 
@@ -130,6 +132,14 @@ def test_on_a_terminal_progress_is_a_bar(classification, monkeypatch):
     shown = os.read(reader, 100_000).decode()
     os.close(reader)
     assert "loss" in shown and "%" in shown
+
+
+def test_denormals_are_flushed_while_training_only(classification, tmp_path):
+    before = is_flushing_denormal()
+    with RunFolder.create(tmp_path / "run", {}) as folder:
+        classification.fit(run=folder)
+        assert folder.environment["flush_denormal"] is (platform.machine() in ("x86_64", "AMD64") or before)
+    assert is_flushing_denormal() is before
 
 
 def test_a_split_without_batches_is_refused(classification):

@@ -28,7 +28,7 @@ def test_classification_is_the_mean_over_all_examples(size, cases):
     batch = whole(case.valid)
     logits = model.eval()(batch.inputs)
     assert figures["loss"] == pytest.approx(functional.cross_entropy(logits, batch.targets).item(), rel=1e-5)
-    assert figures["accuracy"] == (logits.argmax(1) == batch.targets).float().mean().item()
+    assert figures["accuracy"] == (logits.argmax(1) == batch.targets).double().mean().item()
 
 
 @pytest.mark.parametrize("size", [1, 3, 5])

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from sparsernn.denormals import set_flush_denormal
 from sparsernn.errors import UserError
 from sparsernn.training.optimizers import optimizer_names
 from sparsernn.training.run_folder import RunFolder
@@ -84,15 +83,11 @@ def test_another_recipe_is_refused_by_name(tmp_path):
 
 
 def test_another_treatment_of_denormals_is_refused(classification, tmp_path):
-    if not set_flush_denormal(True):
-        pytest.skip("this processor cannot flush denormal numbers")
     with RunFolder.create(tmp_path / "run", {}) as folder:
         classification.fit(run=folder)
-        try:
-            with pytest.raises(UserError, match="flush_denormal: True, now False"):
-                classification.fit(run=folder, resume=True, flush_denormal=False)
-        finally:
-            set_flush_denormal(True)
+        folder.write_environment(folder.environment | {"flush_denormal": not folder.environment["flush_denormal"]})
+        with pytest.raises(UserError, match="other conditions: flush_denormal"):
+            classification.fit(run=folder, resume=True)
 
 
 def test_another_machine_is_warned_about(classification, tmp_path):

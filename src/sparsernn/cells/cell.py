@@ -25,10 +25,11 @@ ACTIVATIONS = {"sigmoid": torch.sigmoid, "hard_sigmoid": lambda x: (0.2 * x + 0.
 class Cell(nn.Module, abc.ABC):
     """A stack of recurrent layers: call, results and parameter names as `torch.nn.LSTM`.
 
-    A cell declares its gates, states, axes and one pure step; everything else is here.
+    `recurrent_dropout` is the rate at which hidden units are left out of the recurrent product, with one mask a
+    forward shared by all steps and sequences. A cell declares its gates, states, axes and one pure step; everything else is here.
 
     Attributes:
-        gates, states, axes, levels, silent: see `structure.recurrence.Recurrence`.
+        gates, states, axes, levels, silent, own_gates: see `structure.recurrence.Recurrence`.
     """
 
     gates: ClassVar[tuple[str, ...]]
@@ -37,17 +38,20 @@ class Cell(nn.Module, abc.ABC):
     silent: ClassVar[str] = "candidate"
     known_as: ClassVar[tuple[str, ...]] = ()
     axes: dict[str, str] = PLAIN_AXES
+    own_gates: dict[str, tuple[str, ...]] = {}
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
-                 dropout: float = 0.0, bidirectional: bool = False):
+                 dropout: float = 0.0, bidirectional: bool = False, recurrent_dropout: float = 0.0):
         super().__init__()
         for name, value in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise UserError(f"{name} is {value!r}", "a whole number of at least 1", f"pass {name} as an integer")
-        if not 0 <= dropout <= 1:
-            raise UserError(f"dropout is {dropout!r}", "a number in [0, 1]", "pass the fraction of numbers to drop")
+        for name, value in (("dropout", dropout), ("recurrent_dropout", recurrent_dropout)):
+            if not 0 <= value < 1:
+                raise UserError(f"{name} is {value!r}", "a number in [0, 1)", "pass the fraction of numbers to drop")
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout, self.bidirectional = bias, batch_first, float(dropout), bidirectional
+        self.recurrent_dropout = float(recurrent_dropout)
         self.widths = [hidden_size] * (num_layers * self.directions)
         self._allocate()
         self.reset_parameters()
@@ -78,7 +82,7 @@ class Cell(nn.Module, abc.ABC):
 
     @property
     def kind(self) -> Recurrence:
-        return Recurrence(self.gates, self.states, self.axes, self.levels, self.silent, self.advance)
+        return Recurrence(self.gates, self.states, self.axes, self.levels, self.silent, self.advance, self.own_gates)
 
     @property
     def names(self) -> list[dict[str, str]]:
@@ -143,10 +147,18 @@ class Cell(nn.Module, abc.ABC):
 
     def _layer(self, x: Tensor, state: State, lengths: Tensor | None, position: int) -> tuple[Tensor, State]:
         weights = {local: getattr(self, name) for local, name in self.names[position].items()}
+        weights = self._thinned(weights) if self.training and self.recurrent_dropout else weights
         kernel = choose(Problem("sequence", self.fused, lengths is not None, x.device.type))
         if kernel.provider == "reference":
             return kernel.run(self.project(weights, x), state, lengths, weights, self.advance, x)
         return kernel.run(None, state, lengths, weights, self.advance, x, fused=self.fused)
+
+    def _thinned(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Recurrent dropout: the columns of some hidden units are left out of every recurrent product of this forward."""
+        columns = {local: self.axes[local].endswith("<- hidden") for local in weights}
+        first = next(weight for local, weight in weights.items() if columns[local])
+        mask = torch.empty(first.shape[1], device=first.device).bernoulli_(1 - self.recurrent_dropout) / (1 - self.recurrent_dropout)
+        return {local: weight * mask if columns[local] else weight for local, weight in weights.items()}
 
     def _start(self, x: Tensor, given: list[Tensor], position: int) -> State:
         width, batch = self.widths[position], x.shape[1]
@@ -172,15 +184,11 @@ class Cell(nn.Module, abc.ABC):
             below = self.input_size if position < self.directions else self.hidden_size * self.directions
             sizes = {"hidden": width, "memory": width, "input": below}
             for local, name in names.items():
-                layout = Layout.parse(self.axes[local], self.gates_of(local))
+                layout = Layout.parse(self.axes[local], self.kind.gates_of(local))
                 shape = [sizes[axis] for axis in layout.stored if axis != "gate"]
                 if "gate" in layout.stored:
                     shape[0] *= len(layout.gates)
                 self.register_parameter(name, nn.Parameter(torch.empty(shape)))
-
-    def gates_of(self, local: str) -> tuple[str, ...]:
-        """Gate names along one weight's gate axis."""
-        return self.gates
 
     def extra_repr(self) -> str:
         options = f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}"

@@ -36,9 +36,8 @@ class GRU(Cell):
             raise UserError(f'reset is "{reset}"', '"after" or "before"', "choose one of them")
         if gate_activation not in ACTIVATIONS:
             raise UserError(f'gate_activation is "{gate_activation}"', f"one of {', '.join(ACTIVATIONS)}", "choose one of them")
-        self.__dict__.update(reset=reset, gate_activation=gate_activation)
-        super().__init__(input_size, hidden_size, num_layers, **options)
         self.reset, self.gate_activation = reset, gate_activation
+        super().__init__(input_size, hidden_size, num_layers, **options)
 
     @property
     def fused(self) -> str:

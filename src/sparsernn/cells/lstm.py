@@ -31,9 +31,8 @@ class LSTM(Cell):
                  forget_bias: float | None = None, **options: Any):
         if gate_activation not in ACTIVATIONS:
             raise UserError(f'gate_activation is "{gate_activation}"', f"one of {', '.join(ACTIVATIONS)}", "choose one of them")
-        self.__dict__.update(gate_activation=gate_activation, forget_bias=forget_bias)
-        super().__init__(input_size, hidden_size, num_layers, **options)
         self.gate_activation, self.forget_bias = gate_activation, forget_bias
+        super().__init__(input_size, hidden_size, num_layers, **options)
 
     @property
     def fused(self) -> str:

@@ -35,12 +35,9 @@ class PeepholeLSTM(Cell):
         if peephole not in ("diagonal", "full"):
             raise UserError(f'peephole is "{peephole}"', '"diagonal" or "full"', "choose one of them")
         axis = "gate hidden <- memory" if peephole == "full" else "gate hidden <- self"
-        self.__dict__.update(peephole=peephole, axes=PLAIN_AXES | {"weight_ch": axis})
+        self.peephole, self.axes = peephole, PLAIN_AXES | {"weight_ch": axis}
+        self.own_gates = {"weight_ch": ("input", "forget", "output")} if peephole == "diagonal" else {}
         super().__init__(input_size, hidden_size, num_layers, **options)
-        self.peephole = peephole
-
-    def gates_of(self, local: str) -> tuple[str, ...]:
-        return ("input", "forget", "output") if local == "weight_ch" and self.peephole == "diagonal" else self.gates
 
     def advance(self, weights: Weights, projected: Tensor, state: State) -> State:
         hidden, memory = state

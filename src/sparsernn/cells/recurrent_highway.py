@@ -36,9 +36,8 @@ class RecurrentHighwayNetwork(Cell):
         axes = {"weight_ih": "gate hidden <- input", "bias_ih": "gate hidden"}
         axes |= {f"weight_hh_d{level}": "gate hidden <- hidden" for level in range(depth)}
         axes |= {f"bias_hh_d{level}": "gate hidden" for level in range(depth)}
-        self.__dict__.update(depth=depth, transform_bias=transform_bias, axes=axes)
+        self.depth, self.transform_bias, self.axes = depth, transform_bias, axes
         super().__init__(input_size, hidden_size, num_layers, **options)
-        self.depth, self.transform_bias = depth, transform_bias
 
     @torch.no_grad()
     def reset_parameters(self) -> None:

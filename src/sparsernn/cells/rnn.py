@@ -27,9 +27,8 @@ class RNN(Cell):
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh", **options: Any):
         if nonlinearity not in ("tanh", "relu"):
             raise UserError(f'nonlinearity is "{nonlinearity}"', '"tanh" or "relu"', "choose one of them")
-        self.__dict__["nonlinearity"] = nonlinearity
-        super().__init__(input_size, hidden_size, num_layers, **options)
         self.nonlinearity = nonlinearity
+        super().__init__(input_size, hidden_size, num_layers, **options)
 
     @property
     def fused(self) -> str:

@@ -29,7 +29,9 @@ class SentimentSentences(TextClassification):
     """
 
     origin: ClassVar[str] = "Sentiment Labelled Sentences (Kotzias et al. 2015, UCI)"
-    files: ClassVar[dict[str, str]] = {f"sentiment_sentences/{FILES[site]}.txt.gz": known for site, known in SUMS.items()}
+    files: ClassVar[dict[str, str]] = {
+        f"sentiment_sentences/{FILES[site]}.txt.gz": known for site, known in SUMS.items()
+    }
 
     length: int = 0
     padding: str = "right"

@@ -38,9 +38,9 @@ class TableFile(Task):
         window: rows read before a forecast; 0 chooses.
         vocabulary: ids in all.
         tokenizer: "words", "bpe", "blanks" or "characters".
-        length: tokens kept of a text (0: 200, the last), tokens a language model reads at a time (0: 35), or steps of the
-            pieces into which series with a label per step are cut (0: 1,000).
-        valid, test: shares held back: of the rows of each class, of the series, or the last rows of every series in time.
+        length: tokens kept of a text (0: 200, the last), tokens a language model reads at a time (0: 35), or steps of
+            the pieces into which series with a label per step are cut (0: 1,000).
+        valid, test: shares held back: of the rows of each class, of the series, or the last rows of every series.
         seed: of the split.
         cache: folder of the prepared arrays; "" is the user's cache folder.
     Source: the user.
@@ -86,8 +86,10 @@ class TableFile(Task):
             ("language_model", self.language_model), ("series", self.series and not self.forecast)) if value]
         if len(given) != 1:
             said = " and ".join(given) or "nothing"
-            raise UserError(f"The columns describe {said}", "one of text, series, series-columns, forecast or a text file",
-                            "give --text COLUMN --label COLUMN, for instance")
+            raise UserError(
+                f"The columns describe {said}", "one of text, series, series-columns, forecast or a text file",
+                "give --text COLUMN --label COLUMN, for instance",
+            )
         if given[0] in ("text", "wide", "series") and not self.label:
             raise UserError("No label column was given", "the column of the classes", "give --label COLUMN")
         return given[0]

@@ -66,7 +66,10 @@ def read_steps(
     grouped = np.argsort(np.frombuffer(codes, np.int64), kind="stable")
     offsets = np.concatenate([[0], np.cumsum(np.bincount(np.frombuffer(codes, np.int64)))])
     if times:
-        _require_rising(np.frombuffer(times), grouped, offsets, list(names), lambda row: f"{unit} {places[row]} of {path}")
+        late = _not_later(np.frombuffer(times), grouped, offsets)
+        if late is not None:
+            series, row = late
+            raise _out_of_order(f"{unit} {places[row]} of {path}", list(names)[series])
     steps = Steps(grouped, offsets, list(names))
     if not columns.get("label"):
         return steps
@@ -83,19 +86,23 @@ def _label_codes(rows: Rows, column: str, seen: dict[str, int], fitted: Preparat
     return (seen.setdefault(name, len(seen)) for name in rows.labels(column))
 
 
-def _require_rising(times: np.ndarray, order: np.ndarray, offsets: np.ndarray, names: list[str], where: object) -> None:
-    """A UserError at the first row whose time is not later than that of the row before it in its series."""
+def _not_later(times: np.ndarray, order: np.ndarray, offsets: np.ndarray) -> tuple[int, int] | None:
+    """Series and file row of the first row whose time is not later than that of the row before it in its series."""
     inside = np.ones(len(order), bool)
     inside[offsets[:-1]] = False
     wrong = np.flatnonzero(inside[1:] & (np.diff(times[order]) <= 0)) + 1
-    if len(wrong):
-        first = int(order[wrong].min())
-        series = names[int(np.searchsorted(offsets, np.flatnonzero(order == first)[0], "right")) - 1]
-        of_series = f" of series {series[:40]!r}" if series else ""
-        raise UserError(
-            f"The time in {where(first)} is not later than the one before it{of_series}",
-            "rows in the order of time, each time once in a series", "sort the file by id and time, or drop duplicates",
-        )
+    if not len(wrong):
+        return None
+    first = wrong[np.argmin(order[wrong])]
+    return int(np.searchsorted(offsets, first, "right")) - 1, int(order[first])
+
+
+def _out_of_order(where: str, series: str) -> UserError:
+    of_series = f" of series {series[:40]!r}" if series else ""
+    return UserError(
+        f"The time in {where} is not later than the one before it{of_series}",
+        "rows in the order of time, each time once in a series", "sort the file by id and time, or drop duplicates",
+    )
 
 
 def write_scaled(writer: StoreWriter, preparation: Preparation, order: np.ndarray | None) -> None:
@@ -232,8 +239,8 @@ def cells(rows: Rows, columns: list[str]) -> tuple[np.ndarray, np.ndarray]:
         row, column = map(int, np.argwhere(gap)[0])
         raise UserError(f"Column {columns[column]!r} is empty in {rows.where(row)}",
                         "a number in every column up to the end of the series", "fill the gap or delete the row")
-    filled = {name: ["0" if value is None or value == "" else value for value in rows.columns[name]] for name in columns}
-    matrix = np.stack([replace(rows, columns=filled).numbers(name) for name in columns], 1)
+    whole = replace(rows, columns={name: [value or "0" for value in rows.columns[name]] for name in columns})
+    matrix = np.stack([whole.numbers(name) for name in columns], 1)
     return matrix[~after], (~after).sum(1)
 
 
@@ -250,7 +257,9 @@ def build_forecast(task: TableFile, writer: StoreWriter, progress: Progress) -> 
     place = np.arange(counts.sum()) - np.repeat(steps.offsets[:-1], counts)
     learned = steps.order[place < np.repeat(bounds[:, 1], counts)]
     means, deviations = moments(writer.array("raw"), learned)
-    preparation = Preparation("forecast", columns, means=means, deviations=deviations, window=window, horizon=task.horizon)
+    preparation = Preparation(
+        "forecast", columns, means=means, deviations=deviations, window=window, horizon=task.horizon
+    )
     write_scaled(writer, preparation, steps.order)
     for name, part in zip(PARTS, parts, strict=True):
         writer.append(name, part)
@@ -306,7 +315,8 @@ def new_series(preparation: Preparation, store: Store) -> Encoded:
     offsets, values = store.array("offsets"), store.array("values")
     labelled = "targets" in store.names
     absent = np.zeros(len(values) if preparation.per_step else len(offsets) - 1, np.int64)
-    split = SequenceSplit(values, offsets, store.array("targets") if labelled else absent, per_step=preparation.per_step)
+    targets = store.array("targets") if labelled else absent
+    split = SequenceSplit(values, offsets, targets, per_step=preparation.per_step)
     names = store.array("names").tobytes().decode().split("\n")
     return Encoded(split, labelled, names, store.array("order") if preparation.per_step else None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import compress
+from itertools import compress, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -93,7 +93,7 @@ def build_running_text(task: TableFile, writer: StoreWriter, progress: Progress)
     """Read a text file three times as a stream: lines, words, ids; the parts follow each other in the file."""
     count = sum(1 for _ in text_lines(task.path, progress, "reading"))
     ends = np.rint(np.cumsum(task.shares) / sum(task.shares) * count).astype(int)
-    learned = (line for number, line in enumerate(text_lines(task.path, progress, "counting words")) if number < ends[0])
+    learned = islice(text_lines(task.path, progress, "counting words"), int(ends[0]))
     tokenizer = learn_tokenizer(learned, task.vocabulary, task.tokenizer, after=END)
     steps = task.length or (100 if task.tokenizer == "characters" else 35)
     preparation = Preparation("language_model", {}, tokenizer=tokenizer.to_str(), length=steps)

@@ -53,7 +53,8 @@ def learn_tokenizer(
         texts: read once, as a stream.
         size: entries of the vocabulary, special ones included.
         cleaning: "keras" (lower case, punctuation becomes blanks), "sentence" (the clean-up of Kim 2014), "blanks"
-            (split at blanks, nothing changed), "words" (lower case, punctuation apart), "characters", "bpe" (byte pairs).
+            (split at blanks, nothing changed), "words" (lower case, punctuation apart), "characters" or "bpe" (byte
+            pairs).
         least: rarer words are unknown.
         before, after: special words put around every text, such as <s> and </s>; "" puts none.
     """

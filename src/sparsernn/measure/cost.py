@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsernn.errors import UserError
+from sparsernn.structure import budget
 
 PTB_MINIBATCHES = 1328
 PTB_TOKENS = 20 * 35
@@ -308,19 +309,19 @@ def training_over_run(
     steps: int,
     step_flops: Callable[[float, float], float] = lambda sparse, dense: sparse_step(sparse),
 ) -> float:
-    """Mean training FLOPs per token over a run whose density changed.
+    """Mean training FLOPs per token over a run whose sparsity changed.
 
     Arguments:
         cost: the model's cost; only its sizes and executions are used.
-        trajectory: (step, density) or (step, {matrix name: density}); matrices not named are dense.
+        trajectory: (step, sparsity) or (step, {matrix name: sparsity}), matrices not named being whole.
         steps: length of the run.
         step_flops: from the sparse and the dense forward FLOPs to those of a step, such as `snfs_step`.
     """
     dense = 2 * cost.dense_macs()
     points = []
-    for step, density in trajectory:
-        of = density if isinstance(density, Mapping) else dict.fromkeys((m.name for m in cost.matrices), density)
-        sparse = 2 * sum(m.weights * m.executions * of.get(m.name, 1.0) for m in cost.matrices)
+    for step, sparsity in trajectory:
+        of = _by_name(cost, sparsity)
+        sparse = 2 * sum(m.weights * m.executions * (1 - of.get(m.name, 0.0)) for m in cost.matrices)
         points.append((step, step_flops(sparse, dense)))
     return average_over_steps(points, steps)
 
@@ -339,31 +340,24 @@ def recurrent_highway(units: int, depth: int, vocabulary: int) -> Cost:
     return Cost((*(Matrix(name, 2 * units, units) for name in names), Matrix("decoder.weight", vocabulary, units)))
 
 
-def with_densities(cost: Cost, densities: Mapping[str, float] | float) -> Cost:
-    """The same network with the given fraction of each matrix kept."""
-
-    def keep(matrix: Matrix) -> Matrix:
-        density = densities.get(matrix.name, 1.0) if isinstance(densities, Mapping) else densities
-        return dataclasses.replace(matrix, kept=round(density * matrix.weights))
-
-    return dataclasses.replace(cost, matrices=tuple(keep(matrix) for matrix in cost.matrices))
+def with_sparsity(cost: Cost, sparsity: Mapping[str, float] | float) -> Cost:
+    """The same network with the given fraction of each matrix zero; matrices not named are whole."""
+    of = _by_name(cost, sparsity)
+    return _with_kept(cost, [round((1 - of.get(m.name, 0.0)) * m.weights) for m in cost.matrices])
 
 
-def erdos_renyi(cost: Cost, density: float) -> Cost:
-    """The network with `density` of all its weights, shared out so that a matrix's density goes as 1/rows + 1/columns.
+def erdos_renyi(cost: Cost, sparsity: float) -> Cost:
+    """The same network with the given fraction of all its weights zero, fewer of them in small matrices."""
+    return _with_kept(cost, budget.erdos_renyi([(m.columns, m.rows) for m in cost.matrices], sparsity))
 
-    Matrices this would fill beyond 1 are dense and the rest is shared out again.
-    """
-    dense: set[str] = set()
-    while True:
-        rest = [m for m in cost.matrices if m.name not in dense]
-        budget = density * cost.weights - sum(m.weights for m in cost.matrices if m.name in dense)
-        scale = budget / sum(m.rows + m.columns for m in rest) if rest else 0.0
-        full = {m.name for m in rest if scale * (m.rows + m.columns) > m.weights}
-        if not full:
-            break
-        dense |= full
-    return with_densities(cost, {m.name: scale * (m.rows + m.columns) / m.weights for m in rest})
+
+def _with_kept(cost: Cost, kept: Sequence[int]) -> Cost:
+    pairs = zip(cost.matrices, kept, strict=True)
+    return dataclasses.replace(cost, matrices=tuple(dataclasses.replace(matrix, kept=left) for matrix, left in pairs))
+
+
+def _by_name(cost: Cost, sparsity: Mapping[str, float] | float) -> Mapping[str, float]:
+    return sparsity if isinstance(sparsity, Mapping) else dict.fromkeys((m.name for m in cost.matrices), sparsity)
 
 
 def ptb_minibatch_flops(cost: Cost) -> float:

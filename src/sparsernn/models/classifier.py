@@ -1,35 +1,42 @@
-"""A label for a sequence: recurrent layers, pooling, a linear head."""
+"""One label for a whole sequence."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from sparsernn.models.encoder import Encoder
+from sparsernn.models.layers import check_pool, pool
 
-class Classifier(nn.Module):
-    """Read a sequence and name its class."""
+
+class Classifier(Encoder):
+    """(Embedding,) recurrent layers, pooling over time, a linear layer.
+
+    Arguments:
+        inputs: features of each step, or the embedding's width where `vocabulary` is given.
+        classes: number of labels.
+        cell: a file name in `sparsernn.cells`; cell_options: its own arguments.
+        units, layers, bidirectional, dropout: of the recurrent layers; dropout also after the embedding and them.
+        pool: "last" step, "mean" or "max" over steps.
+        vocabulary: number of token ids, 0 being padding; None for numeric inputs.
+    Shapes: x [batch time inputs] or ids [batch time], lengths [batch] -> logits [batch classes].
+    """
 
     objective: ClassVar[str] = "classification"
 
-    def __init__(
-        self,
-        inputs: int,
-        classes: int,
-        cell: str = "gru",
-        units: int = 64,
-        layers: int = 1,
-        bidirectional: bool = False,
-        dropout: float = 0.0,
-        pool: str = "last",
-        vocabulary: int | None = None,
-    ):
-        super().__init__()
-        kind = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}[cell]
-        self.rnn = kind(inputs, units, layers, batch_first=True, bidirectional=bidirectional)
-        self.head = nn.Linear(units * (1 + bidirectional), classes)
+    def __init__(self, inputs: int, classes: int, cell: str = "gru", units: int = 64, layers: int = 1, bidirectional: bool = False,
+                 dropout: float = 0.0, pool: str = "last", vocabulary: int | None = None, cell_options: dict[str, Any] | None = None):
+        check_pool(pool)
+        super().__init__(inputs, cell, units, layers, bidirectional, dropout, vocabulary, cell_options)
+        self.pool = pool
+        self.head = nn.Linear(self.width, classes)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        output, _ = self.rnn(x)
-        return self.head(output[:, -1])
+        output, finals = self.cell(x if self.embedding is None else self.dropout(self.embedding(x)), lengths=lengths)
+        if self.pool != "last":
+            return self.head(self.dropout(pool(output, lengths, self.pool, self.directions)))
+        hidden = finals[0] if isinstance(finals, tuple) else finals
+        last = hidden[-1] if self.directions == 1 else torch.cat([hidden[-2], hidden[-1]], -1)
+        return self.head(self.dropout(last))

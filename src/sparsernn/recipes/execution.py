@@ -15,6 +15,7 @@ from sparsernn import folders
 from sparsernn.data.task import Batch, Loaded
 from sparsernn.measure import cost, latency
 from sparsernn.methods.method import Method
+from sparsernn.methods.static import Static
 from sparsernn.recipes import network, results, trained
 from sparsernn.recipes.overrides import override
 from sparsernn.recipes.recipe import Recipe, Row, Size, plain, select
@@ -24,7 +25,7 @@ from sparsernn.training import objectives
 from sparsernn.training.loop import fit
 from sparsernn.training.run_folder import RunFolder, finite
 
-COMPACT, RESULT = "compact.safetensors", "result.json"
+RESULT = "result.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,8 +157,7 @@ class Execution:
         trained.check_fits(start.network, model, row.start, row.name)
         model.load_state_dict(start.network.state_dict())
         if row.method is None and start.masks.sparsity() > 0:
-            from sparsernn.methods.static import Static
-            return Static(masks=start.masks)
+            return Static(masks=start.masks.kept)
         return row.method
 
     def time_rows(self, by_row: dict[str, dict[str, Any]], seed: int) -> None:
@@ -197,7 +197,7 @@ def score(row: Row, loaded: Loaded, model: nn.Module, masks: Masks, folder: Path
     example = objectives.to_device(batch_of(loaded, 1), next(model.parameters()).device)
     final = trained.cut(model, masks, example) if row.compact else trained.Compacted(model, masks, None)
     if row.compact:
-        save_compact(folder / COMPACT, final.network, masks=final.masks)
+        save_compact(folder / trained.COMPACT, final.network)
     valid_batch_size = row.settings.valid_batch_size or row.settings.batch_size
     valid = objectives.evaluate(final.network, loaded.valid, loaded.objective, valid_batch_size)
     test = objectives.evaluate(final.network, loaded.test, loaded.objective, row.measure.test_batch_size)
@@ -229,4 +229,4 @@ def batch_of(loaded: Loaded, size: int) -> Batch:
 def read_final(folder: Path) -> nn.Module:
     """The network that a finished run ended with, cut where the run cut it."""
     found = trained.read(folder)
-    return load_compact(folder / COMPACT, found.network) if (folder / COMPACT).is_file() else found.network
+    return load_compact(folder / trained.COMPACT, found.network) if (folder / trained.COMPACT).is_file() else found.network

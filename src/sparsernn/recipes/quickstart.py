@@ -29,8 +29,7 @@ def rows(size: Size) -> list[Row]:
         row("small_dense", match="neurons"),
         row("neurons", method=Magnitude(sparsity=0.75, granularity="neuron"), start="dense", settings=gentle),
         row("st_rnn", method=STRNN(sparsity=0.9)),
-        row("group_lasso", method=GroupLasso(strength=1e-3), start="dense"),
-        row("group_lasso_tuned", start="group_lasso", settings=gentle),
+        row("group_lasso", method=GroupLasso(strength=1e-3, granularity="neuron"), start="dense", settings=gentle),
     ]
 
 

@@ -10,12 +10,14 @@ from torch import Tensor, nn
 
 from sparsernn.data.task import Batch
 from sparsernn.errors import UserError
-from sparsernn.recipes.network import build
+from sparsernn.measure import cost
+from sparsernn.recipes.network import build, stored_bytes
 from sparsernn.recipes.recipe import Row
-from sparsernn.structure.compaction import compact
+from sparsernn.structure.compaction import compact, save_compact
 from sparsernn.structure.masks import Masks
 from sparsernn.training.run_folder import RunFolder
 
+COMPACT = "compact.safetensors"
 LARGEST_DIFFERENCE = 1e-5
 
 
@@ -56,6 +58,35 @@ def read(folder: Path) -> Trained:
         masks = run.load_masks()
     masks.apply_(network)
     return Trained(row, data, network, masks)
+
+
+def compact_run(folder: Path) -> dict[str, Any]:
+    """Cut the network in a run folder, check it on made-up inputs, save it; sizes before and after."""
+    found = read(folder)
+    batch = made_up_batch(found.data)
+    small = cut(found.network, found.masks, batch)
+    save_compact(folder / COMPACT, small.network)
+    before, after = cost.count(found.network), cost.count(small.network, small.masks)
+    return {
+        "file": str(folder / COMPACT),
+        "weights": before.weights + before.biases,
+        "weights_compacted": after.weights + after.biases,
+        "weights_kept": after.kept + after.biases,
+        "bytes": stored_bytes(found.network),
+        "bytes_compacted": stored_bytes(small.network),
+        "largest_difference": small.difference,
+    }
+
+
+def made_up_batch(data: dict[str, Any], sequences: int = 2, steps: int = 5) -> Batch:
+    """Random inputs of the shape that networks for this data take."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (steps, sequences) if data["objective"] == "language_model" else (sequences, steps)
+    if data["tokens"]:
+        inputs = torch.randint(data["inputs"], shape, generator=generator)
+    else:
+        inputs = torch.randn(*shape, data["inputs"], generator=generator)
+    return Batch(inputs, torch.zeros(sequences, dtype=torch.long))
 
 
 def check_fits(start: nn.Module, model: nn.Module, start_name: str, name: str) -> None:

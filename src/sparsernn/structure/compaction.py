@@ -90,7 +90,8 @@ def _corner(wiring: Wiring, name: str, alive: Tensor) -> Tensor:
 
 def _unread(wiring: Wiring, present: dict[str, Tensor]) -> Tensor:
     read = torch.zeros(len(wiring.units.parent), dtype=torch.bool)
-    for name, weight in wiring.weights.items():
+    for weight in wiring.uses:
+        name = weight.name
         if not weight.layout.incoming:
             continue
         for place, axis in enumerate(weight.layout.stored):
@@ -124,7 +125,8 @@ def _silent(wiring: Wiring, present: dict[str, Tensor]) -> Tensor:
         for name, gate in written.pieces:
             layout = wiring.weights[name].layout
             rows = present[name][layout.gates.index(gate)] if gate is not None else present[name]
-            place = 1 if "->" in layout.text else 0
+            places = [units for units in wiring.weights[name].units_by_dimension if units is not None]
+            place = next(place for place, units in enumerate(places) if torch.equal(units, written.units))
             speaks |= _any(rows, [other for other in range(rows.dim()) if other != place])
         if written.recurrent and not wiring.fed.get(written.module, True):
             speaks[:] = True

@@ -89,7 +89,7 @@ def describe_layers(kind: Recurrence, *, input_size: int, widths: list[int], dir
             own = {axis: f"{axis}_{position}" for axis in dict.fromkeys(("hidden", *axes))}
             sizes |= {key: (outputs or {}).get(f"{axis}_{position}", widths[position]) for axis, key in own.items()}
             scope = {axis: (key,) for axis, key in own.items()} | {"memory": (own["hidden"],), "input": feeding}
-            layouts = {local: Layout.parse(text, kind.gates) for local, text in kind.axes.items() if local in names[position]}
+            layouts = {local: Layout.parse(text, kind.gates_of(local)) for local, text in kind.axes.items() if local in names[position]}
             parts += [Part(names[position][local], layout, {axis: scope[axis] for axis in layout.stored if axis != "gate"})
                       for local, layout in layouts.items()]
             producers += _producers(kind, layouts, names[position], own)

@@ -33,6 +33,7 @@ class Recurrence:
         levels: granularity name -> the axes whose indices are its groups.
         silent: the gate that holds a unit at zero, from a zero state, when all of its own inputs are zero.
         advance: (weights, projected [batch gates*hidden], state) -> next state.
+        own_gates: gate names of a weight that has fewer gates than the cell.
         weights: local name -> name in the model; filled by `bind`.
         where: the module's name and the layer's suffix in the model; filled by `bind`.
     """
@@ -43,6 +44,7 @@ class Recurrence:
     levels: Mapping[str, str]
     silent: str
     advance: Callable[[Weights, Tensor, State], State]
+    own_gates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
     where: tuple[str, str] = ("", "")
 
@@ -50,8 +52,12 @@ class Recurrence:
         """One time step. Shapes: x [batch input], each state [batch hidden]."""
         return self.advance(weights, project(weights, x), state)
 
+    def gates_of(self, name: str) -> tuple[str, ...]:
+        """Gate names along one weight's gate axis."""
+        return self.own_gates.get(name, self.gates)
+
     def layout(self, name: str) -> Layout:
-        return Layout.parse(self.axes[name], self.gates)
+        return Layout.parse(self.axes[name], self.gates_of(name))
 
     @property
     def label(self) -> str:

@@ -62,13 +62,14 @@ RELU_RNN = Recurrence(("candidate",), ("hidden",), PLAIN_AXES, LEVELS, "candidat
 def describe(module: nn.Module) -> Description | None:
     """The module in names, or None where it is unknown (its weights are then left alone).
 
-    A module of one's own declares itself with a method ``describe() -> Description``.
+    A module of one's own declares itself with a method ``describe() -> Description``; a subclass of a torch
+    module whose forward reads the same weights in the same way says so with ``behaves_as = nn.Embedding``.
     """
     if callable(declared := getattr(module, "describe", None)):
         found = declared()
         return found if isinstance(found, Description) else None
     for kind, describer in _DESCRIBERS.items():
-        if isinstance(module, kind) and type(module).forward is kind.forward:
+        if isinstance(module, kind) and (type(module).forward is kind.forward or getattr(module, "behaves_as", None) is kind):
             return describer(module)
     return None
 

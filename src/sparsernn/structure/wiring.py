@@ -68,6 +68,7 @@ class Wiring:
 
     Attributes:
         weights: parameter name -> Weight, tied parameters once.
+        uses: the same, and once more for every further use of a tied parameter, under its first name.
         recurrences: one per recurrent layer and direction, with the model's parameter names.
         external: unit -> why it can never be cut (a reader that is unknown).
         returned: units of states that the model hands out: cut only when they are always zero.
@@ -80,6 +81,7 @@ class Wiring:
 
     units: Units
     weights: dict[str, Weight] = field(default_factory=dict)
+    uses: list[Weight] = field(default_factory=list)
     recurrences: list[Recurrence] = field(default_factory=list)
     written: list[Written] = field(default_factory=list)
     descriptions: dict[str, Description] = field(default_factory=dict)
@@ -130,6 +132,7 @@ class Wiring:
                 self._tie(self.weights[first], weight)
             else:
                 self.weights[name] = weight
+            self.uses.append(replace(weight, name=first))
         for producer in description.producers:
             pieces = tuple((self.tied.get(prefix + local, prefix + local), gate) for local, gate in producer.pieces)
             self.written.append(Written(numbers[producer.axis], pieces, producer.recurrent, path))
@@ -193,6 +196,7 @@ class Wiring:
         find = self.units.find
         for name, weight in self.weights.items():
             self.weights[name] = replace(weight, axes={axis: find(numbers) for axis, numbers in weight.axes.items()})
+        self.uses = [replace(use, axes={axis: find(numbers) for axis, numbers in use.axes.items()}) for use in self.uses]
         self.written = [replace(written, units=find(written.units)) for written in self.written]
         self.axes = {path: {key: find(numbers) for key, numbers in axes.items()} for path, axes in self.axes.items()}
         self.external = {int(find(torch.tensor(number))): reason for number, reason in self.external.items()}

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from sparsernn.denormals import set_flush_denormal
+from sparsernn.denormals import is_flushing_denormal, set_flush_denormal
 from sparsernn.errors import UserError
 from sparsernn.methods.method import Method
 from sparsernn.structure.masks import Masks
@@ -63,7 +63,7 @@ def fit(
     """Train a model in place, sparse if a method is given, and return masks and history.
 
     A run that was killed continues, with `resume`, to the same bits as one that was not. To go on from
-    trained weights with another method or other settings, call it again. Denormal numbers stay flushed after it.
+    trained weights with another method or other settings, call it again.
 
     Arguments:
         train, valid: splits; without `valid` the last epoch is kept.
@@ -76,20 +76,29 @@ def fit(
         if the loss is not finite.
     """
     settings = settings or Settings()
-    set_flush_denormal(settings.flush_denormal)
     if resume and run is None:
         raise UserError("There is no run to resume", "the folder of a run", "Pass run=RunFolder.open(path)")
     check_logger_names(settings.loggers)
-    training = Training(model, train, valid, find_objective(objective), method, settings)
+    was_flushing = is_flushing_denormal()
+    set_flush_denormal(settings.flush_denormal)
+    try:
+        training = Training(model, train, valid, find_objective(objective), method, settings)
+        return _fit(training, run, resume, progress)
+    finally:
+        set_flush_denormal(was_flushing)
+
+
+def _fit(training: Training, run: RunFolder | None, resume: bool, progress: bool) -> Fitted:
+    """Train from the start or a checkpoint to the end, and save the result."""
     try:
         if run is not None:
             resumption.begin(training, run, resume)
         _train(training, run, progress)
     finally:
-        training.placement.release(model)
+        training.placement.release(training.model)
     masks, best = training.finish()
     if run is not None and run.writes:
-        run.save_result(model.state_dict(), masks)
+        run.save_result(training.model.state_dict(), masks)
     events = [] if training.sparsifier is None else list(training.sparsifier.events)
     return Fitted(masks, training.history, best, training.validate(), events)
 

@@ -105,6 +105,7 @@ class Accelerated(Placement):
         self.processes = self.accelerator.num_processes
 
     def prepare(self, model: nn.Module, optimizer: Optimizer) -> nn.Module:
+        self.had_own_forward = "forward" in vars(model)
         called, self.optimizer = self.accelerator.prepare(model, optimizer)
         return called
 
@@ -139,6 +140,9 @@ class Accelerated(Placement):
 
     def release(self, model: nn.Module) -> None:
         self.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+        # Accelerate leaves the bound method behind, which a deep copy of the model would share with it.
+        if not self.had_own_forward:
+            vars(model).pop("forward", None)
 
 
 def placement_of(settings: Settings) -> Placement:

@@ -1,0 +1,78 @@
+"""Parts that models share: a cell by name, pooling over time, and dropout whose mask is held over time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sparsernn import folders
+from sparsernn.cells.cell import Cell
+from sparsernn.errors import UserError
+
+POOLS = ("last", "mean", "max")
+
+
+def make_cell(name: str, inputs: int, units: int, layers: int = 1, **options: Any) -> Cell:
+    """A cell by its file name in `sparsernn.cells`."""
+    return folders.find("cells", name)(inputs, units, layers, **options)
+
+
+class LockedDropout(nn.Module):
+    """Dropout with one mask per sequence, held over time (Gal & Ghahramani 2016).
+
+    Shapes: [time batch unit] -> the same.
+    """
+
+    def __init__(self, rate: float):
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or not self.rate:
+            return x
+        mask = torch.empty(1, x.shape[1], x.shape[2], device=x.device, dtype=x.dtype).bernoulli_(1 - self.rate)
+        return x * (mask / (1 - self.rate))
+
+
+class WordEmbedding(nn.Embedding):
+    """An embedding that can drop whole word types while training (Gal & Ghahramani 2016; Merity et al. 2018)."""
+
+    behaves_as = nn.Embedding
+
+    def __init__(self, words: int, units: int, rate: float = 0.0):
+        super().__init__(words, units)
+        self.rate = rate
+
+    def forward(self, ids: Tensor) -> Tensor:
+        if not self.training or not self.rate:
+            return super().forward(ids)
+        mask = torch.empty(self.num_embeddings, 1, device=self.weight.device).bernoulli_(1 - self.rate) / (1 - self.rate)
+        return nn.functional.embedding(ids, self.weight * mask)
+
+
+def pool(output: Tensor, lengths: Tensor | None, how: str, directions: int) -> Tensor:
+    """One vector a sequence from all of its steps, padding left out.
+
+    Shapes: output [batch time unit] -> [batch unit]. With two directions "last" takes the forward half of the
+    last step and the backward half of the first.
+    """
+    steps = output.shape[1]
+    ends = torch.full((output.shape[0],), steps, device=output.device) if lengths is None else lengths.to(output.device)
+    if how == "last":
+        place = (ends - 1).view(-1, 1, 1).expand(-1, 1, output.shape[2])
+        last = output.gather(1, place).squeeze(1)
+        if directions == 1:
+            return last
+        half = output.shape[2] // 2
+        return torch.cat([last[:, :half], output[:, 0, half:]], 1)
+    inside = torch.arange(steps, device=output.device).unsqueeze(0) < ends.unsqueeze(1)
+    if how == "mean":
+        return output.sum(1) / ends.unsqueeze(1)
+    return output.masked_fill(~inside.unsqueeze(2), -torch.inf).amax(1)
+
+
+def check_pool(how: str) -> None:
+    if how not in POOLS:
+        raise UserError(f'pool is "{how}"', f"one of {', '.join(POOLS)}", "choose how steps become one vector")
