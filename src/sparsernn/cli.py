@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +14,7 @@ import click
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress as RichProgress
 from rich.table import Table
 from typer.core import TyperGroup
 
@@ -100,7 +105,6 @@ def run(
 
     set_flush_denormal()
     from sparsernn.recipes.execution import Execution, Request
-    from sparsernn.reports import page, reading, tables
 
     request = Request(
         recipe=recipe,
@@ -115,13 +119,104 @@ def run(
     )
     execution = Execution(request, lambda line: typer.echo(line, err=True))
     outcome = execution.run()
-    written = page.write(outcome.run_folders, outcome.out / "report.html", title=execution.recipe.title)
+    show(outcome, execution.recipe.title, as_json)
+
+
+@app.command()
+def search(
+    recipe: Annotated[str, typer.Argument(help="A name from `sparsernn list recipes`.")],
+    row: Annotated[str, typer.Option(help="The row whose method's strength is searched.")],
+    goal: Annotated[str, typer.Option(help="A figure of the result and its wanted value, as weights_kept=5000.")],
+    tolerance: Annotated[float, typer.Option(help="Largest difference that is accepted; default: a tenth of the goal.")] = -1.0,
+    strength: Annotated[float, typer.Option(help="First strength.")] = 8e-6,
+    trials: Annotated[int, typer.Option(help="Largest number of trainings.")] = 25,
+    assignments: Annotated[list[str] | None, typer.Option("--set", help="Change one field; may be repeated.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the runs; default: a free one under runs/.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with what the folder holds.")] = False,
+    size: Annotated[str | None, typer.Option(help="full, cpu or quick; default: the recipe's own.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of every training.")] = 0,
+    data: Annotated[Path | None, typer.Option(help="Folder of the data files; default: SPARSERNN_DATA.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find the strength of a regularising method that leaves a network of a wanted size."""
+    from sparsernn.denormals import set_flush_denormal
+
+    set_flush_denormal()
+    from sparsernn.recipes import target_search
+    from sparsernn.recipes.execution import Request
+
+    metric, value = goal_of(goal)
+    wanted = target_search.TargetSearch(value, value / 10 if tolerance < 0 else tolerance, strength, trials=trials)
+    request = Request(recipe, size, seeds=(seed,), assignments=tuple(assignments or ()), out=out, data=data, resume=resume)
+    found = target_search.run(wanted, request, row, metric, lambda line: typer.echo(line, err=True))
     if as_json:
-        typer.echo(json.dumps({"out": str(outcome.out), "page": str(written), "results": outcome.results}, indent=1))
-        return
-    table = tables.results(reading.read_runs(outcome.run_folders))
-    print_table(table.columns, table.rows)
-    typer.echo(written)
+        typer.echo(json.dumps(found, indent=1))
+    else:
+        print_table(("", ""), [(name, str(value)) for name, value in found.items()])
+
+
+@app.command()
+def train(
+    file: Annotated[Path, typer.Argument(help="CSV, TSV or Parquet (plain or gzipped), or a text file.")],
+    text: Annotated[str, typer.Option(help="Column of the texts.")] = "",
+    label: Annotated[str, typer.Option(help="Column of the labels.")] = "",
+    id_column: Annotated[str, typer.Option("--id", help="Column that tells series apart, a row being a step.")] = "",
+    time: Annotated[str, typer.Option(help="Column that orders the rows of a series.")] = "",
+    series: Annotated[str, typer.Option(help="Columns read at every step, separated by commas.")] = "",
+    label_per: Annotated[str, typer.Option(help="step or series; default: as the labels vary.")] = "auto",
+    series_columns: Annotated[str, typer.Option(help="Columns that are the steps of a row's series: A:Z or A,B,C.")] = "",
+    forecast: Annotated[str, typer.Option(help="Column to forecast.")] = "",
+    horizon: Annotated[int, typer.Option(help="Rows to forecast.")] = 1,
+    window: Annotated[int, typer.Option(help="Rows read before a forecast; 0 chooses.")] = 0,
+    language_model: Annotated[bool, typer.Option("--language-model", help="The file is running text.")] = False,
+    tokenizer: Annotated[str, typer.Option(help="words, bpe, blanks or characters.")] = "words",
+    cell: Annotated[str, typer.Option(help="A name from `sparsernn list cells`.")] = "gru",
+    method: Annotated[str, typer.Option(help="A name from `sparsernn list methods`.")] = "magnitude",
+    sparsity: Annotated[float, typer.Option(help="Fraction of zeros of the recurrent weights.")] = 0.9,
+    units: Annotated[int, typer.Option(help="Hidden units; 0 chooses.")] = 0,
+    epochs: Annotated[int, typer.Option(help="Passes over the file; 0 chooses by its size.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of splits, weights and order.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder of the runs; default: a free one under runs/.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a small sparse network on a file of one's own, beside a dense one and a baseline."""
+    from sparsernn.denormals import set_flush_denormal
+
+    set_flush_denormal()
+    from sparsernn.data.table_file import TableFile
+    from sparsernn.recipes import own_data
+
+    task = TableFile(
+        path=str(file), text=text, label=label, id=id_column, time=time, label_per=label_per, forecast=forecast,
+        series=tuple(name.strip() for name in series.split(",") if name.strip()), series_columns=series_columns,
+        horizon=horizon, window=window, language_model=language_model, tokenizer=tokenizer, seed=seed,
+    )
+    asked = own_data.Training(task, cell, method, sparsity, units, epochs, seed, out, command=shlex.join(["sparsernn", *sys.argv[1:]]))
+    with reading_progress() as progress:
+        outcome = own_data.train(asked, lambda line: typer.echo(line, err=True), progress)
+    show(outcome, f"Own data: {file.name}", as_json)
+
+
+@app.command()
+def predict(
+    folder: Annotated[Path, typer.Argument(help="The folder that `sparsernn train` printed.")],
+    file: Annotated[Path, typer.Argument(help="A file like the one trained on; labels may be absent.")],
+    as_json: AsJson = False,
+    out: Annotated[Path | None, typer.Option(help="Write the predictions into this CSV file.")] = None,
+) -> None:
+    """Apply a trained network to another file, row by row."""
+    from sparsernn.denormals import set_flush_denormal
+
+    set_flush_denormal()
+    from sparsernn.recipes import prediction
+
+    found = prediction.predict(folder, file)
+    if out is not None:
+        prediction.write_csv(found["predictions"], out)
+    if as_json or out is None:
+        typer.echo(json.dumps(found, indent=None if as_json else 1, ensure_ascii=False))
+    else:
+        typer.echo(out)
 
 
 @app.command()
@@ -152,6 +247,42 @@ def compact(
         typer.echo(json.dumps(sizes, indent=1))
     else:
         print_table(("", ""), [(name, str(value)) for name, value in sizes.items()])
+
+
+def goal_of(text: str) -> tuple[str, float]:
+    """The name and value in "name=value"."""
+    name, _, value = text.partition("=")
+    try:
+        return name.strip(), float(value)
+    except ValueError as error:
+        raise UserError(f"--goal is {text!r}", "a figure and a number such as weights_kept=5000", "Correct --goal") from error
+
+
+def show(outcome: Any, title: str, as_json: bool) -> None:
+    """Write the page about some runs; print their table and the page's path, or everything as JSON."""
+    from sparsernn.reports import page, reading, tables
+
+    written = page.write(outcome.run_folders, outcome.out / "report.html", title=title)
+    if as_json:
+        typer.echo(json.dumps({"out": str(outcome.out), "page": str(written), "results": outcome.results}, indent=1))
+        return
+    table = tables.results(reading.read_runs(outcome.run_folders))
+    print_table(table.columns, table.rows)
+    typer.echo(written)
+
+
+@contextmanager
+def reading_progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for each pass over a file, from its first byte on."""
+    with RichProgress(*RichProgress.get_default_columns(), console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def advance(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done)
+
+        yield advance
 
 
 def whole_numbers(text: str, where: str) -> tuple[int, ...]:

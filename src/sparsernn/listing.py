@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 import warnings
 from typing import Any
 
@@ -19,7 +20,7 @@ def entries(kind: str) -> list[dict[str, str]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = folders.entries(folder)
-    described = [{"name": name, **describe(entry)} for name, entry in found.items()]
+    described = [{"name": name, **describe(entry, f"{folders.PACKAGE}.{folder}.{name}")} for name, entry in found.items()]
     described += [
         {"name": name, "summary": "", "source": "", "error": f"{type(error).__name__}: {error}"}
         for name, error in folders.broken(folder).items()
@@ -27,10 +28,9 @@ def entries(kind: str) -> list[dict[str, str]]:
     return sorted(described, key=lambda entry: entry["name"])
 
 
-def describe(entry: Any) -> dict[str, str]:
-    """First line and source, as a class's docstring or an object's own fields give them."""
-    own = entry if inspect.isclass(entry) else type(entry)
-    text = inspect.getdoc(own) or ""
+def describe(entry: Any, module: str) -> dict[str, str]:
+    """First line and source: of a class from its docstring, of an object from its own fields or its file's docstring."""
+    text = inspect.getdoc(entry if inspect.isclass(entry) else sys.modules[module]) or ""
     source = SOURCE.search(text)
     summary = getattr(entry, "title", None) or text.partition("\n")[0]
     given = getattr(entry, "source", None)

@@ -11,7 +11,6 @@ SIZES = {
     ("sequential_digits", ()): (1197, 200, 400),
     ("sequential_mnist", ()): (55_000, 5_000, 10_000),
     ("sequential_mnist", (("order", "permuted"), ("division", "one_shot"))): (63_000, 7_000, 7_000),
-    ("imdb", ()): (22_500, 2_500, 25_000),
     ("ag_news", (("train", "subset"),)): (18_873, 2_098, 7_600),
     ("sst2", ()): (6_920, 872, 1_821),
     ("sst2", (("fine", True),)): (8_544, 1_101, 2_210),
@@ -82,8 +81,10 @@ def test_amazon_reviews_that_differ(domain, data_folder):
 
 
 def test_ten_folds_test_every_sentence_once(data_folder):
-    rows = [load("mr", (("fold", fold),), data_folder).test.rows for fold in range(0, 10, 3)]
-    assert len(np.unique(np.concatenate(rows))) == sum(map(len, rows))
+    labels = np.array([document.label for document in folders.find("data", "mr")().documents(data_folder)])
+    parts = [folders.find("data", "mr")(fold=fold).divide(labels, labels) for fold in range(10)]
+    assert sorted(np.concatenate([part["test"] for part in parts]).tolist()) == list(range(10_662))
+    assert all(sum(map(len, part.values())) == 10_662 for part in parts)
 
 
 def test_activities_of_every_sample(data_folder):
@@ -99,6 +100,7 @@ def test_activities_of_every_sample(data_folder):
 
 def test_keras_preparation_of_reviews(data_folder):
     loaded = load("imdb", (), data_folder)
+    assert tuple(map(len, (loaded.train, loaded.valid, loaded.test))) == (22_500, 2_500, 25_000)
     batch = next(loaded.train.batches(256, shuffle_seed=0))
     assert batch.inputs.shape == (256, 100) and batch.lengths is None and loaded.inputs == 20_000
     assert loaded.vocabulary[:3] == ["<pad>", "<unk>", "the"]

@@ -2,9 +2,11 @@ import pytest
 import torch
 from torch import nn
 
+from sparsernn import compact, folders, sparsify
 from sparsernn.errors import UserError
 from sparsernn.measure import cost
 from sparsernn.measure.cost import Cost, Matrix
+from sparsernn.methods.magnitude import Magnitude
 
 LSTM = cost.stacked_lstm(units=1500, layers=2, vocabulary=10_000)
 RHN = cost.recurrent_highway(units=830, depth=10, vocabulary=10_000)
@@ -121,6 +123,25 @@ def test_both_directions_and_projections_count():
     model = nn.LSTM(6, 8, bidirectional=True, proj_size=4)
     counted = cost.count(model, example=(torch.zeros(5, 2, 6),))
     assert counted.macs() == 2 * (32 * 6 + 32 * 4 + 4 * 8) == counted.weights
+
+
+@pytest.mark.parametrize("name", folders.names("cells"))
+def test_every_cell_multiplies_each_matrix_once_a_step(name):
+    cell = folders.find("cells", name)(5, 7, num_layers=2)
+    counted = cost.count(cell, example=(torch.zeros(4, 3, 5),))
+    matrices = [parameter.numel() for parameter in cell.parameters() if parameter.dim() > 1]
+    assert counted.macs() == counted.weights == sum(matrices)
+    assert counted.weights + counted.biases == sum(parameter.numel() for parameter in cell.parameters())
+    assert list(counted.by_layer()) == ["l0", "l1"]
+
+
+def test_a_compacted_network_costs_what_is_left():
+    model = Tagger()
+    masks = sparsify(model, Magnitude(sparsity=0.5, granularity="neuron"), example=(torch.zeros(2, 4).long(),))
+    small, small_masks = compact(model, masks, example=(torch.zeros(2, 4).long(),))
+    left, masked = cost.count(small, small_masks), cost.count(model, masks)
+    assert left.weights < masked.weights
+    assert left.kept <= masked.kept
 
 
 def test_masks_reduce_weights_macs_and_packed_bytes():

@@ -29,7 +29,7 @@ def write_masks(path: Path, masks: dict[str, np.ndarray], gates: tuple[str, ...]
     arrays = {}
     layouts = {}
     for name, kept in masks.items():
-        arrays[f"{name}.bits"] = np.packbits(kept.reshape(-1))
+        arrays[f"{name}.bits"] = np.packbits(kept.reshape(-1), bitorder="little")
         arrays[f"{name}.shape"] = np.array(kept.shape, dtype=np.int64)
         source = "input" if "_ih" in name else "hidden"
         layouts[name] = {"axes": ["gate", "hidden", source], "gates": list(gates), "text": f"gate hidden <- {source}"}

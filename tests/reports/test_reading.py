@@ -3,8 +3,12 @@ import json
 import made_runs
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
+from sparsernn import sparsify
 from sparsernn.errors import UserError
+from sparsernn.methods.static import Static
 from sparsernn.reports.reading import read_masks, read_run, read_runs
 
 
@@ -21,6 +25,18 @@ def test_a_run_folder_reads_back(tmp_path):
     assert gates["update"].shape == (64, 64)
     steps, losses = run.curve("valid_loss")
     assert len(steps) == len(losses) == 21 and steps[-1] == 400
+
+
+def test_the_masks_of_a_sparsifier_read_back(tmp_path):
+    model = nn.Sequential(nn.LSTM(5, 6, num_layers=2))
+    masks = sparsify(model, Static(sparsity=0.7), example=(torch.zeros(3, 2, 5),))
+    masks.save(tmp_path / "masks.npz")
+    found = read_masks(tmp_path / "masks.npz")
+    assert set(found) == set(masks.kept) and len(found) == 4
+    for name, kept in masks.kept.items():
+        np.testing.assert_array_equal(found[name].kept, kept.numpy())
+        assert found[name].gates == ("input", "forget", "candidate", "output")
+        assert found[name].axes[:2] == ("gate", "hidden")
 
 
 def test_a_run_that_was_killed_still_reads(tmp_path):

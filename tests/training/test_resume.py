@@ -8,6 +8,9 @@ import pytest
 import torch
 
 from sparsernn.errors import UserError
+from sparsernn.methods.group_lasso import GroupLasso
+from sparsernn.methods.magnitude import Magnitude
+from sparsernn.methods.rigl import RigL
 from sparsernn.training.optimizers import optimizer_names
 from sparsernn.training.run_folder import RunFolder
 
@@ -27,6 +30,15 @@ def test_every_objective_resumes_to_the_same_bits(objective, settings, cases, ru
 @pytest.mark.parametrize("optimizer", [name for name in optimizer_names() if name != "muon"])
 def test_every_optimizer_resumes_to_the_same_bits(optimizer, classification, run_whole, run_in_pieces):
     assert run_in_pieces(classification, [4, 9], optimizer=optimizer) == run_whole(classification, optimizer=optimizer)
+
+
+@pytest.mark.parametrize("method", [
+    Magnitude(0.5), Magnitude(0.4, granularity="neuron", rewind=0.2), RigL(0.6, every=3), GroupLasso(0.02),
+], ids=lambda method: type(method).__name__)
+@pytest.mark.parametrize("objective", ["classification", "language_model"])
+def test_methods_resume_to_the_same_bits(objective, method, cases, run_whole, run_in_pieces):
+    whole = run_whole(cases[objective], method=method, epochs=4)
+    assert run_in_pieces(cases[objective], [1, 4, 8, 6], method=method, epochs=4) == whole
 
 
 def test_early_stopping_resumes_to_the_same_bits(classification, run_whole, run_in_pieces):

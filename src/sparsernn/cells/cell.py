@@ -16,7 +16,7 @@ from sparsernn.kernels.registry import Problem, choose
 from sparsernn.structure.axes import Layout
 from sparsernn.structure.description import Description, describe_layers
 from sparsernn.structure.recurrence import Recurrence, State, Weights, project
-from sparsernn.structure.stacked import reverse
+from sparsernn.structure.stacked import align_states, reverse
 from sparsernn.structure.torch_modules import LEVELS, PLAIN_AXES, weight_names
 
 ACTIVATIONS = {"sigmoid": torch.sigmoid, "hard_sigmoid": lambda x: (0.2 * x + 0.5).clamp(0, 1)}
@@ -29,7 +29,7 @@ class Cell(nn.Module, abc.ABC):
     forward shared by all steps and sequences. A cell declares its gates, states, axes and one pure step; everything else is here.
 
     Attributes:
-        gates, states, axes, levels, silent, own_gates: see `structure.recurrence.Recurrence`.
+        gates, states, axes, levels, silent, own_gates, modulated: see `structure.recurrence.Recurrence`.
     """
 
     gates: ClassVar[tuple[str, ...]]
@@ -39,6 +39,7 @@ class Cell(nn.Module, abc.ABC):
     known_as: ClassVar[tuple[str, ...]] = ()
     axes: dict[str, str] = PLAIN_AXES
     own_gates: dict[str, tuple[str, ...]] = {}
+    modulated: tuple[tuple[str, str, str], ...] = ()
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
                  dropout: float = 0.0, bidirectional: bool = False, recurrent_dropout: float = 0.0):
@@ -53,11 +54,13 @@ class Cell(nn.Module, abc.ABC):
         self.bias, self.batch_first, self.dropout, self.bidirectional = bias, batch_first, float(dropout), bidirectional
         self.recurrent_dropout = float(recurrent_dropout)
         self.widths = [hidden_size] * (num_layers * self.directions)
+        self.state_widths: list[int | None] | None = None
         self._allocate()
         self.reset_parameters()
 
     @property
     def directions(self) -> int:
+        """2 if bidirectional, else 1."""
         return 2 if self.bidirectional else 1
 
     @abc.abstractmethod
@@ -82,7 +85,8 @@ class Cell(nn.Module, abc.ABC):
 
     @property
     def kind(self) -> Recurrence:
-        return Recurrence(self.gates, self.states, self.axes, self.levels, self.silent, self.advance, self.own_gates)
+        """This cell's declaration, of one layer in one direction."""
+        return Recurrence(self.gates, self.states, self.axes, self.levels, self.silent, self.advance, self.own_gates, self.modulated)
 
     @property
     def names(self) -> list[dict[str, str]]:
@@ -91,6 +95,7 @@ class Cell(nn.Module, abc.ABC):
         return weight_names(self.num_layers, self.directions, locals_)
 
     def describe(self) -> Description:
+        """All layers and directions in names, for `structure`."""
         return describe_layers(self.kind, input_size=self.input_size, widths=self.widths, directions=self.directions, names=self.names)
 
     def resized(self, cut: Any, tensors: dict[str, nn.Parameter]) -> Cell:
@@ -99,7 +104,7 @@ class Cell(nn.Module, abc.ABC):
             setattr(self, name, parameter)
         self.input_size = len(cut.kept["input"])
         self.widths = [len(cut.kept[f"hidden_{position}"]) for position in range(len(self.widths))]
-        self.hidden_size = max(self.widths)
+        self.hidden_size, self.state_widths = max(self.widths), cut.state_widths
         return self
 
     def forward(self, x: Tensor | PackedSequence, state: Any = None, lengths: Tensor | None = None) -> tuple[Any, Any]:
@@ -109,7 +114,9 @@ class Cell(nn.Module, abc.ABC):
             x: [time batch input]; [batch time input] if batch_first; [time input]; or packed.
             state: initial states as torch takes them, h_0 or (h_0, c_0), [layers*directions batch hidden]; default zero.
             lengths: of each sequence; final states are those at its own end, outputs after it are zero. [batch]
-        Returns: (output [time batch directions*hidden], final states), states zero-padded to the widest layer.
+        Returns: (output [time batch directions*hidden], final states); where compaction left layers of unequal widths,
+            states are zero-padded to the widest, or as wide as those that the model reads.
+        Raises: UserError for an input, states or lengths of another shape.
         """
         packed = x if isinstance(x, PackedSequence) else None
         if packed is not None:
@@ -141,9 +148,7 @@ class Cell(nn.Module, abc.ABC):
                 outputs.append(reverse(output, lengths) if direction else output)
                 ends.append(end)
             x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
-        widest = max(self.widths)
-        return x, tuple(torch.stack([F.pad(end[index], (0, widest - end[index].shape[-1])) for end in ends])
-                        for index in range(len(self.states)))
+        return x, tuple(torch.stack(parts) for parts in align_states(ends, self.state_widths))
 
     def _layer(self, x: Tensor, state: State, lengths: Tensor | None, position: int) -> tuple[Tensor, State]:
         weights = {local: getattr(self, name) for local, name in self.names[position].items()}
@@ -157,16 +162,17 @@ class Cell(nn.Module, abc.ABC):
         """Recurrent dropout: the columns of some hidden units are left out of every recurrent product of this forward."""
         columns = {local: self.axes[local].endswith("<- hidden") for local in weights}
         first = next(weight for local, weight in weights.items() if columns[local])
-        mask = torch.empty(first.shape[1], device=first.device).bernoulli_(1 - self.recurrent_dropout) / (1 - self.recurrent_dropout)
+        mask = torch.empty_like(first[0]).bernoulli_(1 - self.recurrent_dropout) / (1 - self.recurrent_dropout)
         return {local: weight * mask if columns[local] else weight for local, weight in weights.items()}
 
     def _start(self, x: Tensor, given: list[Tensor], position: int) -> State:
         width, batch = self.widths[position], x.shape[1]
         if not given:
             return tuple(x.new_zeros(batch, width) for _ in self.states)
-        if len(given) != len(self.states) or any(part.shape[:2] != (len(self.widths), batch) or part.shape[2] < width for part in given):
-            raise UserError(f"initial states have shapes {[tuple(part.shape) for part in given]}",
-                            f"{len(self.states)} of shape ({len(self.widths)}, {batch}, {max(self.widths)})", "pass states as the forward returns them")
+        wanted = (len(self.widths), batch, max(self.widths))
+        if len(given) != len(self.states) or any(tuple(part.shape) != wanted for part in given):
+            raise UserError(f"initial states have shapes {[tuple(part.shape) for part in given]}", f"{len(self.states)} of shape {wanted}",
+                            "pass states as the forward returns them")
         return tuple(part[position, :, :width].contiguous() for part in given)
 
     @staticmethod

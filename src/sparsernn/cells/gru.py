@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from sparsernn.cells.cell import ACTIVATIONS, Cell
 from sparsernn.errors import UserError
 from sparsernn.structure.recurrence import State, Weights
-from sparsernn.structure.torch_modules import gru_advance
+from sparsernn.structure.torch_modules import RESET_AFTER, gru_advance
 
 
 class GRU(Cell):
@@ -37,6 +37,7 @@ class GRU(Cell):
         if gate_activation not in ACTIVATIONS:
             raise UserError(f'gate_activation is "{gate_activation}"', f"one of {', '.join(ACTIVATIONS)}", "choose one of them")
         self.reset, self.gate_activation = reset, gate_activation
+        self.modulated = RESET_AFTER if reset == "after" else ()
         super().__init__(input_size, hidden_size, num_layers, **options)
 
     @property

@@ -25,7 +25,7 @@ class Preparation:
         columns: column names by what they are: "text", "label", "id", "time", "series" (a list).
         labels: class names in the order of their numbers.
         means, deviations: of the training rows, one a feature.
-        tokenizer: the Hugging Face tokenizer as JSON.
+        tokenizer: cleaning rule and vocabulary as JSON.
         length: tokens kept of a text, or steps of the pieces that a series is cut into; 0 keeps all.
         window, horizon: rows read and rows forecast.
         per_step: whether every step has a label of its own.

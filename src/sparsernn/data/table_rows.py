@@ -238,7 +238,7 @@ def _csv_reader(path: Path, delimiter: str = "") -> _Counted:
         yield first
         yield from stream
 
-    return _Counted(csv.reader(all_lines(), delimiter=delimiter or likely), source)
+    return _Counted(csv.reader(all_lines(), delimiter=delimiter or likely, strict=True), source)
 
 
 @dataclass(frozen=True)
@@ -258,7 +258,7 @@ def _rows_of(counted: _Counted, path: Path) -> Iterator[tuple[int, list[str]]]:
         except csv.Error as error:
             raise UserError(
                 f"The row that starts in line {line} of {path} cannot be read: {error}", "fields quoted as in RFC 4180",
-                "look for a quotation mark that is not closed",
+                "look for a quotation mark that is not closed or not doubled",
             ) from error
         if row is None:
             return

@@ -13,7 +13,7 @@ from sparsernn.data.splits import SequenceSplit, TextSplit, cut_by_label
 from sparsernn.data.store import Store, StoreWriter
 from sparsernn.data.table_rows import Progress, column_names, read_rows, text_lines
 from sparsernn.data.task import Loaded
-from sparsernn.data.text import encode, learn_tokenizer, tokenizers_library, words_of
+from sparsernn.data.text import encode, encoder_from_json, learn_encoder
 from sparsernn.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ def build_texts(task: TableFile, writer: StoreWriter, progress: Progress) -> Pre
     learned = np.zeros(len(targets), bool)
     learned[parts[0][::-(-len(parts[0]) // TEXTS_TO_LEARN_FROM)]] = True
     texts = compress(_texts(task.path, task.text, progress, "counting words"), learned)
-    tokenizer = learn_tokenizer(texts, task.vocabulary, task.tokenizer, least=2)
+    encoder = learn_encoder(texts, task.vocabulary, task.tokenizer, least=2)
     columns = {"text": task.text, "label": task.label}
-    preparation = Preparation("text", columns, tuple(labels), tokenizer=tokenizer.to_str(), length=task.length or 200)
+    preparation = Preparation("text", columns, tuple(labels), tokenizer=encoder.to_json(), length=task.length or 200)
     _write_texts(preparation, task.path, writer, progress)
     writer.append("targets", targets)
     for name, part in zip(PARTS, parts, strict=True):
@@ -54,9 +54,9 @@ def _texts(path: str, column: str, progress: Progress, what: str) -> Iterator[st
 
 
 def _write_texts(preparation: Preparation, path: str, writer: StoreWriter, progress: Progress) -> None:
-    tokenizer = tokenizers_library().Tokenizer.from_str(preparation.tokenizer)
+    encoder = encoder_from_json(preparation.tokenizer)
     lengths = [0]
-    for ids in encode(tokenizer, _texts(path, preparation.columns["text"], progress, "encoding"),
+    for ids in encode(encoder, _texts(path, preparation.columns["text"], progress, "encoding"),
                       length=preparation.length):
         writer.append("tokens", ids)
         lengths.append(len(ids))
@@ -67,7 +67,7 @@ def load_texts(task: TableFile, store: Store, preparation: Preparation) -> Loade
     """The splits of a prepared table of texts."""
     arrays = (store.array("tokens"), store.array("offsets"), store.array("targets"))
     splits = (SequenceSplit(*arrays, rows=store.array(part), bucketed=True) for part in PARTS)
-    words = words_of(tokenizers_library().Tokenizer.from_str(preparation.tokenizer))
+    words = encoder_from_json(preparation.tokenizer).words
     return Loaded(*splits, "classification", inputs=len(words), tokens=True, outputs=len(preparation.labels),
                   metric="accuracy", labels=preparation.labels, vocabulary=words, note=task.note())
 
@@ -94,11 +94,11 @@ def build_running_text(task: TableFile, writer: StoreWriter, progress: Progress)
     count = sum(1 for _ in text_lines(task.path, progress, "reading"))
     ends = np.rint(np.cumsum(task.shares) / sum(task.shares) * count).astype(int)
     learned = islice(text_lines(task.path, progress, "counting words"), int(ends[0]))
-    tokenizer = learn_tokenizer(learned, task.vocabulary, task.tokenizer, after=END)
+    encoder = learn_encoder(learned, task.vocabulary, task.tokenizer, after=END)
     steps = task.length or (100 if task.tokenizer == "characters" else 35)
-    preparation = Preparation("language_model", {}, tokenizer=tokenizer.to_str(), length=steps)
+    preparation = Preparation("language_model", {}, tokenizer=encoder.to_json(), length=steps)
     counts = dict.fromkeys(PARTS, 0)
-    for number, ids in enumerate(encode(tokenizer, text_lines(task.path, progress, "encoding"))):
+    for number, ids in enumerate(encode(encoder, text_lines(task.path, progress, "encoding"))):
         part = PARTS[int(np.searchsorted(ends, number, "right"))]
         writer.append(part, ids)
         counts[part] += len(ids)
@@ -111,7 +111,7 @@ def build_running_text(task: TableFile, writer: StoreWriter, progress: Progress)
 
 def load_running_text(task: TableFile, store: Store, preparation: Preparation) -> Loaded:
     """The splits of a prepared text file."""
-    words = words_of(tokenizers_library().Tokenizer.from_str(preparation.tokenizer))
+    words = encoder_from_json(preparation.tokenizer).words
     splits = (TextSplit(store.array(part), preparation.length) for part in PARTS)
     metric = "bits_per_character" if task.tokenizer == "characters" else "perplexity"
     return Loaded(*splits, "language_model", inputs=len(words), tokens=True, outputs=len(words), metric=metric,
@@ -120,8 +120,8 @@ def load_running_text(task: TableFile, store: Store, preparation: Preparation) -
 
 def write_new_running_text(preparation: Preparation, path: str, writer: StoreWriter, progress: Progress) -> None:
     """Another text file as ids."""
-    tokenizer = tokenizers_library().Tokenizer.from_str(preparation.tokenizer)
-    for ids in encode(tokenizer, text_lines(path, progress, "encoding")):
+    encoder = encoder_from_json(preparation.tokenizer)
+    for ids in encode(encoder, text_lines(path, progress, "encoding")):
         writer.append("tokens", ids)
 
 

@@ -1,17 +1,17 @@
-"""Text to token ids: cleaning rules, vocabularies (Hugging Face tokenizers), word vectors."""
+"""Text to token ids: cleaning rules, the most frequent words, byte pairs (Hugging Face tokenizers)."""
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+import abc
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from sparsernn.data.files import lines
+from sparsernn.data.task import choose
 from sparsernn.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,98 +19,178 @@ if TYPE_CHECKING:
 
 PAD, UNKNOWN = 0, 1
 SPECIALS = ("<pad>", "<unk>")
-CLEANINGS = ("keras", "sentence", "blanks", "words", "characters", "bpe")
-TEXTS_AT_ONCE = 4096
+TEXTS_AT_ONCE = 1024
+WORDS_BEFORE_RARE_ONES_GO = 4_000_000
 
 # What keras.preprocessing.text turns into blanks.
-KERAS_FILTER = '[!"#$%&()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~\t\n]'
-# The clean-up of the convolutional sentence classifiers (Kim 2014), before lower-casing.
-SENTENCE_RULES = (
-    (r"[^A-Za-z0-9(),!?'`]", " "),
-    ("'s", " 's"), ("'ve", " 've"), ("n't", " n't"), ("'re", " 're"), ("'d", " 'd"), ("'ll", " 'll"),
-    (",", " , "), ("!", " ! "), (r"\(", " ( "), (r"\)", " ) "), (r"\?", " ? "),
+_KERAS_FILTER = str.maketrans(dict.fromkeys('!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n', " "))
+_NOT_IN_SENTENCES = re.compile(r"[^A-Za-z0-9(),!?'`]")
+_APART_IN_SENTENCES = tuple((mark, f" {mark}") for mark in ("'s", "'ve", "n't", "'re", "'d", "'ll")) + tuple(
+    (mark, f" {mark} ") for mark in ",!()?"
 )
+_WORDS_AND_MARKS = re.compile(r"\w+|[^\w\s]+").findall
 
 
-def tokenizers_library() -> Any:
-    """The `tokenizers` package, or a UserError that says what to install."""
+def keras_words(text: str) -> list[str]:
+    """Lower case, punctuation becomes blanks, as the Keras text preparation does."""
+    return text.lower().translate(_KERAS_FILTER).split()
+
+
+def sentence_words(text: str) -> list[str]:
+    """The clean-up of the convolutional sentence classifiers (Kim 2014), then lower case."""
+    text = _NOT_IN_SENTENCES.sub(" ", text)
+    for mark, apart in _APART_IN_SENTENCES:
+        text = text.replace(mark, apart)
+    return text.lower().split()
+
+
+def words_and_marks(text: str) -> list[str]:
+    """Lower case, runs of letters and digits, runs of other marks."""
+    return _WORDS_AND_MARKS(text.lower())
+
+
+CLEANINGS: dict[str, Callable[[str], list[str]]] = {
+    "keras": keras_words, "sentence": sentence_words, "words": words_and_marks, "blanks": str.split, "characters": list,
+}
+
+
+class Encoder(abc.ABC):
+    """Turns texts into ids; `words` are the vocabulary in the order of the ids."""
+
+    words: list[str]
+
+    @abc.abstractmethod
+    def ids(self, texts: list[str]) -> list[np.ndarray]:
+        """One int32 array for each text."""
+
+    @abc.abstractmethod
+    def to_json(self) -> str:
+        """What `encoder_from_json` reads."""
+
+
+class WordEncoder(Encoder):
+    """The most frequent words of a text.
+
+    Arguments:
+        cleaning: a name in `CLEANINGS`.
+        words: the vocabulary: <pad>, <unk>, special words, then words.
+        before, after: special words put around every text; "" puts none.
+    """
+
+    def __init__(self, cleaning: str, words: list[str], before: str = "", after: str = ""):
+        self.cleaning, self.words, self.before, self.after = cleaning, words, before, after
+        self._split = CLEANINGS[cleaning]
+        self._places = {word: place for place, word in enumerate(words)}
+        self._first, self._last = ([self._places[mark]] if mark else [] for mark in (before, after))
+
+    def ids(self, texts: list[str]) -> list[np.ndarray]:
+        return [self._encoded(text) for text in texts]
+
+    def _encoded(self, text: str) -> np.ndarray:
+        find = self._places.get
+        ids = [find(word, UNKNOWN) for word in self._split(text)]
+        return np.array([*self._first, *ids, *self._last], np.int32)
+
+    def to_json(self) -> str:
+        return json.dumps({"cleaning": self.cleaning, "words": self.words, "before": self.before, "after": self.after})
+
+
+class BytePairEncoder(Encoder):
+    """Byte pairs, through a tokenizer of the package tokenizers."""
+
+    def __init__(self, tokenizer: Tokenizer):
+        self._tokenizer = tokenizer
+        by_word = tokenizer.get_vocab(with_added_tokens=True)
+        self.words = sorted(by_word, key=by_word.__getitem__)
+
+    def ids(self, texts: list[str]) -> list[np.ndarray]:
+        return [np.array(encoding.ids, np.int32) for encoding in self._tokenizer.encode_batch_fast(texts)]
+
+    def to_json(self) -> str:
+        return self._tokenizer.to_str()
+
+
+def encoder_from_json(described: str) -> Encoder:
+    """The encoder that wrote `described`; anything else is a UserError."""
     try:
-        import tokenizers
-    except ImportError as error:
-        raise UserError(
-            "Text cannot be read: the package tokenizers is not installed", "the train extra",
-            "install sparsernn[train]",
-        ) from error
-    return tokenizers
+        values = json.loads(described)
+        if "cleaning" in values:
+            return WordEncoder(**values)
+    except (TypeError, KeyError, ValueError) as error:
+        raise UserError("The saved vocabulary cannot be read", "what training wrote", "train again") from error
+    return BytePairEncoder(_tokenizers().Tokenizer.from_str(described))
 
 
-def learn_tokenizer(
+def learn_encoder(
     texts: Iterable[str], size: int, cleaning: str = "words", *, least: int = 1, before: str = "", after: str = ""
-) -> Tokenizer:
-    """A tokenizer with the most frequent words (or byte pairs) of the texts.
+) -> Encoder:
+    """An encoder with the most frequent words (or byte pairs) of the texts.
 
     Arguments:
         texts: read once, as a stream.
         size: entries of the vocabulary, special ones included.
-        cleaning: "keras" (lower case, punctuation becomes blanks), "sentence" (the clean-up of Kim 2014), "blanks"
-            (split at blanks, nothing changed), "words" (lower case, punctuation apart), "characters" or "bpe" (byte
+        cleaning: "keras" (lower case, punctuation becomes blanks), "sentence" (the clean-up of Kim 2014), "words"
+            (lower case, punctuation apart), "blanks" (split at blanks, nothing changed), "characters" or "bpe" (byte
             pairs).
         least: rarer words are unknown.
         before, after: special words put around every text, such as <s> and </s>; "" puts none.
     """
-    if cleaning not in CLEANINGS:
-        raise UserError(f"cleaning is {cleaning!r}", f"one of {', '.join(CLEANINGS)}", "choose one of these")
-    marks = [mark for mark in (before, after) if mark]
-    specials = [*SPECIALS, *marks]
+    choose("cleaning", cleaning, (*CLEANINGS, "bpe"))
+    specials = [*SPECIALS, *(mark for mark in (before, after) if mark)]
     if size <= len(specials):
         raise UserError(f"vocabulary is {size}", f"more than {len(specials)} words", "give a larger vocabulary")
-    library = tokenizers_library()
-    tokenizer, trainer = _untrained(library, cleaning, size, specials, least)
+    if cleaning == "bpe":
+        return BytePairEncoder(_learned_pairs(texts, size, specials, least, before, after))
+    counts = _counted(texts, CLEANINGS[cleaning])
+    for word in specials:
+        counts.pop(word, None)
+    words = [word for word, count in counts.most_common(size - len(specials)) if count >= least]
+    return WordEncoder(cleaning, specials + words, before, after)
+
+
+def _counted(texts: Iterable[str], split: Callable[[str], list[str]]) -> Counter[str]:
+    """How often each word occurs; words met once are forgotten whenever there are too many to keep."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(split(text))
+        if len(counts) > WORDS_BEFORE_RARE_ONES_GO:
+            counts = Counter({word: count for word, count in counts.items() if count > 1})
+    return counts
+
+
+def _tokenizers() -> Any:
+    try:
+        import tokenizers
+    except ImportError as error:
+        raise UserError(
+            "Byte pairs cannot be used: the package tokenizers is not installed", "the train extra",
+            "install sparsernn[train], or use words",
+        ) from error
+    return tokenizers
+
+
+def _learned_pairs(
+    texts: Iterable[str], size: int, specials: list[str], least: int, before: str, after: str
+) -> Tokenizer:
+    library = _tokenizers()
+    tokenizer = library.Tokenizer(library.models.BPE())
+    tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = library.decoders.ByteLevel()
+    trainer = library.trainers.BpeTrainer(
+        vocab_size=size, special_tokens=specials, min_frequency=least, show_progress=False,
+        initial_alphabet=library.pre_tokenizers.ByteLevel.alphabet(),
+    )
     tokenizer.train_from_iterator(texts, trainer)
-    if marks:
-        numbered = [(mark, tokenizer.token_to_id(mark)) for mark in marks]
+    if before or after:
+        numbered = [(mark, tokenizer.token_to_id(mark)) for mark in specials[2:]]
         tokenizer.post_processor = library.processors.TemplateProcessing(
             single=f"{before} $A {after}".strip(), special_tokens=numbered
         )
     return tokenizer
 
 
-def _untrained(library: Any, cleaning: str, size: int, specials: list[str], least: int) -> tuple[Any, Any]:
-    """An empty tokenizer and its trainer."""
-    settings = {"vocab_size": size, "special_tokens": specials, "min_frequency": least, "show_progress": False}
-    if cleaning == "bpe":
-        tokenizer = library.Tokenizer(library.models.BPE())
-        tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=True)
-        alphabet = library.pre_tokenizers.ByteLevel.alphabet()
-        return tokenizer, library.trainers.BpeTrainer(initial_alphabet=alphabet, **settings)
-    tokenizer = library.Tokenizer(library.models.WordLevel({}, unk_token=SPECIALS[UNKNOWN]))
-    tokenizer.normalizer = _normalizer(library, cleaning)
-    splits = library.pre_tokenizers
-    special = {"words": splits.Whitespace(), "characters": splits.Split(library.Regex(r"[\s\S]"), "isolated")}
-    tokenizer.pre_tokenizer = special.get(cleaning, splits.WhitespaceSplit())
-    return tokenizer, library.trainers.WordLevelTrainer(**settings)
-
-
-def _normalizer(library: Any, cleaning: str) -> Any:
-    rules, regex = library.normalizers, library.Regex
-    if cleaning == "keras":
-        return rules.Sequence([rules.Lowercase(), rules.Replace(regex(KERAS_FILTER), " ")])
-    if cleaning == "sentence":
-        replaced = [rules.Replace(regex(pattern), by) for pattern, by in SENTENCE_RULES]
-        return rules.Sequence([*replaced, rules.Lowercase()])
-    if cleaning == "words":
-        return rules.Lowercase()
-    return rules.Sequence([])
-
-
-def words_of(tokenizer: Tokenizer) -> list[str]:
-    """The vocabulary in the order of the ids."""
-    by_word = tokenizer.get_vocab(with_added_tokens=True)
-    return sorted(by_word, key=by_word.__getitem__)
-
-
 def encode(
-    tokenizer: Tokenizer, texts: Iterable[str], *, length: int = 0, keep: str = "last", unknown: str = "token"
+    encoder: Encoder, texts: Iterable[str], *, length: int = 0, keep: str = "last", unknown: str = "token"
 ) -> Iterator[np.ndarray]:
     """Token ids of every text, one int32 array each.
 
@@ -120,8 +200,7 @@ def encode(
         unknown: "token" writes the id of <unk>; "drop" leaves unknown words out before the cut.
     """
     for chunk in _chunks(texts):
-        for encoding in tokenizer.encode_batch_fast(chunk):
-            ids = np.array(encoding.ids, np.int32)
+        for ids in encoder.ids(chunk):
             if unknown == "drop":
                 ids = ids[ids != UNKNOWN]
             if length and len(ids) > length:
@@ -138,74 +217,3 @@ def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:
             chunk = []
     if chunk:
         yield chunk
-
-
-def word_vectors(
-    path: Path | str, vocabulary: Sequence[str], *, unknown: float = 0.25, normalise: bool = False, seed: int = 0
-) -> Tensor:
-    """A vector for every word of a vocabulary, [words width]: read where the file has it, drawn where not.
-
-    Arguments:
-        path: GloVe text (`word v1 v2 ...` a line, plain or gzipped), or an .npz with `vectors` and `words_utf8`.
-        vocabulary: the words in the order of their ids; <pad> gets zeros.
-        unknown: words that the file lacks are drawn from U(-unknown, unknown).
-        normalise: scale every vector to length 1.
-        seed: of the draw.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"The word vectors {path} were not found", "a GloVe file", "give the path of the file")
-    place = {word: row for row, word in enumerate(vocabulary)}
-    found = _npz_vectors(path, place) if path.suffix == ".npz" else _text_vectors(path, place)
-    width = len(next(iter(found.values()), ()))
-    if not width:
-        raise UserError(
-            f"The word vectors {path} hold no word of the vocabulary", "vectors for words of the text",
-            "check the file and the cleaning rule",
-        )
-    matrix = np.random.RandomState(seed).uniform(-unknown, unknown, (len(place), width)).astype(np.float32)
-    for word, vector in found.items():
-        matrix[place[word]] = vector
-    if normalise:
-        matrix /= np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
-    if SPECIALS[PAD] in place:
-        matrix[place[SPECIALS[PAD]]] = 0
-    return torch.from_numpy(matrix)
-
-
-def _text_vectors(path: Path, wanted: dict[str, int]) -> dict[str, np.ndarray]:
-    found: dict[str, np.ndarray] = {}
-    width = 0
-    for number, line in enumerate(lines(path), 1):
-        width = width or line.count(" ")
-        word, *numbers = line.rsplit(" ", width)
-        if word not in wanted:
-            continue
-        try:
-            found[word] = np.array(numbers, np.float32)
-            if len(numbers) != width:
-                raise ValueError
-        except ValueError as error:
-            raise UserError(
-                f"Line {number} of {path} is not a word and {width} numbers", "one word vector a line",
-                "get the file again",
-            ) from error
-    return found
-
-
-def _npz_vectors(path: Path, wanted: dict[str, int]) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            words = file["words_utf8"].tobytes().decode("utf8").split("\n")
-            vectors = file["vectors"].astype(np.float32)
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"The word vectors {path} cannot be read: {error}", "an .npz with arrays vectors and words_utf8",
-            "check the file",
-        ) from error
-    if len(words) != len(vectors):
-        raise UserError(
-            f"The word vectors {path} name {len(words)} words for {len(vectors)} vectors", "as many of each",
-            "get the file again",
-        )
-    return {word: vectors[row] for row, word in enumerate(words) if word in wanted}

@@ -12,7 +12,7 @@ import numpy as np
 
 from sparsernn.data.splits import SequenceSplit, cut_by_label
 from sparsernn.data.task import Loaded, Task, choose
-from sparsernn.data.text import encode, learn_tokenizer, words_of
+from sparsernn.data.text import encode, learn_encoder
 from sparsernn.errors import UserError
 
 PARTS = ("train", "valid", "test")
@@ -39,7 +39,7 @@ class TextClassification(Task):
         keep: "last" or "first": which of them.
         padding: "left", every text to exactly `length` tokens, which the network reads, as Keras does; or "right",
             where batches carry lengths and texts of like length share a batch.
-        cleaning: rule of `sparsernn.data.text.learn_tokenizer`.
+        cleaning: rule of `sparsernn.data.text.learn_encoder`.
         unknown: "token" keeps unknown words as <unk>, "drop" leaves them out.
         marks: put <s> and </s> around every text.
         shares: parts of train, valid and test where the data set has no split of its own; where only a validation
@@ -97,9 +97,9 @@ class TextClassification(Task):
         rows = self.divide(np.array(parts), targets)
         learned = np.isin(np.arange(len(targets)), rows["train"])
         texts = (document.text for document, use in zip(self.documents(folder), learned, strict=True) if use)
-        tokenizer = learn_tokenizer(texts, self.vocabulary, self.cleaning, **self._marks())
-        words, names = words_of(tokenizer), self.label_names()
-        ids = list(encode(tokenizer, (document.text for document in self.documents(folder)),
+        encoder = learn_encoder(texts, self.vocabulary, self.cleaning, **self._marks())
+        words, names = encoder.words, self.label_names()
+        ids = list(encode(encoder, (document.text for document in self.documents(folder)),
                           length=self.length, keep=self.keep, unknown=self.unknown))
         values, offsets = np.concatenate(ids), np.concatenate([[0], np.cumsum([len(text) for text in ids])])
         train, valid, test = (self._split(values, offsets, targets, rows[part]) for part in PARTS)

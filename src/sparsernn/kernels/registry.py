@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from sparsernn import folders
@@ -55,8 +56,14 @@ _forced: list[str] = []
 
 def candidates(problem: Problem) -> list[tuple[Kernel, str | None]]:
     """Every kernel of the op in the order tried, with its refusal or None."""
-    kernels = [kernel for kernel in folders.entries("kernels").values() if kernel.op == problem.op]
-    return [(kernel, kernel.refuses(problem)) for kernel in sorted(kernels, key=lambda kernel: (kernel.rank, kernel.provider))]
+    return [(kernel, kernel.refuses(problem)) for kernel in kernels_of(problem.op)]
+
+
+@cache
+def kernels_of(op: str) -> tuple[Kernel, ...]:
+    """Every kernel of an op in the order tried; the folder is read once, as each forward asks."""
+    found = [kernel for kernel in folders.entries("kernels").values() if kernel.op == op]
+    return tuple(sorted(found, key=lambda kernel: (kernel.rank, kernel.provider)))
 
 
 def choose(problem: Problem) -> Kernel:

@@ -178,13 +178,10 @@ def count(model: nn.Module, masks: Any = None, example: tuple | None = None) -> 
         times = 0.0 if isinstance(owner, nn.Embedding | nn.EmbeddingBag) else 1.0
         if uses is not None:
             times *= uses(name)
-        known = matrices.get(id(parameter))
-        if known is not None:
-            matrices[id(parameter)] = dataclasses.replace(known, executions=known.executions + times)
-            continue
-        rows = parameter.shape[0]
-        columns = parameter.numel() // rows if rows else 0
-        matrices[id(parameter)] = Matrix(name, rows, columns, existing, times, parameter.element_size())
+        rows, columns = parameter.shape[0], parameter[:1].numel()
+        matrix = Matrix(name, rows, columns, existing, times, parameter.element_size())
+        known = matrices.get(id(parameter), dataclasses.replace(matrix, executions=0.0))
+        matrices[id(parameter)] = dataclasses.replace(known, executions=known.executions + times)
     if not matrices and not vectors:
         raise UserError(
             f"{type(model).__name__} has no parameter to count",

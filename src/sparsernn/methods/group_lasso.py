@@ -10,9 +10,9 @@ from torch import Tensor
 
 from sparsernn.errors import UserError
 from sparsernn.methods.regularizing import Regularizing
-from sparsernn.methods.scores import magnitude
+from sparsernn.methods.scores import best, magnitude
 from sparsernn.methods.sparsifier import Sparsifier
-from sparsernn.structure.budget import check_fraction, check_sparsity, top
+from sparsernn.structure.budget import check_fraction, check_sparsity
 from sparsernn.structure.groups import Groups
 
 
@@ -86,7 +86,7 @@ class GroupLasso(Regularizing):
     def survivors(self, run: Sparsifier, groups: Groups) -> Tensor:
         scores = magnitude(run, groups)
         if self.sparsity is not None:
-            return top(scores, max(1, round((1 - self.sparsity) * groups.count)))
+            return best(groups, scores, round((1 - self.sparsity) * groups.count))
         kept = scores > self.threshold
         for family in groups.families:
             if not bool(kept[family.start:family.stop].any()):

@@ -53,6 +53,9 @@ class Magnitude(ScheduledPruning):
         return magnitude(run, groups)
 
     def prepare(self, run: Sparsifier) -> None:
+        if self.rewind is not None and run.steps == 0:
+            raise UserError("rewinding a model that is not trained on", "an optimizer and steps, so that there is an earlier time",
+                            "leave rewind= out, or pass optimizer= and steps=")
         super().prepare(run)
         self._remember(run)
 
@@ -71,5 +74,4 @@ class Magnitude(ScheduledPruning):
             return
         for name, parameter in run.model.named_parameters():
             parameter.copy_(run.memory.pop(f"ticket.{name}"))
-        if run.optimizer is not None:
-            run.optimizer.state.clear()
+        run.forget_all()

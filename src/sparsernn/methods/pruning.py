@@ -11,6 +11,7 @@ from torch import Tensor
 from sparsernn.errors import UserError
 from sparsernn.methods.method import Method
 from sparsernn.methods.schedules import RAMPS, check_fires, choose, steps_between
+from sparsernn.methods.scores import best
 from sparsernn.methods.sparsifier import Sparsifier
 from sparsernn.structure.budget import check_fraction, check_sparsity, settle, top
 from sparsernn.structure.groups import Groups
@@ -30,15 +31,13 @@ def prune_to(run: Sparsifier, groups: Groups, scores: Tensor, sparsity: float, s
     sizes = [family.size for family in groups.families]
     total = round((1 - sparsity) * groups.count)
     if scope == "global":
-        chosen = top(scores, max(total, 1))
+        chosen = best(groups, scores, total)
     else:
         counts = settle([(1 - sparsity) * size for size in sizes], sizes, max(total, 1))
         parts = [top(scores[family.start:family.stop], max(count, 1)) for family, count in zip(groups.families, counts, strict=True)]
         chosen = torch.cat(parts)
     chosen &= kept
-    before = {name: run.masks.kept[name].clone() for name in groups.names}
-    groups.keep(run.masks, chosen)
-    run.changed("prune", died={name: was & ~run.masks.kept[name] for name, was in before.items()})
+    run.changed("prune", died=run.remove(groups, chosen))
 
 
 @dataclass(frozen=True)

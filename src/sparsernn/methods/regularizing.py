@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass
 
 import torch
@@ -50,14 +51,14 @@ class Regularizing(Method):
 
     @torch.no_grad()
     def _end(self, run: Sparsifier) -> None:
-        before = {name: kept.clone() for name, kept in run.masks.kept.items()}
-        for level in self.levels:
-            groups = run.groups(level)
-            groups.keep(run.masks, self.survivors(run, groups) & groups.kept(run.masks))
+        survivors = {level: self.survivors(run, run.groups(level)) for level in self.levels}
+        died: dict[str, Tensor] = {}
+        for level, kept in survivors.items():
+            for name, where in run.remove(run.groups(level), kept).items():
+                died[name] = died[name] | where if name in died else where
         run.memory["removed"] = run.step_count
-        died = {name: was & ~run.masks.kept[name] for name, was in before.items()}
         run.changed("remove", died=died)
 
+    @abc.abstractmethod
     def survivors(self, run: Sparsifier, groups: Groups) -> Tensor:
         """Which groups are large enough to stay. [groups.count]"""
-        raise NotImplementedError

@@ -50,7 +50,8 @@ class Sparse(Method):
     def target(self) -> float:
         return self.sparsity
 
-    def prepare(self, run: Sparsifier) -> None:
+    def scatter(self, run: Sparsifier) -> None:
+        """Make the first masks: random ones."""
         groups = run.groups(self.granularity, self.per)
         for family, count in zip(groups.families, counts_to_keep(groups.families, self.sparsity, self.distribution), strict=True):
             kept = budget.pick(torch.ones(family.size, dtype=torch.bool), count, run.generator)
@@ -80,7 +81,7 @@ class Rewiring(Sparse):
     def prepare(self, run: Sparsifier) -> None:
         every = steps_between(self.every, run.steps)
         check_fires(every, round(self.stop * run.steps), run.steps, "rewiring")
-        super().prepare(run)
+        self.scatter(run)
 
     @abc.abstractmethod
     def grow_score(self, run: Sparsifier, groups: Groups, family: Family) -> Tensor:
@@ -90,29 +91,29 @@ class Rewiring(Sparse):
         """What each present group is worth: its magnitude. [family.size]"""
         return groups.family_norms({name: p.detach() for name, p in run.weights.items() if name in groups.names}, family)
 
-    def rate_at(self, run: Sparsifier) -> float:
-        """The fraction of present weights to drop now."""
-        return DECAYS[self.decay](run.step_count, max(1, round(self.stop * run.steps)), self.rate, self.floor)
+    def rate_at(self, run: Sparsifier, step: int) -> float:
+        """The fraction of present weights to drop at a step."""
+        return DECAYS[self.decay](step, max(1, round(self.stop * run.steps)), self.rate, self.floor)
 
     def is_due(self, run: Sparsifier, step: int) -> bool:
         return step > 0 and step % steps_between(self.every, run.steps) == 0 and step <= round(self.stop * run.steps)
 
     @torch.no_grad()
-    def rewire(self, run: Sparsifier) -> None:
-        """One event: in every family drop the weakest, grow as many elsewhere."""
+    def rewire(self, run: Sparsifier, step: int) -> None:
+        """The event of a step: in every family drop the weakest, grow as many elsewhere."""
         groups, born, died = run.groups(self.granularity, self.per), {}, {}
         before = {name: run.masks.kept[name].clone() for name in groups.names}
         for family in groups.families:
             kept = groups.kept(run.masks, family)
-            groups.keep(run.masks, self._exchange(run, groups, family, kept), family)
+            groups.keep(run.masks, self._exchange(run, groups, family, kept, self.rate_at(run, step)), family)
         for name, was in before.items():
             now = run.masks.kept[name]
             born[name], died[name] = now & ~was, was & ~now
-        run.changed("rewire", born, died)
+        run.changed("rewire", born, died, step)
 
-    def _exchange(self, run: Sparsifier, groups: Groups, family: Family, kept: Tensor) -> Tensor:
+    def _exchange(self, run: Sparsifier, groups: Groups, family: Family, kept: Tensor, rate: float) -> Tensor:
         present = int(kept.sum())
-        drop = min(math.ceil(self.rate_at(run) * present), present, family.size - present if not self.regrow_dropped else present)
+        drop = min(math.ceil(rate * present), present if self.regrow_dropped else family.size - present)
         if drop == 0 or present == family.size:
             return kept
         lowest = torch.full((family.size,), -torch.inf, device=kept.device)

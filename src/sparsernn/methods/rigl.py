@@ -41,5 +41,5 @@ class RigL(Rewiring):
     def before_step(self, run: Sparsifier) -> bool:
         if not self.is_due(run, run.step_count + 1):
             return True
-        self.rewire(run)
+        self.rewire(run, run.step_count + 1)
         return False

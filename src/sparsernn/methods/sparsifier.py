@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sparsernn.errors import UserError
+from sparsernn.methods.first_forward import FirstForward, carry_over
 from sparsernn.methods.method import Method
 from sparsernn.structure.groups import Groups, Where, select
 from sparsernn.structure.masks import Masks
-from sparsernn.structure.recording import Recorder
 from sparsernn.structure.wiring import Wiring, unwrap
 
 
@@ -53,20 +54,22 @@ class Sparsifier:
         self.memory: dict[str, Any] = {}
         self.events: list[dict[str, Any]] = []
         self._hidden: dict[nn.Parameter, Tensor] = {}
+        self._overflows = False
         self._handles: list[Any] = []
-        self._recording: Recorder | None = None
         self._groups: dict[tuple[str, str], Groups] = {}
         arguments = None if example is None else example if isinstance(example, tuple) else (example,)
         self.wiring = Wiring.of(self.model, arguments)
         selected = select(self.wiring, self.model, where)
         self.masks = Masks.full(self.wiring, self.model, set(selected))
         self._attach()
+        self._unmasked = {name: weight.detach().clone() for name, weight in self.weights.items()}
         try:
             method.prepare(self)
         except Exception:
             self._detach()
             raise
         self.enforce()
+        self._unmasked = {name: self._unmasked[name] for name, kept in self.masks.kept.items() if not bool(kept.all())}
 
     @property
     def weights(self) -> dict[str, nn.Parameter]:
@@ -106,21 +109,35 @@ class Sparsifier:
         self.method.finalize(self)
         self.enforce()
         self._detach()
-        self.masks.constant_gates = self.masks.find_constant_gates(self.wiring)
+        self.masks.constant_gates = self.masks.find_constant_gates(self.wiring, self.model)
         return self.masks
 
     def enforce(self) -> None:
         """Write exact zeros where weights are absent."""
         self.masks.apply_(self.model)
 
-    def changed(self, kind: str, born: dict[str, Tensor] | None = None, died: dict[str, Tensor] | None = None) -> None:
-        """A method has rewritten masks: make all ranks agree, forget optimizer state of births and deaths, note the event."""
+    def remove(self, groups: Groups, kept: Tensor) -> dict[str, Tensor]:
+        """Take groups out of the masks; what is absent already stays so. kept: [groups.count]. Returns the deaths."""
+        before = {name: self.masks.kept[name].clone() for name in groups.names}
+        groups.keep(self.masks, kept)
+        for name, was in before.items():
+            self.masks.kept[name] &= was
+        return {name: was & ~self.masks.kept[name] for name, was in before.items()}
+
+    def changed(self, kind: str, born: dict[str, Tensor] | None = None, died: dict[str, Tensor] | None = None,
+                step: int | None = None) -> None:
+        """A method has rewritten masks: make all ranks agree, forget optimizer state of births and deaths, note the event.
+
+        Arguments:
+            born, died: name -> where weights came to exist or ceased to.
+            step: the step that the event belongs to; the last one done, if not given.
+        """
         self._agree()
         for moved in (born or {}, died or {}):
             for name, where in moved.items():
                 self.forget(name, where)
         self.enforce()
-        note = {"step": self.step_count, "event": kind, "sparsity": self.masks.sparsity()}
+        note = {"step": self.step_count if step is None else step, "event": kind, "sparsity": self.masks.sparsity()}
         if born is not None:
             note["born"] = sum(int(where.sum()) for where in born.values())
         if died is not None:
@@ -136,24 +153,39 @@ class Sparsifier:
             if isinstance(value, Tensor) and value.shape == parameter.shape:
                 value.masked_fill_(where.to(value.device), 0)
 
+    def forget_all(self) -> None:
+        """Give the optimizer the memory of a new one."""
+        if self.optimizer is None:
+            return
+        try:
+            fresh = type(self.optimizer)([dict(group) for group in self.optimizer.param_groups]).state
+        except TypeError:  # not to be had from parameter groups alone
+            fresh = {}
+        self.optimizer.state.clear()
+        self.optimizer.state.update(fresh)
+
     def state_dict(self) -> dict[str, dict[str, Any]]:
         """Everything that a resumed run needs: {"tensors": name -> tensor, "values": JSON-able}."""
         tensors = {f"kept.{name}": kept.clone() for name, kept in self.masks.kept.items()}
         tensors["generator"] = self.generator.get_state()
         tensors |= {f"memory.{key}": value.clone() for key, value in self.memory.items() if isinstance(value, Tensor)}
-        values = {"step_count": self.step_count, "events": self.events,
+        values = {"step_count": self.step_count, "events": [dict(event) for event in self.events],
                   "memory": {key: value for key, value in self.memory.items() if not isinstance(value, Tensor)}}
         return {"tensors": tensors, "values": values}
 
     def load_state_dict(self, state: dict[str, dict[str, Any]]) -> None:
-        """Raises: UserError if the state belongs to another model."""
+        """Continue from `state_dict`; the model's weights may be loaded before or after the `Sparsifier` is made.
+
+        Raises: UserError if the state belongs to another model.
+        """
         tensors, values = state["tensors"], state["values"]
+        self._unmask()
         for name in (key.removeprefix("kept.") for key in tensors if key.startswith("kept.")):
             if name not in self.masks.kept and name in self.wiring.weights:
                 self.masks.kept[name] = torch.ones_like(self.model.get_parameter(name), dtype=torch.bool)
         self.masks.load_state_dict({key.removeprefix("kept."): value for key, value in tensors.items() if key.startswith("kept.")})
         self.generator.set_state(tensors["generator"].cpu())
-        self.step_count, self.events = int(values["step_count"]), list(values["events"])
+        self.step_count, self.events = int(values["step_count"]), [dict(event) for event in values["events"]]
         memory = {key.removeprefix("memory."): value.clone() for key, value in tensors.items() if key.startswith("memory.")}
         self.memory = memory | dict(values["memory"])
         self.enforce()
@@ -161,7 +193,7 @@ class Sparsifier:
     squash_mask = finalize
 
     def warn(self, message: str) -> None:
-        warnings.warn(message, stacklevel=3)
+        warnings.warn(message, stacklevel=4)
 
     @property
     def _device(self) -> torch.device:
@@ -174,57 +206,84 @@ class Sparsifier:
             if missing:
                 raise UserError(f"the optimizer does not hold {missing[0]}", "an optimizer over this model's parameters",
                                 "build it from model.parameters() of the same model")
-            self._handles.append(self.optimizer.register_step_pre_hook(lambda *_: self._before_step()))
-            self._handles.append(self.optimizer.register_step_post_hook(lambda *_: self._after_step()))
+            self._handles.append(self.optimizer.register_step_pre_hook(self._before_step))
+            self._handles.append(self.optimizer.register_step_post_hook(self._after_step))
         if not self.wiring.recorded:
-            self._handles.append(self.model.register_forward_pre_hook(_FirstForward(self, "_start_recording"), prepend=True))
-            self._handles.append(self.model.register_forward_hook(_FirstForward(self, "_stop_recording"), always_call=True))
+            self._handles.append(FirstForward(self.model, self._rewire))
 
     def _detach(self) -> None:
         for handle in self._handles:
             handle.remove()
         self._handles = []
 
-    def _start_recording(self, *_: Any) -> None:
-        if self._recording is None and not self.wiring.recorded and not torch.compiler.is_compiling():
-            recorder = Recorder(self.model, Wiring.local(self.model))
-            recorder.__enter__()
-            self._recording = recorder
-
-    def _stop_recording(self, arguments: Any, result: Any) -> None:
-        recorder, self._recording = self._recording, None
-        if recorder is None:
-            return
-        recorder.__exit__(None, None, None)
-        if result is not None:
-            recorder.finish(result)
-            self._rewire(recorder.wiring)
-
     def _rewire(self, wiring: Wiring) -> None:
-        """Readers are known now: removed groups take their pieces there along (at the next step's end)."""
-        before = {key: groups.kept(self.masks) for key, groups in self._groups.items()}
-        self.wiring, self._groups = wiring, {}
-        for (level, per), kept in before.items():
+        """Readers are known now: absent groups take their pieces there along."""
+        before, self._groups, self.wiring = self._groups, {}, wiring
+        for (level, per), old in before.items():
             groups = self.groups(level, per)
-            if groups.count == len(kept):
-                groups.keep(self.masks, kept)
+            if any(piece.index is not None for piece in groups.pieces):
+                self.remove(groups, carry_over(old, groups, self.masks))
+        self.enforce()
 
-    def _before_step(self) -> None:
-        proceed = self.method.before_step(self)
-        for name, kept in self.masks.kept.items():
+    @torch.no_grad()
+    def _unmask(self) -> None:
+        """Bring back what only the first masks have zeroed: weights that were loaded before the `Sparsifier` was made."""
+        for name, before in self._unmasked.items():
             parameter = self.model.get_parameter(name)
-            if parameter.grad is not None:
-                parameter.grad.masked_fill_(~kept, 0)
+            if torch.equal(parameter, before.masked_fill(~self.masks.kept[name], 0)):
+                parameter.copy_(before)
+        self._unmasked = {}
+
+    def _before_step(self, optimizer: torch.optim.Optimizer, arguments: tuple, keywords: dict[str, Any]) -> Any:
+        found = getattr(optimizer, "found_inf", None)  # set by GradScaler for optimizers that skip an overflow by themselves
+        self._overflows = found is not None and bool(found)
+        closure = keywords.get("closure", arguments[1] if len(arguments) > 1 else None)
+        if self._overflows:
+            return None
+        if closure is None:
+            self._gradients_ready()
+            return None
+        if "closure" in keywords:
+            return arguments, keywords | {"closure": self._following(closure)}
+        return (arguments[0], self._following(closure), *arguments[2:]), keywords
+
+    def _following(self, closure: Callable[[], Any]) -> Callable[[], Any]:
+        """A closure that masks the gradients it makes; only its first call counts as this step's gradient."""
+        calls = 0
+
+        def masked() -> Any:
+            nonlocal calls
+            loss, calls = closure(), calls + 1
+            self._gradients_ready() if calls == 1 else self._mask_gradients()
+            return loss
+
+        return masked
+
+    @torch.no_grad()
+    def _gradients_ready(self) -> None:
+        proceed = self.method.before_step(self)
+        self._mask_gradients()
         if not proceed and self.optimizer is not None:
             for group in self.optimizer.param_groups:
                 for parameter in group["params"]:
                     if parameter.grad is not None:
                         self._hidden[parameter], parameter.grad = parameter.grad, None
 
-    def _after_step(self) -> None:
+    @torch.no_grad()
+    def _mask_gradients(self) -> None:
+        for name, kept in self.masks.kept.items():
+            parameter = self.model.get_parameter(name)
+            if parameter.grad is not None:
+                parameter.grad.masked_fill_(~kept, 0)
+
+    @torch.no_grad()
+    def _after_step(self, *_: Any) -> None:
         for parameter, gradient in self._hidden.items():
             parameter.grad = gradient
         self._hidden.clear()
+        if self._overflows:
+            return
+        self._unmasked = {}
         self.step_count += 1
         self.method.after_step(self)
         self.enforce()
@@ -236,31 +295,6 @@ class Sparsifier:
                 bits = kept.to(torch.uint8)
                 torch.distributed.broadcast(bits, 0)
                 kept.copy_(bits.bool())
-
-
-class _FirstForward:
-    """A forward hook that leads back to the sparsifier from its own model only, never from a copy of it."""
-
-    def __init__(self, sparsifier: Sparsifier, name: str):
-        self.sparsifier, self.name = sparsifier, name
-
-    def __call__(self, module: nn.Module, *arguments: Any) -> None:
-        if module is self.sparsifier.model:
-            getattr(self.sparsifier, self.name)(*arguments)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _FirstForward:
-        return self
-
-    def __reduce__(self) -> tuple[Any, tuple[()]]:
-        return _nothing, ()
-
-
-def _nothing() -> Any:
-    return _ignore
-
-
-def _ignore(*_: Any) -> None:
-    return None
 
 
 def sparsify(model: nn.Module, method: Method, optimizer: torch.optim.Optimizer | None = None, *, steps: int = 0, loss: Any = None,

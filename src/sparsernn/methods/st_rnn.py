@@ -47,4 +47,4 @@ class STRNN(Rewiring):
 
     def after_step(self, run: Sparsifier) -> None:
         if self.is_due(run, run.step_count):
-            self.rewire(run)
+            self.rewire(run, run.step_count)

@@ -32,8 +32,7 @@ class LockedDropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or not self.rate:
             return x
-        mask = torch.empty(1, x.shape[1], x.shape[2], device=x.device, dtype=x.dtype).bernoulli_(1 - self.rate)
-        return x * (mask / (1 - self.rate))
+        return x * nn.functional.dropout(torch.ones_like(x[:1]), self.rate)
 
 
 class WordEmbedding(nn.Embedding):

@@ -71,14 +71,17 @@ class Execution:
 
     Arguments:
         request: what to run.
+        recipe: a recipe that is no file of the folder; its name is the request's.
+        command: what to write down as the command that makes the figures, where it is not `sparsernn run`.
         say: told what happens, a line at a time.
     Raises: UserError for anything in the request that does not exist or does not fit, before anything is run.
     """
 
-    def __init__(self, request: Request, say: Callable[[str], None] = lambda line: None):
-        self.request, self.say = request, say
-        self.recipe: Recipe = folders.find("recipes", request.recipe)
-        self.name = folders.name_of("recipes", self.recipe)
+    def __init__(self, request: Request, say: Callable[[str], None] = lambda line: None, *,
+                 recipe: Recipe | None = None, command: str | None = None):
+        self.request, self.say, self.command = request, say, command
+        self.recipe: Recipe = recipe or folders.find("recipes", request.recipe)
+        self.name = request.recipe if recipe else folders.name_of("recipes", self.recipe)
         self.size: Size = request.size or self.recipe.default_size
         rows = override(self.recipe.at(self.size), list(request.assignments))
         self.order = select(rows, None if request.rows is None else list(request.rows))
@@ -127,7 +130,7 @@ class Execution:
                 **{name: about[name] for name in ("recipe", "row", "size", "seed")},
                 "metrics": finite(metrics),
                 "published": plain(row.published),
-                "command": results.command(self.name, self.size, row.name, seed, self.request.assignments),
+                "command": self.command or results.command(self.name, self.size, row.name, seed, self.request.assignments),
                 "seconds": round(time.perf_counter() - started, 1),
                 "environment": run.environment,
             }

@@ -1,4 +1,4 @@
-"""From a row and the sizes of its data to a network: built, initialised, sized to a number of bytes."""
+"""From a row and the sizes of its data to a network: built, and sized to a number of bytes."""
 
 from __future__ import annotations
 
@@ -60,10 +60,7 @@ def build(row: Row, data: Mapping[str, Any], seed: int = 0) -> nn.Module:
             raise typed.unknown("argument", name, list(kinds), f"model {row.model}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = model(**options)
-        if row.initial is not None:
-            initialise_(network, row.initial)
-    return network
+        return model(**options)
 
 
 def sizes(data: Mapping[str, Any]) -> dict[str, int]:
@@ -72,17 +69,6 @@ def sizes(data: Mapping[str, Any]) -> dict[str, int]:
         return {"vocabulary": data["inputs"]}
     made = {"horizon" if data["objective"] == "forecasting" else "classes": data["outputs"]}
     return {"vocabulary" if data["tokens"] else "inputs": data["inputs"], **made}
-
-
-@torch.no_grad()
-def initialise_(network: nn.Module, limit: float) -> None:
-    """Draw all matrices and the biases of linear layers from [-limit, limit]; other vectors start at 0."""
-    linear = {id(module.bias) for module in network.modules() if isinstance(module, nn.Linear)}
-    for parameter in network.parameters():
-        if parameter.dim() > 1 or id(parameter) in linear:
-            parameter.uniform_(-limit, limit)
-        else:
-            parameter.zero_()
 
 
 def stored_bytes(network: nn.Module) -> int:

@@ -12,7 +12,7 @@ from sparsernn.recipes.network import find_model
 from sparsernn.recipes.recipe import Row
 
 PARTS = ("settings", "method", "task", "measure", "model")
-OWN_FIELDS = ("compact", "initial")
+OWN_FIELDS = ("compact",)
 FIXED_BY_DATA = ("inputs", "classes", "vocabulary", "horizon")
 
 

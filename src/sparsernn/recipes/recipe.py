@@ -45,8 +45,6 @@ class Row:
         settings: how it is trained.
         start: row whose trained weights, and zeros, this one begins with.
         match: row whose compacted bytes this one may use; `units` is set to the largest number that fits.
-        initial: matrices and the head's bias start uniform in [-initial, initial] and the other biases at 0;
-            None leaves the model's own initialisation.
         compact: cut the network after training and score what is left.
         measure: what is measured.
         published: figures of the source, by metric.
@@ -60,7 +58,6 @@ class Row:
     settings: Settings = dataclasses.field(default_factory=Settings)
     start: str | None = None
     match: str | None = None
-    initial: float | None = None
     compact: bool = True
     measure: Measure = dataclasses.field(default_factory=Measure)
     published: Mapping[str, float] = dataclasses.field(default_factory=dict)
@@ -87,7 +84,6 @@ class Row:
             "settings": fields_to_json(self.settings),
             "start": self.start,
             "match": self.match,
-            "initial": self.initial,
             "compact": self.compact,
             "measure": fields_to_json(self.measure),
             "published": plain(self.published),
@@ -106,7 +102,6 @@ class Row:
                 settings=typed.construct(Settings, values["settings"], "settings"),
                 start=values["start"],
                 match=values["match"],
-                initial=values["initial"],
                 compact=values["compact"],
                 measure=typed.construct(Measure, values["measure"], "measure"),
                 published=dict(values["published"]),

@@ -307,13 +307,15 @@ def _binned(kept: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
 
 
 def _source(mask: Mask) -> str:
-    named = mask.axes[-1] if mask.axes else ""
-    return {"hidden": "units", "input": "inputs", "": "columns"}.get(named, named)
+    return _plural(mask.axes[-1] if mask.axes else "column")
 
 
 def _destination(mask: Mask) -> str:
-    named = mask.axes[-2] if len(mask.axes) > 1 else ""
-    return {"hidden": "units", "word": "words", "": "rows"}.get(named, named)
+    return _plural(mask.axes[-2] if len(mask.axes) > 1 else "row")
+
+
+def _plural(axis: str) -> str:
+    return {"hidden": "units", "self": "units", "memory": "units"}.get(axis, f"{axis}s")
 
 
 def confusion(matrix: Sequence[Sequence[float]]) -> Picture:

@@ -178,7 +178,7 @@ def _mask(name: str, stored: Any, layout: Mapping[str, Any]) -> Mask:
     count = math.prod(shape)
     if bits.dtype != np.uint8 or min(shape, default=0) < 0 or bits.size != -(-count // 8):
         raise ValueError(f"{name} has {bits.size} bytes of bits for shape {shape}")
-    kept = np.unpackbits(bits.reshape(-1), count=count).astype(bool).reshape(shape)
+    kept = np.unpackbits(bits.reshape(-1), count=count, bitorder="little").astype(bool).reshape(shape)
     return Mask(name, kept, tuple(map(str, layout.get("axes") or ())), tuple(map(str, layout.get("gates") or ())))
 
 

@@ -70,7 +70,7 @@ def significant(value: float, digits: int = 3) -> str:
 
 
 def times(value: float) -> str:
-    return f"{significant(value)}×"
+    return f"{value:.2f}×" if value < 10 else f"{significant(value)}×"
 
 
 def score(value: float) -> str:

@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from sparsernn.errors import UserError
 from sparsernn.structure.masks import Masks
@@ -89,6 +90,8 @@ class Groups:
 
     def sums(self, tensors: dict[str, Tensor]) -> Tensor:
         """The sum of each group's entries, each entry once. Differentiable. [count]"""
+        if all(piece.index is None for piece in self.pieces):
+            return torch.cat([tensors[piece.name].reshape(-1) for piece in self.pieces])
         first = tensors[self.names[0]]
         total = first.new_zeros(self.count + 1)
         for name in self.names:
@@ -96,8 +99,7 @@ class Groups:
             named = self.named(tensors, name)
             for piece in own:
                 if piece.index is None:
-                    places = torch.arange(piece.start, piece.start + named.numel(), device=named.device)
-                    total = total.index_add(0, places, named.reshape(-1))
+                    total = total + F.pad(named.reshape(-1), (piece.start, self.count + 1 - piece.start - named.numel()))
                 else:
                     total = total.index_add(0, _places(piece.index, self.count), _sum_to(named, piece.index.shape).reshape(-1))
             if len(own) == 2:

@@ -6,7 +6,6 @@ import io
 import json
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -45,9 +44,10 @@ class Masks:
         inner = unwrap(module)
         for name, kept in self.kept.items():
             parameter = inner.get_parameter(name)
-            torch.where(kept, parameter, torch.zeros((), dtype=parameter.dtype, device=parameter.device), out=parameter.data)
+            torch.where(kept.to(parameter.device), parameter, torch.zeros((), dtype=parameter.dtype, device=parameter.device), out=parameter.data)
 
     def to(self, device: torch.device) -> Masks:
+        """Move the masks, in place."""
         self.kept = {name: kept.to(device) for name, kept in self.kept.items()}
         return self
 
@@ -69,18 +69,27 @@ class Masks:
                 found[name] = dict(zip(layout.gates, [float(gate.float().mean()) for gate in layout.view(kept)], strict=True))
         return found
 
-    def find_constant_gates(self, wiring: Wiring) -> list[tuple[str, str, int]]:
-        """(layer, gate, unit) of every gate with no incoming weight: its value is that of its bias alone."""
-        found = []
+    def find_constant_gates(self, wiring: Wiring, model: nn.Module) -> list[tuple[str, str, int]]:
+        """(layer, gate, unit) of every gate that never changes: no weight comes in, so its value is that of its bias.
+
+        In torch's GRU the candidate also sees the reset gate through b_hn: it is constant only if b_hn is 0 or the
+        reset gate is constant.
+        """
+        found, parameters = [], wiring.parameters(model)
         for recurrence in wiring.recurrences:
-            alive = None
+            moved = {gate: torch.zeros(0) for gate in recurrence.gates}
             for local, name in recurrence.weights.items():
                 layout = recurrence.layout(local)
-                if layout.incoming and layout.destination == ("gate", "hidden") and name in self.kept and len(layout.gates) == len(recurrence.gates):
-                    rows = layout.view(self.kept[name]).flatten(2).any(2)
-                    alive = rows if alive is None else alive | rows
-            if alive is not None:
-                found += [(recurrence.label, recurrence.gates[gate], unit) for gate, unit in (~alive).nonzero().tolist()]
+                if not layout.incoming or layout.destination != ("gate", "hidden"):
+                    continue
+                kept = self.kept.get(name, torch.ones_like(parameters[name], dtype=torch.bool))
+                for gate, rows in zip(layout.gates, layout.view(kept), strict=True):
+                    moved[gate] = rows.reshape(len(rows), -1).any(1) | (moved[gate] if len(moved[gate]) else False)
+            for gate, local, other in recurrence.modulated:
+                if local in recurrence.weights:
+                    bias = recurrence.layout(local).view(parameters[recurrence.weights[local]])[recurrence.gates.index(gate)]
+                    moved[gate] = moved[gate] | (bias != 0) & moved[other]
+            found += [(recurrence.label, gate, unit) for gate, rows in moved.items() for unit in (~rows.bool()).nonzero().squeeze(1).tolist()]
         return found
 
     def save(self, path: Path | str) -> None:
@@ -102,21 +111,23 @@ class Masks:
     def load(cls, path: Path | str) -> Masks:
         """Read what `save` wrote. Raises: UserError for a file that is damaged or something else."""
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                about = json.loads(arrays["about"].tobytes())
-                kept = {name: _read(arrays, name) for name in (key[:-5] for key in arrays.files if key.endswith(".bits"))}
-            layouts = {name: Layout.parse(entry["text"], tuple(entry["gates"])) for name, entry in about["layouts"].items()}
-            masks = cls(kept, layouts, set(about["selected"]))
+            arrays = _read_arrays(Path(path))
+            about = json.loads(arrays["about"].tobytes())
+            kept = {name: _unpack(arrays, name) for name in (key[:-5] for key in arrays if key.endswith(".bits"))}
+            layouts = {str(name): Layout.parse(entry["text"], tuple(entry["gates"])) for name, entry in about["layouts"].items()}
+            masks = cls(kept, layouts, {name for name in about["selected"] if name in kept})
             masks.constant_gates = [(str(layer), str(gate), int(unit)) for layer, gate, unit in about["constant_gates"]]
             return masks
-        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            raise UserError(f"{path} is not a readable file of masks ({error})", "a file written by Masks.save",
+        except Exception as error:
+            raise UserError(f"{path} is not a readable file of masks ({type(error).__name__}: {error})", "a file written by Masks.save",
                             "use another copy, or finish the run again") from error
 
     def state_dict(self) -> dict[str, Tensor]:
+        """A copy of every mask, by parameter name."""
         return {name: kept.clone() for name, kept in self.kept.items()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Raises: UserError if the masks are of other tensors or shapes."""
         if set(state) != set(self.kept) or any(state[name].shape != kept.shape for name, kept in self.kept.items()):
             differing = sorted(set(state) ^ set(self.kept))[:3] or [n for n, k in self.kept.items() if state[n].shape != k.shape][:3]
             raise UserError(f"the saved masks do not fit this model ({', '.join(differing)})",
@@ -125,10 +136,24 @@ class Masks:
             kept.copy_(state[name])
 
 
-def _read(arrays: Any, name: str) -> Tensor:
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz; none may claim to be larger than its bytes in the file."""
+    arrays = {}
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > path.stat().st_size:
+                raise ValueError(f"{entry.filename} is compressed")
+            content = io.BytesIO(archive.read(entry))
+            version = np.lib.format.read_magic(content)
+            shape, _, kind = (np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0)(content)
+            if kind not in (np.uint8, np.int64) or len(shape) != 1:
+                raise ValueError(f"{entry.filename} holds {kind} of shape {shape}")
+            arrays[entry.filename.removesuffix(".npy")] = np.frombuffer(content.read(), dtype=kind).reshape(shape)
+    return arrays
+
+
+def _unpack(arrays: dict[str, np.ndarray], name: str) -> Tensor:
     shape = tuple(int(size) for size in arrays[f"{name}.shape"])
-    bits = arrays[f"{name}.bits"]
-    count = int(np.prod(shape, dtype=np.int64)) if shape else 1
-    if any(size < 0 for size in shape) or len(bits) != (count + 7) // 8:
-        raise ValueError(f"{name} has {len(bits)} bytes for the shape {shape}")
-    return torch.from_numpy(np.array(unpack_mask(bits, shape), dtype=bool))
+    if any(size < 0 for size in shape):
+        raise ValueError(f"{name} has the shape {shape}")
+    return torch.from_numpy(np.array(unpack_mask(arrays[f"{name}.bits"], shape), dtype=bool))

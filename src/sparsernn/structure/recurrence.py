@@ -34,8 +34,9 @@ class Recurrence:
         silent: the gate that holds a unit at zero, from a zero state, when all of its own inputs are zero.
         advance: (weights, projected [batch gates*hidden], state) -> next state.
         own_gates: gate names of a weight that has fewer gates than the cell.
-        weights: local name -> name in the model; filled by `bind`.
-        where: the module's name and the layer's suffix in the model; filled by `bind`.
+        modulated: (gate, local name of a bias, other gate): this gate's part of that bias is multiplied by the other gate.
+        weights: local name -> name in the model; filled by `describe_layers`.
+        where: the module's name and the layer's suffix in the model; filled by `describe_layers`.
     """
 
     gates: tuple[str, ...]
@@ -45,6 +46,7 @@ class Recurrence:
     silent: str
     advance: Callable[[Weights, Tensor, State], State]
     own_gates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    modulated: tuple[tuple[str, str, str], ...] = ()
     weights: Mapping[str, str] = field(default_factory=dict)
     where: tuple[str, str] = ("", "")
 
@@ -57,9 +59,11 @@ class Recurrence:
         return self.own_gates.get(name, self.gates)
 
     def layout(self, name: str) -> Layout:
+        """The layout of one weight, by its local name."""
         return Layout.parse(self.axes[name], self.gates_of(name))
 
     @property
     def label(self) -> str:
+        """"lstm.l0_reverse": the module's name and the layer's suffix."""
         module, suffix = self.where
         return ".".join(part for part in (module, suffix) if part)

@@ -8,64 +8,58 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparsernn.structure.axes import Layout
 from sparsernn.structure.description import Description
-from sparsernn.structure.stacked import NarrowStates, Stacked, WidenStates
+from sparsernn.structure.stacked import NarrowStates, Stacked, WidenStates, resize_torch
 from sparsernn.structure.torch_modules import describe, weight_names
 from sparsernn.structure.wiring import Wiring
 
+TORCH_STACKS = {"LSTM": nn.LSTM, "GRU": nn.GRU, "RNN_TANH": nn.RNN, "RNN_RELU": nn.RNN}
 
-@dataclass(frozen=True)
+
+@dataclass
 class Cut:
     """What stays of one module.
 
     Attributes:
         kept: axis key -> indices of the units that stay.
         sizes: axis key -> number of units before.
-        narrow: initial states of the old width may come in.
-        widen: states go out in the old width.
-        renamed: parameter name before -> after, where layers became modules of their own.
+        narrow: whether initial states of the old width may come in.
+        widen: numbers of the states that go out in the old width.
+        seen: for each state, axis keys of the layers whose final state the model reads; these have one width.
+        renamed: parameter name before -> after, where layers became modules of their own; filled by `resize`.
     """
 
     kept: dict[str, Tensor]
     sizes: dict[str, int]
     narrow: bool = False
-    widen: bool = False
-    parts: dict[str, list[Tensor | None]] = field(default_factory=dict)
+    widen: list[int] = field(default_factory=list)
+    seen: list[list[str]] = field(default_factory=list)
     renamed: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, wiring: Wiring, path: str, alive: Tensor) -> Cut:
         description, axes = wiring.descriptions[path], wiring.axes[path]
         kept = {key: alive[units].nonzero().squeeze(1) for key, units in axes.items()}
-        return cls(kept, dict(description.sizes), path in wiring.fed, path in wiring.handed_out)
+        widen = sorted(index for module, index in wiring.handed_out if module == path)
+        return cls(kept, dict(description.sizes), path in wiring.fed, widen, seen_layers(wiring, path))
 
     @property
     def changes(self) -> bool:
         return any(len(kept) != self.sizes[key] for key, kept in self.kept.items())
 
-    def select(self, local: str, tensor: Tensor) -> Tensor:
-        """The surviving part of a parameter of the old module, or of a mask of it."""
-        layout, indices = self.layouts[local]
-        named = layout.view(tensor)
-        for place, index in enumerate(indices):
-            if index is not None:
-                named = named.index_select(place, index.to(named.device))
-        return layout.stack(named).contiguous() if tensor.dim() < len(layout.stored) else named.contiguous()
-
     @property
-    def layouts(self) -> dict[str, tuple[Layout, list[Tensor | None]]]:
-        return self._layouts  # type: ignore[attr-defined]
+    def state_widths(self) -> list[int | None]:
+        """For each state the width of the layers that the model reads; None where it reads none."""
+        return [max((len(self.kept[key]) for key in keys), default=None) for keys in self.seen]
 
-    def attach(self, description: Description) -> None:
-        """Learn the module's parts, so that its tensors can be cut."""
-        layouts = {}
-        for part in description.parts:
-            indices: list[Tensor | None] = []
-            for axis in part.layout.stored:
-                indices.append(None if axis == "gate" else self._indices(part.axes[axis]))
-            layouts[part.name] = (part.layout, indices)
-        object.__setattr__(self, "_layouts", layouts)
+    def select(self, description: Description, local: str, tensor: Tensor) -> Tensor:
+        """The surviving part of a parameter of the old module, or of a mask of it."""
+        part = next(part for part in description.parts if part.name == local)
+        named = part.layout.view(tensor)
+        for place, axis in enumerate(part.layout.stored):
+            if axis != "gate":
+                named = named.index_select(place, self._indices(part.axes[axis]).to(named.device))
+        return part.layout.stack(named).contiguous() if tensor.dim() < len(part.layout.stored) else named.contiguous()
 
     def _indices(self, keys: tuple[str, ...]) -> Tensor:
         starts = torch.tensor([0, *(self.sizes[key] for key in keys)]).cumsum(0).tolist()
@@ -73,112 +67,117 @@ class Cut:
 
     def as_json(self) -> dict[str, Any]:
         return {"kept": {key: kept.tolist() for key, kept in self.kept.items()}, "sizes": self.sizes,
-                "narrow": self.narrow, "widen": self.widen}
+                "narrow": self.narrow, "widen": self.widen, "seen": self.seen}
 
     @classmethod
     def from_json(cls, saved: dict[str, Any]) -> Cut:
-        kept = {str(key): torch.tensor([int(unit) for unit in units], dtype=torch.long) for key, units in saved["kept"].items()}
-        return cls(kept, {str(key): int(size) for key, size in saved["sizes"].items()}, bool(saved["narrow"]), bool(saved["widen"]))
+        """Raises: ValueError, KeyError or TypeError for anything that `as_json` cannot have written."""
+        sizes, kept = dict(saved["sizes"]), dict(saved["kept"])
+        if set(sizes) != set(kept):
+            raise ValueError("its axes have no sizes")
+        for key, units in kept.items():
+            if not all(type(unit) is int for unit in (sizes[key], *units)):
+                raise TypeError(f"the units of {key} are not whole numbers")
+            if not units or units != sorted(set(units)) or units[0] < 0 or units[-1] >= sizes[key]:
+                raise ValueError(f"the units of {key} are not increasing numbers below {sizes[key]}")
+        if not all(type(index) is int for index in saved["widen"]):
+            raise TypeError("states are not whole numbers")
+        return cls({key: torch.tensor(units, dtype=torch.long) for key, units in kept.items()}, sizes, saved["narrow"] is True,
+                   list(saved["widen"]), [[key for key in keys if kept[key]] for keys in saved["seen"]])
 
 
-def equalise(wiring: Wiring, alive: Tensor, paths: list[str]) -> Tensor:
-    """Bring dead units back until all layers and directions of each named module are equally wide."""
+def seen_layers(wiring: Wiring, path: str) -> list[list[str]]:
+    """For each state of a module, the axis keys of the layers and directions whose final state the model reads."""
+    found = []
+    for index, keys in enumerate(wiring.descriptions[path].states):
+        read = wiring.states_read.get((path, index), set())
+        found.append([key for key in keys if read & set(wiring.axes[path][key].tolist())])
+    return found
+
+
+def equalise(wiring: Wiring, alive: Tensor, uniform: bool = False) -> Tensor:
+    """Bring dead units back until layers whose final state is read by the model are equally wide; all layers if `uniform`."""
     alive = alive.clone()
     while True:
         before = alive.clone()
-        for path in paths:
-            for keys in wiring.descriptions[path].states:
+        for path, description in wiring.descriptions.items():
+            for keys in description.states if uniform else seen_layers(wiring, path):
                 rows = [wiring.axes[path][key] for key in keys]
-                width = max(int(alive[row].sum()) for row in rows)
+                width = max((int(alive[row].sum()) for row in rows), default=0)
                 for row in rows:
                     alive[row[~alive[row]][:max(0, width - int(alive[row].sum()))]] = True
         if torch.equal(alive, before):
             return alive
 
 
-def resize(module: nn.Module, cut: Cut, shared: dict[int, nn.Parameter]) -> tuple[nn.Module, dict[str, str]]:
-    """The module with the units of `cut`, and how its parameters were renamed.
+class Replacements:
+    """New parameters for old ones, so that tied weights stay tied."""
 
-    Arguments:
-        shared: id of an old parameter -> its replacement, so that tied weights stay tied.
+    def __init__(self) -> None:
+        self._pairs: dict[int, tuple[nn.Parameter, nn.Parameter]] = {}
+
+    def of(self, parameter: nn.Parameter, make: Any) -> nn.Parameter:
+        """What replaces a parameter; `make()` gives its values the first time."""
+        if id(parameter) not in self._pairs:
+            self._pairs[id(parameter)] = (parameter, nn.Parameter(make().clone(), parameter.requires_grad))
+        return self._pairs[id(parameter)][1]
+
+
+def resize(module: nn.Module, cut: Cut, replacements: Replacements) -> nn.Module:
+    """The module with the units of `cut`: itself, or a `Stacked` where its layers have unequal widths.
+
+    Raises: ValueError if the module has other sizes than those that were cut.
     """
     description = describe(module)
     if description is None or description.sizes != cut.sizes:
         raise ValueError(f"{type(module).__name__} has other sizes than those that were cut")
-    cut.attach(description)
-    tensors = {part.name: _new(module.get_parameter(part.name), part.name, cut, shared) for part in description.parts}
+    if any(key not in cut.kept for keys in cut.seen for key in keys) or any(index >= len(description.states) for index in cut.widen):
+        raise ValueError(f"{type(module).__name__} has other states than those that were cut")
+    tensors = {}
+    for part in description.parts:
+        old = module.get_parameter(part.name)
+        tensors[part.name] = replacements.of(old, lambda old=old, name=part.name: cut.select(description, name, old.detach()))
     if hasattr(module, "resized"):
-        return module.resized(cut, tensors), {}
-    if isinstance(module, nn.RNNBase) and len({len(cut.kept[key]) for key in description.states[-1]}
-                                              | {len(cut.kept[key]) for key in description.states[0]}) > (2 if module.proj_size else 1):
-        small, renamed = _stack(module, description, tensors)
-        cut.renamed.update(renamed)
+        small = module.resized(cut, tensors)
+    elif isinstance(module, nn.RNNBase) and any(len({len(cut.kept[key]) for key in keys}) > 1 for keys in description.states):
+        small = _stack(module, description, cut, tensors)
     else:
-        small, renamed = _same_class(module, tensors), {}
+        small = resize_torch(module, tensors)
     _exchange_states(small, cut, description)
-    return small, renamed
+    return small
 
 
-def _new(parameter: nn.Parameter, local: str, cut: Cut, shared: dict[int, nn.Parameter]) -> nn.Parameter:
-    if id(parameter) not in shared:
-        shared[id(parameter)] = nn.Parameter(cut.select(local, parameter.detach()).clone(), parameter.requires_grad)
-        shared[id(shared[id(parameter)])] = parameter
-    return shared[id(parameter)]
-
-
-def _same_class(module: nn.Module, tensors: dict[str, nn.Parameter]) -> nn.Module:
-    """The module itself with its parameters exchanged and its size attributes set."""
-    for name, parameter in tensors.items():
-        setattr(module, name, parameter)
-    _set_sizes(module)
-    if isinstance(module, nn.RNNBase):
-        module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
-        module.flatten_parameters()
-    return module
-
-
-def _set_sizes(module: nn.Module) -> None:
-    if isinstance(module, nn.RNNBase):
-        gates = {"LSTM": 4, "GRU": 3}.get(module.mode, 1)
-        module.input_size, module.hidden_size = module.weight_ih_l0.shape[1], module.weight_ih_l0.shape[0] // gates
-        module.proj_size = module.weight_hr_l0.shape[0] if module.proj_size else 0
-    elif isinstance(module, nn.RNNCellBase):
-        module.input_size, module.hidden_size = module.weight_ih.shape[1], module.weight_hh.shape[1]
-    elif isinstance(module, nn.Linear):
-        module.out_features, module.in_features = module.weight.shape
-    elif isinstance(module, nn.Embedding):
-        module.num_embeddings, module.embedding_dim = module.weight.shape
-    elif isinstance(module, nn.LayerNorm):
-        module.normalized_shape = tuple(module.weight.shape)
-
-
-def _stack(module: nn.RNNBase, description: Description, tensors: dict[str, nn.Parameter]) -> tuple[Stacked, dict[str, str]]:
+def _stack(module: nn.RNNBase, description: Description, cut: Cut, tensors: dict[str, nn.Parameter]) -> Stacked:
     """Layers of unequal widths, each a torch module of its own."""
     directions = 1 + module.bidirectional
-    locals_ = list(description.recurrences[0].weights)
-    names = weight_names(module.num_layers, directions, locals_)
+    names = weight_names(module.num_layers, directions, list(description.recurrences[0].weights))
     options = {"nonlinearity": module.nonlinearity} if isinstance(module, nn.RNN) else {}
-    layers, renamed = [], {}
+    options |= {"proj_size": 1} if module.proj_size else {}
+    layers = []
     for position, own in enumerate(names):
-        rows, inputs = tensors[own["weight_ih"]].shape
-        projection = {"proj_size": tensors[own["weight_hr"]].shape[0]} if "weight_hr" in own else {}
-        gates = len(description.recurrences[0].gates)
-        layer = type(module)(inputs, rows // gates, bias=module.bias, device="meta", **options, **projection)
-        layer = _same_class(layer, {f"{local}_l0": tensors[name] for local, name in own.items()})
-        layers.append(layer)
-        renamed |= {name: f"layers.{position}.{local}_l0" for local, name in own.items()}
-    stacked = Stacked(layers, directions, module.batch_first, module.dropout)
-    return stacked.train(module.training), renamed
+        layer = TORCH_STACKS[module.mode](2, 2, bias=module.bias, device="meta", **options)
+        layers.append(resize_torch(layer, {f"{local}_l0": tensors[name] for local, name in own.items()}))
+        cut.renamed |= {name: f"layers.{position}.{local}_l0" for local, name in own.items()}
+    small = Stacked(layers, directions, module.batch_first, module.dropout, cut.state_widths).train(module.training)
+    for hooks in ("_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks_with_kwargs"):
+        getattr(small, hooks).update(getattr(module, hooks))
+    return small
 
 
-def _exchange_states(module: nn.Module, cut: Cut, description: Description) -> None:
-    if not description.states:
-        return
+def _exchange_states(small: nn.Module, cut: Cut, description: Description) -> None:
+    """States at the door of the model keep the width they had before any cut."""
     kept = [[cut.kept[key].tolist() for key in keys] for keys in description.states]
     widths = [max(cut.sizes[key] for key in keys) for keys in description.states]
     if all(len(units) == width for state, width in zip(kept, widths, strict=True) for units in state):
         return
-    if cut.narrow:
-        module.register_forward_pre_hook(NarrowStates(kept, widths), with_kwargs=True)
-    if cut.widen:
-        module.register_forward_hook(WidenStates(kept, widths))
+    narrow, widen = _taken(small._forward_pre_hooks, NarrowStates), _taken(small._forward_hooks, WidenStates)
+    if cut.narrow or narrow is not None:
+        small.register_forward_pre_hook(NarrowStates(*narrow.then(kept)) if narrow else NarrowStates(kept, widths), with_kwargs=True)
+    if cut.widen or widen is not None:
+        small.register_forward_hook(WidenStates(*widen.then(kept), widen.only) if widen else WidenStates(kept, widths, cut.widen))
+
+
+def _taken(hooks: dict[int, Any], kind: type) -> Any:
+    """The hook of an earlier cut, taken off."""
+    found = next((number for number, hook in hooks.items() if isinstance(hook, kind)), None)
+    return None if found is None else hooks.pop(found)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from sparsernn.errors import UserError
 from sparsernn.structure.description import Description, describe_layers
 from sparsernn.structure.torch_modules import kind_of
 
@@ -16,19 +17,23 @@ from sparsernn.structure.torch_modules import kind_of
 class Stacked(nn.Module):
     """One torch module a layer and direction; call and results as `torch.nn.LSTM`, `GRU` or `RNN`.
 
-    States are zero-padded to the widest layer, coming in and going out.
+    Initial states come in zero-padded to the widest layer, and so do final states go out, unless `state_widths`
+    gives them another width: that of the layers of which the model reads the final state.
 
     Arguments:
         layers: single-layer, one-directional torch modules, layer by layer, the reverse direction second.
         directions: 1 or 2.
         dropout: between layers, while training.
+        state_widths: for each final state, its width, or None for that of the widest layer.
     Shapes: input [time batch input] (or batch first, unbatched, packed); output [time batch sum of the last widths].
+    Raises: UserError for initial states of another width.
     """
 
-    def __init__(self, layers: list[nn.RNNBase], directions: int, batch_first: bool, dropout: float):
+    def __init__(self, layers: list[nn.RNNBase], directions: int, batch_first: bool, dropout: float,
+                 state_widths: list[int | None] | None = None):
         super().__init__()
         self.layers = nn.ModuleList(layers)
-        self.directions, self.batch_first, self.dropout = directions, batch_first, dropout
+        self.directions, self.batch_first, self.dropout, self.state_widths = directions, batch_first, dropout, state_widths
 
     @property
     def input_size(self) -> int:
@@ -39,10 +44,12 @@ class Stacked(nn.Module):
         return max(layer.hidden_size for layer in self.layers)
 
     def flatten_parameters(self) -> None:
+        """As torch's: lay each layer's weights out for cuDNN."""
         for layer in self.layers:
             layer.flatten_parameters()
 
     def describe(self) -> Description:
+        """All layers under this module's parameter names."""
         kind = kind_of(self.layers[0])
         projected = bool(self.layers[0].proj_size)
         locals_ = [local for local in kind.axes if self.layers[0].bias or "bias" not in local]
@@ -51,6 +58,14 @@ class Stacked(nn.Module):
         return describe_layers(kind, input_size=self.input_size, widths=[layer.hidden_size for layer in self.layers],
                                directions=self.directions, names=names, outputs=outputs,
                                state_axes=("projection", "hidden") if projected else ())
+
+    def resized(self, cut: Any, tensors: dict[str, nn.Parameter]) -> Stacked:
+        """The same layers with smaller parameters. See `structure.resizing.resize`."""
+        for position, layer in enumerate(self.layers):
+            prefix = f"layers.{position}."
+            resize_torch(layer, {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)})
+        self.state_widths = cut.state_widths
+        return self
 
     def forward(self, input: Tensor | PackedSequence, hx: Any = None) -> tuple[Any, Any]:
         packed = input if isinstance(input, PackedSequence) else None
@@ -77,16 +92,54 @@ class Stacked(nn.Module):
                 x = F.dropout(x, self.dropout)
             outputs = []
             for position in range(first, first + self.directions):
-                layer = self.layers[position]
-                sizes = [layer.proj_size or layer.hidden_size, layer.hidden_size][:len(states) or 1]
-                given = tuple(state[position:position + 1, :, :size].contiguous() for state, size in zip(states, sizes, strict=False))
                 backward = position > first
-                output, end = _one(layer, reverse(x, lengths) if backward else x, lengths, given)
+                output, end = _one(self.layers[position], reverse(x, lengths) if backward else x, lengths, self._given(states, position, x))
                 outputs.append(reverse(output, lengths) if backward else output)
                 ends.append(end)
             x = torch.cat(outputs, -1)
-        widths = [max(end[index].shape[-1] for end in ends) for index in range(len(ends[0]))]
-        return x, tuple(torch.cat([F.pad(end[index], (0, width - end[index].shape[-1])) for end in ends]) for index, width in enumerate(widths))
+        return x, tuple(torch.cat(parts) for parts in align_states(ends, self.state_widths))
+
+    def _given(self, states: list[Tensor], position: int, x: Tensor) -> tuple[Tensor, ...]:
+        """The initial states of one layer and direction. [1 batch width] each"""
+        if not states:
+            return ()
+        sizes = [[layer.proj_size or layer.hidden_size for layer in self.layers], [layer.hidden_size for layer in self.layers]]
+        wanted = [(len(self.layers), x.shape[1], max(size)) for size in sizes[:len(states)]]
+        if [tuple(state.shape) for state in states] != wanted:
+            raise UserError(f"initial states have shapes {[tuple(state.shape) for state in states]}", f"shapes {wanted}",
+                            "pass states as the forward returns them")
+        return tuple(state[position:position + 1, :, :size[position]].contiguous() for state, size in zip(states, sizes, strict=False))
+
+
+def align_states(ends: list[tuple[Tensor, ...]], widths: list[int | None] | None) -> list[list[Tensor]]:
+    """Final states of all layers, each state brought to one width: padded with zeros, or cut where nobody reads more.
+
+    Shapes: for each layer, states [... unit] -> for each state, the layers' [... width].
+    """
+    aligned = []
+    for index, parts in enumerate(zip(*ends, strict=True)):
+        width = (widths[index] if widths else None) or max(part.shape[-1] for part in parts)
+        aligned.append([F.pad(part, (0, width - part.shape[-1])) if part.shape[-1] != width else part for part in parts])
+    return aligned
+
+
+def resize_torch(module: nn.Module, tensors: dict[str, nn.Parameter]) -> nn.Module:
+    """A torch module itself, with its parameters exchanged for smaller ones and its size attributes set."""
+    for name, parameter in tensors.items():
+        setattr(module, name, parameter)
+    if isinstance(module, nn.RNNBase):
+        gates = {"LSTM": 4, "GRU": 3}.get(module.mode, 1)
+        module.input_size, module.hidden_size = module.weight_ih_l0.shape[1], module.weight_ih_l0.shape[0] // gates
+        module.proj_size = module.weight_hr_l0.shape[0] if module.proj_size else 0
+        module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
+        module.flatten_parameters()
+    elif isinstance(module, nn.RNNCellBase):
+        module.input_size, module.hidden_size = module.weight_ih.shape[1], module.weight_hh.shape[1]
+    elif isinstance(module, nn.Linear):
+        module.out_features, module.in_features = module.weight.shape
+    elif isinstance(module, nn.Embedding):
+        module.num_embeddings, module.embedding_dim = module.weight.shape
+    return module
 
 
 def reverse(x: Tensor, lengths: Tensor | None) -> Tensor:
@@ -109,8 +162,8 @@ def _one(layer: nn.RNNBase, x: Tensor, lengths: Tensor | None, given: tuple[Tens
     return output, end if isinstance(end, tuple) else (end,)
 
 
-class NarrowStates:
-    """A forward pre-hook: initial states of the width before compaction are cut to the units that are left.
+class ExchangedStates:
+    """What both hooks below know: which units of the states are left.
 
     Arguments:
         kept: for each state, kept unit numbers of every layer and direction.
@@ -120,8 +173,17 @@ class NarrowStates:
     def __init__(self, kept: list[list[list[int]]], widths: list[int]):
         self.kept, self.widths = kept, widths
 
+    def then(self, kept: list[list[list[int]]]) -> tuple[list[list[list[int]]], list[int]]:
+        """The arguments of a hook that does this cut, and after it one to `kept` of the units left."""
+        return [[[before[unit] for unit in units] for before, units in zip(old, new, strict=True)]
+                for old, new in zip(self.kept, kept, strict=True)], self.widths
+
+
+class NarrowStates(ExchangedStates):
+    """A forward pre-hook: initial states of the width before compaction are cut to the units that are left."""
+
     def __call__(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, Any]:
-        named = {name: value if name == "input" else self._narrow(value) for name, value in keywords.items()}
+        named = {name: self._narrow(value) if name in ("hx", "state") else value for name, value in keywords.items()}
         return (*arguments[:1], *map(self._narrow, arguments[1:])), named
 
     def _narrow(self, value: Any) -> Any:
@@ -132,31 +194,38 @@ class NarrowStates:
         return value
 
     def _is_state(self, value: Tensor, index: int) -> bool:
-        if index >= len(self.kept) or value.shape[-1] != self.widths[index] or not value.is_floating_point():
+        if index >= len(self.kept) or not value.dim() or value.shape[-1] != self.widths[index] or not value.is_floating_point():
             return False
-        return value.dim() == 2 if len(self.kept[index]) == 1 and value.dim() == 2 else value.dim() >= 2 and value.shape[0] == len(self.kept[index])
+        return len(self.kept[index]) == 1 and value.dim() < 3 or value.dim() > 1 and value.shape[0] == len(self.kept[index])
 
     def _cut(self, value: Tensor, index: int) -> Tensor:
         kept = self.kept[index]
-        widest = max(map(len, kept))
         if len(kept) == 1:
             return value[..., kept[0]]
-        rows = [F.pad(value[position, ..., units], (0, widest - len(units))) for position, units in enumerate(kept)]
-        return torch.stack(rows)
+        widest = max(map(len, kept))
+        return torch.stack([F.pad(value[position, ..., units], (0, widest - len(units))) for position, units in enumerate(kept)])
 
 
-class WidenStates:
-    """A forward hook: states going out of the model get the width before compaction, cut units being zero."""
+class WidenStates(ExchangedStates):
+    """A forward hook: states going out of the model get the width before compaction, cut units being zero.
 
-    def __init__(self, kept: list[list[list[int]]], widths: list[int]):
-        self.kept, self.widths = kept, widths
+    Arguments:
+        only: numbers of the states that go out; the others are left alone.
+    """
+
+    def __init__(self, kept: list[list[list[int]]], widths: list[int], only: list[int]):
+        super().__init__(kept, widths)
+        self.only = only
 
     def __call__(self, module: nn.Module, arguments: tuple[Any, ...], result: tuple[Any, Any]) -> tuple[Any, Any]:
         output, states = result
-        widened = [self._spread(state, index) for index, state in enumerate(states if isinstance(states, tuple) else (states,))]
+        widened = [self.spread(state, index) for index, state in enumerate(states if isinstance(states, tuple) else (states,))]
         return output, tuple(widened) if isinstance(states, tuple) else widened[0]
 
-    def _spread(self, state: Tensor, index: int) -> Tensor:
+    def spread(self, state: Tensor, index: int) -> Tensor:
+        """Shapes: [layers*directions ... left] -> [layers*directions ... width before]."""
+        if index not in self.only:
+            return state
         wide = state.new_zeros(*state.shape[:-1], self.widths[index])
         rows = [wide[position].index_copy(-1, torch.tensor(units, device=state.device), state[position, ..., :len(units)])
                 for position, units in enumerate(self.kept[index])]

@@ -15,6 +15,7 @@ from sparsernn.structure.recurrence import Recurrence, State, Weights
 LEVELS = {"neuron": "hidden", "gate": "gate hidden <-", "input": "input"}
 PLAIN_AXES = {"weight_ih": "gate hidden <- input", "weight_hh": "gate hidden <- hidden",
               "bias_ih": "gate hidden", "bias_hh": "gate hidden"}
+RESET_AFTER = (("candidate", "bias_hh", "reset"),)
 PROJECTED_AXES = PLAIN_AXES | {"weight_hh": "gate hidden <- projection", "weight_hr": "projection <- hidden"}
 
 
@@ -54,7 +55,7 @@ def relu_advance(weights: Weights, projected: Tensor, state: State) -> State:
 
 LSTM = Recurrence(("input", "forget", "candidate", "output"), ("hidden", "memory"), PLAIN_AXES, LEVELS, "candidate", lstm_advance)
 PROJECTED_LSTM = Recurrence(LSTM.gates, LSTM.states, PROJECTED_AXES, LEVELS | {"projection": "projection"}, "candidate", lstm_advance)
-GRU = Recurrence(("reset", "update", "candidate"), ("hidden",), PLAIN_AXES, LEVELS, "candidate", gru_advance)
+GRU = Recurrence(("reset", "update", "candidate"), ("hidden",), PLAIN_AXES, LEVELS, "candidate", gru_advance, modulated=RESET_AFTER)
 TANH_RNN = Recurrence(("candidate",), ("hidden",), PLAIN_AXES, LEVELS, "candidate", rnn_advance)
 RELU_RNN = Recurrence(("candidate",), ("hidden",), PLAIN_AXES, LEVELS, "candidate", relu_advance)
 
@@ -70,7 +71,8 @@ def describe(module: nn.Module) -> Description | None:
         return found if isinstance(found, Description) else None
     for kind, describer in _DESCRIBERS.items():
         if isinstance(module, kind) and (type(module).forward is kind.forward or getattr(module, "behaves_as", None) is kind):
-            return describer(module)
+            found, own = describer(module), dict(module.named_parameters(remove_duplicate=False))
+            return found if found is not None and all(part.name in own for part in found.parts) else None
     return None
 
 
@@ -115,7 +117,9 @@ def _describe_linear(module: nn.Linear) -> Description:
                        ("input",), ("output",), levels={"neuron": "output", "input": "input"})
 
 
-def _describe_embedding(module: nn.Embedding) -> Description:
+def _describe_embedding(module: nn.Embedding) -> Description | None:
+    if module.max_norm is not None:
+        return None
     part = Part("weight", Layout.parse("word -> unit"), {"word": ("word",), "unit": ("unit",)})
     return Description({"word": module.num_embeddings, "unit": module.embedding_dim}, (part,),
                        (Producer("unit", (("weight", None),), recurrent=False),), (), ("unit",),

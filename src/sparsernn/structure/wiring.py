@@ -73,8 +73,8 @@ class Wiring:
         external: unit -> why it can never be cut (a reader that is unknown).
         returned: units of states that the model hands out: cut only when they are always zero.
         shifted: units on whose way to a reader something turns zero into another number.
-        states_read: names of modules whose final states the model itself reads.
-        handed_out: names of modules whose final states the model returns.
+        states_read: (module, number of the state) -> units of it that the model itself reads, in `h_n[-1]` and the like.
+        handed_out: (module, number of the state) of final states that the model returns.
         fed: names of modules whose initial state comes from outside, and whether it held only zeros.
         recorded: whether a real forward was followed.
     """
@@ -90,8 +90,8 @@ class Wiring:
     returned: set[int] = field(default_factory=set)
     shifted: set[int] = field(default_factory=set)
     fed: dict[str, bool] = field(default_factory=dict)
-    handed_out: set[str] = field(default_factory=set)
-    states_read: set[str] = field(default_factory=set)
+    handed_out: set[tuple[str, int]] = field(default_factory=set)
+    states_read: dict[tuple[str, int], set[int]] = field(default_factory=dict)
     tied: dict[str, str] = field(default_factory=dict)
     recorded: bool = False
 
@@ -171,7 +171,7 @@ class Wiring:
         read: set[str] = set()
         quiet = (nn.Dropout, nn.ReLU, nn.Tanh, nn.Identity)
         for path, module in model.named_modules():
-            if not isinstance(module, nn.Sequential):
+            if not isinstance(module, nn.Sequential) or len(set(module)) < len(module):
                 continue
             previous = None
             for name, child in module.named_children():
@@ -202,6 +202,7 @@ class Wiring:
         self.external = {int(find(torch.tensor(number))): reason for number, reason in self.external.items()}
         self.returned = set(_roots(self.units, self.returned))
         self.shifted = set(_roots(self.units, self.shifted))
+        self.states_read = {state: set(_roots(self.units, units)) for state, units in self.states_read.items()}
 
     def parameters(self, model: nn.Module) -> dict[str, nn.Parameter]:
         """The model's parameters under this wiring's names."""

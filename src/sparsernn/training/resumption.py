@@ -97,15 +97,15 @@ def load_state(training: Training, state: dict[str, Any]) -> None:
         raise OtherTraining(f"The checkpoint is of another training: {'; '.join(different)}",
                             "the settings it was begun with", "Pass the same ones, or another folder")
     _check_position(training, state)
-    for saved in [state["model"]] + ([state["best"]["model"]] if state["best"] is not None else []):
-        if state_tree.shapes(dict(saved)) != state_tree.shapes(dict(training.model.state_dict())):
+    # The best epoch's state first: loading it shows that it is whole, and the current one then replaces it.
+    for saved in [state] if state["best"] is None else [state["best"], state]:
+        if state_tree.shapes(dict(saved["model"])) != state_tree.shapes(dict(training.model.state_dict())):
             raise ValueError("its weights have other names, types or shapes than the model's")
-    training.model.load_state_dict(state["model"])
+        training.model.load_state_dict(saved["model"])
+        if training.sparsifier is not None:
+            training.sparsifier.load_state_dict(state_tree.moved(saved["sparsifier"], training.placement.device))
     _check_optimizer(training.optimizer, state["optimizer"])
     training.optimizer.load_state_dict(state["optimizer"])
-    if training.sparsifier is not None:
-        for saved in [state["best"]["sparsifier"]] * (state["best"] is not None) + [state["sparsifier"]]:
-            training.sparsifier.load_state_dict(state_tree.moved(saved, training.placement.device))
     training.placement.load_state_dict(state["placement"])
     training.best = state_tree.moved(state["best"], training.placement.device)
     training.epoch, training.batch, training.seconds = state["epoch"], state["batch"], float(state["seconds"])
@@ -140,6 +140,7 @@ def _restore(training: Training, run: RunFolder) -> None:
         raise UserError(f"No checkpoint in {run.path} can be used ({'; '.join(reasons)})", "one that is whole",
                         "Restore the folder from a copy, or start again in another folder")
     run.truncate_metrics(0)
+    run.forget_checkpoints_after(0)
 
 
 def _described(training: Training) -> dict[str, Any]:

@@ -1,0 +1,150 @@
+"""The parts of README.md and docs/ that are made from the code and from results/.
+
+    python docs/generate.py            rewrite them
+    python docs/generate.py --check    change nothing; exit 1 if one is out of date
+
+It is also the hook of mkdocs that writes the reference out of the docstrings.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import sparsernn
+from sparsernn import folders, listing
+from sparsernn.reports import tables
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "results"
+LISTED = re.compile(r"^<!-- list: (?P<kind>\w+) -->\n.*?^<!-- end list -->$", re.DOTALL | re.MULTILINE)
+REFERENCE = re.compile(r"^<!-- reference: (?P<name>[\w.*]+) -->$", re.MULTILINE)
+SLOT = re.compile(r"^(Arguments|Attributes|Shapes|Returns|Raises|Source|Deviations):[ ]?(.*)$")
+ITEM = re.compile(r"^([\w*]+(?:, [\w*]+)*): (.*)$", re.DOTALL)
+
+
+def pages() -> list[Path]:
+    """Every page with generated parts."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def fill(text: str) -> str:
+    """A page's text with its lists and tables as they should be."""
+    text = LISTED.sub(lambda found: f"<!-- list: {found['kind']} -->\n{listed(found['kind'])}<!-- end list -->", text)
+    return tables.fill(text, RESULTS)
+
+
+def listed(kind: str) -> str:
+    """A Markdown table of everything `sparsernn list KIND` knows."""
+    columns, rows = ["name", "what it is"], []
+    for entry in listing.entries(kind):
+        row = [f"`{entry['name']}`", entry["summary"]]
+        if kind == "methods":
+            row.append(", ".join(folders.find("methods", entry["name"]).granularities))
+        rows.append([*row, entry["source"].rstrip(".")])
+    columns += ["granularities"] if kind == "methods" else []
+    table = [[*columns, "source"], ["---"] * (len(columns) + 1), *rows]
+    return "".join("| " + " | ".join(escape(cell).replace("|", "\\|") for cell in row) + " |\n" for row in table)
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows as it is, outside backticks."""
+    parts = re.split(r"(`[^`]*`)", text)
+    return "".join(part if part.startswith("`") else re.sub(r"([*<])", r"\\\1", part) for part in parts)
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Called by mkdocs: the reference in the place of its markers."""
+    return REFERENCE.sub(lambda found: reference(found["name"]), markdown)
+
+
+def reference(name: str) -> str:
+    """One public name of the package, or everything in a folder of entries (`methods.*`)."""
+    if name.endswith(".*"):
+        folder = name.removesuffix(".*")
+        return "\n".join(described(key, entry, f"{folder}.{key}") for key, entry in folders.entries(folder).items())
+    home, _, last = name.rpartition(".")
+    return described(name, getattr(importlib.import_module(home), last), home)
+
+
+def described(title: str, value: Any, module: str) -> str:
+    """Heading, signature and docstring of a class, a function, or an object that a file defines."""
+    lines = [f"### {title}", ""]
+    if isinstance(value, str):
+        return "\n".join([*lines, f"`{value!r}`", ""])
+    if not callable(value):
+        full = f"{sparsernn.__name__}.{module}"
+        about = getattr(value, "title", "")
+        return "\n".join([*lines, f"`{full}`", "", escape(about), "", slots(inspect.getdoc(sys.modules[full]) or "")])
+    lines += ["```python", f"from {value.__module__} import {value.__name__}", signature(value), "```", ""]
+    lines += [slots(inspect.getdoc(value) or "")]
+    for key, member in public_members(value):
+        lines += [f"#### {value.__name__}.{key}", "", "```python", signature(member, key), "```", "", slots(inspect.getdoc(member) or "")]
+    return "\n".join(lines)
+
+
+def public_members(value: Any) -> list[tuple[str, Any]]:
+    """Documented methods that a class defines itself; none for methods, cells and tasks, which all have the same."""
+    if not inspect.isclass(value) or value.__module__.count(".") == 2 and value.__module__.split(".")[1] in listing.FOLDERS.values() \
+            and value.__name__ not in sparsernn.__all__:
+        return []
+    own = {key: member.__func__ if isinstance(member, classmethod) else member for key, member in vars(value).items()}
+    return [(key, member) for key, member in own.items()
+            if inspect.isfunction(member) and not key.startswith("_") and inspect.getdoc(member)]
+
+
+def signature(value: Any, name: str = "") -> str:
+    """The call as Python writes it, short enough to read."""
+    parameters = inspect.signature(value).parameters.values()
+    shown = [str(parameter.replace(annotation=parameter.empty)) for parameter in parameters if parameter.name not in ("self", "cls")]
+    if any(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters):
+        first = next(parameter for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
+        if not any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+            shown.insert(shown.index(str(first.replace(annotation=first.empty))), "*")
+    text = f"{name or value.__name__}({', '.join(shown)})"
+    return text if len(text) <= 100 else f"{name or value.__name__}(\n    " + ",\n    ".join(shown) + ",\n)"
+
+
+def slots(text: str) -> str:
+    """A docstring as Markdown: its slots in bold, its arguments as a list."""
+    lines: list[str] = []
+    for block in re.split(r"\n(?=\S)", text):
+        head, _, rest = block.partition("\n")
+        found = SLOT.match(head)
+        if found is None:
+            lines += map(escape, block.split("\n"))
+            continue
+        lines += ["", f"**{found[1]}:** {escape(found[2])}".rstrip()]
+        lines += continued(inspect.cleandoc(rest)) if rest.strip() else []
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip() + "\n"
+
+
+def continued(text: str) -> list[str]:
+    """The indented lines of a slot: a list where they read `name: ...`, else text."""
+    items = [ITEM.match(" ".join(item.split())) for item in re.split(r"\n(?=\S)", text)]
+    if not all(items):
+        return [*map(escape, text.splitlines())]
+    return ["", *(f"- `{item[1]}`: {escape(item[2])}" for item in items if item)]
+
+
+def outdated() -> list[Path]:
+    """Pages whose generated parts are not what they would be now."""
+    return [page for page in pages() if fill(page.read_text(encoding="utf-8")) != page.read_text(encoding="utf-8")]
+
+
+def main() -> None:
+    found = outdated()
+    for page in found:
+        if "--check" not in sys.argv:
+            page.write_text(fill(page.read_text(encoding="utf-8")), encoding="utf-8")
+        print(page.relative_to(ROOT))
+    if "--check" in sys.argv and found:
+        sys.exit("these pages are out of date: run python docs/generate.py")
+
+
+if __name__ == "__main__":
+    main()

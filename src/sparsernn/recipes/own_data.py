@@ -1,0 +1,158 @@
+"""A user's own file: a baseline, a dense network and its sparse twin, with defaults that need no tuning."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sparsernn import folders
+from sparsernn.data.preparation import Preparation
+from sparsernn.data.splits import SequenceSplit
+from sparsernn.data.table_file import TableFile
+from sparsernn.data.table_rows import Progress, no_progress
+from sparsernn.data.task import Loaded
+from sparsernn.errors import UserError
+from sparsernn.recipes import results, typed
+from sparsernn.recipes.baselines import baseline
+from sparsernn.recipes.execution import Execution, Outcome, Request
+from sparsernn.recipes.recipe import Measure, Recipe, Row
+from sparsernn.training import durable
+from sparsernn.training.settings import Settings
+
+NAME = "own_data"
+PREPARATION = "preparation.json"
+UNITS = {"text": 64, "series": 64, "wide": 64, "forecast": 48, "language_model": 200}
+STEPS = {"text": 1800, "series": 1500, "wide": 2500, "forecast": 2500, "language_model": 6000}
+MODELS = {"text": "classifier", "wide": "classifier", "forecast": "forecaster", "language_model": "language_model"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """What `sparsernn train` was asked for.
+
+    Arguments:
+        task: the file and what its columns mean.
+        cell, method: file names in `sparsernn.cells` and `sparsernn.methods`.
+        sparsity: of the recurrent weights, in [0, 1); a method without a target ignores it.
+        units: hidden units; 0 chooses by the kind of file.
+        epochs: of the dense network, and again of the sparse one; 0 chooses by the size of the file.
+        seed: of splits, weights and order.
+        out: folder of the runs; None finds a free one.
+        command: the command line, for the report.
+    """
+
+    task: TableFile
+    cell: str = "gru"
+    method: str = "magnitude"
+    sparsity: float = 0.9
+    units: int = 0
+    epochs: int = 0
+    seed: int = 0
+    out: Path | None = None
+    command: str = "sparsernn train"
+    progress: bool = True
+
+
+def train(asked: Training, say: Callable[[str], None] = lambda line: None, progress: Progress = no_progress) -> Outcome:
+    """Read the file, score the baseline, train the dense and the sparse network, compact, score and time them.
+
+    Raises: UserError for anything wrong with the file, its columns or an option, before anything is trained.
+    """
+    folders.find("cells", asked.cell)
+    method = make_method(asked.method, asked.sparsity)
+    out = results.output_folder(asked.out, NAME, resume=False)
+    loaded, preparation = asked.task.prepare(progress)
+    recipe = Recipe("Own data: " + Path(asked.task.path).name, "the user", lambda size: rows(asked, loaded, method), "full")
+    request = Request(NAME, seeds=(asked.seed,), out=out, progress=asked.progress)
+    execution = Execution(request, say, recipe=recipe, command=asked.command)
+    execution.loaded[repr(execution.rows[0].task)] = loaded
+    started = time.perf_counter()
+    name, figures = baseline(asked.task, loaded, row_numbers(loaded))
+    outcome = execution.run()
+    folder = write_baseline(out, asked, name, figures, outcome.results[0]["environment"], time.perf_counter() - started)
+    for run_folder in outcome.run_folders:
+        durable.replace(run_folder / PREPARATION, lambda aside: aside.write_text(json.dumps(preparation.to_json())))
+    return Outcome(outcome.out, [folder, *outcome.run_folders], [results.read(folder / "result.json"), *outcome.results])
+
+
+def make_method(name: str, sparsity: float) -> Any:
+    """A method by its name, at a sparsity where it has one."""
+    kind = folders.find("methods", name)
+    known = typed.parameters(kind)
+    if "sparsity" in known:
+        return kind(sparsity=sparsity)
+    required = [key for key in known if key == "strength"]
+    return kind(**{key: 1e-3 for key in required})
+
+
+def rows(asked: Training, loaded: Loaded, method: Any) -> list[Row]:
+    """The dense network and its sparse twin, which starts from the dense weights where the method prunes trained ones."""
+    kind = asked.task.kind
+    batch = 20 if kind == "language_model" else 32 if len(loaded.train) < 5_000 else 64
+    batches = max(1, loaded.train.number_of_batches(batch))
+    epochs = asked.epochs or min(40, max(4, round(STEPS[kind] / batches)))
+    settings = Settings(learning_rate=2e-3, batch_size=batch, valid_batch_size=256 if kind != "language_model" else 10, epochs=epochs,
+                        clip=1.0, schedule="cosine", patience=max(3, epochs // 3), keep="best", loggers=("csv",))
+    options = {"cell": asked.cell, "units": asked.units or UNITS[kind], **model_options(asked, loaded)}
+    measure = Measure(test_batch_size=256 if kind != "language_model" else 1, latency_seconds=6.0)
+    model = MODELS.get(kind) or ("tagger" if loaded.objective == "tagging" else "classifier")
+    dense = Row("dense", asked.task, model, options, settings=settings, compact=False, measure=measure)
+    later = type(method).__module__.rpartition(".")[2] in ("magnitude", "group_lasso")
+    sparse = dataclasses.replace(dense, name="sparse", method=method, compact=True, start="dense" if later else None)
+    return [dense, sparse]
+
+
+def model_options(asked: Training, loaded: Loaded) -> dict[str, Any]:
+    """What else the model takes, by the kind of file."""
+    kind = asked.task.kind
+    if kind == "text":
+        return {"inputs": 64, "bidirectional": True, "pool": "max", "dropout": 0.5}
+    if kind == "forecast":
+        return {"residual": loaded.train.target, "dropout": 0.1}
+    if kind == "language_model":
+        return {"layers": 2, "dropout": 0.2}
+    return {"dropout": 0.2} if loaded.objective == "tagging" else {"dropout": 0.2, "bidirectional": True, "pool": "mean"}
+
+
+def row_numbers(loaded: Loaded) -> dict[str, Any]:
+    """Which rows of the file are in which split, where a row is an example."""
+    splits = {"train": loaded.train, "valid": loaded.valid, "test": loaded.test}
+    return {name: split.rows for name, split in splits.items() if isinstance(split, SequenceSplit) and split.rows is not None}
+
+
+def write_baseline(out: Path, asked: Training, name: str, figures: dict[str, float], environment: Any, seconds: float) -> Path:
+    """A run folder with the baseline's result alone, so that the report has its row."""
+    folder = results.run_folder(out, "baseline", asked.seed)
+    result = {"recipe": NAME, "row": name, "size": "full", "seed": asked.seed, "metrics": figures, "published": {},
+              "command": asked.command, "seconds": round(seconds, 1), "environment": environment}
+    results.write(folder / "result.json", result)
+    return folder
+
+
+def read_preparation(folder: Path) -> Preparation:
+    """The preparation in a run folder.
+
+    Raises: UserError if the folder was not made by `sparsernn train`, or its file is damaged.
+    """
+    try:
+        return Preparation.from_json(json.loads((folder / PREPARATION).read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{folder} holds no readable {PREPARATION}", "a folder that `sparsernn train` wrote",
+                        "give the folder printed at the end of the training") from error
+
+
+def find_run(folder: Path) -> Path:
+    """The sparse run in a folder of runs, or the folder itself if it is a run."""
+    if (folder / PREPARATION).is_file():
+        return folder
+    found = sorted(folder.glob("sparse-seed*"))
+    if not found:
+        raise UserError(f"{folder} is not the folder of a training", "a folder that `sparsernn train` wrote",
+                        "give the folder printed at the end of the training")
+    return found[0]

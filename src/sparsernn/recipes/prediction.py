@@ -1,0 +1,84 @@
+"""A trained run applied to another file: the file's own labels, with probabilities, in the order of its rows."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sparsernn.data.preparation import Encoded, Preparation
+from sparsernn.data.table_file import encode_file
+from sparsernn.data.table_rows import Progress, no_progress
+from sparsernn.recipes.execution import read_final
+from sparsernn.recipes.own_data import find_run, read_preparation
+from sparsernn.training import objectives
+
+BATCH = 256
+
+
+def predict(folder: Path, file: Path, progress: Progress = no_progress) -> dict[str, Any]:
+    """Predictions for every row (or series, or window) of a file.
+
+    Arguments:
+        folder: what `sparsernn train` printed, or one run in it.
+        file: like the file trained on; its label column may be absent.
+    Returns: {"predictions": [...]}: for labels {"label", "probability", "probabilities"}, with "id" where series
+        have one; for a forecast {"forecast": [...]} in the file's own unit; for a language model its perplexity.
+    Raises: UserError for a folder or file that does not fit.
+    """
+    run = find_run(folder)
+    preparation, network = read_preparation(run), read_final(run)
+    network.eval()
+    encoded = encode_file(preparation, file, progress)
+    if preparation.kind == "language_model":
+        figures = objectives.evaluate(network, encoded.split, "language_model", 1)
+        return {"predictions": [{"perplexity": figures["perplexity"], "loss": figures["loss"]}]}
+    with torch.inference_mode():
+        outputs = list(_outputs(network, encoded))
+    if preparation.kind == "forecast":
+        return {"predictions": [{"forecast": preparation.unscaled(output.numpy()).tolist()} for output in outputs]}
+    probabilities = [output.double().softmax(-1).numpy() for output in outputs]
+    return {"predictions": _labels(preparation, encoded, probabilities)}
+
+
+def _outputs(network: torch.nn.Module, encoded: Encoded) -> Iterator[torch.Tensor]:
+    """One tensor an example: [classes], [steps classes] or [horizon]."""
+    for batch in encoded.split.batches(BATCH):
+        found = network(*((batch.inputs,) if batch.lengths is None else (batch.inputs, batch.lengths)))
+        lengths = [found.shape[1]] * len(found) if batch.lengths is None else batch.lengths.tolist()
+        yield from (row[:length] if found.dim() == 3 else row for row, length in zip(found, lengths, strict=True))
+
+
+def _labels(preparation: Preparation, encoded: Encoded, probabilities: list[np.ndarray]) -> list[dict[str, Any]]:
+    if encoded.rows is None:
+        found = [_label(preparation, one) for one in probabilities]
+        return [{"id": name, **one} for name, one in zip(encoded.names, found, strict=True)] if encoded.names else found
+    steps = np.concatenate(probabilities)
+    ordered = np.empty_like(steps)
+    ordered[encoded.rows] = steps
+    return [_label(preparation, one) for one in ordered]
+
+
+def _label(preparation: Preparation, probabilities: np.ndarray) -> dict[str, Any]:
+    best = int(probabilities.argmax())
+    named = {label: float(value) for label, value in zip(preparation.labels, probabilities, strict=True)}
+    return {"label": preparation.labels[best], "probability": named[preparation.labels[best]], "probabilities": named}
+
+
+def write_csv(predictions: list[dict[str, Any]], path: Path) -> None:
+    """One row a prediction: label and a column of probability per label, or the forecast values."""
+    flat = [_flat(one) for one in predictions]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(flat[0]) if flat else ["label"])
+        writer.writeheader()
+        writer.writerows(flat)
+
+
+def _flat(one: dict[str, Any]) -> dict[str, Any]:
+    found = {key: value for key, value in one.items() if not isinstance(value, dict | list)}
+    found |= {f"p({label})": value for label, value in one.get("probabilities", {}).items()}
+    return found | {f"t+{step}": value for step, value in enumerate(one.get("forecast", []), 1)}

@@ -1,0 +1,43 @@
+"""Every method on every cell at every granularity, found by folder."""
+
+import pytest
+
+from sparsernn import folders
+from tests.contracts import contract
+
+METHODS = folders.entries("methods")
+CELLS = contract.cells()
+CASES = [(cell, name, granularity) for cell in CELLS for name, method in METHODS.items() for granularity in method.granularities]
+
+
+@pytest.fixture(scope="module", params=CASES, ids="-".join)
+def case(request):
+    cell, name, granularity = request.param
+    return CELLS[cell], contract.for_a_short_run(METHODS[name], granularity), granularity
+
+
+@pytest.fixture(scope="module")
+def trained(case):
+    cell, method, _ = case
+    return contract.trains(cell, method)
+
+
+def test_trains_to_its_target(case, trained):
+    contract.meets_its_target(trained, granularity=case[2])
+
+
+def test_leaves_plain_parameters(case, trained):
+    contract.leaves_plain_parameters(trained, cell=case[0])
+
+
+def test_compacts_exactly(trained):
+    contract.compacts_exactly(trained)
+
+
+def test_resumes_bit_for_bit(case):
+    contract.resumes_bit_for_bit(*case[:2])
+
+
+@pytest.mark.parametrize("entry", [*METHODS.values(), *folders.entries("cells").values()], ids=lambda entry: entry.__name__)
+def test_is_described(entry):
+    contract.is_described(entry)

@@ -1,0 +1,135 @@
+"""Reading rows: formats, delimiters, and one clear error for each kind of wrong file."""
+
+import datetime
+import gzip
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from sparsernn.data import table_rows
+from sparsernn.data.table_rows import column_names, read_rows, text_lines
+from sparsernn.errors import UserError
+
+CSV = 'text,label\n"a, ""b""\nc",x\n\nd,y\n'
+
+
+def written(folder, name, content):
+    raw = content if isinstance(content, bytes) else content.encode()
+    (folder / name).write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
+    return folder / name
+
+
+def read(path, *columns):
+    chunks = list(read_rows(path, columns))
+    return [value for name in columns for chunk in chunks for value in chunk.columns[name]], chunks
+
+
+@pytest.mark.parametrize("name, content", [
+    ("t.csv", CSV), ("t.csv.gz", CSV), ("t.csv", "\ufeff" + CSV), ("t.csv", CSV.replace("\n", "\r\n")),
+    ("t.tsv", CSV.replace(",", "\t").replace("a\t", "a,")), ("t.csv", CSV.replace(",", ";").replace("a;", "a,")),
+], ids=["csv", "gzip", "mark", "windows", "tabs", "semicolons"])
+def test_formats(name, content, tmp_path):
+    path = written(tmp_path, name, content)
+    values, chunks = read(path, "label", "text")
+    assert values[:2] == ["x", "y"] and values[3] == "d" and values[2].replace("\r", "") == 'a, "b"\nc'
+    assert chunks[0].places == [2, 5] and column_names(path) == ["text", "label"]
+
+
+def test_parquet(tmp_path):
+    table = pyarrow.table({"a": [1, None], "b": ["x", "y"], "t": [datetime.datetime(2020, 1, day) for day in (1, 2)]})
+    pyarrow.parquet.write_table(table, tmp_path / "t.parquet")
+    rows = next(read_rows(tmp_path / "t.parquet", ["a", "b", "t"]))
+    assert rows.texts("a") == ["1", ""] and rows.labels("b") == ["x", "y"]
+    assert (rows.times("t")[1] - rows.times("t")[0]) == 86_400
+    assert "row 1" in rows.where(0) and column_names(tmp_path / "t.parquet") == ["a", "b", "t"]
+
+
+def test_times_are_numbers_or_dates(tmp_path):
+    path = written(tmp_path, "t.csv", "n,d\n1.5,2016-07-01 00:00:00\n2,2016-07-01T01:00:00+00:00\n")
+    rows = next(read_rows(path, ["n", "d"]))
+    assert rows.times("n").tolist() == [1.5, 2] and rows.times("d")[1] - rows.times("d")[0] == 3600
+    rows = next(read_rows(written(tmp_path, "u.csv", "d\n31.12.2020\n"), ["d"]))
+    with pytest.raises(UserError, match="is not a time"):
+        rows.times("d")
+
+
+def test_progress_comes_first_and_ends_with_everything(tmp_path):
+    path = written(tmp_path, "t.csv", "a\n" + "1\n" * 20_000)
+    calls = []
+    rows = read_rows(path, ["a"], lambda *call: calls.append(call), "counting")
+    next(rows)
+    assert calls[0] == ("counting", 0, path.stat().st_size)
+    assert sum(map(len, rows)) == 20_000 - table_rows.ROWS_AT_ONCE
+    done = [call[1] for call in calls]
+    assert done == sorted(done) and done[-1] == path.stat().st_size and len(done) >= 4
+
+
+@pytest.mark.parametrize("content, expected", [
+    (b"", "is empty"),
+    ("\n\n", "is empty"),
+    ("text,label\n", "has a header and no rows"),
+    ("txt,label\na,b\n", "no column 'text'.*Write 'txt', the nearest"),
+    ("text,text\na,b\n", "more than one column 'text'"),
+    ("text,label\na,b\nc\n", "Line 3 .* has 1 fields and the header has 2"),
+    ("text,label\na,b\n\"c,d\n" + "e,f\n" * 9, "starts in line 3 .* not closed"),
+    ("text,label\na,b\n".encode() + b"caf\xe9,d\n", r"Line 3 .* is not UTF-8 \(byte 18 of the file is 0xe9\)"),
+    ("text,label\n".encode("utf-16"), "Line 1 .* is not UTF-8"),
+], ids=str)
+def test_a_wrong_csv(content, expected, tmp_path):
+    with pytest.raises(UserError, match=expected):
+        read(written(tmp_path, "t.csv", content), "text")
+
+
+def test_a_line_without_end(tmp_path):
+    path = written(tmp_path, "t.csv.gz", b"text,label\n" + b"x" * (100 << 20))
+    with pytest.raises(UserError, match="Line 2 .* is longer than 16 MB"):
+        read(path, "text")
+
+
+@pytest.mark.parametrize("count", [3, 2_000_000], ids=["at the end", "in 26 MB"])
+def test_a_quotation_mark_that_is_never_closed(count, tmp_path):
+    path = written(tmp_path, "t.csv", 'text,label\n"a,b\n' + "words, words\n" * count)
+    with pytest.raises(UserError, match="starts in line 2 .* not closed"):
+        read(path, "text")
+
+
+def test_a_damaged_gzip(tmp_path):
+    path = written(tmp_path, "t.csv.gz", "a\n" + "".join(f"{row * row}\n" for row in range(50_000)))
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(UserError, match="cannot be read"):
+        read(path, "a")
+
+
+@pytest.mark.parametrize("value, expected", [
+    ("x", "'x' in column 'a' is not a number .line 3"), ("nan", "holds nan .line 3"), ("-inf", "holds -inf"),
+    ("", "'' in column 'a' is not a number"), ("1,5", "has 2 fields"),
+])
+def test_a_number_that_is_none(value, expected, tmp_path):
+    rows = read_rows(written(tmp_path, "t.csv", f"a\n1\n{value or chr(34) * 2}\n"), ["a"])
+    with pytest.raises(UserError, match=expected):
+        next(rows).numbers("a")
+
+
+def test_an_empty_label(tmp_path):
+    rows = next(read_rows(written(tmp_path, "t.csv", "a,b\n1,x\n2, \n"), ["b"]))
+    with pytest.raises(UserError, match="label in column 'b' is empty in line 3"):
+        rows.labels("b")
+
+
+def test_a_parquet_of_another_kind(tmp_path):
+    pyarrow.parquet.write_table(pyarrow.table({"a": [[1, 2]], "b": [1]}), tmp_path / "t.parquet")
+    with pytest.raises(UserError, match="holds list<"):
+        read(tmp_path / "t.parquet", "a")
+    with pytest.raises(UserError, match="no column 'c'"):
+        read(tmp_path / "t.parquet", "c")
+    (tmp_path / "t.parquet").write_bytes(b"PAR1 and nothing else")
+    with pytest.raises(UserError, match="cannot be read"):
+        read(tmp_path / "t.parquet", "a")
+
+
+def test_lines_of_a_text(tmp_path):
+    path = written(tmp_path, "t.txt.gz", "a b\r\n\nc")
+    assert list(text_lines(path)) == ["a b", "", "c"]
+    with pytest.raises(UserError, match="was not found"):
+        list(text_lines(tmp_path / "none.txt"))
