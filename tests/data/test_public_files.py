@@ -1,4 +1,4 @@
-"""Loaders of public files that are too large to keep, on small extracts in the same formats; and files that are wrong."""
+"""Loaders of public files, on small extracts made here in the same formats; and files that are wrong."""
 
 import gzip
 import io
@@ -83,8 +83,10 @@ def test_mnist_in_small(made):
     for part in ("train", "t10k"):
         made(f"mnist/{part}-images-idx3-ubyte.gz", struct.pack(">iiii", 2051, 4, 28, 28) + images.tobytes())
         folder = made(f"mnist/{part}-labels-idx1-ubyte.gz", struct.pack(">ii", 2049, 4) + labels)
-    pixel, permuted = (task("sequential_mnist", order=order, verify=False).load(folder) for order in ("pixel", "permuted"))
-    one, other = (next(loaded.train.batches(3)).inputs for loaded in (pixel, permuted))
+    one, other = (
+        next(task("sequential_mnist", order=order, verify=False).load(folder).train.batches(3)).inputs
+        for order in ("pixel", "permuted")
+    )
     assert one.shape == (3, 784, 1) and not one.equal(other) and one.sum() == pytest.approx(float(other.sum()))
     scaled = next(task("sequential_mnist", scale=2550, verify=False).load(folder).train.batches(3)).inputs
     assert scaled.shape == (3, 28, 28) and float(scaled.max()) == pytest.approx(0.1)
@@ -136,7 +138,8 @@ def test_spoken_digits_are_computed_once(tmp_path, cache):
 
 
 def test_a_recording_of_another_rate_is_refused(tmp_path):
-    folder = write_archive(tmp_path, "fsdd/recordings.tar.gz", {"recordings/1_theo_0.wav": recording(np.zeros(9), 44_100)})
+    contents = {"recordings/1_theo_0.wav": recording(np.zeros(9), 44_100)}
+    folder = write_archive(tmp_path, "fsdd/recordings.tar.gz", contents)
     with pytest.raises(UserError, match="1_theo_0.wav"):
         task("spoken_digits", verify=False).load(folder)
 
@@ -149,7 +152,7 @@ def test_a_truncated_archive_is_refused(tmp_path):
         task("activity_recognition", verify=False).load(folder)
 
 
-@pytest.mark.parametrize("name", [name for name in folders.names("data") if name not in ("sequential_digits", "table_file")])
+@pytest.mark.parametrize("name", sorted({*folders.names("data")} - {"sequential_digits", "table_file"}))
 def test_a_missing_file_is_named_with_its_origin_and_folder(name, tmp_path):
     described = task(name)
     with pytest.raises(UserError) as error:

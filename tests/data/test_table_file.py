@@ -64,7 +64,8 @@ def test_texts_of_one_file_read_alike_in_every_format(tmp_path):
 
 def test_new_texts_may_be_empty_and_have_no_label(tmp_path):
     _, preparation = TableFile(path=reviews(tmp_path), text="text", label="label").prepare()
-    encoded = encode_file(saved(preparation), written(tmp_path, ["text,n", "bad,1", '"",2', "unseen words,3"], "new.csv"))
+    path = written(tmp_path, ["text,n", "bad,1", '"",2', "unseen words,3"], "new.csv")
+    encoded = encode_file(saved(preparation), path)
     batch = next(encoded.split.batches(3))
     assert not encoded.labelled and batch.lengths.tolist() == [1, 1, 2] and batch.inputs[2].tolist() == [1, 1]
 

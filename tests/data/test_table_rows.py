@@ -73,7 +73,7 @@ def test_progress_comes_first_and_ends_with_everything(tmp_path):
     ("text,text\na,b\n", "more than one column 'text'"),
     ("text,label\na,b\nc\n", "Line 3 .* has 1 fields and the header has 2"),
     ("text,label\na,b\n\"c,d\n" + "e,f\n" * 9, "starts in line 3 .* not closed"),
-    ("text,label\na,b\n".encode() + b"caf\xe9,d\n", r"Line 3 .* is not UTF-8 \(byte 18 of the file is 0xe9\)"),
+    (b"text,label\na,b\n" + b"caf\xe9,d\n", r"Line 3 .* is not UTF-8 \(byte 18 of the file is 0xe9\)"),
     ("text,label\n".encode("utf-16"), "Line 1 .* is not UTF-8"),
 ], ids=str)
 def test_a_wrong_csv(content, expected, tmp_path):

@@ -4,15 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from sparsernn.data.text import encode, learn_tokenizer, word_vectors, words_of
+from sparsernn.data.text import encode, encoder_from_json, learn_encoder
+from sparsernn.data.word_vectors import word_vectors
 from sparsernn.errors import UserError
 
 TEXTS = ["The cat sat.", "the dog, the CAT!", "A fish"]
 
 
 def cleaned(rule, text):
-    tokenizer = learn_tokenizer([text], 100, rule)
-    return [words_of(tokenizer)[number] for number in next(encode(tokenizer, [text]))]
+    encoder = encoder_from_json(learn_encoder([text], 100, rule).to_json())
+    return [encoder.words[number] for number in next(encode(encoder, [text]))]
 
 
 @pytest.mark.parametrize("rule, expected", [
@@ -27,41 +28,51 @@ def test_cleaning_rules(rule, expected):
 
 def test_characters_and_byte_pairs_lose_nothing():
     assert "".join(cleaned("characters", "a b\tä")) == "a b\tä"
-    tokenizer = learn_tokenizer(TEXTS * 50, 300, "bpe")
-    assert tokenizer.decode(next(encode(tokenizer, ["unseen ☃ text"]))) is not None
-    assert len(words_of(tokenizer)) <= 300 and 1 not in next(encode(tokenizer, ["zebra"]))
+    encoder = learn_encoder(TEXTS * 50, 300, "bpe", after="</s>")
+    ids = next(encode(encoder_from_json(encoder.to_json()), ["zebra ☃"]))
+    assert len(encoder.words) <= 300 and encoder.words[ids[-1]] == "</s>" and 1 not in ids
+    assert "".join(encoder.words[number] for number in ids[:-1]).startswith("Ġzebra")
 
 
 def test_most_frequent_words_stay_and_the_order_is_fixed():
-    tokenizer = learn_tokenizer(TEXTS, 5, "keras")
-    assert words_of(tokenizer) == ["<pad>", "<unk>", "the", "cat", "a"]
-    assert words_of(learn_tokenizer(TEXTS, 5, "keras")) == words_of(tokenizer)
-    assert words_of(learn_tokenizer(TEXTS, 50, "keras", least=2)) == ["<pad>", "<unk>", "the", "cat"]
+    assert learn_encoder(TEXTS, 5, "keras").words == ["<pad>", "<unk>", "the", "cat", "sat"]
+    assert learn_encoder(TEXTS, 50, "keras", least=2).words == ["<pad>", "<unk>", "the", "cat"]
+    assert learn_encoder(["<unk> a"], 50, "blanks").words == ["<pad>", "<unk>", "a"]
+
+
+def test_words_met_once_are_forgotten_where_there_are_too_many(monkeypatch):
+    monkeypatch.setattr("sparsernn.data.text.WORDS_BEFORE_RARE_ONES_GO", 3)
+    assert learn_encoder(["a a b c", "d e a f"], 50).words == ["<pad>", "<unk>", "a"]
 
 
 @pytest.mark.parametrize("keep, unknown, expected", [
     ("last", "token", [1, 2, 3]), ("first", "token", [2, 1, 2]), ("last", "drop", [2, 2, 3]),
 ])
 def test_what_is_kept_of_a_long_text(keep, unknown, expected):
-    tokenizer = learn_tokenizer(TEXTS, 5, "keras")
-    ids = next(encode(tokenizer, ["the dog the cat"[:11] + " the cat"], length=3, keep=keep, unknown=unknown))
-    assert ids.tolist() == (expected if unknown == "drop" or keep == "first" else [2, 2, 3])
+    encoder = learn_encoder(TEXTS, 4, "keras")
+    assert next(encode(encoder, ["the dog the cat"], length=3, keep=keep, unknown=unknown)).tolist() == expected
 
 
 def test_marks_are_put_around_texts():
-    tokenizer = learn_tokenizer(TEXTS, 50, "keras", before="<s>", after="</s>")
-    assert [words_of(tokenizer)[number] for number in next(encode(tokenizer, ["the cat"]))] == ["<s>", "the", "cat", "</s>"]
-    assert words_of(tokenizer)[:4] == ["<pad>", "<unk>", "<s>", "</s>"]
+    encoder = learn_encoder(TEXTS, 50, "keras", before="<s>", after="</s>")
+    assert [encoder.words[number] for number in next(encode(encoder, ["the cat"]))] == ["<s>", "the", "cat", "</s>"]
+    assert encoder.words[:4] == ["<pad>", "<unk>", "<s>", "</s>"]
 
 
 def test_empty_text_is_an_empty_sequence():
-    assert len(next(encode(learn_tokenizer(TEXTS, 9), [""]))) == 0
+    assert len(next(encode(learn_encoder(TEXTS, 9), [""]))) == 0
+
+
+@pytest.mark.parametrize("described", ["", "{}x", '{"cleaning": "none", "words": []}', '{"cleaning": "keras"}', "[]"])
+def test_a_damaged_vocabulary(described):
+    with pytest.raises(UserError, match="vocabulary cannot be read"):
+        encoder_from_json(described)
 
 
 @pytest.mark.parametrize("options", [{"cleaning": "kears"}, {"size": 2}])
 def test_wrong_options_are_refused(options):
     with pytest.raises(UserError):
-        learn_tokenizer(TEXTS, **{"size": 10, **options})
+        learn_encoder(TEXTS, **{"size": 10, **options})
 
 
 def glove_text(folder):
@@ -70,7 +81,7 @@ def glove_text(folder):
 
 
 def glove_arrays(folder):
-    words = np.frombuffer("the\nnew york\ncat".encode(), np.uint8)
+    words = np.frombuffer(b"the\nnew york\ncat", np.uint8)
     np.savez(folder / "v.npz", words_utf8=words, vectors=np.array([[1, 2], [3, 4], [5, 6]], np.float16))
     return folder / "v.npz"
 

@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 import torch
+import typer
 from typer.testing import CliRunner
 
-import sparsernn
 from sparsernn import folders
 from sparsernn.cli import app
+from sparsernn.kernels import registry
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -139,8 +140,6 @@ def check_only(block: Block) -> None:
 
 def parse(words: list[str]) -> None:
     """Parse a command line as the program would, without running it."""
-    import typer
-
     group = typer.main.get_command(app)
     command = group.commands[words[0]]
     command.make_context(words[0], list(words[1:]))
@@ -159,7 +158,7 @@ def save(block: Block, folder: Path) -> None:
         package = importlib.import_module(name)
         if str(path.parent) not in package.__path__:
             package.__path__.append(str(path.parent))
-        importlib.invalidate_caches()
+        forget_entries()
 
 
 @contextlib.contextmanager
@@ -178,7 +177,12 @@ def added_files(folder: Path) -> Iterator[None]:
                 del sys.modules[name]
                 parent, _, last = name.rpartition(".")
                 vars(sys.modules[parent]).pop(last, None)
-        importlib.invalidate_caches()
-        folders._folder.cache_clear()
-        folders._entry.cache_clear()
-        assert sparsernn.__path__
+        forget_entries()
+
+
+def forget_entries() -> None:
+    """Folders are read once; now they are read again."""
+    importlib.invalidate_caches()
+    folders._folder.cache_clear()
+    folders._entry.cache_clear()
+    registry.kernels_of.cache_clear()

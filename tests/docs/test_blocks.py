@@ -16,5 +16,6 @@ def test_every_block_says_what_it_is(page):
 @pytest.mark.parametrize("story", stories(), ids=lambda story: str(story[0]))
 def test_blocks_run(story, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SPARSERNN_CACHE", str(tmp_path / "cache"))
     with added_files(tmp_path):
         run(story, tmp_path)

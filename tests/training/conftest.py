@@ -20,14 +20,6 @@ from sparsernn.training.run_folder import RunFolder
 from sparsernn.training.settings import Settings
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 class Network(nn.Module):
     """A recurrent network with dropout whose last layer reads the last step or every step."""
 
@@ -78,7 +70,9 @@ class Case:
         arguments = {"train": self.train, "valid": self.valid, "progress": False}
         arguments |= {name: more.pop(name) for name in names if name in more}
         model = more.pop("model", None) or self.model()
-        settings = Settings(**{"epochs": 3, "batch_size": 8, "learning_rate": 0.02, "loggers": ()} | self.settings | more)
+        settings = Settings(
+            **{"epochs": 3, "batch_size": 8, "learning_rate": 0.02, "loggers": ()} | self.settings | more
+        )
         return model, fit(model, objective=self.objective, settings=settings, **arguments)
 
 
@@ -104,13 +98,25 @@ def _means(inputs: Tensor) -> Tensor:
 
 
 CASES = {
-    "classification": Case("classification", lambda: Network(3, 2), _random_split(_sign_of_sum, 44, 0),
-                           _random_split(_sign_of_sum, 20, 1)),
-    "tagging": Case("tagging", lambda: Network(3, 2, every_step=True), _random_split(_sign_of_steps, 30, 0),
-                    _random_split(_sign_of_steps, 20, 1)),
-    "forecasting": Case("forecasting", lambda: Network(3, 2), _random_split(_means, 30, 0), _random_split(_means, 20, 1)),
-    "language_model": Case("language_model", lambda: TextNetwork(9), TextSplit(_text(300, 0), 7), TextSplit(_text(90, 1), 7),
-                           {"batch_size": 6}),
+    "classification": Case(
+        "classification", lambda: Network(3, 2), _random_split(_sign_of_sum, 44, 0), _random_split(_sign_of_sum, 20, 1)
+    ),
+    "tagging": Case(
+        "tagging",
+        lambda: Network(3, 2, every_step=True),
+        _random_split(_sign_of_steps, 30, 0),
+        _random_split(_sign_of_steps, 20, 1),
+    ),
+    "forecasting": Case(
+        "forecasting", lambda: Network(3, 2), _random_split(_means, 30, 0), _random_split(_means, 20, 1)
+    ),
+    "language_model": Case(
+        "language_model",
+        lambda: TextNetwork(9),
+        TextSplit(_text(300, 0), 7),
+        TextSplit(_text(90, 1), 7),
+        {"batch_size": 6},
+    ),
 }
 
 
@@ -186,7 +192,9 @@ def run_in_pieces(tmp_path: Path) -> Callable[..., Outcome]:
         RunFolder.create(tmp_path / "pieces", {"name": "pieces"}).close()
         for piece in pieces:
             with RunFolder.open(tmp_path / "pieces") as folder, pytest.raises(Stopped):
-                case.fit(run=folder, resume=True, train=StoppingSplit(case.train, [piece]), checkpoint_seconds=0.0, **more)
+                case.fit(
+                    run=folder, resume=True, train=StoppingSplit(case.train, [piece]), checkpoint_seconds=0.0, **more
+                )
         with RunFolder.open(tmp_path / "pieces") as folder:
             case.fit(run=folder, resume=True, checkpoint_seconds=0.0, **more)
         return outcome_of(tmp_path / "pieces")

@@ -81,8 +81,16 @@ def train(kind: int, seed: int, path: Path) -> None:
     model = Classifier() if objective == "classification" else LanguageModel()
     settings = Settings(epochs=4, batch_size=8, learning_rate=0.02, seed=seed, checkpoint_seconds=0.0, **options)
     with RunFolder.create(path, {"kind": kind, "seed": seed}, resume=True) as run:
-        fit(model, *splits_of(objective), objective=objective, method=method, settings=settings, run=run,
-            resume=True, progress=False)
+        fit(
+            model,
+            *splits_of(objective),
+            objective=objective,
+            method=method,
+            settings=settings,
+            run=run,
+            resume=True,
+            progress=False,
+        )
 
 
 def attempt(kind: int, seed: int, path: Path, life_ms: float | None) -> bool:

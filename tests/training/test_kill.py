@@ -15,7 +15,9 @@ SCRIPT = Path(__file__).with_name("kill_and_resume.py")
 
 def killed(kills: int, seed: int) -> dict[str, int]:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    finished = subprocess.run([sys.executable, str(SCRIPT), str(kills), str(seed)], capture_output=True, text=True, env=environment)
+    finished = subprocess.run(
+        [sys.executable, str(SCRIPT), str(kills), str(seed)], capture_output=True, text=True, env=environment
+    )
     assert finished.returncode == 0, finished.stderr
     return json.loads(finished.stdout)
 

@@ -58,7 +58,9 @@ def test_tagging_ignores_what_lies_beyond_the_lengths_whatever_its_target():
     batch = Batch(torch.zeros(2, 3, 1), torch.tensor([[1, 2, 0], [3, 0, 0]]), torch.tensor([2, 1]))
     objective = OBJECTIVES["tagging"]
     loss, sums, _ = objective.loss(lambda inputs, lengths: logits, batch)
-    expected = functional.cross_entropy(torch.stack([logits[0, 0], logits[0, 1], logits[1, 0]]), torch.tensor([1, 2, 3]))
+    expected = functional.cross_entropy(
+        torch.stack([logits[0, 0], logits[0, 1], logits[1, 0]]), torch.tensor([1, 2, 3])
+    )
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
     assert objective.count(batch) == sums["loss"][1] == 3
 
@@ -108,8 +110,9 @@ def test_evaluation_leaves_every_modules_mode_as_it_was(cases):
     assert model.training and model.recurrent.training and not model.dropout.training
 
 
-@pytest.mark.parametrize(("name", "higher"), [("classification", True), ("tagging", True), ("forecasting", False),
-                                              ("language_model", False)])
+@pytest.mark.parametrize(
+    ("name", "higher"), [("classification", True), ("tagging", True), ("forecasting", False), ("language_model", False)]
+)
 def test_better_is_higher_or_lower(name, higher):
     objective = find_objective(name)
     assert objective.is_better(2.0, 1.0) is higher and objective.is_better(1.0, 2.0) is not higher
@@ -124,4 +127,6 @@ def test_an_unknown_objective_is_answered_with_the_nearest():
 
 def test_an_empty_split_is_refused(cases):
     with pytest.raises(UserError, match="no batches"):
-        evaluate(cases["language_model"].model(), TextSplit(np.array([1, 2]), 0 + 5, keep_last=False), "language_model", 1)
+        evaluate(
+            cases["language_model"].model(), TextSplit(np.array([1, 2]), 0 + 5, keep_last=False), "language_model", 1
+        )

@@ -18,10 +18,14 @@ OBJECTIVES = ("classification", "tagging", "forecasting", "language_model")
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-@pytest.mark.parametrize("settings", [
-    {"optimizer": "adam", "clip": 1.0, "schedule": "cosine"},
-    {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 1e-3, "schedule": "plateau", "keep": "last"},
-], ids=["adam", "sgd"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"optimizer": "adam", "clip": 1.0, "schedule": "cosine"},
+        {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 1e-3, "schedule": "plateau", "keep": "last"},
+    ],
+    ids=["adam", "sgd"],
+)
 def test_every_objective_resumes_to_the_same_bits(objective, settings, cases, run_whole, run_in_pieces):
     case = cases[objective]
     assert run_in_pieces(case, [2, 5, 7], **settings) == run_whole(case, **settings)
@@ -32,9 +36,16 @@ def test_every_optimizer_resumes_to_the_same_bits(optimizer, classification, run
     assert run_in_pieces(classification, [4, 9], optimizer=optimizer) == run_whole(classification, optimizer=optimizer)
 
 
-@pytest.mark.parametrize("method", [
-    Magnitude(0.5), Magnitude(0.4, granularity="neuron", rewind=0.2), RigL(0.6, every=3), GroupLasso(0.02),
-], ids=lambda method: type(method).__name__)
+@pytest.mark.parametrize(
+    "method",
+    [
+        Magnitude(0.5),
+        Magnitude(0.4, granularity="neuron", rewind=0.2),
+        RigL(0.6, every=3),
+        GroupLasso(0.02),
+    ],
+    ids=lambda method: type(method).__name__,
+)
 @pytest.mark.parametrize("objective", ["classification", "language_model"])
 def test_methods_resume_to_the_same_bits(objective, method, cases, run_whole, run_in_pieces):
     whole = run_whole(cases[objective], method=method, epochs=4)
@@ -72,11 +83,14 @@ def test_the_generator_of_the_process_does_not_matter(classification, run_whole,
     assert (tmp_path / "again" / "weights.safetensors").read_bytes() == whole.weights
 
 
-@pytest.mark.parametrize(("change", "named"), [
-    ({"learning_rate": 0.5}, "settings.learning_rate: 0.02, now 0.5"),
-    ({"batch_size": 4}, "settings.batch_size"),
-    ({"optimizer": "sgd"}, "settings.optimizer"),
-])
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"learning_rate": 0.5}, "settings.learning_rate: 0.02, now 0.5"),
+        ({"batch_size": 4}, "settings.batch_size"),
+        ({"optimizer": "sgd"}, "settings.optimizer"),
+    ],
+)
 def test_other_settings_are_refused_by_name(change, named, classification, tmp_path):
     with RunFolder.create(tmp_path / "run", {}) as folder:
         classification.fit(run=folder)
@@ -88,7 +102,9 @@ def test_other_settings_are_refused_by_name(change, named, classification, tmp_p
 def test_another_recipe_is_refused_by_name(tmp_path):
     RunFolder.create(tmp_path / "run", {"row": {"units": 4, "task": "digits"}, "seed": 1}).close()
     with pytest.raises(UserError) as caught:
-        RunFolder.create(tmp_path / "run", {"row": {"units": 5, "task": "digits"}, "extra": None, "seed": 1}, resume=True)
+        RunFolder.create(
+            tmp_path / "run", {"row": {"units": 5, "task": "digits"}, "extra": None, "seed": 1}, resume=True
+        )
     assert "row.units: 4, now 5" in str(caught.value) and "extra: absent, now null" in str(caught.value)
     assert "task" not in str(caught.value)
     RunFolder.open(tmp_path / "run", {"row": {"units": 4, "task": "digits"}, "seed": 1}).close()

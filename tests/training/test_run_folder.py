@@ -40,8 +40,9 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
 
 def test_two_processes_cannot_share_a_folder(tmp_path):
     RunFolder.create(tmp_path / "run", {}).close()
-    with subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path / "run")], stdin=subprocess.PIPE,
-                          stdout=subprocess.PIPE, text=True) as holder:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path / "run")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
         assert holder.stdout.readline() == "locked\n"
         with pytest.raises(UserError, match="in use by another process"):
             RunFolder.open(tmp_path / "run")
@@ -77,8 +78,18 @@ def test_the_environment_names_versions_and_no_place(classification, tmp_path):
     with RunFolder.create(tmp_path / "run", {}) as folder:
         classification.fit(run=folder)
         environment = folder.environment
-    assert {"python", "torch", "numpy", "sparsernn", "platform", "processor", "threads", "flush_denormal", "native",
-            "processes"} <= set(environment)
+    assert {
+        "python",
+        "torch",
+        "numpy",
+        "sparsernn",
+        "platform",
+        "processor",
+        "threads",
+        "flush_denormal",
+        "native",
+        "processes",
+    } <= set(environment)
     assert "/" not in json.dumps({name: value for name, value in environment.items() if name != "processor"})
 
 
@@ -116,7 +127,9 @@ def test_nothing_unfinished_and_no_old_checkpoint_stays(classification, tmp_path
 
 def test_differing_keys_tell_types_apart():
     assert differing_keys({"a": 1, "b": {"c": [1, 2]}}, {"a": True, "b": {"c": [1, 3]}}) == [
-        "a: 1, now true", "b.c: [1, 2], now [1, 3]"]
+        "a: 1, now true",
+        "b.c: [1, 2], now [1, 3]",
+    ]
     assert differing_keys({"a": 1}, {"a": 1}) == []
 
 

@@ -14,12 +14,29 @@ from sparsernn.training.optimizers import build_optimizer, find_optimizer, optim
 from sparsernn.training.settings import Settings
 
 
-@pytest.mark.parametrize(("name", "value"), [
-    ("epochs", 0), ("epochs", 2.5), ("epochs", True), ("batch_size", -1), ("learning_rate", -0.1), ("learning_rate", "1"),
-    ("learning_rate", float("nan")), ("momentum", 1.5), ("clip", -1.0), ("schedule", "linear"), ("keep", "first"),
-    ("patience", 0), ("precision", "float8"), ("device", "tpu"), ("decay", 2.0), ("seed", -1), ("checkpoint_seconds", -1.0),
-    ("flush_denormal", "yes"),
-])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", 0),
+        ("epochs", 2.5),
+        ("epochs", True),
+        ("batch_size", -1),
+        ("learning_rate", -0.1),
+        ("learning_rate", "1"),
+        ("learning_rate", float("nan")),
+        ("momentum", 1.5),
+        ("clip", -1.0),
+        ("schedule", "linear"),
+        ("keep", "first"),
+        ("patience", 0),
+        ("precision", "float8"),
+        ("device", "tpu"),
+        ("decay", 2.0),
+        ("seed", -1),
+        ("checkpoint_seconds", -1.0),
+        ("flush_denormal", "yes"),
+    ],
+)
 def test_a_value_outside_its_range_is_named(name, value):
     with pytest.raises(UserError, match=f"^{name} is "):
         Settings(**{name: value})
@@ -49,10 +66,14 @@ def test_names_in_any_spelling():
 
 def test_settings_reach_the_optimizer():
     parameters = list(nn.Linear(2, 2).parameters())
-    settings = Settings(optimizer="sgd", learning_rate=0.5, momentum=0.9, weight_decay=0.01, optimizer_options={"nesterov": True})
+    settings = Settings(
+        optimizer="sgd", learning_rate=0.5, momentum=0.9, weight_decay=0.01, optimizer_options={"nesterov": True}
+    )
     group = build_optimizer(settings, parameters).param_groups[0]
     assert (group["lr"], group["momentum"], group["weight_decay"], group["nesterov"]) == (0.5, 0.9, 0.01, True)
-    group = build_optimizer(Settings(optimizer="adamw", optimizer_options={"betas": [0.8, 0.9]}), parameters).param_groups[0]
+    group = build_optimizer(
+        Settings(optimizer="adamw", optimizer_options={"betas": [0.8, 0.9]}), parameters
+    ).param_groups[0]
     assert (group["betas"], group["weight_decay"]) == ((0.8, 0.9), 0)
 
 
@@ -64,13 +85,16 @@ def test_any_callable_is_an_optimizer(classification):
     assert fitted.history[0]["learning_rate"] == 0.05
 
 
-@pytest.mark.parametrize(("settings", "message"), [
-    ({"optimizer": "adam", "momentum": 0.9}, "Adam has no momentum"),
-    ({"optimizer": "rprop", "weight_decay": 0.1}, "Rprop has no weight_decay"),
-    ({"optimizer_options": {"beta": [0.9, 0.99]}}, "no option 'beta'.*Did you mean 'betas'"),
-    ({"optimizer": "sgd", "optimizer_options": {"nesterov": True}}, "SGD refuses its arguments"),
-    ({"optimizer": "muon"}, "Muon refuses its arguments"),
-])
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"optimizer": "adam", "momentum": 0.9}, "Adam has no momentum"),
+        ({"optimizer": "rprop", "weight_decay": 0.1}, "Rprop has no weight_decay"),
+        ({"optimizer_options": {"beta": [0.9, 0.99]}}, "no option 'beta'.*Did you mean 'betas'"),
+        ({"optimizer": "sgd", "optimizer_options": {"nesterov": True}}, "SGD refuses its arguments"),
+        ({"optimizer": "muon"}, "Muon refuses its arguments"),
+    ],
+)
 def test_arguments_that_an_optimizer_does_not_take_are_refused(settings, message):
     with pytest.raises(UserError, match=message):
         build_optimizer(Settings(**settings), nn.Linear(2, 2).parameters())

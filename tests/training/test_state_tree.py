@@ -12,12 +12,24 @@ from hypothesis import strategies as st
 from sparsernn.errors import UserError
 from sparsernn.training import state_tree
 
-LEAVES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_subnormal=False), st.text(),
-                   st.lists(st.integers(-9, 9), max_size=3).map(torch.tensor))
-TREES = st.recursive(LEAVES, lambda inner: st.one_of(
-    st.lists(inner, max_size=3), st.lists(inner, max_size=3).map(tuple), st.dictionaries(st.text(), inner, max_size=3),
-    st.dictionaries(st.one_of(st.integers(), st.text()), inner, max_size=3),
-), max_leaves=12)
+LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_subnormal=False),
+    st.text(),
+    st.lists(st.integers(-9, 9), max_size=3).map(torch.tensor),
+)
+TREES = st.recursive(
+    LEAVES,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.lists(inner, max_size=3).map(tuple),
+        st.dictionaries(st.text(), inner, max_size=3),
+        st.dictionaries(st.one_of(st.integers(), st.text()), inner, max_size=3),
+    ),
+    max_leaves=12,
+)
 
 
 def same(one, other):
@@ -38,8 +50,21 @@ def test_round_trip(tree):
     assert same(tree, state_tree.join(tensors, json.loads(text)))
 
 
-@pytest.mark.parametrize("values", [{}, {"tensor": "absent"}, {"os.system": "x"}, {"dict": []}, {"tuple": 3}, {"pairs": [1]},
-                                    {"float": "x"}, {"dict": {}, "tuple": []}, {"tensor": []}, {"pairs": [[{"dict": {}}, 1]]}])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"tensor": "absent"},
+        {"os.system": "x"},
+        {"dict": []},
+        {"tuple": 3},
+        {"pairs": [1]},
+        {"float": "x"},
+        {"dict": {}, "tuple": []},
+        {"tensor": []},
+        {"pairs": [[{"dict": {}}, 1]]},
+    ],
+)
 def test_values_it_did_not_make_are_refused(values):
     with pytest.raises((ValueError, TypeError, KeyError, AttributeError)):
         state_tree.join({}, values)

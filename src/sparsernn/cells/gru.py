@@ -24,6 +24,7 @@ class GRU(Cell):
         reset: where the reset gate acts, "after" or "before" the recurrent product.
         gate_activation: "sigmoid" or "hard_sigmoid".
     Shapes: see `Cell.forward`; weight_ih [3*hidden input], gates in torch's order r, z, n.
+    Raises: UserError for a size or an option that is out of range.
     Source: Cho et al. 2014; the "after" form is that of cuDNN.
     Deviations: the update gate keeps the old state (torch), where Cho et al. let it take the new one.
     """

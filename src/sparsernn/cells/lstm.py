@@ -20,6 +20,7 @@ class LSTM(Cell):
         gate_activation: "sigmoid", or "hard_sigmoid" = clip(0.2 x + 0.5, 0, 1) as in Keras and Theano.
         forget_bias: initial value of the forget gate's bias_ih; None leaves torch's random one.
     Shapes: see `Cell.forward`; weight_ih [4*hidden input], gates in torch's order i, f, g, o.
+    Raises: UserError for a size or an option that is out of range.
     Source: Hochreiter & Schmidhuber 1997; Gers et al. 2000 (forget gate).
     Deviations: none known; equal to torch.nn.LSTM with the default options.
     """

@@ -23,6 +23,7 @@ class PeepholeLSTM(Cell):
 
     Arguments: as `LSTM`, and peephole: "diagonal" or "full".
     Shapes: see `Cell.forward`; weight_ch [3*hidden] (diagonal) or [4*hidden hidden] (full).
+    Raises: UserError for a size or an option that is out of range.
     Source: Gers & Schmidhuber 2000; the full form is that of Zhang & Stadie 2020 (1.32 million weights at 400 units).
     Deviations: none known.
     """

@@ -22,6 +22,7 @@ class RecurrentHighwayNetwork(Cell):
         depth: micro-steps a time step.
         transform_bias: initial bias of every transform gate; None leaves it random (-2 in the authors' code).
     Shapes: see `Cell.forward`; weight_ih [2*hidden input], weight_hh_d<l> [2*hidden hidden], gates candidate, transform.
+    Raises: UserError for a size or an option that is out of range.
     Source: Zilly et al. 2017, equations 7 to 9.
     Deviations: none known.
     """

@@ -18,6 +18,7 @@ class RNN(Cell):
 
     Arguments: as `torch.nn.RNN`.
     Shapes: see `Cell.forward`; weight_ih [hidden input], weight_hh [hidden hidden].
+    Raises: UserError for a size or an option that is out of range.
     Source: Elman 1990.
     Deviations: none known; equal to torch.nn.RNN.
     """

@@ -23,10 +23,10 @@ FIRST_VALID, FIRST_TEST = 16, 19
 
 @dataclass(frozen=True)
 class ActivityRecognition(Task):
-    """223 recordings of 23 people, 259,213 samples of 6 sensors at about 102 a second, a label for every sample.
+    """Phone sensors of 23 people: 223 recordings, 259,213 samples of 6 sensors, a label for every sample.
 
-    The split is by person: s01-s15 train, s16-s18 validate, s19-s23 test. Sensors are standardised with the training
-    people's mean and deviation.
+    There are about 102 samples a second. The split is by person: s01-s15 train, s16-s18 validate, s19-s23 test. Sensors
+    are standardised with the training people's mean and deviation.
 
     Arguments:
         every: keep every n-th sample; 1 keeps all.

@@ -16,7 +16,7 @@ DOMAINS = ("books", "dvd", "electronics", "kitchen")
 
 @dataclass(frozen=True)
 class Amazon(TextClassification):
-    """6,000 reviews a domain, half positive (4-5 stars), half negative (1-2 stars).
+    """Amazon reviews of four domains: 6,000 each, half positive (4-5 stars), half negative (1-2 stars).
 
     Reviews that occur twice are dropped first. There is no official split: by default a seeded one of 40 / 10 / 50 %.
 

@@ -17,7 +17,9 @@ DOMAINS = ("books", "dvd", "electronics", "kitchen")
 
 @dataclass(frozen=True)
 class AmazonBlitzer(TextClassification):
-    """2,000 reviews a domain, half of 4-5 stars, half of 1-2 stars; the text is title and review.
+    """Amazon reviews of four domains: 2,000 each, half positive (4-5 stars), half negative (1-2 stars).
+
+    The text is title and review.
 
     Arguments:
         domain: "books", "dvd", "electronics", "kitchen" or "pooled", all four together.

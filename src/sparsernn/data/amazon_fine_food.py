@@ -17,7 +17,9 @@ FULL, SAMPLE = "amazon_fine_food/Reviews.csv", "amazon_fine_food/fine_food_revie
 
 @dataclass(frozen=True)
 class AmazonFineFood(TextClassification):
-    """568,454 reviews with one to five stars, or a sample of 1,000; no official split. The text is summary and review.
+    """568,454 food reviews with one to five stars, or a sample of 1,000; no official split.
+
+    The text is summary and review.
 
     Arguments:
         reviews: "full", "sample", or "auto": full where its file is present.

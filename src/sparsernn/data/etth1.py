@@ -21,10 +21,11 @@ BOUNDS = (0, 8640, 11520, 14400)
 
 @dataclass(frozen=True)
 class Etth1(Task):
-    """17,420 hours of 7 columns; the usual split of 12 / 4 / 4 months is rows 0-8639 / 8640-11519 / 11520-14399.
+    """Electricity-transformer load and oil temperature, 17,420 hours of 7 columns, to be forecast.
 
-    Columns are standardised with the mean and deviation of the training rows, and errors are in that unit. Validation
-    and test windows may begin in the part before, as usual; the forecast hours lie in their own part.
+    The usual split of 12 / 4 / 4 months is rows 0-8639 / 8640-11519 / 11520-14399. Columns are standardised with the
+    mean and deviation of the training rows, and errors are in that unit. Validation and test windows may begin in the
+    part before, as usual; the forecast hours lie in their own part.
 
     Arguments:
         target: the column that is forecast.

@@ -19,7 +19,7 @@ FOLDS = 10
 
 @dataclass(frozen=True)
 class MovieReviews(TextClassification):
-    """5,331 + 5,331 sentences, negative or positive, in ten folds drawn by the seed.
+    """Film-review sentences: 5,331 + 5,331, negative or positive, in ten folds drawn by the seed.
 
     One fold tests; of the others a share (the second of `shares`) validates.
 

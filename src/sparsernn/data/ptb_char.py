@@ -13,7 +13,9 @@ from sparsernn.data.language_modelling import LanguageModelling
 
 @dataclass(frozen=True)
 class PtbChar(LanguageModelling):
-    """5,017,482 / 393,042 / 442,423 characters, 50 different ones; blanks are written _ and line ends count.
+    """Penn Treebank: 5,017,482 / 393,042 / 442,423 characters, 50 different ones.
+
+    Blanks are written _ and line ends count.
 
     Source: Penn Treebank as prepared by Mikolov et al. 2012.
     """

@@ -13,7 +13,7 @@ from sparsernn.data.language_modelling import LanguageModelling, words_of_lines
 
 @dataclass(frozen=True)
 class PtbWord(LanguageModelling):
-    """929,589 / 73,760 / 82,430 words, 10,000 different ones.
+    """Penn Treebank: 929,589 / 73,760 / 82,430 words, 10,000 different ones.
 
     Arguments:
         end_of_sentence: put <eos> at every line end; without it perplexities are not comparable with the usual ones.

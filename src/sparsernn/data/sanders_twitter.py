@@ -21,7 +21,7 @@ CLASSES = {
 
 @dataclass(frozen=True)
 class SandersTwitter(TextClassification):
-    """5,113 tweets: 1,689 irrelevant, 572 negative, 2,333 neutral, 519 positive; no official split.
+    """5,113 tweets on four topics: 1,689 irrelevant, 572 negative, 2,333 neutral, 519 positive; no official split.
 
     Arguments:
         classes: "four" (all tweets), "three" (without irrelevant ones) or "two" (negative and positive, 1,091 tweets).

@@ -21,7 +21,7 @@ SUMS = {
 
 @dataclass(frozen=True)
 class SentimentSentences(TextClassification):
-    """3 x 1,000 sentences, half negative, half positive; no official split.
+    """Sentences of reviews of three sites: 3 x 1,000, half negative, half positive; no official split.
 
     Arguments:
         site: "imdb", "yelp", "amazon" or "pooled", all three together.

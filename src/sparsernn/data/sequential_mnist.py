@@ -22,7 +22,7 @@ DIVISIONS = {"standard": (55_000, 5_000, 10_000), "one_shot": (63_000, 7_000, 7_
 
 @dataclass(frozen=True)
 class SequentialMnist(Task):
-    """70,000 digits of 28x28 pixels.
+    """MNIST: 70,000 digits of 28x28 pixels, row by row, pixel by pixel or with the pixels permuted.
 
     Division "standard": the first 55,000 training digits train, the last 5,000 validate, the 10,000 test digits test.
     Division "one_shot": 63,000 (all training digits and the first 3,000 test digits) train and the last 7,000 test

@@ -17,7 +17,7 @@ PHRASES = "sst/phrases_train.tsv.gz"
 
 @dataclass(frozen=True)
 class Sst2(TextClassification):
-    """6,920 / 872 / 1,821 sentences, negative or positive; or 8,544 / 1,101 / 2,210 in five classes.
+    """Film-review sentences: 6,920 / 872 / 1,821, negative or positive; or 8,544 / 1,101 / 2,210 in five classes.
 
     Arguments:
         phrases: train on the 67,349 phrases of the training sentences (two classes only).

@@ -118,7 +118,7 @@ def encoder_from_json(described: str) -> Encoder:
             return WordEncoder(**values)
     except (TypeError, KeyError, ValueError) as error:
         raise UserError("The saved vocabulary cannot be read", "what training wrote", "train again") from error
-    return BytePairEncoder(_tokenizers().Tokenizer.from_str(described))
+    return _pairs_from_json(described)
 
 
 def learn_encoder(
@@ -167,6 +167,15 @@ def _tokenizers() -> Any:
             "install sparsernn[train], or use words",
         ) from error
     return tokenizers
+
+
+def _pairs_from_json(described: str) -> BytePairEncoder:
+    try:
+        return BytePairEncoder(_tokenizers().Tokenizer.from_str(described))
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError("The saved vocabulary cannot be read", "what training wrote", "train again") from error
 
 
 def _learned_pairs(

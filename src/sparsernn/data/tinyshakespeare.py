@@ -15,7 +15,7 @@ BOUNDS = {"train": (0.0, 0.9), "valid": (0.9, 0.95), "test": (0.95, 1.0)}
 
 @dataclass(frozen=True)
 class TinyShakespeare(LanguageModelling):
-    """1,115,394 characters, 65 different ones.
+    """Plays of Shakespeare: 1,115,394 characters, 65 different ones.
 
     There is no official split: the first 90 % train, the next 5 % validate, the last 5 % test.
 

@@ -13,7 +13,7 @@ from sparsernn.data.language_modelling import LanguageModelling, words_of_lines
 
 @dataclass(frozen=True)
 class WikiText103(LanguageModelling):
-    """103,227,021 / 217,646 / 245,569 words with <eos> at every line end; the published vocabulary has 267,735.
+    """WikiText-103: 103,227,021 / 217,646 / 245,569 words with <eos> at every line end, 267,735 different ones.
 
     Source: Merity et al. 2016, WikiText-103 (wiki.{train,valid,test}.tokens).
     """

@@ -13,7 +13,7 @@ from sparsernn.data.language_modelling import LanguageModelling, words_of_lines
 
 @dataclass(frozen=True)
 class WikiText2(LanguageModelling):
-    """2,088,628 / 217,646 / 245,569 words with <eos> at every line end, 33,278 different ones.
+    """WikiText-2: 2,088,628 / 217,646 / 245,569 words with <eos> at every line end, 33,278 different ones.
 
     Source: Merity et al. 2016, WikiText-2 (wiki.{train,valid,test}.tokens).
     """

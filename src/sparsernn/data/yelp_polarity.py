@@ -15,7 +15,7 @@ from sparsernn.errors import UserError
 
 @dataclass(frozen=True)
 class YelpPolarity(TextClassification):
-    """560,000 training and 38,000 test reviews, 1-2 stars (negative) or 4-5 stars (positive).
+    """560,000 training and 38,000 test reviews of Yelp, negative or positive.
 
     Source: Zhang, Zhao, LeCun 2015, yelp_review_polarity_csv (class 1 or 2, text; no header).
     """

@@ -13,7 +13,7 @@ from sparsernn.data.text_classification import Document, TextClassification
 
 @dataclass(frozen=True)
 class YelpSentences(TextClassification):
-    """63,483 sentences to train on and 126,670 to test on, of at most 15 words; 60 % are positive.
+    """Sentences of Yelp reviews: 63,483 to train on, 126,670 to test on, of at most 15 words; 60 % are positive.
 
     Training reads the original development files, of which a tenth validates; the original training files are not used.
 

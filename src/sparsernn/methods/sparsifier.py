@@ -54,7 +54,7 @@ class Sparsifier:
         self.memory: dict[str, Any] = {}
         self.events: list[dict[str, Any]] = []
         self._hidden: dict[nn.Parameter, Tensor] = {}
-        self._overflows = False
+        self._begun = self._overflows = False
         self._handles: list[Any] = []
         self._groups: dict[tuple[str, str], Groups] = {}
         arguments = None if example is None else example if isinstance(example, tuple) else (example,)
@@ -69,6 +69,7 @@ class Sparsifier:
             self._detach()
             raise
         self.enforce()
+        self._begun = True
         self._unmasked = {name: self._unmasked[name] for name, kept in self.masks.kept.items() if not bool(kept.all())}
 
     @property
@@ -133,7 +134,7 @@ class Sparsifier:
             step: the step that the event belongs to; the last one done, if not given.
         """
         self._agree()
-        for moved in (born or {}, died or {}):
+        for moved in (born or {}, died or {}) if self._begun else ():
             for name, where in moved.items():
                 self.forget(name, where)
         self.enforce()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import nn
 from sparsernn import folders
 from sparsernn.data.task import Batch, Loaded
 from sparsernn.measure import cost, latency
+from sparsernn.measure.confusion import confusion
 from sparsernn.methods.method import Method
 from sparsernn.methods.static import Static
 from sparsernn.recipes import network, results, trained
@@ -21,7 +23,7 @@ from sparsernn.recipes.overrides import override
 from sparsernn.recipes.recipe import Recipe, Row, Size, plain, select
 from sparsernn.structure.compaction import load_compact, save_compact
 from sparsernn.structure.masks import Masks
-from sparsernn.training import objectives
+from sparsernn.training import durable, objectives
 from sparsernn.training.loop import fit
 from sparsernn.training.run_folder import RunFolder, finite
 
@@ -118,20 +120,20 @@ class Execution:
                 self.say(f"{row.name}: finished before")
                 return results.read(folder / RESULT)
             self.say(f"{row.name}: {row.describe()}")
-            started = time.perf_counter()
             model = network.build(row, data, seed)
             method = self.begin(row, model)
             fitted = fit(
                 model, loaded.train, loaded.valid, objective=loaded.objective, method=method, settings=row.settings,
                 run=run, resume=self.request.resume, progress=self.request.progress,
             )
+            trained_at = time.perf_counter()
             metrics = score(row, loaded, model, fitted.masks, folder)
             result = {
                 **{name: about[name] for name in ("recipe", "row", "size", "seed")},
                 "metrics": finite(metrics),
                 "published": plain(row.published),
                 "command": self.command or results.command(self.name, self.size, row.name, seed, self.request.assignments),
-                "seconds": round(time.perf_counter() - started, 1),
+                "seconds": round(fitted.seconds + time.perf_counter() - trained_at, 1),
                 "environment": run.environment,
             }
             results.write(folder / RESULT, result)
@@ -204,6 +206,8 @@ def score(row: Row, loaded: Loaded, model: nn.Module, masks: Masks, folder: Path
     valid_batch_size = row.settings.valid_batch_size or row.settings.batch_size
     valid = objectives.evaluate(final.network, loaded.valid, loaded.objective, valid_batch_size)
     test = objectives.evaluate(final.network, loaded.test, loaded.objective, row.measure.test_batch_size)
+    if loaded.labels and loaded.objective in ("classification", "tagging"):
+        write_confusion(folder, confusion(final.network, loaded.test, loaded.labels))
     before = cost.count(model)
     left = cost.count(final.network, final.masks, example=trained.arguments(example))
     return {
@@ -217,6 +221,11 @@ def score(row: Row, loaded: Loaded, model: nn.Module, masks: Masks, folder: Path
         "macs_per_token": left.macs(),
         **({} if final.difference is None else {"compaction_difference": final.difference}),
     }
+
+
+def write_confusion(folder: Path, found: dict[str, Any]) -> None:
+    """Write how often each label was taken for each other."""
+    durable.replace(folder / "confusion.json", lambda aside: aside.write_text(json.dumps(found)))
 
 
 def batch_of(loaded: Loaded, size: int) -> Batch:

@@ -25,8 +25,8 @@ def unknown(what: str, name: str, known: Sequence[str], where: str) -> UserError
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
     return UserError(
         f"{where}: there is no {what} {name!r}",
-        "one of " + ", ".join(known),
-        f"Did you mean {near[0]!r}?" if near else f"Leave {what} out; none can be given here",
+        "one of " + ", ".join(known) if known else f"no {what}, as there is none to give",
+        f"Did you mean {near[0]!r}? Use that, or another of them" if near else "Leave it out",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -15,63 +16,68 @@ from torch import Tensor, nn
 from sparsernn.errors import UserError
 from sparsernn.structure.axes import OUTSIDE
 from sparsernn.structure.masks import Masks
-from sparsernn.structure.resizing import Cut, equalise, resize
+from sparsernn.structure.recording import record, run_quietly, tensors_of
+from sparsernn.structure.resizing import Cut, Replacements, equalise, resize
 from sparsernn.structure.wiring import Wiring, unwrap
 
 FORMAT = "sparsernn-compact-1"
 HISTORY = "_sparsernn_cuts"
+NOT_THE_USERS = (str(Path(torch.__file__).parent), str(Path(__file__).parent), str(Path(__file__).parents[1] / "cells"),
+                 str(Path(__file__).parents[1] / "kernels"))
 
 
 def compact(model: nn.Module, masks: Masks, example: Any = None, uniform: bool = False) -> tuple[nn.Module, Masks]:
     """A smaller copy of the model with the same outputs (to rounding, <= 1e-6 in float32), and its masks.
 
-    A unit is cut when every weight that reads it is absent or zero, or when it is always zero itself (no
+    A unit is cut when nothing that reaches the model's result reads it, or when it is always zero itself (no
     incoming weight and no bias, from a zero initial state); repeated until nothing changes. Every axis keeps
-    at least one unit. The model itself is left alone, except that absent weights of the copy are zero.
+    at least one unit. The model itself is left alone; in the copy absent weights are zero.
 
     Arguments:
         masks: which weights exist, from `Sparsifier.finalize`.
-        example: the model's positional inputs (a tuple, or one tensor). With it one real forward shows who reads
-            what, and the small model is run on it. Without it only single modules and nn.Sequential are followed.
+        example: the model's positional inputs (a tuple, or one tensor). With it one real forward in evaluation mode
+            shows who reads what, and the small model must repeat its result. Without it only single modules and
+            nn.Sequential are followed.
         uniform: cut all layers and directions of a module to the width of its widest one, so that the torch
             class stays; otherwise unequal widths become `structure.stacked.Stacked`.
     Returns: (small, masks): the model's own class and forward; wrappers (data parallel, compiled) are taken off.
         small.cut_report: why units that carry no weight had to stay.
-    Raises: UserError if the small model does not run on the example; the model itself is unchanged.
+    Raises: UserError if the small model does not repeat the result on the example; the model itself is unchanged.
     """
     small = copy.deepcopy(unwrap(model))
     masks.apply_(small)
     arguments = None if example is None else example if isinstance(example, tuple) else (example,)
-    wiring = Wiring.of(small, arguments)
-    level = [path for path, description in wiring.descriptions.items()
-             if description.states and (uniform or path in wiring.states_read)]
-    alive = equalise(wiring, live_units(wiring, small), level)
+    wiring, before = Wiring.local(small), None
+    if arguments is None:
+        wiring.follow_containers(small)
+        wiring.resolve()
+    else:
+        before = tensors_of(record(small, wiring, arguments))
+    alive = equalise(wiring, live_units(wiring, small), uniform)
     cuts = {path: Cut.of(wiring, path, alive) for path in wiring.descriptions}
-    kept = {name: masks.kept[name] for name in masks.kept if name in wiring.weights}
-    small, left = _cut(small, wiring, cuts, kept)
-    setattr(small, HISTORY, [*getattr(small, HISTORY, []), {path: cut.as_json() for path, cut in cuts.items() if cut.changes}])
+    history = getattr(small, HISTORY, [])
+    small, left = _cut(small, wiring, cuts, {name: masks.kept[name] for name in masks.kept if name in wiring.weights})
+    setattr(small, HISTORY, [*history, {path: cut.as_json() for path, cut in cuts.items() if cut.changes}])
     result = Masks(left, selected={name for name in left if _origin(name, cuts) in masks.selected})
     after = Wiring.local(small)
     result.layouts = {name: weight.layout for name, weight in after.weights.items()}
-    result.constant_gates = result.find_constant_gates(after)
+    result.constant_gates = result.find_constant_gates(after, small)
     small.cut_report = _report(wiring, alive)
-    if arguments is not None:
-        _try(small, arguments)
+    if before is not None:
+        _compare(before, _try(small, arguments))
     return small, result
 
 
 def live_units(wiring: Wiring, model: nn.Module) -> Tensor:
-    """Which unit numbers must stay: a fixed point of "nobody reads it" and "it is always zero". [units]"""
-    named = {name: wiring.weights[name].layout.view(parameter.detach() != 0)
+    """Which unit numbers must stay: a fixed point of "nothing that matters reads it" and "it is always zero". [units]"""
+    named = {name: wiring.weights[name].layout.view(parameter.detach().cpu() != 0)
              for name, parameter in wiring.parameters(model).items()}
     alive = torch.ones(len(wiring.units.parent), dtype=torch.bool)
     while True:
         present = {name: nonzero & _corner(wiring, name, alive) for name, nonzero in named.items()}
-        unread, silent = _unread(wiring, present), _silent(wiring, present)
-        dead = unread | silent
-        dead[list(wiring.external)] = False
-        dead[OUTSIDE] = False
-        after = alive & ~dead
+        after = alive & _needed(wiring, present) & ~_silent(wiring, present)
+        after[list(wiring.external)] = True
+        after[OUTSIDE] = True
         _keep_one(wiring, alive, after)
         if torch.equal(after, alive):
             return alive
@@ -88,19 +94,23 @@ def _corner(wiring: Wiring, name: str, alive: Tensor) -> Tensor:
     return corner
 
 
-def _unread(wiring: Wiring, present: dict[str, Tensor]) -> Tensor:
-    read = torch.zeros(len(wiring.units.parent), dtype=torch.bool)
-    for weight in wiring.uses:
-        name = weight.name
-        if not weight.layout.incoming:
-            continue
-        for place, axis in enumerate(weight.layout.stored):
-            if place in _source_places(weight):
-                others = [other for other in range(present[name].dim()) if other != place]
-                read[weight.axes[axis][present[name].any(others) if len(others) == 1 else _any(present[name], others)]] = True
-    unread = ~read
-    unread[sorted(wiring.returned)] = False
-    return unread
+def _needed(wiring: Wiring, present: dict[str, Tensor]) -> Tensor:
+    """Units from which a chain of weights leads to something external or returned."""
+    needed = torch.zeros(len(wiring.units.parent), dtype=torch.bool)
+    needed[[OUTSIDE, *wiring.external, *wiring.returned]] = True
+    readers = [use for use in reversed(wiring.uses) if use.layout.incoming and use.layout.source]
+    while True:
+        before = int(needed.sum())
+        for use in readers:
+            units, sources = use.units_by_dimension, _source_places(use)
+            read = present[use.name]
+            for place, own in enumerate(units):
+                if own is not None and place not in sources:
+                    read = read & needed[own].view([-1 if other == place else 1 for other in range(len(units))])
+            for place in sources:
+                needed[units[place][_any(read, [other for other in range(len(units)) if other != place])]] = True
+        if int(needed.sum()) == before:
+            return needed
 
 
 def _any(present: Tensor, dims: list[int]) -> Tensor:
@@ -148,24 +158,18 @@ def _keep_one(wiring: Wiring, before: Tensor, after: Tensor) -> None:
 
 
 def _cut(small: nn.Module, wiring: Wiring, cuts: dict[str, Cut], kept: dict[str, Tensor]) -> tuple[nn.Module, dict[str, Tensor]]:
-    masks, shared = dict(kept), {}
+    masks, replacements = dict(kept), Replacements()
     for path, cut in cuts.items():
         if not cut.changes:
             continue
-        names = [name for name, weight in wiring.weights.items() if weight.module == path] + \
-            [alias for alias in wiring.tied if _module_of(alias) == path]
-        module, renamed = resize(small.get_submodule(path), cut, shared)
-        small = _replace(small, path, module)
-        prefix = f"{path}." if path else ""
+        prefix, names = f"{path}." if path else "", [name for name in kept if wiring.weights[name].module == path]
+        small = _replace(small, path, resize(small.get_submodule(path), cut, replacements))
         for name in names:
-            if name in masks:
-                local = name.removeprefix(prefix)
-                masks[prefix + renamed.get(local, local)] = cut.select(local, masks.pop(name))
+            local = name.removeprefix(prefix)
+            masks[prefix + cut.renamed.get(local, local)] = cut.select(wiring.descriptions[path], local, kept[name])
+            if local in cut.renamed:
+                del masks[name]
     return small, masks
-
-
-def _module_of(name: str) -> str:
-    return name.rpartition(".")[0]
 
 
 def _origin(name: str, cuts: dict[str, Cut]) -> str:
@@ -178,10 +182,14 @@ def _origin(name: str, cuts: dict[str, Cut]) -> str:
 
 
 def _replace(model: nn.Module, path: str, module: nn.Module) -> nn.Module:
+    """Put a module in the place of another, wherever that one is registered."""
     if not path:
         return module
-    parent, _, name = path.rpartition(".")
-    setattr(model.get_submodule(parent) if parent else model, name, module)
+    old = model.get_submodule(path)
+    for parent in list(model.modules()):
+        for name, child in parent._modules.items():
+            if child is old:
+                setattr(parent, name, module)
     return model
 
 
@@ -195,23 +203,39 @@ def _report(wiring: Wiring, alive: Tensor) -> list[str]:
     return lines
 
 
-def _try(small: nn.Module, arguments: tuple[Any, ...]) -> None:
-    state = torch.random.get_rng_state()
+def _try(small: nn.Module, arguments: tuple[Any, ...]) -> list[Tensor]:
+    """What the small model returns. Raises: UserError naming the user's line that asks for another width."""
     try:
-        with torch.no_grad():
-            small(*arguments)
-    except (RuntimeError, ValueError, IndexError, AssertionError) as error:
-        frame = error.__traceback__
-        lines = []
-        while frame is not None:
-            lines.append(f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}")
-            frame = frame.tb_next
-        own = [line for line in lines if "/torch/" not in line and "sparsernn/structure" not in line] or lines
-        raise UserError(f"the compacted model does not run on the example: {str(error).splitlines()[0]} (at {own[-1]})",
+        return tensors_of(run_quietly(small, arguments))
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if not frame.filename.startswith(NOT_THE_USERS)] or frames
+        raise UserError(f"the compacted model does not run on the example: {_first_line(error)} (at {own[-1].filename}:{own[-1].lineno})",
                         "a forward that takes widths from its tensors, not from numbers fixed before",
                         "change that line, or leave this layer out with where=; the model itself is unchanged") from error
-    finally:
-        torch.random.set_rng_state(state)
+
+
+def _compare(before: list[Tensor], after: list[Tensor]) -> None:
+    """Raises: UserError if the results differ by more than rounding can explain."""
+    if len(before) != len(after):
+        raise _differs(f"{len(after)} tensors instead of {len(before)}")
+    for old, new in zip(before, after, strict=True):
+        if old.shape != new.shape:
+            raise _differs(f"shape {tuple(new.shape)} instead of {tuple(old.shape)}")
+        if old.is_floating_point():
+            limit = torch.finfo(old.dtype).eps ** 0.5 * (1 + old.nan_to_num(posinf=0, neginf=0).abs().amax() if old.numel() else 1)
+            if not bool(((old - new).abs() <= limit).logical_or(old == new).logical_or(old.isnan() & new.isnan()).all()):
+                raise _differs(f"values that differ by {float((old - new).abs().nan_to_num().amax()):.3g}")
+
+
+def _differs(how: str) -> UserError:
+    return UserError(f"the compacted model returns {how} on the example", "the result of the masked model",
+                     "look for a forward that splits units by fixed numbers (chunk, output[..., :n]) and take widths from the layers, "
+                     "leave this layer out with where=, or, if the network is chaotic, pass a shorter example; the model is unchanged")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def save_compact(path: Path | str, model: nn.Module) -> None:
@@ -222,12 +246,9 @@ def save_compact(path: Path | str, model: nn.Module) -> None:
     inner = unwrap(model)
     if not hasattr(inner, HISTORY):
         raise UserError("this model was not made by compact()", "the small model that compact() returns", "call compact() first")
-    tensors, seen = {}, {}
-    for name, tensor in inner.state_dict().items():
-        if seen.setdefault(tensor.data_ptr() if tensor.numel() else name, name) == name:
-            tensors[name] = tensor.detach().contiguous()
-    header = {"format": FORMAT, "cuts": json.dumps(getattr(inner, HISTORY))}
-    save_file(tensors, str(path), metadata=header)
+    state = inner.state_dict()
+    tensors = {name: state[name].detach().clone().contiguous() for name in _untied(inner, state)}
+    save_file(tensors, str(path), metadata={"format": FORMAT, "cuts": json.dumps(getattr(inner, HISTORY))})
 
 
 def load_compact(path: Path | str, model: nn.Module) -> nn.Module:
@@ -244,22 +265,31 @@ def load_compact(path: Path | str, model: nn.Module) -> nn.Module:
         if header.get("format") != FORMAT:
             raise ValueError(f"its format is {header.get('format')!r}")
         history = [{module: Cut.from_json(cut) for module, cut in step.items()} for step in json.loads(header["cuts"])]
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise UserError(f"{path} is not a readable compacted model ({error})", f"a file written by save_compact ({FORMAT})",
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
+        raise UserError(f"{path} is not a readable compacted model ({_first_line(error)})", f"a file written by save_compact ({FORMAT})",
                         "use another copy, or compact the model again") from error
     small = copy.deepcopy(unwrap(model))
     try:
         for step in history:
-            shared: dict[int, nn.Parameter] = {}
+            replacements = Replacements()
             for name, cut in step.items():
-                module, _ = resize(small.get_submodule(name), cut, shared)
-                small = _replace(small, name, module)
-        setattr(small, HISTORY, [{name: cut.as_json() for name, cut in step.items()} for step in history])
-        missing, unexpected = small.load_state_dict(tensors, strict=False)
-        tied = {name for name, tensor in small.state_dict().items() for other in tensors if small.state_dict()[other].data_ptr() == tensor.data_ptr()}
-        if unexpected or set(missing) - tied:
-            raise ValueError(f"weights differ: {sorted(set(missing) - tied | set(unexpected))[:3]}")
-    except (RuntimeError, ValueError, AttributeError, IndexError, KeyError) as error:
-        raise UserError(f"{path} does not fit this model ({str(error).splitlines()[0]})",
+                small = _replace(small, name, resize(small.get_submodule(name), cut, replacements))
+        state = small.state_dict()
+        expected = _untied(small, state)
+        if set(tensors) != set(expected):
+            raise ValueError(f"weights differ: {sorted(set(tensors) ^ set(expected))[:3]}")
+        if differing := [name for name in expected if state[name].shape != tensors[name].shape or state[name].dtype != tensors[name].dtype]:
+            raise ValueError(f"shapes or types differ: {differing[:3]}")
+        small.load_state_dict(tensors, strict=False)
+    except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
+        raise UserError(f"{path} does not fit this model ({_first_line(error)})",
                         "an instance of the architecture that was compacted", "build the model with its original sizes") from error
+    setattr(small, HISTORY, [{name: cut.as_json() for name, cut in step.items()} for step in history])
     return small
+
+
+def _untied(model: nn.Module, state: dict[str, Tensor]) -> list[str]:
+    """Names in the state_dict, a tensor that is there under several names once."""
+    owners = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
+    first: dict[int, str] = {}
+    return [name for name in state if first.setdefault(id(owners.get(name, state[name])), name) == name]

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
 
@@ -224,6 +225,7 @@ class Recorder(TorchFunctionMode):
         for hook in module._forward_hooks.values():
             if isinstance(hook, WidenStates):
                 units = hook.spread(units, index)
+        units = F.pad(units, (0, state.shape[-1] - units.shape[-1]))
         if not stacked:
             self.shadows.follow(state, units[0])
             return

@@ -23,7 +23,7 @@ class Cut:
     Attributes:
         kept: axis key -> indices of the units that stay.
         sizes: axis key -> number of units before.
-        narrow: whether initial states of the old width may come in.
+        narrow: whether initial states of the old width may come in: some came in, or final ones go out, that may return.
         widen: numbers of the states that go out in the old width.
         seen: for each state, axis keys of the layers whose final state the model reads; these have one width.
         renamed: parameter name before -> after, where layers became modules of their own; filled by `resize`.
@@ -41,7 +41,7 @@ class Cut:
         description, axes = wiring.descriptions[path], wiring.axes[path]
         kept = {key: alive[units].nonzero().squeeze(1) for key, units in axes.items()}
         widen = sorted(index for module, index in wiring.handed_out if module == path)
-        return cls(kept, dict(description.sizes), path in wiring.fed, widen, seen_layers(wiring, path))
+        return cls(kept, dict(description.sizes), path in wiring.fed or bool(widen), widen, seen_layers(wiring, path))
 
     @property
     def changes(self) -> bool:
@@ -96,7 +96,11 @@ def seen_layers(wiring: Wiring, path: str) -> list[list[str]]:
 
 
 def equalise(wiring: Wiring, alive: Tensor, uniform: bool = False) -> Tensor:
-    """Bring dead units back until layers whose final state is read by the model are equally wide; all layers if `uniform`."""
+    """Bring dead units back where a common width is needed.
+
+    Layers whose final state is read by the model become equally wide (all layers if `uniform`), and a projected
+    layer stays wider than its projection: torch knows projections by that.
+    """
     alive = alive.clone()
     while True:
         before = alive.clone()
@@ -105,9 +109,16 @@ def equalise(wiring: Wiring, alive: Tensor, uniform: bool = False) -> Tensor:
                 rows = [wiring.axes[path][key] for key in keys]
                 width = max((int(alive[row].sum()) for row in rows), default=0)
                 for row in rows:
-                    alive[row[~alive[row]][:max(0, width - int(alive[row].sum()))]] = True
+                    _revive(alive, row, width)
+            for key, inner in zip(*description.states[:2], strict=True) if len(description.states) > 1 else ():
+                if key != inner:
+                    _revive(alive, wiring.axes[path][inner], int(alive[wiring.axes[path][key]].sum()) + 1)
         if torch.equal(alive, before):
             return alive
+
+
+def _revive(alive: Tensor, row: Tensor, width: int) -> None:
+    alive[row[~alive[row]][:max(0, width - int(alive[row].sum()))]] = True
 
 
 class Replacements:

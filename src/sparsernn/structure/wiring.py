@@ -167,8 +167,9 @@ class Wiring:
         return torch.cat([self.axes[path][key] for key in self.descriptions[path].writes])
 
     def follow_containers(self, model: nn.Module) -> None:
-        """Join what `nn.Sequential` joins; every other output is external."""
-        read: set[str] = set()
+        """Join what `nn.Sequential` joins; every other input and output is external."""
+        read, fed = set(), set()
+        unknown = "no example was given, so its readers and writers are unknown"
         quiet = (nn.Dropout, nn.ReLU, nn.Tanh, nn.Identity)
         for path, module in model.named_modules():
             if not isinstance(module, nn.Sequential) or len(set(module)) < len(module):
@@ -179,15 +180,17 @@ class Wiring:
                 if previous is not None and here in self.descriptions and self.descriptions[here].reads:
                     self.join(self.writes(previous), self.reads(here))
                     read.add(previous)
+                    fed.add(here)
                 if here in self.descriptions:
                     previous = here
                 elif not isinstance(child, quiet):
                     previous = None
         for path, description in self.descriptions.items():
             if path not in read:
-                self.mark(self.writes(path), "no example was given, so its readers are unknown")
-                for keys in description.states:
-                    self.mark(torch.cat([self.axes[path][key] for key in keys]), "no example was given, so its readers are unknown")
+                for keys in (description.writes, *description.states):
+                    self.mark(torch.cat([self.axes[path][key] for key in keys]), unknown)
+            if path not in fed and description.reads:
+                self.mark(self.reads(path), unknown)
             if description.mixes:
                 self.mark(self.reads(path), description.mixes)
 

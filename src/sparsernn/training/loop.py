@@ -105,8 +105,13 @@ def _fit(training: Training, run: RunFolder | None, resume: bool, progress: bool
 
 def _train(training: Training, run: RunFolder | None, progress: bool) -> None:
     """Run what is left of the epochs, writing metrics and checkpoints."""
-    shown = Progress(progress and training.placement.rank == 0, epochs=training.settings.epochs, steps=training.steps,
-                     done=training.step, metric=training.objective.metric)
+    shown = Progress(
+        progress and training.placement.rank == 0,
+        epochs=training.settings.epochs,
+        steps=training.steps,
+        done=training.step,
+        metric=training.objective.metric,
+    )
     log = run if run is not None and run.writes else None
     loggers = [] if log is None else open_loggers(training.settings.loggers, log.path, training.epoch)
     saver = resumption.Saver(training, run)

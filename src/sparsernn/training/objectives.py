@@ -88,7 +88,7 @@ class Tagging(Objective):
 
     def loss(self, model: nn.Module, batch: Any, carry: Any = None) -> tuple[Tensor, Sums, Any]:
         logits = model(*self.arguments(batch))
-        targets = self.targets(batch)[:, :logits.shape[1]]
+        targets = self.targets(batch)[:, : logits.shape[1]]
         return *_cross_entropy(logits.flatten(0, 1), targets.flatten()), None
 
 
@@ -151,7 +151,9 @@ def find_objective(objective: str | Objective) -> Objective:
     if objective in OBJECTIVES:
         return OBJECTIVES[objective]
     near = difflib.get_close_matches(str(objective), OBJECTIVES, n=1, cutoff=0.0)[0]
-    raise UserError(f"There is no objective {objective!r}", "one of " + ", ".join(OBJECTIVES), f"Did you mean {near!r}?")
+    raise UserError(
+        f"There is no objective {objective!r}", "one of " + ", ".join(OBJECTIVES), f"Did you mean {near!r}?"
+    )
 
 
 def evaluate(model: nn.Module, split: Any, objective: str | Objective, batch_size: int) -> dict[str, float]:

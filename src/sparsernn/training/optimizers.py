@@ -44,7 +44,9 @@ def build_optimizer(settings: Settings, parameters: Iterable[torch.nn.Parameter]
     called = getattr(make, "__name__", type(make).__name__)
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     if not trained:
-        raise UserError("No parameter of the model is trained", "one with requires_grad", "Unfreeze a part of the model")
+        raise UserError(
+            "No parameter of the model is trained", "one with requires_grad", "Unfreeze a part of the model"
+        )
     try:
         return make(trained, lr=settings.learning_rate, **_accepted(make, called, settings))
     except (TypeError, ValueError) as error:
@@ -70,7 +72,10 @@ def _accepted(make: Callable[..., Optimizer], called: str, settings: Settings) -
     for name, value in settings.optimizer_options.items():
         if name not in taken and not takes_any:
             near = difflib.get_close_matches(name, taken, n=1, cutoff=0.0)[0]
-            raise UserError(f"The optimizer {called} has no option {name!r}", "one of " + ", ".join(taken),
-                            f"Did you mean {near!r}?")
+            raise UserError(
+                f"The optimizer {called} has no option {name!r}",
+                "one of " + ", ".join(taken),
+                f"Did you mean {near!r}?",
+            )
         arguments[name] = tuple(value) if isinstance(value, list) else value
     return arguments

@@ -49,7 +49,9 @@ class Placement:
             return Part(batch, 1.0, 1.0)
         if examples < self.processes:
             return Part(batch, 1.0, 1.0 / self.processes)
-        share = type(batch)(*(None if value is None else _share(value, axis, self.rank, self.processes) for value in batch))
+        share = type(batch)(
+            *(None if value is None else _share(value, axis, self.rank, self.processes) for value in batch)
+        )
         return Part(share, objective.count(share) * self.processes / max(objective.count(batch), 1), 1.0)
 
     def update(self, loss: Tensor, parameters: Iterable[nn.Parameter], clip: float | None) -> None:
@@ -91,15 +93,21 @@ class Accelerated(Placement):
             from accelerate import Accelerator
             from accelerate.state import AcceleratorState
         except ModuleNotFoundError as error:
-            raise UserError(f"{error.name} is not installed", "it for a GPU, a lower precision or several processes",
-                            'Run pip install "sparsernn[train]"') from error
+            raise UserError(
+                f"{error.name} is not installed",
+                "it for a GPU, a lower precision or several processes",
+                'Run pip install "sparsernn[train]"',
+            ) from error
         AcceleratorState._reset_state()
         precision = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[settings.precision]
         try:
             self.accelerator = Accelerator(mixed_precision=precision, cpu=settings.device == "cpu")
         except ValueError as error:
-            raise UserError(f"precision {settings.precision} cannot be had here: {error}", "one that the device computes",
-                            'Set precision to "float32"') from error
+            raise UserError(
+                f"precision {settings.precision} cannot be had here: {error}",
+                "one that the device computes",
+                'Set precision to "float32"',
+            ) from error
         self.device = self.accelerator.device
         self.rank = self.accelerator.process_index
         self.processes = self.accelerator.num_processes

@@ -70,13 +70,13 @@ def begin(training: Training, run: RunFolder, resume: bool) -> None:
 
 def state_of(training: Training) -> dict[str, Any]:
     """Everything from which the training can continue to the same bits."""
-    own = state_tree.moved({"random": random_state(), "carry": training.carry}, torch.device("cpu"))
+    sums = {name: list(pair) for name, pair in training.sums.items()}
+    own = {"random": random_state(), "carry": state_tree.moved(training.carry, torch.device("cpu")), "sums": sums}
     return {
         "fit": _described(training),
         "epoch": training.epoch,
         "batch": training.batch,
         "seconds": training.seconds,
-        "sums": {name: list(pair) for name, pair in training.sums.items()},
         "history": training.history,
         "model": dict(training.model.state_dict()),
         "optimizer": training.optimizer.state_dict(),
@@ -94,8 +94,11 @@ def load_state(training: Training, state: dict[str, Any]) -> None:
     """
     different = differing_keys(state["fit"], _described(training))
     if different:
-        raise OtherTraining(f"The checkpoint is of another training: {'; '.join(different)}",
-                            "the settings it was begun with", "Pass the same ones, or another folder")
+        raise OtherTraining(
+            f"The checkpoint is of another training: {'; '.join(different)}",
+            "the settings it was begun with",
+            "Pass the same ones, or another folder",
+        )
     _check_position(training, state)
     # The best epoch's state first: loading it shows that it is whole, and the current one then replaces it.
     for saved in [state] if state["best"] is None else [state["best"], state]:
@@ -110,8 +113,8 @@ def load_state(training: Training, state: dict[str, Any]) -> None:
     training.best = state_tree.moved(state["best"], training.placement.device)
     training.epoch, training.batch, training.seconds = state["epoch"], state["batch"], float(state["seconds"])
     training.history = [dict(row) for row in state["history"]]
-    training.sums = {name: (float(total), float(count)) for name, (total, count) in state["sums"].items()}
     own = state["processes"][training.placement.rank]
+    training.sums = {name: (float(total), float(count)) for name, (total, count) in own["sums"].items()}
     _check_carry(training, own["carry"])
     training.carry = state_tree.moved(own["carry"], training.placement.device)
     set_random_state(own["random"])
@@ -137,8 +140,11 @@ def _restore(training: Training, run: RunFolder) -> None:
             return
         reasons.append(str(found))
     if reasons:
-        raise UserError(f"No checkpoint in {run.path} can be used ({'; '.join(reasons)})", "one that is whole",
-                        "Restore the folder from a copy, or start again in another folder")
+        raise UserError(
+            f"No checkpoint in {run.path} can be used ({'; '.join(reasons)})",
+            "one that is whole",
+            "Restore the folder from a copy, or start again in another folder",
+        )
     run.truncate_metrics(0)
     run.forget_checkpoints_after(0)
 
@@ -146,12 +152,16 @@ def _restore(training: Training, run: RunFolder) -> None:
 def _described(training: Training) -> dict[str, Any]:
     """What must be the same when a training is resumed."""
     method = training.method
-    return as_json({
-        "objective": type(training.objective).__name__,
-        "method": None if method is None else {"name": type(method).__name__, **_plain(dataclasses.asdict(method))},
-        "settings": {name: value for name, value in training.settings.to_json().items() if name not in FREE_SETTINGS},
-        "batches": training.batches,
-    })
+    return as_json(
+        {
+            "objective": type(training.objective).__name__,
+            "method": None if method is None else {"name": type(method).__name__, **_plain(dataclasses.asdict(method))},
+            "settings": {
+                name: value for name, value in training.settings.to_json().items() if name not in FREE_SETTINGS
+            },
+            "batches": training.batches,
+        }
+    )
 
 
 FREE_SETTINGS = ("checkpoint_seconds", "loggers")
@@ -168,12 +178,18 @@ def _plain(value: Any) -> Any:
 def _check_environment(before: dict[str, Any], now: dict[str, Any]) -> None:
     different = differences(before, now, MUST_MATCH)
     if different:
-        raise UserError(f"The run was begun under other conditions: {'; '.join(different)}", "the same to resume it",
-                        "Resume with the conditions it was begun under")
+        raise UserError(
+            f"The run was begun under other conditions: {'; '.join(different)}",
+            "the same to resume it",
+            "Resume with the conditions it was begun under",
+        )
     changed = differences(before, now, SHOULD_MATCH)
     if changed:
-        warnings.warn(f"the run was begun on something else ({'; '.join(changed)}): the last bits of its numbers "
-                      "may differ from a run that was not interrupted", stacklevel=4)
+        warnings.warn(
+            f"the run was begun on something else ({'; '.join(changed)}): the last bits of its numbers "
+            "may differ from a run that was not interrupted",
+            stacklevel=4,
+        )
 
 
 def _check_position(training: Training, state: dict[str, Any]) -> None:
@@ -196,16 +212,24 @@ def _check_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
     """Groups must have the same options, and tensors must fit their parameter as those of torch's optimizers do."""
     for saved, group in zip(state["param_groups"], optimizer.param_groups, strict=True):
         for name, value in group.items():
-            if name != "params" and (type(saved[name]), state_tree.shapes(saved[name])) != (type(value), state_tree.shapes(value)):
+            if name != "params" and (type(saved[name]), state_tree.shapes(saved[name])) != (
+                type(value),
+                state_tree.shapes(value),
+            ):
                 raise TypeError(f"option {name} of its optimizer is not a {type(value).__name__}")
     if not type(optimizer).__module__.startswith("torch.optim"):
         return
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for index, entries in state["state"].items():
         for name, value in entries.items():
-            if isinstance(value, torch.Tensor) and value.numel() != 1:
-                if torch.broadcast_shapes(value.shape, parameters[index].shape) != parameters[index].shape:
-                    raise ValueError(f"{name} of its optimizer does not fit the parameter")
+            if isinstance(value, torch.Tensor) and not _fits(value.shape, parameters[index].shape):
+                raise ValueError(f"{name} of its optimizer does not fit the parameter")
+
+
+def _fits(shape: torch.Size, parameter: torch.Size) -> bool:
+    """Whether a tensor of that shape can be broadcast to the parameter's: a scalar, a factor, or one value each."""
+    sizes = zip(reversed(shape), reversed(parameter), strict=False)
+    return shape.numel() == 1 or (len(shape) <= len(parameter) and all(size in (1, full) for size, full in sizes))
 
 
 def _check_carry(training: Training, carry: Any) -> None:

@@ -57,8 +57,11 @@ class RunFolder:
         present = [name for name in (RECIPE, METRICS, MASKS, WEIGHTS, CHECKPOINTS) if (path / name).exists()]
         if present and run.writes:
             run.close()
-            raise UserError(f"{path} already holds a run ({', '.join(present)})", "a new or empty folder",
-                            "Pass another folder, or resume this run")
+            raise UserError(
+                f"{path} already holds a run ({', '.join(present)})",
+                "a new or empty folder",
+                "Pass another folder, or resume this run",
+            )
         run._write_json(RECIPE, recipe)
         return run
 
@@ -70,13 +73,18 @@ class RunFolder:
         """
         path = Path(path)
         if not (path / RECIPE).is_file():
-            raise UserError(f"{path} holds no run", f"a folder with {RECIPE}", "Check the path, or start without resume")
+            raise UserError(
+                f"{path} holds no run", f"a folder with {RECIPE}", "Check the path, or start without resume"
+            )
         run = cls(path)
         different = [] if recipe is None else differing_keys(run.recipe, as_json(recipe))
         if different:
             run.close()
-            raise UserError(f"{path} was begun with another recipe: {'; '.join(different)}", "the same recipe to resume it",
-                            "Pass the recipe it was begun with, or another folder")
+            raise UserError(
+                f"{path} was begun with another recipe: {'; '.join(different)}",
+                "the same recipe to resume it",
+                "Pass the recipe it was begun with, or another folder",
+            )
         return run
 
     @property
@@ -105,8 +113,11 @@ class RunFolder:
         try:
             model.load_state_dict(safetensors.torch.load_file(self.path / WEIGHTS))
         except (OSError, RuntimeError, safetensors.SafetensorError) as error:
-            raise UserError(f"{self.path / WEIGHTS} does not fit the model: {str(error)[:300]}",
-                            "the weights of a finished run of this model", "Build the model of the run's recipe") from error
+            raise UserError(
+                f"{self.path / WEIGHTS} does not fit the model: {str(error)[:300]}",
+                "the weights of a finished run of this model",
+                "Build the model of the run's recipe",
+            ) from error
 
     def load_masks(self) -> Masks:
         """The final masks."""
@@ -146,7 +157,7 @@ class RunFolder:
             known = checkpoints.numbers(folder)
             number = known[-1] + 1 if known else 1
             checkpoints.write(folder, number, state, metrics.stat().st_size)
-            checkpoints.remove_all_but(folder, [number, *known[1 - KEPT_CHECKPOINTS:]])
+            checkpoints.remove_all_but(folder, [number, *known[1 - KEPT_CHECKPOINTS :]])
 
     def checkpoints(self) -> Iterator[Checkpoint | checkpoints.Unreadable]:
         """The checkpoints, newest first; one that cannot be used is given as the reason."""
@@ -184,7 +195,9 @@ class RunFolder:
     def __enter__(self) -> RunFolder:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def _locked(self) -> int:
@@ -194,8 +207,11 @@ class RunFolder:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(descriptor)
-            raise UserError(f"{self.path} is in use by another process", "one process at a time in a run's folder",
-                            "Wait until it has ended, or pass another folder") from error
+            raise UserError(
+                f"{self.path} is in use by another process",
+                "one process at a time in a run's folder",
+                "Wait until it has ended, or pass another folder",
+            ) from error
         return descriptor
 
     def _one_clear_error(self, what: str) -> Any:
@@ -211,10 +227,15 @@ class RunFolder:
         try:
             values = json.loads((self.path / name).read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
-            raise UserError(f"{self.path / name} cannot be read: {error}"[:300], "JSON as it was written by the run",
-                            "Use another folder") from error
+            raise UserError(
+                f"{self.path / name} cannot be read: {error}"[:300],
+                "JSON as it was written by the run",
+                "Use another folder",
+            ) from error
         if not isinstance(values, dict):
-            raise UserError(f"{self.path / name} holds no object", "JSON as it was written by the run", "Use another folder")
+            raise UserError(
+                f"{self.path / name} holds no object", "JSON as it was written by the run", "Use another folder"
+            )
         return values
 
 
@@ -246,5 +267,8 @@ def as_json(values: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return json.loads(json.dumps(finite(values), allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise UserError(f"The recipe cannot be written as JSON: {error}", "numbers, text, lists and dicts",
-                        "Replace the value that is none of these") from error
+        raise UserError(
+            f"The recipe cannot be written as JSON: {error}",
+            "numbers, text, lists and dicts",
+            "Replace the value that is none of these",
+        ) from error

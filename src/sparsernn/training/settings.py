@@ -64,7 +64,9 @@ class Settings:
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
-                raise UserError(f"{name} is {getattr(self, name)!r}", "one of " + ", ".join(map(str, choices)), "Pick one of these")
+                raise UserError(
+                    f"{name} is {getattr(self, name)!r}", "one of " + ", ".join(map(str, choices)), "Pick one of these"
+                )
         for name, (kind, low, high, may_be_none) in RANGES.items():
             value = getattr(self, name)
             if not (may_be_none and value is None) and not _is_in_range(value, kind, low, high):

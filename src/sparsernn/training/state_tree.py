@@ -83,8 +83,11 @@ def _encoded(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, (list, tuple)):
         items = [_encoded(item, f"{path}/{index}", tensors) for index, item in enumerate(value)]
         return {"tuple": items} if isinstance(value, tuple) else items
-    raise UserError(f"{path} holds a {type(value).__name__}, which cannot be saved without pickle",
-                    "tensors, numbers, text, lists and dicts", "Keep only these in the state_dict")
+    raise UserError(
+        f"{path} holds a {type(value).__name__}, which cannot be saved without pickle",
+        "tensors, numbers, text, lists and dicts",
+        "Keep only these in the state_dict",
+    )
 
 
 def _encoded_mapping(value: Mapping[Any, Any], path: str, tensors: dict[str, Tensor]) -> Any:

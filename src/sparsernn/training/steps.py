@@ -29,8 +29,9 @@ class Diverged(UserError):
 class Training:
     """Model, optimizer, sparsifier and position; `fit` drives it and `resumption` saves it."""
 
-    def __init__(self, model: nn.Module, train: Any, valid: Any, objective: Objective, method: Method | None,
-                 settings: Settings):
+    def __init__(
+        self, model: nn.Module, train: Any, valid: Any, objective: Objective, method: Method | None, settings: Settings
+    ):
         self.model, self.train, self.valid = model, train, valid
         self.objective, self.method, self.settings = objective, method, settings
         self.epoch, self.batch, self.seconds = 0, 0, 0.0
@@ -49,9 +50,16 @@ class Training:
         self.called = self.placement.prepare(model, self.optimizer)
         self.sparsifier = None
         if method is not None:
-            self.sparsifier = Sparsifier(model, method, self.optimizer, steps=self.steps, loss=self.first_loss,
-                                         where=settings.where, seed=settings.seed,
-                                         example=self.objective.arguments(self.first_batch()))
+            self.sparsifier = Sparsifier(
+                model,
+                method,
+                self.optimizer,
+                steps=self.steps,
+                loss=self.first_loss,
+                where=settings.where,
+                seed=settings.seed,
+                example=self.objective.arguments(self.first_batch()),
+            )
         seed_everything(settings.seed, self.placement.rank)
 
     @property
@@ -63,7 +71,7 @@ class Training:
     def is_over(self) -> bool:
         """Whether all epochs are done, or the last `patience` of those that count brought no new best."""
         chosen, patience = best_row(self.history, self.objective), self.settings.patience
-        stale = 0 if chosen is None else sum(row["settled"] for row in self.history[chosen + 1:])
+        stale = 0 if chosen is None else sum(row["settled"] for row in self.history[chosen + 1 :])
         return self.epoch >= self.settings.epochs or (patience is not None and stale >= patience)
 
     def epoch_batches(self) -> Iterator[Any]:
@@ -112,8 +120,13 @@ class Training:
         summed = self.placement.summed([number for name in names for number in self.sums[name]])
         figures = self.objective.figures(dict(zip(names, zip(summed[::2], summed[1::2], strict=True), strict=True)))
         sparsity = 0.0 if self.sparsifier is None else self.sparsifier.masks.sparsity()
-        row = {"epoch": self.epoch + 1, "step": (self.epoch + 1) * self.batches,
-               "learning_rate": self.optimizer.param_groups[0]["lr"], "sparsity": sparsity, "settled": self.is_settled()}
+        row = {
+            "epoch": self.epoch + 1,
+            "step": (self.epoch + 1) * self.batches,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "sparsity": sparsity,
+            "settled": self.is_settled(),
+        }
         row |= {f"train_{name}": value for name, value in figures.items()}
         row |= {f"valid_{name}": value for name, value in self.validate().items()}
         self.history.append(self.placement.from_first(row | {"seconds": round(seconds, 3)}))
@@ -139,8 +152,11 @@ class Training:
 
     def diverged(self, happened: str) -> Diverged:
         """The error for numbers that are no longer finite."""
-        return Diverged(f"{happened} at step {self.step + 1} of {self.steps} (epoch {self.epoch + 1})", "a finite number",
-                        "Lower learning_rate or set clip; checkpoints written before are intact")
+        return Diverged(
+            f"{happened} at step {self.step + 1} of {self.steps} (epoch {self.epoch + 1})",
+            "a finite number",
+            "Lower learning_rate or set clip; checkpoints written before are intact",
+        )
 
     def finish(self) -> tuple[Masks, Row | None]:
         """Go back to the best epoch, leave plain parameters, and return the masks and the row that was kept."""

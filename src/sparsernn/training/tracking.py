@@ -54,8 +54,11 @@ class TensorBoardLog:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ModuleNotFoundError as error:
-            raise UserError(f"{error.name} is not installed", "it for the tensorboard logger",
-                            'Run pip install "sparsernn[train]", or set loggers to ["csv"]') from error
+            raise UserError(
+                f"{error.name} is not installed",
+                "it for the tensorboard logger",
+                'Run pip install "sparsernn[train]", or set loggers to ["csv"]',
+            ) from error
         self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=epochs_done + 1)
 
     def write(self, history: Sequence[Row]) -> None:
@@ -116,8 +119,12 @@ class Progress:
         elif self.shown:
             passed = time.perf_counter() - self.started
             left = passed / max(self.done - self.done_before, 1) * (self.steps - self.done)
-            print(f"epoch {row['epoch']}/{self.epochs}  loss {row['train_loss']:.4f}{figures}"
-                  f"  sparsity {row['sparsity']:.3f}  {row['seconds']:.1f} s, {left:.0f} s left", file=sys.stderr, flush=True)
+            print(
+                f"epoch {row['epoch']}/{self.epochs}  loss {row['train_loss']:.4f}{figures}"
+                f"  sparsity {row['sparsity']:.3f}  {row['seconds']:.1f} s, {left:.0f} s left",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def close(self) -> None:
         """Leave the terminal in order."""
@@ -128,8 +135,12 @@ class Progress:
         from rich import progress
         from rich.console import Console
 
-        fields = (progress.TextColumn("loss {task.fields[loss]}{task.fields[figures]}"), progress.BarColumn(),
-                  progress.TaskProgressColumn(), progress.TimeRemainingColumn())
+        fields = (
+            progress.TextColumn("loss {task.fields[loss]}{task.fields[figures]}"),
+            progress.BarColumn(),
+            progress.TaskProgressColumn(),
+            progress.TimeRemainingColumn(),
+        )
         self.bar = progress.Progress(*fields, console=Console(stderr=True), transient=True)
         self.task = self.bar.add_task("training", total=self.steps, completed=self.done, loss="-", figures="")
         self.bar.start()
