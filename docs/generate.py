@@ -73,7 +73,7 @@ def reference(name: str) -> str:
 
 def described(title: str, value: Any, module: str) -> str:
     """Heading, signature and docstring of a class, a function, or an object that a file defines."""
-    lines = [f"### {title}", ""]
+    lines = [f"### `{title}`", ""]
     if isinstance(value, str):
         return "\n".join([*lines, f"`{value!r}`", ""])
     if not callable(value):
@@ -83,24 +83,43 @@ def described(title: str, value: Any, module: str) -> str:
     lines += ["```python", f"from {value.__module__} import {value.__name__}", signature(value), "```", ""]
     lines += [slots(inspect.getdoc(value) or "")]
     for key, member in public_members(value):
-        lines += [f"#### {value.__name__}.{key}", "", "```python", signature(member, key), "```", "", slots(inspect.getdoc(member) or "")]
+        lines += [
+            f"#### `{value.__name__}.{key}`",
+            "",
+            "```python",
+            signature(member, key),
+            "```",
+            "",
+            slots(inspect.getdoc(member) or ""),
+        ]
     return "\n".join(lines)
 
 
 def public_members(value: Any) -> list[tuple[str, Any]]:
     """Documented methods that a class defines itself; none for methods, cells and tasks, which all have the same."""
-    if not inspect.isclass(value) or value.__module__.count(".") == 2 and value.__module__.split(".")[1] in listing.FOLDERS.values() \
-            and value.__name__ not in sparsernn.__all__:
+    if (
+        not inspect.isclass(value)
+        or value.__module__.count(".") == 2
+        and value.__module__.split(".")[1] in listing.FOLDERS.values()
+        and value.__name__ not in sparsernn.__all__
+    ):
         return []
     own = {key: member.__func__ if isinstance(member, classmethod) else member for key, member in vars(value).items()}
-    return [(key, member) for key, member in own.items()
-            if inspect.isfunction(member) and not key.startswith("_") and inspect.getdoc(member)]
+    return [
+        (key, member)
+        for key, member in own.items()
+        if inspect.isfunction(member) and not key.startswith("_") and inspect.getdoc(member)
+    ]
 
 
 def signature(value: Any, name: str = "") -> str:
     """The call as Python writes it, short enough to read."""
     parameters = inspect.signature(value).parameters.values()
-    shown = [str(parameter.replace(annotation=parameter.empty)) for parameter in parameters if parameter.name not in ("self", "cls")]
+    shown = [
+        str(parameter.replace(annotation=parameter.empty))
+        for parameter in parameters
+        if parameter.name not in ("self", "cls")
+    ]
     if any(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters):
         first = next(parameter for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
         if not any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):

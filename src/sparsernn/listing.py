@@ -20,7 +20,8 @@ def entries(kind: str) -> list[dict[str, str]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = folders.entries(folder)
-    described = [{"name": name, **describe(entry, f"{folders.PACKAGE}.{folder}.{name}")} for name, entry in found.items()]
+    home = f"{folders.PACKAGE}.{folder}"
+    described = [{"name": name, **describe(entry, f"{home}.{name}")} for name, entry in found.items()]
     described += [
         {"name": name, "summary": "", "source": "", "error": f"{type(error).__name__}: {error}"}
         for name, error in folders.broken(folder).items()
@@ -29,9 +30,11 @@ def entries(kind: str) -> list[dict[str, str]]:
 
 
 def describe(entry: Any, module: str) -> dict[str, str]:
-    """First line and source: of a class from its docstring, of an object from its own fields or its file's docstring."""
+    """First line and source, as a class's docstring, an object's own fields or its file's docstring give them."""
     text = inspect.getdoc(entry if inspect.isclass(entry) else sys.modules[module]) or ""
     source = SOURCE.search(text)
     summary = getattr(entry, "title", None) or text.partition("\n")[0]
     given = getattr(entry, "source", None)
-    return {"summary": summary, "source": given if isinstance(given, str) else " ".join(source[1].split()) if source else ""}
+    if not isinstance(given, str):
+        given = " ".join(source[1].split()) if source else ""
+    return {"summary": summary, "source": given}

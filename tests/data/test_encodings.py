@@ -26,8 +26,10 @@ def test_vectors_are_the_encoders_and_are_read_again(tmp_path):
     assert seen[-1] == ("encoding", 3, 3) and vectors.dtype == np.float16 and store.values["width"] == vectors.shape[1]
     tokens = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)(TEXTS[1], return_tensors="pt")
     with torch.inference_mode():
-        alone = transformers.AutoModel.from_pretrained(folder, local_files_only=True).eval()(**tokens).last_hidden_state[0]
-    assert np.allclose(vectors[offsets[1]:offsets[2]], alone.numpy(), atol=5e-3)
+        alone = (
+            transformers.AutoModel.from_pretrained(folder, local_files_only=True).eval()(**tokens).last_hidden_state[0]
+        )
+    assert np.allclose(vectors[offsets[1] : offsets[2]], alone.numpy(), atol=5e-3)
     again = encodings(TEXTS, folder, length=16, cache=tmp_path, progress=lambda *at: pytest.fail("encoded twice"))
     assert np.array_equal(again.array("vectors"), vectors)
     other = encodings(TEXTS[:2], folder, length=16, cache=tmp_path)

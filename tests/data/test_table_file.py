@@ -180,9 +180,9 @@ def test_pieces_cover_every_series_and_cross_none(lengths, length):
     (["text,label", *[f"a,{row}" for row in range(1200)]], {"text": "text"}, "1,200 different labels"),
     (["text,label", "a,x", "b,y"], {"text": "text"}, "too few rows to hold some back"),
     (["text,label", "a,x", "b,"], {"text": "text"}, "is empty in line 3"),
-    (["id,t,x,label", "a,1,0,u", "b,1,0,v", "a,1,0,u"], {"id": "id", "time": "t", "series": ("x",)},
-     "time in line 4 .* series 'a'"),
-    (["id,t,x,label", "a,2,0,u", "a,1,0,u"], {"id": "id", "time": "t", "series": ("x",)}, "time in line 3"),
+    (["id,t,x,label", "a,2,0,u", "b,1,0,v", "a,1,0,u"], {"id": "id", "time": "t", "series": ("x",)},
+     "time in line 4 .* earlier .* series 'a'"),
+    (["t,x,label", "2020-01-02,0,u", "2020-01-01,0,u"], {"time": "t", "series": ("x",)}, "time in line 3"),
     (["id,x,label", "a,1,u", "a,inf,u"], {"id": "id", "series": ("x",)}, "holds inf .line 3"),
     (["a,b,c,label", "1,,3,u", "1,2,3,v"], {"series_columns": "a:c"}, "'b' is empty in line 2"),
     (["a,b,label", ",,u", "1,2,v"], {"series_columns": "a:b"}, "'a' is empty in line 2"),
@@ -232,3 +232,11 @@ def test_a_damaged_preparation(change, tmp_path):
     _, preparation = TableFile(path=reviews(tmp_path), text="text", label="label").prepare()
     with pytest.raises(UserError, match="preparation"):
         Preparation.from_json({**preparation.to_json(), **change})
+
+
+def test_equal_times_keep_the_order_of_the_file(tmp_path):
+    path = written(tmp_path, ["id,t,x,label", *(f"s{one},{step // 2},{step},{'ab'[one % 2]}"
+                                                for one in range(20) for step in range(6))])
+    loaded, preparation = TableFile(path=path, id="id", time="t", series=("x",), label="label").prepare()
+    batch = next(loaded.train.batches(1))
+    assert (np.diff(batch.inputs[0, :, 0].numpy()) > 0).all() and len(preparation.means) == 1

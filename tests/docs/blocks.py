@@ -25,7 +25,9 @@ from sparsernn.kernels import registry
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 LANGUAGES = ("python", "sh", "text", "csv")
-FENCE = re.compile(r"^(?P<marks>(?:<!-- [^\n]* -->\n)*)```(?P<language>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
+FENCE = re.compile(
+    r"^(?P<marks>(?:<!-- [^\n]* -->\n)*)```(?P<language>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
+)
 MARK = re.compile(r"^<!-- (continues|output|fails|not run|file)(?:: (.*?))? -->$", re.MULTILINE)
 
 
@@ -113,7 +115,7 @@ def commands(block: Block) -> list[list[str]]:
 
 
 def run_commands(block: Block) -> str:
-    """What the commands print; each has to be one of this package and to succeed, or to fail where the block says so."""
+    """What the commands print; each is one of this package and succeeds, or fails where the block says so."""
     printed = ""
     for words in commands(block):
         assert words[0] == "sparsernn", f"{block}: {words[0]} cannot be run here; mark the block `not run: WHY`"

@@ -66,7 +66,9 @@ def test_the_task(added):
     task = folders.find("data", "first_symbol")
     loaded, again = task().load(), task().load()
     assert len(loaded.train) + len(loaded.valid) + len(loaded.test) == task().examples
-    for split, same in zip((loaded.train, loaded.valid, loaded.test), (again.train, again.valid, again.test), strict=True):
+    for split, same in zip(
+        (loaded.train, loaded.valid, loaded.test), (again.train, again.valid, again.test), strict=True
+    ):
         batches = list(split.batches(32, shuffle_seed=3))
         assert len(batches) == split.number_of_batches(32)
         assert sum(len(batch.targets) for batch in batches) == len(split)

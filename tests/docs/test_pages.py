@@ -65,13 +65,15 @@ def test_tables_are_those_of_the_results():
 
 def test_every_recipe_with_results_has_its_table():
     recipes = {file.parent.name for file in (ROOT / "results").glob("*/*.json")} & set(folders.names("recipes"))
-    shown = {name.partition("/")[0] for name in re.findall(r"^<!-- table: (\S+) -->$", read("docs/recipes.md"), re.MULTILINE)}
+    shown = {
+        name.partition("/")[0] for name in re.findall(r"^<!-- table: (\S+) -->$", read("docs/recipes.md"), re.MULTILINE)
+    }
     assert recipes <= shown
 
 
 def test_reference_has_every_public_name(generate):
     text = generate.on_page_markdown(read("docs/reference.md"))
-    headings = set(re.findall(r"^### (.*)$", text, re.MULTILINE))
+    headings = set(re.findall(r"^### `(.*)`$", text, re.MULTILINE))
     assert {f"sparsernn.{name}" for name in sparsernn.__all__} <= headings
     for kind, folder in listing.FOLDERS.items():
         assert set(folders.names(folder)) <= headings, kind
@@ -81,7 +83,8 @@ def test_reference_has_every_public_name(generate):
 def test_slots_of_a_docstring_become_a_list(generate):
     text = "First line.\n\nMore * text.\n\nArguments:\n    a, b: two\n        lines.\n    c: one.\nRaises: UserError.\n"
     assert generate.slots(text) == (
-        "First line.\n\nMore \\* text.\n\n**Arguments:**\n\n- `a, b`: two lines.\n- `c`: one.\n\n**Raises:** UserError.\n"
+        "First line.\n\nMore \\* text.\n\n"
+        "**Arguments:**\n\n- `a, b`: two lines.\n- `c`: one.\n\n**Raises:** UserError.\n"
     )
 
 
@@ -105,9 +108,11 @@ def test_the_table_of_imports_is_the_one_that_is_checked():
 
 def test_the_tree_of_the_readme_is_the_tree():
     text = read("README.md")
-    picture = text[text.index("src/sparsernn/\n"):text.index("```", text.index("src/sparsernn/\n"))]
+    picture = text[text.index("src/sparsernn/\n") : text.index("```", text.index("src/sparsernn/\n"))]
     inside = set(re.findall(r"^  (\w+)/ ", picture, re.MULTILINE))
-    there = {path.name for path in (ROOT / "src" / "sparsernn").iterdir() if path.is_dir() and not path.name.startswith("_")}
+    there = {
+        path.name for path in (ROOT / "src" / "sparsernn").iterdir() if path.is_dir() and not path.name.startswith("_")
+    }
     assert inside == there
 
 
@@ -118,17 +123,22 @@ def test_the_changelog_knows_this_version():
 def test_the_extras_of_the_readme_are_those_of_the_package():
     extras = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"]
     text = read("README.md")
-    table = text[text.index("| extra |"):text.index("A C++ compiler")]
+    table = text[text.index("| extra |") : text.index("A C++ compiler")]
     assert set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (.*?) \|", table, re.MULTILINE)))) == set(extras)
 
 
 def test_the_site_is_built_without_a_warning(tmp_path):
     built = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)],
-        cwd=ROOT, capture_output=True, text=True, check=False,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert built.returncode == 0, built.stderr
     for page in tmp_path.rglob("*.html"):
-        assert not re.search(r'<(?:script|img|iframe)[^>]+src="https?:|<link[^>]+href="https?:', page.read_text(encoding="utf-8"))
+        assert not re.search(
+            r'<(?:script|img|iframe)[^>]+src="https?:|<link[^>]+href="https?:', page.read_text(encoding="utf-8")
+        )
     reference = (tmp_path / "reference.html").read_text(encoding="utf-8")
     assert all(f"sparsernn.{name}" in reference for name in sparsernn.__all__)

@@ -126,6 +126,13 @@ def test_another_machine_is_warned_about(classification, tmp_path):
             classification.fit(run=folder, resume=True)
 
 
+def test_whole_numbers_serve_as_learning_rates(classification, run_whole, run_in_pieces):
+    settings = {"optimizer": "sgd", "learning_rate": 1, "clip": 1, "checkpoint_seconds": 0}
+    whole = run_whole(classification, **settings)
+    del settings["checkpoint_seconds"]
+    assert run_in_pieces(classification, [5, 6], **settings) == whole
+
+
 def test_resume_needs_a_run(classification, tmp_path: Path):
     with pytest.raises(UserError, match="no run to resume"):
         classification.fit(resume=True)

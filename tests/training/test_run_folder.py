@@ -74,6 +74,24 @@ def test_a_damaged_recipe_is_one_clear_error(content, tmp_path):
         RunFolder.open(tmp_path / "run", {})
 
 
+def test_a_second_training_in_a_folder_is_refused(classification, tmp_path):
+    with RunFolder.create(tmp_path / "run", {}) as folder:
+        assert not folder.is_begun
+        classification.fit(run=folder)
+        with pytest.raises(UserError, match="already holds a training"):
+            classification.fit(run=folder)
+
+
+def test_a_torn_line_of_metrics_is_one_clear_error(tmp_path):
+    with RunFolder.create(tmp_path / "run", {}) as folder:
+        folder.append_metrics({"epoch": 1, "loss": float("nan")})
+        assert folder.metrics == [{"epoch": 1, "loss": None}]
+        with (tmp_path / "run" / "metrics.jsonl").open("a") as file:
+            file.write('{"epoch": 2, "lo')
+        with pytest.raises(UserError, match="metrics.jsonl cannot be read"):
+            _ = folder.metrics
+
+
 def test_the_environment_names_versions_and_no_place(classification, tmp_path):
     with RunFolder.create(tmp_path / "run", {}) as folder:
         classification.fit(run=folder)

@@ -26,7 +26,8 @@ class Cell(nn.Module, abc.ABC):
     """A stack of recurrent layers: call, results and parameter names as `torch.nn.LSTM`.
 
     `recurrent_dropout` is the rate at which hidden units are left out of the recurrent product, with one mask a
-    forward shared by all steps and sequences. A cell declares its gates, states, axes and one pure step; everything else is here.
+    forward shared by all steps and sequences. A cell declares its gates, states, axes and one pure
+    step; everything else is here.
 
     Attributes:
         gates, states, axes, levels, silent, own_gates, modulated: see `structure.recurrence.Recurrence`.
@@ -41,8 +42,17 @@ class Cell(nn.Module, abc.ABC):
     own_gates: dict[str, tuple[str, ...]] = {}
     modulated: tuple[tuple[str, str, str], ...] = ()
 
-    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
-                 dropout: float = 0.0, bidirectional: bool = False, recurrent_dropout: float = 0.0):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        recurrent_dropout: float = 0.0,
+    ):
         super().__init__()
         for name, value in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -86,7 +96,9 @@ class Cell(nn.Module, abc.ABC):
     @property
     def kind(self) -> Recurrence:
         """This cell's declaration, of one layer in one direction."""
-        return Recurrence(self.gates, self.states, self.axes, self.levels, self.silent, self.advance, self.own_gates, self.modulated)
+        return Recurrence(
+            self.gates, self.states, self.axes, self.levels, self.silent, self.advance, self.own_gates, self.modulated
+        )
 
     @property
     def names(self) -> list[dict[str, str]]:
@@ -96,7 +108,9 @@ class Cell(nn.Module, abc.ABC):
 
     def describe(self) -> Description:
         """All layers and directions in names, for `structure`."""
-        return describe_layers(self.kind, input_size=self.input_size, widths=self.widths, directions=self.directions, names=self.names)
+        return describe_layers(
+            self.kind, input_size=self.input_size, widths=self.widths, directions=self.directions, names=self.names
+        )
 
     def resized(self, cut: Any, tensors: dict[str, nn.Parameter]) -> Cell:
         """The same cell with smaller parameters; layers may differ in width."""
@@ -112,7 +126,8 @@ class Cell(nn.Module, abc.ABC):
 
         Arguments:
             x: [time batch input]; [batch time input] if batch_first; [time input]; or packed.
-            state: initial states as torch takes them, h_0 or (h_0, c_0), [layers*directions batch hidden]; default zero.
+            state: initial states as torch takes them, h_0 or (h_0, c_0), [layers*directions batch hidden];
+                default zero.
             lengths: of each sequence; final states are those at its own end, outputs after it are zero. [batch]
         Returns: (output [time batch directions*hidden], final states); where compaction left layers of unequal widths,
             states are zero-padded to the widest, or as wide as those that the model reads.
@@ -125,9 +140,13 @@ class Cell(nn.Module, abc.ABC):
         turned = self.batch_first and packed is None and not unbatched
         x = x.unsqueeze(1) if unbatched else x.transpose(0, 1) if turned else x
         if x.shape[-1] != self.input_size:
-            raise UserError(f"the input has {x.shape[-1]} features", f"{self.input_size}", "check the last dimension of the input")
+            raise UserError(
+                f"the input has {x.shape[-1]} features", f"{self.input_size}", "check the last dimension of the input"
+            )
         given = [state] if isinstance(state, Tensor) else list(state) if state is not None else []
-        output, finals = self._run(x, [part.unsqueeze(1) for part in given] if unbatched else given, self._checked(lengths, x))
+        output, finals = self._run(
+            x, [part.unsqueeze(1) for part in given] if unbatched else given, self._checked(lengths, x)
+        )
         finals = tuple(part.squeeze(1) for part in finals) if unbatched else finals
         if packed is not None:
             output = pack_padded_sequence(output, lengths.cpu(), enforce_sorted=packed.sorted_indices is None)
@@ -159,7 +178,7 @@ class Cell(nn.Module, abc.ABC):
         return kernel.run(None, state, lengths, weights, self.advance, x, fused=self.fused)
 
     def _thinned(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Recurrent dropout: the columns of some hidden units are left out of every recurrent product of this forward."""
+        """Recurrent dropout: the columns of some hidden units are left out of all recurrent products of a forward."""
         columns = {local: self.axes[local].endswith("<- hidden") for local in weights}
         first = next(weight for local, weight in weights.items() if columns[local])
         mask = torch.empty_like(first[0]).bernoulli_(1 - self.recurrent_dropout) / (1 - self.recurrent_dropout)
@@ -171,8 +190,11 @@ class Cell(nn.Module, abc.ABC):
             return tuple(x.new_zeros(batch, width) for _ in self.states)
         wanted = (len(self.widths), batch, max(self.widths))
         if len(given) != len(self.states) or any(tuple(part.shape) != wanted for part in given):
-            raise UserError(f"initial states have shapes {[tuple(part.shape) for part in given]}", f"{len(self.states)} of shape {wanted}",
-                            "pass states as the forward returns them")
+            raise UserError(
+                f"initial states have shapes {[tuple(part.shape) for part in given]}",
+                f"{len(self.states)} of shape {wanted}",
+                "pass states as the forward returns them",
+            )
         return tuple(part[position, :, :width].contiguous() for part in given)
 
     @staticmethod
@@ -180,8 +202,16 @@ class Cell(nn.Module, abc.ABC):
         if lengths is None:
             return None
         lengths = torch.as_tensor(lengths)
-        if lengths.shape != x.shape[1:2] or lengths.numel() and (int(lengths.min()) < 1 or int(lengths.max()) > x.shape[0]):
-            raise UserError(f"lengths are {lengths.tolist()[:5]}...", f"{x.shape[1]} numbers between 1 and {x.shape[0]}", "pass each sequence's number of steps")
+        if (
+            lengths.shape != x.shape[1:2]
+            or lengths.numel()
+            and (int(lengths.min()) < 1 or int(lengths.max()) > x.shape[0])
+        ):
+            raise UserError(
+                f"lengths are {lengths.tolist()[:5]}...",
+                f"{x.shape[1]} numbers between 1 and {x.shape[0]}",
+                "pass each sequence's number of steps",
+            )
         return lengths.to(x.device)
 
     def _allocate(self) -> None:

@@ -31,12 +31,22 @@ class GRU(Cell):
 
     gates: ClassVar = ("reset", "update", "candidate")
 
-    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, *, reset: str = "after",
-                 gate_activation: str = "sigmoid", **options: Any):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        reset: str = "after",
+        gate_activation: str = "sigmoid",
+        **options: Any,
+    ):
         if reset not in ("after", "before"):
             raise UserError(f'reset is "{reset}"', '"after" or "before"', "choose one of them")
         if gate_activation not in ACTIVATIONS:
-            raise UserError(f'gate_activation is "{gate_activation}"', f"one of {', '.join(ACTIVATIONS)}", "choose one of them")
+            raise UserError(
+                f'gate_activation is "{gate_activation}"', f"one of {', '.join(ACTIVATIONS)}", "choose one of them"
+            )
         self.reset, self.gate_activation = reset, gate_activation
         self.modulated = RESET_AFTER if reset == "after" else ()
         super().__init__(input_size, hidden_size, num_layers, **options)
@@ -53,7 +63,9 @@ class GRU(Cell):
         width = hidden.shape[-1]
         recurrent, bias = weights["weight_hh"], weights.get("bias_hh")
         r, z, n = projected.chunk(3, -1)
-        u_r, u_z = F.linear(hidden, recurrent[:2 * width], None if bias is None else bias[:2 * width]).chunk(2, -1)
+        u_r, u_z = F.linear(hidden, recurrent[: 2 * width], None if bias is None else bias[: 2 * width]).chunk(2, -1)
         update = squash(z + u_z)
-        candidate = torch.tanh(n + F.linear(squash(r + u_r) * hidden, recurrent[2 * width:], None if bias is None else bias[2 * width:]))
+        candidate = torch.tanh(
+            n + F.linear(squash(r + u_r) * hidden, recurrent[2 * width :], None if bias is None else bias[2 * width :])
+        )
         return ((1 - update) * candidate + update * hidden,)

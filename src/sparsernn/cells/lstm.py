@@ -28,10 +28,20 @@ class LSTM(Cell):
     gates: ClassVar = ("input", "forget", "candidate", "output")
     states: ClassVar = ("hidden", "memory")
 
-    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, *, gate_activation: str = "sigmoid",
-                 forget_bias: float | None = None, **options: Any):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        gate_activation: str = "sigmoid",
+        forget_bias: float | None = None,
+        **options: Any,
+    ):
         if gate_activation not in ACTIVATIONS:
-            raise UserError(f'gate_activation is "{gate_activation}"', f"one of {', '.join(ACTIVATIONS)}", "choose one of them")
+            raise UserError(
+                f'gate_activation is "{gate_activation}"', f"one of {', '.join(ACTIVATIONS)}", "choose one of them"
+            )
         self.gate_activation, self.forget_bias = gate_activation, forget_bias
         super().__init__(input_size, hidden_size, num_layers, **options)
 
@@ -44,8 +54,8 @@ class LSTM(Cell):
         super().reset_parameters()
         if self.forget_bias is not None and self.bias:
             for names, width in zip(self.names, self.widths, strict=True):
-                self.get_parameter(names["bias_ih"])[width:2 * width] = self.forget_bias
-                self.get_parameter(names["bias_hh"])[width:2 * width] = 0
+                self.get_parameter(names["bias_ih"])[width : 2 * width] = self.forget_bias
+                self.get_parameter(names["bias_hh"])[width : 2 * width] = 0
 
     def advance(self, weights: Weights, projected: Tensor, state: State) -> State:
         return lstm_advance(weights, projected, state, ACTIVATIONS[self.gate_activation])

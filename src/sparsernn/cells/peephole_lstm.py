@@ -32,7 +32,9 @@ class PeepholeLSTM(Cell):
     states: ClassVar = ("hidden", "memory")
     known_as: ClassVar = ("peephole",)
 
-    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, *, peephole: str = "diagonal", **options: Any):
+    def __init__(
+        self, input_size: int, hidden_size: int, num_layers: int = 1, *, peephole: str = "diagonal", **options: Any
+    ):
         if peephole not in ("diagonal", "full"):
             raise UserError(f'peephole is "{peephole}"', '"diagonal" or "full"', "choose one of them")
         axis = "gate hidden <- memory" if peephole == "full" else "gate hidden <- self"

@@ -21,7 +21,7 @@ class RecurrentHighwayNetwork(Cell):
     Arguments: as `torch.nn.RNN`, and
         depth: micro-steps a time step.
         transform_bias: initial bias of every transform gate; None leaves it random (-2 in the authors' code).
-    Shapes: see `Cell.forward`; weight_ih [2*hidden input], weight_hh_d<l> [2*hidden hidden], gates candidate, transform.
+    Shapes: see `Cell.forward`; weight_ih [2*hidden input], weight_hh_d<l> [2*hidden hidden]; candidate, transform.
     Raises: UserError for a size or an option that is out of range.
     Source: Zilly et al. 2017, equations 7 to 9.
     Deviations: none known.
@@ -30,8 +30,16 @@ class RecurrentHighwayNetwork(Cell):
     gates: ClassVar = ("candidate", "transform")
     known_as: ClassVar = ("rhn", "recurrent_highway_network")
 
-    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, *, depth: int = 3,
-                 transform_bias: float | None = None, **options: Any):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        depth: int = 3,
+        transform_bias: float | None = None,
+        **options: Any,
+    ):
         if isinstance(depth, bool) or not isinstance(depth, int) or depth < 1:
             raise UserError(f"depth is {depth!r}", "a whole number of at least 1", "pass the number of micro-steps")
         axes = {"weight_ih": "gate hidden <- input", "bias_ih": "gate hidden"}

@@ -25,7 +25,9 @@ class RNN(Cell):
 
     gates: ClassVar = ("candidate",)
 
-    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh", **options: Any):
+    def __init__(
+        self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh", **options: Any
+    ):
         if nonlinearity not in ("tanh", "relu"):
             raise UserError(f'nonlinearity is "{nonlinearity}"', '"tanh" or "relu"', "choose one of them")
         self.nonlinearity = nonlinearity

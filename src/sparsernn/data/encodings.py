@@ -19,8 +19,14 @@ NEEDED = ("config.json", "model.safetensors")
 BATCH = 32
 
 
-def encodings(texts: Iterable[str], encoder: Path | str, *, length: int = 128, cache: Path | str | None = None,
-              progress: Progress = no_progress) -> Store:
+def encodings(
+    texts: Iterable[str],
+    encoder: Path | str,
+    *,
+    length: int = 128,
+    cache: Path | str | None = None,
+    progress: Progress = no_progress,
+) -> Store:
     """Vectors of every token of every text, from a Hugging Face encoder in a local folder.
 
     Nothing is downloaded, no code of the folder is run and weights are read from safetensors only.
@@ -37,8 +43,11 @@ def encodings(texts: Iterable[str], encoder: Path | str, *, length: int = 128, c
     folder = Path(encoder)
     missing = [name for name in NEEDED if not (folder / name).is_file()]
     if missing:
-        raise UserError(f"The encoder folder {folder} has no {' and no '.join(missing)}",
-                        "a Hugging Face encoder with its weights as safetensors", "give the folder that holds these files")
+        raise UserError(
+            f"The encoder folder {folder} has no {' and no '.join(missing)}",
+            "a Hugging Face encoder with its weights as safetensors",
+            "give the folder that holds these files",
+        )
     if length < 2:
         raise UserError(f"length is {length}", "at least 2 tokens", "give a larger length")
     listed = list(texts)
@@ -62,7 +71,9 @@ def _encode(folder: Path, texts: list[str], length: int, writer: StoreWriter, pr
     tokenizer, model = _loaded(folder)
     offsets = [0]
     for first in range(0, len(texts), BATCH):
-        tokens = tokenizer(texts[first:first + BATCH], padding=True, truncation=True, max_length=length, return_tensors="pt")
+        tokens = tokenizer(
+            texts[first : first + BATCH], padding=True, truncation=True, max_length=length, return_tensors="pt"
+        )
         with torch.inference_mode():
             vectors = model(**tokens).last_hidden_state
         for row, mask in zip(vectors, tokens["attention_mask"].bool(), strict=True):
@@ -77,10 +88,17 @@ def _loaded(folder: Path) -> tuple[Any, Any]:
     try:
         from transformers import AutoModel, AutoTokenizer
     except ImportError as error:
-        raise UserError("The package transformers is not installed", "it, to run an encoder", "run: pip install transformers") from error
+        raise UserError(
+            "The package transformers is not installed", "it, to run an encoder", "run: pip install transformers"
+        ) from error
     options = {"local_files_only": True, "trust_remote_code": False}
     try:
-        return AutoTokenizer.from_pretrained(folder, **options), AutoModel.from_pretrained(folder, use_safetensors=True, **options).eval()
+        return AutoTokenizer.from_pretrained(folder, **options), AutoModel.from_pretrained(
+            folder, use_safetensors=True, **options
+        ).eval()
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"The encoder in {folder} cannot be read: {str(error).splitlines()[0]}", "a Hugging Face encoder",
-                        "get the folder again") from error
+        raise UserError(
+            f"The encoder in {folder} cannot be read: {str(error).splitlines()[0]}",
+            "a Hugging Face encoder",
+            "get the folder again",
+        ) from error

@@ -47,7 +47,7 @@ class Steps:
 def read_steps(
     path: str, columns: dict[str, object], writer: StoreWriter, progress: Progress, fitted: Preparation | None = None
 ) -> Steps:
-    """Append the features to the array "raw" in file order and group the rows by series; times must rise in each."""
+    """Append the features to the array "raw" in file order and group the rows by series; times must not fall."""
     wanted = [str(columns[name]) for name in ("id", "time", "label") if columns.get(name)]
     names: dict[str, int] = {}
     seen: dict[str, int] = {}
@@ -66,9 +66,9 @@ def read_steps(
     grouped = np.argsort(np.frombuffer(codes, np.int64), kind="stable")
     offsets = np.concatenate([[0], np.cumsum(np.bincount(np.frombuffer(codes, np.int64)))])
     if times:
-        late = _not_later(np.frombuffer(times), grouped, offsets)
-        if late is not None:
-            series, row = late
+        early = _earlier(np.frombuffer(times), grouped, offsets)
+        if early is not None:
+            series, row = early
             raise _out_of_order(f"{unit} {places[row]} of {path}", list(names)[series])
     steps = Steps(grouped, offsets, list(names))
     if not columns.get("label"):
@@ -86,11 +86,11 @@ def _label_codes(rows: Rows, column: str, seen: dict[str, int], fitted: Preparat
     return (seen.setdefault(name, len(seen)) for name in rows.labels(column))
 
 
-def _not_later(times: np.ndarray, order: np.ndarray, offsets: np.ndarray) -> tuple[int, int] | None:
-    """Series and file row of the first row whose time is not later than that of the row before it in its series."""
+def _earlier(times: np.ndarray, order: np.ndarray, offsets: np.ndarray) -> tuple[int, int] | None:
+    """Series and file row of the first row whose time is earlier than that of the row before it in its series."""
     inside = np.ones(len(order), bool)
     inside[offsets[:-1]] = False
-    wrong = np.flatnonzero(inside[1:] & (np.diff(times[order]) <= 0)) + 1
+    wrong = np.flatnonzero(inside[1:] & (np.diff(times[order]) < 0)) + 1
     if not len(wrong):
         return None
     first = wrong[np.argmin(order[wrong])]
@@ -100,8 +100,8 @@ def _not_later(times: np.ndarray, order: np.ndarray, offsets: np.ndarray) -> tup
 def _out_of_order(where: str, series: str) -> UserError:
     of_series = f" of series {series[:40]!r}" if series else ""
     return UserError(
-        f"The time in {where} is not later than the one before it{of_series}",
-        "rows in the order of time, each time once in a series", "sort the file by id and time, or drop duplicates",
+        f"The time in {where} is earlier than the one before it{of_series}",
+        "the rows of a series in the order of time", "sort the file by id and time, and check for ids used twice",
     )
 
 
@@ -135,11 +135,12 @@ def _ranges(offsets: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 
 
 def pieces(offsets: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cut every series into pieces of at most `length` steps: their offsets, and the series each piece belongs to."""
+    """Cut every series into even pieces of at most `length` steps: their offsets, and the series of each piece."""
     counts = -(-np.diff(offsets) // length)
+    sizes = -(-np.diff(offsets) // counts)
     series = np.repeat(np.arange(len(counts)), counts)
     first = np.concatenate([[0], np.cumsum(counts)])[series]
-    starts = offsets[series] + (np.arange(len(series)) - first) * length
+    starts = offsets[series] + (np.arange(len(series)) - first) * sizes[series]
     return np.append(starts, offsets[-1]), series
 
 

@@ -78,13 +78,20 @@ def choose(problem: Problem) -> Kernel:
         if refusal is None:
             return kernel
     reasons = "; ".join(f"{kernel.provider}: {refusal}" for kernel, refusal in found) or "none by that name"
-    raise UserError(f"no kernel takes this {problem.op} ({reasons})", "a kernel that does not refuse", "use the reference: kernels.registry.using('reference')")
+    raise UserError(
+        f"no kernel takes this {problem.op} ({reasons})",
+        "a kernel that does not refuse",
+        "use the reference: kernels.registry.using('reference')",
+    )
 
 
 def explain(problem: Problem) -> str:
     """One line a kernel: taken, or why not."""
     chosen = choose(problem)
-    return "\n".join(f"{kernel.provider}: {refusal or ('taken' if kernel is chosen else 'possible')}" for kernel, refusal in candidates(problem))
+    return "\n".join(
+        f"{kernel.provider}: {refusal or ('taken' if kernel is chosen else 'possible')}"
+        for kernel, refusal in candidates(problem)
+    )
 
 
 @contextmanager

@@ -180,11 +180,12 @@ class Sparsifier:
         Raises: UserError if the state belongs to another model.
         """
         tensors, values = state["tensors"], state["values"]
-        self._unmask()
+        first = {name: self.masks.kept[name].clone() for name in self._unmasked}
         for name in (key.removeprefix("kept.") for key in tensors if key.startswith("kept.")):
             if name not in self.masks.kept and name in self.wiring.weights:
                 self.masks.kept[name] = torch.ones_like(self.model.get_parameter(name), dtype=torch.bool)
         self.masks.load_state_dict({key.removeprefix("kept."): value for key, value in tensors.items() if key.startswith("kept.")})
+        self._unmask(first)
         self.generator.set_state(tensors["generator"].cpu())
         self.step_count, self.events = int(values["step_count"]), [dict(event) for event in values["events"]]
         memory = {key.removeprefix("memory."): value.clone() for key, value in tensors.items() if key.startswith("memory.")}
@@ -227,11 +228,11 @@ class Sparsifier:
         self.enforce()
 
     @torch.no_grad()
-    def _unmask(self) -> None:
+    def _unmask(self, first: dict[str, Tensor]) -> None:
         """Bring back what only the first masks have zeroed: weights that were loaded before the `Sparsifier` was made."""
         for name, before in self._unmasked.items():
             parameter = self.model.get_parameter(name)
-            if torch.equal(parameter, before.masked_fill(~self.masks.kept[name], 0)):
+            if torch.equal(parameter, before.masked_fill(~first[name], 0)):
                 parameter.copy_(before)
         self._unmasked = {}
 

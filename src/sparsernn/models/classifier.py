@@ -26,8 +26,19 @@ class Classifier(Encoder):
 
     objective: ClassVar[str] = "classification"
 
-    def __init__(self, inputs: int, classes: int, cell: str = "gru", units: int = 64, layers: int = 1, bidirectional: bool = False,
-                 dropout: float = 0.0, pool: str = "last", vocabulary: int | None = None, cell_options: dict[str, Any] | None = None):
+    def __init__(
+        self,
+        inputs: int,
+        classes: int,
+        cell: str = "gru",
+        units: int = 64,
+        layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        pool: str = "last",
+        vocabulary: int | None = None,
+        cell_options: dict[str, Any] | None = None,
+    ):
         check_pool(pool)
         super().__init__(inputs, cell, units, layers, bidirectional, dropout, vocabulary, cell_options)
         self.pool = pool

@@ -12,12 +12,29 @@ from sparsernn.models.layers import make_cell
 class Encoder(nn.Module):
     """A recurrent encoder with an optional embedding before it. See the models built on it."""
 
-    def __init__(self, inputs: int, cell: str, units: int, layers: int, bidirectional: bool, dropout: float,
-                 vocabulary: int | None, cell_options: dict[str, Any] | None):
+    def __init__(
+        self,
+        inputs: int,
+        cell: str,
+        units: int,
+        layers: int,
+        bidirectional: bool,
+        dropout: float,
+        vocabulary: int | None,
+        cell_options: dict[str, Any] | None,
+    ):
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, inputs, padding_idx=0) if vocabulary else None
-        self.cell = make_cell(cell, inputs, units, layers, batch_first=True, bidirectional=bidirectional,
-                              dropout=dropout if layers > 1 else 0.0, **(cell_options or {}))
+        self.cell = make_cell(
+            cell,
+            inputs,
+            units,
+            layers,
+            batch_first=True,
+            bidirectional=bidirectional,
+            dropout=dropout if layers > 1 else 0.0,
+            **(cell_options or {}),
+        )
         self.dropout = nn.Dropout(dropout)
         self.directions = 2 if bidirectional else 1
         self.width = units * self.directions

@@ -20,12 +20,25 @@ class Forecaster(Encoder):
 
     objective: ClassVar[str] = "forecasting"
 
-    def __init__(self, inputs: int, horizon: int, cell: str = "gru", units: int = 64, layers: int = 1, dropout: float = 0.0,
-                 residual: int | None = None, cell_options: dict[str, Any] | None = None):
+    def __init__(
+        self,
+        inputs: int,
+        horizon: int,
+        cell: str = "gru",
+        units: int = 64,
+        layers: int = 1,
+        dropout: float = 0.0,
+        residual: int | None = None,
+        cell_options: dict[str, Any] | None = None,
+    ):
         super().__init__(inputs, cell, units, layers, False, dropout, None, cell_options)
         self.residual = residual
         self.head = nn.Linear(self.width, horizon)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         change = self.head(pool(self.encode(x, lengths), lengths, "last", 1))
-        return change if self.residual is None else change + pool(x, lengths, "last", 1)[:, self.residual:self.residual + 1]
+        return (
+            change
+            if self.residual is None
+            else change + pool(x, lengths, "last", 1)[:, self.residual : self.residual + 1]
+        )

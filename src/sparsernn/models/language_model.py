@@ -24,27 +24,50 @@ class LanguageModel(nn.Module):
         dropout_kind: "element" (a mask per number and step) or "variational" (one mask a sequence, held over time).
         embedding_dropout: rate at which whole word types are dropped.
         recurrent_dropout: rate of dropping hidden units from the recurrent product, one mask a forward.
-        init: weights and embedding ~ U(-init, init), output bias 0; None: embedding and output U(-0.1, 0.1), cells as torch.
+        init: weights and embedding ~ U(-init, init), output bias 0; None: embedding and output U(-0.1, 0.1),
+            cells as torch.
         zero_bias: with init, whether the cells' biases start at 0.
     Shapes: ids [time batch] -> logits [time batch vocabulary] and the states to be passed on.
     """
 
     objective: ClassVar[str] = "language_model"
 
-    def __init__(self, vocabulary: int, units: int = 200, layers: int = 2, cell: str = "lstm", embedding: int | None = None,
-                 tied: bool = False, dropout: float = 0.0, dropout_kind: str = "element", input_dropout: float | None = None,
-                 output_dropout: float | None = None, embedding_dropout: float = 0.0, recurrent_dropout: float = 0.0,
-                 init: float | None = None, zero_bias: bool = True, cell_options: dict[str, Any] | None = None):
+    def __init__(
+        self,
+        vocabulary: int,
+        units: int = 200,
+        layers: int = 2,
+        cell: str = "lstm",
+        embedding: int | None = None,
+        tied: bool = False,
+        dropout: float = 0.0,
+        dropout_kind: str = "element",
+        input_dropout: float | None = None,
+        output_dropout: float | None = None,
+        embedding_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        init: float | None = None,
+        zero_bias: bool = True,
+        cell_options: dict[str, Any] | None = None,
+    ):
         super().__init__()
         width = embedding or units
         if tied and width != units:
-            raise UserError(f"tied weights with an embedding of {width} and {units} units", "equal widths", "leave embedding out, or tied=False")
+            raise UserError(
+                f"tied weights with an embedding of {width} and {units} units",
+                "equal widths",
+                "leave embedding out, or tied=False",
+            )
         if dropout_kind not in ("element", "variational"):
             raise UserError(f'dropout_kind is "{dropout_kind}"', '"element" or "variational"', "choose one of them")
         make = nn.Dropout if dropout_kind == "element" else LockedDropout
         self.embedding = WordEmbedding(vocabulary, width, embedding_dropout)
-        self.cells = nn.ModuleList(make_cell(cell, width if layer == 0 else units, units, recurrent_dropout=recurrent_dropout,
-                                             **(cell_options or {})) for layer in range(layers))
+        self.cells = nn.ModuleList(
+            make_cell(
+                cell, width if layer == 0 else units, units, recurrent_dropout=recurrent_dropout, **(cell_options or {})
+            )
+            for layer in range(layers)
+        )
         self.input_dropout = make(dropout if input_dropout is None else input_dropout)
         self.dropout = make(dropout)
         self.output_dropout = make(dropout if output_dropout is None else output_dropout)

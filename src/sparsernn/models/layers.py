@@ -47,7 +47,9 @@ class WordEmbedding(nn.Embedding):
     def forward(self, ids: Tensor) -> Tensor:
         if not self.training or not self.rate:
             return super().forward(ids)
-        mask = torch.empty(self.num_embeddings, 1, device=self.weight.device).bernoulli_(1 - self.rate) / (1 - self.rate)
+        mask = torch.empty(self.num_embeddings, 1, device=self.weight.device).bernoulli_(1 - self.rate) / (
+            1 - self.rate
+        )
         return nn.functional.embedding(ids, self.weight * mask)
 
 

@@ -18,8 +18,18 @@ class Tagger(Encoder):
 
     objective: ClassVar[str] = "tagging"
 
-    def __init__(self, inputs: int, classes: int, cell: str = "gru", units: int = 64, layers: int = 1, bidirectional: bool = False,
-                 dropout: float = 0.0, vocabulary: int | None = None, cell_options: dict[str, Any] | None = None):
+    def __init__(
+        self,
+        inputs: int,
+        classes: int,
+        cell: str = "gru",
+        units: int = 64,
+        layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        vocabulary: int | None = None,
+        cell_options: dict[str, Any] | None = None,
+    ):
         super().__init__(inputs, cell, units, layers, bidirectional, dropout, vocabulary, cell_options)
         self.head = nn.Linear(self.width, classes)
 

@@ -15,6 +15,7 @@ from sparsernn.data.task import IGNORED, Loaded, Split
 
 MOST_TEXTS = 200_000
 MOST_STEPS = 200_000
+STRENGTHS = (1.0, 4.0, 16.0)
 PERIODS = (1, 7, 12, 24, 48, 96, 168)
 
 
@@ -34,17 +35,19 @@ def baseline(task: TableFile, loaded: Loaded, parts: dict[str, np.ndarray]) -> t
 
 
 def tfidf(task: TableFile, parts: dict[str, np.ndarray]) -> dict[str, float]:
-    """TF-IDF of words and word pairs with logistic regression (scikit-learn), on the whole texts."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
+    """TF-IDF of words and word pairs with logistic regression (scikit-learn) on the whole texts, tuned on validation."""
+    from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
     from sklearn.linear_model import LogisticRegression
 
-    train = parts["train"][:: -(-len(parts["train"]) // MOST_TEXTS)]
-    texts, labels = _texts_of(task, train)
-    vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True, max_features=200_000)
-    model = LogisticRegression(C=10.0, max_iter=300)
-    model.fit(vectorizer.fit_transform(texts), labels)
-    texts, labels = _texts_of(task, parts["test"])
-    return {"accuracy": float(model.score(vectorizer.transform(texts), labels))}
+    counts = HashingVectorizer(ngram_range=(1, 2), n_features=2**20, alternate_sign=False, norm=None)
+    weigh = TfidfTransformer(sublinear_tf=True)
+    texts, labels = _texts_of(task, parts["train"][:: -(-len(parts["train"]) // MOST_TEXTS)])
+    seen = weigh.fit_transform(counts.transform(texts))
+    held, scored = ((_texts_of(task, parts[name])) for name in ("valid", "test"))
+    held_seen = weigh.transform(counts.transform(held[0]))
+    models = [LogisticRegression(C=strength, max_iter=300).fit(seen, labels) for strength in STRENGTHS]
+    best = max(models, key=lambda model: model.score(held_seen, held[1]))
+    return {"accuracy": float(best.score(weigh.transform(counts.transform(scored[0])), scored[1]))}
 
 
 def _texts_of(task: TableFile, rows: np.ndarray) -> tuple[list[str], list[str]]:

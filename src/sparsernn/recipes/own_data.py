@@ -66,7 +66,9 @@ def train(asked: Training, say: Callable[[str], None] = lambda line: None, progr
     method = make_method(asked.method, asked.sparsity)
     out = results.output_folder(asked.out, NAME, resume=False)
     loaded, preparation = asked.task.prepare(progress)
-    recipe = Recipe("Own data: " + Path(asked.task.path).name, "the user", lambda size: rows(asked, loaded, method), "full")
+    recipe = Recipe(
+        "Own data: " + Path(asked.task.path).name, "the user", lambda size: rows(asked, loaded, method), "full"
+    )
     request = Request(NAME, seeds=(asked.seed,), out=out, progress=asked.progress)
     execution = Execution(request, say, recipe=recipe, command=asked.command)
     execution.loaded[repr(execution.rows[0].task)] = loaded
@@ -76,7 +78,9 @@ def train(asked: Training, say: Callable[[str], None] = lambda line: None, progr
     folder = write_baseline(out, asked, name, figures, outcome.results[0]["environment"], time.perf_counter() - started)
     for run_folder in outcome.run_folders:
         durable.replace(run_folder / PREPARATION, lambda aside: aside.write_text(json.dumps(preparation.to_json())))
-    return Outcome(outcome.out, [folder, *outcome.run_folders], [results.read(folder / "result.json"), *outcome.results])
+    return Outcome(
+        outcome.out, [folder, *outcome.run_folders], [results.read(folder / "result.json"), *outcome.results]
+    )
 
 
 def make_method(name: str, sparsity: float) -> Any:
@@ -90,13 +94,22 @@ def make_method(name: str, sparsity: float) -> Any:
 
 
 def rows(asked: Training, loaded: Loaded, method: Any) -> list[Row]:
-    """The dense network and its sparse twin, which starts from the dense weights where the method prunes trained ones."""
+    """The dense network and its sparse twin, from the dense weights where the method prunes trained ones."""
     kind = asked.task.kind
     batch = 20 if kind == "language_model" else 32 if len(loaded.train) < 5_000 else 64
     batches = max(1, loaded.train.number_of_batches(batch))
     epochs = asked.epochs or min(40, max(4, round(STEPS[kind] / batches)))
-    settings = Settings(learning_rate=2e-3, batch_size=batch, valid_batch_size=256 if kind != "language_model" else 10, epochs=epochs,
-                        clip=1.0, schedule="cosine", patience=max(3, epochs // 3), keep="best", loggers=("csv",))
+    settings = Settings(
+        learning_rate=2e-3,
+        batch_size=batch,
+        valid_batch_size=256 if kind != "language_model" else 10,
+        epochs=epochs,
+        clip=1.0,
+        schedule="cosine",
+        patience=max(3, epochs // 3),
+        keep="best",
+        loggers=("csv",),
+    )
     options = {"cell": asked.cell, "units": asked.units or UNITS[kind], **model_options(asked, loaded)}
     measure = Measure(test_batch_size=256 if kind != "language_model" else 1, latency_seconds=6.0)
     model = MODELS.get(kind) or ("tagger" if loaded.objective == "tagging" else "classifier")
@@ -115,20 +128,37 @@ def model_options(asked: Training, loaded: Loaded) -> dict[str, Any]:
         return {"residual": loaded.train.target, "dropout": 0.1}
     if kind == "language_model":
         return {"layers": 2, "dropout": 0.2}
-    return {"dropout": 0.2} if loaded.objective == "tagging" else {"dropout": 0.2, "bidirectional": True, "pool": "mean"}
+    return (
+        {"dropout": 0.2} if loaded.objective == "tagging" else {"dropout": 0.2, "bidirectional": True, "pool": "mean"}
+    )
 
 
 def row_numbers(loaded: Loaded) -> dict[str, Any]:
     """Which rows of the file are in which split, where a row is an example."""
     splits = {"train": loaded.train, "valid": loaded.valid, "test": loaded.test}
-    return {name: split.rows for name, split in splits.items() if isinstance(split, SequenceSplit) and split.rows is not None}
+    return {
+        name: split.rows
+        for name, split in splits.items()
+        if isinstance(split, SequenceSplit) and split.rows is not None
+    }
 
 
-def write_baseline(out: Path, asked: Training, name: str, figures: dict[str, float], environment: Any, seconds: float) -> Path:
+def write_baseline(
+    out: Path, asked: Training, name: str, figures: dict[str, float], environment: Any, seconds: float
+) -> Path:
     """A run folder with the baseline's result alone, so that the report has its row."""
     folder = results.run_folder(out, "baseline", asked.seed)
-    result = {"recipe": NAME, "row": name, "size": "full", "seed": asked.seed, "metrics": figures, "published": {},
-              "command": asked.command, "seconds": round(seconds, 1), "environment": environment}
+    result = {
+        "recipe": NAME,
+        "row": name,
+        "size": "full",
+        "seed": asked.seed,
+        "metrics": figures,
+        "published": {},
+        "command": asked.command,
+        "seconds": round(seconds, 1),
+        "environment": environment,
+    }
     results.write(folder / "result.json", result)
     return folder
 
@@ -143,8 +173,11 @@ def read_preparation(folder: Path) -> Preparation:
     except (OSError, ValueError) as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"{folder} holds no readable {PREPARATION}", "a folder that `sparsernn train` wrote",
-                        "give the folder printed at the end of the training") from error
+        raise UserError(
+            f"{folder} holds no readable {PREPARATION}",
+            "a folder that `sparsernn train` wrote",
+            "give the folder printed at the end of the training",
+        ) from error
 
 
 def find_run(folder: Path) -> Path:
@@ -153,6 +186,9 @@ def find_run(folder: Path) -> Path:
         return folder
     found = sorted(folder.glob("sparse-seed*"))
     if not found:
-        raise UserError(f"{folder} is not the folder of a training", "a folder that `sparsernn train` wrote",
-                        "give the folder printed at the end of the training")
+        raise UserError(
+            f"{folder} is not the folder of a training",
+            "a folder that `sparsernn train` wrote",
+            "give the folder printed at the end of the training",
+        )
     return found[0]

@@ -49,9 +49,18 @@ class TargetSearch:
     trials: int = 25
 
     def __post_init__(self) -> None:
-        if not self.goal > 0 or not self.tolerance >= 0 or not self.strength > 0 or not self.rate > 1 or self.trials < 1:
-            raise UserError(f"goal {self.goal}, tolerance {self.tolerance}, strength {self.strength}, rate {self.rate}, trials {self.trials}",
-                            "a goal and strength above 0, a tolerance from 0, a rate above 1, at least one trial", "correct the option")
+        if (
+            not self.goal > 0
+            or not self.tolerance >= 0
+            or not self.strength > 0
+            or not self.rate > 1
+            or self.trials < 1
+        ):
+            raise UserError(
+                f"the search is {dataclasses.asdict(self)}",
+                "a goal and strength above 0, a tolerance from 0, a rate above 1, at least one trial",
+                "correct the option",
+            )
 
     def verdict(self, size: float) -> str:
         """What a size means for the next strength."""
@@ -71,13 +80,18 @@ class TargetSearch:
             strength = trial.strength / rate if trial.verdict == "small" else trial.strength * rate
         if len(tried) >= self.trials or not self.least <= strength <= self.most:
             nearest = min(tried, key=lambda trial: abs(trial.size - self.goal))
-            raise UserError(f"no strength gave a size of {self.goal:g} within {self.tolerance:g} in {len(tried)} trainings; "
-                            f"the nearest was {nearest.size:g} at {nearest.strength:.3g}", "a size that this network can take",
-                            "widen the tolerance, allow more trials, or start nearer")
+            raise UserError(
+                f"no strength gave a size of {self.goal:g} within {self.tolerance:g} in {len(tried)} trainings; "
+                f"the nearest was {nearest.size:g} at {nearest.strength:.3g}",
+                "a size that this network can take",
+                "widen the tolerance, allow more trials, or start nearer",
+            )
         return strength
 
 
-def run(search: TargetSearch, request: Request, row: str, metric: str, say: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
+def run(
+    search: TargetSearch, request: Request, row: str, metric: str, say: Callable[[str], None] = lambda line: None
+) -> dict[str, Any]:
     """Train a row of a recipe at one strength after the other until `metric` of its result is near the goal.
 
     Arguments:
@@ -94,9 +108,16 @@ def run(search: TargetSearch, request: Request, row: str, metric: str, say: Call
         asked = dataclasses.replace(request, rows=(row,), assignments=assignments, out=folder, resume=folder.exists())
         size = _size(Execution(asked, say).run().results[-1]["metrics"], metric)
         tried.append(Trial(strength, size, search.verdict(size)))
-        say(f"trial {len(tried)}: strength {strength:.3g} left {metric} {size:g}, goal {search.goal:g}: {tried[-1].verdict}")
+        say(
+            f"trial {len(tried)}: strength {strength:.3g}, {metric} {size:g} (goal {search.goal:g}): {tried[-1].verdict}"
+        )
         _write(out / STATE, search, tried)
-    return {"strength": tried[-1].strength, "size": tried[-1].size, "trials": len(tried), "folder": str(out / f"trial-{len(tried)}")}
+    return {
+        "strength": tried[-1].strength,
+        "size": tried[-1].size,
+        "trials": len(tried),
+        "folder": str(out / f"trial-{len(tried)}"),
+    }
 
 
 def _size(metrics: dict[str, Any], metric: str) -> float:
@@ -114,9 +135,15 @@ def _read(path: Path, search: TargetSearch) -> list[Trial]:
         saved = json.loads(path.read_text(encoding="utf-8"))
         tried = [Trial(float(one["strength"]), float(one["size"]), str(one["verdict"])) for one in saved["tried"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} cannot be read ({error})", "the state of a search", "start again in another folder") from error
+        raise UserError(
+            f"{path} cannot be read ({error})", "the state of a search", "start again in another folder"
+        ) from error
     if saved.get("search") != dataclasses.asdict(search):
-        raise UserError(f"{path} belongs to another search", "the same goal, tolerance and limits", "repeat them, or start in another folder")
+        raise UserError(
+            f"{path} belongs to another search",
+            "the same goal, tolerance and limits",
+            "repeat them, or start in another folder",
+        )
     return tried
 
 

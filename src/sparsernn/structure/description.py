@@ -110,5 +110,5 @@ def _producers(kind: Recurrence, layouts: dict[str, Layout], names: dict[str, st
         plain = [local for local, layout in layouts.items() if layout.destination == (axis,)]
         pieces = [(names[local], kind.silent) for local in gated if kind.silent in layouts[local].gates]
         pieces += [(names[local], None) for local in plain]
-        found.append(Producer(key, tuple(pieces), recurrent=bool(gated)))
+        found.append(Producer(key, tuple(pieces), recurrent=True))
     return found

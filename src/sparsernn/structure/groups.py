@@ -103,21 +103,21 @@ class Groups:
                 else:
                     total = total.index_add(0, _places(piece.index, self.count), _sum_to(named, piece.index.shape).reshape(-1))
             if len(own) == 2:
-                crossing, numbers = self._crossing(own)
+                crossing, numbers = self._crossing(own, named.shape)
                 if len(numbers):
                     total = total.index_add(0, numbers, -named[crossing])
         return total[:-1]
 
-    def _crossing(self, own: list[Piece]) -> tuple[tuple[Tensor, ...], Tensor]:
+    def _crossing(self, own: list[Piece], shape: torch.Size) -> tuple[tuple[Tensor, ...], Tensor]:
         """Entries that belong twice to the same group (a unit's weight to itself)."""
-        first, second = torch.broadcast_tensors(*(piece.index for piece in own if piece.index is not None))
+        first, second = (piece.index.expand(shape) for piece in own if piece.index is not None)
         both = ((first == second) & (first >= 0)).nonzero(as_tuple=True)
         return both, first[both]
 
     def norms(self, tensors: dict[str, Tensor]) -> Tensor:
         """L2 norm of each group; its gradient at zero is zero. [count]"""
         squares = self.sums({name: tensors[name].square() for name in self.names})
-        return torch.where(squares > 0, squares.clamp_min(torch.finfo(squares.dtype).tiny).sqrt(), torch.zeros_like(squares))
+        return torch.where(squares <= 0, torch.zeros_like(squares), squares.clamp_min(torch.finfo(squares.dtype).tiny).sqrt())
 
     def sizes(self, tensors: dict[str, Tensor]) -> Tensor:
         """How many weights each group has. [count]"""
@@ -163,11 +163,17 @@ class Groups:
 
     @torch.no_grad()
     def scale_(self, tensors: dict[str, Tensor], factors: Tensor) -> None:
-        """Multiply every weight by its group's factor, in place. factors: [count]"""
+        """Multiply every weight by the factor of each of its groups, in place. factors: [count]"""
         extended = torch.cat([factors, factors.new_ones(1)])
-        for piece in self.pieces:
-            named = self.named(tensors, piece.name)
-            named.mul_(factors[piece.start:piece.start + named.numel()].view(named.shape) if piece.index is None else extended[piece.index])
+        for name in self.names:
+            named, done = self.named(tensors, name), None
+            for piece in (piece for piece in self.pieces if piece.name == name):
+                if piece.index is None:
+                    named.mul_(factors[piece.start:piece.start + named.numel()].view(named.shape))
+                    continue
+                factor = extended[piece.index]
+                named.mul_(factor if done is None else torch.where(piece.index == done, torch.ones_like(factor), factor))
+                done = piece.index
 
     def _single(self, family: Family) -> Piece | None:
         """The piece of a family of single weights."""
@@ -291,7 +297,7 @@ def _levels(wiring: Wiring, names: list[str], level: str) -> Groups:
             pieces += found
         else:
             units = _axis_units(wiring, spec, own)
-            fresh = units[(claimed[units] < 0) & (units > 0)].unique()
+            fresh = units.new_tensor(list(dict.fromkeys(units[(claimed[units] < 0) & (units > 0)].tolist())))
             claimed[fresh] = torch.arange(start, start + len(fresh))
             size = len(fresh)
         if size:

@@ -6,7 +6,7 @@ One process on the CPU in float32 needs nothing; everything else is Hugging Face
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import torch
@@ -135,6 +135,8 @@ class Accelerated(Placement):
         return values
 
     def summed(self, numbers: list[float]) -> list[float]:
+        if self.processes == 1:
+            return numbers
         total = torch.tensor(numbers, dtype=torch.float64, device=self.device)
         return self.accelerator.reduce(total, "sum").tolist()
 
@@ -156,13 +158,8 @@ class Accelerated(Placement):
 def placement_of(settings: Settings) -> Placement:
     """Where a training with these settings runs on this machine."""
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    wants_gpu = settings.device == "auto" and _has_accelerator()
+    wants_gpu = settings.device == "auto" and torch.accelerator.is_available()
     return Accelerated(settings) if several or wants_gpu or settings.precision != "float32" else Placement()
-
-
-def _has_accelerator() -> bool:
-    has: Callable[[], bool] = torch.accelerator.is_available
-    return has()
 
 
 def _share(value: Tensor, axis: int, rank: int, processes: int) -> Tensor:

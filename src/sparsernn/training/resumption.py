@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sparsernn.training.steps import Training
 
 MALFORMED = (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError, OverflowError)
+FREE_SETTINGS = ("checkpoint_seconds", "loggers")
 SHOULD_MATCH = ("torch", "threads", "processor", "accelerator")
 
 
@@ -58,6 +59,10 @@ def begin(training: Training, run: RunFolder, resume: bool) -> None:
 
     Raises: UserError if the run was begun under other conditions or no checkpoint of it can be used.
     """
+    if run.is_begun and run.writes and not resume:
+        raise UserError(
+            f"{run.path} already holds a training", "a new folder", "Pass resume=True to continue it, or another folder"
+        )
     now = describe_environment(processes=training.placement.processes, device=training.placement.device.type)
     before = run.environment
     if before and resume:
@@ -164,9 +169,6 @@ def _described(training: Training) -> dict[str, Any]:
     )
 
 
-FREE_SETTINGS = ("checkpoint_seconds", "loggers")
-
-
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
@@ -212,10 +214,8 @@ def _check_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
     """Groups must have the same options, and tensors must fit their parameter as those of torch's optimizers do."""
     for saved, group in zip(state["param_groups"], optimizer.param_groups, strict=True):
         for name, value in group.items():
-            if name != "params" and (type(saved[name]), state_tree.shapes(saved[name])) != (
-                type(value),
-                state_tree.shapes(value),
-            ):
+            both_numbers = {type(value), type(saved[name])} <= {int, float}
+            if name != "params" and not both_numbers and state_tree.shapes(saved[name]) != state_tree.shapes(value):
                 raise TypeError(f"option {name} of its optimizer is not a {type(value).__name__}")
     if not type(optimizer).__module__.startswith("torch.optim"):
         return

@@ -101,7 +101,25 @@ class RunFolder:
     def metrics(self) -> list[dict[str, Any]]:
         """One row per epoch."""
         path = self.path / METRICS
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+        try:
+            return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+        except (ValueError, RecursionError) as error:
+            raise UserError(
+                f"{path} cannot be read: {error}"[:300],
+                "one JSON object in a line",
+                "Resume the run, which drops what was not finished",
+            ) from error
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether a training has left a row or a checkpoint."""
+        return bool(self.metrics_bytes or checkpoints.numbers(self.path / CHECKPOINTS))
+
+    @property
+    def metrics_bytes(self) -> int:
+        """How long metrics.jsonl is."""
+        path = self.path / METRICS
+        return path.stat().st_size if path.exists() else 0
 
     @property
     def is_finished(self) -> bool:
@@ -161,8 +179,7 @@ class RunFolder:
 
     def checkpoints(self) -> Iterator[Checkpoint | checkpoints.Unreadable]:
         """The checkpoints, newest first; one that cannot be used is given as the reason."""
-        metrics = self.path / METRICS
-        size = metrics.stat().st_size if metrics.exists() else 0
+        size = self.metrics_bytes
         for number in reversed(checkpoints.numbers(self.path / CHECKPOINTS)):
             try:
                 found = checkpoints.read(self.path / CHECKPOINTS, number)

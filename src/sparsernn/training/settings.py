@@ -73,6 +73,8 @@ class Settings:
                 number = "a whole number" if kind is int else "a number"
                 limit = f" up to {high}" if math.isfinite(high) else ""
                 raise UserError(f"{name} is {value!r}", f"{number} from {low}{limit}", f"Change {name}")
+            if kind is float and value is not None:
+                object.__setattr__(self, name, float(value))
         for name in ("loggers", "where"):
             if isinstance(getattr(self, name), str):
                 object.__setattr__(self, name, (getattr(self, name),))

@@ -10,8 +10,14 @@ from torch import Tensor
 from sparsernn.kernels.registry import Kernel, Problem
 
 
-def run(projected: Tensor, state: tuple[Tensor, ...], lengths: Tensor | None, weights: Mapping[str, Tensor],
-        advance: Callable[..., tuple[Tensor, ...]], x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+def run(
+    projected: Tensor,
+    state: tuple[Tensor, ...],
+    lengths: Tensor | None,
+    weights: Mapping[str, Tensor],
+    advance: Callable[..., tuple[Tensor, ...]],
+    x: Tensor,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
     """h_t, c_t = advance(W, projected_t, (h_{t-1}, c_{t-1})), each weight read once.
 
     Arguments:

@@ -13,8 +13,15 @@ from sparsernn.kernels.registry import Kernel, Problem
 ORDER = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
-def run(projected: Tensor | None, state: tuple[Tensor, ...], lengths: Tensor | None, weights: Mapping[str, Tensor],
-        advance: Callable[..., tuple[Tensor, ...]], x: Tensor, fused: str = "LSTM") -> tuple[Tensor, tuple[Tensor, ...]]:
+def run(
+    projected: Tensor | None,
+    state: tuple[Tensor, ...],
+    lengths: Tensor | None,
+    weights: Mapping[str, Tensor],
+    advance: Callable[..., tuple[Tensor, ...]],
+    x: Tensor,
+    fused: str = "LSTM",
+) -> tuple[Tensor, tuple[Tensor, ...]]:
     """As the reference, by `torch._VF`; it projects the input itself, so `projected` is not read."""
     flat = [weights[name] for name in ORDER if name in weights]
     biased = "bias_ih" in weights
@@ -26,7 +33,9 @@ def run(projected: Tensor | None, state: tuple[Tensor, ...], lengths: Tensor | N
     else:
         packed = pack_padded_sequence(x, lengths.cpu(), enforce_sorted=False)
         order = packed.sorted_indices
-        hx = tuple(part.index_select(1, order) for part in first) if fused == "LSTM" else first[0].index_select(1, order)
+        hx = (
+            tuple(part.index_select(1, order) for part in first) if fused == "LSTM" else first[0].index_select(1, order)
+        )
         data, *finals = call(packed.data, packed.batch_sizes, hx, flat, biased, 1, 0.0, False, False)
         output, _ = pad_packed_sequence(packed._replace(data=data), total_length=x.shape[0])
         finals = [final.index_select(1, packed.unsorted_indices) for final in finals]

@@ -1,0 +1,187 @@
+"""A value that cannot be used gets one clear error, and nothing is changed."""
+
+import copy
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sparsernn import Sparsifier, folders, sparsify
+from sparsernn.errors import UserError
+from sparsernn.methods.group_lasso import GroupLasso
+from sparsernn.methods.magnitude import Magnitude
+from sparsernn.methods.random_pruning import RandomPruning
+from sparsernn.methods.rigl import RigL
+from sparsernn.methods.st_rnn import STRNN
+from sparsernn.methods.static import Static
+from tests.methods.networks import loss_of, network, start, train
+
+WITH_SPARSITY = [method for method in folders.entries("methods").values() if "sparsity" in method.__dataclass_fields__]
+
+
+def expected(error) -> None:
+    """The error says what happened, what was expected and what to do."""
+    assert all(part.strip() for part in (error.value.happened, error.value.expected, error.value.do))
+
+
+@pytest.mark.parametrize("sparsity", [1, 1.0, -0.1, 1.5, 90, "0.9", True, float("nan"), float("inf")])
+@pytest.mark.parametrize("method", WITH_SPARSITY)
+def test_sparsity_outside_its_range(method, sparsity):
+    needed = {"strength": 0.1} if "strength" in method.__dataclass_fields__ else {}
+    with pytest.raises(UserError, match="sparsity is") as error:
+        method(sparsity=sparsity, **needed)
+    expected(error)
+
+
+@pytest.mark.parametrize("make", [
+    lambda: Magnitude(0.5, scope="everything"), lambda: Magnitude(0.5, start=0.8, stop=0.2), lambda: Magnitude(0.5, start=-0.1),
+    lambda: Magnitude(0.5, stop=1.1), lambda: Magnitude(0.5, every=0), lambda: Magnitude(0.5, every=-3), lambda: Magnitude(0.5, every=1.5),
+    lambda: Magnitude(0.5, every="often"), lambda: Magnitude(0.5, schedule="cubik"), lambda: Magnitude(0.5, rewind=2.0),
+    lambda: Magnitude(0.5, stop=0.2, rewind=0.5), lambda: RandomPruning(0.5, scope="all"), lambda: RigL(0.5, rate=1.5),
+    lambda: RigL(0.5, decay="sudden"), lambda: RigL(0.5, distribution="er"), lambda: RigL(0.5, every=True), lambda: STRNN(0.5, floor=-1),
+    lambda: STRNN(0.5, stop=3), lambda: Static(0.5, distribution="random"), lambda: GroupLasso(-1.0), lambda: GroupLasso(float("nan")),
+    lambda: GroupLasso("strong"), lambda: GroupLasso(0.1, stop=7), lambda: GroupLasso(0.1, threshold=-1.0),
+])
+def test_options_out_of_range(make):
+    with pytest.raises(UserError) as error:
+        make()
+    expected(error)
+
+
+@pytest.mark.parametrize(("method", "steps"), [
+    (RigL(0.5, every=100), 50), (RigL(0.5, every=80, stop=0.5), 100), (STRNN(0.5, every=30), 20), (Magnitude(0.5, every=100), 50),
+    (Magnitude(0.5, every=11, start=0.2, stop=0.3), 100),
+])
+def test_a_schedule_that_cannot_fire(method, steps):
+    with pytest.raises(UserError, match="can never fire") as error:
+        start(method, steps)
+    expected(error)
+    assert any(character.isdigit() for character in str(error.value))
+
+
+@pytest.mark.parametrize("where", ["nothing.*", ["a", "b"], lambda name: False, (nn.GRU, "weight"), (nn.LSTM, "w_"), "rnn.bias_*", []])
+def test_a_selection_that_matches_nothing(where):
+    with pytest.raises(UserError, match="matches no weight") as error:
+        start(Static(0.5), 5, where=where)
+    expected(error)
+    assert "rnn.weight_hh_l0" in str(error.value)
+
+
+def test_a_model_without_recurrent_layers():
+    with pytest.raises(UserError, match="no recurrent layer") as error:
+        sparsify(nn.Sequential(nn.Linear(3, 3)), Magnitude(0.5))
+    assert "0.weight" in str(error.value)
+
+
+@pytest.mark.parametrize("granularity", ["neurons", "16 x 1", "0x1", "word", ""])
+def test_an_unknown_granularity(granularity):
+    with pytest.raises(UserError) as error:
+        start(Magnitude(0.5, granularity), 100)
+    expected(error)
+
+
+@pytest.mark.parametrize("per", ["gates", None])
+def test_an_unknown_share(per):
+    with pytest.raises(UserError):
+        start(Magnitude(0.5, per=per), 100)
+
+
+@pytest.mark.parametrize("steps", [0, -1, 2.5, None, True])
+def test_steps(steps):
+    model = network()
+    with pytest.raises(UserError, match="steps is"):
+        Sparsifier(model, Static(0.5), torch.optim.SGD(model.parameters()), steps=steps)
+
+
+@pytest.mark.parametrize("method", [None, "rigl", RigL])
+def test_something_else_in_place_of_a_method(method):
+    with pytest.raises(UserError, match="the method is"):
+        Sparsifier(network(), method)
+
+
+def test_an_optimizer_of_another_model():
+    with pytest.raises(UserError, match="the optimizer does not hold"):
+        Sparsifier(network(), Static(0.5), torch.optim.SGD(network().parameters()), steps=5)
+
+
+@pytest.mark.parametrize(("method", "options"), [
+    (RigL(0.5, every=100), {"steps": 20}), (Magnitude(0.5, "neurons"), {"steps": 20}), (Static(masks={"rnn.nothing": torch.ones(1)}), {"steps": 5}),
+])
+def test_an_error_leaves_model_and_optimizer_as_they_were(method, options):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters())
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(UserError):
+        Sparsifier(model, method, optimizer, **options)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert not optimizer._optimizer_step_pre_hooks and not optimizer._optimizer_step_post_hooks
+    assert not model._forward_hooks and not model._forward_pre_hooks
+
+
+@pytest.mark.parametrize(("masks", "message"), [
+    ({"rnn.weight_hh_l9": torch.ones(32, 8)}, "a mask is given for"),
+    ({"rnn.weight_hh_l0": torch.ones(8, 32)}, "has shape"),
+    ({"rnn.weight_hh_l0": np.ones((3, 3))}, "has shape"),
+    ({}, "masks is empty"),
+])
+def test_masks_that_do_not_fit(masks, message):
+    with pytest.raises(UserError, match=message) as error:
+        start(Static(masks=masks), 5)
+    expected(error)
+
+
+def test_a_target_that_was_not_reached():
+    model, optimizer, sparsifier = start(Magnitude(0.9, every=2, stop=0.8), steps=20)
+    train(sparsifier, 10)
+    with pytest.warns(UserWarning, match=r"target sparsity 0\.90 was not reached: 0\.\d\d after 10 of 20 steps.* step 16") as caught:
+        sparsifier.finalize()
+    assert caught[0].filename == __file__
+
+
+def test_a_target_that_was_reached_says_nothing():
+    model, optimizer, sparsifier = start(Magnitude(0.9, every=2, stop=0.8), steps=20)
+    train(sparsifier, 16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sparsifier.finalize()
+
+
+def test_rewinding_without_training():
+    with pytest.raises(UserError, match="rewinding"):
+        sparsify(network(), Magnitude(0.5, rewind=0.0))
+
+
+def test_a_proximal_step_on_groups_that_overlap():
+    for granularity in ("neuron", ("gate", "16x1")):
+        with pytest.raises(UserError, match="overlap"):
+            start(GroupLasso(0.1, granularity, proximal=True), 10)
+
+
+def test_an_erdos_renyi_budget_of_blocks():
+    with pytest.raises(UserError, match="Erdős–Rényi"):
+        start(RigL(0.5, every=2, granularity="16x1", distribution="erdos_renyi"), 10)
+
+
+def test_nan_weights_are_not_pruned_silently():
+    model, optimizer, sparsifier = start(Magnitude(0.5, every=1, stop=1.0), steps=4)
+    train(sparsifier, 1)
+    with torch.no_grad():
+        model.rnn.weight_hh_l0[0, 0] = torch.nan
+    kept = sparsifier.masks.state_dict()
+    loss_of(model).backward()
+    with pytest.raises(UserError, match="NaN"):
+        optimizer.step()
+    assert all(torch.equal(sparsifier.masks.kept[name], kept[name]) for name in kept)
+
+
+def test_a_state_of_another_model():
+    _, _, sparsifier = start(Static(0.5), 5)
+    state = sparsifier.state_dict()
+    model = network(units=6)
+    other = Sparsifier(model, Static(0.5), torch.optim.SGD(model.parameters()), steps=5)
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(UserError, match="do not fit"):
+        other.load_state_dict(state)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())

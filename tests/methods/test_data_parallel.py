@@ -1,0 +1,63 @@
+"""Two processes under DistributedDataParallel hold the same masks and weights."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from sparsernn import Sparsifier
+from sparsernn.methods.group_lasso import GroupLasso
+from sparsernn.methods.magnitude import Magnitude
+from sparsernn.methods.random_pruning import RandomPruning
+from sparsernn.methods.rigl import RigL
+from sparsernn.methods.st_rnn import STRNN
+from tests.methods.networks import absent_are_zero, batch, network
+
+STEPS = 6
+METHODS = {
+    "st_rnn": STRNN(0.5, every=2),
+    "rigl": RigL(0.5, every=2, stop=1.0),
+    "magnitude": Magnitude(0.5, "neuron", every=1),
+    "rewound": Magnitude(0.5, every=1, rewind=0.2),
+    "random_pruning": RandomPruning(0.5, "neuron"),
+    "group_lasso": GroupLasso(0.01, ("gate", "neuron"), sparsity=0.5),
+}
+
+
+def work(rank: int, folder: str) -> None:
+    """One of two processes: train with every method on this process's own batches, and write what came out."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    for name, method in METHODS.items():
+        model = network()
+        parallel = DistributedDataParallel(model)
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+        sparsifier = Sparsifier(parallel, method, optimizer, steps=STEPS)
+        for number in range(STEPS):
+            inputs, labels = batch(2 * number + rank)
+            optimizer.zero_grad()
+            (nn.functional.cross_entropy(parallel(inputs), labels) + sparsifier.penalty()).backward()
+            optimizer.step()
+            assert absent_are_zero(model, sparsifier.masks)
+        masks = sparsifier.finalize()
+        tensors = {f"kept.{key}": kept for key, kept in masks.kept.items()} | dict(model.state_dict())
+        save_file(tensors, f"{folder}/{name}-{rank}.safetensors")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("parallel")
+    torch.multiprocessing.spawn(work, args=(str(path),), nprocs=2)
+    return path
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_both_processes_hold_the_same(folder, name):
+    first, second = (load_file(folder / f"{name}-{rank}.safetensors") for rank in (0, 1))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(tensor, second[key]) for key, tensor in first.items())
+    assert any(not bool(tensor.all()) for key, tensor in first.items() if key.startswith("kept."))

@@ -1,0 +1,193 @@
+"""Group lasso: penalty, gradient and proximal step against brute force; what is removed, and what is left alone."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sparsernn import Sparsifier, compact
+from sparsernn.methods.group_lasso import GroupLasso
+from tests.methods.networks import CLASSES, INPUTS, UNITS, batch, loss_of, network, start, train
+
+
+def weights_of(rnn, names=("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")):
+    return [getattr(rnn, name) for name in names]
+
+
+def rows_of(unit):
+    return torch.arange(4) * UNITS + unit
+
+
+def neuron(model, layer, unit):
+    """Every weight of one hidden unit, each once."""
+    ih, hh, *biases = weights_of(model.rnn, [f"{name}_l{layer}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")])
+    own = torch.zeros_like(hh, dtype=torch.bool)
+    own[rows_of(unit)], own[:, unit] = True, True
+    reader = model.rnn.weight_ih_l1 if layer == 0 else model.head.weight
+    return torch.cat([ih[rows_of(unit)].flatten(), hh[own], *(bias[rows_of(unit)] for bias in biases), reader[:, unit]])
+
+
+def gate(model, layer, row):
+    return torch.cat([getattr(model.rnn, f"weight_ih_l{layer}")[row], getattr(model.rnn, f"weight_hh_l{layer}")[row]])
+
+
+def brute_force(model, level):
+    if level == "neuron":
+        return sum(neuron(model, layer, unit).norm() for layer in (0, 1) for unit in range(UNITS))
+    if level == "gate":
+        return sum(gate(model, layer, row).norm() for layer in (0, 1) for row in range(4 * UNITS))
+    matrices = [weight for name, weight in model.rnn.named_parameters() if "weight" in name]
+    if level == "weight":
+        return sum(matrix.abs().sum() for matrix in matrices)
+    blocks = [block for matrix in matrices for part in matrix.chunk(4) for rows in part.split(3) for block in rows.split(2, dim=1)]
+    return sum(block.norm() for block in blocks)
+
+
+@pytest.mark.parametrize("levels", ["neuron", "gate", "weight", "3x2", ("gate", "neuron")])
+def test_penalty_and_gradient_by_brute_force(levels):
+    model = network()
+    sparsifier = Sparsifier(model, GroupLasso(0.03, levels), torch.optim.SGD(model.parameters(), lr=0.1), steps=10, example=(batch()[0],))
+    penalty = sparsifier.penalty()
+    found = torch.autograd.grad(penalty, list(model.parameters()), allow_unused=True, materialize_grads=True)
+    expected = 0.03 * sum(brute_force(model, level) for level in ([levels] if isinstance(levels, str) else levels))
+    wanted = torch.autograd.grad(expected, list(model.parameters()), allow_unused=True, materialize_grads=True)
+    assert penalty.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert all(torch.allclose(ours, theirs, atol=1e-6) for ours, theirs in zip(found, wanted, strict=True))
+
+
+def test_the_gradient_of_a_group_at_zero_is_zero():
+    model = network()
+    with torch.no_grad():
+        for layer in (0, 1):
+            getattr(model.rnn, f"weight_ih_l{layer}")[5] = 0
+            getattr(model.rnn, f"weight_hh_l{layer}")[5] = 0
+    sparsifier = Sparsifier(model, GroupLasso(0.1, "gate"), torch.optim.SGD(model.parameters(), lr=0.1), steps=10)
+    sparsifier.penalty().backward()
+    assert not bool(model.rnn.weight_hh_l0.grad[5].any())
+    assert all(bool(weight.grad.isfinite().all()) for weight in model.rnn.parameters() if weight.grad is not None)
+
+
+@pytest.mark.parametrize("level", ["gate", "weight", "3x2"])
+def test_the_proximal_step_in_closed_form(level):
+    """A learning rate of 0.5 and a loss without slope: only the proximal step moves the weights."""
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    sparsifier = Sparsifier(model, GroupLasso(0.2, level, proximal=True, stop=1.0), optimizer, steps=10)
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    sum(weight.sum() * 0 for weight in model.parameters()).backward()
+    optimizer.step()
+    groups = sparsifier.groups(level)
+    norms = groups.norms(before)
+    after = groups.norms(dict(model.named_parameters()))
+    assert torch.allclose(after, (norms - 0.1).clamp_min(0), atol=1e-6)
+    if level == "weight":
+        weight = before["rnn.weight_hh_l0"]
+        assert torch.allclose(model.rnn.weight_hh_l0, weight.sign() * (weight.abs() - 0.1).clamp_min(0), atol=1e-7)
+    assert torch.equal(model.head.weight, before["head.weight"]) and torch.equal(model.rnn.bias_ih_l0, before["rnn.bias_ih_l0"])
+
+
+@given(st.lists(st.floats(-2, 2, width=32, allow_subnormal=False), min_size=2, max_size=6), st.floats(0.01, 2))
+def test_the_proximal_step_is_optimal(values, amount):
+    """It minimises ||u - w||^2 / 2 + amount ||u||: the minimum is below every point tried around it."""
+    w = torch.tensor(values, dtype=torch.float64)
+    scale = max(0.0, 1 - amount / max(w.norm().item(), 1e-30))
+    best = w * scale
+
+    def cost(u):
+        return ((u - w).square().sum() / 2 + amount * u.norm()).item()
+
+    generator = torch.Generator().manual_seed(0)
+    for radius in (1e-3, 0.1, 1.0):
+        for _ in range(5):
+            assert cost(best) <= cost(best + radius * torch.randn(len(w), generator=generator, dtype=torch.float64)) + 1e-12
+
+
+def test_proximal_steps_shrink_groups_to_exact_zero_while_training():
+    model, optimizer, sparsifier = start(GroupLasso(2.0, "gate", proximal=True, stop=0.9), steps=20)
+    train(sparsifier, 15)
+    groups = sparsifier.groups("gate")
+    assert bool((groups.norms(dict(model.named_parameters())) == 0).any())
+    assert sparsifier.masks.sparsity() == 0
+    train(sparsifier, 5, first=15)
+    assert sparsifier.masks.sparsity() > 0
+
+
+@pytest.mark.parametrize("level", ["neuron", "gate", "weight", "3x2"])
+def test_the_threshold_does_not_depend_on_a_groups_size(level):
+    """All weights of half the groups are 0.02, those of the others 0.005; the threshold lies between."""
+    model, optimizer, sparsifier = start(GroupLasso(0.0, level, threshold=0.01, stop=0.5), steps=2, rate=0.0, example=(batch()[0],))
+    groups = sparsifier.groups(level)
+    large = torch.arange(groups.count) % 2 == 0
+    with torch.no_grad():
+        for weight in sparsifier.weights.values():
+            weight.fill_(0.02)
+        for name in groups.names:
+            pieces = [piece for piece in groups.pieces if piece.name == name]
+            named = groups.named(sparsifier.weights, name)
+            for piece in pieces:
+                places = torch.arange(piece.start, piece.start + named.numel()).view(named.shape) if piece.index is None else piece.index
+                named[(~large[places] & (places >= 0)).expand(named.shape)] = 0.005
+    assert groups.norms(sparsifier.weights).isfinite().all()
+    train(sparsifier, 1)
+    if level == "neuron":
+        assert bool(groups.kept(sparsifier.masks)[large].all())
+    else:
+        assert torch.equal(groups.kept(sparsifier.masks), large)
+
+
+def test_several_levels_are_removed_together():
+    model, optimizer, sparsifier = start(GroupLasso(0.01, ("gate", "neuron"), sparsity=0.5, stop=0.5), steps=4, example=(batch()[0],))
+    train(sparsifier, 2)
+    gates, neurons = sparsifier.groups("gate"), sparsifier.groups("neuron")
+    rows = gates.kept(sparsifier.masks)
+    units = neurons.kept(sparsifier.masks)
+    assert int(units.sum()) == neurons.count // 2
+    assert int((~rows).sum()) >= gates.count // 2
+    dead = (~units[:UNITS]).nonzero().flatten()
+    assert not bool(sparsifier.masks.kept["rnn.weight_hh_l0"][:, dead].any())
+    assert not bool(sparsifier.masks.kept["rnn.weight_hh_l0"].view(4, UNITS, UNITS)[:, dead].any())
+    small, _ = compact(model, sparsifier.finalize(), example=(batch()[0],))
+    assert torch.allclose(small(batch()[0]), model(batch()[0]), atol=1e-6)
+
+
+def test_a_layer_keeps_its_largest_group():
+    model, optimizer, sparsifier = start(GroupLasso(0.0, "neuron", threshold=1.0, stop=0.5), steps=2, example=(batch()[0],))
+    train(sparsifier, 2)
+    assert int(sparsifier.groups("neuron").kept(sparsifier.masks).sum()) == 2
+    model, optimizer, sparsifier = start(GroupLasso(0.0, "neuron", sparsity=0.99, stop=0.5), steps=2, example=(batch()[0],))
+    train(sparsifier, 2)
+    assert int(sparsifier.groups("neuron").kept(sparsifier.masks).sum()) == 2
+
+
+def test_after_removal_there_is_no_penalty():
+    model, optimizer, sparsifier = start(GroupLasso(0.1, "neuron", stop=0.5), steps=4)
+    assert not sparsifier.settled
+    train(sparsifier, 1)
+    assert sparsifier.penalty().item() > 0
+    train(sparsifier, 1, first=1)
+    assert sparsifier.settled and sparsifier.penalty().item() == 0
+    masks = sparsifier.masks.state_dict()
+    train(sparsifier, 2, first=2)
+    assert all(torch.equal(kept, masks[name]) for name, kept in sparsifier.finalize().kept.items())
+
+
+def test_a_run_that_ends_early_removes_at_the_end():
+    model, optimizer, sparsifier = start(GroupLasso(0.1, "neuron", sparsity=0.5, stop=1.0), steps=10)
+    train(sparsifier, 3)
+    assert sparsifier.finalize().sparsity() > 0.4
+
+
+def test_the_penalty_makes_weights_smaller():
+    plain, lasso = start(GroupLasso(0.0), steps=30), start(GroupLasso(0.02), steps=30)
+    for _, _, sparsifier in (plain, lasso):
+        train(sparsifier, 15)
+    norms = [sparsifier.groups("neuron").norms(sparsifier.weights).sum().item() for _, _, sparsifier in (plain, lasso)]
+    assert norms[1] < norms[0]
+
+
+def test_on_a_linear_layer():
+    model, optimizer, sparsifier = start(GroupLasso(0.1, "input", sparsity=0.5, stop=0.5), steps=2, where="head.weight", example=(batch()[0],))
+    train(sparsifier, 2)
+    kept = sparsifier.finalize().kept["head.weight"]
+    assert kept.shape == (CLASSES, UNITS) and int(kept[0].sum()) == UNITS // 2
+    assert INPUTS == model.rnn.input_size and loss_of(model).isfinite()

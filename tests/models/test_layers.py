@@ -1,0 +1,57 @@
+"""Parts of models: pooling over time, dropout held over time, dropped words."""
+
+import pytest
+import torch
+
+from sparsernn.cells.gru import GRU
+from sparsernn.errors import UserError
+from sparsernn.models.layers import LockedDropout, WordEmbedding, check_pool, make_cell, pool
+
+
+@pytest.mark.parametrize("how", ["last", "mean", "max"])
+def test_pooling_leaves_padding_out(how):
+    output, lengths = torch.randn(3, 5, 4), torch.tensor([5, 2, 1])
+    for b, length in enumerate(lengths.tolist()):
+        output[b, length:] = 0
+    found = pool(output, lengths, how, 1)
+    for b, length in enumerate(lengths.tolist()):
+        steps = output[b, :length]
+        assert torch.allclose(found[b], {"last": steps[-1], "mean": steps.mean(0), "max": steps.amax(0)}[how])
+    assert torch.allclose(pool(output, None, how, 1), pool(output, torch.tensor([5, 5, 5]), how, 1))
+
+
+def test_the_last_step_of_two_directions():
+    cell = GRU(3, 4, bidirectional=True, batch_first=True)
+    lengths = torch.tensor([5, 2])
+    output, state = cell(torch.randn(2, 5, 3), lengths=lengths)
+    assert torch.allclose(pool(output, lengths, "last", 2), torch.cat([state[0], state[1]], -1))
+
+
+def test_locked_dropout_holds_one_mask_over_time():
+    torch.manual_seed(0)
+    layer, x = LockedDropout(0.4), torch.ones(50, 30, 20)
+    dropped = layer(x)
+    assert torch.equal(dropped, dropped[:1].expand_as(dropped))
+    values, counts = dropped[0].unique(return_counts=True)
+    assert torch.allclose(values, torch.tensor([0, 1 / 0.6]))
+    assert abs(int(counts[0]) / 600 - 0.4) < 0.08
+    assert layer.eval()(x) is x and LockedDropout(0.0)(x) is x
+
+
+def test_dropped_words_are_dropped_wherever_they_stand():
+    torch.manual_seed(0)
+    layer, ids = WordEmbedding(100, 3, 0.5), torch.arange(100).repeat(2, 1)
+    dropped = layer(ids)
+    assert torch.equal(dropped[0], dropped[1])
+    gone = (dropped[0] == 0).all(1)
+    assert 30 < int(gone.sum()) < 70
+    assert torch.allclose(dropped[0][~gone], 2 * layer.weight[~gone])
+    assert torch.equal(layer.eval()(ids), layer.weight[ids])
+
+
+def test_cells_by_name():
+    assert type(make_cell("gru", 3, 4, 2, reset="before")) is GRU
+    with pytest.raises(UserError, match="is not in cells"):
+        make_cell("gruu", 3, 4)
+    with pytest.raises(UserError, match='pool is "middle"'):
+        check_pool("middle")
