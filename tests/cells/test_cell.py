@@ -1,5 +1,6 @@
 """What all cells share: options, lengths, states, recurrent dropout, refusals."""
 
+import copy
 import inspect
 
 import pytest
@@ -63,7 +64,7 @@ def test_lengths_give_the_final_states_of_each_sequence_alone(name, both):
     again, again_state = cell(spoilt.nan_to_num(nan=1e4), lengths=lengths)
     assert torch.allclose(output, again, atol=1e-6)
     for b, length in enumerate(lengths.tolist()):
-        alone, alone_state = cell(x[:length, b:b + 1])
+        alone, alone_state = cell(x[:length, b : b + 1])
         assert torch.allclose(output[:length, b], alone[:, 0], atol=1e-6) and not output[length:, b].any()
         for part, other, expected in zip(states_of(state), states_of(again_state), states_of(alone_state), strict=True):
             assert torch.allclose(part[:, b], expected[:, 0], atol=1e-6) and torch.allclose(part, other, atol=1e-6)
@@ -97,7 +98,9 @@ class Reads(TorchFunctionMode):
 @pytest.mark.parametrize("name", CELLS)
 def test_recurrent_dropout_thins_each_recurrent_matrix_once_a_forward(name):
     cell = CELLS[name](3, 4, recurrent_dropout=0.5).train()
-    recurrent = [cell.get_parameter(full) for local, full in cell.names[0].items() if cell.axes[local].endswith("<- hidden")]
+    recurrent = [
+        cell.get_parameter(full) for local, full in cell.names[0].items() if cell.axes[local].endswith("<- hidden")
+    ]
     reads = Reads(recurrent)
     with reads:
         cell(torch.randn(9, 2, 3))
@@ -143,7 +146,6 @@ def test_the_transform_bias_is_set_at_every_depth():
 
 @pytest.mark.parametrize("name", CELLS)
 def test_copies_move_and_convert(name):
-    import copy
     cell = CELLS[name](3, 4, 2)
     x = torch.randn(5, 2, 3)
     clone = copy.deepcopy(cell)
@@ -151,27 +153,39 @@ def test_copies_move_and_convert(name):
     assert clone.double()(x.double())[0].dtype == torch.float64 and cell(x)[0].dtype == torch.float32
 
 
-@pytest.mark.parametrize(("make", "match"), [
-    (lambda: LSTM(0, 4), "input_size is 0"), (lambda: LSTM(3, 4.0), "hidden_size is 4.0"), (lambda: GRU(3, 4, True), "num_layers is True"),
-    (lambda: RNN(3, 4, dropout=1.0), "dropout is 1.0"), (lambda: RNN(3, 4, recurrent_dropout=-0.1), "recurrent_dropout is -0.1"),
-    (lambda: RNN(3, 4, nonlinearity="sigmoid"), "nonlinearity is"), (lambda: GRU(3, 4, reset="never"), "reset is"),
-    (lambda: GRU(3, 4, gate_activation="tanh"), "gate_activation is"), (lambda: LSTM(3, 4, gate_activation="tanh"), "gate_activation is"),
-    (lambda: PeepholeLSTM(3, 4, peephole="half"), "peephole is"), (lambda: RecurrentHighwayNetwork(3, 4, depth=0), "depth is 0"),
-])
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: LSTM(0, 4), "input_size is 0"),
+        (lambda: LSTM(3, 4.0), "hidden_size is 4.0"),
+        (lambda: GRU(3, 4, True), "num_layers is True"),
+        (lambda: RNN(3, 4, dropout=1.0), "dropout is 1.0"),
+        (lambda: RNN(3, 4, recurrent_dropout=-0.1), "recurrent_dropout is -0.1"),
+        (lambda: RNN(3, 4, nonlinearity="sigmoid"), "nonlinearity is"),
+        (lambda: GRU(3, 4, reset="never"), "reset is"),
+        (lambda: GRU(3, 4, gate_activation="tanh"), "gate_activation is"),
+        (lambda: LSTM(3, 4, gate_activation="tanh"), "gate_activation is"),
+        (lambda: PeepholeLSTM(3, 4, peephole="half"), "peephole is"),
+        (lambda: RecurrentHighwayNetwork(3, 4, depth=0), "depth is 0"),
+    ],
+)
 def test_options_that_do_not_exist(make, match):
     with pytest.raises(UserError, match=match):
         make()
 
 
-@pytest.mark.parametrize(("arguments", "match"), [
-    ((torch.randn(5, 2, 4),), "4 features"),
-    ((torch.randn(5, 2, 3), torch.zeros(1, 2, 4)), "initial states"),
-    ((torch.randn(5, 2, 3), (torch.zeros(1, 2, 4), torch.zeros(1, 3, 4))), "initial states"),
-    ((torch.randn(5, 2, 3), (torch.zeros(1, 2, 5), torch.zeros(1, 2, 5))), "initial states"),
-    ((torch.randn(5, 2, 3), None, torch.tensor([5])), "lengths are"),
-    ((torch.randn(5, 2, 3), None, torch.tensor([0, 5])), "lengths are"),
-    ((torch.randn(5, 2, 3), None, torch.tensor([6, 5])), "lengths are"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ((torch.randn(5, 2, 4),), "4 features"),
+        ((torch.randn(5, 2, 3), torch.zeros(1, 2, 4)), "initial states"),
+        ((torch.randn(5, 2, 3), (torch.zeros(1, 2, 4), torch.zeros(1, 3, 4))), "initial states"),
+        ((torch.randn(5, 2, 3), (torch.zeros(1, 2, 5), torch.zeros(1, 2, 5))), "initial states"),
+        ((torch.randn(5, 2, 3), None, torch.tensor([5])), "lengths are"),
+        ((torch.randn(5, 2, 3), None, torch.tensor([0, 5])), "lengths are"),
+        ((torch.randn(5, 2, 3), None, torch.tensor([6, 5])), "lengths are"),
+    ],
+)
 def test_inputs_that_do_not_fit(arguments, match):
     with pytest.raises(UserError, match=match):
         LSTM(3, 4)(*arguments)

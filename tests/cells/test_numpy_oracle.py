@@ -45,7 +45,10 @@ def gru_before(w, x, h, squash=sigmoid):
 
 
 def gru_hard(w, x, h):
-    (W_r, W_z, W_n), (U_r, U_z, U_n) = np.split(w["weight_ih"] @ x + w["bias_ih"], 3), np.split(w["weight_hh"] @ h + w["bias_hh"], 3)
+    (W_r, W_z, W_n), (U_r, U_z, U_n) = (
+        np.split(w["weight_ih"] @ x + w["bias_ih"], 3),
+        np.split(w["weight_hh"] @ h + w["bias_hh"], 3),
+    )
     z = hard_sigmoid(W_z + U_z)
     return ((1 - z) * np.tanh(W_n + hard_sigmoid(W_r + U_r) * U_n) + z * h,)
 
@@ -91,7 +94,7 @@ def test_two_layers_and_directions_equal_numpy(name, zeroed):
                 place = 2 * layer + direction
                 w = {local: cell.get_parameter(full).detach().numpy() for local, full in cell.names[place].items()}
                 state, outputs = [part[place, b].numpy() for part in start], []
-                for t in range(length)[::-1 if direction else 1]:
+                for t in range(length)[:: -1 if direction else 1]:
                     state = step(w, sequence[t], *state)
                     outputs.append(state[0])
                 halves.append(np.stack(outputs[::-1] if direction else outputs))

@@ -12,7 +12,12 @@ from sparsernn.cells.lstm import LSTM
 from sparsernn.cells.rnn import RNN
 from sparsernn.kernels.registry import using
 
-PAIRS = {"RNN": (RNN, nn.RNN, {}), "RNN relu": (RNN, nn.RNN, {"nonlinearity": "relu"}), "LSTM": (LSTM, nn.LSTM, {}), "GRU": (GRU, nn.GRU, {})}
+PAIRS = {
+    "RNN": (RNN, nn.RNN, {}),
+    "RNN relu": (RNN, nn.RNN, {"nonlinearity": "relu"}),
+    "LSTM": (LSTM, nn.LSTM, {}),
+    "GRU": (GRU, nn.GRU, {}),
+}
 SHAPES = list(itertools.product((1, 2, 3), (False, True), (False, True), (False, True)))
 
 
@@ -29,7 +34,10 @@ def pair(name: str, layers: int, both: bool, bias: bool = True, first: bool = Fa
 def starts(cell: nn.Module, shape: tuple[int, ...], lstm: bool):
     """Initial states that are learned."""
     places = cell.num_layers * (2 if cell.bidirectional else 1)
-    made = [torch.randn(places, *shape, cell.hidden_size, dtype=torch.float64, requires_grad=True) for _ in range(2 if lstm else 1)]
+    made = [
+        torch.randn(places, *shape, cell.hidden_size, dtype=torch.float64, requires_grad=True)
+        for _ in range(2 if lstm else 1)
+    ]
     return made, tuple(made) if lstm else made[0]
 
 
@@ -47,7 +55,9 @@ def compare(cell, reference, x, state, leaves):
             leaf.grad = None
         results = flat(module(x, state))
         generator = torch.Generator().manual_seed(1)
-        sum((part * torch.randn(part.shape, generator=generator, dtype=part.dtype)).sum() for part in results).backward()
+        sum(
+            (part * torch.randn(part.shape, generator=generator, dtype=part.dtype)).sum() for part in results
+        ).backward()
         grads = [leaf.grad for leaf in leaves] + [parameter.grad for _, parameter in sorted(module.named_parameters())]
         found.append((results, grads))
     (ours, our_grads), (theirs, their_grads) = found
@@ -100,7 +110,11 @@ def test_packed_sequences_equal_torchs(name, lengths, provider):
                 assert counted.tolist() == lengths and torch.equal(output.batch_sizes, packed.batch_sizes)
                 results = [padded, *flat(after)]
                 sum(part.square().sum() for part in results).backward(retain_graph=True)
-                found.append(results + [leaf.grad for leaf in (x, *leaves)] + [weight.grad for _, weight in sorted(module.named_parameters())])
+                found.append(
+                    results
+                    + [leaf.grad for leaf in (x, *leaves)]
+                    + [weight.grad for _, weight in sorted(module.named_parameters())]
+                )
             assert all(torch.allclose(a, b, rtol=1e-10, atol=1e-12) for a, b in zip(*found, strict=True))
 
 
@@ -114,8 +128,12 @@ def test_lengths_are_packing_without_packing(name, provider):
             x = torch.randn(*((4, 6) if first else (6, 4)), 4, dtype=torch.float64)
             output, state = cell(x, lengths=lengths)
             packed, expected = reference(pack_padded_sequence(x, lengths, batch_first=first, enforce_sorted=False))
-            assert torch.allclose(output, pad_packed_sequence(packed, batch_first=first, total_length=6)[0], rtol=1e-10, atol=1e-12)
-            assert all(torch.allclose(a, b, rtol=1e-10, atol=1e-12) for a, b in zip(flat(state), flat(expected), strict=True))
+            assert torch.allclose(
+                output, pad_packed_sequence(packed, batch_first=first, total_length=6)[0], rtol=1e-10, atol=1e-12
+            )
+            assert all(
+                torch.allclose(a, b, rtol=1e-10, atol=1e-12) for a, b in zip(flat(state), flat(expected), strict=True)
+            )
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -125,7 +143,9 @@ def test_state_dicts_go_both_ways_unchanged(name):
         cell = ours(4, 5, layers, bias=bias, bidirectional=both, **options)
         reference = theirs(4, 5, layers, bias=bias, bidirectional=both, **options)
         assert list(cell.state_dict()) == list(reference.state_dict())
-        assert {key: value.shape for key, value in cell.state_dict().items()} == {key: value.shape for key, value in reference.state_dict().items()}
+        assert {key: value.shape for key, value in cell.state_dict().items()} == {
+            key: value.shape for key, value in reference.state_dict().items()
+        }
         reference.load_state_dict(cell.state_dict())
         cell.load_state_dict(reference.state_dict())
         assert all(torch.equal(value, cell.state_dict()[key]) for key, value in reference.state_dict().items())

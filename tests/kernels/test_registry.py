@@ -15,10 +15,13 @@ def test_the_fused_kernel_is_taken_where_torch_has_one():
     assert choose(Problem("sequence", "")).provider == "reference"
 
 
-@pytest.mark.parametrize(("problem", "sentence"), [
-    (Problem("sequence", ""), "torch has no fused kernel"),
-    (Problem("sequence", "GRU", device="cuda", needs_second_derivative=True), "cannot be differentiated twice"),
-])
+@pytest.mark.parametrize(
+    ("problem", "sentence"),
+    [
+        (Problem("sequence", ""), "torch has no fused kernel"),
+        (Problem("sequence", "GRU", device="cuda", needs_second_derivative=True), "cannot be differentiated twice"),
+    ],
+)
 def test_refusals_are_sentences(problem, sentence):
     refusals = {kernel.provider: refusal for kernel, refusal in candidates(problem)}
     assert sentence in refusals["torch_fused"] and refusals["reference"] is None

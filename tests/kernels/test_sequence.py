@@ -9,7 +9,12 @@ from sparsernn.cells.rnn import RNN
 from sparsernn.kernels.registry import Problem, kernels_of
 from sparsernn.kernels.sequence import reference
 
-CELLS = {"LSTM": LSTM, "GRU": GRU, "RNN_TANH": RNN, "RNN_RELU": lambda *sizes, **options: RNN(*sizes, nonlinearity="relu", **options)}
+CELLS = {
+    "LSTM": LSTM,
+    "GRU": GRU,
+    "RNN_TANH": RNN,
+    "RNN_RELU": lambda *sizes, **options: RNN(*sizes, nonlinearity="relu", **options),
+}
 OTHERS = [kernel for kernel in kernels_of("sequence") if kernel.provider != "reference"]
 
 

@@ -115,6 +115,7 @@ def test_a_change_can_name_one_row_and_later_ones_win():
         ("model.unit=3", "Did you mean 'units'"),
         ("task.order=diagonal", "row"),
         ("compact=perhaps", "true or false"),
+        ("threads=0", "at least 1"),
         ("settings=3", "part.field"),
         ("=3", "path=value"),
     ],

@@ -33,10 +33,20 @@ MAKERS = {
 
 
 class Reading(nn.Module):
-    """An embedding, recurrent layers, and a linear layer that reads them in one of many ways; optionally states in and out."""
+    """An embedding, recurrent layers, and a linear layer that reads them in one of many ways."""
 
-    WAYS = ("output", "last step", "final state", "all final states", "first layer's state", "memory", "mean", "max",
-            "attention", "returned states")
+    WAYS = (
+        "output",
+        "last step",
+        "final state",
+        "all final states",
+        "first layer's state",
+        "memory",
+        "mean",
+        "max",
+        "attention",
+        "returned states",
+    )
 
     def __init__(self, cell: nn.Module, way: str, words: int = 7, learned_start: bool = False):
         super().__init__()
@@ -47,10 +57,17 @@ class Reading(nn.Module):
         probe = cell(torch.zeros(2, 2, cell.input_size))
         states = probe[1] if isinstance(probe[1], tuple) else (probe[1],)
         wide, final, memory = probe[0].shape[-1], states[0].shape[-1], states[-1].shape[-1]
-        widths = {"final state": final * self.directions, "all final states": final * self.places, "first layer's state": final, "memory": memory}
+        widths = {
+            "final state": final * self.directions,
+            "all final states": final * self.places,
+            "first layer's state": final,
+            "memory": memory,
+        }
         self.head = nn.Linear(widths.get(way, wide), 3)
         self.score = nn.Linear(wide, 1) if way == "attention" else None
-        self.starts = nn.ParameterList([nn.Parameter(torch.randn(self.places, 1, state.shape[-1])) for state in states] if learned_start else [])
+        self.starts = nn.ParameterList(
+            [nn.Parameter(torch.randn(self.places, 1, state.shape[-1])) for state in states] if learned_start else []
+        )
 
     def forward(self, ids: Tensor, state=None):
         batch = ids.shape[1]
@@ -62,7 +79,7 @@ class Reading(nn.Module):
         read = {
             "output": lambda: output,
             "last step": lambda: output[-1],
-            "final state": lambda: torch.cat(list(states[0][-self.directions:]), -1),
+            "final state": lambda: torch.cat(list(states[0][-self.directions :]), -1),
             "all final states": lambda: states[0].transpose(0, 1).reshape(batch, -1),
             "first layer's state": lambda: states[0][0],
             "memory": lambda: states[-1][-1],

@@ -19,10 +19,15 @@ def test_gates_are_a_view():
     assert (layout.destination, layout.source, layout.incoming) == (("gate", "hidden"), ("input",), True)
 
 
-@pytest.mark.parametrize(("text", "destination", "source", "incoming"), [
-    ("output <- input", ("output",), ("input",), True), ("word -> unit", ("unit",), ("word",), True),
-    ("gate hidden", ("gate", "hidden"), (), False), ("gate hidden <- self", ("gate", "hidden"), (), True),
-])
+@pytest.mark.parametrize(
+    ("text", "destination", "source", "incoming"),
+    [
+        ("output <- input", ("output",), ("input",), True),
+        ("word -> unit", ("unit",), ("word",), True),
+        ("gate hidden", ("gate", "hidden"), (), False),
+        ("gate hidden <- self", ("gate", "hidden"), (), True),
+    ],
+)
 def test_layouts_say_who_writes_and_who_reads(text, destination, source, incoming):
     layout = Layout.parse(text, ("r", "z"))
     assert (layout.destination, layout.source, layout.incoming) == (destination, source, incoming)

@@ -6,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsernn.errors import UserError
-from sparsernn.structure.budget import check_fraction, check_sparsity, erdos_renyi, from_epsilon, pick, settle, top, uniform
+from sparsernn.structure.budget import (
+    check_fraction,
+    check_sparsity,
+    erdos_renyi,
+    from_epsilon,
+    pick,
+    settle,
+    top,
+    uniform,
+)
 
 STACKED_LSTM = [(10000, 1500)] + 4 * [(1500, 6000)] + [(1500, 10000)]
 HIGHWAY = [(10000, 830)] + 11 * [(830, 1660)]
@@ -14,8 +23,14 @@ sparsities = st.floats(0, 0.99, allow_subnormal=False)
 fans = st.lists(st.tuples(st.integers(1, 60), st.integers(1, 60)), min_size=1, max_size=6)
 
 
-@pytest.mark.parametrize(("shapes", "density", "eps", "wide", "narrow"), [
-    (STACKED_LSTM, 0.33, 410.9, 0.3151, 0.3425), (STACKED_LSTM, 0.20, 249.1, 0.1909, 0.2075), (HIGHWAY, 0.472, 289.7, 0.3780, 0.5235)])
+@pytest.mark.parametrize(
+    ("shapes", "density", "eps", "wide", "narrow"),
+    [
+        (STACKED_LSTM, 0.33, 410.9, 0.3151, 0.3425),
+        (STACKED_LSTM, 0.20, 249.1, 0.1909, 0.2075),
+        (HIGHWAY, 0.472, 289.7, 0.3780, 0.5235),
+    ],
+)
 def test_erdos_renyi_densities_of_the_dynamic_sparse_training_paper(shapes, density, eps, wide, narrow):
     kept = erdos_renyi(shapes, 1 - density)
     densities = [count / (a * b) for count, (a, b) in zip(kept, shapes, strict=True)]
@@ -64,7 +79,7 @@ def test_settled_counts_add_up_and_move_by_less_than_one(fractions, data):
 def test_top_takes_exactly_so_many_and_the_first_of_equals(values, keep):
     mask = top(torch.tensor(values, dtype=torch.float32), keep).tolist()
     order = sorted(range(len(values)), key=lambda place: (-values[place], place))
-    assert [place for place, kept in enumerate(mask) if kept] == sorted(order[:max(keep, 0)])
+    assert [place for place, kept in enumerate(mask) if kept] == sorted(order[: max(keep, 0)])
 
 
 def test_a_score_that_is_no_number_is_refused():

@@ -107,7 +107,7 @@ def test_a_bias_alone_keeps_a_unit(cell):
     for name, parameter in model.cell.named_parameters():
         if "bias" in name:
             candidate = {12: 2, 9: 2, 3: 0}[len(parameter)] * 3
-            nn.init.zeros_(parameter.data[candidate + 1:candidate + 2])
+            nn.init.zeros_(parameter.data[candidate + 1 : candidate + 2])
     small, _ = check_exact(model, masks, ids)
     assert small.cell.hidden_size == 2
 
@@ -137,8 +137,20 @@ def test_a_gate_with_a_peephole_or_without_a_mask_is_not_constant():
     masks = random_masks(model, "weight", 0, 0)
     masks.kept["weight_ch_l0"][0] = True
     assert masks.find_constant_gates(Wiring.of(model), model) == [
-        ("", "input", 1), ("", "forget", 0), ("", "forget", 1), ("", "candidate", 0), ("", "candidate", 1), ("", "output", 0), ("", "output", 1)]
-    assert random_masks(nn.LSTM(4, 2), "weight", 0, 0, "weight_hh_l0").find_constant_gates(Wiring.of(nn.LSTM(4, 2)), nn.LSTM(4, 2)) == []
+        ("", "input", 1),
+        ("", "forget", 0),
+        ("", "forget", 1),
+        ("", "candidate", 0),
+        ("", "candidate", 1),
+        ("", "output", 0),
+        ("", "output", 1),
+    ]
+    assert (
+        random_masks(nn.LSTM(4, 2), "weight", 0, 0, "weight_hh_l0").find_constant_gates(
+            Wiring.of(nn.LSTM(4, 2)), nn.LSTM(4, 2)
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize("projection", [0, 2])
@@ -201,7 +213,9 @@ def test_states_of_the_wrong_width_are_refused_and_never_sliced():
     small, _ = check_exact(model, without_neurons(model, {"cell.l0": [1, 4, 5], "cell.l1": [0]}, ids), ids)
     with pytest.raises(UserError, match="initial states have shapes"):
         small(ids, torch.randn(2, 2, 6))
-    ours, _ = check_exact(Reading(GRU(4, 6, 2), "output"), without_neurons(Reading(GRU(4, 6, 2), "output"), {"cell.l0": [1]}, ids), ids)
+    ours, _ = check_exact(
+        Reading(GRU(4, 6, 2), "output"), without_neurons(Reading(GRU(4, 6, 2), "output"), {"cell.l0": [1]}, ids), ids
+    )
     with pytest.raises(UserError, match="initial states have shapes"):
         ours(ids, torch.randn(2, 2, 7))
 
@@ -247,11 +261,7 @@ def test_a_forward_that_splits_at_a_fixed_place_is_found_by_its_result():
     check_exact(model, without_neurons(model, {"rnn.l0": [0, 1], "rnn.l0_reverse": [3, 4]}, x), x)
 
 
-def test_compacting_with_hidden_units_of_a_wrapper_or_another_type():
-    model, x = FixedWidth(), torch.randn(5, 2, 4)
-    model.forward = lambda x: model.head(model.rnn(x)[0])
-    plain = nn.Sequential()
-    del plain
+def test_wrappers_are_taken_off():
     for wrap in (nn.DataParallel, AveragedModel, lambda inner: torch.compile(inner, backend="eager")):
         reading, ids = Reading(nn.LSTM(4, 6), "output"), torch.randint(7, (5, 2))
         masks = without_neurons(reading, {"cell": [0, 5]}, ids)
@@ -273,7 +283,12 @@ def test_a_model_in_training_keeps_its_mode_and_its_running_averages():
     class Normalised(nn.Module):
         def __init__(self):
             super().__init__()
-            self.rnn, self.drop, self.head, self.norm = nn.GRU(4, 6), nn.Dropout(0.5), nn.Linear(6, 3), nn.BatchNorm1d(3)
+            self.rnn, self.drop, self.head, self.norm = (
+                nn.GRU(4, 6),
+                nn.Dropout(0.5),
+                nn.Linear(6, 3),
+                nn.BatchNorm1d(3),
+            )
 
         def forward(self, x):
             return self.norm(self.head(self.drop(self.rnn(x)[1][-1])))
@@ -328,7 +343,12 @@ def test_a_compacted_model_copies_and_trains():
         loss.backward()
         optimizer.step()
     assert F.cross_entropy(clone.eval()(ids), torch.tensor([0, 1])) < before
-    assert difference(small, compact(model, without_neurons(model, {"cell.l0": [1, 4], "cell.l1": [3]}, ids), ids)[0].eval(), ids) == 0
+    assert (
+        difference(
+            small, compact(model, without_neurons(model, {"cell.l0": [1, 4], "cell.l1": [3]}, ids), ids)[0].eval(), ids
+        )
+        == 0
+    )
 
 
 @pytest.mark.parametrize("form", ["plain", "batch first", "unbatched", "packed", "packed unsorted"])
@@ -351,9 +371,13 @@ def test_unequal_layers_take_every_input_that_torch_takes(cell, form):
 
     wrapped, plain = Wrapped(), torch.randn(5, 3, 4)
     masks = without_neurons(wrapped, {"rnn.l0": [1, 2, 3], "rnn.l0_reverse": [0], "rnn.l1_reverse": [5]}, plain)
-    x = {"plain": plain, "batch first": plain, "unbatched": torch.randn(5, 4),
-         "packed": nn.utils.rnn.pack_padded_sequence(plain, [5, 4, 2]),
-         "packed unsorted": nn.utils.rnn.pack_padded_sequence(plain, [2, 5, 4], enforce_sorted=False)}[form]
+    x = {
+        "plain": plain,
+        "batch first": plain,
+        "unbatched": torch.randn(5, 4),
+        "packed": nn.utils.rnn.pack_padded_sequence(plain, [5, 4, 2]),
+        "packed unsorted": nn.utils.rnn.pack_padded_sequence(plain, [2, 5, 4], enforce_sorted=False),
+    }[form]
     small, _ = check_exact(wrapped, masks, x)
     assert isinstance(small.rnn, Stacked) and [layer.hidden_size for layer in small.rnn.layers] == [3, 5, 6, 5]
 
@@ -391,3 +415,11 @@ def test_a_layer_used_twice_in_a_container_is_left_alone_without_an_example():
     masks.kept["2.weight"][:, 0] = False
     small, _ = compact(model, masks)
     assert difference(masked(model, masks), small, torch.randn(3, 4)) <= 1e-6
+
+
+def test_masks_of_layers_that_are_unknown_are_kept_as_they_are():
+    model = nn.Sequential(nn.Conv1d(3, 4, 1), nn.Flatten(), nn.Linear(20, 6), nn.ReLU(), nn.Linear(6, 2))
+    masks = Masks({"0.weight": torch.rand(4, 3, 1) < 0.5, "4.weight": torch.tensor([[True] * 4 + [False] * 2] * 2)})
+    small, left = check_exact(model, masks, torch.randn(2, 3, 5))
+    assert torch.equal(left.kept["0.weight"], masks.kept["0.weight"]) and small[2].out_features == 4
+    assert left.selected == {"0.weight", "4.weight"}

@@ -29,7 +29,10 @@ def readings(draw, maker: str):
             nn.init.zeros_(parameter)
     model.train(draw(st.booleans()))
     ids = torch.randint(7, (5, 2))
-    level, kept = draw(st.sampled_from(["weight", "gate", "neuron", "2x1"])), draw(st.sampled_from([0.0, 0.1, 0.3, 0.6]))
+    level, kept = (
+        draw(st.sampled_from(["weight", "gate", "neuron", "2x1"])),
+        draw(st.sampled_from([0.0, 0.1, 0.3, 0.6])),
+    )
     where = draw(st.sampled_from([None, "cell.*", "*_l0*", "*weight_ih*", lambda name: True]))
     return model, random_masks(model, level, kept, draw(seeds), where, (ids,)), ids
 

@@ -30,7 +30,13 @@ def members(groups: Groups, weights: dict) -> list[dict[str, set[int]]]:
         kept = torch.ones(groups.count, dtype=torch.bool)
         kept[number] = False
         groups.keep(masks, kept)
-        found.append({name: set((~mask).reshape(-1).nonzero().squeeze(1).tolist()) for name, mask in masks.kept.items() if not mask.all()})
+        found.append(
+            {
+                name: set((~mask).reshape(-1).nonzero().squeeze(1).tolist())
+                for name, mask in masks.kept.items()
+                if not mask.all()
+            }
+        )
     return found
 
 
@@ -40,7 +46,9 @@ def expected_neurons(model: nn.Module, layer: int, unit: int) -> dict[str, set[i
     inputs = 4 if layer == 0 else 5
     rows = [gate * 5 + unit for gate in range(4)]
     found[f"cell.weight_ih_l{layer}"] = {row * inputs + column for row in rows for column in range(inputs)}
-    found[f"cell.weight_hh_l{layer}"] = {row * 5 + column for row in rows for column in range(5)} | {row * 5 + unit for row in range(20)}
+    found[f"cell.weight_hh_l{layer}"] = {row * 5 + column for row in rows for column in range(5)} | {
+        row * 5 + unit for row in range(20)
+    }
     found[f"cell.bias_ih_l{layer}"] = found[f"cell.bias_hh_l{layer}"] = set(rows)
     if layer == 0:
         found["cell.weight_ih_l1"] = {row * 5 + unit for row in range(20)}
@@ -65,8 +73,10 @@ def test_a_gate_takes_its_incoming_row_and_no_bias():
     for number, pieces in enumerate(owned):
         layer, row = divmod(number, 20)
         inputs = 4 if layer == 0 else 5
-        assert pieces == {f"cell.weight_ih_l{layer}": {row * inputs + column for column in range(inputs)},
-                          f"cell.weight_hh_l{layer}": {row * 5 + column for column in range(5)}}
+        assert pieces == {
+            f"cell.weight_ih_l{layer}": {row * inputs + column for column in range(inputs)},
+            f"cell.weight_hh_l{layer}": {row * 5 + column for column in range(5)},
+        }
 
 
 def test_gates_of_a_diagonal_peephole():
@@ -82,7 +92,10 @@ def test_gates_of_a_diagonal_peephole():
 def test_an_input_takes_its_columns_and_who_writes_it():
     model, wiring = built()
     owned = members(Groups.of(wiring, model, "input", "cell.*_l0"), wiring.parameters(model))
-    assert owned[2] == {"cell.weight_ih_l0": {row * 4 + 2 for row in range(20)}, "embedding.weight": {word * 4 + 2 for word in range(7)}}
+    assert owned[2] == {
+        "cell.weight_ih_l0": {row * 4 + 2 for row in range(20)},
+        "embedding.weight": {word * 4 + 2 for word in range(7)},
+    }
 
 
 def test_words_are_rows_of_the_embedding():
@@ -99,13 +112,16 @@ def test_blocks_never_cross_gates_and_are_smaller_at_the_edges(cell, rows, colum
     groups = Groups.of(wiring, model, f"{rows}x{columns}")
     seen = {name: set() for name in groups.names}
     for pieces in members(groups, wiring.parameters(model)):
-        (name, places), = pieces.items()
+        ((name, places),) = pieces.items()
         width = wiring.weights[name].units_by_dimension[-1].numel() if wiring.weights[name].layout.source else 1
         cells = {(place // width, place % width) for place in places}
         assert len({row // 5 for row, _ in cells}) == 1
         tops, lefts = sorted({row % 5 for row, _ in cells}), sorted({column for _, column in cells})
         assert tops == list(range(tops[0], min(tops[0] + rows, 5))) and tops[0] % rows == 0
-        assert lefts == list(range(lefts[0], min(lefts[0] + (columns if width > 1 else 1), width))) and lefts[0] % columns == 0
+        assert (
+            lefts == list(range(lefts[0], min(lefts[0] + (columns if width > 1 else 1), width)))
+            and lefts[0] % columns == 0
+        )
         assert len(cells) == len(tops) * len(lefts)
         assert not seen[name] & places
         seen[name] |= places
@@ -115,7 +131,9 @@ def test_blocks_never_cross_gates_and_are_smaller_at_the_edges(cell, rows, colum
 def test_a_block_of_an_embedding_runs_along_its_units():
     model = nn.Embedding(3, 5)
     owned = members(Groups.of(Wiring.of(model), model, "4x1", "weight"), {"weight": model.weight})
-    assert owned == [{"weight": {5 * word + unit for unit in units}} for word in range(3) for units in (range(4), range(4, 5))]
+    assert owned == [
+        {"weight": {5 * word + unit for unit in units}} for word in range(3) for units in (range(4), range(4, 5))
+    ]
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -124,21 +142,27 @@ def test_norms_sizes_kept_and_scale_agree_with_brute_force(maker, level):
     model, wiring = built(maker)
     weights = {name: parameter.detach().clone() for name, parameter in wiring.parameters(model).items()}
     groups = Groups.of(wiring, model, level)
-    owned = members(groups, weights) if level != "weight" else [
-        {name: {place}} for name in groups.names for place in range(weights[name].numel())]
+    owned = (
+        members(groups, weights)
+        if level != "weight"
+        else [{name: {place}} for name in groups.names for place in range(weights[name].numel())]
+    )
     assert len(owned) == groups.count == sum(family.size for family in groups.families)
-    squares = [sum(float(weights[name].reshape(-1)[place]) ** 2 for name, places in pieces.items() for place in places) for pieces in owned]
+    squares = [
+        sum(float(weights[name].reshape(-1)[place]) ** 2 for name, places in pieces.items() for place in places)
+        for pieces in owned
+    ]
     norms = groups.norms(weights)
     assert torch.allclose(norms, torch.tensor(squares).sqrt(), atol=1e-5)
     assert groups.sizes(weights).tolist() == [sum(map(len, pieces.values())) for pieces in owned]
     for family in groups.families:
-        assert torch.allclose(groups.family_norms(weights, family), norms[family.start:family.stop])
+        assert torch.allclose(groups.family_norms(weights, family), norms[family.start : family.stop])
 
     generator = torch.Generator().manual_seed(1)
     chosen = torch.rand(groups.count, generator=generator) < 0.5
     masks = Masks.full(wiring, model, set(groups.names))
     for family in groups.families:
-        groups.keep(masks, chosen[family.start:family.stop], family)
+        groups.keep(masks, chosen[family.start : family.stop], family)
     dead = {name: set() for name in groups.names}
     for number, pieces in enumerate(owned):
         if not chosen[number]:
@@ -149,7 +173,7 @@ def test_norms_sizes_kept_and_scale_agree_with_brute_force(maker, level):
     alive = [any(places - dead[name] for name, places in pieces.items()) for pieces in owned]
     assert groups.kept(masks).tolist() == alive
     for family in groups.families:
-        assert groups.kept(masks, family).tolist() == alive[family.start:family.stop]
+        assert groups.kept(masks, family).tolist() == alive[family.start : family.stop]
 
     factors = torch.rand(groups.count, generator=generator)
     wanted = {name: weight.clone() for name, weight in weights.items()}
@@ -176,18 +200,29 @@ def test_norms_can_be_differentiated_and_are_flat_at_zero():
 def test_only_neurons_overlap():
     model, wiring = built()
     assert {level: Groups.of(wiring, model, level).overlapping for level in ("weight", "gate", "neuron", "16x1")} == {
-        "weight": False, "gate": False, "neuron": True, "16x1": False}
+        "weight": False,
+        "gate": False,
+        "neuron": True,
+        "16x1": False,
+    }
 
 
 def test_families_and_fans():
     model, wiring = built()
     groups = Groups.of(wiring, model, "weight", lambda name: True)
     fans = {family.label: family.fans for family in groups.families}
-    assert fans == {"embedding.weight": (7, 4), "cell.weight_ih_l0": (4, 20), "cell.weight_hh_l0": (5, 20),
-                    "cell.weight_ih_l1": (5, 20), "cell.weight_hh_l1": (5, 20), "head.weight": (5, 3)}
+    assert fans == {
+        "embedding.weight": (7, 4),
+        "cell.weight_ih_l0": (4, 20),
+        "cell.weight_hh_l0": (5, 20),
+        "cell.weight_ih_l1": (5, 20),
+        "cell.weight_hh_l1": (5, 20),
+        "head.weight": (5, 3),
+    }
     per_gate = Groups.of(wiring, model, "weight", "cell.weight_ih_l0", per="gate")
     assert [(family.label, family.size, family.fans) for family in per_gate.families] == [
-        (f"cell.weight_ih_l0[{gate}]", 20, (4, 5)) for gate in ("input", "forget", "candidate", "output")]
+        (f"cell.weight_ih_l0[{gate}]", 20, (4, 5)) for gate in ("input", "forget", "candidate", "output")
+    ]
     blocks = Groups.of(wiring, model, "2x1", "cell.weight_ih_l0", per="gate")
     assert [family.size for family in blocks.families] == 4 * [3 * 4]
 
@@ -201,14 +236,17 @@ def test_groups_start_only_where_asked_but_reach_everywhere():
     assert [family.label for family in linear.families] == ["head"]
 
 
-@pytest.mark.parametrize(("where", "names"), [
-    (None, ["cell.weight_ih_l0", "cell.weight_hh_l0", "cell.weight_ih_l1", "cell.weight_hh_l1"]),
-    ("*weight_hh*", ["cell.weight_hh_l0", "cell.weight_hh_l1"]),
-    (["head.*", "embedding.*"], ["embedding.weight", "head.weight"]),
-    (lambda name: name.startswith("head"), ["head.weight"]),
-    ((nn.LSTM, "weight_ih"), ["cell.weight_ih_l0", "cell.weight_ih_l1"]),
-    ((nn.Linear, ""), ["head.weight"]),
-])
+@pytest.mark.parametrize(
+    ("where", "names"),
+    [
+        (None, ["cell.weight_ih_l0", "cell.weight_hh_l0", "cell.weight_ih_l1", "cell.weight_hh_l1"]),
+        ("*weight_hh*", ["cell.weight_hh_l0", "cell.weight_hh_l1"]),
+        (["head.*", "embedding.*"], ["embedding.weight", "head.weight"]),
+        (lambda name: name.startswith("head"), ["head.weight"]),
+        ((nn.LSTM, "weight_ih"), ["cell.weight_ih_l0", "cell.weight_ih_l1"]),
+        ((nn.Linear, ""), ["head.weight"]),
+    ],
+)
 def test_selections(where, names):
     model, wiring = built()
     assert select(wiring, model, where) == names
@@ -223,8 +261,15 @@ def test_selections_that_match_nothing_name_what_there_is():
         select(Wiring.of(nn.Conv1d(3, 3, 1)), nn.Conv1d(3, 3, 1), None)
 
 
-@pytest.mark.parametrize(("level", "per", "match"), [("pattern", "tensor", "no selected layer has"), ("0x4", "tensor", "a block of 0x4"),
-                                                     ("weight", "layer", "per is"), ("16x1", "unit", "per is")])
+@pytest.mark.parametrize(
+    ("level", "per", "match"),
+    [
+        ("pattern", "tensor", "no selected layer has"),
+        ("0x4", "tensor", "a block of 0x4"),
+        ("weight", "layer", "per is"),
+        ("16x1", "unit", "per is"),
+    ],
+)
 def test_levels_that_do_not_exist(level, per, match):
     model, wiring = built()
     with pytest.raises(UserError, match=match):

@@ -84,7 +84,7 @@ def whole(tmp_path_factory) -> bytes:
 @settings(max_examples=150)
 @given(st.data())
 def test_a_damaged_file_gives_one_clear_error_or_valid_masks(tmp_path_factory, whole, data):
-    content = bytearray(whole[:data.draw(st.integers(0, len(whole)))])
+    content = bytearray(whole[: data.draw(st.integers(0, len(whole)))])
     for _ in range(data.draw(st.integers(0, 3)) if content else 0):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path = tmp_path_factory.mktemp("damaged") / "masks.npz"
@@ -126,7 +126,9 @@ def with_header(header: bytes) -> bytes:
 HOSTILE = {
     "a pickle": hostile({"w.bits": np.array([{"code": "runs"}], dtype=object), "w.shape": np.array([1])}),
     "a bomb": hostile({"w.bits": np.zeros(10**7, np.uint8), "w.shape": np.array([8 * 10**7])}, compressed=True),
-    "a header of a huge array": with_header(b"{'descr': '|u1', 'fortran_order': False, 'shape': (100000000000000,), }          \n"),
+    "a header of a huge array": with_header(
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (100000000000000,), }          \n"
+    ),
     "a header that is code": with_header(b"__import__('os').system('true')\n"),
     "too few bits": hostile({"w.bits": np.zeros(1, np.uint8), "w.shape": np.array([9])}),
     "a huge shape": hostile({"w.bits": np.zeros(1, np.uint8), "w.shape": np.array([2**62, 2**62])}),
@@ -161,3 +163,11 @@ def test_masks_of_another_model_are_refused():
         masks.load_state_dict({key: value for key, value in state.items() if key != name})
     with pytest.raises(UserError, match=name):
         masks.load_state_dict(state | {name: torch.ones(3, dtype=torch.bool)})
+
+
+def test_masks_applied_to_another_model_are_refused():
+    _, masks = made()
+    with pytest.raises(UserError, match="has no parameter"):
+        masks.apply_(nn.Linear(3, 3))
+    with pytest.raises(UserError, match="its mask"):
+        masks.apply_(Reading(nn.LSTM(4, 7, 2), "output"))

@@ -12,6 +12,7 @@ from sparsernn.models.language_model import LanguageModel
 from sparsernn.structure.compaction import compact
 from sparsernn.structure.groups import Groups
 from sparsernn.structure.masks import Masks
+from sparsernn.structure.recording import Recorder
 from sparsernn.structure.wiring import Wiring
 from tests.structure.networks import Reading, check_exact, random_masks, size_of
 
@@ -55,7 +56,9 @@ JOINING = {
     "sum over time and batch": lambda m, x: m.rnn(x)[0].sum((0, 1)),
     "masked mean": lambda m, x: (m.rnn(x)[0] * (x[..., :1] > 0)).sum(0) / x.shape[0],
     "masked fill": lambda m, x: m.rnn(x)[0].masked_fill(x[..., :1] > 0, -1e9).amax(0),
-    "gather": lambda m, x: m.rnn(x)[0].gather(0, torch.zeros(1, 2, 1, dtype=torch.long).expand(1, 2, m.rnn.hidden_size)),
+    "gather": lambda m, x: m.rnn(x)[0].gather(
+        0, torch.zeros(1, 2, 1, dtype=torch.long).expand(1, 2, m.rnn.hidden_size)
+    ),
     "index select": lambda m, x: m.rnn(x)[0].index_select(0, torch.tensor([0, 2])),
     "boolean index": lambda m, x: m.rnn(x)[0][x[..., 0] > 0],
     "permute and back": lambda m, x: m.rnn(x)[0].permute(1, 2, 0)[:, :, -1],
@@ -144,11 +147,22 @@ def test_what_is_unknown_keeps_its_units_and_says_why(reason):
     assert small.rnn.hidden_size >= 1
 
 
-@pytest.mark.parametrize(("extra", "reason"), [(nn.LayerNorm(6), "LayerNorm"), (nn.BatchNorm1d(6), "batch_norm reads it"),
-                                               (nn.Conv1d(6, 6, 1), "conv1d reads it")])
+@pytest.mark.parametrize(
+    ("extra", "reason"),
+    [
+        (nn.LayerNorm(6), "LayerNorm"),
+        (nn.BatchNorm1d(6), "batch_norm reads it"),
+        (nn.Conv1d(6, 6, 1), "conv1d reads it"),
+    ],
+)
 def test_modules_that_mix_units_keep_them(extra, reason):
-    model, x = Plain(lambda m, x: m.extra(m.rnn(x)[0].movedim(0, -1) if isinstance(m.extra, nn.Conv1d) else m.rnn(x)[0][-1]),
-                     extra={"extra": extra}), torch.randn(6, 2, 4)
+    model, x = (
+        Plain(
+            lambda m, x: m.extra(m.rnn(x)[0].movedim(0, -1) if isinstance(m.extra, nn.Conv1d) else m.rnn(x)[0][-1]),
+            extra={"extra": extra},
+        ),
+        torch.randn(6, 2, 4),
+    )
     if isinstance(extra, nn.Conv1d):
         model.between = lambda m, x: m.extra(m.rnn(x)[0].movedim(0, -1)).movedim(-1, 0)
     small, _ = check_exact(model, random_masks(model, "neuron", 0.5, 6, example=(x,)), x)
@@ -165,9 +179,14 @@ def test_attention_over_time_is_followed():
 
 
 def test_both_directions_joined_by_cat():
-    model = Plain(lambda m, x: torch.cat([m.rnn(x)[1][0][0], m.rnn(x)[1][0][1]], 1), 12, cell=nn.LSTM(4, 6, bidirectional=True))
+    model = Plain(
+        lambda m, x: torch.cat([m.rnn(x)[1][0][0], m.rnn(x)[1][0][1]], 1), 12, cell=nn.LSTM(4, 6, bidirectional=True)
+    )
     wiring = wired(model, torch.randn(4, 2, 4))
-    assert wiring.weights["head.weight"].axes["input"].tolist() == torch.cat([wiring.axes["rnn"][key] for key in ("hidden_0", "hidden_1")]).tolist()
+    assert (
+        wiring.weights["head.weight"].axes["input"].tolist()
+        == torch.cat([wiring.axes["rnn"][key] for key in ("hidden_0", "hidden_1")]).tolist()
+    )
     assert wiring.states_read == {("rnn", 0): set(wiring.writes("rnn").tolist())}
 
 
@@ -177,7 +196,9 @@ def test_layers_below_and_above_share_units():
     below = torch.cat([wiring.axes["cell"]["hidden_0"], wiring.axes["cell"]["hidden_1"]])
     for name in ("cell.weight_ih_l1", "cell.weight_ih_l1_reverse"):
         assert torch.equal(wiring.weights[name].axes["input"], below)
-    assert torch.equal(wiring.weights["embedding.weight"].axes["unit"], wiring.weights["cell.weight_ih_l0"].axes["input"])
+    assert torch.equal(
+        wiring.weights["embedding.weight"].axes["unit"], wiring.weights["cell.weight_ih_l0"].axes["input"]
+    )
 
 
 def test_a_residual_sum_joins_layers_and_they_are_cut_together():
@@ -332,7 +353,9 @@ class Result:
     note: str = "hidden in a dataclass"
 
 
-@pytest.mark.parametrize("wrap", [Result, lambda logits: {"deep": [{"logits": logits}]}, lambda logits: type("Anything", (), {})().__class__])
+@pytest.mark.parametrize(
+    "wrap", [Result, lambda logits: {"deep": [{"logits": logits}]}, lambda logits: type("Anything", (), {})().__class__]
+)
 def test_results_in_containers_of_ones_own(wrap):
     class Wrapped(nn.Module):
         def __init__(self):
@@ -357,9 +380,14 @@ def test_a_module_that_the_example_does_not_use_is_left_alone():
     assert any("the example did not use it" in line for line in small.cut_report)
 
 
-@pytest.mark.parametrize("wrap", [nn.utils.parametrizations.weight_norm, lambda layer: nn.utils.parametrizations.spectral_norm(layer)])
+@pytest.mark.parametrize(
+    "wrap", [nn.utils.parametrizations.weight_norm, lambda layer: nn.utils.parametrizations.spectral_norm(layer)]
+)
 def test_a_weight_made_by_a_parametrization_is_unknown(wrap):
-    model, x = Plain(lambda m, x: m.extra(m.rnn(x)[0]), extra={"extra": wrap(nn.Linear(6, 6))}).eval(), torch.randn(4, 2, 4)
+    model, x = (
+        Plain(lambda m, x: m.extra(m.rnn(x)[0]), extra={"extra": wrap(nn.Linear(6, 6))}).eval(),
+        torch.randn(4, 2, 4),
+    )
     wiring = wired(model, x)
     assert "extra.weight" not in wiring.weights and not is_free(wiring)
     check_exact(model, random_masks(model, "neuron", 0.4, 2, example=(x,)), x)
@@ -371,8 +399,10 @@ def test_an_embedding_that_rescales_its_rows_is_unknown():
 
 @pytest.mark.parametrize("kind", ["element", "variational"])
 def test_a_language_model_in_training_is_followed_through_its_dropout(kind):
-    model, ids = LanguageModel(11, units=6, layers=2, dropout=0.5, dropout_kind=kind, embedding_dropout=0.2), torch.randint(11, (5, 2))
-    from sparsernn.structure.recording import Recorder
+    model, ids = (
+        LanguageModel(11, units=6, layers=2, dropout=0.5, dropout_kind=kind, embedding_dropout=0.2),
+        torch.randint(11, (5, 2)),
+    )
     recorder = Recorder(model, Wiring.local(model))
     with recorder:
         result = model.train()(ids)

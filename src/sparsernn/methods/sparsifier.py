@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sparsernn.errors import UserError
 from sparsernn.methods.first_forward import FirstForward, carry_over
 from sparsernn.methods.method import Method
+from sparsernn.methods.zeroing import Zeroing
 from sparsernn.structure.groups import Groups, Where, select
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import Wiring, unwrap
@@ -61,6 +62,7 @@ class Sparsifier:
         self.wiring = Wiring.of(self.model, arguments)
         selected = select(self.wiring, self.model, where)
         self.masks = Masks.full(self.wiring, self.model, set(selected))
+        self._zeroing = Zeroing(self.masks)
         self._attach()
         self._unmasked = {name: weight.detach().clone() for name, weight in self.weights.items()}
         try:
@@ -110,12 +112,14 @@ class Sparsifier:
         self.method.finalize(self)
         self.enforce()
         self._detach()
+        self._zeroing = Zeroing(self.masks)
         self.masks.constant_gates = self.masks.find_constant_gates(self.wiring, self.model)
         return self.masks
 
     def enforce(self) -> None:
         """Write exact zeros where weights are absent."""
-        self.masks.apply_(self.model)
+        for name in self.masks.kept:
+            self._zeroing.zero_(name, self.model.get_parameter(name).data)
 
     def remove(self, groups: Groups, kept: Tensor) -> dict[str, Tensor]:
         """Take groups out of the masks; what is absent already stays so. kept: [groups.count]. Returns the deaths."""
@@ -273,10 +277,10 @@ class Sparsifier:
 
     @torch.no_grad()
     def _mask_gradients(self) -> None:
-        for name, kept in self.masks.kept.items():
+        for name in self.masks.kept:
             parameter = self.model.get_parameter(name)
             if parameter.grad is not None:
-                parameter.grad.masked_fill_(~kept, 0)
+                self._zeroing.zero_(name, parameter.grad)
 
     @torch.no_grad()
     def _after_step(self, *_: Any) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +76,15 @@ class Execution:
         request: what to run.
         recipe: a recipe that is no file of the folder; its name is the request's.
         command: what to write down as the command that makes the figures, where it is not `sparsernn run`.
+        initialise: gives a new model other weights than its own; rows that start from another row's keep those.
         say: told what happens, a line at a time.
     Raises: UserError for anything in the request that does not exist or does not fit, before anything is run.
     """
 
     def __init__(self, request: Request, say: Callable[[str], None] = lambda line: None, *,
-                 recipe: Recipe | None = None, command: str | None = None):
-        self.request, self.say, self.command = request, say, command
+                 recipe: Recipe | None = None, command: str | None = None,
+                 initialise: Callable[[nn.Module], None] = lambda model: None):
+        self.request, self.say, self.command, self.initialise = request, say, command, initialise
         self.recipe: Recipe = recipe or folders.find("recipes", request.recipe)
         self.name = request.recipe if recipe else folders.name_of("recipes", self.recipe)
         self.size: Size = request.size or self.recipe.default_size
@@ -115,7 +118,7 @@ class Execution:
         folder = results.run_folder(self.out, row.name, seed)
         about = {"recipe": self.name, "row": row.name, "size": self.size, "seed": seed, "title": self.recipe.title}
         recipe = {**about, "source": self.recipe.source, **row.to_json(), "data": data}
-        with RunFolder.create(folder, recipe, resume=self.request.resume) as run:
+        with RunFolder.create(folder, recipe, resume=self.request.resume) as run, threads(row.threads):
             if (folder / RESULT).is_file():
                 self.say(f"{row.name}: finished before")
                 return results.read(folder / RESULT)
@@ -157,6 +160,7 @@ class Execution:
     def begin(self, row: Row, model: nn.Module) -> Method | None:
         """Give the model the weights it starts from; the row's method, or one that keeps their zeros."""
         if row.start is None:
+            self.initialise(model)
             return row.method
         start = trained.read(results.run_folder(self.out, row.start, row.settings.seed))
         trained.check_fits(start.network, model, row.start, row.name)
@@ -221,6 +225,17 @@ def score(row: Row, loaded: Loaded, model: nn.Module, masks: Masks, folder: Path
         "macs_per_token": left.macs(),
         **({} if final.difference is None else {"compaction_difference": final.difference}),
     }
+
+
+@contextmanager
+def threads(number: int | None) -> Iterator[None]:
+    """Let torch use so many threads inside; None leaves its own number."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def write_confusion(folder: Path, found: dict[str, Any]) -> None:

@@ -12,15 +12,15 @@ from sparsernn.recipes.network import find_model
 from sparsernn.recipes.recipe import Row
 
 PARTS = ("settings", "method", "task", "measure", "model")
-OWN_FIELDS = ("compact",)
+OWN_FIELDS = ("compact", "threads")
 FIXED_BY_DATA = ("inputs", "classes", "vocabulary", "horizon")
 
 
 def override(rows: list[Row], assignments: list[str]) -> list[Row]:
     """`rows` with every `path=value` of `assignments` applied, in order.
 
-    A path is `settings.epochs`, `method.sparsity`, `task.<field>`, `model.<argument>`, `measure.<field>` or `compact`
-    for all rows that have the field, and `rows.<row>.<the same>` for one row.
+    A path is `settings.epochs`, `method.sparsity`, `task.<field>`, `model.<argument>`, `measure.<field>`, `compact` or
+    `threads` for all rows that have the field, and `rows.<row>.<the same>` for one row.
     """
     for assignment in assignments:
         path, equals, text = assignment.partition("=")

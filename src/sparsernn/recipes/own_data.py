@@ -9,6 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
 from sparsernn import folders
 from sparsernn.data.preparation import Preparation
 from sparsernn.data.splits import SequenceSplit
@@ -19,12 +22,14 @@ from sparsernn.errors import UserError
 from sparsernn.recipes import results, typed
 from sparsernn.recipes.baselines import baseline
 from sparsernn.recipes.execution import Execution, Outcome, Request
+from sparsernn.recipes.latent_vectors import latent_vectors
 from sparsernn.recipes.recipe import Measure, Recipe, Row
 from sparsernn.training import durable
 from sparsernn.training.settings import Settings
 
 NAME = "own_data"
 PREPARATION = "preparation.json"
+STRENGTH = 1e-3
 UNITS = {"text": 64, "series": 64, "wide": 64, "forecast": 48, "language_model": 200}
 STEPS = {"text": 1800, "series": 1500, "wide": 2500, "forecast": 2500, "language_model": 6000}
 MODELS = {"text": "classifier", "wide": "classifier", "forecast": "forecaster", "language_model": "language_model"}
@@ -70,12 +75,20 @@ def train(asked: Training, say: Callable[[str], None] = lambda line: None, progr
         "Own data: " + Path(asked.task.path).name, "the user", lambda size: rows(asked, loaded, method), "full"
     )
     request = Request(NAME, seeds=(asked.seed,), out=out, progress=asked.progress)
-    execution = Execution(request, say, recipe=recipe, command=asked.command)
+    execution = Execution(
+        request,
+        say,
+        recipe=recipe,
+        command=asked.command,
+        
+        initialise=lambda model: give_vectors(model, loaded, asked.seed),,
+    )
     execution.loaded[repr(execution.rows[0].task)] = loaded
     started = time.perf_counter()
     name, figures = baseline(asked.task, loaded, row_numbers(loaded))
+    seconds = time.perf_counter() - started
     outcome = execution.run()
-    folder = write_baseline(out, asked, name, figures, outcome.results[0]["environment"], time.perf_counter() - started)
+    folder = write_baseline(out, asked, name, figures, outcome.results[0]["environment"], seconds)
     for run_folder in outcome.run_folders:
         durable.replace(run_folder / PREPARATION, lambda aside: aside.write_text(json.dumps(preparation.to_json())))
     return Outcome(
@@ -83,14 +96,19 @@ def train(asked: Training, say: Callable[[str], None] = lambda line: None, progr
     )
 
 
+def give_vectors(model: nn.Module, loaded: Loaded, seed: int) -> None:
+    """Begin a text classifier with word vectors from the training texts; other models keep their own weights."""
+    if loaded.objective == "classification" and loaded.tokens:
+        with torch.no_grad():
+            model.embedding.weight.copy_(latent_vectors(loaded, model.embedding.embedding_dim, seed))
+
+
 def make_method(name: str, sparsity: float) -> Any:
     """A method by its name, at a sparsity where it has one."""
     kind = folders.find("methods", name)
     known = typed.parameters(kind)
-    if "sparsity" in known:
-        return kind(sparsity=sparsity)
-    required = [key for key in known if key == "strength"]
-    return kind(**{key: 1e-3 for key in required})
+    given = {"sparsity": sparsity, "strength": STRENGTH}
+    return kind(**{key: value for key, value in given.items() if key in known})
 
 
 def rows(asked: Training, loaded: Loaded, method: Any) -> list[Row]:

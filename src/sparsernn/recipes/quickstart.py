@@ -29,7 +29,7 @@ def rows(size: Size) -> list[Row]:
     def row(name: str, settings: Settings, **fields: Any) -> Row:
         options = {"cell": "gru", "units": UNITS[size]}
         measure = Measure(latency_seconds=SECONDS[size])
-        return Row(name, SequentialDigits(), options=options, settings=settings, measure=measure, **fields)
+        return Row(name, SequentialDigits(), options=options, settings=settings, threads=1, measure=measure, **fields)
 
     return [
         row("dense", once),

@@ -46,8 +46,11 @@ class Row:
         start: row whose trained weights, and zeros, this one begins with.
         match: row whose compacted bytes this one may use; `units` is set to the largest number that fits.
         compact: cut the network after training and score what is left.
+        threads: threads of torch while training and scoring; small networks are slower with more than one, above all
+            on a busy machine. None leaves torch's own number.
         measure: what is measured.
         published: figures of the source, by metric.
+    Raises: UserError if there are fewer threads than one.
     """
 
     name: str
@@ -59,8 +62,13 @@ class Row:
     start: str | None = None
     match: str | None = None
     compact: bool = True
+    threads: int | None = None
     measure: Measure = dataclasses.field(default_factory=Measure)
     published: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise UserError(f"threads is {self.threads}", "at least 1, or none", "Change threads")
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -85,6 +93,7 @@ class Row:
             "start": self.start,
             "match": self.match,
             "compact": self.compact,
+            "threads": self.threads,
             "measure": fields_to_json(self.measure),
             "published": plain(self.published),
         }
@@ -103,6 +112,7 @@ class Row:
                 start=values["start"],
                 match=values["match"],
                 compact=values["compact"],
+                threads=values["threads"],
                 measure=typed.construct(Measure, values["measure"], "measure"),
                 published=dict(values["published"]),
             )

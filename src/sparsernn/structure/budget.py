@@ -10,11 +10,12 @@ from torch import Tensor
 from sparsernn.errors import UserError
 
 
-
 def check_sparsity(sparsity: float, name: str = "sparsity") -> None:
     """Raises: UserError unless 0 <= sparsity < 1."""
     if isinstance(sparsity, bool) or not isinstance(sparsity, int | float) or not 0 <= sparsity < 1:
-        raise UserError(f"{name} is {sparsity!r}", "a number in [0, 1), the fraction of zeros", "pass 0.9 for 90 % zeros")
+        raise UserError(
+            f"{name} is {sparsity!r}", "a number in [0, 1), the fraction of zeros", "pass 0.9 for 90 % zeros"
+        )
 
 
 def check_fraction(value: float, name: str) -> None:
@@ -85,7 +86,9 @@ def top(scores: Tensor, keep: int) -> Tensor:
     if keep >= scores.numel():
         return torch.ones_like(scores, dtype=torch.bool)
     if bool(scores.isnan().any()):
-        raise UserError("a pruning score is NaN", "finite scores", "look for a NaN in the weights, the gradients or the loss")
+        raise UserError(
+            "a pruning score is NaN", "finite scores", "look for a NaN in the weights, the gradients or the loss"
+        )
     threshold = torch.topk(scores, keep, sorted=False).values.min()
     mask = scores > threshold
     ties = (scores == threshold).nonzero().squeeze(1)[: keep - int(mask.sum())]

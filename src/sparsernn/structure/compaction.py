@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sparsernn.errors import UserError
-from sparsernn.structure.axes import OUTSIDE
+from sparsernn.structure.liveness import live_units
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.recording import record, run_quietly, tensors_of
 from sparsernn.structure.resizing import Cut, Replacements, equalise, resize
@@ -22,8 +22,12 @@ from sparsernn.structure.wiring import Wiring, unwrap
 
 FORMAT = "sparsernn-compact-1"
 HISTORY = "_sparsernn_cuts"
-NOT_THE_USERS = (str(Path(torch.__file__).parent), str(Path(__file__).parent), str(Path(__file__).parents[1] / "cells"),
-                 str(Path(__file__).parents[1] / "kernels"))
+NOT_THE_USERS = (
+    str(Path(torch.__file__).parent),
+    str(Path(__file__).parent),
+    str(Path(__file__).parents[1] / "cells"),
+    str(Path(__file__).parents[1] / "kernels"),
+)
 
 
 def compact(model: nn.Module, masks: Masks, example: Any = None, uniform: bool = False) -> tuple[nn.Module, Masks]:
@@ -56,7 +60,7 @@ def compact(model: nn.Module, masks: Masks, example: Any = None, uniform: bool =
     alive = equalise(wiring, live_units(wiring, small), uniform)
     cuts = {path: Cut.of(wiring, path, alive) for path in wiring.descriptions}
     history = getattr(small, HISTORY, [])
-    small, left = _cut(small, wiring, cuts, {name: masks.kept[name] for name in masks.kept if name in wiring.weights})
+    small, left = _cut(small, wiring, cuts, masks.kept)
     setattr(small, HISTORY, [*history, {path: cut.as_json() for path, cut in cuts.items() if cut.changes}])
     result = Masks(left, selected={name for name in left if _origin(name, cuts) in masks.selected})
     after = Wiring.local(small)
@@ -68,103 +72,17 @@ def compact(model: nn.Module, masks: Masks, example: Any = None, uniform: bool =
     return small, result
 
 
-def live_units(wiring: Wiring, model: nn.Module) -> Tensor:
-    """Which unit numbers must stay: a fixed point of "nothing that matters reads it" and "it is always zero". [units]"""
-    named = {name: wiring.weights[name].layout.view(parameter.detach().cpu() != 0)
-             for name, parameter in wiring.parameters(model).items()}
-    alive = torch.ones(len(wiring.units.parent), dtype=torch.bool)
-    while True:
-        present = {name: nonzero & _corner(wiring, name, alive) for name, nonzero in named.items()}
-        after = alive & _needed(wiring, present) & ~_silent(wiring, present)
-        after[list(wiring.external)] = True
-        after[OUTSIDE] = True
-        _keep_one(wiring, alive, after)
-        if torch.equal(after, alive):
-            return alive
-        alive = after
-
-
-def _corner(wiring: Wiring, name: str, alive: Tensor) -> Tensor:
-    """Entries of a named view whose units are all alive."""
-    dimensions = wiring.weights[name].units_by_dimension
-    corner = torch.ones([1] * len(dimensions), dtype=torch.bool)
-    for place, units in enumerate(dimensions):
-        if units is not None:
-            corner = corner & alive[units].view([-1 if other == place else 1 for other in range(len(dimensions))])
-    return corner
-
-
-def _needed(wiring: Wiring, present: dict[str, Tensor]) -> Tensor:
-    """Units from which a chain of weights leads to something external or returned."""
-    needed = torch.zeros(len(wiring.units.parent), dtype=torch.bool)
-    needed[[OUTSIDE, *wiring.external, *wiring.returned]] = True
-    readers = [use for use in reversed(wiring.uses) if use.layout.incoming and use.layout.source]
-    while True:
-        before = int(needed.sum())
-        for use in readers:
-            units, sources = use.units_by_dimension, _source_places(use)
-            read = present[use.name]
-            for place, own in enumerate(units):
-                if own is not None and place not in sources:
-                    read = read & needed[own].view([-1 if other == place else 1 for other in range(len(units))])
-            for place in sources:
-                needed[units[place][_any(read, [other for other in range(len(units)) if other != place])]] = True
-        if int(needed.sum()) == before:
-            return needed
-
-
-def _any(present: Tensor, dims: list[int]) -> Tensor:
-    for place in sorted(dims, reverse=True):
-        present = present.any(place)
-    return present
-
-
-def _source_places(weight: Any) -> range:
-    layout = weight.layout
-    count = len(layout.source)
-    first_is_source = "->" in layout.text
-    return range(count) if first_is_source else range(len(layout.stored) - count, len(layout.stored))
-
-
-def _silent(wiring: Wiring, present: dict[str, Tensor]) -> Tensor:
-    """Units that every writer leaves at zero."""
-    silent = torch.zeros(len(wiring.units.parent), dtype=torch.bool)
-    loud = torch.zeros_like(silent)
-    for written in wiring.written:
-        speaks = torch.zeros(len(written.units), dtype=torch.bool)
-        for name, gate in written.pieces:
-            layout = wiring.weights[name].layout
-            rows = present[name][layout.gates.index(gate)] if gate is not None else present[name]
-            places = [units for units in wiring.weights[name].units_by_dimension if units is not None]
-            place = next(place for place, units in enumerate(places) if torch.equal(units, written.units))
-            speaks |= _any(rows, [other for other in range(rows.dim()) if other != place])
-        if written.recurrent and not wiring.fed.get(written.module, True):
-            speaks[:] = True
-        if not written.pieces:
-            speaks[:] = True
-        silent[written.units[~speaks]] = True
-        loud[written.units[speaks]] = True
-    silent &= ~loud
-    silent[sorted(wiring.shifted)] = False
-    return silent
-
-
-def _keep_one(wiring: Wiring, before: Tensor, after: Tensor) -> None:
-    """No axis loses its last unit."""
-    for axes in wiring.axes.values():
-        for units in axes.values():
-            if len(units) and not bool(after[units].any()):
-                after[units[before[units]][0]] = True
-
-
-def _cut(small: nn.Module, wiring: Wiring, cuts: dict[str, Cut], kept: dict[str, Tensor]) -> tuple[nn.Module, dict[str, Tensor]]:
+def _cut(
+    small: nn.Module, wiring: Wiring, cuts: dict[str, Cut], kept: dict[str, Tensor]
+) -> tuple[nn.Module, dict[str, Tensor]]:
+    """The small model and its masks, under its own names."""
     masks, replacements = dict(kept), Replacements()
     for path, cut in cuts.items():
         if not cut.changes:
             continue
-        prefix, names = f"{path}." if path else "", [name for name in kept if wiring.weights[name].module == path]
+        prefix = f"{path}." if path else ""
         small = _replace(small, path, resize(small.get_submodule(path), cut, replacements))
-        for name in names:
+        for name in (name for name in kept if name in wiring.weights and wiring.weights[name].module == path):
             local = name.removeprefix(prefix)
             masks[prefix + cut.renamed.get(local, local)] = cut.select(wiring.descriptions[path], local, kept[name])
             if local in cut.renamed:
@@ -173,6 +91,7 @@ def _cut(small: nn.Module, wiring: Wiring, cuts: dict[str, Cut], kept: dict[str,
 
 
 def _origin(name: str, cuts: dict[str, Cut]) -> str:
+    """The name that a parameter had before its module was replaced."""
     for path, cut in cuts.items():
         prefix = f"{path}." if path else ""
         if name.startswith(prefix):
@@ -209,29 +128,35 @@ def _try(small: nn.Module, arguments: tuple[Any, ...]) -> list[Tensor]:
         return tensors_of(run_quietly(small, arguments))
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in frames if not frame.filename.startswith(NOT_THE_USERS)] or frames
-        raise UserError(f"the compacted model does not run on the example: {_first_line(error)} (at {own[-1].filename}:{own[-1].lineno})",
-                        "a forward that takes widths from its tensors, not from numbers fixed before",
-                        "change that line, or leave this layer out with where=; the model itself is unchanged") from error
+        line = ([frame for frame in frames if not frame.filename.startswith(NOT_THE_USERS)] or frames)[-1]
+        place = f"{line.filename}:{line.lineno}"
+        raise UserError(
+            f"the compacted model does not run on the example: {_first_line(error)} (at {place})",
+            "a forward that takes widths from its tensors, not from numbers fixed before",
+            "change that line, or leave this layer out with where=; the model itself is unchanged",
+        ) from error
 
 
 def _compare(before: list[Tensor], after: list[Tensor]) -> None:
     """Raises: UserError if the results differ by more than rounding can explain."""
-    if len(before) != len(after):
-        raise _differs(f"{len(after)} tensors instead of {len(before)}")
+    shapes = [[tuple(tensor.shape) for tensor in tensors] for tensors in (before, after)]
+    if shapes[0] != shapes[1]:
+        raise _differs(f"shapes {shapes[1]} instead of {shapes[0]}")
     for old, new in zip(before, after, strict=True):
-        if old.shape != new.shape:
-            raise _differs(f"shape {tuple(new.shape)} instead of {tuple(old.shape)}")
-        if old.is_floating_point():
-            limit = torch.finfo(old.dtype).eps ** 0.5 * (1 + old.nan_to_num(posinf=0, neginf=0).abs().amax() if old.numel() else 1)
-            if not bool(((old - new).abs() <= limit).logical_or(old == new).logical_or(old.isnan() & new.isnan()).all()):
+        if old.is_floating_point() and old.numel():
+            scale = 1 + float(old.nan_to_num(0, 0, 0).abs().amax())
+            if not torch.allclose(new, old, rtol=0, atol=scale * torch.finfo(old.dtype).eps ** 0.5, equal_nan=True):
                 raise _differs(f"values that differ by {float((old - new).abs().nan_to_num().amax()):.3g}")
 
 
 def _differs(how: str) -> UserError:
-    return UserError(f"the compacted model returns {how} on the example", "the result of the masked model",
-                     "look for a forward that splits units by fixed numbers (chunk, output[..., :n]) and take widths from the layers, "
-                     "leave this layer out with where=, or, if the network is chaotic, pass a shorter example; the model is unchanged")
+    return UserError(
+        f"the compacted model returns {how} on the example",
+        "the result of the masked model",
+        "look for a forward that splits units by fixed numbers (chunk, output[..., :n]) and take widths from the "
+        "layers, leave this layer out with where=, or, if the network is chaotic, pass a shorter example; "
+        "the model itself is unchanged",
+    )
 
 
 def _first_line(error: Exception) -> str:
@@ -245,7 +170,9 @@ def save_compact(path: Path | str, model: nn.Module) -> None:
     """
     inner = unwrap(model)
     if not hasattr(inner, HISTORY):
-        raise UserError("this model was not made by compact()", "the small model that compact() returns", "call compact() first")
+        raise UserError(
+            "this model was not made by compact()", "the small model that compact() returns", "call compact() first"
+        )
     state = inner.state_dict()
     tensors = {name: state[name].detach().clone().contiguous() for name in _untied(inner, state)}
     save_file(tensors, str(path), metadata={"format": FORMAT, "cuts": json.dumps(getattr(inner, HISTORY))})
@@ -266,8 +193,11 @@ def load_compact(path: Path | str, model: nn.Module) -> nn.Module:
             raise ValueError(f"its format is {header.get('format')!r}")
         history = [{module: Cut.from_json(cut) for module, cut in step.items()} for step in json.loads(header["cuts"])]
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
-        raise UserError(f"{path} is not a readable compacted model ({_first_line(error)})", f"a file written by save_compact ({FORMAT})",
-                        "use another copy, or compact the model again") from error
+        raise UserError(
+            f"{path} is not a readable compacted model ({_first_line(error)})",
+            f"a file written by save_compact ({FORMAT})",
+            "use another copy, or compact the model again",
+        ) from error
     small = copy.deepcopy(unwrap(model))
     try:
         for step in history:
@@ -278,12 +208,19 @@ def load_compact(path: Path | str, model: nn.Module) -> nn.Module:
         expected = _untied(small, state)
         if set(tensors) != set(expected):
             raise ValueError(f"weights differ: {sorted(set(tensors) ^ set(expected))[:3]}")
-        if differing := [name for name in expected if state[name].shape != tensors[name].shape or state[name].dtype != tensors[name].dtype]:
+        if differing := [
+            name
+            for name in expected
+            if state[name].shape != tensors[name].shape or state[name].dtype != tensors[name].dtype
+        ]:
             raise ValueError(f"shapes or types differ: {differing[:3]}")
         small.load_state_dict(tensors, strict=False)
     except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
-        raise UserError(f"{path} does not fit this model ({_first_line(error)})",
-                        "an instance of the architecture that was compacted", "build the model with its original sizes") from error
+        raise UserError(
+            f"{path} does not fit this model ({_first_line(error)})",
+            "an instance of the architecture that was compacted",
+            "build the model with its original sizes",
+        ) from error
     setattr(small, HISTORY, [{name: cut.as_json() for name, cut in step.items()} for step in history])
     return small
 

@@ -67,9 +67,16 @@ class Description:
     mixes: str = ""
 
 
-def describe_layers(kind: Recurrence, *, input_size: int, widths: list[int], directions: int,
-                    names: list[dict[str, str]], outputs: dict[str, int] | None = None,
-                    state_axes: tuple[str, ...] = ()) -> Description:
+def describe_layers(
+    kind: Recurrence,
+    *,
+    input_size: int,
+    widths: list[int],
+    directions: int,
+    names: list[dict[str, str]],
+    outputs: dict[str, int] | None = None,
+    state_axes: tuple[str, ...] = (),
+) -> Description:
     """A stack of recurrent layers, one or two directions each, from one layer's declaration.
 
     Arguments:
@@ -89,9 +96,15 @@ def describe_layers(kind: Recurrence, *, input_size: int, widths: list[int], dir
             own = {axis: f"{axis}_{position}" for axis in dict.fromkeys(("hidden", *axes))}
             sizes |= {key: (outputs or {}).get(f"{axis}_{position}", widths[position]) for axis, key in own.items()}
             scope = {axis: (key,) for axis, key in own.items()} | {"memory": (own["hidden"],), "input": feeding}
-            layouts = {local: Layout.parse(text, kind.gates_of(local)) for local, text in kind.axes.items() if local in names[position]}
-            parts += [Part(names[position][local], layout, {axis: scope[axis] for axis in layout.stored if axis != "gate"})
-                      for local, layout in layouts.items()]
+            layouts = {
+                local: Layout.parse(text, kind.gates_of(local))
+                for local, text in kind.axes.items()
+                if local in names[position]
+            }
+            parts += [
+                Part(names[position][local], layout, {axis: scope[axis] for axis in layout.stored if axis != "gate"})
+                for local, layout in layouts.items()
+            ]
             producers += _producers(kind, layouts, names[position], own)
             suffix = "" if len(widths) == 1 else f"l{first // directions}" + ("_reverse" if position > first else "")
             recurrences.append(replace(kind, weights=dict(names[position]), where=("", suffix)))
@@ -99,11 +112,20 @@ def describe_layers(kind: Recurrence, *, input_size: int, widths: list[int], dir
                 collected.append(own[axis])
             handed.append(own[axes[0]])
         feeding = tuple(handed)
-    return Description(sizes, tuple(parts), tuple(producers), ("input",), feeding,
-                       tuple(tuple(collected) for collected in states), tuple(recurrences))
+    return Description(
+        sizes,
+        tuple(parts),
+        tuple(producers),
+        ("input",),
+        feeding,
+        tuple(tuple(collected) for collected in states),
+        tuple(recurrences),
+    )
 
 
-def _producers(kind: Recurrence, layouts: dict[str, Layout], names: dict[str, str], own: dict[str, str]) -> list[Producer]:
+def _producers(
+    kind: Recurrence, layouts: dict[str, Layout], names: dict[str, str], own: dict[str, str]
+) -> list[Producer]:
     found = []
     for axis, key in own.items():
         gated = [local for local, layout in layouts.items() if layout.destination == ("gate", axis)]

@@ -82,7 +82,9 @@ class Groups:
         return _levels(wiring, names, level)
 
     def to(self, device: torch.device) -> Groups:
-        self.pieces = [piece if piece.index is None else replace(piece, index=piece.index.to(device)) for piece in self.pieces]
+        self.pieces = [
+            piece if piece.index is None else replace(piece, index=piece.index.to(device)) for piece in self.pieces
+        ]
         return self
 
     def named(self, tensors: dict[str, Tensor], name: str) -> Tensor:
@@ -99,9 +101,13 @@ class Groups:
             named = self.named(tensors, name)
             for piece in own:
                 if piece.index is None:
-                    total = total + F.pad(named.reshape(-1), (piece.start, self.count + 1 - piece.start - named.numel()))
+                    total = total + F.pad(
+                        named.reshape(-1), (piece.start, self.count + 1 - piece.start - named.numel())
+                    )
                 else:
-                    total = total.index_add(0, _places(piece.index, self.count), _sum_to(named, piece.index.shape).reshape(-1))
+                    total = total.index_add(
+                        0, _places(piece.index, self.count), _sum_to(named, piece.index.shape).reshape(-1)
+                    )
             if len(own) == 2:
                 crossing, numbers = self._crossing(own, named.shape)
                 if len(numbers):
@@ -117,7 +123,9 @@ class Groups:
     def norms(self, tensors: dict[str, Tensor]) -> Tensor:
         """L2 norm of each group; its gradient at zero is zero. [count]"""
         squares = self.sums({name: tensors[name].square() for name in self.names})
-        return torch.where(squares <= 0, torch.zeros_like(squares), squares.clamp_min(torch.finfo(squares.dtype).tiny).sqrt())
+        return torch.where(
+            squares <= 0, torch.zeros_like(squares), squares.clamp_min(torch.finfo(squares.dtype).tiny).sqrt()
+        )
 
     def sizes(self, tensors: dict[str, Tensor]) -> Tensor:
         """How many weights each group has. [count]"""
@@ -129,26 +137,26 @@ class Groups:
         """Norms of one family; single weights are read in place. [size of the family]"""
         piece = self._single(family)
         if piece is None:
-            return self.norms(tensors)[family.start:family.stop]
+            return self.norms(tensors)[family.start : family.stop]
         flat = tensors[piece.name].detach().reshape(-1)
-        return flat[family.start - piece.start:family.stop - piece.start].abs()
+        return flat[family.start - piece.start : family.stop - piece.start].abs()
 
     def kept(self, masks: Masks, family: Family | None = None) -> Tensor:
         """Which groups exist: those with at least one weight left. [count] or [size of the family]"""
         if family is not None and (piece := self._single(family)) is not None:
-            return masks.kept[piece.name].reshape(-1)[family.start - piece.start:family.stop - piece.start].clone()
+            return masks.kept[piece.name].reshape(-1)[family.start - piece.start : family.stop - piece.start].clone()
         counts = self.sums({name: masks.kept[name].float() for name in self.names})
         found = counts > 0
-        return found if family is None else found[family.start:family.stop]
+        return found if family is None else found[family.start : family.stop]
 
     def keep(self, masks: Masks, kept: Tensor, family: Family | None = None) -> None:
         """Write group decisions into the masks. kept: [count], or [size of the family]."""
         if family is not None and (piece := self._single(family)) is not None:
-            masks.kept[piece.name].view(-1)[family.start - piece.start:family.stop - piece.start] = kept
+            masks.kept[piece.name].view(-1)[family.start - piece.start : family.stop - piece.start] = kept
             return
         if family is not None:
             whole = self.kept(masks)
-            whole[family.start:family.stop] = kept
+            whole[family.start : family.stop] = kept
             kept = whole
         extended = torch.cat([kept, kept.new_ones(1)])
         for name in self.names:
@@ -156,7 +164,7 @@ class Groups:
             alive = torch.ones_like(named)
             for piece in (piece for piece in self.pieces if piece.name == name):
                 if piece.index is None:
-                    alive &= kept[piece.start:piece.start + named.numel()].view(named.shape)
+                    alive &= kept[piece.start : piece.start + named.numel()].view(named.shape)
                 else:
                     alive &= extended[piece.index]
             named.copy_(alive)
@@ -169,16 +177,22 @@ class Groups:
             named, done = self.named(tensors, name), None
             for piece in (piece for piece in self.pieces if piece.name == name):
                 if piece.index is None:
-                    named.mul_(factors[piece.start:piece.start + named.numel()].view(named.shape))
+                    named.mul_(factors[piece.start : piece.start + named.numel()].view(named.shape))
                     continue
                 factor = extended[piece.index]
-                named.mul_(factor if done is None else torch.where(piece.index == done, torch.ones_like(factor), factor))
+                named.mul_(
+                    factor if done is None else torch.where(piece.index == done, torch.ones_like(factor), factor)
+                )
                 done = piece.index
 
     def _single(self, family: Family) -> Piece | None:
         """The piece of a family of single weights."""
         for piece in self.pieces:
-            if piece.index is None and piece.start <= family.start and family.stop <= piece.start + self._numel(piece.name):
+            if (
+                piece.index is None
+                and piece.start <= family.start
+                and family.stop <= piece.start + self._numel(piece.name)
+            ):
                 return piece
         return None
 
@@ -207,15 +221,22 @@ def select(wiring: Wiring, model: nn.Module, where: Where) -> list[str]:
         chosen = [name for name in candidates if where(name)]
     elif isinstance(where, tuple) and len(where) == 2 and isinstance(where[0], type):
         kind, suffix = where
-        chosen = [name for name in candidates
-                  if isinstance(unwrap(model).get_submodule(wiring.weights[name].module), kind) and name.rpartition(".")[2].startswith(suffix)]
+        chosen = [
+            name
+            for name in candidates
+            if isinstance(unwrap(model).get_submodule(wiring.weights[name].module), kind)
+            and name.rpartition(".")[2].startswith(suffix)
+        ]
     else:
         patterns = [where] if isinstance(where, str) else list(where)
         chosen = [name for name in candidates if any(fnmatch(name, pattern) for pattern in patterns)]
     if not chosen:
         known = ", ".join(candidates) or "none: the model has no RNN, LSTM, GRU, Linear or Embedding"
-        raise UserError(f"the selection {where!r} matches no weight" if where is not None else "the model has no recurrent layer",
-                        f"a selection of at least one of these weights: {known}", "pass where= with one of these names or a glob such as 'lstm.weight_*'")
+        raise UserError(
+            f"the selection {where!r} matches no weight" if where is not None else "the model has no recurrent layer",
+            f"a selection of at least one of these weights: {known}",
+            "pass where= with one of these names or a glob such as 'lstm.weight_*'",
+        )
     return chosen
 
 
@@ -223,8 +244,8 @@ def _fans(weight: Weight, shape: Sequence[int]) -> tuple[int, int]:
     """Fan-in and fan-out of a named view: the product of its source sizes and of its destination sizes."""
     destinations = len(weight.layout.destination) if weight.layout.stored[:1] == weight.layout.destination[:1] else None
     sizes = list(shape)
-    out = sizes[:destinations] if destinations is not None else sizes[len(weight.layout.source):]
-    into = sizes[destinations:] if destinations is not None else sizes[:len(weight.layout.source)]
+    out = sizes[:destinations] if destinations is not None else sizes[len(weight.layout.source) :]
+    into = sizes[destinations:] if destinations is not None else sizes[: len(weight.layout.source)]
     return int(torch.tensor(into).prod()) if into else 1, int(torch.tensor(out).prod())
 
 
@@ -234,14 +255,17 @@ def _shape(wiring: Wiring, name: str) -> list[int]:
 
 
 def _families(wiring: Wiring, name: str, per: str, start: int, group_shape: Sequence[int]) -> list[Family]:
-    """One family a tensor, or one a gate of it; group_shape is the shape of the group numbers, gate first if there is one."""
+    """One family a tensor, or one a gate of it. group_shape: of the group numbers, gate first if there is one."""
     weight, shape = wiring.weights[name], _shape(wiring, name)
     total = int(torch.tensor(list(group_shape)).prod())
     if per == "tensor" or "gate" not in weight.layout.stored:
         return [Family(name, start, start + total, _fans(weight, shape))]
     gates, each = weight.layout.gates, total // len(weight.layout.gates)
     fans = _fans(weight, [1, *shape[1:]])
-    return [Family(f"{name}[{gate}]", start + place * each, start + (place + 1) * each, fans) for place, gate in enumerate(gates)]
+    return [
+        Family(f"{name}[{gate}]", start + place * each, start + (place + 1) * each, fans)
+        for place, gate in enumerate(gates)
+    ]
 
 
 def _check_per(per: str) -> None:
@@ -269,7 +293,10 @@ def _tiles(wiring: Wiring, names: list[str], rows: int, columns: int, per: str) 
     for name in names:
         layout, shape = wiring.weights[name].layout, _shape(wiring, name)
         source = 0 if layout.stored[:1] == layout.source[:1] and layout.destination != layout.stored else len(shape) - 1
-        steps = [1 if axis == "gate" else columns if layout.source and place == source else rows for place, axis in enumerate(layout.stored)]
+        steps = [
+            1 if axis == "gate" else columns if layout.source and place == source else rows
+            for place, axis in enumerate(layout.stored)
+        ]
         grid = [-(-size // step) for size, step in zip(shape, steps, strict=True)]
         numbers = torch.arange(int(torch.tensor(grid).prod())).view(grid)
         for place, (size, step) in enumerate(zip(shape, steps, strict=True)):
@@ -286,8 +313,11 @@ def _levels(wiring: Wiring, names: list[str], level: str) -> Groups:
     known = sorted({name for _, levels, _ in owners for name in levels} | {"weight", "16x1"})
     chosen = [(label, levels[level], own) for label, levels, own in owners if level in levels]
     if not chosen:
-        raise UserError(f'no selected layer has the granularity "{level}"', f"one of {', '.join(known)} (or another block size)",
-                        "pass one of these")
+        raise UserError(
+            f'no selected layer has the granularity "{level}"',
+            f"one of {', '.join(known)} (or another block size)",
+            "pass one of these",
+        )
     pieces, families = [], []
     claimed = torch.full((len(wiring.units.parent),), -1)
     start = 0
@@ -309,8 +339,11 @@ def _levels(wiring: Wiring, names: list[str], level: str) -> Groups:
 
 def _owners(wiring: Wiring, names: list[str]) -> list[tuple[str, dict[str, str], list[str]]]:
     """(label, levels, weight names) of every layer that owns a selected tensor."""
-    found = [(recurrence.label or "cell", dict(recurrence.levels), list(recurrence.weights.values()))
-             for recurrence in wiring.recurrences if set(recurrence.weights.values()) & set(names)]
+    found = [
+        (recurrence.label or "cell", dict(recurrence.levels), list(recurrence.weights.values()))
+        for recurrence in wiring.recurrences
+        if set(recurrence.weights.values()) & set(names)
+    ]
     for path, description in wiring.descriptions.items():
         own = [name for name, weight in wiring.weights.items() if weight.module == path]
         if description.levels and set(own) & set(names):
@@ -325,8 +358,12 @@ def _axis_units(wiring: Wiring, axis: str, own: list[str]) -> Tensor:
 
 def _rows(wiring: Wiring, axes: list[str], own: list[str], start: int) -> tuple[int, list[Piece]]:
     """One group per index of the destination axes: everything that comes in there, biases excluded."""
-    members = [name for name in own if wiring.weights[name].layout.incoming and list(wiring.weights[name].layout.destination) == axes]
-    shapes = {name: _shape(wiring, name)[:len(axes)] for name in members}
+    members = [
+        name
+        for name in own
+        if wiring.weights[name].layout.incoming and list(wiring.weights[name].layout.destination) == axes
+    ]
+    shapes = {name: _shape(wiring, name)[: len(axes)] for name in members}
     if not members:
         return 0, []
     full = max(shapes.values())

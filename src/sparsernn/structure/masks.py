@@ -26,7 +26,9 @@ class Masks:
         selected: names of the tensors that sparsity is counted over; default: all of `kept`.
     """
 
-    def __init__(self, kept: dict[str, Tensor], layouts: dict[str, Layout] | None = None, selected: set[str] | None = None):
+    def __init__(
+        self, kept: dict[str, Tensor], layouts: dict[str, Layout] | None = None, selected: set[str] | None = None
+    ):
         self.kept = kept
         self.layouts = layouts or {}
         self.selected = set(kept) if selected is None else set(selected)
@@ -35,16 +37,29 @@ class Masks:
     @classmethod
     def full(cls, wiring: Wiring, model: nn.Module, selected: set[str]) -> Masks:
         """Nothing absent yet, in any known weight."""
-        kept = {name: torch.ones_like(p, dtype=torch.bool) for name, p in wiring.parameters(model).items() if name in selected}
+        kept = {
+            name: torch.ones_like(p, dtype=torch.bool)
+            for name, p in wiring.parameters(model).items()
+            if name in selected
+        }
         return cls(kept, {name: weight.layout for name, weight in wiring.weights.items()}, selected)
 
     @torch.no_grad()
     def apply_(self, module: nn.Module) -> None:
-        """Write exact zeros where a weight is absent, in the model or in any copy of it (EMA, averaged, data parallel)."""
+        """Write exact zeros where a weight is absent, in the model or in a copy of it (EMA, averaged, data parallel).
+
+        Raises: UserError if a masked tensor is not there or has another shape.
+        """
         inner = unwrap(module)
         for name, kept in self.kept.items():
-            parameter = inner.get_parameter(name)
-            torch.where(kept.to(parameter.device), parameter, torch.zeros((), dtype=parameter.dtype, device=parameter.device), out=parameter.data)
+            try:
+                parameter = inner.get_parameter(name)
+            except AttributeError:
+                raise _foreign(f"the model has no parameter {name}") from None
+            if parameter.shape != kept.shape:
+                raise _foreign(f"{name} has the shape {tuple(parameter.shape)}, its mask {tuple(kept.shape)}")
+            zero = torch.zeros((), dtype=parameter.dtype, device=parameter.device)
+            torch.where(kept.to(parameter.device), parameter, zero, out=parameter.data)
 
     def to(self, device: torch.device) -> Masks:
         """Move the masks, in place."""
@@ -66,7 +81,9 @@ class Masks:
         for name, kept in self.kept.items():
             layout = self.layouts.get(name)
             if layout is not None and layout.incoming and "gate" in layout.stored:
-                found[name] = dict(zip(layout.gates, [float(gate.float().mean()) for gate in layout.view(kept)], strict=True))
+                found[name] = dict(
+                    zip(layout.gates, [float(gate.float().mean()) for gate in layout.view(kept)], strict=True)
+                )
         return found
 
     def find_constant_gates(self, wiring: Wiring, model: nn.Module) -> list[tuple[str, str, int]]:
@@ -87,9 +104,15 @@ class Masks:
                     moved[gate] = rows.reshape(len(rows), -1).any(1) | (moved[gate] if len(moved[gate]) else False)
             for gate, local, other in recurrence.modulated:
                 if local in recurrence.weights:
-                    bias = recurrence.layout(local).view(parameters[recurrence.weights[local]])[recurrence.gates.index(gate)]
+                    bias = recurrence.layout(local).view(parameters[recurrence.weights[local]])[
+                        recurrence.gates.index(gate)
+                    ]
                     moved[gate] = moved[gate] | (bias != 0) & moved[other]
-            found += [(recurrence.label, gate, unit) for gate, rows in moved.items() for unit in (~rows.bool()).nonzero().squeeze(1).tolist()]
+            found += [
+                (recurrence.label, gate, unit)
+                for gate, rows in moved.items()
+                for unit in (~rows.bool()).nonzero().squeeze(1).tolist()
+            ]
         return found
 
     def save(self, path: Path | str) -> None:
@@ -98,8 +121,15 @@ class Masks:
         for name, kept in self.kept.items():
             arrays[f"{name}.bits"] = pack_mask(kept.cpu().numpy())
             arrays[f"{name}.shape"] = np.array(kept.shape, dtype=np.int64)
-        described = {name: {"axes": list(self.layouts[name].stored), "gates": list(self.layouts[name].gates), "text": self.layouts[name].text}
-                     for name in self.kept if name in self.layouts}
+        described = {
+            name: {
+                "axes": list(self.layouts[name].stored),
+                "gates": list(self.layouts[name].gates),
+                "text": self.layouts[name].text,
+            }
+            for name in self.kept
+            if name in self.layouts
+        }
         about = {"layouts": described, "selected": sorted(self.selected), "constant_gates": self.constant_gates}
         arrays["layouts"] = np.frombuffer(json.dumps(described).encode(), dtype=np.uint8)
         arrays["about"] = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
@@ -114,13 +144,19 @@ class Masks:
             arrays = _read_arrays(Path(path))
             about = json.loads(arrays["about"].tobytes())
             kept = {name: _unpack(arrays, name) for name in (key[:-5] for key in arrays if key.endswith(".bits"))}
-            layouts = {str(name): Layout.parse(entry["text"], tuple(entry["gates"])) for name, entry in about["layouts"].items()}
+            layouts = {
+                str(name): Layout.parse(entry["text"], tuple(entry["gates"]))
+                for name, entry in about["layouts"].items()
+            }
             masks = cls(kept, layouts, {name for name in about["selected"] if name in kept})
             masks.constant_gates = [(str(layer), str(gate), int(unit)) for layer, gate, unit in about["constant_gates"]]
             return masks
         except Exception as error:
-            raise UserError(f"{path} is not a readable file of masks ({type(error).__name__}: {error})", "a file written by Masks.save",
-                            "use another copy, or finish the run again") from error
+            raise UserError(
+                f"{path} is not a readable file of masks ({type(error).__name__}: {error})",
+                "a file written by Masks.save",
+                "use another copy, or finish the run again",
+            ) from error
 
     def state_dict(self) -> dict[str, Tensor]:
         """A copy of every mask, by parameter name."""
@@ -129,11 +165,23 @@ class Masks:
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Raises: UserError if the masks are of other tensors or shapes."""
         if set(state) != set(self.kept) or any(state[name].shape != kept.shape for name, kept in self.kept.items()):
-            differing = sorted(set(state) ^ set(self.kept))[:3] or [n for n, k in self.kept.items() if state[n].shape != k.shape][:3]
-            raise UserError(f"the saved masks do not fit this model ({', '.join(differing)})",
-                            "masks of the same tensors and shapes", "build the same model and method first")
+            differing = (
+                sorted(set(state) ^ set(self.kept))[:3]
+                or [n for n, k in self.kept.items() if state[n].shape != k.shape][:3]
+            )
+            raise UserError(
+                f"the saved masks do not fit this model ({', '.join(differing)})",
+                "masks of the same tensors and shapes",
+                "build the same model and method first",
+            )
         for name, kept in self.kept.items():
             kept.copy_(state[name])
+
+
+def _foreign(happened: str) -> UserError:
+    return UserError(
+        happened, "a model with the tensors that are masked", "apply masks to the model they were made for"
+    )
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -145,7 +193,9 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
                 raise ValueError(f"{entry.filename} is compressed")
             content = io.BytesIO(archive.read(entry))
             version = np.lib.format.read_magic(content)
-            shape, _, kind = (np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0)(content)
+            shape, _, kind = (
+                np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            )(content)
             if kind not in (np.uint8, np.int64) or len(shape) != 1:
                 raise ValueError(f"{entry.filename} holds {kind} of shape {shape}")
             arrays[entry.filename.removesuffix(".npy")] = np.frombuffer(content.read(), dtype=kind).reshape(shape)

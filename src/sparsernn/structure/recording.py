@@ -89,7 +89,9 @@ class Recorder(TorchFunctionMode):
         for path in self.wiring.descriptions:
             module = self.model.get_submodule(path)
             self.handles.append(module.register_forward_pre_hook(self._enter_module))
-            self.handles.append(module.register_forward_hook(self._leave_module(path), with_kwargs=True, always_call=True))
+            self.handles.append(
+                module.register_forward_hook(self._leave_module(path), with_kwargs=True, always_call=True)
+            )
         return super().__enter__()
 
     def __exit__(self, *details):
@@ -113,9 +115,13 @@ class Recorder(TorchFunctionMode):
         for path, axes in wiring.axes.items():
             if path not in self.called or not returned:
                 for units in axes.values():
-                    wiring.mark(units, "the model returned no tensor" if path in self.called else "the example did not use it")
+                    wiring.mark(
+                        units, "the model returned no tensor" if path in self.called else "the example did not use it"
+                    )
         for path, index in self.passed & set(wiring.states_read):
-            wiring.states_read[path, index] |= {int(unit) for key in wiring.descriptions[path].states[index] for unit in wiring.axes[path][key]}
+            wiring.states_read[path, index] |= {
+                int(unit) for key in wiring.descriptions[path].states[index] for unit in wiring.axes[path][key]
+            }
         wiring.recorded = True
         wiring.resolve()
 
@@ -172,9 +178,12 @@ class Recorder(TorchFunctionMode):
             if result is not None and self.inside == 1:
                 self._module_called(path, module, arguments, dict(keywords), result)
             self.inside -= 1
+
         return leave
 
-    def _module_called(self, path: str, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], result: Any) -> None:
+    def _module_called(
+        self, path: str, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], result: Any
+    ) -> None:
         wiring, description = self.wiring, self.wiring.descriptions[path]
         self.called.add(path)
         given = arguments[0] if arguments else keywords.pop("input", keywords.pop("x", None))
@@ -187,7 +196,9 @@ class Recorder(TorchFunctionMode):
         output, states = (result, ()) if isinstance(result, Tensor) else _split_result(result, description)
         self.shadows.follow(output, wiring.writes(path))
         for index, (keys, state) in enumerate(zip(description.states, states, strict=False)):
-            self._follow_state(path, module, index, keys, state, stacked=state is not output and not _is_cell(result, description))
+            self._follow_state(
+                path, module, index, keys, state, stacked=state is not output and not _is_cell(result, description)
+            )
 
     def _join_input(self, path: str, given: Tensor) -> None:
         self.read.add(id(given))
@@ -210,7 +221,9 @@ class Recorder(TorchFunctionMode):
                 self.passed.add(self.states[id(state)])
             else:
                 self._read_states([state])
-            for own, rows in zip(self._state_units(path, keys), shadow.reshape(len(keys), -1, shadow.shape[-1]), strict=True):
+            for own, rows in zip(
+                self._state_units(path, keys), shadow.reshape(len(keys), -1, shadow.shape[-1]), strict=True
+            ):
                 for row in rows.unique(dim=0):
                     self.wiring.join(own, row)
 
@@ -220,7 +233,9 @@ class Recorder(TorchFunctionMode):
         widest = max(map(len, rows))
         return torch.stack([torch.cat([row, row.new_full((widest - len(row),), OUTSIDE)]) for row in rows])
 
-    def _follow_state(self, path: str, module: nn.Module, index: int, keys: tuple[str, ...], state: Tensor, stacked: bool) -> None:
+    def _follow_state(
+        self, path: str, module: nn.Module, index: int, keys: tuple[str, ...], state: Tensor, stacked: bool
+    ) -> None:
         units = self._state_units(path, keys)
         for hook in module._forward_hooks.values():
             if isinstance(hook, WidenStates):
@@ -235,8 +250,13 @@ class Recorder(TorchFunctionMode):
 
 def _is_cell(result: Any, description: Description) -> bool:
     """Whether a module handed back (h, c) of one step, as torch.nn.LSTMCell does."""
-    return (len(description.states) == len(result) > 1 and len(description.states[0]) == 1
-            and all(isinstance(value, Tensor) for value in result) and result[0].shape == result[1].shape and result[0].dim() <= 2)
+    return (
+        len(description.states) == len(result) > 1
+        and len(description.states[0]) == 1
+        and all(isinstance(value, Tensor) for value in result)
+        and result[0].shape == result[1].shape
+        and result[0].dim() <= 2
+    )
 
 
 def _split_result(result: Any, description: Description) -> tuple[Tensor, tuple[Tensor, ...]]:

@@ -34,7 +34,7 @@ class Recurrence:
         silent: the gate that holds a unit at zero, from a zero state, when all of its own inputs are zero.
         advance: (weights, projected [batch gates*hidden], state) -> next state.
         own_gates: gate names of a weight that has fewer gates than the cell.
-        modulated: (gate, local name of a bias, other gate): this gate's part of that bias is multiplied by the other gate.
+        modulated: (gate, local name of a bias, other gate): that gate's part of the bias is multiplied by the other.
         weights: local name -> name in the model; filled by `describe_layers`.
         where: the module's name and the layer's suffix in the model; filled by `describe_layers`.
     """
@@ -64,6 +64,6 @@ class Recurrence:
 
     @property
     def label(self) -> str:
-        """"lstm.l0_reverse": the module's name and the layer's suffix."""
+        """ "lstm.l0_reverse": the module's name and the layer's suffix."""
         module, suffix = self.where
         return ".".join(part for part in (module, suffix) if part)

@@ -23,7 +23,7 @@ class Cut:
     Attributes:
         kept: axis key -> indices of the units that stay.
         sizes: axis key -> number of units before.
-        narrow: whether initial states of the old width may come in: some came in, or final ones go out, that may return.
+        narrow: whether initial states of the old width may come in: some did, or final ones go out and may return.
         widen: numbers of the states that go out in the old width.
         seen: for each state, axis keys of the layers whose final state the model reads; these have one width.
         renamed: parameter name before -> after, where layers became modules of their own; filled by `resize`.
@@ -66,8 +66,13 @@ class Cut:
         return torch.cat([self.kept[key] + start for key, start in zip(keys, starts, strict=False)])
 
     def as_json(self) -> dict[str, Any]:
-        return {"kept": {key: kept.tolist() for key, kept in self.kept.items()}, "sizes": self.sizes,
-                "narrow": self.narrow, "widen": self.widen, "seen": self.seen}
+        return {
+            "kept": {key: kept.tolist() for key, kept in self.kept.items()},
+            "sizes": self.sizes,
+            "narrow": self.narrow,
+            "widen": self.widen,
+            "seen": self.seen,
+        }
 
     @classmethod
     def from_json(cls, saved: dict[str, Any]) -> Cut:
@@ -82,8 +87,13 @@ class Cut:
                 raise ValueError(f"the units of {key} are not increasing numbers below {sizes[key]}")
         if not all(type(index) is int for index in saved["widen"]):
             raise TypeError("states are not whole numbers")
-        return cls({key: torch.tensor(units, dtype=torch.long) for key, units in kept.items()}, sizes, saved["narrow"] is True,
-                   list(saved["widen"]), [[key for key in keys if kept[key]] for keys in saved["seen"]])
+        return cls(
+            {key: torch.tensor(units, dtype=torch.long) for key, units in kept.items()},
+            sizes,
+            saved["narrow"] is True,
+            list(saved["widen"]),
+            [[key for key in keys if kept[key]] for keys in saved["seen"]],
+        )
 
 
 def seen_layers(wiring: Wiring, path: str) -> list[list[str]]:
@@ -118,7 +128,7 @@ def equalise(wiring: Wiring, alive: Tensor, uniform: bool = False) -> Tensor:
 
 
 def _revive(alive: Tensor, row: Tensor, width: int) -> None:
-    alive[row[~alive[row]][:max(0, width - int(alive[row].sum()))]] = True
+    alive[row[~alive[row]][: max(0, width - int(alive[row].sum()))]] = True
 
 
 class Replacements:
@@ -142,15 +152,21 @@ def resize(module: nn.Module, cut: Cut, replacements: Replacements) -> nn.Module
     description = describe(module)
     if description is None or description.sizes != cut.sizes:
         raise ValueError(f"{type(module).__name__} has other sizes than those that were cut")
-    if any(key not in cut.kept for keys in cut.seen for key in keys) or any(index >= len(description.states) for index in cut.widen):
+    if any(key not in cut.kept for keys in cut.seen for key in keys) or any(
+        index >= len(description.states) for index in cut.widen
+    ):
         raise ValueError(f"{type(module).__name__} has other states than those that were cut")
     tensors = {}
     for part in description.parts:
         old = module.get_parameter(part.name)
-        tensors[part.name] = replacements.of(old, lambda old=old, name=part.name: cut.select(description, name, old.detach()))
+        tensors[part.name] = replacements.of(
+            old, lambda old=old, name=part.name: cut.select(description, name, old.detach())
+        )
     if hasattr(module, "resized"):
         small = module.resized(cut, tensors)
-    elif isinstance(module, nn.RNNBase) and any(len({len(cut.kept[key]) for key in keys}) > 1 for keys in description.states):
+    elif isinstance(module, nn.RNNBase) and any(
+        len({len(cut.kept[key]) for key in keys}) > 1 for keys in description.states
+    ):
         small = _stack(module, description, cut, tensors)
     else:
         small = resize_torch(module, tensors)
@@ -170,7 +186,12 @@ def _stack(module: nn.RNNBase, description: Description, cut: Cut, tensors: dict
         layers.append(resize_torch(layer, {f"{local}_l0": tensors[name] for local, name in own.items()}))
         cut.renamed |= {name: f"layers.{position}.{local}_l0" for local, name in own.items()}
     small = Stacked(layers, directions, module.batch_first, module.dropout, cut.state_widths).train(module.training)
-    for hooks in ("_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks_with_kwargs"):
+    for hooks in (
+        "_forward_hooks",
+        "_forward_pre_hooks",
+        "_forward_hooks_with_kwargs",
+        "_forward_pre_hooks_with_kwargs",
+    ):
         getattr(small, hooks).update(getattr(module, hooks))
     return small
 
@@ -183,9 +204,13 @@ def _exchange_states(small: nn.Module, cut: Cut, description: Description) -> No
         return
     narrow, widen = _taken(small._forward_pre_hooks, NarrowStates), _taken(small._forward_hooks, WidenStates)
     if cut.narrow or narrow is not None:
-        small.register_forward_pre_hook(NarrowStates(*narrow.then(kept)) if narrow else NarrowStates(kept, widths), with_kwargs=True)
+        small.register_forward_pre_hook(
+            NarrowStates(*narrow.then(kept)) if narrow else NarrowStates(kept, widths), with_kwargs=True
+        )
     if cut.widen or widen is not None:
-        small.register_forward_hook(WidenStates(*widen.then(kept), widen.only) if widen else WidenStates(kept, widths, cut.widen))
+        small.register_forward_hook(
+            WidenStates(*widen.then(kept), widen.only) if widen else WidenStates(kept, widths, cut.widen)
+        )
 
 
 def _taken(hooks: dict[int, Any], kind: type) -> Any:

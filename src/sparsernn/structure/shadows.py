@@ -17,36 +17,50 @@ from torch.utils._pytree import tree_flatten, tree_map
 from sparsernn.structure.axes import OUTSIDE
 from sparsernn.structure.wiring import Wiring
 
-MOVES = {
-    "__getitem__", "view", "reshape", "transpose", "permute", "squeeze", "unsqueeze", "flatten", "unflatten", "contiguous",
-    "select", "narrow", "chunk", "split", "unbind", "expand", "expand_as", "repeat", "cat", "concat", "concatenate", "stack",
-    "hstack", "clone", "flip", "index_select", "gather", "movedim", "swapaxes", "swapdims", "t", "take_along_dim", "tensor_split",
-    "split_with_sizes", "hsplit", "repeat_interleave", "roll", "view_as", "reshape_as", "broadcast_to", "_pack_padded_sequence",
-}
-KEEPS_ZERO = {
-    "relu", "relu_", "tanh", "tanh_", "dropout", "dropout_", "feature_dropout", "alpha_dropout", "gelu", "silu", "elu", "celu", "selu",
-    "leaky_relu", "softsign", "hardswish", "mish", "log1p", "sqrt", "neg", "__neg__", "abs", "__abs__", "sign", "square", "detach",
-    "detach_", "to", "float", "double", "half", "bfloat16", "type", "cpu", "cuda", "requires_grad_", "erf", "sin", "type_as", "relu6",
-    "nan_to_num", "zeros_like",
-}
-MOVES_ZERO = {"sigmoid", "sigmoid_", "softplus", "exp", "log", "hardsigmoid", "cos", "rsqrt", "reciprocal", "logsigmoid",
-              "ones_like", "full_like", "rand_like", "randn_like", "empty_like"}
+MOVES = frozenset(
+    """
+    __getitem__ view reshape transpose permute squeeze unsqueeze flatten unflatten contiguous select narrow chunk
+    split unbind expand expand_as repeat cat concat concatenate stack hstack clone flip index_select gather movedim
+    swapaxes swapdims t take_along_dim tensor_split split_with_sizes hsplit repeat_interleave roll view_as
+    reshape_as broadcast_to _pack_padded_sequence
+    """.split()
+)
+KEEPS_ZERO = frozenset(
+    """
+    relu relu_ tanh tanh_ dropout dropout_ feature_dropout alpha_dropout gelu silu elu celu selu leaky_relu softsign
+    hardswish mish log1p sqrt neg __neg__ abs __abs__ sign square detach detach_ to float double half bfloat16 type
+    cpu cuda requires_grad_ erf sin type_as relu6 nan_to_num zeros_like
+    """.split()
+)
+MOVES_ZERO = frozenset(
+    """
+    sigmoid sigmoid_ softplus exp log hardsigmoid cos rsqrt reciprocal logsigmoid ones_like full_like rand_like
+    randn_like empty_like
+    """.split()
+)
 MAY_MOVE_ZERO = {"hardtanh", "clamp", "clip", "pow", "__pow__", "threshold"}
 FILLS = {"masked_fill": 2, "masked_fill_": 2, "pad": 3, "_pad_packed_sequence": 3}
-SCALES = {"mul", "mul_", "__mul__", "__rmul__", "__imul__", "div", "div_", "__truediv__", "__itruediv__", "true_divide"}
-COMBINES = SCALES | {
-    "add", "add_", "__add__", "__radd__", "__iadd__", "sub", "__sub__", "__rsub__", "__isub__", "sub_", "maximum", "minimum", "where",
-    "lerp", "addcmul",
-}
+SCALES = frozenset(
+    """
+    mul mul_ __mul__ __rmul__ __imul__ div div_ __truediv__ __itruediv__ true_divide
+    """.split()
+)
+COMBINES = SCALES | frozenset(
+    """
+    add add_ __add__ __radd__ __iadd__ sub __sub__ __rsub__ __isub__ sub_ maximum minimum where lerp addcmul
+    """.split()
+)
 REDUCES = {"sum", "mean", "amax", "amin", "max", "min", "logsumexp", "std", "var", "prod", "median", "norm"}
 NORMALISES = {"softmax", "log_softmax", "cumsum"}
 PRODUCTS = {"matmul", "__matmul__", "bmm"}
 COPIES_TYPE = {"to", "type_as", "new_zeros", "new_ones", "new_full", "new_empty", "new_tensor"}
-READS_NO_VALUE = {
-    "__get__", "size", "dim", "ndimension", "numel", "nelement", "element_size", "stride", "storage_offset", "is_contiguous",
-    "is_floating_point", "is_complex", "is_signed", "is_same_size", "get_device", "data_ptr", "__len__", "__hash__", "__repr__",
-    "__format__", "register_hook", "retain_grad", "is_inference", "is_shared", "is_pinned", "dense_dim", "sparse_dim",
-}
+READS_NO_VALUE = frozenset(
+    """
+    __get__ size dim ndimension numel nelement element_size stride storage_offset is_contiguous is_floating_point
+    is_complex is_signed is_same_size get_device data_ptr __len__ __hash__ __repr__ __format__ register_hook
+    retain_grad is_inference is_shared is_pinned dense_dim sparse_dim
+    """.split()
+)
 
 
 class Shadows:
@@ -84,7 +98,9 @@ class Shadows:
         except Exception as error:
             self.mark(followed, f"{name} could not be followed: {error}")
 
-    def _explain(self, name: str, function: Callable, arguments: Any, keywords: Any, result: Any, followed: list[Tensor]) -> None:
+    def _explain(
+        self, name: str, function: Callable, arguments: Any, keywords: Any, result: Any, followed: list[Tensor]
+    ) -> None:
         first = arguments[0] if arguments else keywords.get("input")
         if name in COPIES_TYPE and self.of(first) is None or name.startswith("new_"):
             return
@@ -135,7 +151,7 @@ class Shadows:
             shadow = self._to_shadow(arguments[0]).expand(result.shape)
             self.follow(result, shadow)
         else:
-            blank = [*arguments[:place], 0, *arguments[place + 1:]] if len(arguments) > place else arguments
+            blank = [*arguments[:place], 0, *arguments[place + 1 :]] if len(arguments) > place else arguments
             self._move(function, blank, {key: given for key, given in keywords.items() if key != called}, result)
             filled = tensors_in(result)[0]
             shadow = _without_padding(self._to_shadow(filled))
@@ -176,7 +192,9 @@ class Shadows:
         others = [tensor for tensor in tensors_in((arguments, keywords)) if self.of(tensor) is None]
         if any(not _is_spread(tensor, result) for tensor in others):
             self.mark(followed, f"{name} combines it with a tensor of its own width from outside")
-        numbers = [leaf for leaf in tree_flatten((arguments, keywords))[0] if isinstance(leaf, int | float) and leaf != 0]
+        numbers = [
+            leaf for leaf in tree_flatten((arguments, keywords))[0] if isinstance(leaf, int | float) and leaf != 0
+        ]
         valued = [tensor for tensor in others if tensor.dtype != torch.bool]
         if name not in SCALES and (numbers or valued):
             self._shift(shadows[0])
@@ -189,7 +207,9 @@ class Shadows:
             self.mark(tensors_in((arguments, keywords)), f"{name} reads it")
             return
         keep = bool(keywords.get("keepdim", arguments[2] if len(arguments) > 2 else False))
-        places = sorted({place % source.dim() for place in (dims if isinstance(dims, tuple | list) else (dims,))}, reverse=True)
+        places = sorted(
+            {place % source.dim() for place in (dims if isinstance(dims, tuple | list) else (dims,))}, reverse=True
+        )
         for place in places:
             if not _is_constant(shadow, place):
                 self.mark([source], f"{name} runs over its units")

@@ -29,11 +29,22 @@ class Stacked(nn.Module):
     Raises: UserError for initial states of another width.
     """
 
-    def __init__(self, layers: list[nn.RNNBase], directions: int, batch_first: bool, dropout: float,
-                 state_widths: list[int | None] | None = None):
+    def __init__(
+        self,
+        layers: list[nn.RNNBase],
+        directions: int,
+        batch_first: bool,
+        dropout: float,
+        state_widths: list[int | None] | None = None,
+    ):
         super().__init__()
         self.layers = nn.ModuleList(layers)
-        self.directions, self.batch_first, self.dropout, self.state_widths = directions, batch_first, dropout, state_widths
+        self.directions, self.batch_first, self.dropout, self.state_widths = (
+            directions,
+            batch_first,
+            dropout,
+            state_widths,
+        )
 
     @property
     def input_size(self) -> int:
@@ -54,16 +65,27 @@ class Stacked(nn.Module):
         projected = bool(self.layers[0].proj_size)
         locals_ = [local for local in kind.axes if self.layers[0].bias or "bias" not in local]
         names = [{local: f"layers.{index}.{local}_l0" for local in locals_} for index in range(len(self.layers))]
-        outputs = {f"projection_{index}": layer.proj_size for index, layer in enumerate(self.layers)} if projected else None
-        return describe_layers(kind, input_size=self.input_size, widths=[layer.hidden_size for layer in self.layers],
-                               directions=self.directions, names=names, outputs=outputs,
-                               state_axes=("projection", "hidden") if projected else ())
+        outputs = (
+            {f"projection_{index}": layer.proj_size for index, layer in enumerate(self.layers)} if projected else None
+        )
+        return describe_layers(
+            kind,
+            input_size=self.input_size,
+            widths=[layer.hidden_size for layer in self.layers],
+            directions=self.directions,
+            names=names,
+            outputs=outputs,
+            state_axes=("projection", "hidden") if projected else (),
+        )
 
     def resized(self, cut: Any, tensors: dict[str, nn.Parameter]) -> Stacked:
         """The same layers with smaller parameters. See `structure.resizing.resize`."""
         for position, layer in enumerate(self.layers):
             prefix = f"layers.{position}."
-            resize_torch(layer, {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)})
+            resize_torch(
+                layer,
+                {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)},
+            )
         self.state_widths = cut.state_widths
         return self
 
@@ -93,7 +115,12 @@ class Stacked(nn.Module):
             outputs = []
             for position in range(first, first + self.directions):
                 backward = position > first
-                output, end = _one(self.layers[position], reverse(x, lengths) if backward else x, lengths, self._given(states, position, x))
+                output, end = _one(
+                    self.layers[position],
+                    reverse(x, lengths) if backward else x,
+                    lengths,
+                    self._given(states, position, x),
+                )
                 outputs.append(reverse(output, lengths) if backward else output)
                 ends.append(end)
             x = torch.cat(outputs, -1)
@@ -103,12 +130,21 @@ class Stacked(nn.Module):
         """The initial states of one layer and direction. [1 batch width] each"""
         if not states:
             return ()
-        sizes = [[layer.proj_size or layer.hidden_size for layer in self.layers], [layer.hidden_size for layer in self.layers]]
-        wanted = [(len(self.layers), x.shape[1], max(size)) for size in sizes[:len(states)]]
+        sizes = [
+            [layer.proj_size or layer.hidden_size for layer in self.layers],
+            [layer.hidden_size for layer in self.layers],
+        ]
+        wanted = [(len(self.layers), x.shape[1], max(size)) for size in sizes[: len(states)]]
         if [tuple(state.shape) for state in states] != wanted:
-            raise UserError(f"initial states have shapes {[tuple(state.shape) for state in states]}", f"shapes {wanted}",
-                            "pass states as the forward returns them")
-        return tuple(state[position:position + 1, :, :size[position]].contiguous() for state, size in zip(states, sizes, strict=False))
+            raise UserError(
+                f"initial states have shapes {[tuple(state.shape) for state in states]}",
+                f"shapes {wanted}",
+                "pass states as the forward returns them",
+            )
+        return tuple(
+            state[position : position + 1, :, : size[position]].contiguous()
+            for state, size in zip(states, sizes, strict=False)
+        )
 
 
 def align_states(ends: list[tuple[Tensor, ...]], widths: list[int | None] | None) -> list[list[Tensor]]:
@@ -119,7 +155,9 @@ def align_states(ends: list[tuple[Tensor, ...]], widths: list[int | None] | None
     aligned = []
     for index, parts in enumerate(zip(*ends, strict=True)):
         width = (widths[index] if widths else None) or max(part.shape[-1] for part in parts)
-        aligned.append([F.pad(part, (0, width - part.shape[-1])) if part.shape[-1] != width else part for part in parts])
+        aligned.append(
+            [F.pad(part, (0, width - part.shape[-1])) if part.shape[-1] != width else part for part in parts]
+        )
     return aligned
 
 
@@ -152,7 +190,9 @@ def reverse(x: Tensor, lengths: Tensor | None) -> Tensor:
     return x.gather(0, place.unsqueeze(-1).expand_as(x))
 
 
-def _one(layer: nn.RNNBase, x: Tensor, lengths: Tensor | None, given: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+def _one(
+    layer: nn.RNNBase, x: Tensor, lengths: Tensor | None, given: tuple[Tensor, ...]
+) -> tuple[Tensor, tuple[Tensor, ...]]:
     hx = (given if len(given) > 1 else given[0]) if given else None
     if lengths is None:
         output, end = layer(x, hx)
@@ -175,8 +215,10 @@ class ExchangedStates:
 
     def then(self, kept: list[list[list[int]]]) -> tuple[list[list[list[int]]], list[int]]:
         """The arguments of a hook that does this cut, and after it one to `kept` of the units left."""
-        return [[[before[unit] for unit in units] for before, units in zip(old, new, strict=True)]
-                for old, new in zip(self.kept, kept, strict=True)], self.widths
+        return [
+            [[before[unit] for unit in units] for before, units in zip(old, new, strict=True)]
+            for old, new in zip(self.kept, kept, strict=True)
+        ], self.widths
 
 
 class NarrowStates(ExchangedStates):
@@ -190,20 +232,34 @@ class NarrowStates(ExchangedStates):
         if isinstance(value, Tensor) and self._is_state(value, 0):
             return self._cut(value, 0)
         if type(value) in (tuple, list) and value and all(isinstance(part, Tensor) for part in value):
-            return tuple(self._cut(part, index) if self._is_state(part, index) else part for index, part in enumerate(value))
+            return tuple(
+                self._cut(part, index) if self._is_state(part, index) else part for index, part in enumerate(value)
+            )
         return value
 
     def _is_state(self, value: Tensor, index: int) -> bool:
-        if index >= len(self.kept) or not value.dim() or value.shape[-1] != self.widths[index] or not value.is_floating_point():
+        if (
+            index >= len(self.kept)
+            or not value.dim()
+            or value.shape[-1] != self.widths[index]
+            or not value.is_floating_point()
+        ):
             return False
-        return len(self.kept[index]) == 1 and value.dim() < 3 or value.dim() > 1 and value.shape[0] == len(self.kept[index])
+        return (
+            len(self.kept[index]) == 1
+            and value.dim() < 3
+            or value.dim() > 1
+            and value.shape[0] == len(self.kept[index])
+        )
 
     def _cut(self, value: Tensor, index: int) -> Tensor:
         kept = self.kept[index]
         if len(kept) == 1:
             return value[..., kept[0]]
         widest = max(map(len, kept))
-        return torch.stack([F.pad(value[position, ..., units], (0, widest - len(units))) for position, units in enumerate(kept)])
+        return torch.stack(
+            [F.pad(value[position, ..., units], (0, widest - len(units))) for position, units in enumerate(kept)]
+        )
 
 
 class WidenStates(ExchangedStates):
@@ -219,7 +275,9 @@ class WidenStates(ExchangedStates):
 
     def __call__(self, module: nn.Module, arguments: tuple[Any, ...], result: tuple[Any, Any]) -> tuple[Any, Any]:
         output, states = result
-        widened = [self.spread(state, index) for index, state in enumerate(states if isinstance(states, tuple) else (states,))]
+        widened = [
+            self.spread(state, index) for index, state in enumerate(states if isinstance(states, tuple) else (states,))
+        ]
         return output, tuple(widened) if isinstance(states, tuple) else widened[0]
 
     def spread(self, state: Tensor, index: int) -> Tensor:
@@ -227,6 +285,8 @@ class WidenStates(ExchangedStates):
         if index not in self.only:
             return state
         wide = state.new_zeros(*state.shape[:-1], self.widths[index])
-        rows = [wide[position].index_copy(-1, torch.tensor(units, device=state.device), state[position, ..., :len(units)])
-                for position, units in enumerate(self.kept[index])]
+        rows = [
+            wide[position].index_copy(-1, torch.tensor(units, device=state.device), state[position, ..., : len(units)])
+            for position, units in enumerate(self.kept[index])
+        ]
         return torch.stack(rows)

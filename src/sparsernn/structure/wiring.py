@@ -73,7 +73,7 @@ class Wiring:
         external: unit -> why it can never be cut (a reader that is unknown).
         returned: units of states that the model hands out: cut only when they are always zero.
         shifted: units on whose way to a reader something turns zero into another number.
-        states_read: (module, number of the state) -> units of it that the model itself reads, in `h_n[-1]` and the like.
+        states_read: (module, number of the state) -> units of it that the model itself reads, as in `h_n[-1]`.
         handed_out: (module, number of the state) of final states that the model returns.
         fed: names of modules whose initial state comes from outside, and whether it held only zeros.
         recorded: whether a real forward was followed.
@@ -199,7 +199,9 @@ class Wiring:
         find = self.units.find
         for name, weight in self.weights.items():
             self.weights[name] = replace(weight, axes={axis: find(numbers) for axis, numbers in weight.axes.items()})
-        self.uses = [replace(use, axes={axis: find(numbers) for axis, numbers in use.axes.items()}) for use in self.uses]
+        self.uses = [
+            replace(use, axes={axis: find(numbers) for axis, numbers in use.axes.items()}) for use in self.uses
+        ]
         self.written = [replace(written, units=find(written.units)) for written in self.written]
         self.axes = {path: {key: find(numbers) for key, numbers in axes.items()} for path, axes in self.axes.items()}
         self.external = {int(find(torch.tensor(number))): reason for number, reason in self.external.items()}

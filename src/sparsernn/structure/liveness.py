@@ -1,0 +1,100 @@
+"""Which units of a masked model matter: those that reach its result and are not always zero."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sparsernn.structure.axes import OUTSIDE
+from sparsernn.structure.wiring import Weight, Wiring
+
+
+def live_units(wiring: Wiring, model: nn.Module) -> Tensor:
+    """Which units must stay: a fixed point of "nothing that matters reads it" and "it is always zero". [units]"""
+    named = {
+        name: wiring.weights[name].layout.view(parameter.detach().cpu() != 0)
+        for name, parameter in wiring.parameters(model).items()
+    }
+    alive = torch.ones(len(wiring.units.parent), dtype=torch.bool)
+    while True:
+        present = {name: nonzero & _corner(wiring, name, alive) for name, nonzero in named.items()}
+        after = alive & _needed(wiring, present) & ~_silent(wiring, present)
+        after[list(wiring.external)] = True
+        after[OUTSIDE] = True
+        _keep_one(wiring, alive, after)
+        if torch.equal(after, alive):
+            return alive
+        alive = after
+
+
+def _corner(wiring: Wiring, name: str, alive: Tensor) -> Tensor:
+    """Entries of a named view whose units are all alive."""
+    dimensions = wiring.weights[name].units_by_dimension
+    corner = torch.ones([1] * len(dimensions), dtype=torch.bool)
+    for place, units in enumerate(dimensions):
+        if units is not None:
+            corner = corner & alive[units].view([-1 if other == place else 1 for other in range(len(dimensions))])
+    return corner
+
+
+def _needed(wiring: Wiring, present: dict[str, Tensor]) -> Tensor:
+    """Units from which a chain of weights leads to something external or returned."""
+    needed = torch.zeros(len(wiring.units.parent), dtype=torch.bool)
+    needed[[OUTSIDE, *wiring.external, *wiring.returned]] = True
+    readers = [use for use in reversed(wiring.uses) if use.layout.incoming and use.layout.source]
+    while True:
+        before = int(needed.sum())
+        for use in readers:
+            units, sources = use.units_by_dimension, _source_places(use)
+            read = present[use.name]
+            for place, own in enumerate(units):
+                if own is not None and place not in sources:
+                    read = read & needed[own].view([-1 if other == place else 1 for other in range(len(units))])
+            for place in sources:
+                needed[units[place][_any(read, [other for other in range(len(units)) if other != place])]] = True
+        if int(needed.sum()) == before:
+            return needed
+
+
+def _any(present: Tensor, dims: list[int]) -> Tensor:
+    for place in sorted(dims, reverse=True):
+        present = present.any(place)
+    return present
+
+
+def _source_places(weight: Weight) -> range:
+    layout = weight.layout
+    count = len(layout.source)
+    first_is_source = "->" in layout.text
+    return range(count) if first_is_source else range(len(layout.stored) - count, len(layout.stored))
+
+
+def _silent(wiring: Wiring, present: dict[str, Tensor]) -> Tensor:
+    """Units that every writer leaves at zero."""
+    silent = torch.zeros(len(wiring.units.parent), dtype=torch.bool)
+    loud = torch.zeros_like(silent)
+    for written in wiring.written:
+        speaks = torch.zeros(len(written.units), dtype=torch.bool)
+        for name, gate in written.pieces:
+            layout = wiring.weights[name].layout
+            rows = present[name][layout.gates.index(gate)] if gate is not None else present[name]
+            places = [units for units in wiring.weights[name].units_by_dimension if units is not None]
+            place = next(place for place, units in enumerate(places) if torch.equal(units, written.units))
+            speaks |= _any(rows, [other for other in range(rows.dim()) if other != place])
+        if written.recurrent and not wiring.fed.get(written.module, True):
+            speaks[:] = True
+        if not written.pieces:
+            speaks[:] = True
+        silent[written.units[~speaks]] = True
+        loud[written.units[speaks]] = True
+    silent &= ~loud
+    silent[sorted(wiring.shifted)] = False
+    return silent
+
+
+def _keep_one(wiring: Wiring, before: Tensor, after: Tensor) -> None:
+    """No axis loses its last unit."""
+    for axes in wiring.axes.values():
+        for units in axes.values():
+            if len(units) and not bool(after[units].any()):
+                after[units[before[units]][0]] = True
