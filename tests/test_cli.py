@@ -14,7 +14,8 @@ from sparsernn import folders
 from sparsernn.cli import app
 from sparsernn.listing import FOLDERS
 
-TINY = ["--size", "quick", "--set", "settings.epochs=1", "--set", "model.units=8", "--set", "measure.latency_seconds=0.02"]
+CHANGES = ("settings.epochs=1", "model.units=8", "measure.latency_seconds=0.02")
+TINY = ["--size", "quick", *(word for change in CHANGES for word in ("--set", change))]
 
 
 def call(*words: object):

@@ -1,4 +1,4 @@
-"""A user's own trained nn.LSTM classifier is pruned by neuron, fine-tuned, compacted, saved and loaded, in at most 15 lines."""
+"""A user's own trained nn.LSTM classifier: pruned by neuron, fine-tuned, compacted and saved in at most 15 lines."""
 
 import copy
 import inspect

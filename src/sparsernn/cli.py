@@ -70,7 +70,7 @@ def begin(
 
 @app.command("list")
 def list_entries(
-    kind: Annotated[str | None, typer.Argument(help="methods, cells, recipes, tasks or kernels; all if left out.")] = None,
+    kind: Annotated[str | None, typer.Argument(help="One of methods, cells, recipes, tasks, kernels.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List methods, cells, recipes, tasks and kernels."""
@@ -127,7 +127,7 @@ def search(
     recipe: Annotated[str, typer.Argument(help="A name from `sparsernn list recipes`.")],
     row: Annotated[str, typer.Option(help="The row whose method's strength is searched.")],
     goal: Annotated[str, typer.Option(help="A figure of the result and its wanted value, as weights_kept=5000.")],
-    tolerance: Annotated[float, typer.Option(help="Largest difference that is accepted; default: a tenth of the goal.")] = -1.0,
+    tolerance: Annotated[float, typer.Option(help="Largest accepted difference; default: a tenth of the goal.")] = -1.0,
     strength: Annotated[float, typer.Option(help="First strength.")] = 8e-6,
     trials: Annotated[int, typer.Option(help="Largest number of trainings.")] = 25,
     assignments: Annotated[list[str] | None, typer.Option("--set", help="Change one field; may be repeated.")] = None,
@@ -147,7 +147,8 @@ def search(
 
     metric, value = goal_of(goal)
     wanted = target_search.TargetSearch(value, value / 10 if tolerance < 0 else tolerance, strength, trials=trials)
-    request = Request(recipe, size, seeds=(seed,), assignments=tuple(assignments or ()), out=out, data=data, resume=resume)
+    changes = tuple(assignments or ())
+    request = Request(recipe, size, seeds=(seed,), assignments=changes, out=out, data=data, resume=resume)
     found = target_search.run(wanted, request, row, metric, lambda line: typer.echo(line, err=True))
     if as_json:
         typer.echo(json.dumps(found, indent=1))
@@ -164,7 +165,7 @@ def train(
     time: Annotated[str, typer.Option(help="Column that orders the rows of a series.")] = "",
     series: Annotated[str, typer.Option(help="Columns read at every step, separated by commas.")] = "",
     label_per: Annotated[str, typer.Option(help="step or series; default: as the labels vary.")] = "auto",
-    series_columns: Annotated[str, typer.Option(help="Columns that are the steps of a row's series: A:Z or A,B,C.")] = "",
+    series_columns: Annotated[str, typer.Option(help="Columns that are a row's steps: A:Z or A,B,C.")] = "",
     forecast: Annotated[str, typer.Option(help="Column to forecast.")] = "",
     horizon: Annotated[int, typer.Option(help="Rows to forecast.")] = 1,
     window: Annotated[int, typer.Option(help="Rows read before a forecast; 0 chooses.")] = 0,
@@ -191,7 +192,8 @@ def train(
         series=tuple(name.strip() for name in series.split(",") if name.strip()), series_columns=series_columns,
         horizon=horizon, window=window, language_model=language_model, tokenizer=tokenizer, seed=seed,
     )
-    asked = own_data.Training(task, cell, method, sparsity, units, epochs, seed, out, command=shlex.join(["sparsernn", *sys.argv[1:]]))
+    command = shlex.join(["sparsernn", *sys.argv[1:]])
+    asked = own_data.Training(task, cell, method, sparsity, units, epochs, seed, out, command=command)
     with reading_progress() as progress:
         outcome = own_data.train(asked, lambda line: typer.echo(line, err=True), progress)
     show(outcome, f"Own data: {file.name}", as_json)
@@ -222,7 +224,7 @@ def predict(
 @app.command()
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders of them.")],
-    out: Annotated[Path | None, typer.Option(help="The page's file; default: report.html beside the first run.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The page; default: report.html beside the first run.")] = None,
 ) -> None:
     """Write one self-contained HTML page about some runs."""
     from sparsernn.reports import page
@@ -255,7 +257,7 @@ def goal_of(text: str) -> tuple[str, float]:
     try:
         return name.strip(), float(value)
     except ValueError as error:
-        raise UserError(f"--goal is {text!r}", "a figure and a number such as weights_kept=5000", "Correct --goal") from error
+        raise UserError(f"--goal is {text!r}", "a figure and a number: weights_kept=5000", "Correct --goal") from error
 
 
 def show(outcome: Any, title: str, as_json: bool) -> None:

@@ -25,7 +25,11 @@ def added(tmp_path_factory):
 
 def test_it_is_one_short_file(added):
     method, block = added
-    code = [line for line in block.text.replace(method.__doc__, "").splitlines() if line.strip() and not line.startswith(("from", "import"))]
+    code = [
+        line
+        for line in block.text.replace(method.__doc__, "").splitlines()
+        if line.strip() and not line.startswith(("from", "import"))
+    ]
     assert len(code) <= 20
     assert dataclasses.is_dataclass(method)
 

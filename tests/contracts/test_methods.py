@@ -7,7 +7,12 @@ from tests.contracts import contract
 
 METHODS = folders.entries("methods")
 CELLS = contract.cells()
-CASES = [(cell, name, granularity) for cell in CELLS for name, method in METHODS.items() for granularity in method.granularities]
+CASES = [
+    (cell, name, granularity)
+    for cell in CELLS
+    for name, method in METHODS.items()
+    for granularity in method.granularities
+]
 
 
 @pytest.fixture(scope="module", params=CASES, ids="-".join)
@@ -38,6 +43,8 @@ def test_resumes_bit_for_bit(case):
     contract.resumes_bit_for_bit(*case[:2])
 
 
-@pytest.mark.parametrize("entry", [*METHODS.values(), *folders.entries("cells").values()], ids=lambda entry: entry.__name__)
+@pytest.mark.parametrize(
+    "entry", [*METHODS.values(), *folders.entries("cells").values()], ids=lambda entry: entry.__name__
+)
 def test_is_described(entry):
     contract.is_described(entry)

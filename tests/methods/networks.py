@@ -40,7 +40,9 @@ def loss_of(model: nn.Module, seed: int = 0) -> Tensor:
     return nn.functional.cross_entropy(model(inputs), labels)
 
 
-def start(method: Method, steps: int, rate: float = 0.05, **options) -> tuple[Network, torch.optim.Optimizer, Sparsifier]:
+def start(
+    method: Method, steps: int, rate: float = 0.05, **options
+) -> tuple[Network, torch.optim.Optimizer, Sparsifier]:
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)
     return model, optimizer, Sparsifier(model, method, optimizer, steps=steps, **options)

@@ -35,25 +35,51 @@ def test_sparsity_outside_its_range(method, sparsity):
     expected(error)
 
 
-@pytest.mark.parametrize("make", [
-    lambda: Magnitude(0.5, scope="everything"), lambda: Magnitude(0.5, start=0.8, stop=0.2), lambda: Magnitude(0.5, start=-0.1),
-    lambda: Magnitude(0.5, stop=1.1), lambda: Magnitude(0.5, every=0), lambda: Magnitude(0.5, every=-3), lambda: Magnitude(0.5, every=1.5),
-    lambda: Magnitude(0.5, every="often"), lambda: Magnitude(0.5, schedule="cubik"), lambda: Magnitude(0.5, rewind=2.0),
-    lambda: Magnitude(0.5, stop=0.2, rewind=0.5), lambda: RandomPruning(0.5, scope="all"), lambda: RigL(0.5, rate=1.5),
-    lambda: RigL(0.5, decay="sudden"), lambda: RigL(0.5, distribution="er"), lambda: RigL(0.5, every=True), lambda: STRNN(0.5, floor=-1),
-    lambda: STRNN(0.5, stop=3), lambda: Static(0.5, distribution="random"), lambda: GroupLasso(-1.0), lambda: GroupLasso(float("nan")),
-    lambda: GroupLasso("strong"), lambda: GroupLasso(0.1, stop=7), lambda: GroupLasso(0.1, threshold=-1.0),
-])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Magnitude(0.5, scope="everything"),
+        lambda: Magnitude(0.5, start=0.8, stop=0.2),
+        lambda: Magnitude(0.5, start=-0.1),
+        lambda: Magnitude(0.5, stop=1.1),
+        lambda: Magnitude(0.5, every=0),
+        lambda: Magnitude(0.5, every=-3),
+        lambda: Magnitude(0.5, every=1.5),
+        lambda: Magnitude(0.5, every="often"),
+        lambda: Magnitude(0.5, schedule="cubik"),
+        lambda: Magnitude(0.5, rewind=2.0),
+        lambda: Magnitude(0.5, stop=0.2, rewind=0.5),
+        lambda: RandomPruning(0.5, scope="all"),
+        lambda: RigL(0.5, rate=1.5),
+        lambda: RigL(0.5, decay="sudden"),
+        lambda: RigL(0.5, distribution="er"),
+        lambda: RigL(0.5, every=True),
+        lambda: STRNN(0.5, floor=-1),
+        lambda: STRNN(0.5, stop=3),
+        lambda: Static(0.5, distribution="random"),
+        lambda: GroupLasso(-1.0),
+        lambda: GroupLasso(float("nan")),
+        lambda: GroupLasso("strong"),
+        lambda: GroupLasso(0.1, stop=7),
+        lambda: GroupLasso(0.1, threshold=-1.0),
+    ],
+)
 def test_options_out_of_range(make):
     with pytest.raises(UserError) as error:
         make()
     expected(error)
 
 
-@pytest.mark.parametrize(("method", "steps"), [
-    (RigL(0.5, every=100), 50), (RigL(0.5, every=80, stop=0.5), 100), (STRNN(0.5, every=30), 20), (Magnitude(0.5, every=100), 50),
-    (Magnitude(0.5, every=11, start=0.2, stop=0.3), 100),
-])
+@pytest.mark.parametrize(
+    ("method", "steps"),
+    [
+        (RigL(0.5, every=100), 50),
+        (RigL(0.5, every=80, stop=0.5), 100),
+        (STRNN(0.5, every=30), 20),
+        (Magnitude(0.5, every=100), 50),
+        (Magnitude(0.5, every=11, start=0.2, stop=0.3), 100),
+    ],
+)
 def test_a_schedule_that_cannot_fire(method, steps):
     with pytest.raises(UserError, match="can never fire") as error:
         start(method, steps)
@@ -61,7 +87,9 @@ def test_a_schedule_that_cannot_fire(method, steps):
     assert any(character.isdigit() for character in str(error.value))
 
 
-@pytest.mark.parametrize("where", ["nothing.*", ["a", "b"], lambda name: False, (nn.GRU, "weight"), (nn.LSTM, "w_"), "rnn.bias_*", []])
+@pytest.mark.parametrize(
+    "where", ["nothing.*", ["a", "b"], lambda name: False, (nn.GRU, "weight"), (nn.LSTM, "w_"), "rnn.bias_*", []]
+)
 def test_a_selection_that_matches_nothing(where):
     with pytest.raises(UserError, match="matches no weight") as error:
         start(Static(0.5), 5, where=where)
@@ -106,9 +134,14 @@ def test_an_optimizer_of_another_model():
         Sparsifier(network(), Static(0.5), torch.optim.SGD(network().parameters()), steps=5)
 
 
-@pytest.mark.parametrize(("method", "options"), [
-    (RigL(0.5, every=100), {"steps": 20}), (Magnitude(0.5, "neurons"), {"steps": 20}), (Static(masks={"rnn.nothing": torch.ones(1)}), {"steps": 5}),
-])
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        (RigL(0.5, every=100), {"steps": 20}),
+        (Magnitude(0.5, "neurons"), {"steps": 20}),
+        (Static(masks={"rnn.nothing": torch.ones(1)}), {"steps": 5}),
+    ],
+)
 def test_an_error_leaves_model_and_optimizer_as_they_were(method, options):
     model = network()
     optimizer = torch.optim.SGD(model.parameters())
@@ -120,12 +153,15 @@ def test_an_error_leaves_model_and_optimizer_as_they_were(method, options):
     assert not model._forward_hooks and not model._forward_pre_hooks
 
 
-@pytest.mark.parametrize(("masks", "message"), [
-    ({"rnn.weight_hh_l9": torch.ones(32, 8)}, "a mask is given for"),
-    ({"rnn.weight_hh_l0": torch.ones(8, 32)}, "has shape"),
-    ({"rnn.weight_hh_l0": np.ones((3, 3))}, "has shape"),
-    ({}, "masks is empty"),
-])
+@pytest.mark.parametrize(
+    ("masks", "message"),
+    [
+        ({"rnn.weight_hh_l9": torch.ones(32, 8)}, "a mask is given for"),
+        ({"rnn.weight_hh_l0": torch.ones(8, 32)}, "has shape"),
+        ({"rnn.weight_hh_l0": np.ones((3, 3))}, "has shape"),
+        ({}, "masks is empty"),
+    ],
+)
 def test_masks_that_do_not_fit(masks, message):
     with pytest.raises(UserError, match=message) as error:
         start(Static(masks=masks), 5)
@@ -135,7 +171,9 @@ def test_masks_that_do_not_fit(masks, message):
 def test_a_target_that_was_not_reached():
     model, optimizer, sparsifier = start(Magnitude(0.9, every=2, stop=0.8), steps=20)
     train(sparsifier, 10)
-    with pytest.warns(UserWarning, match=r"target sparsity 0\.90 was not reached: 0\.\d\d after 10 of 20 steps.* step 16") as caught:
+    with pytest.warns(
+        UserWarning, match=r"target sparsity 0\.90 was not reached: 0\.\d\d after 10 of 20 steps.* step 16"
+    ) as caught:
         sparsifier.finalize()
     assert caught[0].filename == __file__
 

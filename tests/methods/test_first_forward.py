@@ -13,7 +13,19 @@ from sparsernn.errors import UserError
 from sparsernn.methods.group_lasso import GroupLasso
 from sparsernn.methods.magnitude import Magnitude
 from sparsernn.methods.random_pruning import RandomPruning
-from tests.methods.networks import CLASSES, INPUTS, UNITS, Network, absent_are_zero, batch, loss_of, network, same_masks, start, train
+from tests.methods.networks import (
+    CLASSES,
+    INPUTS,
+    UNITS,
+    Network,
+    absent_are_zero,
+    batch,
+    loss_of,
+    network,
+    same_masks,
+    start,
+    train,
+)
 
 
 class Keywords(Network):
@@ -101,7 +113,9 @@ def test_layers_that_share_units_are_told_to_pass_an_example():
 def test_layers_that_share_units_are_pruned_together_later():
     torch.manual_seed(0)
     model = Residual()
-    sparsifier = Sparsifier(model, Magnitude(0.5, "neuron", every=1), torch.optim.SGD(model.parameters(), lr=0.1), steps=6)
+    sparsifier = Sparsifier(
+        model, Magnitude(0.5, "neuron", every=1), torch.optim.SGD(model.parameters(), lr=0.1), steps=6
+    )
     train(sparsifier, 6)
     masks = sparsifier.finalize()
     assert torch.equal(masks.kept["first.bias_ih_l0"], masks.kept["second.bias_ih_l0"])
@@ -112,7 +126,9 @@ def test_layers_that_share_units_are_pruned_together_later():
 def test_a_resumed_run_follows_its_first_forward_too():
     torch.manual_seed(0)
     model = Residual()
-    sparsifier = Sparsifier(model, Magnitude(0.5, "neuron", every=1), torch.optim.SGD(model.parameters(), lr=0.1), steps=6)
+    sparsifier = Sparsifier(
+        model, Magnitude(0.5, "neuron", every=1), torch.optim.SGD(model.parameters(), lr=0.1), steps=6
+    )
     train(sparsifier, 6)
     other = Residual()
     other.load_state_dict(model.state_dict())
@@ -195,7 +211,10 @@ def test_activation_checkpointing(kind):
     torch.manual_seed(0)
     plain, model = Network(), kind()
     model.load_state_dict(plain.state_dict())
-    runs = [Sparsifier(which, RandomPruning(0.5, "neuron"), torch.optim.SGD(which.parameters(), lr=0.1), steps=3) for which in (plain, model)]
+    runs = [
+        Sparsifier(which, RandomPruning(0.5, "neuron"), torch.optim.SGD(which.parameters(), lr=0.1), steps=3)
+        for which in (plain, model)
+    ]
     for number in range(3):
         for which in runs:
             inputs, labels = batch(number)
@@ -203,7 +222,10 @@ def test_activation_checkpointing(kind):
             nn.functional.cross_entropy(which.model(inputs.requires_grad_()), labels).backward()
             which.optimizer.step()
     assert same_masks(runs[0].masks.kept, runs[1].masks.kept)
-    assert all(torch.allclose(ours, theirs, atol=1e-6) for ours, theirs in zip(plain.parameters(), model.parameters(), strict=True))
+    assert all(
+        torch.allclose(ours, theirs, atol=1e-6)
+        for ours, theirs in zip(plain.parameters(), model.parameters(), strict=True)
+    )
 
 
 def test_the_model_can_be_pickled_before_its_first_forward():
@@ -212,7 +234,9 @@ def test_the_model_can_be_pickled_before_its_first_forward():
     assert torch.equal(twin(batch()[0]), model(batch()[0]))
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch's compiler, of any hook
+@pytest.mark.filterwarnings(
+    "ignore:The .grad attribute of a Tensor that is not a leaf"
+)  # torch's compiler, of any hook
 def test_a_compiled_model_trains():
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

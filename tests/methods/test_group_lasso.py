@@ -20,7 +20,9 @@ def rows_of(unit):
 
 def neuron(model, layer, unit):
     """Every weight of one hidden unit, each once."""
-    ih, hh, *biases = weights_of(model.rnn, [f"{name}_l{layer}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")])
+    ih, hh, *biases = weights_of(
+        model.rnn, [f"{name}_l{layer}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    )
     own = torch.zeros_like(hh, dtype=torch.bool)
     own[rows_of(unit)], own[:, unit] = True, True
     reader = model.rnn.weight_ih_l1 if layer == 0 else model.head.weight
@@ -39,14 +41,22 @@ def brute_force(model, level):
     matrices = [weight for name, weight in model.rnn.named_parameters() if "weight" in name]
     if level == "weight":
         return sum(matrix.abs().sum() for matrix in matrices)
-    blocks = [block for matrix in matrices for part in matrix.chunk(4) for rows in part.split(3) for block in rows.split(2, dim=1)]
+    blocks = [
+        block
+        for matrix in matrices
+        for part in matrix.chunk(4)
+        for rows in part.split(3)
+        for block in rows.split(2, dim=1)
+    ]
     return sum(block.norm() for block in blocks)
 
 
 @pytest.mark.parametrize("levels", ["neuron", "gate", "weight", "3x2", ("gate", "neuron")])
 def test_penalty_and_gradient_by_brute_force(levels):
     model = network()
-    sparsifier = Sparsifier(model, GroupLasso(0.03, levels), torch.optim.SGD(model.parameters(), lr=0.1), steps=10, example=(batch()[0],))
+    sparsifier = Sparsifier(
+        model, GroupLasso(0.03, levels), torch.optim.SGD(model.parameters(), lr=0.1), steps=10, example=(batch()[0],)
+    )
     penalty = sparsifier.penalty()
     found = torch.autograd.grad(penalty, list(model.parameters()), allow_unused=True, materialize_grads=True)
     expected = 0.03 * sum(brute_force(model, level) for level in ([levels] if isinstance(levels, str) else levels))
@@ -83,7 +93,9 @@ def test_the_proximal_step_in_closed_form(level):
     if level == "weight":
         weight = before["rnn.weight_hh_l0"]
         assert torch.allclose(model.rnn.weight_hh_l0, weight.sign() * (weight.abs() - 0.1).clamp_min(0), atol=1e-7)
-    assert torch.equal(model.head.weight, before["head.weight"]) and torch.equal(model.rnn.bias_ih_l0, before["rnn.bias_ih_l0"])
+    assert torch.equal(model.head.weight, before["head.weight"]) and torch.equal(
+        model.rnn.bias_ih_l0, before["rnn.bias_ih_l0"]
+    )
 
 
 @given(st.lists(st.floats(-2, 2, width=32, allow_subnormal=False), min_size=2, max_size=6), st.floats(0.01, 2))
@@ -99,7 +111,10 @@ def test_the_proximal_step_is_optimal(values, amount):
     generator = torch.Generator().manual_seed(0)
     for radius in (1e-3, 0.1, 1.0):
         for _ in range(5):
-            assert cost(best) <= cost(best + radius * torch.randn(len(w), generator=generator, dtype=torch.float64)) + 1e-12
+            assert (
+                cost(best)
+                <= cost(best + radius * torch.randn(len(w), generator=generator, dtype=torch.float64)) + 1e-12
+            )
 
 
 def test_proximal_steps_shrink_groups_to_exact_zero_while_training():
@@ -115,7 +130,9 @@ def test_proximal_steps_shrink_groups_to_exact_zero_while_training():
 @pytest.mark.parametrize("level", ["neuron", "gate", "weight", "3x2"])
 def test_the_threshold_does_not_depend_on_a_groups_size(level):
     """All weights of half the groups are 0.02, those of the others 0.005; the threshold lies between."""
-    model, optimizer, sparsifier = start(GroupLasso(0.0, level, threshold=0.01, stop=0.5), steps=2, rate=0.0, example=(batch()[0],))
+    model, optimizer, sparsifier = start(
+        GroupLasso(0.0, level, threshold=0.01, stop=0.5), steps=2, rate=0.0, example=(batch()[0],)
+    )
     groups = sparsifier.groups(level)
     large = torch.arange(groups.count) % 2 == 0
     with torch.no_grad():
@@ -125,7 +142,11 @@ def test_the_threshold_does_not_depend_on_a_groups_size(level):
             pieces = [piece for piece in groups.pieces if piece.name == name]
             named = groups.named(sparsifier.weights, name)
             for piece in pieces:
-                places = torch.arange(piece.start, piece.start + named.numel()).view(named.shape) if piece.index is None else piece.index
+                places = (
+                    torch.arange(piece.start, piece.start + named.numel()).view(named.shape)
+                    if piece.index is None
+                    else piece.index
+                )
                 named[(~large[places] & (places >= 0)).expand(named.shape)] = 0.005
     assert groups.norms(sparsifier.weights).isfinite().all()
     train(sparsifier, 1)
@@ -136,7 +157,9 @@ def test_the_threshold_does_not_depend_on_a_groups_size(level):
 
 
 def test_several_levels_are_removed_together():
-    model, optimizer, sparsifier = start(GroupLasso(0.01, ("gate", "neuron"), sparsity=0.5, stop=0.5), steps=4, example=(batch()[0],))
+    model, optimizer, sparsifier = start(
+        GroupLasso(0.01, ("gate", "neuron"), sparsity=0.5, stop=0.5), steps=4, example=(batch()[0],)
+    )
     train(sparsifier, 2)
     gates, neurons = sparsifier.groups("gate"), sparsifier.groups("neuron")
     rows = gates.kept(sparsifier.masks)
@@ -151,10 +174,14 @@ def test_several_levels_are_removed_together():
 
 
 def test_a_layer_keeps_its_largest_group():
-    model, optimizer, sparsifier = start(GroupLasso(0.0, "neuron", threshold=1.0, stop=0.5), steps=2, example=(batch()[0],))
+    model, optimizer, sparsifier = start(
+        GroupLasso(0.0, "neuron", threshold=1.0, stop=0.5), steps=2, example=(batch()[0],)
+    )
     train(sparsifier, 2)
     assert int(sparsifier.groups("neuron").kept(sparsifier.masks).sum()) == 2
-    model, optimizer, sparsifier = start(GroupLasso(0.0, "neuron", sparsity=0.99, stop=0.5), steps=2, example=(batch()[0],))
+    model, optimizer, sparsifier = start(
+        GroupLasso(0.0, "neuron", sparsity=0.99, stop=0.5), steps=2, example=(batch()[0],)
+    )
     train(sparsifier, 2)
     assert int(sparsifier.groups("neuron").kept(sparsifier.masks).sum()) == 2
 
@@ -186,7 +213,9 @@ def test_the_penalty_makes_weights_smaller():
 
 
 def test_on_a_linear_layer():
-    model, optimizer, sparsifier = start(GroupLasso(0.1, "input", sparsity=0.5, stop=0.5), steps=2, where="head.weight", example=(batch()[0],))
+    model, optimizer, sparsifier = start(
+        GroupLasso(0.1, "input", sparsity=0.5, stop=0.5), steps=2, where="head.weight", example=(batch()[0],)
+    )
     train(sparsifier, 2)
     kept = sparsifier.finalize().kept["head.weight"]
     assert kept.shape == (CLASSES, UNITS) and int(kept[0].sum()) == UNITS // 2

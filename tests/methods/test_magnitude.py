@@ -112,7 +112,13 @@ def test_a_group_is_scored_by_the_root_mean_square_of_its_weights():
     own = torch.zeros(4 * UNITS, UNITS, dtype=torch.bool)
     own[rows], own[:, unit] = True, True
     weights = model.rnn
-    pieces = [weights.weight_ih_l0[rows], weights.weight_hh_l0[own], weights.bias_ih_l0[rows], weights.bias_hh_l0[rows], weights.weight_ih_l1[:, unit]]
+    pieces = [
+        weights.weight_ih_l0[rows],
+        weights.weight_hh_l0[own],
+        weights.bias_ih_l0[rows],
+        weights.bias_hh_l0[rows],
+        weights.weight_ih_l1[:, unit],
+    ]
     together = torch.cat([piece.detach().flatten() for piece in pieces])
     assert scores[unit].item() == pytest.approx(together.square().mean().sqrt().item(), rel=1e-5)
 

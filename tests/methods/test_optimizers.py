@@ -13,7 +13,14 @@ from sparsernn.methods.static import Static
 from tests.methods.networks import absent_are_zero, loss_of, network
 
 STEPS = 6
-EVERYTHING = {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1, "amsgrad": True, "centered": True, "maximize": True}
+EVERYTHING = {
+    "momentum": 0.9,
+    "nesterov": True,
+    "weight_decay": 0.1,
+    "amsgrad": True,
+    "centered": True,
+    "maximize": True,
+}
 
 
 def needs_closure(kind: type[torch.optim.Optimizer]) -> bool:
@@ -32,11 +39,26 @@ def takes_dense_gradients(kind: type[torch.optim.Optimizer]) -> bool:
     return True
 
 
-KINDS = [kind for kind in vars(torch.optim).values() if inspect.isclass(kind) and issubclass(kind, torch.optim.Optimizer)
-         and kind is not torch.optim.Optimizer and takes_dense_gradients(kind)]
-CASES = [(kind, switched_on, closure) for kind in KINDS for switched_on in (False, True)
-         for closure in ((True,) if needs_closure(kind) else (False, True))]
-METHODS = [Static(0.6), Magnitude(0.7, every=1, stop=0.8), RigL(0.6, every=2, stop=1.0), Magnitude(0.5, "neuron", every=1, rewind=0.2)]
+KINDS = [
+    kind
+    for kind in vars(torch.optim).values()
+    if inspect.isclass(kind)
+    and issubclass(kind, torch.optim.Optimizer)
+    and kind is not torch.optim.Optimizer
+    and takes_dense_gradients(kind)
+]
+CASES = [
+    (kind, switched_on, closure)
+    for kind in KINDS
+    for switched_on in (False, True)
+    for closure in ((True,) if needs_closure(kind) else (False, True))
+]
+METHODS = [
+    Static(0.6),
+    Magnitude(0.7, every=1, stop=0.8),
+    RigL(0.6, every=2, stop=1.0),
+    Magnitude(0.5, "neuron", every=1, rewind=0.2),
+]
 
 
 def build(kind: type[torch.optim.Optimizer], model: nn.Module, switched_on: bool) -> torch.optim.Optimizer:
@@ -51,6 +73,7 @@ def build(kind: type[torch.optim.Optimizer], model: nn.Module, switched_on: bool
 def run_steps(model, optimizer, sparsifier, closure, poison=False):
     """Train; after each step absent weights must be zero. `poison`: their gradients are NaN."""
     for number in range(STEPS):
+
         def evaluate(number=number):
             optimizer.zero_grad()
             loss = loss_of(model, number)
@@ -70,11 +93,15 @@ def run_steps(model, optimizer, sparsifier, closure, poison=False):
 
 
 def test_all_of_torch_are_here():
-    assert {"SGD", "Adam", "AdamW", "LBFGS", "Adafactor", "Rprop", "ASGD", "Adagrad"} <= {kind.__name__ for kind in KINDS}
+    assert {"SGD", "Adam", "AdamW", "LBFGS", "Adafactor", "Rprop", "ASGD", "Adagrad"} <= {
+        kind.__name__ for kind in KINDS
+    }
     assert torch.optim.SparseAdam not in KINDS
 
 
-@pytest.mark.parametrize("method", METHODS, ids=lambda method: type(method).__name__ + getattr(method, "granularity", ""))
+@pytest.mark.parametrize(
+    "method", METHODS, ids=lambda method: type(method).__name__ + getattr(method, "granularity", "")
+)
 @pytest.mark.parametrize(("kind", "switched_on", "closure"), CASES)
 def test_zeros_stay_zero(kind, switched_on, closure, method):
     model = network()
@@ -92,7 +119,9 @@ def test_nan_in_the_gradient_of_an_absent_weight_does_no_harm(kind, switched_on,
     sparsifier = Sparsifier(model, Static(0.6), optimizer, steps=STEPS)
     run_steps(model, optimizer, sparsifier, closure, poison=True)
     assert all(bool(weight.isfinite().all()) for weight in model.parameters())
-    remembered = [value for state in optimizer.state.values() for value in state.values() if isinstance(value, torch.Tensor)]
+    remembered = [
+        value for state in optimizer.state.values() for value in state.values() if isinstance(value, torch.Tensor)
+    ]
     assert all(bool(value.isfinite().all()) for value in remembered)
 
 
@@ -102,6 +131,7 @@ def test_rewinding_gives_the_optimizer_the_memory_of_a_new_one(kind):
     optimizer = build(kind, model, False)
     sparsifier = Sparsifier(model, Magnitude(0.5, every=1, stop=0.5, rewind=0.0), optimizer, steps=STEPS)
     for number in range(STEPS // 2):
+
         def evaluate(number=number):
             optimizer.zero_grad()
             loss = loss_of(model, number)

@@ -15,8 +15,17 @@ def counts(sparsifier):
     return {name: int(kept.sum()) for name, kept in sparsifier.masks.kept.items()}
 
 
-@pytest.mark.parametrize("options", [{}, {"distribution": "erdos_renyi"}, {"per": "gate"}, {"granularity": "16x1"},
-                                     {"regrow_dropped": False}, {"decay": "constant"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"distribution": "erdos_renyi"},
+        {"per": "gate"},
+        {"granularity": "16x1"},
+        {"regrow_dropped": False},
+        {"decay": "constant"},
+    ],
+)
 def test_the_number_of_weights_is_the_same_over_fifty_events(options):
     model, optimizer, sparsifier = start(RigL(0.8, every=1, stop=1.0, **options), steps=50)
     before = counts(sparsifier)
@@ -50,9 +59,13 @@ def test_an_event_by_brute_force():
     fraction = rate * (1 + math.cos(math.pi * 5 / 16)) / 2
     for name, was in old.items():
         number = math.ceil(fraction * int(was.sum()))
-        present = sorted((abs(weights[name].flatten()[place].item()), place) for place in was.flatten().nonzero().flatten().tolist())
+        present = sorted(
+            (abs(weights[name].flatten()[place].item()), place) for place in was.flatten().nonzero().flatten().tolist()
+        )
         stay = {place for _, place in present[number:]}
-        rest = sorted((-abs(gradients[name].flatten()[place].item()), place) for place in range(was.numel()) if place not in stay)
+        rest = sorted(
+            (-abs(gradients[name].flatten()[place].item()), place) for place in range(was.numel()) if place not in stay
+        )
         grown = {place for _, place in rest[:number]}
         now = sparsifier.masks.kept[name].flatten()
         assert set(now.nonzero().flatten().tolist()) == stay | grown

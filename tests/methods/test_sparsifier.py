@@ -16,10 +16,28 @@ from sparsernn.methods.random_pruning import RandomPruning
 from sparsernn.methods.rigl import RigL
 from sparsernn.methods.st_rnn import STRNN
 from sparsernn.methods.static import Static
-from tests.methods.networks import absent_are_zero, batch, loss_of, network, same_masks, same_weights, start, steps_of, train
+from tests.methods.networks import (
+    absent_are_zero,
+    batch,
+    loss_of,
+    network,
+    same_masks,
+    same_weights,
+    start,
+    steps_of,
+    train,
+)
 
-METHODS = [Static(0.5), STRNN(0.5, every=2), RigL(0.5, every=2), Magnitude(0.5, every=2), Magnitude(0.5, "neuron", every=2, rewind=0.2),
-           RandomPruning(0.5, "gate"), GroupLasso(0.01, "neuron", sparsity=0.5), GroupLasso(0.01, "gate", proximal=True)]
+METHODS = [
+    Static(0.5),
+    STRNN(0.5, every=2),
+    RigL(0.5, every=2),
+    Magnitude(0.5, every=2),
+    Magnitude(0.5, "neuron", every=2, rewind=0.2),
+    RandomPruning(0.5, "gate"),
+    GroupLasso(0.01, "neuron", sparsity=0.5),
+    GroupLasso(0.01, "gate", proximal=True),
+]
 
 
 def named(method):
@@ -56,7 +74,10 @@ def test_rewiring_sees_all_accumulated_batches():
         loss_of(model, number).backward()
     total = {name: model.get_parameter(name).grad.clone() for name in sparsifier.masks.kept}
     optimizer.step()
-    assert all(torch.equal(model.get_parameter(name).grad[kept], total[name][kept]) for name, kept in sparsifier.masks.kept.items())
+    assert all(
+        torch.equal(model.get_parameter(name).grad[kept], total[name][kept])
+        for name, kept in sparsifier.masks.kept.items()
+    )
 
 
 def test_a_step_that_a_loss_scaler_skips_does_not_count():
@@ -122,7 +143,11 @@ def test_a_copy_of_the_model_has_nothing_to_do_with_the_sparsifier(made):
     if made == "after":
         model(batch()[0])
     twin = copy.deepcopy(model)
-    reachable = [hook.owner for module in twin.modules() for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values())]
+    reachable = [
+        hook.owner
+        for module in twin.modules()
+        for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
+    ]
     assert not any(reachable)
     twin(batch()[0])
     assert not has_hooks(twin)
@@ -271,15 +296,18 @@ def test_the_target_counts_only_what_was_selected():
     assert sparsifier.masks.sparsity() == 0.5
 
 
-@pytest.mark.parametrize(("where", "expected"), [
-    (None, {"rnn.weight_ih_l0", "rnn.weight_hh_l0", "rnn.weight_ih_l1", "rnn.weight_hh_l1"}),
-    ("head.weight", {"head.weight"}),
-    ("rnn.weight_ih_*", {"rnn.weight_ih_l0", "rnn.weight_ih_l1"}),
-    (["head.*", "rnn.weight_hh_l1"], {"head.weight", "rnn.weight_hh_l1"}),
-    (lambda name: name.endswith("l0"), {"rnn.weight_ih_l0", "rnn.weight_hh_l0"}),
-    ((nn.LSTM, "weight_hh"), {"rnn.weight_hh_l0", "rnn.weight_hh_l1"}),
-    ((nn.Linear, "weight"), {"head.weight"}),
-])
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        (None, {"rnn.weight_ih_l0", "rnn.weight_hh_l0", "rnn.weight_ih_l1", "rnn.weight_hh_l1"}),
+        ("head.weight", {"head.weight"}),
+        ("rnn.weight_ih_*", {"rnn.weight_ih_l0", "rnn.weight_ih_l1"}),
+        (["head.*", "rnn.weight_hh_l1"], {"head.weight", "rnn.weight_hh_l1"}),
+        (lambda name: name.endswith("l0"), {"rnn.weight_ih_l0", "rnn.weight_hh_l0"}),
+        ((nn.LSTM, "weight_hh"), {"rnn.weight_hh_l0", "rnn.weight_hh_l1"}),
+        ((nn.Linear, "weight"), {"head.weight"}),
+    ],
+)
 def test_where(where, expected):
     model, optimizer, sparsifier = start(Static(0.5), steps=2, where=where)
     assert set(sparsifier.selected) == expected
@@ -292,7 +320,9 @@ def test_a_wrapped_model_is_known_by_its_own_names():
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     sparsifier = Sparsifier(AveragedModel(model).module, Static(0.5), None)
-    assert set(sparsifier.masks.kept) == set(Sparsifier(torch.compile(model, backend="eager"), Static(0.5), optimizer, steps=2).masks.kept)
+    assert set(sparsifier.masks.kept) == set(
+        Sparsifier(torch.compile(model, backend="eager"), Static(0.5), optimizer, steps=2).masks.kept
+    )
 
 
 def test_bfloat16_weights():

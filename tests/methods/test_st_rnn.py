@@ -44,7 +44,9 @@ def test_the_rate_falls_along_a_cosine_to_its_floor():
     model, optimizer, sparsifier = start(STRNN(0.5, every=10, rate=0.8, floor=0.005), steps=100)
     method = sparsifier.method
     for step in (0, 10, 50, 90, 100):
-        assert method.rate_at(sparsifier, step) == pytest.approx(0.005 + 0.795 * (1 + math.cos(math.pi * step / 100)) / 2)
+        assert method.rate_at(sparsifier, step) == pytest.approx(
+            0.005 + 0.795 * (1 + math.cos(math.pi * step / 100)) / 2
+        )
     assert DECAYS["linear"](25, 100, 0.8, 0.0) == pytest.approx(0.6)
     assert DECAYS["constant"](99, 100, 0.8, 0.0) == 0.8
 

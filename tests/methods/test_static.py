@@ -39,7 +39,9 @@ def test_a_random_mask_has_exact_counts_and_never_changes():
     assert all(torch.equal(kept, before[name]) for name, kept in sparsifier.masks.kept.items())
 
 
-@pytest.mark.parametrize("method", [Static(0.8, distribution="erdos_renyi"), RigL(0.8, every=2, distribution="erdos_renyi")])
+@pytest.mark.parametrize(
+    "method", [Static(0.8, distribution="erdos_renyi"), RigL(0.8, every=2, distribution="erdos_renyi")]
+)
 def test_erdos_renyi(method):
     """density = eps (n_in + n_out) / (n_in n_out), one eps for all tensors below density 1."""
     model, optimizer, sparsifier = start(method, steps=10)

@@ -148,7 +148,9 @@ def test_text_becomes_the_declared_type(text, kind, value):
     assert found == value and type(found) is type(value)
 
 
-@pytest.mark.parametrize("text, kind", [("true", int), ("1", bool), ("[1, true]", tuple[int, ...]), ("[1]", tuple[int, int])])
+@pytest.mark.parametrize(
+    "text, kind", [("true", int), ("1", bool), ("[1, true]", tuple[int, ...]), ("[1]", tuple[int, int])]
+)
 def test_text_of_another_type_is_refused(text, kind):
     with pytest.raises(UserError, match="x cannot be"):
         typed.parse(text, kind, "x")

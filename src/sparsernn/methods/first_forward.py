@@ -28,8 +28,10 @@ class FirstForward:
     def __init__(self, model: nn.Module, found: Callable[[Wiring], None]):
         self.model, self.found = model, found
         self.recorder: Recorder | None = None
-        self.handles = [model.register_forward_pre_hook(_Hook(self, "begin"), prepend=True),
-                        model.register_forward_hook(_Hook(self, "end"), always_call=True)]
+        self.handles = [
+            model.register_forward_pre_hook(_Hook(self, "begin"), prepend=True),
+            model.register_forward_hook(_Hook(self, "end"), always_call=True),
+        ]
 
     def remove(self) -> None:
         for handle in self.handles:
@@ -70,7 +72,7 @@ class _Hook:
 
 
 def carry_over(old: Groups, new: Groups, masks: Masks) -> Tensor:
-    """Which of the new groups exist, where the old ones are the same layers before their readers were known. [new.count]
+    """Which of the new groups exist; the old ones are the same layers before their readers were known. [new.count]
 
     Raises: UserError if layers that turn out to share units have lost different ones.
     """
@@ -79,10 +81,17 @@ def carry_over(old: Groups, new: Groups, masks: Masks) -> Tensor:
     gone, here = torch.zeros(2, new.count, dtype=torch.bool, device=kept.device)
     for piece in old.pieces:
         for other in new.pieces:
-            if piece.index is not None and other.index is not None and (piece.name, piece.index.shape) == (other.name, other.index.shape):
+            if (
+                piece.index is not None
+                and other.index is not None
+                and (piece.name, piece.index.shape) == (other.name, other.index.shape)
+            ):
                 gone[other.index[(piece.index >= 0) & ~kept[piece.index]]] = True
                 here[other.index[(piece.index >= 0) & kept[piece.index]]] = True
     if bool((gone & here).any()):
-        raise UserError("the first forward shows that layers share units (a residual sum, a tied weight), after different ones were removed",
-                        "the model's inputs when the Sparsifier is made", "pass example=(x,) to Sparsifier")
+        raise UserError(
+            "the first forward shows that layers share units (by a residual sum, say) and have lost different ones",
+            "the model's inputs when the Sparsifier is made",
+            "pass example=(x,) to Sparsifier",
+        )
     return ~gone

@@ -57,10 +57,17 @@ class GroupLasso(Regularizing):
         super().prepare(run)
         overlapping = len(self.levels) > 1 or any(run.groups(level).overlapping for level in self.levels)
         if self.proximal and overlapping:
-            raise UserError("a proximal step on groups that overlap (a unit's row crosses another unit's column)",
-                            'disjoint groups, such as granularity="gate" or "16x1"', "use proximal=False")
+            raise UserError(
+                "a proximal step on groups that overlap (a unit's row crosses another unit's column)",
+                'disjoint groups, such as granularity="gate" or "16x1"',
+                "use proximal=False",
+            )
         if self.proximal and run.optimizer is None and run.steps:
-            raise UserError("a proximal step without an optimizer", "an optimizer, whose learning rate is the step", "pass optimizer=")
+            raise UserError(
+                "a proximal step without an optimizer",
+                "an optimizer, whose learning rate is the step",
+                "pass optimizer=",
+            )
 
     def penalty(self, run: Sparsifier) -> Tensor | None:
         if self.settled(run) or self.proximal:
@@ -89,6 +96,6 @@ class GroupLasso(Regularizing):
             return best(groups, scores, round((1 - self.sparsity) * groups.count))
         kept = scores > self.threshold
         for family in groups.families:
-            if not bool(kept[family.start:family.stop].any()):
-                kept[family.start + int(scores[family.start:family.stop].argmax())] = True
+            if not bool(kept[family.start : family.stop].any()):
+                kept[family.start + int(scores[family.start : family.stop].argmax())] = True
         return kept

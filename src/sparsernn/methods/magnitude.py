@@ -47,15 +47,20 @@ class Magnitude(ScheduledPruning):
         if self.rewind is not None:
             check_fraction(self.rewind, "rewind")
             if self.rewind > self.stop:
-                raise UserError(f"rewind {self.rewind} comes after stop {self.stop}", "rewind <= stop", "rewind to an earlier time")
+                raise UserError(
+                    f"rewind {self.rewind} comes after stop {self.stop}", "rewind <= stop", "rewind to an earlier time"
+                )
 
     def score(self, run: Sparsifier, groups: Groups) -> Tensor:
         return magnitude(run, groups)
 
     def prepare(self, run: Sparsifier) -> None:
         if self.rewind is not None and run.steps == 0:
-            raise UserError("rewinding a model that is not trained on", "an optimizer and steps, so that there is an earlier time",
-                            "leave rewind= out, or pass optimizer= and steps=")
+            raise UserError(
+                "rewinding a model that is not trained on",
+                "an optimizer and steps, so that there is an earlier time",
+                "leave rewind= out, or pass optimizer= and steps=",
+            )
         super().prepare(run)
         self._remember(run)
 

@@ -34,7 +34,10 @@ def prune_to(run: Sparsifier, groups: Groups, scores: Tensor, sparsity: float, s
         chosen = best(groups, scores, total)
     else:
         counts = settle([(1 - sparsity) * size for size in sizes], sizes, max(total, 1))
-        parts = [top(scores[family.start:family.stop], max(count, 1)) for family, count in zip(groups.families, counts, strict=True)]
+        parts = [
+            top(scores[family.start : family.stop], max(count, 1))
+            for family, count in zip(groups.families, counts, strict=True)
+        ]
         chosen = torch.cat(parts)
     chosen &= kept
     run.changed("prune", died=run.remove(groups, chosen))
@@ -102,8 +105,11 @@ class ScheduledPruning(Pruning):
         every, first, last = self._times(run)
         check_fires(first, last, run.steps, "pruning")
         if self.schedule != "one_shot" and every > max(last - first, 1):
-            raise UserError(f"pruning every {every} steps can never fire between steps {first} and {last}",
-                            f"an interval of at most {max(last - first, 1)} steps", "make every= smaller, or train longer")
+            raise UserError(
+                f"pruning every {every} steps can never fire between steps {first} and {last}",
+                f"an interval of at most {max(last - first, 1)} steps",
+                "make every= smaller, or train longer",
+            )
 
     def after_step(self, run: Sparsifier) -> None:
         every, first, last = self._times(run)
@@ -124,8 +130,11 @@ class ScheduledPruning(Pruning):
 
     def finalize(self, run: Sparsifier) -> None:
         if "last" not in run.memory:
-            run.warn(f"the target sparsity {self.sparsity:.2f} was not reached: {run.masks.sparsity():.2f} after {run.step_count} of "
-                     f"{run.steps} steps, pruning would have ended at step {self._times(run)[2]}")
+            kept = run.groups(self.granularity, self.per).kept(run.masks)
+            run.warn(
+                f"the target sparsity {self.sparsity:.2f} was not reached: {1 - kept.float().mean():.2f} after "
+                f"{run.step_count} of {run.steps} steps, pruning would have ended at step {self._times(run)[2]}"
+            )
 
     def settled(self, run: Sparsifier) -> bool:
         return "last" in run.memory

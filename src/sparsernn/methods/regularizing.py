@@ -24,7 +24,11 @@ class Regularizing(Method):
     stop: float = 0.7
 
     def __post_init__(self) -> None:
-        if isinstance(self.strength, bool) or not isinstance(self.strength, int | float) or not 0 <= self.strength < float("inf"):
+        if (
+            isinstance(self.strength, bool)
+            or not isinstance(self.strength, int | float)
+            or not 0 <= self.strength < float("inf")
+        ):
             raise UserError(f"strength is {self.strength!r}", "a number >= 0", "pass a small number such as 0.001")
         check_fraction(self.stop, "stop")
 

@@ -26,8 +26,11 @@ def counts_to_keep(families: Sequence[Family], sparsity: float, distribution: st
     if distribution == "uniform":
         return budget.uniform([family.size for family in families], sparsity)
     if any(family.fans[0] * family.fans[1] != family.size for family in families):
-        raise UserError("an Erdős–Rényi budget at a granularity other than single weights", 'granularity="weight"',
-                        'use distribution="uniform" for blocks')
+        raise UserError(
+            "an Erdős–Rényi budget at a granularity other than single weights",
+            'granularity="weight"',
+            'use distribution="uniform" for blocks',
+        )
     return budget.erdos_renyi([family.fans for family in families], sparsity)
 
 
@@ -44,7 +47,11 @@ class Sparse(Method):
     def __post_init__(self) -> None:
         budget.check_sparsity(self.sparsity)
         if self.distribution not in DISTRIBUTIONS:
-            raise UserError(f'distribution is "{self.distribution}"', f"one of {', '.join(DISTRIBUTIONS)}", "choose how weights are shared out")
+            raise UserError(
+                f'distribution is "{self.distribution}"',
+                f"one of {', '.join(DISTRIBUTIONS)}",
+                "choose how weights are shared out",
+            )
 
     @property
     def target(self) -> float:
@@ -53,7 +60,9 @@ class Sparse(Method):
     def scatter(self, run: Sparsifier) -> None:
         """Make the first masks: random ones."""
         groups = run.groups(self.granularity, self.per)
-        for family, count in zip(groups.families, counts_to_keep(groups.families, self.sparsity, self.distribution), strict=True):
+        for family, count in zip(
+            groups.families, counts_to_keep(groups.families, self.sparsity, self.distribution), strict=True
+        ):
             kept = budget.pick(torch.ones(family.size, dtype=torch.bool), count, run.generator)
             groups.keep(run.masks, kept.to(next(iter(run.weights.values())).device), family)
         run.changed("start")
@@ -89,7 +98,9 @@ class Rewiring(Sparse):
 
     def drop_score(self, run: Sparsifier, groups: Groups, family: Family) -> Tensor:
         """What each present group is worth: its magnitude. [family.size]"""
-        return groups.family_norms({name: p.detach() for name, p in run.weights.items() if name in groups.names}, family)
+        return groups.family_norms(
+            {name: p.detach() for name, p in run.weights.items() if name in groups.names}, family
+        )
 
     def rate_at(self, run: Sparsifier, step: int) -> float:
         """The fraction of present weights to drop at a step."""
@@ -117,7 +128,9 @@ class Rewiring(Sparse):
         if drop == 0 or present == family.size:
             return kept
         lowest = torch.full((family.size,), -torch.inf, device=kept.device)
-        stay = budget.top(torch.where(kept, self.drop_score(run, groups, family).float(), lowest), present - drop) & kept
+        stay = (
+            budget.top(torch.where(kept, self.drop_score(run, groups, family).float(), lowest), present - drop) & kept
+        )
         candidates = ~stay if self.regrow_dropped else ~kept
         score = torch.where(candidates, self.grow_score(run, groups, family).float(), lowest)
         return stay | (budget.top(score, drop) & candidates)

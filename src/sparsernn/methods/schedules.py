@@ -12,16 +12,29 @@ def steps_between(every: int | float, steps: int, name: str = "every") -> int:
 
     Raises: UserError if it is not positive.
     """
-    if isinstance(every, bool) or not isinstance(every, int | float) or every <= 0 or (isinstance(every, float) and every >= 1):
-        raise UserError(f"{name} is {every!r}", "a whole number of steps, or a fraction of training in (0, 1)", f"pass {name}=100 or {name}=0.05")
+    if (
+        isinstance(every, bool)
+        or not isinstance(every, int | float)
+        or every <= 0
+        or (isinstance(every, float) and every >= 1)
+    ):
+        raise UserError(
+            f"{name} is {every!r}",
+            "a whole number of steps, or a fraction of training in (0, 1)",
+            f"pass {name}=100 or {name}=0.05",
+        )
     return every if isinstance(every, int) else max(1, round(every * steps))
 
 
 def check_fires(first: int, last: int, steps: int, what: str) -> None:
     """Raises: UserError if an event can never happen within training."""
     if first > last or first > steps:
-        raise UserError(f"{what} can never fire: the first time would be step {first}, the last possible one is {min(last, steps)} of {steps}",
-                        "at least one event within the training steps", "train longer, or make the interval smaller")
+        raise UserError(
+            f"{what} can never fire: the first time would be step {first}, "
+            f"the last possible one is {min(last, steps)} of {steps}",
+            "at least one event within the training steps",
+            "train longer, or make the interval smaller",
+        )
 
 
 def polynomial(progress: float, exponent: float = 3.0) -> float:

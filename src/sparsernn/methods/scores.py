@@ -21,5 +21,5 @@ def best(groups: Groups, scores: Tensor, keep: int) -> Tensor:
     """The `keep` best-scored groups of all, the best of every family among them, so that no layer dies. [count]"""
     leading = scores.clone()
     for family in groups.families:
-        leading[family.start + int(scores[family.start:family.stop].argmax())] = torch.inf
+        leading[family.start + int(scores[family.start : family.stop].argmax())] = torch.inf
     return top(torch.where(scores.isnan(), scores, leading), max(keep, len(groups.families)))

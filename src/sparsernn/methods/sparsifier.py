@@ -42,12 +42,19 @@ class Sparsifier:
     Raises: UserError for a selection that matches nothing or a schedule that cannot fire within `steps`.
     """
 
-    def __init__(self, model: nn.Module, method: Method, optimizer: torch.optim.Optimizer | None = None, *, steps: int = 0,
-                 loss: Any = None, where: Where = None, seed: int = 0, example: Any = None):
-        if not isinstance(method, Method):
-            raise UserError(f"the method is {method!r}", "an object such as RigL(sparsity=0.9)", "import one from sparsernn.methods")
-        if isinstance(steps, bool) or not isinstance(steps, int) or steps < (1 if optimizer is not None else 0):
-            raise UserError(f"steps is {steps!r}", "the number of optimizer steps of the whole training", "pass steps=epochs * batches")
+    def __init__(
+        self,
+        model: nn.Module,
+        method: Method,
+        optimizer: torch.optim.Optimizer | None = None,
+        *,
+        steps: int = 0,
+        loss: Any = None,
+        where: Where = None,
+        seed: int = 0,
+        example: Any = None,
+    ):
+        _check(method, steps, at_least=0 if optimizer is None else 1)
         self.model, self.method, self.optimizer = unwrap(model), method, optimizer
         self.steps, self.loss, self.where, self.seed = steps, loss, where, seed
         self.step_count = 0
@@ -60,19 +67,11 @@ class Sparsifier:
         self._groups: dict[tuple[str, str], Groups] = {}
         arguments = None if example is None else example if isinstance(example, tuple) else (example,)
         self.wiring = Wiring.of(self.model, arguments)
-        selected = select(self.wiring, self.model, where)
-        self.masks = Masks.full(self.wiring, self.model, set(selected))
+        self.masks = Masks.full(self.wiring, self.model, set(select(self.wiring, self.model, where)))
         self._zeroing = Zeroing(self.masks)
+        self._unmasked: dict[str, Tensor] = {}
         self._attach()
-        self._unmasked = {name: weight.detach().clone() for name, weight in self.weights.items()}
-        try:
-            method.prepare(self)
-        except Exception:
-            self._detach()
-            raise
-        self.enforce()
-        self._begun = True
-        self._unmasked = {name: self._unmasked[name] for name, kept in self.masks.kept.items() if not bool(kept.all())}
+        self._prepare()
 
     @property
     def weights(self) -> dict[str, nn.Parameter]:
@@ -91,7 +90,8 @@ class Sparsifier:
     def groups(self, level: str, per: str = "tensor") -> Groups:
         """The groups of a granularity that start in the selected tensors; masks cover all they touch."""
         if (level, per) not in self._groups:
-            self._groups[level, per] = groups = Groups.of(self.wiring, self.model, level, self.where, per).to(self._device)
+            groups = Groups.of(self.wiring, self.model, level, self.where, per).to(self._device)
+            self._groups[level, per] = groups
             for name in groups.names:
                 if name not in self.masks.kept:
                     self.masks.kept[name] = torch.ones_like(self.model.get_parameter(name), dtype=torch.bool)
@@ -110,7 +110,7 @@ class Sparsifier:
     def finalize(self) -> Masks:
         """End sparse training: the model keeps plain parameters with exact zeros. Returns the final masks."""
         self.method.finalize(self)
-        self.enforce()
+        self.masks.apply_(self.model)
         self._detach()
         self._zeroing = Zeroing(self.masks)
         self.masks.constant_gates = self.masks.find_constant_gates(self.wiring, self.model)
@@ -129,9 +129,14 @@ class Sparsifier:
             self.masks.kept[name] &= was
         return {name: was & ~self.masks.kept[name] for name, was in before.items()}
 
-    def changed(self, kind: str, born: dict[str, Tensor] | None = None, died: dict[str, Tensor] | None = None,
-                step: int | None = None) -> None:
-        """A method has rewritten masks: make all ranks agree, forget optimizer state of births and deaths, note the event.
+    def changed(
+        self,
+        kind: str,
+        born: dict[str, Tensor] | None = None,
+        died: dict[str, Tensor] | None = None,
+        step: int | None = None,
+    ) -> None:
+        """A method has rewritten masks: all ranks agree, the optimizer forgets births and deaths, the event is noted.
 
         Arguments:
             born, died: name -> where weights came to exist or ceased to.
@@ -174,8 +179,11 @@ class Sparsifier:
         tensors = {f"kept.{name}": kept.clone() for name, kept in self.masks.kept.items()}
         tensors["generator"] = self.generator.get_state()
         tensors |= {f"memory.{key}": value.clone() for key, value in self.memory.items() if isinstance(value, Tensor)}
-        values = {"step_count": self.step_count, "events": [dict(event) for event in self.events],
-                  "memory": {key: value for key, value in self.memory.items() if not isinstance(value, Tensor)}}
+        values = {
+            "step_count": self.step_count,
+            "events": [dict(event) for event in self.events],
+            "memory": {key: value for key, value in self.memory.items() if not isinstance(value, Tensor)},
+        }
         return {"tensors": tensors, "values": values}
 
     def load_state_dict(self, state: dict[str, dict[str, Any]]) -> None:
@@ -188,11 +196,15 @@ class Sparsifier:
         for name in (key.removeprefix("kept.") for key in tensors if key.startswith("kept.")):
             if name not in self.masks.kept and name in self.wiring.weights:
                 self.masks.kept[name] = torch.ones_like(self.model.get_parameter(name), dtype=torch.bool)
-        self.masks.load_state_dict({key.removeprefix("kept."): value for key, value in tensors.items() if key.startswith("kept.")})
+        self.masks.load_state_dict(
+            {key.removeprefix("kept."): value for key, value in tensors.items() if key.startswith("kept.")}
+        )
         self._unmask(first)
         self.generator.set_state(tensors["generator"].cpu())
         self.step_count, self.events = int(values["step_count"]), [dict(event) for event in values["events"]]
-        memory = {key.removeprefix("memory."): value.clone() for key, value in tensors.items() if key.startswith("memory.")}
+        memory = {
+            key.removeprefix("memory."): value.clone() for key, value in tensors.items() if key.startswith("memory.")
+        }
         self.memory = memory | dict(values["memory"])
         self.enforce()
 
@@ -210,12 +222,27 @@ class Sparsifier:
             known = {id(parameter) for group in self.optimizer.param_groups for parameter in group["params"]}
             missing = [name for name in self.masks.selected if id(self.model.get_parameter(name)) not in known]
             if missing:
-                raise UserError(f"the optimizer does not hold {missing[0]}", "an optimizer over this model's parameters",
-                                "build it from model.parameters() of the same model")
+                raise UserError(
+                    f"the optimizer does not hold {missing[0]}",
+                    "an optimizer over this model's parameters",
+                    "build it from model.parameters() of the same model",
+                )
             self._handles.append(self.optimizer.register_step_pre_hook(self._before_step))
             self._handles.append(self.optimizer.register_step_post_hook(self._after_step))
         if not self.wiring.recorded:
             self._handles.append(FirstForward(self.model, self._rewire))
+
+    def _prepare(self) -> None:
+        """The first masks; the weights that they zero are remembered until the first step."""
+        before = {name: weight.detach().clone() for name, weight in self.weights.items()}
+        try:
+            self.method.prepare(self)
+        except Exception:
+            self._detach()
+            raise
+        self.enforce()
+        self._begun = True
+        self._unmasked = {name: before[name] for name, kept in self.masks.kept.items() if not bool(kept.all())}
 
     def _detach(self) -> None:
         for handle in self._handles:
@@ -233,7 +260,7 @@ class Sparsifier:
 
     @torch.no_grad()
     def _unmask(self, first: dict[str, Tensor]) -> None:
-        """Bring back what only the first masks have zeroed: weights that were loaded before the `Sparsifier` was made."""
+        """Bring back what only the first masks have zeroed: weights loaded before the `Sparsifier` was made."""
         for name, before in self._unmasked.items():
             parameter = self.model.get_parameter(name)
             if torch.equal(parameter, before.masked_fill(~first[name], 0)):
@@ -241,7 +268,8 @@ class Sparsifier:
         self._unmasked = {}
 
     def _before_step(self, optimizer: torch.optim.Optimizer, arguments: tuple, keywords: dict[str, Any]) -> Any:
-        found = getattr(optimizer, "found_inf", None)  # set by GradScaler for optimizers that skip an overflow by themselves
+        # GradScaler leaves found_inf on optimizers that skip an overflow by themselves.
+        found = getattr(optimizer, "found_inf", None)
         self._overflows = found is not None and bool(found)
         closure = keywords.get("closure", arguments[1] if len(arguments) > 1 else None)
         if self._overflows:
@@ -296,15 +324,39 @@ class Sparsifier:
 
     def _agree(self) -> None:
         """Under data parallel every rank takes the masks of rank 0."""
-        if torch.distributed.is_available() and torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
+        if (
+            torch.distributed.is_available()
+            and torch.distributed.is_initialized()
+            and torch.distributed.get_world_size() > 1
+        ):
             for kept in self.masks.kept.values():
                 bits = kept.to(torch.uint8)
                 torch.distributed.broadcast(bits, 0)
                 kept.copy_(bits.bool())
 
 
-def sparsify(model: nn.Module, method: Method, optimizer: torch.optim.Optimizer | None = None, *, steps: int = 0, loss: Any = None,
-             where: Where = None, seed: int = 0, example: Any = None) -> Any:
-    """One call: without an optimizer the model is made sparse now and its masks are returned; with one, a `Sparsifier`."""
+def _check(method: Any, steps: Any, at_least: int) -> None:
+    if not isinstance(method, Method):
+        raise UserError(
+            f"the method is {method!r}", "an object such as RigL(sparsity=0.9)", "import one from sparsernn.methods"
+        )
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < at_least:
+        raise UserError(
+            f"steps is {steps!r}", "the number of optimizer steps of the whole training", "pass steps=epochs * batches"
+        )
+
+
+def sparsify(
+    model: nn.Module,
+    method: Method,
+    optimizer: torch.optim.Optimizer | None = None,
+    *,
+    steps: int = 0,
+    loss: Any = None,
+    where: Where = None,
+    seed: int = 0,
+    example: Any = None,
+) -> Any:
+    """One call: with an optimizer a `Sparsifier`; without one the model is made sparse now, and its masks come back."""
     run = Sparsifier(model, method, optimizer, steps=steps, loss=loss, where=where, seed=seed, example=example)
     return run if optimizer is not None else run.finalize()

@@ -43,14 +43,24 @@ class Static(Sparse):
             self.scatter(run)
             return
         if not self.masks:
-            raise UserError("masks is empty", "name -> bool tensor for at least one weight", "pass masks=None for a random mask")
+            raise UserError(
+                "masks is empty", "name -> bool tensor for at least one weight", "pass masks=None for a random mask"
+            )
         known = run.weights
         for name, mask in self.masks.items():
             if name not in known:
-                raise UserError(f'a mask is given for "{name}"', f"names of this model's weights: {', '.join(known)}", "rename the mask")
+                raise UserError(
+                    f'a mask is given for "{name}"',
+                    f"names of this model's weights: {', '.join(known)}",
+                    "rename the mask",
+                )
             mask = torch.as_tensor(mask)
             if mask.shape != known[name].shape:
-                raise UserError(f"the mask of {name} has shape {tuple(mask.shape)}", f"{tuple(known[name].shape)}", "give a mask of the weight's shape")
+                raise UserError(
+                    f"the mask of {name} has shape {tuple(mask.shape)}",
+                    f"{tuple(known[name].shape)}",
+                    "give a mask of the weight's shape",
+                )
             run.masks.kept[name] = mask.to(known[name].device, torch.bool).clone()
         run.masks.selected = set(self.masks)
         run.changed("start")

@@ -26,7 +26,12 @@ class Zeroing:
         """Clear, in place, what has no weight in a tensor of that weight's shape: the weight itself, its gradient."""
         kept = self.masks.kept[name]
         integer = INTEGERS.get(tensor.element_size())
-        if tensor.device.type == "cpu" and tensor.is_floating_point() and integer is not None and not kept.is_inference():
+        if (
+            tensor.device.type == "cpu"
+            and tensor.is_floating_point()
+            and integer is not None
+            and not kept.is_inference()
+        ):
             tensor.view(integer).bitwise_and_(self._pattern(name, kept, integer))
         else:
             tensor.masked_fill_(~kept.to(tensor.device), 0)

@@ -86,7 +86,7 @@ class Execution:
                  initialise: Callable[[nn.Module], None] = lambda model: None):
         self.request, self.say, self.command, self.initialise = request, say, command, initialise
         self.recipe: Recipe = recipe or folders.find("recipes", request.recipe)
-        self.name = request.recipe if recipe else folders.name_of("recipes", self.recipe)
+        self.name = request.recipe if recipe else request.recipe.strip().lower().replace("-", "_")
         self.size: Size = request.size or self.recipe.default_size
         rows = override(self.recipe.at(self.size), list(request.assignments))
         self.order = select(rows, None if request.rows is None else list(request.rows))
@@ -135,12 +135,16 @@ class Execution:
                 **{name: about[name] for name in ("recipe", "row", "size", "seed")},
                 "metrics": finite(metrics),
                 "published": plain(row.published),
-                "command": self.command or results.command(self.name, self.size, row.name, seed, self.request.assignments),
+                "command": self.command_of(row, seed),
                 "seconds": round(fitted.seconds + time.perf_counter() - trained_at, 1),
                 "environment": run.environment,
             }
             results.write(folder / RESULT, result)
         return result
+
+    def command_of(self, row: Row, seed: int) -> str:
+        """The command that makes the row's figures again."""
+        return self.command or results.command(self.name, self.size, row.name, seed, self.request.assignments)
 
     def load(self, row: Row) -> Loaded:
         """The row's data, read once for all rows with the same task and options."""
@@ -256,4 +260,5 @@ def batch_of(loaded: Loaded, size: int) -> Batch:
 def read_final(folder: Path) -> nn.Module:
     """The network that a finished run ended with, cut where the run cut it."""
     found = trained.read(folder)
-    return load_compact(folder / trained.COMPACT, found.network) if (folder / trained.COMPACT).is_file() else found.network
+    path = folder / trained.COMPACT
+    return load_compact(path, found.network) if path.is_file() else found.network

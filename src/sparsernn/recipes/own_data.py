@@ -80,8 +80,7 @@ def train(asked: Training, say: Callable[[str], None] = lambda line: None, progr
         say,
         recipe=recipe,
         command=asked.command,
-        
-        initialise=lambda model: give_vectors(model, loaded, asked.seed),,
+        initialise=lambda model: give_vectors(model, loaded, asked.seed),
     )
     execution.loaded[repr(execution.rows[0].task)] = loaded
     started = time.perf_counter()

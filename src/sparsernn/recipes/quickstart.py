@@ -17,26 +17,24 @@ SECONDS: dict[Size, float] = {"full": 15.0, "cpu": 15.0, "quick": 1.0}
 
 
 def rows(size: Size) -> list[Row]:
-    """A dense network, two networks made small from it, one sparse from the start, and a small dense one of equal bytes.
+    """A dense network, two made small from it, one sparse from the start, and a small dense one of equal bytes.
 
     Rows that do not start from the dense network train for as many epochs as it and its successors together.
     """
     epochs = EPOCHS[size]
-    once = Settings(learning_rate=3e-3, batch_size=32, epochs=epochs, clip=1.0)
-    tuned = Settings(learning_rate=1e-3, batch_size=32, epochs=epochs, clip=1.0)
-    twice = Settings(learning_rate=5e-3, batch_size=32, epochs=2 * epochs, clip=1.0)
 
-    def row(name: str, settings: Settings, **fields: Any) -> Row:
+    def row(name: str, learning_rate: float, epochs: int, **fields: Any) -> Row:
         options = {"cell": "gru", "units": UNITS[size]}
+        settings = Settings(learning_rate=learning_rate, batch_size=32, epochs=epochs, clip=1.0)
         measure = Measure(latency_seconds=SECONDS[size])
         return Row(name, SequentialDigits(), options=options, settings=settings, threads=1, measure=measure, **fields)
 
     return [
-        row("dense", once),
-        row("small_dense", twice, match="neurons"),
-        row("neurons", tuned, method=Magnitude(sparsity=0.75, granularity="neuron"), start="dense"),
-        row("st_rnn", twice, method=STRNN(sparsity=0.9)),
-        row("group_lasso", once, method=GroupLasso(strength=5e-3, granularity="neuron"), start="dense"),
+        row("dense", 3e-3, epochs),
+        row("small_dense", 2e-3, 2 * epochs, match="neurons"),
+        row("neurons", 1e-3, epochs, method=Magnitude(sparsity=0.75, granularity="neuron"), start="dense"),
+        row("st_rnn", 5e-3, 2 * epochs, method=STRNN(sparsity=0.9)),
+        row("group_lasso", 3e-3, epochs, method=GroupLasso(strength=5e-3, granularity="neuron"), start="dense"),
     ]
 
 

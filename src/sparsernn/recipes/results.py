@@ -33,7 +33,7 @@ def read(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
         complete = set(found) == set(FIELDS) and isinstance(found["metrics"], dict)
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path} cannot be read: {error}", "a result as a run writes it", "run its row again") from error
+        raise UserError(f"{path} cannot be read: {error}", "what a run writes", "run its row again") from error
     if not complete:
         raise UserError(f"{path} is incomplete", "the fields " + ", ".join(FIELDS), "run its row again")
     return found

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from sparsernn.structure.axes import OUTSIDE
 from sparsernn.structure.description import Description
-from sparsernn.structure.shadows import MOVES, READS_NO_VALUE, Shadows, name_of, tensors_in
+from sparsernn.structure.shadows import MOVES, READS_NO_VALUE, Shadows, distinct, name_of, tensors_in, units_in
 from sparsernn.structure.stacked import WidenStates
 from sparsernn.structure.wiring import Wiring
 
@@ -107,7 +107,7 @@ class Recorder(TorchFunctionMode):
             if shadow is None:
                 continue
             if id(tensor) in self.states and id(tensor) not in self.read:
-                wiring.returned |= set(shadow.unique().tolist()) - {OUTSIDE}
+                wiring.returned |= units_in(shadow)
                 wiring.handed_out.add(self.states[id(tensor)])
             else:
                 wiring.mark(shadow, "the model returns it")
@@ -155,8 +155,7 @@ class Recorder(TorchFunctionMode):
     def _read_states(self, tensors: list[Tensor]) -> None:
         for tensor in tensors:
             for origin in self._origins(tensor):
-                units = set(self.shadows.of(tensor).unique().tolist()) - {OUTSIDE}
-                self.wiring.states_read.setdefault(origin, set()).update(units)
+                self.wiring.states_read.setdefault(origin, set()).update(units_in(self.shadows.of(tensor)))
 
     def _watch_parameters(self, function: Callable, given: list[Tensor], result: Any) -> None:
         """A known weight that the forward reads by itself keeps all of its units."""
@@ -207,6 +206,7 @@ class Recorder(TorchFunctionMode):
         if shadow is None:
             self.wiring.mark(own, "it reads the model's input, or something that could not be followed")
             return
+        shadow = distinct(shadow.unsqueeze(-1))[0].squeeze(-1)
         for row in shadow.reshape(-1, shadow.shape[-1]).unique(dim=0):
             self.wiring.join(own, row)
 

@@ -88,7 +88,7 @@ class Shadows:
         for tensor in tensors:
             shadow = self.of(tensor)
             if shadow is not None:
-                self.wiring.mark(shadow, reason)
+                self.wiring.mark(distinct(shadow)[0], reason)
 
     def explain(self, function: Callable, arguments: Any, keywords: Any, result: Any, followed: list[Tensor]) -> None:
         """Pass the units of `followed`, among a function's arguments, on to its result."""
@@ -238,7 +238,7 @@ class Shadows:
         self.follow(result, torch.broadcast_to(shadow.select(-2, 0).unsqueeze(-2), result.shape))
 
     def _shift(self, shadow: Tensor) -> None:
-        self.wiring.shifted |= set(shadow.unique().tolist()) - {OUTSIDE}
+        self.wiring.shifted |= units_in(shadow)
 
 
 def name_of(function: Callable) -> str:
@@ -250,7 +250,21 @@ def tensors_in(tree: Any) -> list[Tensor]:
     return [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, Tensor)]
 
 
+def distinct(*shadows: Tensor) -> list[Tensor]:
+    """Shadows of one shape, each dimension along which all of them only repeat themselves cut to its first place."""
+    for place in range(shadows[0].dim()):
+        if shadows[0].shape[place] and all(shadow.stride(place) == 0 for shadow in shadows):
+            shadows = tuple(shadow.narrow(place, 0, 1) for shadow in shadows)
+    return list(shadows)
+
+
+def units_in(shadow: Tensor) -> set[int]:
+    """Every unit that stands in a shadow."""
+    return set(distinct(shadow)[0].unique().tolist()) - {OUTSIDE}
+
+
 def _is_constant(shadow: Tensor, dimension: int) -> bool:
+    shadow = distinct(shadow)[0]
     return bool((shadow == shadow.narrow(dimension, 0, 1)).all())
 
 
@@ -266,5 +280,6 @@ def _without_padding(shadow: Tensor) -> Tensor:
 
 
 def _join_rows(wiring: Wiring, left: Tensor, right: Tensor) -> None:
+    left, right = distinct(left, right)
     pairs = torch.stack([left.reshape(-1), right.reshape(-1)], 1).unique(dim=0)
     wiring.join(pairs[:, 0], pairs[:, 1])
