@@ -35,7 +35,7 @@ def baseline(task: TableFile, loaded: Loaded, parts: dict[str, np.ndarray]) -> t
 
 
 def tfidf(task: TableFile, parts: dict[str, np.ndarray]) -> dict[str, float]:
-    """TF-IDF of words and word pairs with logistic regression (scikit-learn) on the whole texts, tuned on validation."""
+    """TF-IDF of words and word pairs with logistic regression (scikit-learn) on whole texts, tuned on validation."""
     from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
     from sklearn.linear_model import LogisticRegression
 

@@ -109,7 +109,7 @@ def run(
         size = _size(Execution(asked, say).run().results[-1]["metrics"], metric)
         tried.append(Trial(strength, size, search.verdict(size)))
         say(
-            f"trial {len(tried)}: strength {strength:.3g}, {metric} {size:g} (goal {search.goal:g}): {tried[-1].verdict}"
+            f"trial {len(tried)}: strength {strength:.3g}, {metric} {size:g} of {search.goal:g}: {tried[-1].verdict}"
         )
         _write(out / STATE, search, tried)
     return {

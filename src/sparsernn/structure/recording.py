@@ -110,7 +110,7 @@ class Recorder(TorchFunctionMode):
                 wiring.returned |= units_in(shadow)
                 wiring.handed_out.add(self.states[id(tensor)])
             else:
-                wiring.mark(shadow, "the model returns it")
+                self.shadows.mark([tensor], "the model returns it")
                 self._read_states([tensor])
         for path, axes in wiring.axes.items():
             if path not in self.called or not returned:
@@ -206,7 +206,7 @@ class Recorder(TorchFunctionMode):
         if shadow is None:
             self.wiring.mark(own, "it reads the model's input, or something that could not be followed")
             return
-        shadow = distinct(shadow.unsqueeze(-1))[0].squeeze(-1)
+        (shadow,) = distinct(shadow)
         for row in shadow.reshape(-1, shadow.shape[-1]).unique(dim=0):
             self.wiring.join(own, row)
 
