@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sparsernn.structure.masks import Masks
+from sparsernn.methods.zeroing import Zeroing
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
@@ -32,7 +32,7 @@ def test_masking_overhead_compares_steps(overhead, method):
 
 
 def test_masking_overhead_refuses_a_figure_if_a_zero_is_wrong(overhead, monkeypatch):
-    monkeypatch.setattr(Masks, "apply_", lambda self, module: None)
+    monkeypatch.setattr(Zeroing, "zero_", lambda self, name, tensor: None)
     with pytest.raises(SystemExit, match="absent weights that are not zero"):
         overhead.compare("SGD", "static", rounds=10, every=100)
 
