@@ -19,10 +19,12 @@ class Method(abc.ABC):
     Attributes:
         granularities: the levels at which it can work ("weight", "gate", "neuron", "16x1", ...).
         known_as: other names of the method.
+        starts_trained: whether it is best begun from trained weights (pruning, penalties), not from new ones.
     """
 
     granularities: ClassVar[tuple[str, ...]] = ("weight",)
     known_as: ClassVar[tuple[str, ...]] = ()
+    starts_trained: ClassVar[bool] = False
 
     @property
     def target(self) -> float | None:

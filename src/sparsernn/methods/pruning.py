@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -86,6 +87,7 @@ class ScheduledPruning(Pruning):
     stop: float = 0.5
     every: int | float = 0.02
     schedule: str = "cubic"
+    starts_trained: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

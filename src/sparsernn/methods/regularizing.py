@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ class Regularizing(Method):
     strength: float
     granularity: str | tuple[str, ...] = "neuron"
     stop: float = 0.7
+    starts_trained: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if (

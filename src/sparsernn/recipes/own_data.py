@@ -130,9 +130,9 @@ def rows(asked: Training, loaded: Loaded, method: Any) -> list[Row]:
     options = {"cell": asked.cell, "units": asked.units or UNITS[kind], **model_options(asked, loaded)}
     measure = Measure(test_batch_size=256 if kind != "language_model" else 1, latency_seconds=6.0)
     model = MODELS.get(kind) or ("tagger" if loaded.objective == "tagging" else "classifier")
-    dense = Row("dense", asked.task, model, options, settings=settings, compact=False, measure=measure)
-    later = type(method).__module__.rpartition(".")[2] in ("magnitude", "group_lasso")
-    sparse = dataclasses.replace(dense, name="sparse", method=method, compact=True, start="dense" if later else None)
+    dense = Row("dense", asked.task, model, options, settings=settings, compact=False, threads=1, measure=measure)
+    start = "dense" if method.starts_trained else None
+    sparse = dataclasses.replace(dense, name="sparse", method=method, compact=True, start=start)
     return [dense, sparse]
 
 
