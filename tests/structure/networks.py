@@ -145,3 +145,19 @@ def check_exact(model: nn.Module, masks: Masks, *inputs, uniform: bool = False) 
 
 def size_of(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
+
+
+def without_neurons(model: nn.Module, dead: dict[str, list[int]], *example) -> Masks:
+    """Masks in which hidden units are gone, by the label of their layer."""
+    wiring = Wiring.of(model, example)
+    groups = Groups.of(wiring, model, "neuron")
+    masks, kept = Masks.full(wiring, model, set(groups.names)), torch.ones(groups.count, dtype=torch.bool)
+    for family in groups.families:
+        kept[[family.start + unit for unit in dead.get(family.label, [])]] = False
+    groups.keep(masks, kept)
+    return masks
+
+
+def full_masks(model: nn.Module, *example) -> Masks:
+    wiring = Wiring.of(model, example or None)
+    return Masks.full(wiring, model, {name for name, weight in wiring.weights.items()})

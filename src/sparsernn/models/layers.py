@@ -75,5 +75,6 @@ def pool(output: Tensor, lengths: Tensor | None, how: str, directions: int) -> T
 
 
 def check_pool(how: str) -> None:
+    """Raises: UserError unless `how` is a way to pool."""
     if how not in POOLS:
         raise UserError(f'pool is "{how}"', f"one of {', '.join(POOLS)}", "choose how steps become one vector")

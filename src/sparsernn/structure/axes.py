@@ -37,6 +37,7 @@ class Layout:
 
     @classmethod
     def parse(cls, text: str, gates: tuple[str, ...] = ()) -> Layout:
+        """Raises: UserError for a text without names."""
         if "<-" in text:
             left, right = (tuple(side.split()) for side in text.split("<-"))
             source = () if right == ("self",) else right

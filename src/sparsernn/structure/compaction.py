@@ -185,36 +185,14 @@ def load_compact(path: Path | str, model: nn.Module) -> nn.Module:
         model: an instance of the original, uncompacted architecture (its weights do not matter).
     Raises: UserError for a damaged file or another architecture.
     """
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-        if header.get("format") != FORMAT:
-            raise ValueError(f"its format is {header.get('format')!r}")
-        history = [{module: Cut.from_json(cut) for module, cut in step.items()} for step in json.loads(header["cuts"])]
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
-        raise UserError(
-            f"{path} is not a readable compacted model ({_first_line(error)})",
-            f"a file written by save_compact ({FORMAT})",
-            "use another copy, or compact the model again",
-        ) from error
+    tensors, history = _read(path)
     small = copy.deepcopy(unwrap(model))
     try:
         for step in history:
             replacements = Replacements()
             for name, cut in step.items():
                 small = _replace(small, name, resize(small.get_submodule(name), cut, replacements))
-        state = small.state_dict()
-        expected = _untied(small, state)
-        if set(tensors) != set(expected):
-            raise ValueError(f"weights differ: {sorted(set(tensors) ^ set(expected))[:3]}")
-        if differing := [
-            name
-            for name in expected
-            if state[name].shape != tensors[name].shape or state[name].dtype != tensors[name].dtype
-        ]:
-            raise ValueError(f"shapes or types differ: {differing[:3]}")
-        small.load_state_dict(tensors, strict=False)
+        _fill(small, tensors)
     except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
         raise UserError(
             f"{path} does not fit this model ({_first_line(error)})",
@@ -223,6 +201,36 @@ def load_compact(path: Path | str, model: nn.Module) -> nn.Module:
         ) from error
     setattr(small, HISTORY, [{name: cut.as_json() for name, cut in step.items()} for step in history])
     return small
+
+
+def _read(path: Path | str) -> tuple[dict[str, Tensor], list[dict[str, Cut]]]:
+    """A file's tensors and the cuts in its header."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        if header.get("format") != FORMAT:
+            raise ValueError(f"its format is {header.get('format')!r}")
+        cuts = json.loads(header["cuts"])
+        return tensors, [{module: Cut.from_json(cut) for module, cut in step.items()} for step in cuts]
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
+        raise UserError(
+            f"{path} is not a readable compacted model ({_first_line(error)})",
+            f"a file written by save_compact ({FORMAT})",
+            "use another copy, or compact the model again",
+        ) from error
+
+
+def _fill(model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Load the tensors. Raises: ValueError unless they are the model's own names, shapes and types."""
+    state = model.state_dict()
+    expected = _untied(model, state)
+    if set(tensors) != set(expected):
+        raise ValueError(f"weights differ: {sorted(set(tensors) ^ set(expected))[:3]}")
+    for name in expected:
+        if (state[name].shape, state[name].dtype) != (tensors[name].shape, tensors[name].dtype):
+            raise ValueError(f"{name} is {tuple(state[name].shape)} {state[name].dtype} in the model")
+    model.load_state_dict(tensors, strict=False)
 
 
 def _untied(model: nn.Module, state: dict[str, Tensor]) -> list[str]:

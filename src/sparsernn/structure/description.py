@@ -96,15 +96,8 @@ def describe_layers(
             own = {axis: f"{axis}_{position}" for axis in dict.fromkeys(("hidden", *axes))}
             sizes |= {key: (outputs or {}).get(f"{axis}_{position}", widths[position]) for axis, key in own.items()}
             scope = {axis: (key,) for axis, key in own.items()} | {"memory": (own["hidden"],), "input": feeding}
-            layouts = {
-                local: Layout.parse(text, kind.gates_of(local))
-                for local, text in kind.axes.items()
-                if local in names[position]
-            }
-            parts += [
-                Part(names[position][local], layout, {axis: scope[axis] for axis in layout.stored if axis != "gate"})
-                for local, layout in layouts.items()
-            ]
+            layouts = {local: kind.layout(local) for local in kind.axes if local in names[position]}
+            parts += [_part(names[position][local], layout, scope) for local, layout in layouts.items()]
             producers += _producers(kind, layouts, names[position], own)
             suffix = "" if len(widths) == 1 else f"l{first // directions}" + ("_reverse" if position > first else "")
             recurrences.append(replace(kind, weights=dict(names[position]), where=("", suffix)))
@@ -112,15 +105,12 @@ def describe_layers(
                 collected.append(own[axis])
             handed.append(own[axes[0]])
         feeding = tuple(handed)
-    return Description(
-        sizes,
-        tuple(parts),
-        tuple(producers),
-        ("input",),
-        feeding,
-        tuple(tuple(collected) for collected in states),
-        tuple(recurrences),
-    )
+    collected_states = tuple(tuple(collected) for collected in states)
+    return Description(sizes, tuple(parts), tuple(producers), ("input",), feeding, collected_states, tuple(recurrences))
+
+
+def _part(name: str, layout: Layout, scope: dict[str, Segments]) -> Part:
+    return Part(name, layout, {axis: scope[axis] for axis in layout.stored if axis != "gate"})
 
 
 def _producers(

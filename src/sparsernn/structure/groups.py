@@ -49,6 +49,7 @@ class Family:
 
     @property
     def size(self) -> int:
+        """How many groups it has."""
         return self.stop - self.start
 
 
@@ -82,12 +83,14 @@ class Groups:
         return _levels(wiring, names, level)
 
     def to(self, device: torch.device) -> Groups:
+        """Move the group numbers, in place."""
         self.pieces = [
             piece if piece.index is None else replace(piece, index=piece.index.to(device)) for piece in self.pieces
         ]
         return self
 
     def named(self, tensors: dict[str, Tensor], name: str) -> Tensor:
+        """One of the tensors with a dimension for each name of its layout."""
         return self.wiring.weights[name].layout.view(tensors[name])
 
     def sums(self, tensors: dict[str, Tensor]) -> Tensor:

@@ -13,9 +13,9 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
 
 from sparsernn.structure.axes import OUTSIDE
+from sparsernn.structure.carried_states import WidenStates
 from sparsernn.structure.description import Description
 from sparsernn.structure.shadows import MOVES, READS_NO_VALUE, Shadows, distinct, name_of, tensors_in, units_in
-from sparsernn.structure.stacked import WidenStates
 from sparsernn.structure.wiring import Wiring
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sparsernn.structure.carried_states import NarrowStates, WidenStates
 from sparsernn.structure.description import Description
-from sparsernn.structure.stacked import NarrowStates, Stacked, WidenStates, resize_torch
+from sparsernn.structure.stacked import Stacked, resize_torch
 from sparsernn.structure.torch_modules import describe, weight_names
 from sparsernn.structure.wiring import Wiring
 
@@ -38,6 +39,7 @@ class Cut:
 
     @classmethod
     def of(cls, wiring: Wiring, path: str, alive: Tensor) -> Cut:
+        """The cut of one module, from which units of the model stay. alive: [units]"""
         description, axes = wiring.descriptions[path], wiring.axes[path]
         kept = {key: alive[units].nonzero().squeeze(1) for key, units in axes.items()}
         widen = sorted(index for module, index in wiring.handed_out if module == path)
@@ -45,6 +47,7 @@ class Cut:
 
     @property
     def changes(self) -> bool:
+        """Whether any unit goes."""
         return any(len(kept) != self.sizes[key] for key, kept in self.kept.items())
 
     @property
@@ -66,6 +69,7 @@ class Cut:
         return torch.cat([self.kept[key] + start for key, start in zip(keys, starts, strict=False)])
 
     def as_json(self) -> dict[str, Any]:
+        """What `from_json` reads back."""
         return {
             "kept": {key: kept.tolist() for key, kept in self.kept.items()},
             "sizes": self.sizes,

@@ -242,6 +242,7 @@ class Shadows:
 
 
 def name_of(function: Callable) -> str:
+    """ "cat", "__getitem__": the name under which the tables above list a torch function."""
     return getattr(function, "__name__", str(function))
 
 

@@ -1,4 +1,4 @@
-"""Recurrent layers of unequal widths, with the call of one torch module; and states of the old width at the door."""
+"""Recurrent layers of unequal widths, with the call of one torch module."""
 
 from __future__ import annotations
 
@@ -48,11 +48,38 @@ class Stacked(nn.Module):
 
     @property
     def input_size(self) -> int:
+        """Of the first layer."""
         return self.layers[0].input_size
 
     @property
     def hidden_size(self) -> int:
+        """Of the widest layer; so wide are initial states."""
         return max(layer.hidden_size for layer in self.layers)
+
+    @property
+    def proj_size(self) -> int:
+        """Of the widest projection, or 0."""
+        return max(layer.proj_size for layer in self.layers)
+
+    @property
+    def num_layers(self) -> int:
+        """As torch counts: both directions are one layer."""
+        return len(self.layers) // self.directions
+
+    @property
+    def bidirectional(self) -> bool:
+        """Whether each layer has two directions."""
+        return self.directions == 2
+
+    @property
+    def bias(self) -> bool:
+        """Whether the layers have biases."""
+        return self.layers[0].bias
+
+    @property
+    def mode(self) -> str:
+        """torch's name of the kind of layer: "LSTM", "GRU", "RNN_TANH" or "RNN_RELU"."""
+        return self.layers[0].mode
 
     def flatten_parameters(self) -> None:
         """As torch's: lay each layer's weights out for cuDNN."""
@@ -90,6 +117,7 @@ class Stacked(nn.Module):
         return self
 
     def forward(self, input: Tensor | PackedSequence, hx: Any = None) -> tuple[Any, Any]:
+        """(output, final states), as torch's modules return them."""
         packed = input if isinstance(input, PackedSequence) else None
         if packed is not None:
             x, lengths = pad_packed_sequence(packed)
@@ -200,93 +228,3 @@ def _one(
         packed, end = layer(pack_padded_sequence(x, lengths.cpu(), enforce_sorted=False), hx)
         output, _ = pad_packed_sequence(packed, total_length=x.shape[0])
     return output, end if isinstance(end, tuple) else (end,)
-
-
-class ExchangedStates:
-    """What both hooks below know: which units of the states are left.
-
-    Arguments:
-        kept: for each state, kept unit numbers of every layer and direction.
-        widths: for each state, the width before.
-    """
-
-    def __init__(self, kept: list[list[list[int]]], widths: list[int]):
-        self.kept, self.widths = kept, widths
-
-    def then(self, kept: list[list[list[int]]]) -> tuple[list[list[list[int]]], list[int]]:
-        """The arguments of a hook that does this cut, and after it one to `kept` of the units left."""
-        return [
-            [[before[unit] for unit in units] for before, units in zip(old, new, strict=True)]
-            for old, new in zip(self.kept, kept, strict=True)
-        ], self.widths
-
-
-class NarrowStates(ExchangedStates):
-    """A forward pre-hook: initial states of the width before compaction are cut to the units that are left."""
-
-    def __call__(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, Any]:
-        named = {name: self._narrow(value) if name in ("hx", "state") else value for name, value in keywords.items()}
-        return (*arguments[:1], *map(self._narrow, arguments[1:])), named
-
-    def _narrow(self, value: Any) -> Any:
-        if isinstance(value, Tensor) and self._is_state(value, 0):
-            return self._cut(value, 0)
-        if type(value) in (tuple, list) and value and all(isinstance(part, Tensor) for part in value):
-            return tuple(
-                self._cut(part, index) if self._is_state(part, index) else part for index, part in enumerate(value)
-            )
-        return value
-
-    def _is_state(self, value: Tensor, index: int) -> bool:
-        if (
-            index >= len(self.kept)
-            or not value.dim()
-            or value.shape[-1] != self.widths[index]
-            or not value.is_floating_point()
-        ):
-            return False
-        return (
-            len(self.kept[index]) == 1
-            and value.dim() < 3
-            or value.dim() > 1
-            and value.shape[0] == len(self.kept[index])
-        )
-
-    def _cut(self, value: Tensor, index: int) -> Tensor:
-        kept = self.kept[index]
-        if len(kept) == 1:
-            return value[..., kept[0]]
-        widest = max(map(len, kept))
-        return torch.stack(
-            [F.pad(value[position, ..., units], (0, widest - len(units))) for position, units in enumerate(kept)]
-        )
-
-
-class WidenStates(ExchangedStates):
-    """A forward hook: states going out of the model get the width before compaction, cut units being zero.
-
-    Arguments:
-        only: numbers of the states that go out; the others are left alone.
-    """
-
-    def __init__(self, kept: list[list[list[int]]], widths: list[int], only: list[int]):
-        super().__init__(kept, widths)
-        self.only = only
-
-    def __call__(self, module: nn.Module, arguments: tuple[Any, ...], result: tuple[Any, Any]) -> tuple[Any, Any]:
-        output, states = result
-        widened = [
-            self.spread(state, index) for index, state in enumerate(states if isinstance(states, tuple) else (states,))
-        ]
-        return output, tuple(widened) if isinstance(states, tuple) else widened[0]
-
-    def spread(self, state: Tensor, index: int) -> Tensor:
-        """Shapes: [layers*directions ... left] -> [layers*directions ... width before]."""
-        if index not in self.only:
-            return state
-        wide = state.new_zeros(*state.shape[:-1], self.widths[index])
-        rows = [
-            wide[position].index_copy(-1, torch.tensor(units, device=state.device), state[position, ..., : len(units)])
-            for position, units in enumerate(self.kept[index])
-        ]
-        return torch.stack(rows)

@@ -149,6 +149,7 @@ class Wiring:
                 self.units.join(ours, theirs)
 
     def join(self, left: Tensor, right: Tensor) -> None:
+        """Declare units equal, position by position; those that meet the outside become external."""
         for stranded in self.units.join(left, right):
             self.external.setdefault(stranded, "it shares a dimension with something outside the model")
 
@@ -164,6 +165,7 @@ class Wiring:
         return torch.cat([self.axes[path][key] for key in keys])
 
     def writes(self, path: str) -> Tensor:
+        """Units along the last dimension of a module's output."""
         return torch.cat([self.axes[path][key] for key in self.descriptions[path].writes])
 
     def follow_containers(self, model: nn.Module) -> None:

@@ -41,6 +41,7 @@ def run(
 
 
 def refuses(problem: Problem) -> str | None:
+    """Nothing is refused."""
     return None
 
 

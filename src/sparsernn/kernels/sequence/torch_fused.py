@@ -43,6 +43,7 @@ def run(
 
 
 def refuses(problem: Problem) -> str | None:
+    """What torch's kernels cannot compute."""
     if not problem.fused:
         return "torch has no fused kernel that computes this cell"
     if problem.needs_second_derivative and problem.device != "cpu":

@@ -1,0 +1,99 @@
+"""States of the width before compaction, where they come into a model and go out of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ExchangedStates:
+    """What both hooks below know: which units of the states are left.
+
+    Arguments:
+        kept: for each state, kept unit numbers of every layer and direction.
+        widths: for each state, the width before.
+    """
+
+    def __init__(self, kept: list[list[list[int]]], widths: list[int]):
+        self.kept, self.widths = kept, widths
+
+    def then(self, kept: list[list[list[int]]]) -> tuple[list[list[list[int]]], list[int]]:
+        """The arguments of a hook that does this cut, and after it one to `kept` of the units left."""
+        return [
+            [[before[unit] for unit in units] for before, units in zip(old, new, strict=True)]
+            for old, new in zip(self.kept, kept, strict=True)
+        ], self.widths
+
+
+class NarrowStates(ExchangedStates):
+    """A forward pre-hook: initial states of the width before compaction are cut to the units that are left."""
+
+    def __call__(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, Any]:
+        named = {name: self._narrow(value) if name in ("hx", "state") else value for name, value in keywords.items()}
+        return (*arguments[:1], *map(self._narrow, arguments[1:])), named
+
+    def _narrow(self, value: Any) -> Any:
+        if isinstance(value, Tensor) and self._is_state(value, 0):
+            return self._cut(value, 0)
+        if type(value) in (tuple, list) and value and all(isinstance(part, Tensor) for part in value):
+            return tuple(
+                self._cut(part, index) if self._is_state(part, index) else part for index, part in enumerate(value)
+            )
+        return value
+
+    def _is_state(self, value: Tensor, index: int) -> bool:
+        if (
+            index >= len(self.kept)
+            or not value.dim()
+            or value.shape[-1] != self.widths[index]
+            or not value.is_floating_point()
+        ):
+            return False
+        return (
+            len(self.kept[index]) == 1
+            and value.dim() < 3
+            or value.dim() > 1
+            and value.shape[0] == len(self.kept[index])
+        )
+
+    def _cut(self, value: Tensor, index: int) -> Tensor:
+        kept = self.kept[index]
+        if len(kept) == 1:
+            return value[..., kept[0]]
+        widest = max(map(len, kept))
+        return torch.stack(
+            [F.pad(value[position, ..., units], (0, widest - len(units))) for position, units in enumerate(kept)]
+        )
+
+
+class WidenStates(ExchangedStates):
+    """A forward hook: states going out of the model get the width before compaction, cut units being zero.
+
+    Arguments:
+        only: numbers of the states that go out; the others are left alone.
+    """
+
+    def __init__(self, kept: list[list[list[int]]], widths: list[int], only: list[int]):
+        super().__init__(kept, widths)
+        self.only = only
+
+    def __call__(self, module: nn.Module, arguments: tuple[Any, ...], result: tuple[Any, Any]) -> tuple[Any, Any]:
+        output, states = result
+        widened = [
+            self.spread(state, index) for index, state in enumerate(states if isinstance(states, tuple) else (states,))
+        ]
+        return output, tuple(widened) if isinstance(states, tuple) else widened[0]
+
+    def spread(self, state: Tensor, index: int) -> Tensor:
+        """Shapes: [layers*directions ... left] -> [layers*directions ... width before]."""
+        if index not in self.only:
+            return state
+        wide = state.new_zeros(*state.shape[:-1], self.widths[index])
+        rows = [
+            wide[position].index_copy(-1, torch.tensor(units, device=state.device), state[position, ..., : len(units)])
+            for position, units in enumerate(self.kept[index])
+        ]
+        return torch.stack(rows)
