@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import Annotated, Any
 
 import click
@@ -212,7 +213,8 @@ def predict(
     set_flush_denormal()
     from sparsernn.recipes import prediction
 
-    found = prediction.predict(folder, file)
+    with reading_progress() as progress:
+        found = prediction.predict(folder, file, progress)
     if out is not None:
         prediction.write_csv(found["predictions"], out)
     if as_json or out is None:
@@ -275,16 +277,30 @@ def show(outcome: Any, title: str, as_json: bool) -> None:
 
 @contextmanager
 def reading_progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for each pass over a file, from its first byte on."""
-    with RichProgress(*RichProgress.get_default_columns(), console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, Any] = {}
+    """Each pass over a file from its first byte on: a bar on a terminal, a line every ten seconds elsewhere."""
+    bars = RichProgress(*RichProgress.get_default_columns(), console=Console(stderr=True), transient=True)
+    shown: dict[str, float] = {}
 
-        def advance(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done)
+    def line(what: str, done: int, total: int) -> None:
+        now = monotonic()
+        if what not in shown or now - shown[what] >= 10:
+            shown[what] = now
+            typer.echo(f"{what}: {done / max(total, 1):.0%} of {total / 1e6:,.1f} MB", err=True)
 
-        yield advance
+    def bar(what: str, done: int, total: int) -> None:
+        if not bars.tasks or bars.tasks[0].description != what:
+            for task in bars.task_ids:
+                bars.remove_task(task)
+            bars.add_task(what, total=total)
+            bars.start()
+        bars.update(bars.task_ids[0], completed=done)
+        if done >= total:
+            bars.stop()
+
+    try:
+        yield bar if bars.console.is_terminal else line
+    finally:
+        bars.stop()
 
 
 def whole_numbers(text: str, where: str) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from sparsernn import folders
+from sparsernn.cells.cell import Cell
 from sparsernn.cells.gru import GRU
 from sparsernn.cells.lstm import LSTM
 from sparsernn.cells.peephole_lstm import PeepholeLSTM
@@ -16,14 +17,20 @@ from sparsernn.cells.rnn import RNN
 from sparsernn.errors import UserError
 
 CELLS = folders.entries("cells")
+THINNED = [
+    name
+    for name, kind in CELLS.items()
+    if kind._thinned is Cell._thinned and any(text.endswith("<- hidden") for text in kind(3, 4).axes.values())
+]
 
 
 def states_of(state):
     return state if isinstance(state, tuple) else (state,)
 
 
-def test_the_folder_holds_five_cells_with_usual_names():
-    assert set(CELLS) == {"rnn", "lstm", "peephole_lstm", "gru", "recurrent_highway"}
+def test_the_folder_holds_eight_cells_with_usual_names():
+    recurrent = {"rnn", "lstm", "peephole_lstm", "gru", "recurrent_highway"}
+    assert set(CELLS) == recurrent | {"rational", "sru", "qrnn"}
     assert folders.find("cells", "RHN") is RecurrentHighwayNetwork
     assert folders.find("cells", "peephole") is PeepholeLSTM
 
@@ -43,7 +50,8 @@ def test_a_cell_declares_what_it_stores(name):
 @pytest.mark.parametrize("name", CELLS)
 def test_one_step_of_the_declaration_is_one_step_of_the_cell(name):
     cell = CELLS[name](3, 4)
-    x, start = torch.randn(2, 3), tuple(torch.randn(2, 4) for _ in cell.states)
+    x = torch.randn(2, 3)
+    start = tuple(torch.randn(2, cell.sizes(0)[state]) for state in cell.states)
     weights = {local: cell.get_parameter(full) for local, full in cell.names[0].items()}
     after = cell.kind.step(weights, x, start)
     given = tuple(part.unsqueeze(0) for part in start)
@@ -95,7 +103,7 @@ class Reads(TorchFunctionMode):
         return function(*arguments, **(keywords or {}))
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", THINNED)
 def test_recurrent_dropout_thins_each_recurrent_matrix_once_a_forward(name):
     cell = CELLS[name](3, 4, recurrent_dropout=0.5).train()
     recurrent = [
@@ -109,7 +117,7 @@ def test_recurrent_dropout_thins_each_recurrent_matrix_once_a_forward(name):
     assert ours == first
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", THINNED)
 def test_recurrent_dropout_leaves_out_the_same_units_at_every_step(name):
     torch.manual_seed(0)
     cell, x = CELLS[name](3, 8, recurrent_dropout=0.5).double().train(), torch.randn(6, 2, 3, dtype=torch.float64)
@@ -125,8 +133,27 @@ def test_recurrent_dropout_leaves_out_the_same_units_at_every_step(name):
     assert torch.allclose(cell.eval()(x)[0], thinned, atol=1e-12)
 
 
-def test_recurrent_dropout_follows_the_type_of_the_weights():
-    cell = LSTM(3, 4, recurrent_dropout=0.5).to(torch.bfloat16).train()
+def test_a_highway_network_drops_units_of_each_sequence_over_time_and_depth():
+    torch.manual_seed(0)
+    cell = RecurrentHighwayNetwork(3, 8, depth=3, recurrent_dropout=0.5).double().train()
+    x = torch.randn(6, 4, 3, dtype=torch.float64)
+    torch.manual_seed(5)
+    dropped, _ = cell(x)
+    torch.manual_seed(5)
+    masks = torch.empty(4, 8, dtype=torch.float64).bernoulli_(0.5) / 0.5
+    assert len({tuple(mask.tolist()) for mask in masks}) == 4
+    for sequence, mask in enumerate(masks):
+        alone = copy.deepcopy(cell).eval()
+        with torch.no_grad():
+            for level in range(3):
+                alone.get_parameter(f"weight_hh_d{level}_l0").mul_(mask)
+        expected, _ = alone(x[:, sequence : sequence + 1])
+        assert torch.allclose(expected[:, 0], dropped[:, sequence], atol=1e-12)
+
+
+@pytest.mark.parametrize("cell_type", [LSTM, RecurrentHighwayNetwork])
+def test_recurrent_dropout_follows_the_type_of_the_weights(cell_type):
+    cell = cell_type(3, 4, recurrent_dropout=0.5).to(torch.bfloat16).train()
     assert cell(torch.randn(2, 2, 3, dtype=torch.bfloat16))[0].dtype == torch.bfloat16
 
 
@@ -165,8 +192,10 @@ def test_copies_move_and_convert(name):
         (lambda: GRU(3, 4, reset="never"), "reset is"),
         (lambda: GRU(3, 4, gate_activation="tanh"), "gate_activation is"),
         (lambda: LSTM(3, 4, gate_activation="tanh"), "gate_activation is"),
+        (lambda: RNN(3, 4, activation="sigmoid"), "activation is"),
         (lambda: PeepholeLSTM(3, 4, peephole="half"), "peephole is"),
         (lambda: RecurrentHighwayNetwork(3, 4, depth=0), "depth is 0"),
+        (lambda: CELLS["sru"](3, 4, recurrent_dropout=0.5), "SRU, which has no recurrent matrix"),
     ],
 )
 def test_options_that_do_not_exist(make, match):

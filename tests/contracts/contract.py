@@ -19,7 +19,7 @@ from sparsernn import Masks, Sparsifier, compact, folders
 from sparsernn.methods.method import Method
 
 INPUTS, UNITS, CLASSES, BATCH, TIME, STEPS = 3, 20, 4, 5, 4, 10
-SHORT = {"sparsity": 0.5, "strength": 0.01, "every": 2}
+SHORT = {"sparsity": 0.5, "strength": 0.01, "every": 2, "rounds": 2}
 SLOTS = ("Arguments", "Shapes", "Raises", "Source", "Deviations")
 
 
@@ -84,7 +84,20 @@ def build(cell: Callable[..., nn.Module], seed: int = 0) -> tuple[nn.Module, tor
 
 def start(cell: Callable[..., nn.Module], method: Method) -> Training:
     model, optimizer = build(cell)
-    return Training(model, optimizer, Sparsifier(model, method, optimizer, steps=STEPS, seed=1))
+    return Training(model, optimizer, sparsifier_of(model, method, optimizer, seed=1))
+
+
+def sparsifier_of(model: nn.Module, method: Method, optimizer: torch.optim.Optimizer, seed: int) -> Sparsifier:
+    """With a batch for the methods that look at one before training."""
+    inputs, labels = batch(0)
+    return Sparsifier(
+        model,
+        method,
+        optimizer,
+        steps=STEPS,
+        loss=lambda: nn.functional.cross_entropy(model(inputs), labels),
+        seed=seed,
+    )
 
 
 def absent_are_zero(training: Training) -> bool:
@@ -152,7 +165,7 @@ def resumes_bit_for_bit(cell: Callable[..., nn.Module], method: Method, at: int 
     model, optimizer = build(cell, seed=7)
     model.load_state_dict(first.model.state_dict())
     optimizer.load_state_dict(copy.deepcopy(first.optimizer.state_dict()))
-    second = Training(model, optimizer, Sparsifier(model, method, optimizer, steps=STEPS, seed=99))
+    second = Training(model, optimizer, sparsifier_of(model, method, optimizer, seed=99))
     second.sparsifier.load_state_dict(saved)
     for number in range(at, STEPS):
         second.step(number)

@@ -7,11 +7,12 @@ from tests.contracts import contract
 
 METHODS = folders.entries("methods")
 CELLS = contract.cells()
+OWN_LEVELS = {"rational": ("state",)}
 CASES = [
     (cell, name, granularity)
     for cell in CELLS
     for name, method in METHODS.items()
-    for granularity in method.granularities
+    for granularity in (*method.granularities, *(OWN_LEVELS.get(cell, ()) if "neuron" in method.granularities else ()))
 ]
 
 

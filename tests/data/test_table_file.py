@@ -188,6 +188,9 @@ def test_pieces_cover_every_series_and_cross_none(lengths, length):
     (["a,b,label", ",,u", "1,2,v"], {"series_columns": "a:b"}, "'a' is empty in line 2"),
     (["a,b,label", "1,2,u"], {"series_columns": "b:a"}, "'b' comes after 'a'"),
     (["a,b,label", "1,2,u"], {"series_columns": "a:z"}, "no column 'z'"),
+    (["a,b,label", "1,2,u"], {"series_columns": "a:z", "label": "labl"}, "no column 'labl' and no column 'z'"),
+    (["txt,labl", "a,x"], {"text": "text"}, "no column 'label' and no column 'text'.*'labl' for 'label' and 'txt' for"),
+    (["x,label", "1,u"], {"series": ("x", "y"), "id": "who"}, "no column 'who' and no column 'y'"),
     (["x,label", *["1,u"] * 30], {"forecast": "x", "horizon": 20, "label": ""}, "too few rows for windows"),
 ], ids=str)
 def test_a_wrong_file(lines, options, expected, tmp_path):

@@ -7,7 +7,7 @@ from sparsernn.cells.gru import GRU
 from sparsernn.cells.lstm import LSTM
 from sparsernn.cells.rnn import RNN
 from sparsernn.kernels.registry import Problem, kernels_of
-from sparsernn.kernels.sequence import reference
+from sparsernn.kernels.sequence import reference, torch_fused
 
 CELLS = {
     "LSTM": LSTM,
@@ -63,3 +63,23 @@ def test_what_stands_behind_the_end_of_a_sequence_does_not_matter(kernel):
         assert not output[2:, 0].any()
         found.append((output, *finals))
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_the_gradient_of_a_packed_call_is_that_of_its_stretches():
+    torch.manual_seed(0)
+    cell, lengths = LSTM(3, 4), torch.tensor([3, 7, 1, 7, 5])
+    weights = [cell.get_parameter(name) for name in cell.names[0].values()]
+    x = torch.randn(9, 5, 3, requires_grad=True)
+    state = tuple(torch.randn(1, 5, 4, requires_grad=True) for _ in range(2))
+
+    def call(inputs, start, *sizes):
+        batch_first = () if sizes else (False,)
+        output, *finals = torch._VF.lstm(inputs, *sizes, start, weights, True, 1, 0.0, False, False, *batch_first)
+        return output, tuple(finals)
+
+    found = []
+    for way in (torch_fused.packed, torch_fused.in_stretches):
+        output, finals = way(call, x, state, lengths)
+        total = output.square().sum() + sum((place * final).sum() for place, final in enumerate(finals, 1))
+        found.append([output, *finals, *torch.autograd.grad(total, [x, *state, *weights])])
+    assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-5) for a, b in zip(*found, strict=True))

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sparsernn.methods.zeroing import Zeroing
+from sparsernn import native
+from sparsernn.methods import rewiring, sparsifier
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
@@ -32,9 +33,41 @@ def test_masking_overhead_compares_steps(overhead, method):
 
 
 def test_masking_overhead_refuses_a_figure_if_a_zero_is_wrong(overhead, monkeypatch):
-    monkeypatch.setattr(Zeroing, "zero_", lambda self, name, tensor: None)
+    monkeypatch.setattr(sparsifier, "zero_absent_", lambda tensor, kept: None)
     with pytest.raises(SystemExit, match="absent weights that are not zero"):
         overhead.compare("SGD", "static", rounds=10, every=100)
+
+
+@pytest.fixture
+def event(monkeypatch):
+    module = load("rewiring_event")
+    for name, value in {"VOCABULARY": 50, "BATCH": 2, "TIME": 4}.items():
+        monkeypatch.setattr(module, name, value)
+    return module
+
+
+@pytest.mark.parametrize("method", ["st_rnn", "set", "rigl", "snfs"])
+def test_rewiring_event_is_compared_with_an_epoch(event, method):
+    row = event.measure(method, units=16, rounds=3, epoch=10)
+    assert row["event_of_epoch"] == pytest.approx(row["ms_event"] / (10 * row["ms_step"])) and row["ms_event"] > 0
+    assert row["weights"] == 2 * 50 * 16 + 4 * 64 * 16
+
+
+def test_rewiring_event_refuses_a_figure_if_a_weight_is_lost(event, monkeypatch):
+    monkeypatch.setattr(rewiring, "pick", lambda candidates, number, generator: torch.zeros_like(candidates))
+    with pytest.raises(SystemExit, match=r"no figure for st_rnn: after step 3, \d+ weights became \d+"):
+        event.measure("st_rnn", units=16, rounds=3, epoch=10)
+
+
+def test_peak_memory_is_read_and_refused_if_a_zero_is_wrong(monkeypatch):
+    memory = load("peak_memory")
+    for name, value in {"VOCABULARY": 50, "BATCH": 2, "TIME": 4}.items():
+        monkeypatch.setattr(memory, name, value)
+    for name in ("dense", *memory.METHODS):
+        assert memory.train(name, units=16, steps=4, momentum=0.9) > 1e7
+    monkeypatch.setattr(sparsifier, "zero_absent_", lambda tensor, kept: None)
+    with pytest.raises(SystemExit, match="no figure for static"):
+        memory.train("static", units=16, steps=4, momentum=0.9)
 
 
 def test_compaction_speed_refuses_a_figure_if_an_output_changed(monkeypatch):
@@ -45,3 +78,22 @@ def test_compaction_speed_refuses_a_figure_if_an_output_changed(monkeypatch):
     monkeypatch.setattr(speed, "TOLERANCE", -1.0)
     with pytest.raises(SystemExit, match="no figure for 16 units"):
         speed.rivals(16, 5)
+
+
+@pytest.mark.skipif(native.module is None, reason="the extension is not built here")
+def test_scan_speed_refuses_a_figure_if_the_kernel_is_wrong(monkeypatch):
+    speed = load("scan_speed")
+    rows = speed.compare(5, batch=2, tokens=3, rounds=5, seconds=1)
+    assert [row["rounds"] for row in rows] == [5, 5, 5] and rows[0]["times_slower"] == 1
+    monkeypatch.setattr(speed, "TOLERANCE", -1.0)
+    with pytest.raises(SystemExit, match="no figure for 5 inputs"):
+        speed.compare(5, batch=2, tokens=3, rounds=5, seconds=1)
+
+
+def test_one_shot_cost_refuses_a_figure_if_a_score_is_wrong(monkeypatch):
+    cost = load("one_shot_cost")
+    row = cost.compare(units=5, rounds=3)
+    assert set(row["methods"]) >= {"snip", "jacobian / step", "grasp"} and row["methods"]["snip"]["ratio"] == 1
+    monkeypatch.setattr(cost.SNIP, "raw", lambda self, run, passes: cost.METHODS["jacobian"].importance(run))
+    with pytest.raises(SystemExit, match="no figure for 5 units: the scores of"):
+        cost.compare(units=5, rounds=3)

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -6,22 +8,30 @@ from sparsernn import compact, folders, sparsify
 from sparsernn.errors import UserError
 from sparsernn.measure import cost
 from sparsernn.measure.cost import Cost, Matrix
+from sparsernn.measure.published_costs import (
+    PTB_MINIBATCHES,
+    ptb_minibatch_flops,
+    ptb_training_flops,
+    recurrent_highway,
+    stacked_lstm,
+    text_classifier,
+)
 from sparsernn.methods.magnitude import Magnitude
 
-LSTM = cost.stacked_lstm(units=1500, layers=2, vocabulary=10_000)
-RHN = cost.recurrent_highway(units=830, depth=10, vocabulary=10_000)
+LSTM = stacked_lstm(units=1500, layers=2, vocabulary=10_000)
+RHN = recurrent_highway(units=830, depth=10, vocabulary=10_000)
 
 
 def test_the_published_forward_flops():
-    assert cost.ptb_minibatch_flops(LSTM) == pytest.approx(7.14e10, rel=1e-3)
-    assert cost.ptb_minibatch_flops(RHN) == pytest.approx(3.284e10, rel=1e-3)
+    assert ptb_minibatch_flops(LSTM) == pytest.approx(7.14e10, rel=1e-3)
+    assert ptb_minibatch_flops(RHN) == pytest.approx(3.284e10, rel=1e-3)
 
 
 def test_the_published_training_flops():
-    assert cost.ptb_training_flops(RHN, epochs=500) == pytest.approx(6.54e16, rel=1e-3)
-    assert cost.ptb_training_flops(RHN, epochs=500, embedding=True) == cost.ptb_training_flops(RHN, epochs=500)
-    assert cost.ptb_training_flops(LSTM, epochs=100) == pytest.approx(2.84e16, rel=2e-3)
-    assert cost.ptb_training_flops(LSTM, epochs=100, embedding=True) == pytest.approx(3.12e16, rel=2e-3)
+    assert ptb_training_flops(RHN, epochs=500) == pytest.approx(6.54e16, rel=1e-3)
+    assert ptb_training_flops(RHN, epochs=500, embedding=True) == ptb_training_flops(RHN, epochs=500)
+    assert ptb_training_flops(LSTM, epochs=100) == pytest.approx(2.84e16, rel=2e-3)
+    assert ptb_training_flops(LSTM, epochs=100, embedding=True) == pytest.approx(3.12e16, rel=2e-3)
 
 
 @pytest.mark.parametrize(("network", "density"), [(LSTM, 0.33), (LSTM, 0.20), (RHN, 0.472)])
@@ -60,6 +70,41 @@ def test_training_with_gradients_of_absent_weights():
     assert cost.snfs_step(0.2935, 1.0) / 3 == pytest.approx(0.529, abs=5e-4)
     with pytest.raises(UserError, match="every is 0"):
         cost.rigl_step(0.1, 1.0, 0)
+
+
+@pytest.mark.parametrize(("density", "ratio"), [(0.33, 0.3344), (0.20, 0.2027)])
+def test_training_multipliers_of_erdos_renyi_networks(density, ratio):
+    sparse = cost.erdos_renyi(LSTM, 1 - density)
+    assert cost.training_multiplier(sparse) == pytest.approx(ratio, abs=5e-5)
+    assert cost.training_multiplier(sparse, cost.snfs_step) == pytest.approx((2 * ratio + 1) / 3, abs=5e-5)
+    rigl = cost.training_multiplier(sparse, partial(cost.rigl_step, every=PTB_MINIBATCHES))
+    assert rigl == pytest.approx(ratio + (1 - ratio) / (3 * 1329), abs=5e-5)
+    assert cost.training_multiplier(LSTM) == cost.training_multiplier(LSTM, cost.snfs_step) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("eps", "kept", "sparsity"),
+    [(10, 243_520, 0.95686), (2, 48_704, 0.99137), (20, 487_040, 0.9137), (110, None, 0.5254)],
+)
+def test_the_published_sparsity_of_the_text_classifier(eps, kept, sparsity):
+    sparse = cost.from_epsilon(text_classifier(), eps)
+    assert sparse.kept == (kept or 110 * (20_256 + 8 * 512))
+    assert 1 - sparse.kept / sparse.weights == pytest.approx(sparsity, abs=5e-5)
+
+
+def test_other_readings_of_the_text_classifier_do_not_give_the_published_sparsity():
+    fused = cost.from_epsilon(text_classifier(), 10, per="tensor")
+    assert 1 - fused.kept / fused.weights == pytest.approx(0.9596, abs=5e-5)
+    with pytest.raises(UserError, match='per is "layer"'):
+        cost.from_epsilon(text_classifier(), 10, per="layer")
+
+
+def test_a_small_output_layer_stays_dense_and_runs_once_a_text():
+    network = text_classifier(classes=2)
+    sparse = cost.from_epsilon(network, 10)
+    assert sparse.matrices[-1].existing == sparse.matrices[-1].weights == 512
+    assert network.macs() == 524_288 + 5.12
+    assert sparse.macs() == 8 * 5120 + 5.12
 
 
 def test_the_average_follows_the_steps_a_density_held():

@@ -10,10 +10,13 @@ from torch import nn
 
 from sparsernn import Sparsifier, folders, sparsify
 from sparsernn.errors import UserError
+from sparsernn.methods.deep_r import DeepR
+from sparsernn.methods.dsr import DSR
 from sparsernn.methods.group_lasso import GroupLasso
 from sparsernn.methods.magnitude import Magnitude
 from sparsernn.methods.random_pruning import RandomPruning
 from sparsernn.methods.rigl import RigL
+from sparsernn.methods.snfs import SNFS
 from sparsernn.methods.st_rnn import STRNN
 from sparsernn.methods.static import Static
 from tests.methods.networks import loss_of, network, start, train
@@ -56,7 +59,30 @@ def test_sparsity_outside_its_range(method, sparsity):
         lambda: RigL(0.5, every=True),
         lambda: STRNN(0.5, floor=-1),
         lambda: STRNN(0.5, stop=3),
+        lambda: STRNN(0.5, rate=float("nan")),
+        lambda: STRNN(0.5, drop="signs"),
+        lambda: STRNN(0.5, drop="sign", granularity="16x1"),
+        lambda: STRNN(0.5, granularity="neuron"),
+        lambda: STRNN(0.5, birth="random"),
+        lambda: STRNN(0.5, redistribution="gradient"),
+        lambda: STRNN(0.5, counts="binomial"),
+        lambda: STRNN(0.5, power=2.0),
+        lambda: STRNN(0.5, eps=2.0),
+        lambda: STRNN(),
+        lambda: STRNN(eps=0.0),
+        lambda: STRNN(eps=-1),
+        lambda: STRNN(eps=float("nan")),
+        lambda: STRNN(eps="20"),
+        lambda: STRNN(eps=True),
+        lambda: SNFS(0.5, momentum=1.5),
+        lambda: DSR(0.5, threshold=0.0),
+        lambda: DSR(0.5, tolerance=-0.1),
+        lambda: DeepR(0.5, strength=-1.0),
+        lambda: DeepR(0.5, temperature=float("inf")),
+        lambda: DeepR(0.5, granularity="16x1"),
         lambda: Static(0.5, distribution="random"),
+        lambda: Static(),
+        lambda: Static(0.5, masks={"rnn.weight_hh_l0": torch.ones(32, 8)}),
         lambda: GroupLasso(-1.0),
         lambda: GroupLasso(float("nan")),
         lambda: GroupLasso("strong"),
@@ -76,6 +102,8 @@ def test_options_out_of_range(make):
         (RigL(0.5, every=100), 50),
         (RigL(0.5, every=80, stop=0.5), 100),
         (STRNN(0.5, every=30), 20),
+        (STRNN(0.5, every=20), 20),
+        (STRNN(0.5, every=0.9), 1),
         (Magnitude(0.5, every=100), 50),
         (Magnitude(0.5, every=11, start=0.2, stop=0.3), 100),
     ],
@@ -200,6 +228,20 @@ def test_a_proximal_step_on_groups_that_overlap():
 def test_an_erdos_renyi_budget_of_blocks():
     with pytest.raises(UserError, match="Erdős–Rényi"):
         start(RigL(0.5, every=2, granularity="16x1", distribution="erdos_renyi"), 10)
+
+
+@pytest.mark.parametrize(
+    ("eps", "message"),
+    [
+        (0.01, r"eps 0.01 leaves no weight in rnn.weight_\w+, which is \d+ x \d"),
+        (50.0, "eps 50.0 fills every selected matrix"),
+    ],
+)
+@pytest.mark.parametrize("method", [Static, STRNN])
+def test_an_eps_that_empties_a_layer_or_fills_all(method, eps, message):
+    with pytest.raises(UserError, match=message) as error:
+        start(method(eps=eps), 100)
+    expected(error)
 
 
 def test_nan_weights_are_not_pruned_silently():

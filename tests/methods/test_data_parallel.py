@@ -9,10 +9,15 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from sparsernn import Sparsifier
+from sparsernn.methods.deep_r import DeepR
+from sparsernn.methods.dsr import DSR
 from sparsernn.methods.group_lasso import GroupLasso
 from sparsernn.methods.magnitude import Magnitude
 from sparsernn.methods.random_pruning import RandomPruning
+from sparsernn.methods.rewiring import Rewiring
 from sparsernn.methods.rigl import RigL
+from sparsernn.methods.snfs import SNFS
+from sparsernn.methods.sparse_evolutionary_training import SparseEvolutionaryTraining
 from sparsernn.methods.st_rnn import STRNN
 from tests.methods.networks import absent_are_zero, batch, network
 
@@ -20,6 +25,10 @@ STEPS = 6
 METHODS = {
     "st_rnn": STRNN(0.5, every=2),
     "rigl": RigL(0.5, every=2, stop=1.0),
+    "set": SparseEvolutionaryTraining(0.5, every=2, birth="initial"),
+    "snfs": SNFS(0.5, every=2),
+    "dsr": DSR(0.6, every=2, threshold=0.05),
+    "deep_r": DeepR(0.5, strength=0.5, temperature=1e-3),
     "magnitude": Magnitude(0.5, "neuron", every=1),
     "rewound": Magnitude(0.5, every=1, rewind=0.2),
     "random_pruning": RandomPruning(0.5, "neuron"),
@@ -42,6 +51,8 @@ def work(rank: int, folder: str) -> None:
             (nn.functional.cross_entropy(parallel(inputs), labels) + sparsifier.penalty()).backward()
             optimizer.step()
             assert absent_are_zero(model, sparsifier.masks)
+            if isinstance(method, Rewiring):
+                assert sparsifier.masks.sparsity() == sparsifier.events[0]["sparsity"]
         masks = sparsifier.finalize()
         tensors = {f"kept.{key}": kept for key, kept in masks.kept.items()} | dict(model.state_dict())
         save_file(tensors, f"{folder}/{name}-{rank}.safetensors")

@@ -9,6 +9,8 @@ from torch import nn
 from sparsernn import Sparsifier
 from sparsernn.methods.magnitude import Magnitude
 from sparsernn.methods.rigl import RigL
+from sparsernn.methods.sparse_evolutionary_training import SparseEvolutionaryTraining
+from sparsernn.methods.st_rnn import STRNN
 from sparsernn.methods.static import Static
 from tests.methods.networks import absent_are_zero, loss_of, network
 
@@ -57,6 +59,7 @@ METHODS = [
     Static(0.6),
     Magnitude(0.7, every=1, stop=0.8),
     RigL(0.6, every=2, stop=1.0),
+    SparseEvolutionaryTraining(0.6, every=2, redistribution="momentum"),
     Magnitude(0.5, "neuron", every=1, rewind=0.2),
 ]
 
@@ -144,6 +147,42 @@ def test_rewinding_gives_the_optimizer_the_memory_of_a_new_one(kind):
     assert len(optimizer.state) == len(expected)
     for ours, theirs in zip(optimizer.state.values(), expected.values(), strict=True):
         assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (torch.optim.Rprop, {}),
+        (torch.optim.Adagrad, {"initial_accumulator_value": 0.3}),
+        (torch.optim.Adam, {}),
+        (torch.optim.SGD, {"momentum": 0.9}),
+    ],
+)
+def test_what_is_born_has_the_memory_of_a_new_weight(kind, options):
+    model = network()
+    optimizer = kind(model.parameters(), lr=0.02, **options)
+    sparsifier = Sparsifier(model, RigL(0.5, every=2, stop=1.0), optimizer, steps=STEPS)
+    for number in range(3):
+        before = sparsifier.masks.state_dict()
+        optimizer.zero_grad()
+        loss_of(model, number).backward()
+        optimizer.step()
+    first = {"step_size": 0.02, "sum": 0.3}
+    for name, was in before.items():
+        born = sparsifier.masks.kept[name] & ~was
+        state = optimizer.state[model.get_parameter(name)]
+        remembered = {key: value for key, value in state.items() if value.shape == was.shape}
+        assert remembered and bool(born.any())
+        for key, value in remembered.items():
+            assert bool((value[born] == torch.tensor(first.get(key, 0.0))).all()), key
+
+
+def test_a_quasi_newton_method_starts_again_when_weights_are_born():
+    model = network()
+    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=2)
+    sparsifier = Sparsifier(model, STRNN(0.5, every=2), optimizer, steps=STEPS)
+    run_steps(model, optimizer, sparsifier, closure=True)
+    assert optimizer.state[next(model.parameters())]["n_iter"] <= 2
 
 
 def test_a_closure_is_called_as_often_as_the_optimizer_asks():

@@ -27,10 +27,10 @@ def counts(sparsifier):
     ],
 )
 def test_the_number_of_weights_is_the_same_over_fifty_events(options):
-    model, optimizer, sparsifier = start(RigL(0.8, every=1, stop=1.0, **options), steps=50)
+    model, optimizer, sparsifier = start(RigL(0.8, every=1, stop=1.0, **options), steps=51)
     before = counts(sparsifier)
     by_gate = sparsifier.masks.by_gate()
-    for _ in steps_of(sparsifier, 50):
+    for _ in steps_of(sparsifier, 51):
         if options.get("granularity") is None:
             assert counts(sparsifier) == before
         if options.get("per") == "gate":
@@ -47,15 +47,15 @@ def absent(groups):
 def test_an_event_by_brute_force():
     rate, steps = 0.3, 20
     model, optimizer, sparsifier = start(RigL(0.6, every=5, rate=rate, stop=0.8), steps)
-    train(sparsifier, 4)
+    train(sparsifier, 5)
     old = sparsifier.masks.state_dict()
     weights = {name: model.get_parameter(name).detach().clone() for name in old}
     optimizer.zero_grad()
-    loss_of(model, 4).backward()
+    loss_of(model, 5).backward()
     gradients = {name: model.get_parameter(name).grad.clone() for name in old}
     others = copy.deepcopy(model.head.state_dict())
     optimizer.step()
-    assert sparsifier.step_count == 5
+    assert sparsifier.step_count == 6
     fraction = rate * (1 + math.cos(math.pi * 5 / 16)) / 2
     for name, was in old.items():
         number = math.ceil(fraction * int(was.sum()))
@@ -78,9 +78,9 @@ def test_an_event_by_brute_force():
 
 def test_an_event_replaces_the_update_and_gives_the_gradients_back():
     model, optimizer, sparsifier = start(RigL(0.5, every=2, stop=1.0), steps=4)
-    train(sparsifier, 1)
+    train(sparsifier, 2)
     optimizer.zero_grad()
-    loss_of(model, 1).backward()
+    loss_of(model, 2).backward()
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     gradients = {name: weight.grad.clone() for name, weight in model.named_parameters()}
     momentum = {name: optimizer.state[weight]["momentum_buffer"].clone() for name, weight in model.named_parameters()}
@@ -98,9 +98,9 @@ def test_the_optimizer_forgets_births_and_deaths(kind):
     model = network()
     optimizer = kind(model.parameters(), lr=0.01, **({"momentum": 0.9} if kind is torch.optim.SGD else {}))
     sparsifier = Sparsifier(model, RigL(0.5, every=4, stop=1.0), optimizer, steps=8)
-    train(sparsifier, 3)
+    train(sparsifier, 4)
     before = sparsifier.masks.state_dict()
-    train(sparsifier, 1, first=3)
+    train(sparsifier, 1, first=4)
     for name, was in before.items():
         changed = was ^ sparsifier.masks.kept[name]
         weight = model.get_parameter(name)
@@ -115,12 +115,13 @@ def test_after_stop_the_masks_stay():
     train(sparsifier, 10)
     masks = sparsifier.masks.state_dict()
     train(sparsifier, 10, first=10)
-    assert [event["step"] for event in sparsifier.events] == [0, 3, 6, 9]
+    assert [event["step"] for event in sparsifier.events] == [0, 4, 7, 10]
     assert all(torch.equal(kept, masks[name]) for name, kept in sparsifier.masks.kept.items())
 
 
 def test_no_dropped_weight_comes_back_at_once_if_not_wanted():
-    model, optimizer, sparsifier = start(RigL(0.5, every=1, stop=1.0, regrow_dropped=False, decay="constant"), steps=10)
+    model, optimizer, sparsifier = start(RigL(0.5, every=1, stop=1.0, regrow_dropped=False, decay="constant"), steps=11)
+    train(sparsifier, 1)
     for _ in range(10):
         before = sparsifier.masks.state_dict()
         train(sparsifier, 1)

@@ -10,7 +10,7 @@ import pytest
 
 from sparsernn.data.table_file import TableFile
 from sparsernn.errors import UserError
-from sparsernn.recipes import own_data, prediction
+from sparsernn.recipes import own_data, own_networks, prediction
 from sparsernn.reports import page
 
 LABELS = ("<script>alert(1)</script>", "plain")
@@ -90,6 +90,47 @@ def test_a_file_is_trained_on_and_predicted(kind, tmp_path, monkeypatch):
     prediction.write_csv(found, tmp_path / "predictions.csv")
     with (tmp_path / "predictions.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == len(found)
+
+
+def test_large_files_are_sampled_and_small_ones_are_not(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPARSERNN_CACHE", str(tmp_path / "cache"))
+    task = texts(tmp_path)
+    loaded = task.load()
+    assert own_networks.sampled(task, loaded) == loaded
+    monkeypatch.setattr(own_networks, "MOST_BATCHES", 2)
+    monkeypatch.setattr(own_networks, "MOST_VALIDATED", 5)
+    told = []
+    outcome = own_data.train(
+        own_data.Training(task, units=4, epochs=1, out=tmp_path / "out", progress=False), told.append
+    )
+    assert "96 texts train, 12 validate, 12 test" in told
+    assert "an epoch reads 64 of those that train, other ones each time" in told
+    assert len(outcome.results) == 3
+
+
+def test_the_sparse_network_trains_longer_unless_epochs_are_given(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPARSERNN_CACHE", str(tmp_path / "cache"))
+    task = texts(tmp_path)
+    loaded, method = task.load(), own_data.make_method("magnitude", 0.9)
+    dense, sparse = own_networks.rows(task, loaded, method, cell="gru")
+    assert (dense.settings.epochs, sparse.settings.epochs) == (40, 60) and sparse.start == "dense"
+    given = own_networks.rows(task, loaded, method, cell="gru", units=7, epochs=3)
+    assert [(row.settings.epochs, row.options["units"]) for row in given] == [(3, 7), (3, 7)]
+
+
+def test_predictions_that_cannot_be_written(tmp_path):
+    with pytest.raises(UserError, match="could not be written to .*/none/a.csv: no such file"):
+        prediction.write_csv([{"label": "a"}], tmp_path / "none" / "a.csv")
+
+
+def test_forecasts_are_named_by_their_series(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPARSERNN_CACHE", str(tmp_path / "cache"))
+    rows = [[name, step, step % 5] for name in ("b", "a") for step in range(120)]
+    path = write(tmp_path / "two.csv", ["id", "time", "x"], rows)
+    task = TableFile(path=path, forecast="x", id="id", time="time", horizon=2, window=6)
+    own_data.train(own_data.Training(task, units=4, epochs=1, out=tmp_path / "out", progress=False))
+    found = prediction.predict(tmp_path / "out", Path(path))["predictions"]
+    assert [one["id"] for one in found] == ["b", "a"] and all(len(one["forecast"]) == 2 for one in found)
 
 
 def test_the_methods_are_taken_by_name(tmp_path, monkeypatch):

@@ -31,13 +31,13 @@ def test_no_curve_and_no_point_give_no_figure(tmp_path):
 
 
 def test_the_trade_off_names_every_run_without_names_on_names():
-    with figures._style():
+    with figures.style():
         figure = Figure(figsize=(5.4, 3.9), layout="constrained")
         axes = figure.add_subplot()
         points = [(10_000 * 1.1**k, 0.9 + 0.002 * (k % 4), f"network {k} of some", k) for k in range(12)]
         for x, y, *_ in points:
             axes.plot(x, y, "o")
-        figures._scale_x(axes, [x for x, *_ in points], figures.tables.COSTS[2])
+        figures._scale_x(axes, [x for x, *_ in points], figures.quantities.COSTS[2])
         axes.set_ylim(0.88, 0.92)
         figures._label_points(figure, axes, points)
         boxes = [text.get_window_extent() for text in axes.texts]
@@ -52,7 +52,7 @@ def test_the_trade_off_names_every_run_without_names_on_names():
 @pytest.mark.parametrize("values", [(1_000, 1_000), (999, 1_200), (1e3, 1e7), (3, 8e9)])
 def test_the_horizontal_axis_has_few_round_numbers(values):
     axes = Figure().add_subplot()
-    figures._scale_x(axes, values, figures.tables.COSTS[2])
+    figures._scale_x(axes, values, figures.quantities.COSTS[2])
     assert 1 <= len(axes.get_xticks()) <= 8
     low, high = axes.get_xlim()
     assert low < min(values) and high > max(values)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sparsernn.errors import UserError
-from sparsernn.reports import tables
+from sparsernn.reports import quantities, tables
 from sparsernn.reports.reading import read_run, read_runs
 
 ROOT = Path(__file__).parents[2]
@@ -43,9 +43,11 @@ def test_seeds_become_mean_and_spread_beside_what_was_published(tmp_path):
         write_result(tmp_path, "dense", {"accuracy": accuracy, "bytes": 4000}, seed, published={"accuracy": 97.5})
     write_result(tmp_path, "small", {"accuracy": 0.9, "bytes": 400})
     lines = tables.results_table(tmp_path, "quickstart").splitlines()
-    assert lines[0] == "| network | seeds | accuracy | accuracy, published | bytes |"
-    assert lines[2] == "| dense | 3 | 97.00 ± 1.00 % | 97.50 % | 4.00 kB |"
-    assert lines[3] == "| small | 1 | 90.00 % | – | 400 B |"
+    assert lines[0] == (
+        "| network | seeds | accuracy | accuracy, published | accuracy, difference | bytes |"
+    )
+    assert lines[2] == "| dense | 3 | 97.00 ± 1.00 % | 97.50 % | −0.50 % | 4.00 kB |"
+    assert lines[3] == "| small | 1 | 90.00 % | – | – | 400 B |"
 
 
 def test_sizes_are_named_or_chosen(tmp_path):
@@ -56,21 +58,21 @@ def test_sizes_are_named_or_chosen(tmp_path):
 
 
 def test_a_name_cannot_break_out_of_its_cell():
-    text = tables.Table(("network",), (("a|b <script>alert(1)</script>\nnext",),)).markdown()
+    text = quantities.Table(("network",), (("a|b <script>alert(1)</script>\nnext",),)).markdown()
     assert text.splitlines()[2] == "| a\\|b &lt;script>alert(1)&lt;/script> next |"
 
 
 @pytest.mark.parametrize(
     ("write", "value", "text"),
     [
-        (tables.percent, 0.0123, "1.23 %"),
-        (tables.percent, 1.0, "100.0 %"),
-        (tables.size, 999, "999 B"),
-        (tables.size, 1_234_567, "1.23 MB"),
-        (tables.significant, 0.04567, "0.0457"),
-        (tables.significant, 1234.5, "1,234"),
-        (tables.times, 12.34, "12.3×"),
-        (tables.score, 0.9725, "97.25 %"),
+        (quantities.percent, 0.0123, "1.23 %"),
+        (quantities.percent, 1.0, "100.0 %"),
+        (quantities.size, 999, "999 B"),
+        (quantities.size, 1_234_567, "1.23 MB"),
+        (quantities.significant, 0.04567, "0.0457"),
+        (quantities.significant, 1234.5, "1,234"),
+        (quantities.times, 12.34, "12.3×"),
+        (quantities.score, 0.9725, "97.25 %"),
     ],
 )
 def test_numbers_are_written_for_people(write, value, text):

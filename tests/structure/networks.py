@@ -8,8 +8,11 @@ from torch import Tensor, nn
 from sparsernn.cells.gru import GRU
 from sparsernn.cells.lstm import LSTM
 from sparsernn.cells.peephole_lstm import PeepholeLSTM
+from sparsernn.cells.qrnn import QRNN
+from sparsernn.cells.rational import Rational
 from sparsernn.cells.recurrent_highway import RecurrentHighwayNetwork
 from sparsernn.cells.rnn import RNN
+from sparsernn.cells.sru import SRU
 from sparsernn.structure.compaction import compact
 from sparsernn.structure.groups import Groups
 from sparsernn.structure.masks import Masks
@@ -28,6 +31,16 @@ MAKERS = {
     "our RNN": RNN,
     "our peephole diagonal": PeepholeLSTM,
     "our peephole full": lambda *sizes, **options: PeepholeLSTM(*sizes, peephole="full", **options),
+    "our rational": lambda *sizes, **options: Rational(*sizes, lengths=3, **options),
+    "our rational mixed": lambda inputs, patterns, *layers, **options: Rational(
+        inputs, patterns, *layers, lengths=[1, 4, 2, 1, 3, 2, 1][:patterns], last_loop="one", **options
+    ),
+    "our rational rich": lambda *sizes, **options: Rational(
+        *sizes, lengths=3, final="learned", epsilon=True, output_gate=True, **options
+    ),
+    "our rational last": lambda *sizes, **options: Rational(*sizes, lengths=2, final="last", **options),
+    "our SRU": SRU,
+    "our QRNN": QRNN,
     "our highway": lambda *sizes, **options: RecurrentHighwayNetwork(*sizes, depth=2, **options),
 }
 

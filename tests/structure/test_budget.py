@@ -1,19 +1,19 @@
-"""How many weights stay, and which: exact counts, ties by position, the published Erdős–Rényi numbers."""
+"""How many weights stay: exact counts, the published Erdős–Rényi numbers, shares in proportion."""
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsernn.errors import UserError
 from sparsernn.structure.budget import (
+    apportion,
     check_fraction,
+    check_number,
+    check_positive,
     check_sparsity,
     erdos_renyi,
     from_epsilon,
-    pick,
     settle,
-    top,
     uniform,
 )
 
@@ -42,18 +42,59 @@ def test_erdos_renyi_densities_of_the_dynamic_sparse_training_paper(shapes, dens
     assert max(abs(a - b) / a for a, b in zip(kept, given_eps, strict=True)) < 2e-4
 
 
-def test_epsilon_of_the_text_classification_model():
-    kept = from_epsilon([(20000, 256)] + 8 * [(256, 256)], 10)
-    assert kept == [202560] + 8 * [5120]
+@pytest.mark.parametrize(("eps", "sparsity", "kept"), [(10, 95.686, 243520), (2, 99.137, 48704), (20, 91.37, 487040)])
+def test_epsilon_of_the_text_classification_model(eps, sparsity, kept):
+    counts = from_epsilon([(20000, 256)] + 8 * [(256, 256)], eps)
+    assert counts == [eps * 20256] + 8 * [eps * 512] and sum(counts) == kept
+    assert 100 * (1 - kept / 5_644_288) == pytest.approx(sparsity, abs=6e-4 if eps < 20 else 6e-3)
+
+
+@given(fans, sparsities)
+def test_the_rule_for_kernels_is_the_same_for_matrices_and_power_0_is_uniform(shapes, sparsity):
+    sizes = [a * b for a, b in shapes]
+    kept = erdos_renyi(shapes, sparsity, power=0.0)
+    total = max(round((1 - sparsity) * sum(sizes)), len(sizes))
+    assert all(abs(count - total * size / sum(sizes)) < 1 + len(sizes) for count, size in zip(kept, sizes, strict=True))
+    assert from_epsilon([(3, 4, 5)], 1.0) == [12]
+    assert from_epsilon([(3, 4, 5)], 2.0, power=0.5) == [round(2 * 60 * 0.2**0.5)]
+
+
+def test_epsilon_fills_small_matrices():
+    assert from_epsilon([(256, 2), (256, 256)], 10) == [512, 5120]
+
+
+def test_no_tensor_is_left_without_a_weight():
+    assert erdos_renyi([(1, 1), (100, 100)], 0.999) == [1, 9]
+    assert erdos_renyi([(1, 1), (1, 1)], 0.9) == [1, 1]
+    assert uniform([1, 1000], 0.999) == [1, 1]
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1, allow_subnormal=False), st.integers(0, 30)), min_size=1, max_size=6), st.data()
+)
+def test_shares_add_up_fit_and_are_in_proportion(cases, data):
+    importance, room = zip(*cases, strict=True)
+    total, evenly = data.draw(st.integers(0, sum(room))), data.draw(st.booleans())
+    shares = apportion(total, importance, room, evenly)
+    assert sum(shares) == total and all(0 <= share <= most for share, most in zip(shares, room, strict=True))
+    wanted = [total * one / sum(importance) for one in importance] if sum(importance) > 0 else []
+    if wanted and all(want <= most for want, most in zip(wanted, room, strict=True)):
+        assert all(abs(share - want) < 1 + 1e-6 for share, want in zip(shares, wanted, strict=True))
+
+
+def test_what_does_not_fit_is_spread():
+    assert apportion(100, [8, 1, 1], [40, 100, 100]) == [40, 30, 30]
+    assert apportion(100, [8, 1, 3], [40, 100, 100], evenly=False) == [40, 15, 45]
+    assert apportion(9, [0, 0, 0], [5, 5, 5]) == [3, 3, 3]
 
 
 @given(fans, sparsities)
 def test_erdos_renyi_meets_the_total_and_keeps_its_proportions(shapes, sparsity):
     sizes = [a * b for a, b in shapes]
     kept = erdos_renyi(shapes, sparsity)
-    assert sum(kept) == round((1 - sparsity) * sum(sizes))
-    assert all(0 <= count <= size for count, size in zip(kept, sizes, strict=True))
-    free = [(count, sum(shape)) for count, size, shape in zip(kept, sizes, shapes, strict=True) if count < size - 1]
+    assert sum(kept) == max(round((1 - sparsity) * sum(sizes)), len(sizes))
+    assert all(1 <= count <= size for count, size in zip(kept, sizes, strict=True))
+    free = [(count, sum(shape)) for count, size, shape in zip(kept, sizes, shapes, strict=True) if 1 < count < size - 1]
     if free:
         eps = max(count / scale for count, scale in free)
         assert all(count >= eps * scale - 2 - scale / min(other for _, other in free) for count, scale in free)
@@ -75,26 +116,6 @@ def test_settled_counts_add_up_and_move_by_less_than_one(fractions, data):
     assert all(abs(count - want) < 1 + 1e-9 for count, want in zip(counts, wanted, strict=True))
 
 
-@given(st.lists(st.integers(-3, 3), min_size=1, max_size=30), st.integers(-2, 35))
-def test_top_takes_exactly_so_many_and_the_first_of_equals(values, keep):
-    mask = top(torch.tensor(values, dtype=torch.float32), keep).tolist()
-    order = sorted(range(len(values)), key=lambda place: (-values[place], place))
-    assert [place for place, kept in enumerate(mask) if kept] == sorted(order[: max(keep, 0)])
-
-
-def test_a_score_that_is_no_number_is_refused():
-    with pytest.raises(UserError, match="score is NaN"):
-        top(torch.tensor([1.0, float("nan"), 2.0]), 1)
-
-
-@given(st.lists(st.booleans(), max_size=30), st.integers(0, 40), st.integers(0, 99))
-def test_picked_places_are_candidates_and_repeat_with_the_seed(candidates, count, seed):
-    flags = torch.tensor(candidates, dtype=torch.bool)
-    chosen = pick(flags, count, torch.Generator().manual_seed(seed))
-    assert int(chosen.sum()) == min(count, sum(candidates)) and not bool((chosen & ~flags).any())
-    assert torch.equal(chosen, pick(flags, count, torch.Generator().manual_seed(seed)))
-
-
 @pytest.mark.parametrize("value", [1, 1.0, -0.1, 1.5, "0.9", None, True, float("nan")])
 def test_sparsity_outside_its_range_is_refused(value):
     with pytest.raises(UserError, match="sparsity is"):
@@ -105,6 +126,19 @@ def test_sparsity_outside_its_range_is_refused(value):
 def test_fractions_outside_their_range_are_refused(value):
     with pytest.raises(UserError, match="stop is"):
         check_fraction(value, "stop")
+
+
+@pytest.mark.parametrize("value", [-0.1, "1", None, True, float("nan"), float("inf")])
+@pytest.mark.parametrize("check", [check_number, check_positive])
+def test_numbers_out_of_range_are_refused(check, value):
+    with pytest.raises(UserError, match="eps is"):
+        check(value, "eps")
+
+
+def test_zero_is_a_number_but_not_positive():
+    check_number(0, "strength"), check_positive(1, "eps")
+    with pytest.raises(UserError, match="eps is 0"):
+        check_positive(0, "eps")
 
 
 def test_both_ends_that_are_allowed():

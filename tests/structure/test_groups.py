@@ -291,3 +291,17 @@ def test_tied_weights_are_one_group_member():
     groups = Groups.of(wiring, model, "neuron")
     assert groups.names.count("embedding.weight") == 1 and "head.weight" not in groups.names
     assert members(groups, wiring.parameters(model))[2]["embedding.weight"] == {word * 5 + 2 for word in range(7)}
+
+
+def test_no_group_stands_above_one_before_it_in_line():
+    model, wiring = built("our rational mixed")
+    groups = Groups.of(wiring, model, "state")
+    scores = torch.rand(groups.count, generator=torch.Generator().manual_seed(0))
+    lengths = [length for layer in model.cell.lengths for length in layer]
+    assert sum(lengths) == groups.count
+    expected = torch.cat([part.cummin(0).values for part in scores.split(lengths)])
+    assert torch.equal(groups.in_line(scores), expected) and not torch.equal(scores, expected)
+    kept = scores > 0.4
+    expected = torch.cat([part.cummin(0).values for part in kept.int().split(lengths)]).bool()
+    assert torch.equal(groups.in_line(kept), expected)
+    assert Groups.of(wiring, model, "neuron").previous is None

@@ -13,21 +13,20 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from sparsernn.errors import UserError
 from sparsernn.kernels.registry import Problem, choose
+from sparsernn.structure import stepwise
 from sparsernn.structure.axes import Layout
 from sparsernn.structure.description import Description, describe_layers
 from sparsernn.structure.recurrence import Recurrence, State, Weights, project
 from sparsernn.structure.stacked import align_states, reverse
 from sparsernn.structure.torch_modules import LEVELS, PLAIN_AXES, weight_names
 
-ACTIVATIONS = {"sigmoid": torch.sigmoid, "hard_sigmoid": lambda x: (0.2 * x + 0.5).clamp(0, 1)}
-
 
 class Cell(nn.Module, abc.ABC):
     """A stack of recurrent layers: call, results and parameter names as `torch.nn.LSTM`.
 
     `recurrent_dropout` is the rate at which hidden units are left out of the recurrent product, with one mask a
-    forward shared by all steps and sequences. A cell declares its gates, states, axes and one pure
-    step; everything else is here.
+    forward shared by all steps and sequences, unless the cell says otherwise. A cell declares its gates, states,
+    axes and one pure step; everything else is here.
 
     Attributes:
         gates, states, axes, levels, silent, own_gates, modulated: see `structure.recurrence.Recurrence`.
@@ -60,6 +59,12 @@ class Cell(nn.Module, abc.ABC):
         for name, value in (("dropout", dropout), ("recurrent_dropout", recurrent_dropout)):
             if not 0 <= value < 1:
                 raise UserError(f"{name} is {value!r}", "a number in [0, 1)", "pass the fraction of numbers to drop")
+        if recurrent_dropout and not any(text.endswith("<- hidden") for text in self.axes.values()):
+            raise UserError(
+                f"recurrent_dropout for {type(self).__name__}, which has no recurrent matrix",
+                "a cell whose gates see the state",
+                "leave recurrent_dropout out",
+            )
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout, self.bidirectional = bias, batch_first, float(dropout), bidirectional
         self.recurrent_dropout = float(recurrent_dropout)
@@ -92,12 +97,31 @@ class Cell(nn.Module, abc.ABC):
             bound = 1 / math.sqrt(self.widths[position])
             for name in names.values():
                 nn.init.uniform_(self.get_parameter(name), -bound, bound)
+        self.set_biases()
+
+    def set_biases(self) -> None:
+        """Give some biases the values that the options ask for, whatever the others begin with: none here."""
+        return None
+
+    def sizes(self, position: int) -> dict[str, int]:
+        """Units along each axis, and of each state, of one layer and direction."""
+        first = position - position % self.directions - self.directions
+        below = self.input_size if first < 0 else sum(self.widths[first : first + self.directions])
+        return {"hidden": self.widths[position], "memory": self.widths[position], "input": below}
 
     @property
     def kind(self) -> Recurrence:
         """This cell's declaration, of one layer in one direction."""
         return Recurrence(
-            self.gates, self.states, self.axes, self.levels, self.silent, self.advance, self.own_gates, self.modulated
+            self.gates,
+            self.states,
+            self.axes,
+            self.levels,
+            self.silent,
+            self.advance,
+            self.own_gates,
+            self.modulated,
+            project=self.project,
         )
 
     @property
@@ -171,13 +195,14 @@ class Cell(nn.Module, abc.ABC):
 
     def _layer(self, x: Tensor, state: State, lengths: Tensor | None, position: int) -> tuple[Tensor, State]:
         weights = {local: getattr(self, name) for local, name in self.names[position].items()}
-        weights = self._thinned(weights) if self.training and self.recurrent_dropout else weights
-        kernel = choose(Problem("sequence", self.fused, lengths is not None, x.device.type))
+        weights = self._thinned(weights, x.shape[1]) if self.training and self.recurrent_dropout else weights
+        stepwise.note(self, next(iter(self.names[position].values())), x, state, lengths)
+        kernel = choose(Problem("sequence", self.fused, lengths is not None, x.device.type, stepwise.is_active()))
         if kernel.provider == "reference":
             return kernel.run(self.project(weights, x), state, lengths, weights, self.advance, x)
         return kernel.run(None, state, lengths, weights, self.advance, x, fused=self.fused)
 
-    def _thinned(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _thinned(self, weights: dict[str, Tensor], batch: int) -> dict[str, Tensor]:
         """Recurrent dropout: the columns of some hidden units are left out of all recurrent products of a forward."""
         columns = {local: self.axes[local].endswith("<- hidden") for local in weights}
         first = next(weight for local, weight in weights.items() if columns[local])
@@ -185,17 +210,18 @@ class Cell(nn.Module, abc.ABC):
         return {local: weight * mask if columns[local] else weight for local, weight in weights.items()}
 
     def _start(self, x: Tensor, given: list[Tensor], position: int) -> State:
-        width, batch = self.widths[position], x.shape[1]
+        widths, batch = [self.sizes(position)[state] for state in self.states], x.shape[1]
         if not given:
-            return tuple(x.new_zeros(batch, width) for _ in self.states)
-        wanted = (len(self.widths), batch, max(self.widths))
-        if len(given) != len(self.states) or any(tuple(part.shape) != wanted for part in given):
+            return tuple(x.new_zeros(batch, width) for width in widths)
+        widest = [max(self.sizes(place)[state] for place in range(len(self.widths))) for state in self.states]
+        wanted = [(len(self.widths), batch, width) for width in widest]
+        if [tuple(part.shape) for part in given] != wanted:
             raise UserError(
                 f"initial states have shapes {[tuple(part.shape) for part in given]}",
-                f"{len(self.states)} of shape {wanted}",
+                f"{len(wanted)} of shapes {wanted}",
                 "pass states as the forward returns them",
             )
-        return tuple(part[position, :, :width].contiguous() for part in given)
+        return tuple(part[position, :, :width].contiguous() for part, width in zip(given, widths, strict=True))
 
     @staticmethod
     def _checked(lengths: Tensor | None, x: Tensor) -> Tensor | None:
@@ -216,9 +242,7 @@ class Cell(nn.Module, abc.ABC):
 
     def _allocate(self) -> None:
         for position, names in enumerate(self.names):
-            width = self.widths[position]
-            below = self.input_size if position < self.directions else self.hidden_size * self.directions
-            sizes = {"hidden": width, "memory": width, "input": below}
+            sizes = self.sizes(position)
             for local, name in names.items():
                 layout = Layout.parse(self.axes[local], self.kind.gates_of(local))
                 shape = [sizes[axis] for axis in layout.stored if axis != "gate"]

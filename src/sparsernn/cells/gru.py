@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sparsernn.cells.cell import ACTIVATIONS, Cell
+from sparsernn.cells.activations import ACTIVATIONS, GATE_ACTIVATIONS, check_activation
+from sparsernn.cells.cell import Cell
 from sparsernn.errors import UserError
 from sparsernn.structure.recurrence import State, Weights
 from sparsernn.structure.torch_modules import RESET_AFTER, gru_advance
@@ -23,6 +23,7 @@ class GRU(Cell):
     Arguments: as `torch.nn.GRU`, and
         reset: where the reset gate acts, "after" or "before" the recurrent product.
         gate_activation: "sigmoid" or "hard_sigmoid".
+        activation: what takes tanh's place: a name in `cells.activations`.
     Shapes: see `Cell.forward`; weight_ih [3*hidden input], gates in torch's order r, z, n.
     Raises: UserError for a size or an option that is out of range.
     Source: Cho et al. 2014; the "after" form is that of cuDNN.
@@ -39,33 +40,33 @@ class GRU(Cell):
         *,
         reset: str = "after",
         gate_activation: str = "sigmoid",
+        activation: str = "tanh",
         **options: Any,
     ):
         if reset not in ("after", "before"):
             raise UserError(f'reset is "{reset}"', '"after" or "before"', "choose one of them")
-        if gate_activation not in ACTIVATIONS:
-            raise UserError(
-                f'gate_activation is "{gate_activation}"', f"one of {', '.join(ACTIVATIONS)}", "choose one of them"
-            )
-        self.reset, self.gate_activation = reset, gate_activation
+        check_activation("gate_activation", gate_activation, GATE_ACTIVATIONS)
+        check_activation("activation", activation, ACTIVATIONS)
+        self.reset, self.gate_activation, self.activation = reset, gate_activation, activation
         self.modulated = RESET_AFTER if reset == "after" else ()
         super().__init__(input_size, hidden_size, num_layers, **options)
 
     @property
     def fused(self) -> str:
-        return "GRU" if self.reset == "after" and self.gate_activation == "sigmoid" else ""
+        options = (self.reset, self.gate_activation, self.activation)
+        return "GRU" if options == ("after", "sigmoid", "tanh") else ""
 
     def advance(self, weights: Weights, projected: Tensor, state: State) -> State:
-        squash = ACTIVATIONS[self.gate_activation]
+        squash, activation = GATE_ACTIVATIONS[self.gate_activation], ACTIVATIONS[self.activation]
         if self.reset == "after":
-            return gru_advance(weights, projected, state, squash)
+            return gru_advance(weights, projected, state, squash, activation)
         (hidden,) = state
         width = hidden.shape[-1]
         recurrent, bias = weights["weight_hh"], weights.get("bias_hh")
         r, z, n = projected.chunk(3, -1)
         u_r, u_z = F.linear(hidden, recurrent[: 2 * width], None if bias is None else bias[: 2 * width]).chunk(2, -1)
         update = squash(z + u_z)
-        candidate = torch.tanh(
+        candidate = activation(
             n + F.linear(squash(r + u_r) * hidden, recurrent[2 * width :], None if bias is None else bias[2 * width :])
         )
         return ((1 - update) * candidate + update * hidden,)

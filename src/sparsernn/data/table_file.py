@@ -39,7 +39,7 @@ class TableFile(Task):
         vocabulary: ids in all.
         tokenizer: "words", "bpe", "blanks" or "characters".
         length: tokens kept of a text (0: 200, the last), tokens a language model reads at a time (0: 35), or steps of
-            the pieces into which series with a label per step are cut (0: 1,000).
+            the pieces into which series with a label per step are cut (0: 250).
         valid, test: shares held back: of the rows of each class, of the series, or the last rows of every series.
         seed: of the split.
         cache: folder of the prepared arrays; "" is the user's cache folder.

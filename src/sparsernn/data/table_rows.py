@@ -139,16 +139,19 @@ def csv_fields(path: Path) -> Iterator[list[str]]:
 
 
 def require_columns(path: Path, wanted: Sequence[str], present: Sequence[str]) -> None:
-    """A UserError where a wanted column is absent, naming the nearest, or there twice."""
-    for name in wanted:
-        if present.count(name) == 1:
-            continue
-        near = difflib.get_close_matches(name, present, n=1, cutoff=0.4)
-        listed = ", ".join(map(repr, present[:20])) + (", ..." if len(present) > 20 else "")
-        raise UserError(
-            f"{path} has {'no' if name not in present else 'more than one'} column {name!r}", f"one of {listed}",
-            f"write {near[0]!r}, the nearest" if near and near[0] != name else "give the name of a column",
-        )
+    """One UserError for all wanted columns that are absent, naming the nearest ones, or there twice."""
+    wrong = [name for name in wanted if present.count(name) != 1]
+    if not wrong:
+        return
+    faults = [f"{'no' if name not in present else 'more than one'} column {name!r}" for name in wrong]
+    nearest = {name: difflib.get_close_matches(name, present, n=1, cutoff=0.4) for name in wrong}
+    found = [(near[0], name) for name, near in nearest.items() if near and near[0] != name]
+    corrections = [repr(near) + (f" for {name!r}" if len(wrong) > 1 else "") for near, name in found]
+    listed = ", ".join(map(repr, present[:20])) + (", ..." if len(present) > 20 else "")
+    raise UserError(
+        f"{path} has {' and '.join(faults)}", f"one of {listed}",
+        f"write {' and '.join(corrections)}, the nearest" if corrections else "give the name of a column",
+    )
 
 
 def _existing(path: Path | str) -> Path:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +14,7 @@ import numpy as np
 from sparsernn.data.preparation import Encoded, Preparation, numbered, require_parts
 from sparsernn.data.splits import SequenceSplit, WindowSplit, cut, cut_by_label
 from sparsernn.data.store import Store, StoreWriter
-from sparsernn.data.table_rows import Progress, Rows, column_names, read_rows
+from sparsernn.data.table_rows import Progress, Rows, column_names, read_rows, require_columns
 from sparsernn.data.task import Loaded
 from sparsernn.errors import UserError
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 PARTS = ("train", "valid", "test")
 ROWS_AT_ONCE = 1 << 16
-PIECE_STEPS = 1000
+PIECE_STEPS = 250
 LEAST_SERIES = 10
 
 
@@ -190,7 +192,9 @@ def _parts_of_steps(task: TableFile, steps: Steps) -> tuple[np.ndarray, list[np.
 
 def build_wide(task: TableFile, writer: StoreWriter, progress: Progress) -> Preparation:
     """A row a series: the cells of the columns are its steps; cells may be missing at the end."""
-    columns = {"series": expand(task.series_columns, column_names(task.path)), "label": task.label}
+    present = column_names(task.path)
+    require_columns(Path(task.path), [task.label, *named(task.series_columns)], present)
+    columns = {"series": expand(task.series_columns, present), "label": task.label}
     seen: dict[str, int] = {}
     lengths, codes = [np.zeros(1, np.int64)], []
     for rows in read_rows(task.path, [task.label, *columns["series"]], progress, "reading series"):
@@ -213,21 +217,21 @@ def build_wide(task: TableFile, writer: StoreWriter, progress: Progress) -> Prep
 
 
 def expand(described: str, present: list[str]) -> list[str]:
-    """Column names written as "A,B" or "A:Z", a range in the order of the file."""
+    """Column names written as "A,B" or "A:Z", a range in the order of the file; all those named are present."""
     chosen: list[str] = []
     for piece in described.split(","):
-        first, colon, last = (part.strip() for part in piece.partition(":"))
-        ends = [first, last] if colon else [first]
-        for name in ends:
-            if name not in present:
-                raise UserError(f"There is no column {name!r} for the series", f"one of {', '.join(present[:20])}",
-                                "write the first and the last column as FIRST:LAST")
-        places = [present.index(name) for name in ends]
-        if places[0] > places[-1]:
+        first, last = named(piece)[0], named(piece)[-1]
+        start, end = present.index(first), present.index(last)
+        if start > end:
             raise UserError(f"Column {first!r} comes after {last!r}", "FIRST:LAST in the order of the file",
                             "swap the two")
-        chosen += present[places[0]:places[-1] + 1]
+        chosen += present[start:end + 1]
     return list(dict.fromkeys(chosen))
+
+
+def named(described: str) -> list[str]:
+    """The column names in "A,B" or "A:Z"."""
+    return [name.strip() for name in re.split("[,:]", described)]
 
 
 def cells(rows: Rows, columns: list[str]) -> tuple[np.ndarray, np.ndarray]:

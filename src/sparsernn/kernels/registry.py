@@ -17,11 +17,13 @@ class Problem:
     """What is to be computed, as far as choosing needs to know.
 
     Attributes:
-        op: "sequence": one recurrent layer in one direction over a whole sequence.
+        op: "sequence": one recurrent layer in one direction over a whole sequence; "scan": the recurrence of one
+            layer of weighted automata over a whole sequence.
         fused: torch's name of the same layer ("LSTM", "GRU", "RNN_TANH", "RNN_RELU"), or "" if it has none.
         has_lengths: whether sequences end at different times.
         device: "cpu", "cuda", ...
         needs_second_derivative: whether the result will be differentiated twice.
+        dtype: "float32", "float64", ...
     """
 
     op: str
@@ -29,6 +31,7 @@ class Problem:
     has_lengths: bool = False
     device: str = "cpu"
     needs_second_derivative: bool = False
+    dtype: str = "float32"
 
 
 @dataclass(frozen=True)

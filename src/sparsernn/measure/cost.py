@@ -13,9 +13,6 @@ from torch import Tensor, nn
 from sparsernn.errors import UserError
 from sparsernn.structure import budget
 
-PTB_MINIBATCHES = 1328
-PTB_TOKENS = 20 * 35
-
 
 @dataclasses.dataclass(frozen=True)
 class Matrix:
@@ -28,6 +25,7 @@ class Matrix:
         kept: weights that exist; None means all of them.
         executions: matrix-vector products per token; 0 for a look-up such as an embedding.
         bytes_per_number: size of one stored weight.
+        gates: matrices of one shape that are stacked in it.
     """
 
     name: str
@@ -36,6 +34,7 @@ class Matrix:
     kept: int | None = None
     executions: float = 1.0
     bytes_per_number: int = 4
+    gates: int = 1
 
     @property
     def weights(self) -> int:
@@ -280,6 +279,18 @@ def snfs_step(sparse: float, dense: float) -> float:
     return 2 * sparse + dense
 
 
+def training_multiplier(
+    cost: Cost, step_flops: Callable[[float, float], float] = lambda sparse, dense: sparse_step(sparse)
+) -> float:
+    """FLOPs of a training step with the weights that exist, over those of the dense network.
+
+    Arguments:
+        step_flops: as in `training_over_run`: `snfs_step`, or `functools.partial(rigl_step, every=1328)`.
+    """
+    dense = 2 * cost.dense_macs()
+    return step_flops(cost.flops(), dense) / sparse_step(dense)
+
+
 def average_over_steps(trajectory: Sequence[tuple[int, float]], steps: int) -> float:
     """The mean of a value that changes at some steps and holds in between.
 
@@ -323,20 +334,6 @@ def training_over_run(
     return average_over_steps(points, steps)
 
 
-def stacked_lstm(units: int, layers: int, vocabulary: int) -> Cost:
-    """An untied language model: embedding, LSTM layers of the embedding's width, decoder; vectors left out."""
-    matrices = [Matrix("embedding.weight", vocabulary, units, executions=0)]
-    for layer in range(layers):
-        matrices += [Matrix(f"rnn.weight_{kind}_l{layer}", 4 * units, units) for kind in ("ih", "hh")]
-    return Cost((*matrices, Matrix("decoder.weight", vocabulary, units)))
-
-
-def recurrent_highway(units: int, depth: int, vocabulary: int) -> Cost:
-    """A recurrent highway language model whose embedding is its decoder; vectors left out."""
-    names = ["rnn.weight_ih", *(f"rnn.weight_hh.{level}" for level in range(depth))]
-    return Cost((*(Matrix(name, 2 * units, units) for name in names), Matrix("decoder.weight", vocabulary, units)))
-
-
 def with_sparsity(cost: Cost, sparsity: Mapping[str, float] | float) -> Cost:
     """The same network with the given fraction of each matrix zero; matrices not named are whole."""
     of = _by_name(cost, sparsity)
@@ -348,6 +345,20 @@ def erdos_renyi(cost: Cost, sparsity: float) -> Cost:
     return _with_kept(cost, budget.erdos_renyi([(m.columns, m.rows) for m in cost.matrices], sparsity))
 
 
+def from_epsilon(cost: Cost, eps: float, per: str = "gate") -> Cost:
+    """The same network in which every n_out x n_in matrix keeps eps (n_in + n_out) weights, at most all of them.
+
+    Arguments:
+        per: "gate" takes the matrices stacked in one tensor each by itself, "tensor" all as one.
+    """
+    if per not in ("gate", "tensor"):
+        raise UserError(f'per is "{per}"', '"gate" or "tensor"', "choose one of them")
+    stacked = [matrix.gates if per == "gate" else 1 for matrix in cost.matrices]
+    fans = [(m.columns, m.rows // gates) for m, gates in zip(cost.matrices, stacked, strict=True)]
+    kept = [gates * count for gates, count in zip(stacked, budget.from_epsilon(fans, eps), strict=True)]
+    return _with_kept(cost, kept)
+
+
 def _with_kept(cost: Cost, kept: Sequence[int]) -> Cost:
     pairs = zip(cost.matrices, kept, strict=True)
     return dataclasses.replace(cost, matrices=tuple(dataclasses.replace(matrix, kept=left) for matrix, left in pairs))
@@ -355,13 +366,3 @@ def _with_kept(cost: Cost, kept: Sequence[int]) -> Cost:
 
 def _by_name(cost: Cost, sparsity: Mapping[str, float] | float) -> Mapping[str, float]:
     return sparsity if isinstance(sparsity, Mapping) else dict.fromkeys((m.name for m in cost.matrices), sparsity)
-
-
-def ptb_minibatch_flops(cost: Cost) -> float:
-    """Forward FLOPs of one minibatch of 20 sequences of 35 tokens."""
-    return cost.flops() * PTB_TOKENS
-
-
-def ptb_training_flops(cost: Cost, epochs: int, embedding: bool = False) -> float:
-    """Training FLOPs of `epochs` passes over Penn Treebank in 1328 minibatches of 700 tokens."""
-    return cost.training_flops(embedding) * PTB_TOKENS * PTB_MINIBATCHES * epochs

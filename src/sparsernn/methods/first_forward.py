@@ -29,8 +29,8 @@ class FirstForward:
         self.model, self.found = model, found
         self.recorder: Recorder | None = None
         self.handles = [
-            model.register_forward_pre_hook(_Hook(self, "begin"), prepend=True),
-            model.register_forward_hook(_Hook(self, "end"), always_call=True),
+            model.register_forward_pre_hook(Hook(self, "begin"), prepend=True),
+            model.register_forward_hook(Hook(self, "end"), always_call=True),
         ]
 
     def remove(self) -> None:
@@ -53,8 +53,8 @@ class FirstForward:
             self.found(recorder.wiring)
 
 
-class _Hook:
-    """One hook of a `FirstForward`. In a copy of the model it leads nowhere and takes itself off when called."""
+class Hook:
+    """One hook that calls its owner. In a copy of the model it leads nowhere and takes itself off when called."""
 
     def __init__(self, owner: FirstForward | None = None, name: str = ""):
         self.owner, self.name = owner, name
@@ -67,8 +67,8 @@ class _Hook:
             for key in [key for key, hook in hooks.items() if hook is self]:
                 del hooks[key]
 
-    def __reduce__(self) -> tuple[type[_Hook], tuple[()]]:
-        return _Hook, ()
+    def __reduce__(self) -> tuple[type[Hook], tuple[()]]:
+        return Hook, ()
 
 
 def carry_over(old: Groups, new: Groups, masks: Masks) -> Tensor:

@@ -91,7 +91,7 @@ class GroupLasso(Regularizing):
             groups.scale_(run.weights, (1 - amount / norms.clamp_min(1e-30)).clamp_min(0))
 
     def survivors(self, run: Sparsifier, groups: Groups) -> Tensor:
-        scores = magnitude(run, groups)
+        scores = groups.in_line(magnitude(run, groups))
         if self.sparsity is not None:
             return best(groups, scores, round((1 - self.sparsity) * groups.count))
         kept = scores > self.threshold

@@ -11,10 +11,12 @@ from torch import Tensor
 
 from sparsernn.errors import UserError
 from sparsernn.methods.method import Method
+from sparsernn.methods.rescaling import Rescaling, check_rescaling
 from sparsernn.methods.schedules import RAMPS, check_fires, choose, steps_between
 from sparsernn.methods.scores import best
 from sparsernn.methods.sparsifier import Sparsifier
-from sparsernn.structure.budget import check_fraction, check_sparsity, settle, top
+from sparsernn.structure.budget import check_fraction, check_sparsity, settle
+from sparsernn.structure.choice import top
 from sparsernn.structure.groups import Groups
 
 SCOPES = ("uniform", "global")
@@ -28,7 +30,7 @@ def prune_to(run: Sparsifier, groups: Groups, scores: Tensor, sparsity: float, s
         scope: "uniform" gives every family (tensor, gate or layer) the same sparsity, "global" ranks them together.
     """
     kept = groups.kept(run.masks)
-    scores = torch.where(kept, scores, torch.full_like(scores, -torch.inf))
+    scores = torch.where(kept, groups.in_line(scores), torch.full_like(scores, -torch.inf))
     sizes = [family.size for family in groups.families]
     total = round((1 - sparsity) * groups.count)
     if scope == "global":
@@ -73,9 +75,21 @@ class Pruning(Method):
 
 @dataclass(frozen=True)
 class OneShotPruning(Pruning):
-    """All at once before the first step."""
+    """Before the first step; the weights that are left may be scaled to make up for those that are gone."""
+
+    rescale: str = "none"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_rescaling(self.rescale)
 
     def prepare(self, run: Sparsifier) -> None:
+        rescaling = Rescaling(run, self.rescale)
+        self.remove(run)
+        rescaling.apply_()
+
+    def remove(self, run: Sparsifier) -> None:
+        """Make the masks."""
         self.prune(run, self.sparsity)
 
 

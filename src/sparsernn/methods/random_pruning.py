@@ -21,11 +21,16 @@ class RandomPruning(OneShotPruning):
         sparsity: fraction of groups absent, in [0, 1); exact.
         granularity: "weight", "gate", "neuron", a block such as "16x1".
         scope: "uniform" (each tensor or layer alike) or "global".
-        per: at levels "weight" and blocks, whether a "tensor" or each "gate" of it has a budget.
-    Shapes: any weight.
-    Raises: UserError if sparsity is outside [0, 1).
+        per: at levels "weight" and blocks, what has a budget: a "tensor", each "gate" of it, or a "kernel": all
+            matrices of a layer together.
+        rescale: what happens to the weights that are left. "none"; "variance": each gate of each matrix is scaled to
+            the sum of squares that it had; "dense" or "one": the matrices that read the state are scaled so that the
+            mean squared singular value of the step Jacobian dh_t/dh_{t-1}, over one batch (`loss=` of the
+            `Sparsifier`), is what it was, or 1, or as near to it as one factor a layer brings it.
+    Shapes: any weight; rescaling to "dense" or "one" takes weights of recurrent layers only.
+    Raises: UserError for an option out of range.
     Source: the random baseline of Zhang & Stadie 2020, section 5.
-    Deviations: none known.
+    Deviations: none known; rescaling is our own.
     """
 
     known_as: ClassVar[tuple[str, ...]] = ("random",)

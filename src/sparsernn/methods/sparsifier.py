@@ -10,12 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from sparsernn.errors import UserError
-from sparsernn.methods.first_forward import FirstForward, carry_over
+from sparsernn.methods.first_forward import FirstForward, Hook, carry_over
 from sparsernn.methods.method import Method
-from sparsernn.methods.zeroing import Zeroing
+from sparsernn.methods.optimizer_memory import forget, renew
+from sparsernn.structure.choice import count
 from sparsernn.structure.groups import Groups, Where, select
 from sparsernn.structure.masks import Masks
+from sparsernn.structure.movement import describe, pack
 from sparsernn.structure.wiring import Wiring, unwrap
+from sparsernn.structure.zeroing import zero_absent_
 
 
 class Sparsifier:
@@ -68,8 +71,8 @@ class Sparsifier:
         arguments = None if example is None else example if isinstance(example, tuple) else (example,)
         self.wiring = Wiring.of(self.model, arguments)
         self.masks = Masks.full(self.wiring, self.model, set(select(self.wiring, self.model, where)))
-        self._zeroing = Zeroing(self.masks)
         self._unmasked: dict[str, Tensor] = {}
+        self._rescaled: dict[str, Tensor] = {}
         self._attach()
         self._prepare()
 
@@ -90,7 +93,7 @@ class Sparsifier:
     def groups(self, level: str, per: str = "tensor") -> Groups:
         """The groups of a granularity that start in the selected tensors; masks cover all they touch."""
         if (level, per) not in self._groups:
-            groups = Groups.of(self.wiring, self.model, level, self.where, per).to(self._device)
+            groups = Groups.of(self.wiring, self.model, level, self.where, per).to(self.device)
             self._groups[level, per] = groups
             for name in groups.names:
                 if name not in self.masks.kept:
@@ -100,7 +103,7 @@ class Sparsifier:
     def penalty(self) -> Tensor:
         """What to add to the loss; a zero without gradient for methods that have none. []"""
         found = self.method.penalty(self)
-        return found if found is not None else torch.zeros((), device=self._device)
+        return found if found is not None else torch.zeros((), device=self.device)
 
     def step(self) -> None:
         """The same as `optimizer.step()`."""
@@ -112,14 +115,16 @@ class Sparsifier:
         self.method.finalize(self)
         self.masks.apply_(self.model)
         self._detach()
-        self._zeroing = Zeroing(self.masks)
         self.masks.constant_gates = self.masks.find_constant_gates(self.wiring, self.model)
         return self.masks
 
     def enforce(self) -> None:
-        """Write exact zeros where weights are absent."""
-        for name in self.masks.kept:
-            self._zeroing.zero_(name, self.model.get_parameter(name).data)
+        """Write exact zeros where weights are absent; until the first forward remember what the first masks zero."""
+        for name, kept in self.masks.kept.items():
+            parameter = self.model.get_parameter(name)
+            if not self._begun and name not in self._unmasked and count(kept) < kept.numel():
+                self._unmasked[name] = parameter.detach().clone()
+            zero_absent_(parameter.data, kept)
 
     def remove(self, groups: Groups, kept: Tensor) -> dict[str, Tensor]:
         """Take groups out of the masks; what is absent already stays so. kept: [groups.count]. Returns the deaths."""
@@ -142,37 +147,46 @@ class Sparsifier:
             born, died: name -> where weights came to exist or ceased to.
             step: the step that the event belongs to; the last one done, if not given.
         """
-        self._agree()
+        for kept in self.masks.kept.values():
+            self.agree_(kept)
         for moved in (born or {}, died or {}) if self._begun else ():
             for name, where in moved.items():
                 self.forget(name, where)
+        counts = [None if moved is None else sum(map(count, moved.values())) for moved in (born, died)]
+        self.note(kind, *counts, step)
+
+    def note(self, kind: str, born: int | None = None, died: int | None = None, step: int | None = None) -> None:
+        """Write the zeros, and an event with what `movement.describe` finds.
+
+        An event is {"step", "event": kind, "born", "died"} and the keys told there. The step is that in which it
+        happened, counted from 1; 0 is before training. born, died: how many weights came and went, left out if None.
+        """
+        if kind == "start":
+            self.memory |= {f"first.{name}": pack(self.masks.kept[name]) for name in self.masks.selected}
         self.enforce()
-        note = {"step": self.step_count if step is None else step, "event": kind, "sparsity": self.masks.sparsity()}
-        if born is not None:
-            note["born"] = sum(int(where.sum()) for where in born.values())
-        if died is not None:
-            note["died"] = sum(int(where.sum()) for where in died.values())
-        self.events.append(note)
+        first = {key.removeprefix("first."): bits for key, bits in self.memory.items() if key.startswith("first.")}
+        moved = {"born": born, "died": died}
+        self.events.append(
+            {"step": self.step_count if step is None else step, "event": kind}
+            | {name: number for name, number in moved.items() if number is not None}
+            | describe(self.masks, first)
+        )
 
     def forget(self, name: str, where: Tensor) -> None:
-        """Zero the optimizer's memory (momentum, averages, whatever has the weight's shape) at some positions."""
-        if self.optimizer is None:
-            return
+        """Empty the optimizer's memory (momentum, averages, whatever has the weight's shape) at some positions."""
+        if self.optimizer is not None:
+            forget(self.optimizer, self.model.get_parameter(name), where)
+
+    def learning_rate(self, name: str) -> float:
+        """The optimizer's present learning rate for a parameter."""
         parameter = self.model.get_parameter(name)
-        for value in self.optimizer.state.get(parameter, {}).values():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
-                value.masked_fill_(where.to(value.device), 0)
+        groups = [] if self.optimizer is None else self.optimizer.param_groups
+        return next((float(group["lr"]) for group in groups if any(own is parameter for own in group["params"])), 0.0)
 
     def forget_all(self) -> None:
         """Give the optimizer the memory of a new one."""
-        if self.optimizer is None:
-            return
-        try:
-            fresh = type(self.optimizer)([dict(group) for group in self.optimizer.param_groups]).state
-        except TypeError:  # not to be had from parameter groups alone
-            fresh = {}
-        self.optimizer.state.clear()
-        self.optimizer.state.update(fresh)
+        if self.optimizer is not None:
+            renew(self.optimizer)
 
     def state_dict(self) -> dict[str, dict[str, Any]]:
         """Everything that a resumed run needs: {"tensors": name -> tensor, "values": JSON-able}."""
@@ -214,7 +228,7 @@ class Sparsifier:
         warnings.warn(message, stacklevel=4)
 
     @property
-    def _device(self) -> torch.device:
+    def device(self) -> torch.device:
         return next(iter(self.weights.values())).device
 
     def _attach(self) -> None:
@@ -233,8 +247,7 @@ class Sparsifier:
             self._handles.append(FirstForward(self.model, self._rewire))
 
     def _prepare(self) -> None:
-        """The first masks; the weights that they zero are remembered until the first step."""
-        before = {name: weight.detach().clone() for name, weight in self.weights.items()}
+        """The first masks."""
         try:
             self.method.prepare(self)
         except Exception:
@@ -242,7 +255,19 @@ class Sparsifier:
             raise
         self.enforce()
         self._begun = True
-        self._unmasked = {name: before[name] for name, kept in self.masks.kept.items() if not bool(kept.all())}
+        self._rescaled = {
+            name: self.model.get_parameter(name).detach().clone()
+            for name, before in self._unmasked.items()
+            if not torch.equal(self.model.get_parameter(name), before.masked_fill(~self.masks.kept[name], 0))
+        }
+        if self._unmasked and self.optimizer is not None:
+            self._handles.append(self.model.register_forward_pre_hook(Hook(self, "_trains")))
+
+    def _trains(self, *_: Any) -> None:
+        """The first forward of training: what the first masks have zeroed is of no more use, and is in the way."""
+        if self.model.training and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            self._unmasked, self._rescaled = {}, {}
+            self._handles.pop().remove()
 
     def _detach(self) -> None:
         for handle in self._handles:
@@ -260,12 +285,13 @@ class Sparsifier:
 
     @torch.no_grad()
     def _unmask(self, first: dict[str, Tensor]) -> None:
-        """Bring back what only the first masks have zeroed: weights loaded before the `Sparsifier` was made."""
+        """Bring back what only `prepare` has zeroed or rescaled: weights loaded before the `Sparsifier` was made."""
         for name, before in self._unmasked.items():
             parameter = self.model.get_parameter(name)
-            if torch.equal(parameter, before.masked_fill(~first[name], 0)):
+            left = self._rescaled[name] if name in self._rescaled else before.masked_fill(~first[name], 0)
+            if torch.equal(parameter, left):
                 parameter.copy_(before)
-        self._unmasked = {}
+        self._unmasked, self._rescaled = {}, {}
 
     def _before_step(self, optimizer: torch.optim.Optimizer, arguments: tuple, keywords: dict[str, Any]) -> Any:
         # GradScaler leaves found_inf on optimizers that skip an overflow by themselves.
@@ -305,10 +331,10 @@ class Sparsifier:
 
     @torch.no_grad()
     def _mask_gradients(self) -> None:
-        for name in self.masks.kept:
+        for name, kept in self.masks.kept.items():
             parameter = self.model.get_parameter(name)
             if parameter.grad is not None:
-                self._zeroing.zero_(name, parameter.grad)
+                zero_absent_(parameter.grad, kept)
 
     @torch.no_grad()
     def _after_step(self, *_: Any) -> None:
@@ -317,22 +343,20 @@ class Sparsifier:
         self._hidden.clear()
         if self._overflows:
             return
-        self._unmasked = {}
+        self._unmasked, self._rescaled = {}, {}
         self.step_count += 1
         self.method.after_step(self)
         self.enforce()
 
-    def _agree(self) -> None:
-        """Under data parallel every rank takes the masks of rank 0."""
+    def agree_(self, flags: Tensor) -> Tensor:
+        """Under data parallel every rank takes the flags of rank 0, in place."""
         if (
             torch.distributed.is_available()
             and torch.distributed.is_initialized()
             and torch.distributed.get_world_size() > 1
         ):
-            for kept in self.masks.kept.values():
-                bits = kept.to(torch.uint8)
-                torch.distributed.broadcast(bits, 0)
-                kept.copy_(bits.bool())
+            torch.distributed.broadcast(flags.view(torch.uint8), 0)
+        return flags
 
 
 def _check(method: Any, steps: Any, at_least: int) -> None:

@@ -10,33 +10,37 @@ import torch
 from torch import Tensor
 
 from sparsernn.errors import UserError
-from sparsernn.methods.rewiring import Sparse
 from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.methods.topology import Sparse
 
 
 @dataclass(frozen=True)
 class Static(Sparse):
     """A mask that never changes: random, or given, for example a connectome.
 
-    Arguments:
-        sparsity: fraction of zeros of a random mask, in [0, 1); ignored where masks are given.
-        granularity: "weight" or a block such as "16x1".
-        distribution: "uniform" or "erdos_renyi".
-        per: whether a "tensor" or each "gate" of it has a budget.
-        masks: name -> bool tensor, True = the weight exists; tensors not named stay dense.
+    Arguments: those of `Sparse`; here
+        sparsity: fraction of zeros of a random mask, in [0, 1); or eps=.
+        masks: instead of both: name -> bool tensor, True = the weight exists; tensors not named stay dense.
     Shapes: any weight; a given mask has its weight's shape.
     Raises: UserError for a mask whose name or shape does not fit the model.
     Source: Mocanu et al. 2018 (fixed Erdős–Rényi topology); the static baseline of Liu et al. 2021.
-    Deviations: uniform masks have exact counts instead of Bernoulli draws.
+    Deviations: uniform masks have exact counts unless counts="bernoulli".
     """
 
-    sparsity: float = 0.0
     masks: Mapping[str, Tensor] | None = None
     granularities: ClassVar[tuple[str, ...]] = ("weight", "16x1")
 
+    def __post_init__(self) -> None:
+        if self.masks is None:
+            super().__post_init__()
+        elif self.sparsity is not None or self.eps is not None:
+            raise UserError(
+                "masks are given, and a sparsity or eps", "one of the three", "leave sparsity and eps out: masks say it"
+            )
+
     @property
     def target(self) -> float | None:
-        return None if self.masks is not None else self.sparsity
+        return super().target if self.masks is None else None
 
     def prepare(self, run: Sparsifier) -> None:
         if self.masks is None:

@@ -21,6 +21,8 @@ class Classifier(Encoder):
         units, layers, bidirectional, dropout: of the recurrent layers; dropout also after the embedding and them.
         pool: "last" step, "mean" or "max" over steps.
         vocabulary: number of token ids, 0 being padding; None for numeric inputs.
+        embedding_init: the embedding ~ U(-embedding_init, embedding_init), as Keras has it with 0.05; None: N(0, 1),
+            as torch.
     Shapes: x [batch time inputs] or ids [batch time], lengths [batch] -> logits [batch classes].
     """
 
@@ -38,9 +40,10 @@ class Classifier(Encoder):
         pool: str = "last",
         vocabulary: int | None = None,
         cell_options: dict[str, Any] | None = None,
+        embedding_init: float | None = None,
     ):
         check_pool(pool)
-        super().__init__(inputs, cell, units, layers, bidirectional, dropout, vocabulary, cell_options)
+        super().__init__(inputs, cell, units, layers, bidirectional, dropout, vocabulary, cell_options, embedding_init)
         self.pool = pool
         self.head = nn.Linear(self.width, classes)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from sparsernn.models.layers import make_cell
@@ -22,9 +23,13 @@ class Encoder(nn.Module):
         dropout: float,
         vocabulary: int | None,
         cell_options: dict[str, Any] | None,
+        embedding_init: float | None = None,
     ):
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, inputs, padding_idx=0) if vocabulary else None
+        if self.embedding is not None and embedding_init is not None:
+            with torch.no_grad():
+                self.embedding.weight[1:].uniform_(-embedding_init, embedding_init)
         self.cell = make_cell(
             cell,
             inputs,

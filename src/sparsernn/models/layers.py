@@ -10,13 +10,26 @@ from torch import Tensor, nn
 from sparsernn import folders
 from sparsernn.cells.cell import Cell
 from sparsernn.errors import UserError
+from sparsernn.models.initialisation import initialise_
 
 POOLS = ("last", "mean", "max")
 
 
-def make_cell(name: str, inputs: int, units: int, layers: int = 1, **options: Any) -> Cell:
-    """A cell by its file name in `sparsernn.cells`."""
-    return folders.find("cells", name)(inputs, units, layers, **options)
+def make_cell(
+    name: str,
+    inputs: int,
+    units: int,
+    layers: int = 1,
+    *,
+    init: str | None = None,
+    init_scale: float | None = None,
+    **options: Any,
+) -> Cell:
+    """A cell by its file name in `sparsernn.cells`, with its own first weights or those of `initialisation`."""
+    cell = folders.find("cells", name)(inputs, units, layers, **options)
+    if init is not None:
+        initialise_(cell, init, init_scale)
+    return cell
 
 
 class LockedDropout(nn.Module):

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "bits.h"
+#include "modules.h"
 
 namespace nb = nanobind;
 
@@ -40,4 +41,5 @@ NumpyBytes unpack_bits(const Bytes& bits, std::size_t count) {
 NB_MODULE(_native, module) {
     module.def("pack_bits", &pack_bits, nb::arg("flags"), "One bit for each byte, lowest bit first: 1 where it is not 0.");
     module.def("unpack_bits", &unpack_bits, nb::arg("bits"), nb::arg("count"), "The first `count` bits as bytes 0 or 1.");
+    sparsernn::bind_scan(module);
 }

@@ -1,9 +1,8 @@
-"""What a network has to beat on a user's own data: well-known methods without a network, on the same splits."""
+"""What a network has to beat: well-known methods without a network, on the same splits."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import compress
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,18 @@ from sparsernn.data.splits import WindowSplit
 from sparsernn.data.table_file import TableFile
 from sparsernn.data.table_rows import read_rows
 from sparsernn.data.task import IGNORED, Loaded, Split
+from sparsernn.recipes import bag_of_words
 
-MOST_TEXTS = 200_000
+MOST_TEXTS = 100_000
 MOST_STEPS = 200_000
 STRENGTHS = (1.0, 4.0, 16.0)
+BASELINES = {
+    "text": "TF-IDF and logistic regression",
+    "series": "logistic regression on simple features",
+    "wide": "logistic regression on simple features",
+    "forecast": "the last value, or the values a period ago",
+    "language_model": "frequencies of words",
+}
 PERIODS = (1, 7, 12, 24, 48, 96, 168)
 
 
@@ -41,20 +48,30 @@ def tfidf(task: TableFile, parts: dict[str, np.ndarray]) -> dict[str, float]:
 
     counts = HashingVectorizer(ngram_range=(1, 2), n_features=2**20, alternate_sign=False, norm=None)
     weigh = TfidfTransformer(sublinear_tf=True)
-    texts, labels = _texts_of(task, parts["train"][:: -(-len(parts["train"]) // MOST_TEXTS)])
-    seen = weigh.fit_transform(counts.transform(texts))
-    held, scored = ((_texts_of(task, parts[name])) for name in ("valid", "test"))
-    held_seen = weigh.transform(counts.transform(held[0]))
-    models = [LogisticRegression(C=strength, max_iter=300).fit(seen, labels) for strength in STRENGTHS]
-    best = max(models, key=lambda model: model.score(held_seen, held[1]))
-    return {"accuracy": float(best.score(weigh.transform(counts.transform(scored[0])), scored[1]))}
+    chosen = {name: parts[name][:: -(-len(parts[name]) // MOST_TEXTS)] for name in ("train", "valid")}
+    (train, labels), (valid, held), (test, scored) = _texts_of(task, [*chosen.values(), parts["test"]])
+    seen = weigh.fit_transform(counts.transform(train))
+    met = np.unique(seen.indices)  # a column that no training text has would keep the weight 0
+    models = [LogisticRegression(C=strength, max_iter=300).fit(seen[:, met], labels) for strength in STRENGTHS]
+
+    def accuracy(model: LogisticRegression, texts: list[str], known: list[str]) -> float:
+        return float(model.score(weigh.transform(counts.transform(texts))[:, met], known))
+
+    best = max(models, key=lambda model: accuracy(model, valid, held))
+    return {"accuracy": accuracy(best, test, scored)}
 
 
-def _texts_of(task: TableFile, rows: np.ndarray) -> tuple[list[str], list[str]]:
-    wanted = np.zeros(int(rows.max()) + 1, bool)
-    wanted[rows] = True
-    pairs = list(compress(_pairs(task), wanted))
-    return [text for text, _ in pairs], [label for _, label in pairs]
+def _texts_of(task: TableFile, parts: list[np.ndarray]) -> list[tuple[list[str], list[str]]]:
+    """Texts and labels of each part, in one pass over the file."""
+    part_of_row = np.full(1 + max(int(rows.max()) for rows in parts), -1, np.int8)
+    for number, rows in enumerate(parts):
+        part_of_row[rows] = number
+    found: list[tuple[list[str], list[str]]] = [([], []) for _ in parts]
+    for number, (text, label) in zip(part_of_row, _pairs(task), strict=False):
+        if number >= 0:
+            found[number][0].append(text)
+            found[number][1].append(label)
+    return found
 
 
 def _pairs(task: TableFile) -> Iterator[tuple[str, str]]:
@@ -126,3 +143,13 @@ def _features(split: Split) -> tuple[np.ndarray, np.ndarray]:
                 rows.append(np.concatenate(summary)[None])
                 targets.append(np.array([target]))
     return np.concatenate(rows), np.concatenate(targets)
+
+
+KNOWN: dict[str, Callable[[Loaded], dict[str, float]]] = {
+    "bag_of_words": bag_of_words.bag_of_words,
+    "tfidf": bag_of_words.tfidf,
+    "features": features,
+    "seasonal_naive": lambda loaded: seasonal_naive(loaded)[1],
+    "unigram": unigram,
+}
+"""Baselines that a row of a recipe can name: from the data to figures on the test split."""

@@ -19,12 +19,14 @@ from sparsernn.measure import cost, latency
 from sparsernn.measure.confusion import confusion
 from sparsernn.methods.method import Method
 from sparsernn.methods.static import Static
-from sparsernn.recipes import network, results, trained
+from sparsernn.recipes import baselines, network, results, spectra, trained
+from sparsernn.recipes.gate_exchange import GateExchange
 from sparsernn.recipes.overrides import override
 from sparsernn.recipes.recipe import Recipe, Row, Size, plain, select
 from sparsernn.structure.compaction import load_compact, save_compact
 from sparsernn.structure.masks import Masks
 from sparsernn.training import durable, objectives
+from sparsernn.training.environment import describe_environment
 from sparsernn.training.loop import fit
 from sparsernn.training.run_folder import RunFolder, finite
 
@@ -112,9 +114,10 @@ class Execution:
 
     def run_row(self, row: Row, seed: int) -> dict[str, Any]:
         """Train one row, or read what an earlier run of it left; its result, not yet timed."""
+        row = seeded(row, seed)
         loaded = self.load(row)
         data = network.describe(loaded)
-        row = self.matched(dataclasses.replace(row, settings=dataclasses.replace(row.settings, seed=seed)), data)
+        row = self.matched(row, data)
         folder = results.run_folder(self.out, row.name, seed)
         about = {"recipe": self.name, "row": row.name, "size": self.size, "seed": seed, "title": self.recipe.title}
         recipe = {**about, "source": self.recipe.source, **row.to_json(), "data": data}
@@ -123,24 +126,39 @@ class Execution:
                 self.say(f"{row.name}: finished before")
                 return results.read(folder / RESULT)
             self.say(f"{row.name}: {row.describe()}")
-            model = network.build(row, data, seed)
-            method = self.begin(row, model)
-            fitted = fit(
-                model, loaded.train, loaded.valid, objective=loaded.objective, method=method, settings=row.settings,
-                run=run, resume=self.request.resume, progress=self.request.progress,
-            )
-            trained_at = time.perf_counter()
-            metrics = score(row, loaded, model, fitted.masks, folder)
+            metrics, seconds = self.measured(row, loaded, data, run)
             result = {
                 **{name: about[name] for name in ("recipe", "row", "size", "seed")},
                 "metrics": finite(metrics),
                 "published": plain(row.published),
                 "command": self.command_of(row, seed),
-                "seconds": round(fitted.seconds + time.perf_counter() - trained_at, 1),
+                "seconds": round(seconds, 1),
                 "environment": run.environment,
             }
             results.write(folder / RESULT, result)
         return result
+
+    def measured(
+        self, row: Row, loaded: Loaded, data: dict[str, Any], run: RunFolder
+    ) -> tuple[dict[str, Any], float]:
+        """Train the row's network, or fit its baseline: figures, and seconds of work."""
+        started, before = time.perf_counter(), 0.0
+        if row.baseline is not None:
+            run.write_environment(describe_environment())
+            metrics = baselines.KNOWN[row.baseline](loaded)
+        else:
+            model = network.build(row, data, row.settings.seed)
+            method = self.begin(row, model)
+            start = spectra.at_start(row, loaded, model, method) if row.measure.spectra else None
+            fitted = fit(
+                model, loaded.train, loaded.valid, objective=loaded.objective, method=method,
+                settings=row.settings, run=run, resume=self.request.resume, progress=self.request.progress,
+            )
+            started, before = time.perf_counter(), fitted.seconds
+            metrics = score(row, loaded, model, fitted.masks, run.path)
+            if start is not None:
+                spectra.write(run.path, start, spectra.describe(loaded, model, fitted.masks))
+        return metrics, before + time.perf_counter() - started
 
     def command_of(self, row: Row, seed: int) -> str:
         """The command that makes the row's figures again."""
@@ -165,7 +183,7 @@ class Execution:
         """Give the model the weights it starts from; the row's method, or one that keeps their zeros."""
         if row.start is None:
             self.initialise(model)
-            return row.method
+            return GateExchange(row.method, row.exchange_gates) if row.exchange_gates else row.method
         start = trained.read(results.run_folder(self.out, row.start, row.settings.seed))
         trained.check_fits(start.network, model, row.start, row.name)
         model.load_state_dict(start.network.state_dict())
@@ -177,7 +195,7 @@ class Execution:
         """Time the networks of all rows with the same task together and write the figures into their results."""
         groups: dict[str, list[Row]] = {}
         for row in self.rows:
-            if row.measure.latency_batches:
+            if row.measure.latency_batches and row.baseline is None:
                 groups.setdefault(repr((row.task, row.measure.latency_batches)), []).append(row)
         for rows in groups.values():
             key = f"ms_batch_{rows[0].measure.latency_batches[0]}"
@@ -199,6 +217,12 @@ class Execution:
             batches=measure.latency_batches,
             seconds=measure.latency_seconds,
         )
+
+
+def seeded(row: Row, seed: int) -> Row:
+    """The row as a seed runs it."""
+    task = dataclasses.replace(row.task, seed=seed) if row.resplit else row.task
+    return dataclasses.replace(row, task=task, settings=dataclasses.replace(row.settings, seed=seed))
 
 
 def score(row: Row, loaded: Loaded, model: nn.Module, masks: Masks, folder: Path) -> dict[str, Any]:

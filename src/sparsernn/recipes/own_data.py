@@ -19,20 +19,16 @@ from sparsernn.data.table_file import TableFile
 from sparsernn.data.table_rows import Progress, no_progress
 from sparsernn.data.task import Loaded
 from sparsernn.errors import UserError
-from sparsernn.recipes import results, typed
-from sparsernn.recipes.baselines import baseline
+from sparsernn.recipes import own_networks, results, typed
+from sparsernn.recipes.baselines import BASELINES, baseline
 from sparsernn.recipes.execution import Execution, Outcome, Request
 from sparsernn.recipes.latent_vectors import latent_vectors
-from sparsernn.recipes.recipe import Measure, Recipe, Row
+from sparsernn.recipes.recipe import Recipe
 from sparsernn.training import durable
-from sparsernn.training.settings import Settings
 
 NAME = "own_data"
 PREPARATION = "preparation.json"
 STRENGTH = 1e-3
-UNITS = {"text": 64, "series": 64, "wide": 64, "forecast": 48, "language_model": 200}
-STEPS = {"text": 1800, "series": 1500, "wide": 2500, "forecast": 2500, "language_model": 6000}
-MODELS = {"text": "classifier", "wide": "classifier", "forecast": "forecaster", "language_model": "language_model"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,9 +67,10 @@ def train(asked: Training, say: Callable[[str], None] = lambda line: None, progr
     method = make_method(asked.method, asked.sparsity)
     out = results.output_folder(asked.out, NAME, resume=False)
     loaded, preparation = asked.task.prepare(progress)
-    recipe = Recipe(
-        "Own data: " + Path(asked.task.path).name, "the user", lambda size: rows(asked, loaded, method), "full"
-    )
+    recipe = Recipe("Own data: " + Path(asked.task.path).name, "the user", lambda size: pair, "full")
+    trained_on = own_networks.sampled(asked.task, loaded)
+    given = {"cell": asked.cell, "units": asked.units, "epochs": asked.epochs}
+    pair = own_networks.rows(asked.task, trained_on, method, **given)
     request = Request(NAME, seeds=(asked.seed,), out=out, progress=asked.progress)
     execution = Execution(
         request,
@@ -82,7 +79,11 @@ def train(asked: Training, say: Callable[[str], None] = lambda line: None, progr
         command=asked.command,
         initialise=lambda model: give_vectors(model, loaded, asked.seed),
     )
-    execution.loaded[repr(execution.rows[0].task)] = loaded
+    execution.loaded[repr(pair[0].task)] = trained_on
+    say(f"{len(loaded.train):,} {examples(loaded)} train, {len(loaded.valid):,} validate, {len(loaded.test):,} test")
+    if len(trained_on.train) < len(loaded.train):
+        say(f"an epoch reads {len(trained_on.train):,} of those that train, other ones each time")
+    say("baseline: " + BASELINES[asked.task.kind])
     started = time.perf_counter()
     name, figures = baseline(asked.task, loaded, row_numbers(loaded))
     seconds = time.perf_counter() - started
@@ -93,6 +94,13 @@ def train(asked: Training, say: Callable[[str], None] = lambda line: None, progr
     return Outcome(
         outcome.out, [folder, *outcome.run_folders], [results.read(folder / "result.json"), *outcome.results]
     )
+
+
+def examples(loaded: Loaded) -> str:
+    """What the splits count, for people."""
+    if loaded.tokens:
+        return "texts" if loaded.objective == "classification" else "tokens"
+    return {"forecasting": "windows", "tagging": "pieces of series"}.get(loaded.objective, "series")
 
 
 def give_vectors(model: nn.Module, loaded: Loaded, seed: int) -> None:
@@ -108,46 +116,6 @@ def make_method(name: str, sparsity: float) -> Any:
     known = typed.parameters(kind)
     given = {"sparsity": sparsity, "strength": STRENGTH}
     return kind(**{key: value for key, value in given.items() if key in known})
-
-
-def rows(asked: Training, loaded: Loaded, method: Any) -> list[Row]:
-    """The dense network and its sparse twin, from the dense weights where the method prunes trained ones."""
-    kind = asked.task.kind
-    batch = 20 if kind == "language_model" else 32 if len(loaded.train) < 5_000 else 64
-    batches = max(1, loaded.train.number_of_batches(batch))
-    epochs = asked.epochs or min(40, max(4, round(STEPS[kind] / batches)))
-    settings = Settings(
-        learning_rate=2e-3,
-        batch_size=batch,
-        valid_batch_size=256 if kind != "language_model" else 10,
-        epochs=epochs,
-        clip=1.0,
-        schedule="cosine",
-        patience=max(3, epochs // 3),
-        keep="best",
-        loggers=("csv",),
-    )
-    options = {"cell": asked.cell, "units": asked.units or UNITS[kind], **model_options(asked, loaded)}
-    measure = Measure(test_batch_size=256 if kind != "language_model" else 1, latency_seconds=6.0)
-    model = MODELS.get(kind) or ("tagger" if loaded.objective == "tagging" else "classifier")
-    dense = Row("dense", asked.task, model, options, settings=settings, compact=False, threads=1, measure=measure)
-    start = "dense" if method.starts_trained else None
-    sparse = dataclasses.replace(dense, name="sparse", method=method, compact=True, start=start)
-    return [dense, sparse]
-
-
-def model_options(asked: Training, loaded: Loaded) -> dict[str, Any]:
-    """What else the model takes, by the kind of file."""
-    kind = asked.task.kind
-    if kind == "text":
-        return {"inputs": 64, "bidirectional": True, "pool": "max", "dropout": 0.5}
-    if kind == "forecast":
-        return {"residual": loaded.train.target, "dropout": 0.1}
-    if kind == "language_model":
-        return {"layers": 2, "dropout": 0.2}
-    return (
-        {"dropout": 0.2} if loaded.objective == "tagging" else {"dropout": 0.2, "bidirectional": True, "pool": "mean"}
-    )
 
 
 def row_numbers(loaded: Loaded) -> dict[str, Any]:

@@ -13,9 +13,10 @@ import torch
 from sparsernn.data.preparation import Encoded, Preparation
 from sparsernn.data.table_file import encode_file
 from sparsernn.data.table_rows import Progress, no_progress
+from sparsernn.errors import UserError
 from sparsernn.recipes.execution import read_final
 from sparsernn.recipes.own_data import find_run, read_preparation
-from sparsernn.training import objectives
+from sparsernn.training import durable, objectives
 
 BATCH = 256
 
@@ -26,8 +27,9 @@ def predict(folder: Path, file: Path, progress: Progress = no_progress) -> dict[
     Arguments:
         folder: what `sparsernn train` printed, or one run in it.
         file: like the file trained on; its label column may be absent.
-    Returns: {"predictions": [...]}: for labels {"label", "probability", "probabilities"}, with "id" where series
-        have one; for a forecast {"forecast": [...]} in the file's own unit; for a language model its perplexity.
+    Returns: {"predictions": [...]}: for labels {"label", "probability", "probabilities"}; for a forecast
+        {"forecast": [...]} in the file's own unit; both with "id" where series have one; for a language model its
+        perplexity.
     Raises: UserError for a folder or file that does not fit.
     """
     run = find_run(folder)
@@ -40,7 +42,8 @@ def predict(folder: Path, file: Path, progress: Progress = no_progress) -> dict[
     with torch.inference_mode():
         outputs = list(_outputs(network, encoded))
     if preparation.kind == "forecast":
-        return {"predictions": [{"forecast": preparation.unscaled(output.numpy()).tolist()} for output in outputs]}
+        forecasts = [{"forecast": preparation.unscaled(output.numpy()).tolist()} for output in outputs]
+        return {"predictions": _identified(encoded, forecasts)}
     probabilities = [output.double().softmax(-1).numpy() for output in outputs]
     return {"predictions": _labels(preparation, encoded, probabilities)}
 
@@ -55,12 +58,18 @@ def _outputs(network: torch.nn.Module, encoded: Encoded) -> Iterator[torch.Tenso
 
 def _labels(preparation: Preparation, encoded: Encoded, probabilities: list[np.ndarray]) -> list[dict[str, Any]]:
     if encoded.rows is None:
-        found = [_label(preparation, one) for one in probabilities]
-        return [{"id": name, **one} for name, one in zip(encoded.names, found, strict=True)] if encoded.names else found
+        return _identified(encoded, [_label(preparation, one) for one in probabilities])
     steps = np.concatenate(probabilities)
     ordered = np.empty_like(steps)
     ordered[encoded.rows] = steps
     return [_label(preparation, one) for one in ordered]
+
+
+def _identified(encoded: Encoded, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """With the ids of the series, where they have any."""
+    if not any(encoded.names):
+        return found
+    return [{"id": name, **one} for name, one in zip(encoded.names, found, strict=True)]
 
 
 def _label(preparation: Preparation, probabilities: np.ndarray) -> dict[str, Any]:
@@ -70,12 +79,25 @@ def _label(preparation: Preparation, probabilities: np.ndarray) -> dict[str, Any
 
 
 def write_csv(predictions: list[dict[str, Any]], path: Path) -> None:
-    """One row a prediction: label and a column of probability per label, or the forecast values."""
-    flat = [_flat(one) for one in predictions]
+    """One row a prediction: label and a column of probability per label, or the forecast values.
+
+    Raises: UserError if the file cannot be written; it is written whole or not at all.
+    """
+    try:
+        durable.replace(path, lambda aside: _fill(aside, [_flat(one) for one in predictions]))
+    except OSError as error:
+        raise UserError(
+            f"The predictions could not be written to {path}: {(error.strerror or str(error)).lower()}",
+            "a file in a folder that exists and may be written to",
+            "make the folder, or give another --out",
+        ) from error
+
+
+def _fill(path: Path, rows: list[dict[str, Any]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(flat[0]) if flat else ["label"])
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["label"])
         writer.writeheader()
-        writer.writerows(flat)
+        writer.writerows(rows)
 
 
 def _flat(one: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from sparsernn import folders
 from sparsernn.data.task import Task
 from sparsernn.errors import UserError
 from sparsernn.methods.method import Method
-from sparsernn.recipes import typed
+from sparsernn.recipes import baselines, typed
 from sparsernn.training.settings import Settings
 
 Size = Literal["full", "cpu", "quick"]
@@ -25,16 +25,19 @@ class Measure:
         test_batch_size: sequences scored at once; 1 for a language model read in one piece.
         latency_batches: batch sizes timed against the recipe's first row; empty times nothing.
         latency_seconds: upper bound on the time spent timing, all rows together.
+        spectra: write the step Jacobians' spectra and the connections by gate, before and after training, to
+            `spectra.json` in the run folder.
     """
 
     test_batch_size: int = 250
     latency_batches: tuple[int, ...] = (1, 32)
     latency_seconds: float = 20.0
+    spectra: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One line of a recipe's table: a network trained on a task, sparse or dense.
+    """One line of a recipe's table: a network trained on a task, sparse or dense, or a baseline without a network.
 
     Arguments:
         name: the row's name in files and on the command line.
@@ -50,7 +53,12 @@ class Row:
             on a busy machine. None leaves torch's own number.
         measure: what is measured.
         published: figures of the source, by metric.
-    Raises: UserError if there are fewer threads than one.
+        baseline: name in `baselines.KNOWN` of what is fitted in the network's place; None trains the network.
+        resplit: let the run's seed also draw the splits (the task's `seed`), where there is no official split; rows
+            of the same seed then see the same examples.
+        exchange_gates: two gates that exchange weights and masks after the first masks are made: what a source computes
+            that scores a cell in one place and trains it wired otherwise. Empty for none.
+    Raises: UserError for fewer threads than one, an unknown baseline, one with a method, or a task that is not drawn.
     """
 
     name: str
@@ -65,10 +73,33 @@ class Row:
     threads: int | None = None
     measure: Measure = dataclasses.field(default_factory=Measure)
     published: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    baseline: str | None = None
+    resplit: bool = False
+    exchange_gates: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:
             raise UserError(f"threads is {self.threads}", "at least 1, or none", "Change threads")
+        if self.baseline is not None and self.baseline not in baselines.KNOWN:
+            raise typed.unknown("baseline", self.baseline, list(baselines.KNOWN), "baseline")
+        if self.baseline is not None and (self.method or self.start or self.match):
+            raise UserError(
+                f"row {self.name!r} is a baseline with a method, a start or a match",
+                "one or the other",
+                "Leave out baseline to train a network",
+            )
+        if self.exchange_gates and (self.method is None or self.start or len(self.exchange_gates) != 2):
+            raise UserError(
+                f"row {self.name!r} exchanges the gates {self.exchange_gates}",
+                "two gates of a row with a method and new weights",
+                "Leave out exchange_gates",
+            )
+        if self.resplit and not hasattr(self.task, "seed"):
+            raise UserError(
+                f"row {self.name!r} draws its splits, but its task has no seed",
+                "a task with a seed",
+                "Set resplit to false",
+            )
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -77,6 +108,8 @@ class Row:
 
     def describe(self) -> str:
         """The row in a line, for people."""
+        if self.baseline is not None:
+            return f"{self.baseline}, no network"
         how = "dense" if self.method is None else type(self.method).__module__.rpartition(".")[2]
         options = ", ".join(f"{name} {value}" for name, value in self.options.items())
         start = f", from {self.start}" if self.start else ""
@@ -96,6 +129,9 @@ class Row:
             "threads": self.threads,
             "measure": fields_to_json(self.measure),
             "published": plain(self.published),
+            "baseline": self.baseline,
+            "resplit": self.resplit,
+            "exchange_gates": list(self.exchange_gates),
         }
 
     @classmethod
@@ -115,6 +151,9 @@ class Row:
                 threads=values["threads"],
                 measure=typed.construct(Measure, values["measure"], "measure"),
                 published=dict(values["published"]),
+                baseline=values.get("baseline"),
+                resplit=values.get("resplit", False),
+                exchange_gates=tuple(values.get("exchange_gates", ())),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(

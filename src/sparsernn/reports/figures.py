@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import Bbox
 
-from sparsernn.reports import tables
+from sparsernn.reports import quantities, tables
 from sparsernn.reports.reading import Mask, Run
 
 INK, PALE, PAPER = "#1f2933", "#d5dce3", "#ffffff"
@@ -74,15 +74,15 @@ def training_curves(runs: Sequence[Run]) -> list[Picture]:
     pictures = [_curves(runs, "loss", "loss", "Solid: held-back data. Pale: training data.")]
     if main:
         caption = f"On held-back data; {main.better} is better."
-        pictures.append(_curves(runs, main.key, main.title, caption, main.write is tables.score))
+        pictures.append(_curves(runs, main.key, main.title, caption, main.write is quantities.score))
     pictures.append(_curves(runs, "sparsity", "sparsity", "Fraction of masked tensors' weights that are zero.", True))
     return [picture for picture in pictures if picture]
 
 
-def _recorded_goal(runs: Sequence[Run]) -> tables.Quantity | None:
+def _recorded_goal(runs: Sequence[Run]) -> quantities.Quantity | None:
     """What the runs compete on, or without a result yet the first known metric of their curves."""
     main = tables.goal_of(runs)
-    known = [q for q in tables.GOALS if q.key != "loss" and any(_curve(run, q.key)[0] for run in runs)]
+    known = [q for q in quantities.GOALS if q.key != "loss" and any(_curve(run, q.key)[0] for run in runs)]
     return main if main in known else next(iter(known), None)
 
 
@@ -98,7 +98,7 @@ def _curve(run: Run, key: str) -> tuple[list[float], list[float]]:
 def _curves(runs: Sequence[Run], key: str, title: str, caption: str, as_percent: bool = False) -> Picture | None:
     if not any(_curve(run, key)[0] for run in runs):
         return None
-    with _style():
+    with style():
         figure = Figure(figsize=(5.4, 3.4), layout="constrained")
         axes = figure.add_subplot()
         for number, run in enumerate(runs):
@@ -110,8 +110,8 @@ def _curves(runs: Sequence[Run], key: str, title: str, caption: str, as_percent:
             axes.set_ylim(-0.03, 1.03)
         if as_percent:
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
-        _legend(figure, axes)
-        return Picture(_svg(figure), f"{title[:1].upper()}{title[1:]}", caption)
+        legend(figure, axes)
+        return Picture(svg(figure), f"{title[:1].upper()}{title[1:]}", caption)
 
 
 def _draw_curve(axes: Axes, run: Run, key: str, number: int) -> None:
@@ -120,20 +120,22 @@ def _draw_curve(axes: Axes, run: Run, key: str, number: int) -> None:
         return
     colour, dash = COLOURS[number % len(COLOURS)], DASHES[number // len(COLOURS) % len(DASHES)]
     marker = "o" if len(steps) < 3 else None
-    style = "steps-post" if key == "sparsity" else "default"
-    axes.plot(steps, values, dash, color=colour, marker=marker, drawstyle=style, lw=1.8, label=_short(run.label))
+    drawn = "steps-post" if key == "sparsity" else "default"
+    axes.plot(steps, values, dash, color=colour, marker=marker, drawstyle=drawn, lw=1.8, label=short(run.label))
     if key == "loss" and run.curve("valid_loss")[0]:
         axes.plot(*run.curve("train_loss"), dash, color=colour, lw=1.2, alpha=0.35)
 
 
-def _legend(figure: Figure, axes: Axes) -> None:
+def legend(figure: Figure, axes: Axes) -> None:
+    """Names of the lines below the axes."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:
         columns = 1 if max(map(len, labels)) > 24 else 2 if max(map(len, labels)) > 12 else 3
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
+    """A name that fits a legend."""
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
@@ -144,11 +146,12 @@ def trade_off(runs: Sequence[Run]) -> list[Picture]:
         return []
     pictures = []
     for key, title in (("bytes", "bytes stored"), ("weights_kept", "weights kept")):
-        against = next(q for q in tables.COSTS if q.key == key)
+        against = next(q for q in quantities.COSTS if q.key == key)
         points = [
             (x, y, run.label, number)
             for number, run in enumerate(runs)
-            if (x := tables.value_of(run.metrics, against)) and (y := tables.value_of(run.metrics, main)) is not None
+            if (x := quantities.value_of(run.metrics, against))
+            and (y := quantities.value_of(run.metrics, main)) is not None
         ]
         if len(points) > 1:
             corner = "upper left" if main.better == "higher" else "lower left"
@@ -158,9 +161,9 @@ def trade_off(runs: Sequence[Run]) -> list[Picture]:
 
 
 def _scatter(
-    points: Sequence[tuple[float, float, str, int]], title: str, main: tables.Quantity, against: tables.Quantity
+    points: Sequence[tuple[float, float, str, int]], title: str, main: quantities.Quantity, against: quantities.Quantity
 ) -> str:
-    with _style():
+    with style():
         figure = Figure(figsize=(5.4, 3.9), layout="constrained")
         axes = figure.add_subplot()
         for x, y, _, number in points:
@@ -169,16 +172,16 @@ def _scatter(
         values = [y for _, y, *_ in points]
         room = 0.22 * (max(values) - min(values)) or 0.02 * abs(max(values)) or 1.0
         axes.set_ylim(min(values) - room, max(values) + room)
-        if main.write is tables.score:
+        if main.write is quantities.score:
             scale = 100 if max(values) <= 1 else 1
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{scale * value:g} %"))
         axes.set_xlabel(title)
         axes.set_ylabel(main.title)
         _label_points(figure, axes, points)
-        return _svg(figure)
+        return svg(figure)
 
 
-def _scale_x(axes: Axes, values: Sequence[float], quantity: tables.Quantity) -> None:
+def _scale_x(axes: Axes, values: Sequence[float], quantity: quantities.Quantity) -> None:
     """A logarithmic axis with round numbers; no wider than the points and their names need."""
     low, high = min(values), max(values)
     margin = (high / low) ** 0.15 if high > low else 1.5
@@ -194,7 +197,7 @@ def _scale_x(axes: Axes, values: Sequence[float], quantity: tables.Quantity) -> 
             break
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _rounded(value, quantity.write is tables.size)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _rounded(value, quantity.write is quantities.size)))
 
 
 def _rounded(value: float, in_bytes: bool) -> str:
@@ -213,7 +216,7 @@ def _label_points(figure: Figure, axes: Axes, points: Sequence[tuple[float, floa
     taken = [Bbox.from_bounds(px - 5 * scale, py - 5 * scale, 10 * scale, 10 * scale) for px, py in places]
     figure.set_layout_engine("none")
     for (px, py), (x, y, name, number) in zip(places, points, strict=True):
-        text = axes.annotate(_short(name), (x, y), textcoords="offset points", xytext=(0, 0), fontsize=9.5, zorder=4)
+        text = axes.annotate(short(name), (x, y), textcoords="offset points", xytext=(0, 0), fontsize=9.5, zorder=4)
         extent = text.get_window_extent()
         box, radius = _free_place(px, py, extent.width, extent.height, scale, frame, taken)
         taken.append(box)
@@ -265,7 +268,7 @@ def _layer_picture(layer: str, masks: Sequence[Mask]) -> Picture:
     exact = all(step == (1, 1) for row in squares for _, step in row.values())
     top = max(float(values.max(initial=0)) for row in squares for values, _ in row.values()) or 1.0
     columns = max(map(len, panels))
-    with _style({"axes.grid": False, "axes.spines.top": True, "axes.spines.right": True}):
+    with style({"axes.grid": False, "axes.spines.top": True, "axes.spines.right": True}):
         size = (max(3.4, 1.25 + 1.95 * columns), 0.35 + 2.2 * len(panels))
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(len(panels), columns, squeeze=False)
@@ -276,7 +279,7 @@ def _layer_picture(layer: str, masks: Sequence[Mask]) -> Picture:
                 kept = mask.by_gate()[gate]
                 image = axes.imshow(values, cmap="Blues", vmin=0, vmax=top, interpolation="none", aspect="auto")
                 axes.set_box_aspect(1)
-                axes.set_title(f"{gate}  {tables.percent(float(kept.mean()))}".strip())
+                axes.set_title(f"{gate}  {quantities.percent(float(kept.mean()))}".strip())
                 axes.set(xticks=(), yticks=(), xlabel=f"{kept.shape[1]:,} {_source(mask)}")
                 if column == 0:
                     axes.set_ylabel(f"{kept.shape[0]:,} {_destination(mask)}")
@@ -284,7 +287,7 @@ def _layer_picture(layer: str, masks: Sequence[Mask]) -> Picture:
             bar = figure.colorbar(image, ax=grid, shrink=0.8, pad=0.02, ticks=MaxNLocator(4))
             bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
             bar.set_label("kept")
-        return Picture(_svg(figure), layer, _reading(masks, [step for row in squares for _, step in row.values()]))
+        return Picture(svg(figure), layer, _reading(masks, [step for row in squares for _, step in row.values()]))
 
 
 def _reading(masks: Sequence[Mask], steps: Sequence[tuple[int, int]]) -> str:
@@ -322,25 +325,26 @@ def confusion(matrix: Sequence[Sequence[float]]) -> Picture:
     """A confusion matrix too large for a table: the share of each true class's examples, by predicted class."""
     counts = np.asarray(matrix, dtype=float)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    with _style({"axes.grid": False}):
+    with style({"axes.grid": False}):
         figure = Figure(figsize=(5.4, 4.6), layout="constrained")
         axes = figure.add_subplot()
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="none")
         axes.set(xlabel="predicted class, by number", ylabel="true class, by number")
         bar = figure.colorbar(image, ax=axes, shrink=0.85)
         bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
-        return Picture(_svg(figure), "Confusion matrix", "Share of the examples of each true class.")
+        return Picture(svg(figure), "Confusion matrix", "Share of the examples of each true class.")
 
 
 @contextlib.contextmanager
-def _style(changes: Mapping[str, object] | None = None) -> Iterator[None]:
+def style(changes: Mapping[str, object] | None = None) -> Iterator[None]:
     """The pages' style; characters that matplotlib's font lacks show as boxes, the page's own text has them."""
     with matplotlib.rc_context({**STYLE, **(changes or {})}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
         yield
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
+    """The drawing as text, the same at every run."""
     with io.StringIO() as text:
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
         return text.getvalue()

@@ -14,10 +14,11 @@ from typing import Any
 import jinja2
 
 from sparsernn.errors import UserError
-from sparsernn.reports import figures, tables
+from sparsernn.reports import figures, movement, quantities, sweeps, tables
+from sparsernn.reports.comparison import paired
 from sparsernn.reports.figures import Picture
+from sparsernn.reports.quantities import Table
 from sparsernn.reports.reading import Run, read_runs
-from sparsernn.reports.tables import Table
 
 LARGEST_CONFUSION_TABLE = 20
 NOTES = {
@@ -62,6 +63,7 @@ class Section:
         label: the run's name.
         summary: one line.
         pictures: its masks.
+        density: how much was kept of each tensor and gate over training.
         layers: table of its layers.
         confusion: its confusion matrix.
     """
@@ -69,6 +71,7 @@ class Section:
     label: str
     summary: str
     pictures: tuple[Picture, ...]
+    density: Picture | None
     layers: Table
     confusion: Confusion | None
 
@@ -117,9 +120,13 @@ def render(runs: Sequence[Run], title: str | None = None, summary: str | None = 
         about=[*recipes, *(f"size {size}" for size in _named(runs, "size"))],
         summary=summary or summarize(runs),
         results=tables.results(runs),
+        over_seeds=tables.over_seeds(runs),
+        paired=paired(tables.by_row(runs)) if tables.over_seeds(runs) else None,
+        sweeps=sweeps.sweeps(runs),
         notes=_notes(runs),
         trade_off=figures.trade_off(runs),
         curves=figures.training_curves(runs),
+        movement=movement.pictures(runs),
         sections=sections,
         opened=next((section.label for section in sections if section.pictures), sections[0].label if sections else ""),
         layer_note=LAYER_NOTE,
@@ -136,7 +143,7 @@ def _named(runs: Sequence[Run], key: str) -> list[str]:
 def summarize(runs: Sequence[Run]) -> str:
     """One sentence: the best run, and the smallest of those, against the first."""
     main = tables.goal_of(runs)
-    scored = [(run, value) for run in runs if main and (value := tables.value_of(run.metrics, main)) is not None]
+    scored = [(run, value) for run in runs if main and (value := quantities.value_of(run.metrics, main)) is not None]
     if not scored:
         return f"{len(runs)} run{'s' if len(runs) > 1 else ''}, none with a result yet."
     if len(scored) == 1:
@@ -153,12 +160,12 @@ def summarize(runs: Sequence[Run]) -> str:
 
 
 def _bytes(run: Run) -> float | None:
-    return tables.value_of(run.metrics, next(q for q in tables.COSTS if q.key == "bytes"))
+    return quantities.value_of(run.metrics, next(q for q in quantities.COSTS if q.key == "bytes"))
 
 
 def _size(run: Run) -> str:
     found = _bytes(run)
-    return f" with {tables.size(found)}" if found else ""
+    return f" with {quantities.size(found)}" if found else ""
 
 
 def _notes(runs: Sequence[Run]) -> list[str]:
@@ -181,8 +188,8 @@ def _section(run: Run) -> Section | None:
     kept = sum(int(mask.kept.sum()) for mask in run.masks.values())
     summary = "no weight masked"
     if weights:
-        summary = f"{kept:,} of {weights:,} masked weights kept ({tables.percent(kept / weights)})"
-    return Section(run.label, summary, tuple(pictures), table, confusion)
+        summary = f"{kept:,} of {weights:,} masked weights kept ({quantities.percent(kept / weights)})"
+    return Section(run.label, summary, tuple(pictures), movement.densities(run), table, confusion)
 
 
 def _confusion(run: Run) -> Confusion | None:

@@ -58,6 +58,7 @@ class Run:
         masks: the masks by tensor name.
         confusion: {"labels": [...], "matrix": [[...]]} of the test split, from confusion.json or the metrics.
         label: what to call it in tables and figures.
+        events: what the masks did: step, births, deaths, densities.
     """
 
     folder: Path
@@ -68,6 +69,7 @@ class Run:
     masks: Mapping[str, Mask]
     confusion: Mapping[str, Any]
     label: str
+    events: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def metrics(self) -> Mapping[str, Any]:
@@ -82,7 +84,7 @@ class Run:
 
     @property
     def is_trained_dense(self) -> bool:
-        return self.recipe.get("method") is None and self.recipe.get("start") is None
+        return not any(self.recipe.get(part) for part in ("method", "start", "baseline"))
 
     def curve(self, key: str) -> tuple[list[float], list[float]]:
         """Steps and values of one quantity; epochs where it is absent or not finite are left out."""
@@ -121,6 +123,7 @@ def read_run(folder: Path | str) -> Run:
         masks=read_masks(masks) if masks.is_file() else {},
         confusion=confusion if isinstance(confusion, Mapping) else {},
         label=str(result.get("row") or folder.resolve().name),
+        events=tuple(_records(folder / "events.jsonl")),
     )
 
 

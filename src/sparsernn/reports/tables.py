@@ -2,138 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import re
-import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sparsernn.errors import UserError
+from sparsernn.reports.comparison import compare, paired
+from sparsernn.reports.quantities import COSTS, Quantity, Table, goal, percent, value_of
 from sparsernn.reports.reading import Mask, Run
 
 MARKED = re.compile(r"^<!-- table: (?P<name>[\w./-]+) -->\n(?P<body>.*?)^<!-- end table -->$", re.DOTALL | re.MULTILINE)
 OPENING = re.compile(r"^<!-- table: ", re.MULTILINE)
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """Texts in columns; the first column is the row's name.
-
-    Arguments:
-        columns: titles.
-        rows: as many texts each.
-    """
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-    def markdown(self) -> str:
-        """The table for a Markdown file, numbers to the right."""
-        lines = [self.columns, ("---", *("---:" for _ in self.columns[1:])), *self.rows]
-        return "\n".join("| " + " | ".join(_markdown_cell(cell) for cell in line) + " |" for line in lines) + "\n"
-
-
-def _markdown_cell(text: str) -> str:
-    text = text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
-    return text.replace("&", "&amp;").replace("<", "&lt;")
-
-
-def percent(value: float) -> str:
-    """A fraction as a percentage that does not hide the last few weights."""
-    digits = 1 if value >= 0.1 or value == 0 else 2
-    return f"{100 * value:.{digits}f} %"
-
-
-def whole(value: float) -> str:
-    return f"{round(value):,}"
-
-
-def size(value: float) -> str:
-    """A number of bytes in kB or MB (powers of 1000)."""
-    for limit, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if value >= limit:
-            return f"{significant(value / limit)} {unit}"
-    return f"{round(value)} B"
-
-
-def significant(value: float, digits: int = 3) -> str:
-    """A number with three significant digits and no exponent."""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
-    places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{places}f}"
-
-
-def times(value: float) -> str:
-    return f"{value:.2f}×" if value < 10 else f"{significant(value)}×"
-
-
-def score(value: float) -> str:
-    """An accuracy as a percentage; given as a fraction, or as a percentage already."""
-    return f"{100 * value if value <= 1 else value:.2f} %"
-
-
-@dataclasses.dataclass(frozen=True)
-class Quantity:
-    """One number of a result file: what to call it, how to write it, which way is better.
-
-    Arguments:
-        key: its name in the metrics.
-        title: its name for people.
-        write: from the value to text.
-        better: "higher", "lower" or "" where neither is.
-    """
-
-    key: str
-    title: str
-    write: Callable[[float], str] = significant
-    better: str = ""
-
-
-GOALS = (
-    Quantity("accuracy", "accuracy", score, "higher"),
-    Quantity("perplexity", "perplexity", lambda value: f"{value:.2f}", "lower"),
-    Quantity("bits_per_character", "bits per character", lambda value: f"{value:.3f}", "lower"),
-    Quantity("f1", "F1", score, "higher"),
-    Quantity("mse", "mean squared error", significant, "lower"),
-    Quantity("mae", "mean absolute error", significant, "lower"),
-    Quantity("loss", "loss", significant, "lower"),
-)
-COSTS = (
-    Quantity("weights_kept", "weights kept", whole, "lower"),
-    Quantity("sparsity", "sparsity", percent),
-    Quantity("bytes", "bytes", size, "lower"),
-    Quantity("macs_per_token", "multiply-adds per step", whole, "lower"),
-    Quantity("ms_batch_1", "ms per sequence, batch 1", significant, "lower"),
-    Quantity("speedup_batch_1", "against dense, batch 1", times, "higher"),
-    Quantity("ms_batch_32", "ms per sequence, batch 32", significant, "lower"),
-    Quantity("speedup_batch_32", "against dense, batch 32", times, "higher"),
-)
-
-
-def value_of(metrics: Mapping[str, Any], quantity: Quantity) -> float | None:
-    """A metric under its own name or with `test_` before it; None if absent or not a finite number."""
-    for key in (f"test_{quantity.key}", quantity.key):
-        found = metrics.get(key)
-        if isinstance(found, int | float) and not isinstance(found, bool) and math.isfinite(found):
-            return float(found)
-    return None
-
-
-def goal(results: Iterable[Mapping[str, Any]], named: Iterable[str] = ()) -> Quantity | None:
-    """The quantity that results compete on: the task's own, else a published one, else the first known one."""
-    found = list(results)
-    metrics = [result.get("metrics") or {} for result in found]
-    candidates = [q for q in GOALS if any(value_of(each, q) is not None for each in metrics)]
-    published = {q.key for q in candidates for each in found if value_of(each.get("published") or {}, q) is not None}
-    wanted = [*named, *(q.key for q in candidates if q.key in published)]
-    ranks = {key: rank for rank, key in reversed(list(enumerate(wanted)))}
-    return min(candidates, key=lambda q: ranks.get(q.key, len(ranks) + len(wanted)), default=None)
 
 
 def goal_of(runs: Iterable[Run]) -> Quantity | None:
@@ -144,7 +28,24 @@ def goal_of(runs: Iterable[Run]) -> Quantity | None:
 
 def results(runs: Sequence[Run]) -> Table:
     """Quality, size and time of every run, one row each."""
-    return _compare([(run.label, [run.result]) for run in runs], goal_of(runs))
+    return compare([(run.label, [run.result]) for run in runs], goal_of(runs))
+
+
+def over_seeds(runs: Sequence[Run]) -> Table | None:
+    """The same with the seeds of a row as mean ± standard deviation; None where every row was run once."""
+    groups = by_row(runs)
+    return compare(groups, goal_of(runs)) if any(len(results) > 1 for _, results in groups) else None
+
+
+def by_row(runs: Iterable[Run]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    """Finished runs that differ in their seed alone, together."""
+    found: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for run in runs:
+        if run.result:
+            words = ("row", "recipe", "size")
+            found.setdefault(tuple(str(run.result.get(word, "")) for word in words), []).append(run.result)
+    rows = [row for row, *_ in found]
+    return [(key[0] if rows.count(key[0]) == 1 else ", ".join(key), results) for key, results in found.items()]
 
 
 def results_table(results_folder: Path | str, recipe: str) -> str:
@@ -152,10 +53,11 @@ def results_table(results_folder: Path | str, recipe: str) -> str:
 
     Arguments:
         results_folder: holds `<recipe>/<row>-<size>-seed<k>.json`.
-        recipe: its name, or `name/size` for the results of one size.
+        recipe: its name, or `name/size` for the results of one size, or `name/size/paired` for every row of that size
+            against the dense one, seed by seed.
     Raises: UserError if there is no result or a file is damaged.
     """
-    name, _, wanted = recipe.partition("/")
+    name, wanted, view = (*recipe.split("/"), "", "")[:3]
     folder = Path(results_folder) / name
     found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for path in sorted(folder.glob("*.json")):
@@ -168,12 +70,45 @@ def results_table(results_folder: Path | str, recipe: str) -> str:
             "files named <row>-<size>-seed<k>.json, as `sparsernn run` writes them",
             f"run `sparsernn run {name}` or correct the table's marker",
         )
+    if all(isinstance(result["metrics"].get("dense"), Mapping) for group in found.values() for result in group):
+        return side_by_side([result for group in found.values() for result in group]).markdown()
     sizes = {size_name for _, size_name in found}
     groups = [
         (row if len(sizes) == 1 else f"{row} ({size_name})", group) for (row, size_name), group in found.items()
     ]
     groups.sort(key=_largest_first)
-    return _compare(groups, goal(result for _, group in groups for result in group)).markdown()
+    if view:
+        return _paired_view(groups, recipe, view).markdown()
+    return compare(groups, goal(result for _, group in groups for result in group)).markdown()
+
+
+def _paired_view(groups: Sequence[Any], recipe: str, view: str) -> Table:
+    table = paired(groups) if view == "paired" else None
+    if table is None:
+        raise UserError(f"there is no table {recipe}", "name/size/paired, of results with a dense row", "correct it")
+    return table
+
+
+def side_by_side(results: Sequence[Mapping[str, Any]]) -> Table:
+    """Results that hold the figures of several networks on one data set: a row a data set.
+
+    The difference is in points, hundredths of the figure's unit; the time is of one processor core.
+    """
+    rows = []
+    for result in sorted(results, key=lambda result: result["row"]):
+        networks = {name: result["metrics"][name] for name in ("baseline", "dense", "sparse")}
+        measure = goal([{"metrics": networks["dense"]}])
+        if measure is None:
+            continue
+        values = [value_of(metrics, measure) for metrics in networks.values()]
+        texts = ["–" if value is None else measure.write(value) for value in values]
+        points = 100 * (values[2] - values[1]) if None not in values[1:] else math.nan
+        kept = 1 - networks["sparse"]["sparsity"]
+        title = f"{result['row'].replace('_', ' ')}: {measure.title}"
+        minutes = result["metrics"]["processor_seconds"] / 60
+        rows.append((title, *texts, f"{points:+.2f}", percent(kept), f"{minutes:.1f} min"))
+    titles = ("data set", "baseline", "dense", "sparse", "sparse − dense, points", "recurrent weights", "processor time")
+    return Table(titles, tuple(rows))
 
 
 def _largest_first(group: tuple[str, list[Mapping[str, Any]]]) -> tuple[float, str]:
@@ -191,42 +126,6 @@ def _result(path: Path) -> dict[str, Any]:
     if not complete:
         raise UserError(f"{path} is incomplete", "recipe, row, size, seed and metrics", "run its row again")
     return result
-
-
-def _compare(groups: Sequence[tuple[str, Sequence[Mapping[str, Any]]]], main: Quantity | None) -> Table:
-    metrics = [[result.get("metrics") or {} for result in group] for _, group in groups]
-    published = [[result.get("published") or {} for result in group] for _, group in groups]
-    columns: list[tuple[str, list[str]]] = []
-    if any(len(group) > 1 for group in metrics):
-        columns.append(("seeds", [str(len(group)) for group in metrics]))
-    for quantity in (*([main] if main else []), *COSTS):
-        columns += _column(quantity.title, quantity, metrics)
-        columns += _column(f"{quantity.title}, published", quantity, published)
-    cells = zip(*(texts for _, texts in columns), strict=True) if columns else [() for _ in groups]
-    rows = tuple((label, *row) for (label, _), row in zip(groups, cells, strict=True))
-    return Table(("network", *(title for title, _ in columns)), rows)
-
-
-def _column(
-    title: str, quantity: Quantity, groups: Sequence[Sequence[Mapping[str, Any]]]
-) -> list[tuple[str, list[str]]]:
-    """The column, or nothing where no row has a value."""
-    values = [[v for metrics in group if (v := value_of(metrics, quantity)) is not None] for group in groups]
-    if not any(values):
-        return []
-    return [(title, [_mean(quantity, group) for group in values])]
-
-
-def _mean(quantity: Quantity, values: Sequence[float]) -> str:
-    if not values:
-        return "–"
-    text = quantity.write(statistics.fmean(values))
-    spread = statistics.stdev(values) if len(values) > 1 else 0.0
-    if spread == 0:
-        return text
-    if quantity.write is score:
-        return f"{text.removesuffix(' %')} ± {100 * spread if max(values) <= 1 else spread:.2f} %"
-    return f"{text} ± {quantity.write(spread)}"
 
 
 def layers(run: Run) -> Table:

@@ -1,11 +1,9 @@
-"""How many weights (or groups) each tensor keeps, and which: counts are exact, ties are broken by position."""
+"""How many weights (or groups) each tensor keeps: uniform, Erdős–Rényi, in proportion to importance; always exact."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-
-import torch
-from torch import Tensor
 
 from sparsernn.errors import UserError
 
@@ -24,41 +22,78 @@ def check_fraction(value: float, name: str) -> None:
         raise UserError(f"{name} is {value!r}", "a number in [0, 1]", f"pass {name} as a fraction")
 
 
+def check_number(value: float, name: str) -> None:
+    """Raises: UserError unless the value is a finite number, 0 or above."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        raise UserError(f"{name} is {value!r}", "a number, 0 or above", f"pass {name}=0.001, for example")
+
+
+def check_positive(value: float, name: str) -> None:
+    """Raises: UserError unless the value is a number above 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise UserError(f"{name} is {value!r}", "a number above 0", f"pass {name}=1.0, for example")
+
+
 def uniform(sizes: Sequence[int], sparsity: float) -> list[int]:
     """Every tensor keeps the same fraction, rounded, and never loses its last weight."""
     return [max(1, round((1 - sparsity) * size)) if size else 0 for size in sizes]
 
 
-def erdos_renyi(fans: Sequence[tuple[int, int]], sparsity: float) -> list[int]:
-    """Denser where a tensor is small: density_l = eps (n_in + n_out) / (n_in n_out) with one global eps.
+def erdos_renyi(shapes: Sequence[Sequence[int]], sparsity: float, power: float = 1.0) -> list[int]:
+    """Denser where a tensor is small: density_l = eps (sum of the shape / product of the shape)^power, one global eps.
 
-    A tensor that would exceed density 1 is dense and eps is solved again over the others; the total is exact.
+    With (fan-in, fan-out) as shapes this is the Erdős–Rényi rule, with whole shapes the rule for kernels (ERK). A
+    tensor that would exceed density 1 is dense and eps is solved again over the others. The total is exact; every
+    tensor keeps at least one weight.
 
     Arguments:
-        fans: (fan-in, fan-out) of each tensor.
-    Source: Mocanu et al. 2018, equation 3; Evci et al. 2020 for the saturation rule.
+        shapes: (fan-in, fan-out), or the whole shape, of each tensor.
+        power: 0 is uniform, 1 is Erdős–Rényi.
+    Source: Mocanu et al. 2018, equation 3; Evci et al. 2020 for saturation, kernels and the power.
     """
-    sizes = [n_in * n_out for n_in, n_out in fans]
+    sizes, scales = [math.prod(shape) for shape in shapes], [_scale(shape, power) for shape in shapes]
     total = round((1 - sparsity) * sum(sizes))
     dense: set[int] = set()
     while True:
         free = [index for index in range(len(sizes)) if index not in dense]
         left = total - sum(sizes[index] for index in dense)
-        scale = sum(sum(fans[index]) for index in free)
+        scale = sum(scales[index] for index in free)
         if not free or scale == 0:
             return list(sizes)
         eps = max(left, 0) / scale
-        over = [index for index in free if eps * sum(fans[index]) > sizes[index]]
+        over = [index for index in free if eps * scales[index] > sizes[index]]
         if not over:
             break
         dense.update(over)
-    wanted = [float(sizes[index]) if index in dense else eps * sum(fans[index]) for index in range(len(sizes))]
-    return settle(wanted, sizes, total)
+    wanted = [float(sizes[index]) if index in dense else eps * scales[index] for index in range(len(sizes))]
+    return _none_empty(settle(wanted, sizes, total), sizes)
 
 
-def from_epsilon(fans: Sequence[tuple[int, int]], eps: float) -> list[int]:
-    """Erdős–Rényi with a given eps: each tensor keeps eps (n_in + n_out) weights, at most all of them."""
-    return [min(n_in * n_out, round(eps * (n_in + n_out))) for n_in, n_out in fans]
+def from_epsilon(shapes: Sequence[Sequence[int]], eps: float, power: float = 1.0) -> list[int]:
+    """Erdős–Rényi with a given eps: a matrix keeps eps (n_in + n_out) weights, rounded, at most all of them."""
+    return [min(math.prod(shape), round(eps * _scale(shape, power))) for shape in shapes]
+
+
+def apportion(total: int, importance: Sequence[float], room: Sequence[int], evenly: bool = True) -> list[int]:
+    """Whole shares of `total` in proportion to importance, none above its room; they add up to total if there is room.
+
+    What does not fit is spread over the others, again and again: evenly, or in proportion to their importance.
+
+    Source: Dettmers & Zettlemoyer 2019, appendix (evenly); Mostafa & Wang 2019, algorithm 1 (in proportion).
+    """
+    wanted, left = [0.0] * len(room), float(min(total, sum(room)))
+    weights = list(importance)
+    while left > 1e-6:
+        open_ = [index for index, most in enumerate(room) if wanted[index] < most]
+        if not sum(weights[index] for index in open_) > 0:
+            weights = [1.0] * len(room)
+        scale = sum(weights[index] for index in open_)
+        for index in open_:
+            wanted[index] += left * weights[index] / scale
+        left = sum(max(want - most, 0.0) for want, most in zip(wanted, room, strict=True))
+        wanted = [min(want, float(most)) for want, most in zip(wanted, room, strict=True)]
+        weights = [1.0] * len(room) if evenly else weights
+    return settle(wanted, room, min(total, sum(room)))
 
 
 def settle(wanted: Sequence[float], sizes: Sequence[int], total: int) -> list[int]:
@@ -76,30 +111,18 @@ def settle(wanted: Sequence[float], sizes: Sequence[int], total: int) -> list[in
     return counts
 
 
-def top(scores: Tensor, keep: int) -> Tensor:
-    """Exactly the `keep` largest scores as a bool mask; among equal ones the first. Shapes: scores [n] -> [n].
-
-    Raises: UserError if a score is NaN.
-    """
-    if keep <= 0:
-        return torch.zeros_like(scores, dtype=torch.bool)
-    if keep >= scores.numel():
-        return torch.ones_like(scores, dtype=torch.bool)
-    if bool(scores.isnan().any()):
-        raise UserError(
-            "a pruning score is NaN", "finite scores", "look for a NaN in the weights, the gradients or the loss"
-        )
-    threshold = torch.topk(scores, keep, sorted=False).values.min()
-    mask = scores > threshold
-    ties = (scores == threshold).nonzero().squeeze(1)[: keep - int(mask.sum())]
-    mask[ties] = True
-    return mask
+def _scale(shape: Sequence[int], power: float) -> float:
+    """The number of weights at eps = 1."""
+    size = math.prod(shape)
+    return size * (sum(shape) / size) ** power if size else 0.0
 
 
-def pick(candidates: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Exactly `count` of the True positions, uniformly without replacement. Shapes: [n] bool -> [n] bool."""
-    places = candidates.nonzero().squeeze(1)
-    order = torch.randperm(len(places), generator=generator)[:count].to(places.device)
-    chosen = torch.zeros_like(candidates)
-    chosen[places[order]] = True
-    return chosen
+def _none_empty(counts: list[int], sizes: Sequence[int]) -> list[int]:
+    """One weight for every tensor that has none, taken from the largest."""
+    counts = list(counts)
+    for index, size in enumerate(sizes):
+        if size and not counts[index]:
+            largest = max(range(len(counts)), key=counts.__getitem__)
+            counts[largest] -= counts[largest] > 1
+            counts[index] = 1
+    return counts

@@ -41,6 +41,28 @@ class Producer:
 
 
 @dataclass(frozen=True)
+class Lines:
+    """Units that stand in line within a unit of another axis, such as the states of automata.
+
+    A unit in line exists only with all before it, and with its owner; an owner only with its first unit.
+
+    Attributes:
+        units: axis key of the units in line, those of one owner side by side.
+        owners: axis key of the owners.
+        owner: for each unit in line, the number of its owner.
+        reach: a unit is always zero if it writes nothing itself or if so many units before it are always zero;
+            what stands before the first one never is.
+        whole: whether an owner hears its last unit only, so that no line can be shortened.
+    """
+
+    units: str
+    owners: str
+    owner: tuple[int, ...]
+    reach: int = 1
+    whole: bool = False
+
+
+@dataclass(frozen=True)
 class Description:
     """One module in names.
 
@@ -54,6 +76,8 @@ class Description:
         recurrences: one per layer and direction.
         levels: granularity name -> group axes, for a module that is not recurrent.
         mixes: a reason why every unit of the input is read by every other, or "" (normalisations).
+        lines: units that stand in line.
+        same: pairs of axis keys whose units are the same ones, position by position.
     """
 
     sizes: dict[str, int]
@@ -65,6 +89,8 @@ class Description:
     recurrences: tuple[Recurrence, ...] = ()
     levels: dict[str, str] = field(default_factory=dict)
     mixes: str = ""
+    lines: tuple[Lines, ...] = ()
+    same: tuple[tuple[str, str], ...] = ()
 
 
 def describe_layers(
@@ -83,7 +109,7 @@ def describe_layers(
         kind: the declaration of one layer.
         widths: hidden units of each layer and direction, in torch's order (layer by layer).
         names: for each layer and direction, local weight name -> parameter name.
-        outputs: width of the axis "projection" by position, where there is one.
+        outputs: widths of axes by key ("projection_0"), where they are not those of `widths`.
         state_axes: axis of each state; the first is what the layer hands on.
     """
     axes = state_axes or ("hidden",) * len(kind.states)
@@ -93,9 +119,9 @@ def describe_layers(
     for first in range(0, len(widths), directions):
         handed = []
         for position in range(first, first + directions):
-            own = {axis: f"{axis}_{position}" for axis in dict.fromkeys(("hidden", *axes))}
+            own = {axis: f"{axis}_{position}" for axis in dict.fromkeys(axes)}
             sizes |= {key: (outputs or {}).get(f"{axis}_{position}", widths[position]) for axis, key in own.items()}
-            scope = {axis: (key,) for axis, key in own.items()} | {"memory": (own["hidden"],), "input": feeding}
+            scope = {axis: (key,) for axis, key in own.items()} | {"memory": (own[axes[-1]],), "input": feeding}
             layouts = {local: kind.layout(local) for local in kind.axes if local in names[position]}
             parts += [_part(names[position][local], layout, scope) for local, layout in layouts.items()]
             producers += _producers(kind, layouts, names[position], own)

@@ -40,12 +40,15 @@ class Family:
 
     Attributes:
         fans: (fan-in, fan-out) of the dense tensor, for Erdős–Rényi budgets; (0, 0) where it means nothing.
+        shape: of the dense tensor or gate; tensor: its name. Empty where a family is no part of one tensor.
     """
 
     label: str
     start: int
     stop: int
     fans: tuple[int, int] = (0, 0)
+    shape: tuple[int, ...] = ()
+    tensor: str = ""
 
     @property
     def size(self) -> int:
@@ -57,11 +60,15 @@ class Groups:
     """A numbering of groups, with the pieces that each owns in each tensor.
 
     Groups of one level never overlap, except that a unit's row and another unit's column cross: each weight
-    then belongs to both, lives only if both live, and is counted once in a group's norm.
+    then belongs to both, lives only if both live, and is counted once in a group's norm. Groups of units that
+    stand in line, such as the states of an automaton, live only if all before them do.
+
+    Arguments:
+        previous: the group before each one in its line, -1 = none; None where no groups stand in line. [count]
     """
 
-    def __init__(self, pieces: list[Piece], families: list[Family], wiring: Wiring):
-        self.pieces, self.families, self.wiring = pieces, families, wiring
+    def __init__(self, pieces: list[Piece], families: list[Family], wiring: Wiring, previous: Tensor | None = None):
+        self.pieces, self.families, self.wiring, self.previous = pieces, families, wiring, previous
         self.count = families[-1].stop if families else 0
         self.names = list(dict.fromkeys(piece.name for piece in pieces))
         self.overlapping = len(pieces) > len(self.names)
@@ -72,7 +79,8 @@ class Groups:
 
         Arguments:
             where: the tensors in which groups start: a glob, several, a predicate on names, or (module type, suffix).
-            per: "tensor" or "gate": what shares a budget at levels "weight" and blocks.
+            per: what shares a budget at levels "weight" and blocks: a "tensor", a "gate" of it, or a "kernel": all
+                matrices of a recurrent layer together.
         Raises: UserError if nothing is selected or no selected module has that level.
         """
         names = select(wiring, model, where)
@@ -87,7 +95,16 @@ class Groups:
         self.pieces = [
             piece if piece.index is None else replace(piece, index=piece.index.to(device)) for piece in self.pieces
         ]
+        self.previous = None if self.previous is None else self.previous.to(device)
         return self
+
+    def in_line(self, scores: Tensor) -> Tensor:
+        """Scores by which no group stands above one before it in its line. Bools: who has all before it. [count]"""
+        before = self.previous
+        while before is not None and bool((before >= 0).any()):
+            scores = torch.where(before < 0, scores, torch.minimum(scores, scores[before]))
+            before = torch.where(before < 0, before, before[before])
+        return scores
 
     def named(self, tensors: dict[str, Tensor], name: str) -> Tensor:
         """One of the tensors with a dimension for each name of its layout."""
@@ -138,11 +155,16 @@ class Groups:
 
     def family_norms(self, tensors: dict[str, Tensor], family: Family) -> Tensor:
         """Norms of one family; single weights are read in place. [size of the family]"""
+        if self._single(family) is None:
+            return self.norms(tensors)[family.start : family.stop]
+        return self.entries(tensors, family).abs()
+
+    def entries(self, tensors: dict[str, Tensor], family: Family) -> Tensor:
+        """The entries of a family of single weights, a view. [size of the family]"""
         piece = self._single(family)
         if piece is None:
-            return self.norms(tensors)[family.start : family.stop]
-        flat = tensors[piece.name].detach().reshape(-1)
-        return flat[family.start - piece.start : family.stop - piece.start].abs()
+            raise UserError(f"{family.label} is asked for its entries", "single weights", "use norms for larger groups")
+        return tensors[piece.name].detach().reshape(-1)[family.start - piece.start : family.stop - piece.start]
 
     def kept(self, masks: Masks, family: Family | None = None) -> Tensor:
         """Which groups exist: those with at least one weight left. [count] or [size of the family]"""
@@ -153,7 +175,10 @@ class Groups:
         return found if family is None else found[family.start : family.stop]
 
     def keep(self, masks: Masks, kept: Tensor, family: Family | None = None) -> None:
-        """Write group decisions into the masks. kept: [count], or [size of the family]."""
+        """Write group decisions into the masks; who has lost one before it in line is lost too.
+
+        Shapes: kept [count], or [size of the family].
+        """
         if family is not None and (piece := self._single(family)) is not None:
             masks.kept[piece.name].view(-1)[family.start - piece.start : family.stop - piece.start] = kept
             return
@@ -161,6 +186,7 @@ class Groups:
             whole = self.kept(masks)
             whole[family.start : family.stop] = kept
             kept = whole
+        kept = self.in_line(kept)
         extended = torch.cat([kept, kept.new_ones(1)])
         for name in self.names:
             named = self.wiring.weights[name].layout.view(masks.kept[name])
@@ -261,19 +287,20 @@ def _families(wiring: Wiring, name: str, per: str, start: int, group_shape: Sequ
     """One family a tensor, or one a gate of it. group_shape: of the group numbers, gate first if there is one."""
     weight, shape = wiring.weights[name], _shape(wiring, name)
     total = int(torch.tensor(list(group_shape)).prod())
-    if per == "tensor" or "gate" not in weight.layout.stored:
-        return [Family(name, start, start + total, _fans(weight, shape))]
+    if per != "gate" or "gate" not in weight.layout.stored:
+        stored = shape if "gate" not in weight.layout.stored else [shape[0] * shape[1], *shape[2:]]
+        return [Family(name, start, start + total, _fans(weight, shape), tuple(stored), name)]
     gates, each = weight.layout.gates, total // len(weight.layout.gates)
     fans = _fans(weight, [1, *shape[1:]])
     return [
-        Family(f"{name}[{gate}]", start + place * each, start + (place + 1) * each, fans)
+        Family(f"{name}[{gate}]", start + place * each, start + (place + 1) * each, fans, tuple(shape[1:]), name)
         for place, gate in enumerate(gates)
     ]
 
 
 def _check_per(per: str) -> None:
-    if per not in ("tensor", "gate"):
-        raise UserError(f"per is {per!r}", '"tensor" or "gate"', "choose what shares a budget")
+    if per not in ("tensor", "gate", "kernel"):
+        raise UserError(f"per is {per!r}", '"tensor", "gate" or "kernel"', "choose what shares a budget")
 
 
 def _entries(wiring: Wiring, names: list[str], per: str) -> Groups:
@@ -284,7 +311,21 @@ def _entries(wiring: Wiring, names: list[str], per: str) -> Groups:
         pieces.append(Piece(name, None, start))
         families += _families(wiring, name, per, start, shape)
         start = families[-1].stop
-    return Groups(pieces, families, wiring)
+    return Groups(pieces, _fused(wiring, families) if per == "kernel" else families, wiring)
+
+
+def _fused(wiring: Wiring, families: list[Family]) -> list[Family]:
+    """One family for all matrices of a recurrent layer; others stay by themselves."""
+    layers = {name: recurrence.label for recurrence in wiring.recurrences for name in recurrence.weights.values()}
+    found: list[Family] = []
+    for family in families:
+        label = layers.get(family.tensor, family.tensor)
+        if found and found[-1].label == label:
+            into, out = found[-1].fans
+            found[-1] = Family(label, found[-1].start, family.stop, (into + family.fans[0], out))
+        else:
+            found.append(replace(family, label=label))
+    return found
 
 
 def _tiles(wiring: Wiring, names: list[str], rows: int, columns: int, per: str) -> Groups:
@@ -307,7 +348,7 @@ def _tiles(wiring: Wiring, names: list[str], rows: int, columns: int, per: str) 
         pieces.append(Piece(name, numbers + start))
         families += _families(wiring, name, per, start, grid)
         start = families[-1].stop
-    return Groups(pieces, families, wiring)
+    return Groups(pieces, _fused(wiring, families) if per == "kernel" else families, wiring)
 
 
 def _levels(wiring: Wiring, names: list[str], level: str) -> Groups:
@@ -336,8 +377,20 @@ def _levels(wiring: Wiring, names: list[str], level: str) -> Groups:
         if size:
             families.append(Family(label, start, start + size))
         start += size
+    for line in wiring.lines:
+        claimed[line.units] = torch.where(claimed[line.owners] < 0, claimed[line.units], claimed[line.owners])
     pieces += _columns(wiring, claimed)
-    return Groups(pieces, families, wiring)
+    return Groups(pieces, families, wiring, _previous(wiring, claimed, start))
+
+
+def _previous(wiring: Wiring, claimed: Tensor, count: int) -> Tensor | None:
+    """The group before each one, where units in line are groups of their own. [count]"""
+    previous = torch.full((count,), -1)
+    for line in wiring.lines:
+        own, before = claimed[line.units], claimed[line.previous]
+        behind = (own >= 0) & (before >= 0) & (own != before)
+        previous[own[behind]] = before[behind]
+    return previous if bool((previous >= 0).any()) else None
 
 
 def _owners(wiring: Wiring, names: list[str]) -> list[tuple[str, dict[str, str], list[str]]]:
@@ -356,6 +409,8 @@ def _owners(wiring: Wiring, names: list[str]) -> list[tuple[str, dict[str, str],
 
 def _axis_units(wiring: Wiring, axis: str, own: list[str]) -> Tensor:
     found = [wiring.weights[name].axes[axis] for name in own if axis in wiring.weights[name].axes]
+    written = {int(unit) for name in own for units in wiring.weights[name].axes.values() for unit in units}
+    found += [line.owners for line in wiring.lines if line.axis == axis and written.issuperset(line.units.tolist())]
     return torch.cat(found) if found else torch.zeros(0, dtype=torch.long)
 
 

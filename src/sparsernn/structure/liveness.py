@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsernn.structure.axes import OUTSIDE
-from sparsernn.structure.wiring import Weight, Wiring
+from sparsernn.structure.wiring import Line, Weight, Wiring
 
 
 def live_units(wiring: Wiring, model: nn.Module) -> Tensor:
@@ -22,9 +22,22 @@ def live_units(wiring: Wiring, model: nn.Module) -> Tensor:
         after[list(wiring.external)] = True
         after[OUTSIDE] = True
         _keep_one(wiring, alive, after)
+        complete_lines(wiring, after)
         if torch.equal(after, alive):
             return alive
         alive = after
+
+
+def complete_lines(wiring: Wiring, alive: Tensor) -> None:
+    """Bring back, in place, what has to exist with a living unit in line or with a living owner."""
+    before = -1
+    while before != (before := int(alive.sum())):
+        for line in wiring.lines:
+            alive[line.previous[alive[line.units]]] = True
+            alive[line.owners[alive[line.units]]] = True
+            bound = alive[line.owners] & ((line.place == 0) | line.whole)
+            alive[line.units[bound]] = True
+        alive[OUTSIDE] = True
 
 
 def _corner(wiring: Wiring, name: str, alive: Tensor) -> Tensor:
@@ -52,6 +65,8 @@ def _needed(wiring: Wiring, present: dict[str, Tensor]) -> Tensor:
                     read = read & needed[own].view([-1 if other == place else 1 for other in range(len(units))])
             for place in sources:
                 needed[units[place][_any(read, [other for other in range(len(units)) if other != place])]] = True
+        for line in wiring.lines:
+            needed[line.units[needed[line.owners]]] = True
         if int(needed.sum()) == before:
             return needed
 
@@ -88,8 +103,28 @@ def _silent(wiring: Wiring, present: dict[str, Tensor]) -> Tensor:
         silent[written.units[~speaks]] = True
         loud[written.units[speaks]] = True
     silent &= ~loud
+    for line in wiring.lines:
+        _fall_silent(line, silent, loud)
+    silent &= ~loud
     silent[sorted(wiring.shifted)] = False
     return silent
+
+
+def _fall_silent(line: Line, silent: Tensor, loud: Tensor) -> None:
+    """Silence passes down a line to all that stand behind it, and to the owner that hears nobody."""
+    while True:
+        behind = torch.ones_like(line.place, dtype=torch.bool)
+        for distance in range(1, line.reach + 1):
+            there = line.place >= distance
+            behind &= torch.where(there, silent[line.units.roll(distance)], line.place < distance - 1)
+        behind &= ~silent[line.units]
+        if not bool(behind.any()):
+            break
+        silent[line.units[behind]] = True
+    ends = torch.cat([line.place[1:] == 0, torch.ones(1, dtype=torch.bool)])
+    heard = ~silent[line.units] & (ends if line.whole else torch.ones_like(ends))
+    silent[line.owners] = True
+    loud[line.owners[heard]] = True
 
 
 def _keep_one(wiring: Wiring, before: Tensor, after: Tensor) -> None:

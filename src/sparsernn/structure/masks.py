@@ -15,6 +15,7 @@ from sparsernn.errors import UserError
 from sparsernn.runtime.formats import pack_mask, unpack_mask
 from sparsernn.structure.axes import Layout
 from sparsernn.structure.wiring import Wiring, unwrap
+from sparsernn.structure.zeroing import zero_absent_
 
 
 class Masks:
@@ -58,8 +59,7 @@ class Masks:
                 raise _foreign(f"the model has no parameter {name}") from None
             if parameter.shape != kept.shape:
                 raise _foreign(f"{name} has the shape {tuple(parameter.shape)}, its mask {tuple(kept.shape)}")
-            zero = torch.zeros((), dtype=parameter.dtype, device=parameter.device)
-            torch.where(kept.to(parameter.device), parameter, zero, out=parameter.data)
+            zero_absent_(parameter.data, kept)
 
     def to(self, device: torch.device) -> Masks:
         """Move the masks, in place."""
@@ -69,11 +69,11 @@ class Masks:
     def sparsity(self) -> float:
         """The fraction of absent weights over the selected tensors."""
         total = sum(self.kept[name].numel() for name in self.selected)
-        return 1 - sum(int(self.kept[name].sum()) for name in self.selected) / total if total else 0.0
+        return 1 - sum(int(torch.count_nonzero(self.kept[name])) for name in self.selected) / total if total else 0.0
 
     def per_tensor(self) -> dict[str, float]:
         """Parameter name -> fraction of absent weights."""
-        return {name: 1 - float(kept.float().mean()) for name, kept in self.kept.items()}
+        return {name: 1 - int(torch.count_nonzero(kept)) / max(kept.numel(), 1) for name, kept in self.kept.items()}
 
     def by_gate(self, model: nn.Module | None = None) -> dict[str, dict[str, float]]:
         """Parameter name -> gate -> fraction of weights kept, where the tensor has gates."""
@@ -81,9 +81,10 @@ class Masks:
         for name, kept in self.kept.items():
             layout = self.layouts.get(name)
             if layout is not None and layout.incoming and "gate" in layout.stored:
-                found[name] = dict(
-                    zip(layout.gates, [float(gate.float().mean()) for gate in layout.view(kept)], strict=True)
-                )
+                found[name] = {
+                    gate: int(torch.count_nonzero(part)) / max(part.numel(), 1)
+                    for gate, part in zip(layout.gates, layout.view(kept), strict=True)
+                }
         return found
 
     def find_constant_gates(self, wiring: Wiring, model: nn.Module) -> list[tuple[str, str, int]]:
@@ -97,7 +98,9 @@ class Masks:
             moved = {gate: torch.zeros(0) for gate in recurrence.gates}
             for local, name in recurrence.weights.items():
                 layout = recurrence.layout(local)
-                if not layout.incoming or layout.destination != ("gate", "hidden"):
+                if not layout.incoming or layout.destination != ("gate", layout.destination[-1]):
+                    continue
+                if not set(layout.gates) <= set(recurrence.gates):
                     continue
                 kept = self.kept.get(name, torch.ones_like(parameters[name], dtype=torch.bool))
                 for gate, rows in zip(layout.gates, layout.view(kept), strict=True):

@@ -37,6 +37,7 @@ class Recurrence:
         modulated: (gate, local name of a bias, other gate): that gate's part of the bias is multiplied by the other.
         weights: local name -> name in the model; filled by `describe_layers`.
         where: the module's name and the layer's suffix in the model; filled by `describe_layers`.
+        project: (weights, x [... input]) -> the part of the gates that the state does not enter.
     """
 
     gates: tuple[str, ...]
@@ -49,10 +50,11 @@ class Recurrence:
     modulated: tuple[tuple[str, str, str], ...] = ()
     weights: Mapping[str, str] = field(default_factory=dict)
     where: tuple[str, str] = ("", "")
+    project: Callable[[Weights, Tensor], Tensor] = project
 
     def step(self, weights: Weights, x: Tensor, state: State) -> State:
         """One time step. Shapes: x [batch input], each state [batch hidden]."""
-        return self.advance(weights, project(weights, x), state)
+        return self.advance(weights, self.project(weights, x), state)
 
     def gates_of(self, name: str) -> tuple[str, ...]:
         """Gate names along one weight's gate axis."""

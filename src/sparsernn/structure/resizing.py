@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sparsernn.structure.carried_states import NarrowStates, WidenStates
 from sparsernn.structure.description import Description
+from sparsernn.structure.liveness import complete_lines
 from sparsernn.structure.stacked import Stacked, resize_torch
 from sparsernn.structure.torch_modules import describe, weight_names
 from sparsernn.structure.wiring import Wiring
@@ -113,7 +114,7 @@ def equalise(wiring: Wiring, alive: Tensor, uniform: bool = False) -> Tensor:
     """Bring dead units back where a common width is needed.
 
     Layers whose final state is read by the model become equally wide (all layers if `uniform`), and a projected
-    layer stays wider than its projection: torch knows projections by that.
+    layer stays wider than its projection: torch knows projections by that. Lines stay complete.
     """
     alive = alive.clone()
     while True:
@@ -124,9 +125,11 @@ def equalise(wiring: Wiring, alive: Tensor, uniform: bool = False) -> Tensor:
                 width = max((int(alive[row].sum()) for row in rows), default=0)
                 for row in rows:
                     _revive(alive, row, width)
-            for key, inner in zip(*description.states[:2], strict=True) if len(description.states) > 1 else ():
+            projected = len(description.states) > 1 and not description.lines
+            for key, inner in zip(*description.states[:2], strict=True) if projected else ():
                 if key != inner:
                     _revive(alive, wiring.axes[path][inner], int(alive[wiring.axes[path][key]].sum()) + 1)
+        complete_lines(wiring, alive)
         if torch.equal(alive, before):
             return alive
 

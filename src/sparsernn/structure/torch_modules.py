@@ -24,28 +24,36 @@ PROJECTED_AXES = PLAIN_AXES | {"weight_hh": "gate hidden <- projection", "weight
 
 
 def lstm_advance(
-    weights: Weights, projected: Tensor, state: State, squash: Callable[[Tensor], Tensor] = torch.sigmoid
+    weights: Weights,
+    projected: Tensor,
+    state: State,
+    squash: Callable[[Tensor], Tensor] = torch.sigmoid,
+    activation: Callable[[Tensor], Tensor] = torch.tanh,
 ) -> State:
     """c' = f c + i g, h' = o tanh(c'); gates input, forget, candidate, output (Hochreiter & Schmidhuber 1997)."""
     hidden, memory = state
     gates = projected + F.linear(hidden, weights["weight_hh"], weights.get("bias_hh"))
     i, f, g, o = gates.chunk(4, -1)
-    memory = squash(f) * memory + squash(i) * torch.tanh(g)
-    hidden = squash(o) * torch.tanh(memory)
+    memory = squash(f) * memory + squash(i) * activation(g)
+    hidden = squash(o) * activation(memory)
     if "weight_hr" in weights:
         hidden = F.linear(hidden, weights["weight_hr"])
     return hidden, memory
 
 
 def gru_advance(
-    weights: Weights, projected: Tensor, state: State, squash: Callable[[Tensor], Tensor] = torch.sigmoid
+    weights: Weights,
+    projected: Tensor,
+    state: State,
+    squash: Callable[[Tensor], Tensor] = torch.sigmoid,
+    activation: Callable[[Tensor], Tensor] = torch.tanh,
 ) -> State:
     """h' = (1 - z) n + z h, n = tanh(W_n x + b_in + r (U_n h + b_hn)); gates reset, update, candidate (torch)."""
     (hidden,) = state
     r, z, n = projected.chunk(3, -1)
     u_r, u_z, u_n = F.linear(hidden, weights["weight_hh"], weights.get("bias_hh")).chunk(3, -1)
     update = squash(z + u_z)
-    candidate = torch.tanh(n + squash(r + u_r) * u_n)
+    candidate = activation(n + squash(r + u_r) * u_n)
     return ((1 - update) * candidate + update * hidden,)
 
 

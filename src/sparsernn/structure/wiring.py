@@ -62,6 +62,29 @@ class Written:
     module: str
 
 
+@dataclass(frozen=True)
+class Line:
+    """Units in line, owner after owner. See `Lines`.
+
+    Attributes:
+        axis: name of the owners' axis.
+        units, owners: of each place in all lines, the unit and its owner's unit.
+        place: position in its line, from 0.
+    """
+
+    axis: str
+    units: Tensor
+    owners: Tensor
+    place: Tensor
+    reach: int
+    whole: bool
+
+    @property
+    def previous(self) -> Tensor:
+        """The unit before each one; OUTSIDE before the first."""
+        return torch.where(self.place == 0, OUTSIDE, self.units.roll(1))
+
+
 @dataclass
 class Wiring:
     """A model's weights by name, their units, and everything outside that looks at a unit.
@@ -70,6 +93,7 @@ class Wiring:
         weights: parameter name -> Weight, tied parameters once.
         uses: the same, and once more for every further use of a tied parameter, under its first name.
         recurrences: one per recurrent layer and direction, with the model's parameter names.
+        lines: units that stand in line.
         external: unit -> why it can never be cut (a reader that is unknown).
         returned: units of states that the model hands out: cut only when they are always zero.
         shifted: units on whose way to a reader something turns zero into another number.
@@ -84,6 +108,7 @@ class Wiring:
     uses: list[Weight] = field(default_factory=list)
     recurrences: list[Recurrence] = field(default_factory=list)
     written: list[Written] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
     descriptions: dict[str, Description] = field(default_factory=dict)
     axes: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     external: dict[int, str] = field(default_factory=dict)
@@ -139,6 +164,14 @@ class Wiring:
         for recurrence in description.recurrences:
             names = {local: self.tied.get(prefix + name, prefix + name) for local, name in recurrence.weights.items()}
             self.recurrences.append(replace(recurrence, weights=names, where=(path, recurrence.where[1])))
+        for lines in description.lines:
+            owner = torch.tensor(lines.owner)
+            place = torch.arange(len(owner)) - torch.searchsorted(owner, owner)
+            owners = numbers[lines.owners][owner]
+            axis = lines.owners.rpartition("_")[0]
+            self.lines.append(Line(axis, numbers[lines.units], owners, place, lines.reach, lines.whole))
+        for left, right in description.same:
+            self.join(numbers[left], numbers[right])
         if "word" in numbers:
             self.mark(numbers["word"], "words come in as numbers")
 
@@ -205,6 +238,7 @@ class Wiring:
             replace(use, axes={axis: find(numbers) for axis, numbers in use.axes.items()}) for use in self.uses
         ]
         self.written = [replace(written, units=find(written.units)) for written in self.written]
+        self.lines = [replace(line, units=find(line.units), owners=find(line.owners)) for line in self.lines]
         self.axes = {path: {key: find(numbers) for key, numbers in axes.items()} for path, axes in self.axes.items()}
         self.external = {int(find(torch.tensor(number))): reason for number, reason in self.external.items()}
         self.returned = set(_roots(self.units, self.returned))

@@ -33,7 +33,7 @@ class Fitted:
         history: one row per epoch: epoch, step, learning_rate, train_*, valid_*, sparsity, settled, seconds.
         best: the row whose weights were kept, or None if those of the last epoch were.
         final: validation figures of the model as it is now, after the method's `finalize`; empty without validation.
-        events: what the masks did, in the method's own words.
+        events: what the masks did in all epochs, in the method's own words.
     """
 
     masks: Masks
@@ -96,10 +96,10 @@ def _fit(training: Training, run: RunFolder | None, resume: bool, progress: bool
         _train(training, run, progress)
     finally:
         training.placement.release(training.model)
+    events = [] if training.sparsifier is None else list(training.sparsifier.events)
     masks, best = training.finish()
     if run is not None and run.writes:
-        run.save_result(training.model.state_dict(), masks)
-    events = [] if training.sparsifier is None else list(training.sparsifier.events)
+        run.save_result(training.model.state_dict(), masks, events)
     return Fitted(masks, training.history, best, training.validate(), events)
 
 

@@ -1,4 +1,4 @@
-"""Optimizers by the names of torch.optim."""
+"""Optimizers by name: those of torch.optim and our own."""
 
 import difflib
 import inspect
@@ -9,28 +9,32 @@ import torch
 from torch.optim import Optimizer
 
 from sparsernn.errors import UserError
+from sparsernn.training.averaged_sgd import NTASGD, SNTASGD
 from sparsernn.training.settings import Settings
 
+OWN: dict[str, type[Optimizer]] = {"nt_asgd": NTASGD, "snt_asgd": SNTASGD}
 WITHOUT_PLAIN_STEPS = ("optimizer", "lbfgs", "sparseadam")
 
 
 def optimizer_names() -> dict[str, type[Optimizer]]:
-    """Optimizers of torch.optim that take dense gradients and one step at a time, by lower-case name."""
+    """Our own, and those of torch.optim that take dense gradients and one step at a time, by lower-case name."""
     classes = {name.lower(): value for name, value in vars(torch.optim).items() if inspect.isclass(value)}
-    return {
+    torchs = {
         name: value
         for name, value in sorted(classes.items())
         if issubclass(value, Optimizer) and name not in WITHOUT_PLAIN_STEPS
     }
+    return torchs | OWN
 
 
 def find_optimizer(name: str) -> type[Optimizer]:
     """The optimizer called `name`; case and underscores do not matter."""
     known = optimizer_names()
+    plain = {called.replace("_", ""): called for called in known}
     wanted = name.strip().lower().replace("_", "").replace("-", "")
-    if wanted in known:
-        return known[wanted]
-    near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.0)[0]
+    if wanted in plain:
+        return known[plain[wanted]]
+    near = plain[difflib.get_close_matches(wanted, plain, n=1, cutoff=0.0)[0]]
     raise UserError(f"There is no optimizer {name!r}", "one of " + ", ".join(known), f"Did you mean {near!r}?")
 
 

@@ -211,13 +211,13 @@ def _check_position(training: Training, state: dict[str, Any]) -> None:
 
 
 def _check_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
-    """Groups must have the same options, and tensors must fit their parameter as those of torch's optimizers do."""
+    """Groups must have the same options, and tensors must fit their parameter as those of known optimizers do."""
     for saved, group in zip(state["param_groups"], optimizer.param_groups, strict=True):
         for name, value in group.items():
             both_numbers = {type(value), type(saved[name])} <= {int, float}
             if name != "params" and not both_numbers and state_tree.shapes(saved[name]) != state_tree.shapes(value):
                 raise TypeError(f"option {name} of its optimizer is not a {type(value).__name__}")
-    if not type(optimizer).__module__.startswith("torch.optim"):
+    if not type(optimizer).__module__.startswith(("torch.optim", "sparsernn.")):
         return
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for index, entries in state["state"].items():

@@ -23,6 +23,7 @@ from sparsernn.training.tracking import Logger, Row
 
 RECIPE, ENVIRONMENT, METRICS = "recipe.json", "environment.json", "metrics.jsonl"
 MASKS, WEIGHTS, CHECKPOINTS, LOCK = "masks.npz", "weights.safetensors", "checkpoint", "lock"
+EVENTS = "events.jsonl"
 KEPT_CHECKPOINTS = 2
 ABSENT = object()
 
@@ -196,9 +197,14 @@ class RunFolder:
             with self._one_clear_error("The list of checkpoints"):
                 checkpoints.remove_all_but(folder, [known for known in checkpoints.numbers(folder) if known <= number])
 
-    def save_result(self, weights: Mapping[str, Any], masks: Masks) -> None:
-        """Write the final masks and weights; the weights last."""
+    def save_result(
+        self, weights: Mapping[str, Any], masks: Masks, events: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
+        """Write what the masks did, if anything, the final masks and the weights; the weights last."""
+        lines = "".join(json.dumps(finite(event), allow_nan=False) + "\n" for event in events)
         with self._one_clear_error("The result"):
+            if lines:
+                durable.replace(self.path / EVENTS, lambda path: path.write_text(lines))
             durable.replace(self.path / MASKS, masks.save)
             content = safetensors.torch.save(checkpoints.unshared(weights))
             durable.replace(self.path / WEIGHTS, lambda path: path.write_bytes(content))

@@ -15,7 +15,9 @@ class Settings:
     """How `fit` trains.
 
     Arguments:
-        optimizer: a name in torch.optim, in any case ("sgd", "adamw"), or a callable (parameters, lr=...) -> optimizer.
+        optimizer: a name in torch.optim, in any case ("sgd", "adamw"), "nt_asgd" or "snt_asgd" (`averaged_sgd`), or a
+            callable (parameters, lr=...) -> optimizer. One with `eval()` and `train()` is validated, kept and saved at
+            the weights that `eval()` shows; one with `validated(loss)` is told each validation loss.
         learning_rate, momentum, weight_decay: given to the optimizer; one that it does not know must be left at 0.
         optimizer_options: further arguments of the optimizer, such as {"betas": [0.9, 0.95]}.
         epochs: passes over the training split.
@@ -30,6 +32,7 @@ class Settings:
             reached its target; "last" those of the last epoch.
         patience: stop after so many such epochs without a new best; None never stops early.
         where: names or patterns of the tensors in which groups start; None takes the sparsifier's default.
+        scoring_examples: of the batch at which methods look that prune before training; None takes batch_size.
         checkpoint_seconds: a checkpoint is written at the first step after so many seconds, and after each epoch.
         precision: "float32", "bfloat16" or "float16" (mixed: weights stay float32).
         device: "auto" takes a GPU where there is one, "cpu" never does.
@@ -55,6 +58,7 @@ class Settings:
     keep: Literal["best", "last"] = "best"
     patience: int | None = None
     where: tuple[str, ...] | None = None
+    scoring_examples: int | None = None
     checkpoint_seconds: float = 300.0
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     device: Literal["auto", "cpu"] = "auto"
@@ -110,6 +114,7 @@ RANGES: dict[str, tuple[type, float, float, bool]] = {
     "decay_every": (int, 1, math.inf, False),
     "seed": (int, 0, 2**63 - 1, False),
     "patience": (int, 1, math.inf, True),
+    "scoring_examples": (int, 1, math.inf, True),
     "checkpoint_seconds": (float, 0, math.inf, False),
 }
 

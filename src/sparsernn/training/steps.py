@@ -13,6 +13,7 @@ from sparsernn.errors import UserError
 from sparsernn.methods.method import Method
 from sparsernn.methods.sparsifier import Sparsifier
 from sparsernn.structure.masks import Masks
+from sparsernn.training.evaluated_weights import evaluated_weights, note_validation, show
 from sparsernn.training.objectives import Objective, add_sums, carries_state, evaluate, to_device
 from sparsernn.training.optimizers import build_optimizer
 from sparsernn.training.placement import placement_of
@@ -74,18 +75,18 @@ class Training:
         stale = 0 if chosen is None else sum(row["settled"] for row in self.history[chosen + 1 :])
         return self.epoch >= self.settings.epochs or (patience is not None and stale >= patience)
 
-    def epoch_batches(self) -> Iterator[Any]:
+    def epoch_batches(self, size: int | None = None) -> Iterator[Any]:
         """The batches of this epoch, in an order that follows from the seed and the epoch alone."""
         seed = None if carries_state(self.train) else seed_of(self.settings.seed, self.epoch)
-        return self.train.batches(self.settings.batch_size, shuffle_seed=seed)
+        return self.train.batches(size or self.settings.batch_size, shuffle_seed=seed)
 
-    def first_batch(self) -> Any:
+    def first_batch(self, size: int | None = None) -> Any:
         """The first training batch, whole in every process."""
-        return to_device(next(iter(self.epoch_batches())), self.placement.device)
+        return to_device(next(iter(self.epoch_batches(size))), self.placement.device)
 
     def first_loss(self) -> Tensor:
-        """Loss on the first training batch, for methods that look at a gradient before training."""
-        return self.objective.loss(self.model, self.first_batch())[0]
+        """Loss on the first training examples, for methods that look at a gradient before training."""
+        return self.objective.loss(self.model, self.first_batch(self.settings.scoring_examples))[0]
 
     def train_on(self, batch: Any) -> float:
         """One step; returns the loss without the penalty."""
@@ -109,13 +110,13 @@ class Training:
 
     def set_rate(self) -> None:
         """Set the learning rate of the step to come."""
-        losses = [row.get("valid_loss", row["train_loss"]) for row in self.history]
+        losses = [validation_loss(row) for row in self.history]
         factor = rate_factor(self.settings, self.epoch + 1, self.step / self.steps, losses)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
 
     def end_epoch(self, seconds: float) -> Row:
-        """Validate, and note the epoch's row; keep the weights if they are the best so far."""
+        """Validate, and note the epoch's row; keep the evaluated weights if they are the best so far."""
         names = list(self.sums)
         summed = self.placement.summed([number for name in names for number in self.sums[name]])
         figures = self.objective.figures(dict(zip(names, zip(summed[::2], summed[1::2], strict=True), strict=True)))
@@ -128,11 +129,13 @@ class Training:
             "settled": self.is_settled(),
         }
         row |= {f"train_{name}": value for name, value in figures.items()}
-        row |= {f"valid_{name}": value for name, value in self.validate().items()}
-        self.history.append(self.placement.from_first(row | {"seconds": round(seconds, 3)}))
+        with evaluated_weights(self.optimizer, self.sparsifier):
+            row |= {f"valid_{name}": value for name, value in self.validate().items()}
+            self.history.append(self.placement.from_first(row | {"seconds": round(seconds, 3)}))
+            if self.settings.keep == "best" and best_row(self.history, self.objective) == len(self.history) - 1:
+                self.best = copy.deepcopy({"model": self.model.state_dict(), "sparsifier": self.sparsifier_state()})
+        note_validation(self.optimizer, validation_loss(self.history[-1]))
         self.epoch, self.batch, self.seconds, self.sums, self.carry = self.epoch + 1, 0, 0.0, {}, None
-        if self.settings.keep == "best" and best_row(self.history, self.objective) == len(self.history) - 1:
-            self.best = copy.deepcopy({"model": self.model.state_dict(), "sparsifier": self.sparsifier_state()})
         return self.history[-1]
 
     def validate(self) -> dict[str, float]:
@@ -160,6 +163,7 @@ class Training:
 
     def finish(self) -> tuple[Masks, Row | None]:
         """Go back to the best epoch, leave plain parameters, and return the masks and the row that was kept."""
+        show(self.optimizer, self.sparsifier)
         chosen = None
         if self.best is not None:
             chosen = best_row(self.history, self.objective)
@@ -168,6 +172,11 @@ class Training:
                 self.sparsifier.load_state_dict(self.best["sparsifier"])
         masks = Masks({}) if self.sparsifier is None else self.sparsifier.finalize()
         return masks, None if chosen is None else self.history[chosen]
+
+
+def validation_loss(row: Row) -> float:
+    """The validation loss of an epoch; where nothing is validated, the training loss."""
+    return row.get("valid_loss", row["train_loss"])
 
 
 def best_row(history: list[Row], objective: Objective) -> int | None:

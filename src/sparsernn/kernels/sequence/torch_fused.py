@@ -3,51 +3,87 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from sparsernn.kernels.registry import Kernel, Problem
 
+State = tuple[Tensor, ...]
 ORDER = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 def run(
     projected: Tensor | None,
-    state: tuple[Tensor, ...],
+    state: State,
     lengths: Tensor | None,
     weights: Mapping[str, Tensor],
-    advance: Callable[..., tuple[Tensor, ...]],
+    advance: Callable[..., State],
     x: Tensor,
     fused: str = "LSTM",
-) -> tuple[Tensor, tuple[Tensor, ...]]:
+) -> tuple[Tensor, State]:
     """As the reference, by `torch._VF`; it projects the input itself, so `projected` is not read."""
     flat = [weights[name] for name in ORDER if name in weights]
     biased = "bias_ih" in weights
-    call = getattr(torch._VF, fused.lower())
-    first = tuple(part.unsqueeze(0) for part in state)
-    hx = first if fused == "LSTM" else first[0]
+    fused_call = getattr(torch._VF, fused.lower())
+
+    def call(inputs: Tensor, start: State, *sizes: Tensor) -> tuple[Tensor, State]:
+        hx = start if fused == "LSTM" else start[0]
+        directions = (False,) if sizes else (False, False)  # packed input has no batch axis that could be the first
+        output, *finals = fused_call(inputs, *sizes, hx, flat, biased, 1, 0.0, False, *directions)
+        return output, tuple(finals)
+
+    start = tuple(part.unsqueeze(0) for part in state)
     if lengths is None:
-        output, *finals = call(x, hx, flat, biased, 1, 0.0, False, False, False)
+        output, finals = call(x, start)
     else:
-        packed = pack_padded_sequence(x, lengths.cpu(), enforce_sorted=False)
-        order = packed.sorted_indices
-        hx = (
-            tuple(part.index_select(1, order) for part in first) if fused == "LSTM" else first[0].index_select(1, order)
-        )
-        data, *finals = call(packed.data, packed.batch_sizes, hx, flat, biased, 1, 0.0, False, False)
-        output, _ = pad_packed_sequence(packed._replace(data=data), total_length=x.shape[0])
-        finals = [final.index_select(1, packed.unsorted_indices) for final in finals]
+        output, finals = (in_stretches if x.device.type == "cpu" else packed)(call, x, start, lengths)
     return output, tuple(final.squeeze(0) for final in finals)
+
+
+def packed(call: Callable[..., Any], x: Tensor, start: State, lengths: Tensor) -> tuple[Tensor, State]:
+    """Sequences of different lengths in one call."""
+    found = pack_padded_sequence(x, lengths.cpu(), enforce_sorted=False)
+    start = tuple(part.index_select(1, found.sorted_indices) for part in start)
+    data, finals = call(found.data, start, found.batch_sizes)
+    output, _ = pad_packed_sequence(found._replace(data=data), total_length=x.shape[0])
+    return output, tuple(final.index_select(1, found.unsorted_indices) for final in finals)
+
+
+def in_stretches(call: Callable[..., Any], x: Tensor, state: State, lengths: Tensor) -> tuple[Tensor, State]:
+    """The same in one call for each stretch of time in which no sequence ends.
+
+    On a CPU the gradient of torch's packed layers takes time that grows with the square of the number of steps.
+    """
+    ordered, order = lengths.cpu().sort(descending=True, stable=True)
+    many = ordered.tolist()
+    ends = sorted(set(many))
+    sizes = [end - start for start, end in zip([0, *ends], [*ends, x.shape[0]], strict=False)]
+    stretches = x.index_select(1, order).split(sizes)
+    state = tuple(part.index_select(1, order) for part in state)
+    outputs, finished = [], []
+    for end, stretch in zip(ends, stretches, strict=False):
+        running = sum(length >= end for length in many)
+        going_on = sum(length > end for length in many)
+        output, state = call(stretch[:, :running], state)
+        outputs.append(pad(output, (0, 0, 0, len(many) - running)))
+        finished.append(tuple(part[:, going_on:] for part in state))
+        state = tuple(part[:, :going_on] for part in state)
+    after = x.new_zeros(x.shape[0] - ends[-1], len(many), outputs[0].shape[2])
+    back = order.argsort()
+    finals = tuple(torch.cat(parts[::-1], 1).index_select(1, back) for parts in zip(*finished, strict=True))
+    return torch.cat([*outputs, after]).index_select(1, back), finals
 
 
 def refuses(problem: Problem) -> str | None:
     """What torch's kernels cannot compute."""
     if not problem.fused:
         return "torch has no fused kernel that computes this cell"
-    if problem.needs_second_derivative and problem.device != "cpu":
-        return "cuDNN layers cannot be differentiated twice"
+    if problem.needs_second_derivative:
+        return "fused layers cannot be differentiated twice on every device"
     return None
 
 

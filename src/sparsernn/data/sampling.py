@@ -1,0 +1,50 @@
+"""A few examples of a large split: others in every pass of the training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sparsernn.data.splits import SequenceSplit, WindowSplit
+from sparsernn.data.task import Batch, Split
+
+
+@dataclass(frozen=True)
+class Sample(Split):
+    """So many examples of a split: drawn by the seed of a shuffled pass, else evenly spaced and always the same.
+
+    Arguments:
+        whole: sequences or windows, as many or more.
+        count: examples in a pass.
+    """
+
+    whole: SequenceSplit | WindowSplit
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def number_of_batches(self, size: int) -> int:
+        return self._drawn(None).number_of_batches(size)
+
+    def batches(self, size: int, *, shuffle_seed: int | None = None) -> Iterator[Batch]:
+        return self._drawn(shuffle_seed).batches(size, shuffle_seed=shuffle_seed)
+
+    def _drawn(self, seed: int | None) -> Split:
+        many = len(self.whole)
+        if seed is None:
+            chosen = np.arange(self.count) * many // self.count
+        else:
+            chosen = np.random.RandomState(seed % 2**32).permutation(many)[: self.count]
+        if isinstance(self.whole, WindowSplit):
+            return replace(self.whole, starts=self.whole.starts[chosen])
+        return replace(self.whole, rows=chosen if self.whole.rows is None else self.whole.rows[chosen])
+
+
+def at_most(split: Split, count: int) -> Split:
+    """The split, or a sample of it if it holds more examples; running text, which is read in order, stays whole."""
+    if len(split) <= count or not isinstance(split, SequenceSplit | WindowSplit):
+        return split
+    return Sample(split, count)

@@ -1,0 +1,171 @@
+"""The recurrence of weighted automata, forward and backward in one compiled pass each (C++, `native/`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sparsernn import native
+from sparsernn.kernels.registry import Kernel, Problem
+from sparsernn.kernels.scan import reference
+from sparsernn.kernels.scan.automata import Automata, automata_of
+
+DTYPES = ("float32", "float64")
+
+
+def run(
+    automata: Automata,
+    projected: Tensor,
+    bias: Tensor,
+    final: Tensor,
+    skip: Tensor | None,
+    start: Tensor,
+    lengths: Tensor | None,
+    instructions: str = "",
+) -> tuple[Tensor, Tensor]:
+    """As the reference. Memory is linear in time; each sequence is computed by one thread, so results do not
+    depend on how many there are. `instructions` names one of `native.module.instruction_sets()`, "" the best.
+    """
+    inputs = (projected, bias, final, skip, start)
+    train = torch.is_grad_enabled() and any(part is not None and part.requires_grad for part in inputs)
+    about = (automata.sizes, automata.semiring, automata.held, train, instructions)
+    output, _, end = scan(*(part if part is None else part.contiguous() for part in inputs), lengths, *about)
+    return output, end
+
+
+def refuses(problem: Problem) -> str | None:
+    """What the compiled pass cannot compute."""
+    if native.module is None:
+        return native.why_absent()
+    if problem.device != "cpu":
+        return f"it runs on the cpu, not on {problem.device}"
+    if problem.dtype not in DTYPES:
+        return f"it computes in {' or '.join(DTYPES)}, not in {problem.dtype}"
+    return None
+
+
+@torch.library.custom_op("sparsernn::scan", mutates_args=(), device_types="cpu")
+def scan(
+    projected: Tensor,
+    bias: Tensor,
+    final: Tensor,
+    skip: Tensor | None,
+    start: Tensor,
+    lengths: Tensor | None,
+    sizes: Sequence[int],
+    semiring: str,
+    held: Sequence[bool],
+    train: bool,
+    instructions: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(output, scores after each step if `train`, final scores); see `reference.run`."""
+    given = [projected, bias, final, skip, start, lengths]
+    output, trace, end = _made(projected, start, sizes, train)
+    native.module.scan_forward(
+        semiring,
+        list(sizes),
+        [int(holds) for holds in held],
+        *map(_array, given),
+        _array(output),
+        _array(trace) if train else None,
+        _array(end),
+        torch.get_num_threads(),
+        instructions,
+    )
+    return output, trace, end
+
+
+@scan.register_fake
+def _(projected, bias, final, skip, start, lengths, sizes, semiring, held, train, instructions):
+    return _made(projected, start, sizes, train)
+
+
+@torch.library.custom_op("sparsernn::scan_backward", mutates_args=(), device_types="cpu")
+def scan_backward(
+    by_output: Tensor | None,
+    by_end: Tensor | None,
+    projected: Tensor,
+    bias: Tensor,
+    final: Tensor,
+    skip: Tensor | None,
+    start: Tensor,
+    lengths: Tensor | None,
+    output: Tensor,
+    trace: Tensor,
+    sizes: Sequence[int],
+    semiring: str,
+    held: Sequence[bool],
+    instructions: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of projected, bias, final, skip (empty where it is not given) and start."""
+    made = [torch.empty_like(projected), *(torch.empty_like(start) for _ in range(4))]
+    native.module.scan_backward(
+        semiring,
+        list(sizes),
+        [int(holds) for holds in held],
+        *map(_array, (projected, bias, final, skip, start, lengths, output, trace, by_output, by_end)),
+        *map(_array, (*made[:3], made[3] if skip is not None else None, made[4])),
+        torch.get_num_threads(),
+        instructions,
+    )
+    by_skip = made[3].sum(0) if skip is not None else made[3].new_empty(0)
+    return made[0], made[1].sum(0), made[2].sum(0), by_skip, made[4]
+
+
+@scan_backward.register_fake
+def _(by_output, by_end, projected, bias, final, skip, start, *rest):
+    shape = start.new_empty(0) if skip is None else torch.empty_like(skip)
+    return torch.empty_like(projected), torch.empty_like(bias), torch.empty_like(final), shape, torch.empty_like(start)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    *given, sizes, semiring, held, _, instructions = inputs
+    ctx.about = sizes, semiring, held, instructions
+    ctx.mark_non_differentiable(output[1])
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(*given, output[0], output[1])
+
+
+def _backward(ctx: Any, by_output: Tensor | None, _: None, by_end: Tensor | None) -> tuple[Tensor | None, ...]:
+    *given, output, trace = ctx.saved_tensors
+    nothing = (None,) * 6
+    if by_output is None and by_end is None:
+        return (*(None,) * 5, *nothing)
+    if torch.is_grad_enabled():
+        return (*_differentiable(ctx.about, given, by_output, by_end), *nothing)
+    by_output, by_end = (part if part is None else part.contiguous() for part in (by_output, by_end))
+    gradients = scan_backward(by_output, by_end, *given, output, trace, *ctx.about)
+    return (*(g if part is not None else None for g, part in zip(gradients, given[:5], strict=True)), *nothing)
+
+
+def _differentiable(
+    about: tuple[Any, ...], given: list[Any], by_output: Tensor | None, by_end: Tensor | None
+) -> list[Tensor | None]:
+    """Gradients that can be differentiated again: by way of the reference."""
+    sizes, semiring, held, _ = about
+    *inputs, lengths = given
+    results = reference.run(automata_of(tuple(sizes), semiring, tuple(held)), *inputs, lengths)
+    asked = [part for part in inputs if part is not None and part.requires_grad]
+    pairs = [(result, by) for result, by in zip(results, (by_output, by_end), strict=True) if by is not None]
+    ends, gradients = zip(*pairs, strict=True)
+    found = iter(torch.autograd.grad(ends, asked, gradients, create_graph=True, allow_unused=True))
+    return [next(found) if part is not None and part.requires_grad else None for part in inputs]
+
+
+scan.register_autograd(_backward, setup_context=_save)
+
+
+def _made(projected: Tensor, start: Tensor, sizes: Sequence[int], train: bool) -> tuple[Tensor, Tensor, Tensor]:
+    time, batch = projected.shape[:2]
+    output = projected.new_empty(time, batch, len(sizes))
+    return output, projected.new_empty(time if train else 0, batch, sum(sizes)), torch.empty_like(start)
+
+
+def _array(tensor: Tensor | None) -> Any:
+    return None if tensor is None else tensor.detach().numpy()
+
+
+kernel = Kernel("scan", "cpu_native", 10, refuses, run, "native/kernels/scan.cpp")

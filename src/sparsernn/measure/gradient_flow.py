@@ -1,0 +1,149 @@
+"""How much gradient reaches the weights that exist, and how much reaches each step back in time, on one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sparsernn.cells.cell import Cell
+from sparsernn.errors import UserError
+from sparsernn.kernels.registry import using
+from sparsernn.structure.wiring import Wiring, unwrap
+
+Loss = Callable[[], Tensor]
+
+
+def effective_gradient_flow(model: nn.Module, loss: Loss, masks: Any = None) -> dict[str, Any]:
+    """Norms of the gradient of the weights that exist: of the whole model, of each matrix and of each of its gates.
+
+    EGF_p = (1 / L) sum over the L weight matrices of ||gradient * mask||_p. Gradients, weights and random state are
+    left as they were.
+
+    Arguments:
+        loss: a zero-argument callable that returns the loss on one batch.
+        masks: a `Masks`, or a dict name -> bool tensor; tensors not named are whole.
+    Returns: {"effective_l1", "effective_l2": EGF_p, "total_l2": the norm of all of it together, "tensors": name ->
+        {"l1", "l2", "kept", "mean_absolute", "gates": gate -> {"l1", "l2"}}}. JSON values.
+    Raises: UserError for a loss without a gradient, or a model without a matrix that is trained.
+    Source: Tessera et al. 2021 (effective gradient flow).
+    Deviations: a layer is a weight matrix (a recurrent layer has several); vectors are left out.
+    """
+    inner = unwrap(model)
+    kept = getattr(masks, "kept", masks) or {}
+    weights = {name: weight for name, weight in inner.named_parameters() if weight.dim() > 1 and weight.requires_grad}
+    with torch.random.fork_rng(), torch.enable_grad():
+        gradients = _gradients(_checked(loss()), weights)
+    layouts = {name: weight.layout for name, weight in Wiring.local(inner).weights.items()}
+    tensors = {}
+    for name, gradient in gradients.items():
+        mask = kept.get(name, torch.ones_like(gradient, dtype=torch.bool)).to(gradient.device)
+        seen = torch.where(mask, gradient, 0)
+        tensors[name] = _norms(seen) | {"kept": int(mask.sum())}
+        tensors[name]["mean_absolute"] = tensors[name]["l1"] / max(tensors[name]["kept"], 1)
+        layout = layouts.get(name)
+        if layout is not None and "gate" in layout.stored:
+            gates = zip(layout.gates, layout.view(seen), strict=True)
+            tensors[name]["gates"] = {gate: _norms(part) for gate, part in gates}
+    return {
+        "effective_l1": sum(tensor["l1"] for tensor in tensors.values()) / len(tensors),
+        "effective_l2": sum(tensor["l2"] for tensor in tensors.values()) / len(tensors),
+        "total_l2": sum(tensor["l2"] ** 2 for tensor in tensors.values()) ** 0.5,
+        "tensors": tensors,
+    }
+
+
+def gradient_over_time(model: nn.Module, loss: Loss) -> dict[str, list[float]]:
+    """The norm of d loss / d h_t at every step t of every recurrent layer, over all sequences and units of the batch.
+
+    The gradient counts every way from h_t to the loss, through later states too. Layers are run step by step.
+
+    Arguments:
+        loss: a zero-argument callable that returns the loss on one batch; each recurrent module runs once in it.
+    Returns: "cell l0", "cell l0_reverse", ... -> one number a step, in the order of time; 0 where a sequence has
+        ended. JSON values.
+    Raises: UserError if the model has no cell of `sparsernn.cells`, or one that runs more than once; for a loss
+        without a gradient.
+    """
+    cells = {name: module for name, module in unwrap(model).named_modules() if isinstance(module, Cell)}
+    if not cells:
+        raise UserError(
+            "the model has no cell of this package",
+            "at least one, whose steps can be watched",
+            "use a cell of sparsernn.cells in the place of torch's layer: its weights have the same names",
+        )
+    with torch.random.fork_rng(), torch.enable_grad(), using("reference"), ExitStack() as stack:
+        states = {name: stack.enter_context(_watched(cell)) for name, cell in cells.items()}
+        value = _checked(loss())
+    found = {}
+    for name, cell in cells.items():
+        for label, layer in _by_layer(name, cell, states[name]).items():
+            gradients = torch.autograd.grad(value, layer, retain_graph=True, allow_unused=True)
+            norms = [0.0 if gradient is None else float(gradient.norm()) for gradient in gradients]
+            found[f"{name} {label}".strip()] = norms
+    return found
+
+
+@contextmanager
+def _watched(cell: Cell) -> Iterator[list[Tensor]]:
+    """Within the block, every hidden state that a cell computes is noted."""
+    states: list[Tensor] = []
+    plain = cell.advance
+
+    def advance(*arguments: Any) -> tuple[Tensor, ...]:
+        hidden, *others = plain(*arguments)
+        states.append(hidden if hidden.requires_grad else hidden.requires_grad_())
+        return hidden, *others
+
+    def once(*_: Any) -> None:
+        if states:
+            raise UserError("a cell runs twice", "one run over one batch", "let the loss call the model once")
+
+    cell.advance = advance  # type: ignore[method-assign]
+    handle = cell.register_forward_pre_hook(once)
+    try:
+        yield states
+    finally:
+        del cell.advance
+        handle.remove()
+
+
+def _by_layer(name: str, cell: Cell, states: list[Tensor]) -> dict[str, list[Tensor]]:
+    """The states of each layer and direction, in the order of time."""
+    if not states:
+        raise UserError(
+            f"{name or 'the cell'} took no step",
+            "a loss that runs every cell, each of which goes from step to step",
+            "call the model in loss; a cell that computes all steps at once has no gradient from state to state here",
+        )
+    found, steps = {}, len(states) // len(cell.names)
+    for position, names in enumerate(cell.names):
+        label = next(iter(names.values())).rpartition("_l")[2]
+        own = states[position * steps : (position + 1) * steps]
+        found[f"l{label}"] = own[::-1] if "reverse" in label else own
+    return found
+
+
+def _checked(value: Tensor) -> Tensor:
+    if not value.requires_grad or value.numel() != 1:
+        raise UserError(
+            f"the loss is {value.numel()} numbers, or has no gradient",
+            "one number that the model computed",
+            "pass loss=lambda: cross_entropy(model(x), y)",
+        )
+    return value
+
+
+def _gradients(value: Tensor, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    if not weights:
+        raise UserError("no weight matrix is trained", "one with requires_grad", "unfreeze a part of the model")
+    found = torch.autograd.grad(value, list(weights.values()), allow_unused=True)
+    pairs = zip(weights.items(), found, strict=True)
+    return {name: torch.zeros_like(weight) if gradient is None else gradient for (name, weight), gradient in pairs}
+
+
+def _norms(values: Tensor) -> dict[str, float]:
+    return {"l1": float(values.abs().sum()), "l2": float(values.square().sum().sqrt())}

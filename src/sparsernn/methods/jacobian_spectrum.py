@@ -1,0 +1,135 @@
+"""Pruning by the spectrum of the recurrent Jacobian."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from sparsernn.errors import UserError
+from sparsernn.methods.initial_pruning import NormalisedPruning
+from sparsernn.methods.one_batch import Passes, gradients, scored_layers
+from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.structure.jacobians import FUNCTIONALS, PARTS, mean_square, product, unroll
+from sparsernn.structure.stepwise import Pass
+
+
+class Reading(NamedTuple):
+    """What the paper or its code take where an option is left out."""
+
+    functional: str
+    discount: float
+    normaliser: str
+    offset: float
+
+
+READINGS = {"released": Reading("JT1", 0.9, "released", 0.1), "paper": Reading("J1", 1.0, "equation_5", 0.0)}
+
+
+@dataclass(frozen=True)
+class JacobianSpectrum(NormalisedPruning):
+    """Before training, keep the weights that move the spectrum of the step Jacobian J = dh_t/dh_{t-1} most.
+
+    score = sum over u = 0..horizon-1 of discount^u |d chi_u / d w| / |gamma|. chi_u, at the u-th step from the end of a
+    sequence, is the mean square of the entries of J^T 1, of J 1, or of J^T s with random signs s ("frobenius": then it
+    estimates the mean squared singular value). The derivative goes through the whole history of the layer, whose
+    inputs are those of one batch. gamma, the normaliser, is how much the weight moves the layer's outputs on noise.
+    A group's score is the mean over its weights.
+
+    reading="released" is what the authors' code computes, "paper" what the paper says; each option that is given
+    takes the place of the reading's.
+
+    | option | released | paper |
+    | --- | --- | --- |
+    | functional | "JT1" | "J1" |
+    | discount | 0.9 | 1 |
+    | normaliser | "released": of the last of 5 steps from states of 1, all noisy | "equation_5": of all steps from 0 |
+    | offset | 0.1 | 0 |
+
+    Arguments:
+        sparsity, granularity, scope, per, rescale, rounds: as `SNIP`.
+        normaliser: "none", "released" or "equation_5".
+        floor: quantile at which the normaliser is clamped; None takes its own: 0 if "released", 0.01 if "equation_5".
+        reading: "released" or "paper".
+        functional: "JT1", "J1" or "frobenius".
+        horizon: steps from the end of each sequence.
+        discount: weight of a step relative to the one after it.
+        offset: added to all gates while scoring.
+        part: "hidden" takes the Jacobian of the output, other states held fixed; "state" that of all states together.
+        first_order: score |w d chi| instead of |d chi|: the estimated change if the weight were removed.
+    Shapes: weights of recurrent layers, each scored by its own layer's Jacobian. Needs `loss=` of the `Sparsifier`.
+    Raises: UserError for an option out of range, no loss, weights of other layers, or scores that are not finite.
+    Source: Zhang & Stadie 2020, equations 3 to 5, and the authors' code.
+    Deviations: a bidirectional layer has two kernels; sequences of different lengths are aligned at their ends.
+    """
+
+    normaliser: str | None = None
+    reading: str = "released"
+    functional: str | None = None
+    horizon: int = 4
+    discount: float | None = None
+    offset: float | None = None
+    part: str = "hidden"
+    first_order: bool = False
+    known_as: ClassVar[tuple[str, ...]] = ("jacobian", "spectrum")
+    reads_passes: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("reading", self.reading, READINGS), ("part", self.part, PARTS)):
+            if value not in known:
+                raise UserError(f'{name} is "{value}"', f"one of {', '.join(known)}", "choose one of them")
+        super().__post_init__()
+        functional, discount = self.chosen.functional, self.chosen.discount
+        if functional not in FUNCTIONALS:
+            raise UserError(f'functional is "{functional}"', f"one of {', '.join(FUNCTIONALS)}", "choose one of them")
+        if isinstance(self.horizon, bool) or not isinstance(self.horizon, int) or self.horizon < 1:
+            raise UserError(f"horizon is {self.horizon!r}", "a number of steps, at least 1", "pass horizon=4")
+        if not 0 < discount <= 1:
+            raise UserError(f"discount is {discount!r}", "a number in (0, 1]", "pass discount=1 for none")
+
+    @property
+    def chosen(self) -> Reading:
+        """The reading, with the options that are given in their places."""
+        given = {name: getattr(self, name) for name in Reading._fields}
+        return READINGS[self.reading]._replace(**{name: value for name, value in given.items() if value is not None})
+
+    @property
+    def divisor(self) -> str:
+        return self.chosen.normaliser
+
+    def raw(self, run: Sparsifier, passes: Passes) -> dict[str, Tensor]:
+        found = {}
+        for recurrence, weights in scored_layers(run):
+            scored = {local: name for local, name in recurrence.weights.items() if name in run.selected}
+            given = passes[recurrence.label]
+            totals = [self.moved(weights, one, list(scored), run.generator) for one in given]
+            for local, name in scored.items():
+                total = sum(part[local] for part in totals) / len(given)
+                found[name] = total * weights[local].detach().abs() if self.first_order else total
+        return found
+
+    def moved(
+        self, weights: Mapping[str, Tensor], given: Pass, locals_: list[str], generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """sum over u of discount^u |d chi_u / d w| of one pass, by local name."""
+        functional, discount, _, offset = self.chosen
+        wanted = {local: weights[local] for local in locals_}
+        totals = {local: torch.zeros_like(weight) for local, weight in wanted.items()}
+        with torch.enable_grad():
+            given = Pass(given.recurrence, given.inputs, _needing_gradients(given.start), given.lengths)
+            states, running = unroll(weights, given, offset)
+            last = len(states) - 1
+            for back in range(min(self.horizon, last)):
+                before, after = states[last - back - 1], states[last - back]
+                products = product(before, after, functional, self.part, generator)
+                chi = mean_square(products, None if running is None else running[last - back - 1])
+                for local, slope in gradients(chi, wanted).items():
+                    totals[local] += discount**back * slope.abs()
+        return totals
+
+
+def _needing_gradients(states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(state.detach().clone().requires_grad_() for state in states)

@@ -1,0 +1,106 @@
+"""Scaling the weights that are left after pruning, so that signals or gradients keep their size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from sparsernn.errors import UserError
+from sparsernn.methods.one_batch import Passes, follow, passes_of, scored_layers
+from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.structure.jacobians import mean_square_singular_value
+from sparsernn.structure.recurrence import Recurrence
+
+RESCALINGS = ("none", "variance", "dense", "one")
+HORIZON = 4
+
+
+def check_rescaling(kind: str) -> None:
+    """Raises: UserError unless it is a way to rescale."""
+    if kind not in RESCALINGS:
+        raise UserError(f'rescale is "{kind}"', f"one of {', '.join(RESCALINGS)}", "choose one of them")
+
+
+class Rescaling:
+    """Made before pruning, applied after it. See `RandomPruning` for the kinds."""
+
+    def __init__(self, run: Sparsifier, kind: str):
+        self.run, self.kind = run, kind
+        self.squares: dict[str, Tensor] = {}
+        self.layers: list[tuple[Recurrence, dict[str, Tensor]]] = []
+        self.passes: Passes = {}
+        self.targets: dict[str, float] = {}
+        if kind == "variance":
+            self.squares = {name: self._by_gate(name).square().sum((1, 2)) for name in run.selected}
+        elif kind != "none":
+            follow(run)
+            self.layers, self.passes = scored_layers(run), passes_of(run)
+            self.targets = {
+                layer.label: self._spectrum(layer, weights) if kind == "dense" else 1.0
+                for layer, weights in self.layers
+            }
+
+    @torch.no_grad()
+    def apply_(self) -> None:
+        """Scale the weights, and note by how much."""
+        if self.kind == "none":
+            return
+        for name, before in self.squares.items():
+            after = self._by_gate(name).square().sum((1, 2))
+            self._by_gate(name).mul_(torch.where(after > 0, (before / after).sqrt(), 1.0).view(-1, 1, 1))
+        reached = {layer.label: self._fit(layer, weights) for layer, weights in self.layers}
+        self.run.note("rescale")
+        if reached:
+            self.run.events[-1]["mean_squared_singular_value"] = reached
+
+    def _by_gate(self, name: str) -> Tensor:
+        """A view of the weight. [gate, or 1 if it has none; unit; source]"""
+        tensor, layout = self.run.weights[name].data, self.run.wiring.weights[name].layout
+        gates = len(layout.gates) if layout.stored[0] == "gate" else 1
+        return tensor.view(gates, tensor.shape[0] // gates, -1)
+
+    def _spectrum(self, layer: Recurrence, weights: Mapping[str, Tensor]) -> float:
+        """The mean squared singular value on the passes of the batch."""
+        found = [mean_square_singular_value(weights, given, HORIZON) for given in self.passes[layer.label]]
+        return sum(found) / len(found)
+
+    def _fit(self, layer: Recurrence, weights: dict[str, Tensor]) -> float:
+        """Scale the matrices that read the state; the mean squared singular value that this brings."""
+        scaled = [
+            local
+            for local, name in layer.weights.items()
+            if name in self.run.selected and not _reads_input(layer, local)
+        ]
+
+        def at(factor: float) -> float:
+            return self._spectrum(layer, weights | {local: weights[local].detach() * factor for local in scaled})
+
+        factor = nearest_factor(at, self.targets[layer.label]) if scaled else 1.0
+        for local in scaled:
+            weights[local].mul_(factor)
+        return self._spectrum(layer, weights)
+
+
+def nearest_factor(of: Callable[[float], float], target: float, most: float = 64.0) -> float:
+    """The factor between 1/most and most at which a function of it meets a target, or comes nearest to it.
+
+    The factor nearest to 1 where the function crosses the target is found by steps of sqrt(2), then halved intervals.
+    """
+    first = of(1.0)
+    tried, step = {1.0: first}, 2**0.5 if first < target else 2**-0.5
+    low = high = 1.0
+    while 1 / most <= high * step <= most and (tried[high] < target) == (first < target):
+        low, high = high, high * step
+        tried[high] = of(high)
+    if (tried[high] < target) == (first < target):
+        return min(tried, key=lambda factor: abs(tried[factor] - target))
+    for _ in range(16):
+        middle = (low * high) ** 0.5
+        low, high = (middle, high) if (of(middle) < target) == (first < target) else (low, middle)
+    return (low * high) ** 0.5
+
+
+def _reads_input(layer: Recurrence, local: str) -> bool:
+    return layer.layout(local).source == ("input",)

@@ -1,0 +1,52 @@
+"""SNFS: sparse networks from scratch, by sparse momentum."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from sparsernn.methods.redistribution import averaged_norms
+from sparsernn.methods.rewiring import Rewiring
+from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.structure.groups import Family, Groups
+
+
+@dataclass(frozen=True)
+class SNFS(Rewiring):
+    """Rewire by momentum: drop the weakest weights, grow where averaged gradients are large.
+
+    Every `every` steps (the paper: once an epoch) the fraction p of each tensor's weights with the smallest magnitude
+    is dropped. The births of all tensors together are shared out in proportion to the mean |averaged gradient| of each
+    tensor's weights, at most 99 % of its free places, the rest evenly over the others; within a tensor they go where
+    |averaged gradient| is largest. p falls along a cosine from `rate` to `floor`.
+
+    The average is the method's own, of all gradients, those of absent weights included, before anything is masked.
+    So it does not depend on the optimizer, and works with one that has no momentum. It takes 4 bytes a weight.
+
+    Arguments: those of `Rewiring`; here
+        sparsity: fraction of zeros, in [0, 1); or eps=.
+        every: steps between rewirings (int), or a fraction of training (float).
+        rate: fraction dropped at the beginning; floor: at the end.
+        momentum: of the averaged gradient.
+        redistribution: "momentum", "survivors" or "none".
+    Shapes: any weight.
+    Raises: UserError if a value is out of range or no event falls within training.
+    Source: Dettmers & Zettlemoyer 2019, algorithm 1.
+    Deviations: the average of plain gradients with any optimizer, where the released code reads the optimizer's
+        momentum (with Adam divided by the root of the second moment); counts are exact, so no correction of their drift
+        is needed; no lower rate for tensors that are less than 20 % sparse.
+    """
+
+    _: KW_ONLY
+    rate: float = 0.5
+    floor: float = 0.005
+    stop: float = 1.0
+    redistribution: str = "momentum"
+    known_as: ClassVar[tuple[str, ...]] = ("sparse_momentum", "sparse_networks_from_scratch")
+    granularities: ClassVar[tuple[str, ...]] = ("weight", "16x1")
+    averages_gradients: ClassVar[bool] = True
+
+    def grow_score(self, run: Sparsifier, groups: Groups, family: Family) -> Tensor:
+        return averaged_norms(run, groups, family)

@@ -1,0 +1,9 @@
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+namespace sparsernn {
+
+void bind_scan(nanobind::module_& module);
+
+}  // namespace sparsernn

@@ -1,0 +1,26 @@
+"""How sparse may it be: ST-RNN, SET and a fixed mask over the sparsity (Liu et al. 2021, Figure 3)."""
+
+from __future__ import annotations
+
+from sparsernn.recipes.liu2021_words import Words, budget
+from sparsernn.recipes.recipe import Recipe, Row, Size
+
+SPARSITIES = (0.4, 0.53, 0.67, 0.8, 0.9, 0.95)
+METHODS = ("st_rnn", "set", "static")
+
+
+def rows(size: Size) -> list[Row]:
+    """Rows METHOD_SPARSITY; the sparsities are chosen here."""
+    words = Words("lstm", size)
+    return [
+        words.row(f"{name}_{sparsity}", words.methods(budget("uniform", sparsity))[name])
+        for name in METHODS
+        for sparsity in SPARSITIES
+    ]
+
+
+recipe = Recipe(
+    title="Penn Treebank, words: ST-RNN, SET and a fixed mask over the sparsity",
+    source="Liu et al. 2021, Figure 3",
+    rows=rows,
+)

@@ -1,0 +1,34 @@
+"""Penn Treebank, recurrent highway network, 53 % sparse (Liu et al. 2021, Table 3)."""
+
+from __future__ import annotations
+
+from sparsernn.recipes.liu2021_words import Words, budget, perplexities
+from sparsernn.recipes.recipe import Recipe, Row, Size
+
+SPARSITY = 0.528
+DISTRIBUTIONS = ("uniform", "er")
+# Units of a dense network with about the weights that the sparse one keeps.
+SMALL_UNITS: dict[Size, int] = {"full": 518, "cpu": 104, "quick": 4}
+# Validation and test perplexity where they are known.
+PUBLISHED = {"st_rnn_uniform": perplexities(66.08, 63.19)}
+
+
+def rows(size: Size) -> list[Row]:
+    """Rows METHOD_DISTRIBUTION, beside dense networks and group lasso on units (ISS).
+
+    Depth 10 and 830 units at full size, depth 5 and 200 units on the first third of the text at the size "cpu".
+    """
+    words = Words("rhn", size)
+    found = [words.row("dense", None)]
+    for distribution in DISTRIBUTIONS:
+        for name, method in words.methods(budget(distribution, SPARSITY)).items():
+            label = f"{name}_{distribution}"
+            found.append(words.row(label, method, published=PUBLISHED.get(label, {})))
+    return [*found, words.small_dense("small_dense", SMALL_UNITS[size]), words.iss("iss")]
+
+
+recipe = Recipe(
+    title="Penn Treebank, words: a recurrent highway network with 53 % zeros",
+    source="Liu et al. 2021, Table 3",
+    rows=rows,
+)

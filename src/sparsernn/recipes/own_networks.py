@@ -1,0 +1,93 @@
+"""The dense network and its sparse twin for a user's own file: choices that follow from its kind and size alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from sparsernn.data.sampling import at_most
+from sparsernn.data.table_file import TableFile
+from sparsernn.data.task import Loaded
+from sparsernn.recipes.recipe import Measure, Row
+from sparsernn.training.settings import Settings
+
+SMALL = 5_000  # examples: below it batches are half as large
+MOST_BATCHES = 1_000  # in an epoch
+MOST_VALIDATED = 20_000
+LONGER = 1.5  # epochs of the sparse network for one of the dense: weights leave for as long as others settle
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """What suits a kind of file.
+
+    Arguments:
+        model: file name in `sparsernn.models`; options: its arguments.
+        units: hidden units.
+        steps: of the dense training, as far as whole epochs allow.
+    """
+
+    model: str
+    units: int
+    steps: int
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+CHOICES = {
+    "text": Choice("classifier", 64, 1800, {"inputs": 128, "bidirectional": True, "pool": "max", "dropout": 0.5}),
+    "series": Choice("classifier", 64, 2500, {"bidirectional": True, "pool": "mean", "dropout": 0.2}),
+    "tagging": Choice("tagger", 64, 800, {"bidirectional": True, "dropout": 0.2}),
+    "forecast": Choice("forecaster", 64, 2500, {"dropout": 0.1, "residual": 0}),
+    "language_model": Choice("language_model", 200, 6000, {"layers": 2, "dropout": 0.2}),
+}
+
+
+def choice(task: TableFile, loaded: Loaded) -> Choice:
+    """What suits the file."""
+    if loaded.objective == "tagging":
+        return CHOICES["tagging"]
+    return CHOICES["series" if task.kind == "wide" else task.kind]
+
+
+def batch_size(task: TableFile, loaded: Loaded) -> int:
+    """Examples in a step, or parallel streams of running text."""
+    if task.kind == "language_model":
+        return 20
+    return 32 if len(loaded.train) < SMALL else 64
+
+
+def sampled(task: TableFile, loaded: Loaded) -> Loaded:
+    """The data of the training: of a large file other examples in every epoch, and a sample for validation."""
+    most = MOST_BATCHES * batch_size(task, loaded)
+    train, valid = at_most(loaded.train, most), at_most(loaded.valid, MOST_VALIDATED)
+    return dataclasses.replace(loaded, train=train, valid=valid)
+
+
+def rows(task: TableFile, loaded: Loaded, method: Any, *, cell: str, units: int = 0, epochs: int = 0) -> list[Row]:
+    """The dense network and its sparse twin, from the dense weights where the method prunes trained ones.
+
+    Arguments:
+        loaded: what `sampled` gave.
+        units, epochs: 0 chooses; epochs that are given hold for both networks.
+    """
+    chosen, batch = choice(task, loaded), batch_size(task, loaded)
+    language_model = task.kind == "language_model"
+    batches = max(1, loaded.train.number_of_batches(batch))
+    dense_epochs = epochs or min(40, max(4, round(chosen.steps / batches)))
+    settings = Settings(
+        learning_rate=2e-3,
+        batch_size=batch,
+        valid_batch_size=10 if language_model else 256,
+        epochs=dense_epochs,
+        clip=1.0,
+        schedule="cosine",
+        patience=max(3, dense_epochs // 3),
+        keep="best",
+        loggers=("csv",),
+    )
+    options = {"cell": cell, "units": units or chosen.units, **chosen.options}
+    measure = Measure(test_batch_size=1 if language_model else 256, latency_seconds=6.0)
+    dense = Row("dense", task, chosen.model, options, settings=settings, compact=False, threads=1, measure=measure)
+    longer = dataclasses.replace(settings, epochs=epochs or round(LONGER * dense_epochs))
+    start = "dense" if method.starts_trained else None
+    return [dense, dataclasses.replace(dense, name="sparse", method=method, settings=longer, compact=True, start=start)]

@@ -1,0 +1,50 @@
+"""Row-by-row MNIST: what the Jacobian's score needs, and width at equal weights (after Zhang & Stadie 2020)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from sparsernn.methods.random_pruning import RandomPruning
+from sparsernn.recipes import zhang2020_digits as digits
+from sparsernn.recipes.recipe import Recipe, Row, Size
+
+UNITS: dict[Size, int] = {"full": 400, "cpu": 100, "quick": 100}
+EXAMPLES = (1, 8, 64, 512)
+HORIZONS = (1, 2, 4, 8, 16, 28)
+# Times the units of the first, at as many weights as it has at 95 %.
+WIDENINGS = (0.5, 1, 2, 4)
+
+
+def rows(size: Size) -> list[Row]:
+    """Rows examples_P, horizon_U, and width_N_METHOD: GRUs of N units that keep the same number of weights."""
+    units, found = UNITS[size], []
+    base = digits.row("base", size, digits.jacobian(), units=units)
+    for examples in EXAMPLES:
+        settings = dataclasses.replace(base.settings, scoring_examples=examples)
+        found.append(dataclasses.replace(base, name=f"examples_{examples}", settings=settings))
+    for horizon in HORIZONS:
+        found.append(dataclasses.replace(base, name=f"horizon_{horizon}", method=digits.jacobian(horizon=horizon)))
+    for widening in WIDENINGS:
+        width = round(widening * units)
+        sparsity = round(1 - (1 - digits.SPARSITY) * weights(units) / weights(width), 6)
+        methods = {
+            "jacobian": digits.jacobian(sparsity),
+            "random": digits.random(sparsity),
+            "random_one": RandomPruning(sparsity, per="kernel", rescale="one"),
+        }
+        for name, method in methods.items():
+            found.append(digits.row(f"width_{width}_{name}", size, method, units=width, init=digits.GLOROT))
+    return found
+
+
+def weights(units: int) -> int:
+    """Of a GRU that reads rows of 28 pixels."""
+    return 3 * units * (units + 28)
+
+
+recipe = Recipe(
+    title="Row-by-row MNIST: examples, horizon and width of one-shot pruning",
+    source="Zhang & Stadie 2020, future work",
+    rows=rows,
+    default_size="full",
+)

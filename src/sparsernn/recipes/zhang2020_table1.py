@@ -1,0 +1,32 @@
+"""Row-by-row MNIST, four cells of 400 units, 95 % sparse before training (Zhang & Stadie 2020, Table 1)."""
+
+from __future__ import annotations
+
+from sparsernn.recipes import zhang2020_digits as digits
+from sparsernn.recipes.recipe import Recipe, Row, Size
+
+UNITS = 400
+PUBLISHED = {"rnn_dense": 7.08, "rnn_jacobian": 7.57}
+
+
+def rows(size: Size) -> list[Row]:
+    """Rows CELL_METHOD.
+
+    The authors train their sparse plain cell without its tanh; here it has it. Their GRU feeds the pruned update block
+    into the candidate and the other way round; see `zhang2020_table2` for rows that do so.
+    """
+    found = []
+    for cell in digits.CELLS:
+        methods = {"dense": None, "jacobian": digits.jacobian(cell=cell), "random": digits.random()}
+        for name, method in methods.items():
+            label = f"{cell}_{name}"
+            found.append(digits.row(label, size, method, cell=cell, units=UNITS, error=PUBLISHED.get(label)))
+    return found
+
+
+recipe = Recipe(
+    title="Row-by-row MNIST: four cells, 95 % of the weights gone before training",
+    source="Zhang & Stadie 2020, Table 1; Figures 1 to 3 are drawn from the same runs",
+    rows=rows,
+    default_size="full",
+)

@@ -1,0 +1,39 @@
+"""Row-by-row MNIST, GRUs of 100, 400 and 1600 units, seven ways to 95 % sparsity (Zhang & Stadie 2020, Table 2)."""
+
+from __future__ import annotations
+
+from sparsernn.recipes import zhang2020_digits as digits
+from sparsernn.recipes.recipe import Recipe, Row, Size
+
+WIDTHS: dict[Size, tuple[int, ...]] = {"full": (100, 400, 1600), "cpu": (100, 400), "quick": (100,)}
+# Units of a dense GRU with at most the weights that are left of 100, 400 and 1600 at 95 %.
+SMALL_UNITS = {100: 14, 400: 79, 1600: 347}
+SWAPPED = ("update", "candidate")
+PUBLISHED = {"jacobian_100": 3.09, "random_100": 2.78}
+
+
+def rows(size: Size) -> list[Row]:
+    """Rows METHOD_UNITS and, for 100 units, METHOD_swapped_100.
+
+    Swapped rows emulate the authors' released GRU, which trains the kernel scored for the update gate as the candidate
+    and the other way round. Of random masks and dense networks that changes nothing but the draw.
+    """
+    found = []
+    for units in WIDTHS[size]:
+        found.append(digits.row(f"dense_{units}", size, None, units=units))
+        for name, (method, init) in digits.compared().items():
+            label = f"{name}_{units}"
+            found.append(digits.row(label, size, method, units=units, init=init, error=PUBLISHED.get(label)))
+        found.append(digits.row(f"l2_{units}", size, digits.l2(size, units), units=units))
+        found.append(digits.row(f"small_dense_{units}", size, None, units=SMALL_UNITS[units]))
+    for name, (method, init) in digits.compared().items():
+        if name != "random":
+            found.append(digits.row(f"{name}_swapped_100", size, method, units=100, init=init, exchange_gates=SWAPPED))
+    return found
+
+
+recipe = Recipe(
+    title="Row-by-row MNIST: GRUs, seven ways to 95 % sparsity",
+    source="Zhang & Stadie 2020, Table 2; Table 7 (run times) is benchmarks/one_shot_cost.py",
+    rows=rows,
+)

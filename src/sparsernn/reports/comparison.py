@@ -1,0 +1,100 @@
+"""Rows of a recipe against each other, against the source, and pair by pair over seeds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sparsernn.reports.quantities import COSTS, Quantity, Table, difference, goal, in_one_unit, mean, value_of
+
+Result = Mapping[str, Any]
+Group = tuple[str, Sequence[Result]]
+DENSE = "dense"
+
+
+def compare(groups: Sequence[Group], main: Quantity | None) -> Table:
+    """A line for each group of results that differ in their seed alone: what it reached and what it costs.
+
+    Where the source's figure is known it stands beside ours with the difference, ours less the source's; so does the
+    figure on the validation split where the source gives that too.
+    """
+    columns: list[tuple[str, list[str]]] = []
+    if any(len(results) > 1 for _, results in groups):
+        columns.append(("seeds", [str(len(results)) for _, results in groups]))
+    for quantity in [main, *_validation(groups, main)] if main else []:
+        columns += _against_source(groups, quantity)
+    for quantity in COSTS:
+        columns += _column(quantity.title, quantity, _values(groups, "metrics", quantity))
+    cells = zip(*(texts for _, texts in columns), strict=True) if columns else [() for _ in groups]
+    rows = tuple((label, *row) for (label, _), row in zip(groups, cells, strict=True))
+    return Table(("network", *(title for title, _ in columns)), rows)
+
+
+def _validation(groups: Sequence[Group], main: Quantity) -> list[Quantity]:
+    quantity = dataclasses.replace(main, key=f"valid_{main.key}", title=f"{main.title} on validation")
+    return [quantity] if any(any(values) for values in _values(groups, "published", quantity)) else []
+
+
+def _against_source(groups: Sequence[Group], quantity: Quantity) -> list[tuple[str, list[str]]]:
+    ours, source = (_values(groups, part, quantity) for part in ("metrics", "published"))
+    columns = _column(quantity.title, quantity, ours) + _column(f"{quantity.title}, published", quantity, source)
+    if any(mine and theirs for mine, theirs in zip(ours, source, strict=True)):
+        texts = [
+            difference(quantity, [sum(mine) / len(mine) - theirs[0]] if mine and theirs else [])
+            for mine, theirs in zip(ours, source, strict=True)
+        ]
+        columns.append((f"{quantity.title}, difference", texts))
+    return columns
+
+
+def _values(groups: Sequence[Group], part: str, quantity: Quantity) -> list[list[float]]:
+    return [
+        [
+            in_one_unit(value, quantity)
+            for result in results
+            if (value := value_of(result.get(part) or {}, quantity)) is not None
+        ]
+        for _, results in groups
+    ]
+
+
+def _column(title: str, quantity: Quantity, values: Sequence[Sequence[float]]) -> list[tuple[str, list[str]]]:
+    """The column, or nothing where no row has a value."""
+    return [(title, [mean(quantity, group) for group in values])] if any(values) else []
+
+
+def paired(groups: Sequence[Group]) -> Table | None:
+    """Every row against the dense one of the same data, seed by seed; None where no two results make a pair.
+
+    The dense row of PREFIX_ROW is PREFIX_dense, or else dense.
+    """
+    by_name = dict(groups)
+    main = goal(result for _, results in groups for result in results)
+    rows = []
+    for name, results in groups:
+        partner = dense_of(name, list(by_name))
+        pairs = [] if partner is None or main is None else _pairs(results, by_name[partner], main)
+        if pairs:
+            apart = [mine - other for mine, other in pairs]
+            better = sum(gap > 0 if main.better == "higher" else gap < 0 for gap in apart)
+            ours, others = ([pair[side] for pair in pairs] for side in (0, 1))
+            texts = (mean(main, ours), mean(main, others), difference(main, apart), f"{better} of {len(pairs)}")
+            rows.append((name, partner, *texts))
+    if not rows:
+        return None
+    return Table(("network", "against", main.title, "its figure", "difference, seed by seed", "better"), tuple(rows))
+
+
+def dense_of(name: str, names: Sequence[str]) -> str | None:
+    """The dense row that a row is to be measured by: that of the longest prefix they share."""
+    prefixes = [other.removesuffix(DENSE) for other in names if other.endswith(DENSE) and other != name]
+    fitting = [prefix for prefix in prefixes if name.startswith(prefix) and (not prefix or prefix.endswith("_"))]
+    return f"{max(fitting, key=len)}{DENSE}" if fitting else None
+
+
+def _pairs(results: Sequence[Result], others: Sequence[Result], main: Quantity) -> list[tuple[float, float]]:
+    """Figures of the same seed and size."""
+    found = {(other["size"], other["seed"]): value_of(other["metrics"], main) for other in others}
+    pairs = [(value_of(mine["metrics"], main), found.get((mine["size"], mine["seed"]))) for mine in results]
+    return [(in_one_unit(a, main), in_one_unit(b, main)) for a, b in pairs if a is not None and b is not None]

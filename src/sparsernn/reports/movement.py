@@ -1,0 +1,144 @@
+"""How masks moved while they were trained: births, deaths, densities, and what is left of the first mask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from sparsernn.reports import figures
+from sparsernn.reports.figures import Picture
+from sparsernn.reports.reading import Run
+
+MOST_PANELS = 12
+STILL = 1e-9
+
+Series = list[tuple[float, float]]
+
+
+def pictures(runs: Sequence[Run]) -> list[Picture]:
+    """For all runs together: weights born and dead at each event, and how much of the first mask exists still."""
+    moving = [run for run in runs if any(event.get("born") or event.get("died") for event in run.events)]
+    if not moving:
+        return []
+    found = []
+    if any(len(_born(run)) for run in moving):
+        caption = "Weights that came (solid) and went (dashed) at each event, in percent of those that exist."
+        found.append(_curves(moving, "Births and deaths", caption, (_born, _died)))
+    if any(len(_overlap(run)) > 1 for run in moving):
+        caption = "Weights of the first mask that exist, in percent of that mask."
+        found.append(_curves(moving, "Overlap with the first mask", caption, (_overlap,)))
+    return found
+
+
+def densities(run: Run) -> Picture | None:
+    """The fraction of weights kept after each event: a panel a tensor, a line a gate. None if it never changed."""
+    by_tensor = {name: _density(run, name) for name in (run.events[-1].get("density") or {} if run.events else {})}
+    changing = {name: lines for name, lines in by_tensor.items() if any(map(_moves, lines.values()))}
+    if not changing:
+        return None
+    shown = dict(list(changing.items())[:MOST_PANELS])
+    columns = min(2, len(shown))
+    rows = -(-len(shown) // columns)
+    with figures.style():
+        figure = Figure(figsize=(3.6 * columns + 0.4, 2.5 * rows + 0.5), layout="constrained")
+        grid = figure.subplots(rows, columns, squeeze=False).flatten()
+        gates = list(dict.fromkeys(gate for lines in shown.values() for gate in lines if gate))
+        for axes, (name, lines) in zip(grid, shown.items(), strict=False):
+            for gate, points in lines.items():
+                colour = figures.COLOURS[gates.index(gate) % len(figures.COLOURS)] if gate else figures.INK
+                _draw(axes, points, color=colour, label=gate or None)
+            axes.set_title(name)
+            _as_percent_over_steps(axes)
+        for axes in grid[len(shown) :]:
+            axes.set_axis_off()
+        _legend_once(figure, grid)
+        left_out = f" {len(changing) - len(shown)} more tensors are left out." if len(changing) > len(shown) else ""
+        caption = f"Weights kept, in percent of each gate; in black of a tensor without gates.{left_out}"
+        return Picture(figures.svg(figure), "Density after each event", caption)
+
+
+def _density(run: Run, name: str) -> dict[str, Series]:
+    """By gate, or of the whole tensor where it has none."""
+    last = _at(run.events[-1], "gate_density", name)
+    if isinstance(last, Mapping) and last:
+        return {str(gate): _series(run, lambda event, g=gate: _at(event, "gate_density", name, g)) for gate in last}
+    return {"": _series(run, lambda event: _at(event, "density", name))}
+
+
+def _at(event: Mapping[str, Any], *path: str) -> Any:
+    found: Any = event
+    for key in path:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found
+
+
+def _series(run: Run, value: Callable[[Mapping[str, Any]], Any]) -> Series:
+    found = [(event.get("step"), value(event)) for event in run.events]
+    return [(float(x), float(y)) for x, y in found if isinstance(x, int | float) and isinstance(y, int | float)]
+
+
+def _moves(points: Series) -> bool:
+    values = [value for _, value in points]
+    return len(values) > 1 and max(values) - min(values) > STILL
+
+
+def _born(run: Run) -> Series:
+    return _share(run, "born")
+
+
+def _died(run: Run) -> Series:
+    return _share(run, "died")
+
+
+def _share(run: Run, key: str) -> Series:
+    """Births or deaths over the weights that exist after the event; of masks whose size is known."""
+
+    def share(event: Mapping[str, Any]) -> float | None:
+        density = event.get("density")
+        if not isinstance(density, Mapping) or not isinstance(event.get(key), int | float):
+            return None
+        kept = sum(run.masks[name].kept.size * float(value) for name, value in density.items() if name in run.masks)
+        return event[key] / kept if kept else None
+
+    return _series(run, share)
+
+
+def _overlap(run: Run) -> Series:
+    return _series(run, lambda event: event.get("overlap"))
+
+
+def _curves(runs: Sequence[Run], title: str, caption: str, kinds: Sequence[Callable[[Run], Series]]) -> Picture:
+    with figures.style():
+        figure = Figure(figsize=(5.4, 3.4), layout="constrained")
+        axes = figure.add_subplot()
+        for number, run in enumerate(runs):
+            colour = figures.COLOURS[number % len(figures.COLOURS)]
+            for kind, dash in zip(kinds, ("-", "--"), strict=False):
+                label = figures.short(run.label) if dash == "-" else None
+                _draw(axes, kind(run), dash, color=colour, label=label)
+        _as_percent_over_steps(axes)
+        axes.set_xlabel("optimizer step")
+        if len(runs) > 1:
+            figures.legend(figure, axes)
+        return Picture(figures.svg(figure), title, caption)
+
+
+def _draw(axes: Axes, points: Series, dash: str = "-", **look: Any) -> None:
+    if points:
+        axes.plot(*zip(*points, strict=True), dash, lw=1.6, marker="o" if len(points) < 3 else None, **look)
+
+
+def _as_percent_over_steps(axes: Axes) -> None:
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+
+
+def _legend_once(figure: Figure, grid: Sequence[Axes]) -> None:
+    handles = {label: handle for axes in grid for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    if handles:
+        figure.legend(handles.values(), handles, loc="outside lower center", ncols=4, frameon=False)

@@ -1,0 +1,102 @@
+"""What a figure does as one setting of a recipe varies over several runs."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from sparsernn.reports import figures, quantities, tables
+from sparsernn.reports.figures import Picture
+from sparsernn.reports.reading import Run
+
+PARTS = ("task", "model", "method", "settings")
+LEAST = 3
+SEEDS = ("settings.seed", "task.seed")
+
+Line = dict[float, list[float]]
+
+
+def sweeps(runs: Sequence[Run]) -> list[Picture]:
+    """A picture for every number that takes three values or more in runs that are otherwise alike, save for seeds."""
+    main = tables.goal_of(runs)
+    scored = [(run, y) for run in runs if main and (y := quantities.value_of(run.metrics, main)) is not None]
+    described = [(fields(run.recipe), quantities.in_one_unit(y, main)) for run, y in scored if main]
+    names = dict.fromkeys(name for values, _ in described for name, value in values.items() if _is_number(value))
+    pictures = []
+    for name in names:
+        lines = {key: line for key, line in _lines(described, name).items() if len(line) >= LEAST}
+        if lines and main and name not in SEEDS:
+            pictures.append(_picture(name, list(lines.values()), _labels(list(lines)), main))
+    return pictures
+
+
+def fields(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that a row says of itself, flat: "method.rate" -> 0.5."""
+    flat: dict[str, Any] = {}
+
+    def add(path: str, value: Any) -> None:
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                add(f"{path}.{key}", inner)
+        else:
+            flat[path] = value
+
+    for part in PARTS:
+        add(part, recipe.get(part))
+    return flat
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _lines(described: Sequence[tuple[dict[str, Any], float]], name: str) -> dict[str, Line]:
+    """Runs that differ in this field and their seeds alone: value -> figures, by what they have in common."""
+    found: dict[str, Line] = {}
+    for values, y in described:
+        if _is_number(values.get(name)):
+            rest = {key: value for key, value in values.items() if key != name and key not in SEEDS}
+            found.setdefault(json.dumps(rest, sort_keys=True), {}).setdefault(float(values[name]), []).append(y)
+    return found
+
+
+def _labels(keys: Sequence[str]) -> list[str]:
+    """What sets each line apart from the others: the method's name, and further fields where that is not enough."""
+    described = [json.loads(key) for key in keys]
+    differing = [name for name in described[0] if len({json.dumps(each.get(name)) for each in described}) > 1]
+    named = [str(each.get("method.name") or "dense") for each in described]
+    if len(set(named)) == len(named):
+        return named
+    rest = [name for name in differing if name != "method.name"]
+    return [
+        ", ".join([label, *(f"{name.rpartition('.')[2].replace('_', ' ')} {each.get(name)}" for name in rest[:3])])
+        for label, each in zip(named, described, strict=True)
+    ]
+
+
+def _picture(name: str, lines: Sequence[Line], labels: Sequence[str], main: quantities.Quantity) -> Picture:
+    setting = f"{name.partition('.')[0]}'s {name.partition('.')[2].replace('.', ' ').replace('_', ' ')}"
+    with figures.style():
+        figure = Figure(figsize=(5.4, 3.4), layout="constrained")
+        axes = figure.add_subplot()
+        for number, (line, label) in enumerate(zip(lines, labels, strict=True)):
+            x = sorted(line)
+            y = [statistics.fmean(line[value]) for value in x]
+            spread = [statistics.stdev(line[value]) if len(line[value]) > 1 else 0.0 for value in x]
+            colour = figures.COLOURS[number % len(figures.COLOURS)]
+            axes.errorbar(x, y, yerr=spread if any(spread) else None, marker="o", color=colour, lw=1.8, label=label)
+        axes.set_xlabel(setting)
+        axes.set_ylabel(main.title)
+        if main.write is quantities.score:
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+        if len(lines) > 1:
+            figures.legend(figure, axes)
+        caption = f"{main.better.capitalize()} is better." if main.better else ""
+        if any(len(values) > 1 for line in lines for values in line.values()):
+            caption += " Bars are standard deviations over seeds."
+        return Picture(figures.svg(figure), f"{main.title[:1].upper()}{main.title[1:]} over the {setting}", caption)

@@ -1,0 +1,120 @@
+"""The step Jacobians of a recurrent layer: its states unrolled, products with vectors, whole matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from sparsernn.structure.recurrence import Recurrence, State, Weights
+from sparsernn.structure.stepwise import Pass
+
+FUNCTIONALS = ("JT1", "J1", "frobenius")
+PARTS = ("hidden", "state")
+
+
+def ending_together(given: Pass) -> tuple[Pass, Tensor | None]:
+    """The same sequences, shifted so that all end at the last step, and which run at each step. [time batch] or None"""
+    if given.lengths is None:
+        return given, None
+    steps, lengths = given.inputs.shape[0], given.lengths.to(given.inputs.device)
+    place = torch.arange(steps, device=lengths.device).unsqueeze(1) - (steps - lengths).unsqueeze(0)
+    index = place.clamp_min(0).unsqueeze(-1).expand_as(given.inputs)
+    return replace(given, inputs=given.inputs.gather(0, index), lengths=None), place >= 0
+
+
+def unroll(weights: Weights, given: Pass, offset: float = 0.0) -> tuple[list[State], Tensor | None]:
+    """States before the first step and after each, of sequences that end together; differentiable in the weights.
+
+    Arguments:
+        weights: local name -> tensor.
+        offset: is added to the part of every gate that the state does not enter.
+    Returns: time + 1 states, and which sequences run at each step. [time batch] or None
+    """
+    given, running = ending_together(given)
+    projected = given.recurrence.project(weights, given.inputs) + offset
+    states = [given.start]
+    for time in range(len(projected)):
+        state = given.recurrence.advance(weights, projected[time], states[-1])
+        if running is not None:
+            here = running[time].unsqueeze(-1)
+            state = tuple(torch.where(here, new, old) for new, old in zip(state, states[-1], strict=True))
+        # Views, so that a derivative in one state does not go by way of another that was computed from it.
+        states.append(tuple(part.view_as(part) for part in state))
+    return states, running
+
+
+def product(before: State, after: State, functional: str, part: str, generator: torch.Generator) -> Tensor:
+    """J^T 1, J 1, or J^T s with random signs s, where J = d after / d before; differentiable. [batch unit]
+
+    Arguments:
+        before, after: states, where `after` was computed from `before` (which needs a gradient).
+        functional: "JT1", "J1" or "frobenius" (the mean square of J^T s estimates the mean squared singular value).
+        part: "hidden" takes the output's Jacobian to itself, other states held fixed; "state", or any for a layer that
+            does not read its own output, that of all states.
+    """
+    count = 1 if part == "hidden" and _is_read(before[0], after) else len(after)
+    sources, targets = before[:count], after[:count]
+    if functional == "frobenius":
+        weights = [_signs(target, generator) for target in targets]
+        return torch.cat(_back(targets, sources, weights), -1)
+    ones = [torch.ones_like(target, requires_grad=functional == "J1") for target in targets]
+    found = _back(targets, sources, ones)
+    if functional == "J1":
+        found = _back([sum(piece.sum() for piece in found)], ones, None)
+    return torch.cat(found, -1)
+
+
+def mean_square(products: Tensor, running: Tensor | None) -> Tensor:
+    """The mean of the squares over units and over the sequences that run. [batch unit] -> []"""
+    squares = products.square().mean(-1)
+    return squares.mean() if running is None else (squares * running).sum() / running.sum().clamp_min(1)
+
+
+def mean_square_singular_value(weights: Weights, given: Pass, horizon: int, seed: int = 0) -> float:
+    """The mean squared singular value of dh_t/dh_{t-1} over sequences and the last steps, estimated by random signs."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = {local: weight.detach() for local, weight in weights.items()}
+    with torch.no_grad():
+        states, running = unroll(weights, given)
+    inputs, found = ending_together(given)[0].inputs, []
+    for time in range(max(0, len(inputs) - horizon), len(inputs)):
+        before = tuple(state.clone().requires_grad_() for state in states[time])
+        with torch.enable_grad():
+            after = given.recurrence.step(weights, inputs[time], before)
+            value = mean_square(product(before, after, "frobenius", "hidden", generator), _at(running, time))
+        found.append(float(value.detach()))
+    return sum(found) / len(found)
+
+
+def step_jacobian(recurrence: Recurrence, weights: Weights, x: Tensor, state: State, part: str = "hidden") -> Tensor:
+    """The whole matrix d after / d before of one step of one sequence. x [input], states [unit] -> [unit unit]"""
+    width = sum(piece.shape[-1] for piece in state)
+    copies = tuple(piece.detach().expand(width, -1).clone().requires_grad_() for piece in state)
+    with torch.enable_grad():
+        after = recurrence.step(weights, x.expand(width, -1), copies)
+        count = 1 if part == "hidden" and _is_read(copies[0], after) else len(state)
+        outputs = torch.cat(after[:count], -1)
+        every = torch.eye(width, outputs.shape[-1], dtype=outputs.dtype, device=x.device)
+        rows = _back([outputs], copies[:count], [every])
+    return torch.cat(rows, -1)[: outputs.shape[-1]].detach()
+
+
+def _is_read(output: Tensor, after: State) -> bool:
+    """Whether the step reads the output of the one before."""
+    return torch.autograd.grad(after[0].sum(), output, retain_graph=True, allow_unused=True)[0] is not None
+
+
+def _back(targets: Sequence[Tensor], sources: Sequence[Tensor], weights: Sequence[Tensor] | None) -> tuple[Tensor, ...]:
+    """Vector-Jacobian products, zero for what is not read; differentiable."""
+    return torch.autograd.grad(targets, sources, weights, create_graph=True, allow_unused=True, materialize_grads=True)
+
+
+def _signs(like: Tensor, generator: torch.Generator) -> Tensor:
+    return (2.0 * torch.randint(2, like.shape, generator=generator) - 1).to(like)
+
+
+def _at(running: Tensor | None, time: int) -> Tensor | None:
+    return None if running is None else running[time]

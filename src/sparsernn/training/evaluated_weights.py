@@ -1,0 +1,42 @@
+"""Optimizers that are evaluated at other weights than they train, such as averages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch.optim import Optimizer
+
+from sparsernn.methods.sparsifier import Sparsifier
+
+
+def show(optimizer: Optimizer, sparsifier: Sparsifier | None) -> None:
+    """Put the weights that are evaluated into the model, absent ones exactly zero.
+
+    An optimizer has such weights if it has `eval()` and `train()`, as `averaged_sgd` and schedule-free optimizers do.
+    """
+    if _has_others(optimizer):
+        optimizer.eval()
+        if sparsifier is not None:
+            sparsifier.enforce()
+
+
+@contextmanager
+def evaluated_weights(optimizer: Optimizer, sparsifier: Sparsifier | None) -> Iterator[None]:
+    """Within the block the model holds the weights that are evaluated; after it, those that are trained."""
+    show(optimizer, sparsifier)
+    try:
+        yield
+    finally:
+        if _has_others(optimizer):
+            optimizer.train()
+
+
+def note_validation(optimizer: Optimizer, loss: float) -> None:
+    """Tell an optimizer that asks for it, by having `validated(loss)`, the loss of a validation."""
+    if callable(getattr(optimizer, "validated", None)):
+        optimizer.validated(loss)
+
+
+def _has_others(optimizer: Optimizer) -> bool:
+    return callable(getattr(optimizer, "eval", None)) and callable(getattr(optimizer, "train", None))

@@ -1,0 +1,85 @@
+"""Rows against the source and against the dense row, seed by seed."""
+
+import json
+
+import pytest
+
+from sparsernn.errors import UserError
+from sparsernn.reports import comparison, tables
+from sparsernn.reports.quantities import GOALS, difference, mean
+
+ACCURACY, PERPLEXITY = GOALS[0], GOALS[1]
+
+
+def result(row, seed=0, size="cpu", published=None, **metrics):
+    made = {"recipe": "quickstart", "row": row, "size": size, "seed": seed, "metrics": metrics}
+    return made | {"published": published or {}, "command": "", "seconds": 1, "environment": {}}
+
+
+def group(row, *accuracies):
+    return row, [result(row, seed, accuracy=value) for seed, value in enumerate(accuracies)]
+
+
+def test_figures_stand_beside_the_published_ones_with_the_difference_on_both_splits():
+    published = {"perplexity": 75.84, "valid_perplexity": 78.77}
+    groups = [("st", [result("st", 0, "full", published, perplexity=75.0, valid_perplexity=79.0)])]
+    table = comparison.compare([*groups, ("own", [result("own", perplexity=80.0, valid_perplexity=82.0)])], PERPLEXITY)
+    ours = dict(zip(table.columns, table.rows[0], strict=True))
+    assert ours["perplexity, published"] == "75.84" and ours["perplexity, difference"] == "−0.84"
+    assert ours["perplexity on validation, difference"] == "+0.23"
+    assert dict(zip(table.columns, table.rows[1], strict=True))["perplexity, difference"] == "–"
+
+
+def test_the_validation_split_is_left_out_where_the_source_leaves_it_out():
+    made = result("st", 0, "full", {"perplexity": 75.84}, perplexity=75.0, valid_perplexity=79.0)
+    assert not any("validation" in column for column in comparison.compare([("st", [made])], PERPLEXITY).columns)
+
+
+def test_pairs_share_their_seed():
+    dense, sparse = group("a_dense", 0.80, 0.70, 0.75), group("a_sparse", 0.81, 0.72, 0.74)
+    sparse[1].append(result("a_sparse", 9, accuracy=0.1))
+    table = comparison.paired([dense, sparse])
+    assert table.rows == (("a_sparse", "a_dense", "75.67 ± 4.73 %", "75.00 ± 5.00 %", "+0.67 ± 1.53 %", "2 of 3"),)
+
+
+def test_lower_is_better_for_a_perplexity():
+    dense = "dense", [result("dense", seed, perplexity=100.0) for seed in (0, 1)]
+    sparse = "sparse", [result("sparse", seed, perplexity=value) for seed, value in enumerate((99.0, 102.0))]
+    assert comparison.paired([dense, sparse]).rows[0][-2:] == ("+0.50 ± 2.12", "1 of 2")
+
+
+@pytest.mark.parametrize(
+    ("name", "partner"),
+    [
+        ("imdb_st_rnn", "imdb_dense"),
+        ("imdb_dense", "dense"),
+        ("small_dense", "dense"),
+        ("small_dense_67", "dense"),
+        ("imdbst", "dense"),
+        ("dense", None),
+    ],
+)
+def test_a_row_is_paired_with_the_dense_one_of_its_own_data(name, partner):
+    assert comparison.dense_of(name, ["dense", "imdb_dense", "small_dense_67", name]) == partner
+
+
+def test_without_a_dense_row_there_are_no_pairs():
+    assert comparison.paired([group("a", 0.5), group("b", 0.6)]) is None
+
+
+def test_differences_have_a_sign_and_zero_has_none():
+    assert difference(ACCURACY, [0.01]) == "+1.00 %" and difference(ACCURACY, [-0.01]) == "−1.00 %"
+    assert difference(PERPLEXITY, [0.001]) == "0.00" and difference(PERPLEXITY, []) == "–"
+    assert mean(ACCURACY, [97.5]) == mean(ACCURACY, [0.975]) == "97.50 %"
+
+
+def test_the_documentation_can_ask_for_pairs(tmp_path):
+    folder = tmp_path / "quickstart"
+    folder.mkdir()
+    for _, results in (group("dense", 0.5, 0.6), group("sparse", 0.6, 0.6)):
+        for made in results:
+            (folder / f"{made['row']}-cpu-seed{made['seed']}.json").write_text(json.dumps(made))
+    lines = tables.results_table(tmp_path, "quickstart/cpu/paired").splitlines()
+    assert lines[2] == "| sparse | dense | 60.00 % | 55.00 ± 7.07 % | +5.00 ± 7.07 % | 1 of 2 |"
+    with pytest.raises(UserError, match="there is no table"):
+        tables.results_table(tmp_path, "quickstart/cpu/pears")
