@@ -33,7 +33,7 @@ from sparsernn.models.language_model import LanguageModel
 from sparsernn.structure.choice import count
 
 VOCABULARY, BATCH, TIME = 10_000, 20, 35
-SPARSITY, EPOCHS = 0.67, 12
+SPARSITY, TRAINING = 0.67, 1000
 
 METHODS: dict[str, type[Rewiring]] = {
     "st_rnn": STRNN,
@@ -89,7 +89,7 @@ def measure(name: str, units: int, rounds: int, epoch: int) -> dict[str, Any]:
     steps: list[tuple[float, float]] = []
     events: list[tuple[float, float]] = []
     method = timed(METHODS[name], events)(SPARSITY, every=2)
-    run = Sparsifier(model, method, optimizer, steps=EPOCHS * epoch, where=("*weight*",))
+    run = Sparsifier(model, method, optimizer, steps=TRAINING, where=("*weight*",))
     weights = sum(count(kept) for kept in run.masks.kept.values())
     generator = torch.Generator().manual_seed(1)
     while len(events) <= rounds:

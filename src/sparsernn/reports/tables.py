@@ -107,7 +107,7 @@ def side_by_side(results: Sequence[Mapping[str, Any]]) -> Table:
         title = f"{result['row'].replace('_', ' ')}: {measure.title}"
         minutes = result["metrics"]["processor_seconds"] / 60
         rows.append((title, *texts, f"{points:+.2f}", percent(kept), f"{minutes:.1f} min"))
-    titles = ("data set", "baseline", "dense", "sparse", "sparse − dense, points", "recurrent weights", "processor time")
+    titles = ("data set", "baseline", "dense", "sparse", "sparse − dense, points", "weights left", "processor time")
     return Table(titles, tuple(rows))
 
 
