@@ -24,8 +24,8 @@ class GraSP(NormalisedPruning):
     Shapes: any weight. Needs `loss=` of the `Sparsifier`; the model must be differentiable twice.
     Raises: UserError for an option out of range, no loss, or scores that are not finite.
     Source: Wang et al. 2020, equation 8; normalised: Zhang & Stadie 2020, section 5.
-    Deviations: no temperature, one batch instead of two halves, as Zhang & Stadie; one ranking a layer unless
-        scope="global"; biases are never scored.
+    Deviations: no temperature, one batch instead of two halves, as Zhang & Stadie (whose code adds 0.1 to all gates
+        while it scores); one ranking a layer unless scope="global"; biases are never scored.
     """
 
     def raw(self, run: Sparsifier, passes: Passes) -> dict[str, Tensor]:

@@ -63,7 +63,8 @@ class JacobianSpectrum(NormalisedPruning):
     Shapes: weights of recurrent layers, each scored by its own layer's Jacobian. Needs `loss=` of the `Sparsifier`.
     Raises: UserError for an option out of range, no loss, weights of other layers, or scores that are not finite.
     Source: Zhang & Stadie 2020, equations 3 to 5, and the authors' code.
-    Deviations: a bidirectional layer has two kernels; sequences of different lengths are aligned at their ends.
+    Deviations: a bidirectional layer has two kernels; sequences of different lengths are aligned at their ends; a
+        weight that moves neither chi nor the outputs has score 0 (0/0 in the code).
     """
 
     normaliser: str | None = None

@@ -14,7 +14,9 @@ from sparsernn.training.settings import Settings
 SMALL = 5_000  # examples: below it batches are half as large
 MOST_BATCHES = 1_000  # in an epoch
 MOST_VALIDATED = 20_000
-LONGER = 1.5  # epochs of the sparse network for one of the dense: weights leave for as long as others settle
+LONGER = 1.5  # epochs of the sparse network for one of the dense
+SLOWER = 0.25  # its learning rate, where it begins with the dense network's weights
+LEARNING_RATE = 2e-3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +77,7 @@ def rows(task: TableFile, loaded: Loaded, method: Any, *, cell: str, units: int 
     batches = max(1, loaded.train.number_of_batches(batch))
     dense_epochs = epochs or min(40, max(4, round(chosen.steps / batches)))
     settings = Settings(
-        learning_rate=2e-3,
+        learning_rate=LEARNING_RATE,
         batch_size=batch,
         valid_batch_size=10 if language_model else 256,
         epochs=dense_epochs,
@@ -88,6 +90,10 @@ def rows(task: TableFile, loaded: Loaded, method: Any, *, cell: str, units: int 
     options = {"cell": cell, "units": units or chosen.units, **chosen.options}
     measure = Measure(test_batch_size=1 if language_model else 256, latency_seconds=6.0)
     dense = Row("dense", task, chosen.model, options, settings=settings, compact=False, threads=1, measure=measure)
-    longer = dataclasses.replace(settings, epochs=epochs or round(LONGER * dense_epochs))
     start = "dense" if method.starts_trained else None
-    return [dense, dataclasses.replace(dense, name="sparse", method=method, settings=longer, compact=True, start=start)]
+    tuned = dataclasses.replace(
+        settings,
+        learning_rate=LEARNING_RATE * (SLOWER if start else 1),
+        epochs=epochs or round(LONGER * dense_epochs),
+    )
+    return [dense, dataclasses.replace(dense, name="sparse", method=method, settings=tuned, compact=True, start=start)]
