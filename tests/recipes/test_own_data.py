@@ -108,14 +108,17 @@ def test_large_files_are_sampled_and_small_ones_are_not(tmp_path, monkeypatch):
     assert len(outcome.results) == 3
 
 
-def test_the_sparse_network_trains_longer_and_slower_from_the_dense_ones_weights(tmp_path, monkeypatch):
+def test_the_sparse_network_trains_longer_and_for_a_forecast_slower(tmp_path, monkeypatch):
     monkeypatch.setenv("SPARSERNN_CACHE", str(tmp_path / "cache"))
     task = texts(tmp_path)
     loaded, method = task.load(), own_data.make_method("magnitude", 0.9)
     dense, sparse = own_networks.rows(task, loaded, method, cell="gru")
     assert (dense.settings.epochs, sparse.settings.epochs) == (40, 60) and sparse.start == "dense"
+    assert sparse.settings.learning_rate == dense.settings.learning_rate
+    series = forecast(tmp_path)
+    dense, sparse = own_networks.rows(series, series.load(), method, cell="gru")
     assert sparse.settings.learning_rate == dense.settings.learning_rate / 4
-    _, from_scratch = own_networks.rows(task, loaded, own_data.make_method("rigl", 0.9), cell="gru")
+    _, from_scratch = own_networks.rows(series, series.load(), own_data.make_method("rigl", 0.9), cell="gru")
     assert from_scratch.settings.learning_rate == dense.settings.learning_rate and from_scratch.start is None
     given = own_networks.rows(task, loaded, method, cell="gru", units=7, epochs=3)
     assert [(row.settings.epochs, row.options["units"]) for row in given] == [(3, 7), (3, 7)]

@@ -15,7 +15,6 @@ SMALL = 5_000  # examples: below it batches are half as large
 MOST_BATCHES = 1_000  # in an epoch
 MOST_VALIDATED = 20_000
 LONGER = 1.5  # epochs of the sparse network for one of the dense
-SLOWER = 0.25  # its learning rate, where it begins with the dense network's weights
 LEARNING_RATE = 2e-3
 
 
@@ -27,19 +26,21 @@ class Choice:
         model: file name in `sparsernn.models`; options: its arguments.
         units: hidden units.
         steps: of the dense training, as far as whole epochs allow.
+        slower: learning rate of the sparse network for the dense one's, where it begins with the dense weights.
     """
 
     model: str
     units: int
     steps: int
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    slower: float = 1.0
 
 
 CHOICES = {
     "text": Choice("classifier", 64, 1800, {"inputs": 128, "bidirectional": True, "pool": "max", "dropout": 0.5}),
     "series": Choice("classifier", 64, 2500, {"bidirectional": True, "pool": "mean", "dropout": 0.2}),
     "tagging": Choice("tagger", 64, 800, {"bidirectional": True, "dropout": 0.2}),
-    "forecast": Choice("forecaster", 64, 2500, {"dropout": 0.1, "residual": 0}),
+    "forecast": Choice("forecaster", 64, 2500, {"dropout": 0.1, "residual": 0}, slower=0.25),
     "language_model": Choice("language_model", 200, 6000, {"layers": 2, "dropout": 0.2}),
 }
 
@@ -93,7 +94,7 @@ def rows(task: TableFile, loaded: Loaded, method: Any, *, cell: str, units: int 
     start = "dense" if method.starts_trained else None
     tuned = dataclasses.replace(
         settings,
-        learning_rate=LEARNING_RATE * (SLOWER if start else 1),
+        learning_rate=LEARNING_RATE * (chosen.slower if start else 1),
         epochs=epochs or round(LONGER * dense_epochs),
     )
     return [dense, dataclasses.replace(dense, name="sparse", method=method, settings=tuned, compact=True, start=start)]

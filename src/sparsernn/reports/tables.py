@@ -102,12 +102,13 @@ def side_by_side(results: Sequence[Mapping[str, Any]]) -> Table:
             continue
         values = [value_of(metrics, measure) for metrics in networks.values()]
         texts = ["–" if value is None else measure.write(value) for value in values]
-        points = 100 * (values[2] - values[1]) if None not in values[1:] else math.nan
+        gain = 100 * (values[2] - values[1]) if None not in values[1:] else math.nan
         kept = 1 - networks["sparse"]["sparsity"]
         title = f"{result['row'].replace('_', ' ')}: {measure.title}"
         minutes = result["metrics"]["processor_seconds"] / 60
-        rows.append((title, *texts, f"{points:+.2f}", percent(kept), f"{minutes:.1f} min"))
-    titles = ("data set", "baseline", "dense", "sparse", "sparse − dense, points", "weights left", "processor time")
+        rows.append((title, *texts, f"{gain:+.2f}", percent(kept), f"{minutes:.1f} min"))
+    points, left = "sparse − dense, points", "recurrent weights left"
+    titles = ("data set", "baseline", "dense", "sparse", points, left, "processor time")
     return Table(titles, tuple(rows))
 
 
