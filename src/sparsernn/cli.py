@@ -278,6 +278,8 @@ def show(outcome: Any, title: str, as_json: bool) -> None:
 @contextmanager
 def reading_progress() -> Iterator[Callable[[str, int, int], None]]:
     """Each pass over a file from its first byte on: a bar on a terminal, a line every ten seconds elsewhere."""
+    from sparsernn.reports.quantities import size
+
     bars = RichProgress(*RichProgress.get_default_columns(), console=Console(stderr=True), transient=True)
     shown: dict[str, float] = {}
 
@@ -285,7 +287,7 @@ def reading_progress() -> Iterator[Callable[[str, int, int], None]]:
         now = monotonic()
         if what not in shown or now - shown[what] >= 10:
             shown[what] = now
-            typer.echo(f"{what}: {done / max(total, 1):.0%} of {total / 1e6:,.1f} MB", err=True)
+            typer.echo(f"{what}: {done / max(total, 1):.0%} of {size(total)}", err=True)
 
     def bar(what: str, done: int, total: int) -> None:
         if not bars.tasks or bars.tasks[0].description != what:
@@ -300,7 +302,8 @@ def reading_progress() -> Iterator[Callable[[str, int, int], None]]:
     try:
         yield bar if bars.console.is_terminal else line
     finally:
-        bars.stop()
+        if bars.live.is_started:
+            bars.stop()
 
 
 def whole_numbers(text: str, where: str) -> tuple[int, ...]:

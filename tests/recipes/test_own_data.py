@@ -139,6 +139,19 @@ def test_forecasts_are_named_by_their_series(tmp_path, monkeypatch):
     assert [one["id"] for one in found] == ["b", "a"] and all(len(one["forecast"]) == 2 for one in found)
 
 
+@pytest.mark.parametrize("wrong", [{"units": -3}, {"epochs": -1}, {"seed": -1}], ids=str)
+def test_a_negative_number_is_refused(wrong):
+    with pytest.raises(UserError, match=f"{next(iter(wrong))} is -"):
+        own_data.Training(TableFile(path="none.csv"), **wrong)
+
+
+def test_a_folder_in_use_is_refused_without_advice_that_does_not_apply(tmp_path):
+    (tmp_path / "kept.txt").write_text("")
+    with pytest.raises(UserError, match="holds something already") as raised:
+        own_data.Training(TableFile(path="none.csv"), out=tmp_path)
+    assert "resume" not in str(raised.value)
+
+
 def test_the_methods_are_taken_by_name(tmp_path, monkeypatch):
     assert own_data.make_method("rigl", 0.8).sparsity == 0.8
     assert own_data.make_method("group_lasso", 0.8).strength == own_data.STRENGTH

@@ -127,4 +127,4 @@ def require_parts(parts: Sequence[np.ndarray], path: object, what: str) -> None:
     if min(map(len, parts)) == 0:
         raise UserError(f"{path} has too few {what} to hold some back: {', '.join(str(len(part)) for part in parts)}"
                         " would train, validate and test", f"at least one of each and better hundreds of {what}",
-                        "add rows, or raise the valid and test shares")
+                        "give more data, or in Python other valid and test shares")

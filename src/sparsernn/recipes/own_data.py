@@ -44,6 +44,7 @@ class Training:
         seed: of splits, weights and order.
         out: folder of the runs; None finds a free one.
         command: the command line, for the report.
+    Raises: UserError for a negative number, or a folder that holds files.
     """
 
     task: TableFile
@@ -56,6 +57,15 @@ class Training:
     out: Path | None = None
     command: str = "sparsernn train"
     progress: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("units", "epochs", "seed"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name} is {getattr(self, name)}", "a whole number of at least 0", f"change --{name}")
+        if self.out is not None and results.in_use(self.out):
+            raise UserError(
+                f"the output folder {self.out} holds something already", "a new or empty folder", "choose another --out"
+            )
 
 
 def train(asked: Training, say: Callable[[str], None] = lambda line: None, progress: Progress = no_progress) -> Outcome:
