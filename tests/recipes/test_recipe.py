@@ -11,7 +11,7 @@ from sparsernn.errors import UserError
 from sparsernn.methods.group_lasso import GroupLasso
 from sparsernn.recipes import network, typed
 from sparsernn.recipes.overrides import override
-from sparsernn.recipes.recipe import SIZES, Recipe, Row, select
+from sparsernn.recipes.recipe import SIZES, Recipe, Row, Teacher, select
 
 RECIPES = folders.entries("recipes")
 DIGITS = RECIPES["quickstart"].at("quick")
@@ -200,3 +200,13 @@ def test_a_model_for_another_kind_of_task_is_refused():
 def test_a_tuple_of_levels_survives_json():
     row = dataclasses.replace(DIGITS[0], method=GroupLasso(strength=0.1, granularity=("neuron", "gate")))
     assert Row.from_json(json.loads(json.dumps(row.to_json()))) == row
+
+
+def test_a_teacher_is_needed_first_and_survives_json():
+    dense, *_ = folders.find("recipes", "quickstart").at("quick")
+    taught = dataclasses.replace(dense, name="taught", teacher=Teacher(dense.name, share=0.5))
+    assert taught.needs == (dense.name,) and "taught by" in taught.describe()
+    assert Row.from_json(json.loads(json.dumps(taught.to_json()))).teacher == taught.teacher
+    assert [row.name for row in select([taught, dense], ["taught"])] == [dense.name, "taught"]
+    with pytest.raises(UserError, match="or a teacher"):
+        dataclasses.replace(taught, baseline="tfidf")

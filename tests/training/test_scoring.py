@@ -35,7 +35,6 @@ def test_it_is_the_first_of_training_and_of_the_size_asked_for(classification, m
     )
     found = training.sparsifier.masks.kept
     assert all(torch.equal(found[name], kept) for name, kept in expected.kept.items())
-    training.placement.release(model)
 
 
 @pytest.mark.parametrize("objective", ["classification", "tagging", "forecasting", "language_model"])

@@ -23,6 +23,7 @@ class Classifier(Encoder):
         vocabulary: number of token ids, 0 being padding; None for numeric inputs.
         embedding_init: the embedding ~ U(-embedding_init, embedding_init), as Keras has it with 0.05; None: N(0, 1),
             as torch.
+        embedding_dropout: rate of dropping whole word types from a batch while training (Gal & Ghahramani 2016).
     Shapes: x [batch time inputs] or ids [batch time], lengths [batch] -> logits [batch classes].
     """
 
@@ -41,9 +42,13 @@ class Classifier(Encoder):
         vocabulary: int | None = None,
         cell_options: dict[str, Any] | None = None,
         embedding_init: float | None = None,
+        embedding_dropout: float = 0.0,
     ):
         check_pool(pool)
-        super().__init__(inputs, cell, units, layers, bidirectional, dropout, vocabulary, cell_options, embedding_init)
+        super().__init__(
+            inputs, cell, units, layers, bidirectional, dropout, vocabulary, cell_options, embedding_init,
+            embedding_dropout,
+        )
         self.pool = pool
         self.head = nn.Linear(self.width, classes)
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparsernn.models.layers import make_cell
+from sparsernn.models.layers import WordEmbedding, make_cell
 
 
 class Encoder(nn.Module):
@@ -24,9 +24,10 @@ class Encoder(nn.Module):
         vocabulary: int | None,
         cell_options: dict[str, Any] | None,
         embedding_init: float | None = None,
+        embedding_dropout: float = 0.0,
     ):
         super().__init__()
-        self.embedding = nn.Embedding(vocabulary, inputs, padding_idx=0) if vocabulary else None
+        self.embedding = WordEmbedding(vocabulary, inputs, embedding_dropout, padding_idx=0) if vocabulary else None
         if self.embedding is not None and embedding_init is not None:
             with torch.no_grad():
                 self.embedding.weight[1:].uniform_(-embedding_init, embedding_init)

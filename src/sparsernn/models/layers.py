@@ -53,8 +53,8 @@ class WordEmbedding(nn.Embedding):
 
     behaves_as = nn.Embedding
 
-    def __init__(self, words: int, units: int, rate: float = 0.0):
-        super().__init__(words, units)
+    def __init__(self, words: int, units: int, rate: float = 0.0, padding_idx: int | None = None):
+        super().__init__(words, units, padding_idx)
         self.rate = rate
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ class WordEmbedding(nn.Embedding):
         mask = torch.empty(self.num_embeddings, 1, device=self.weight.device).bernoulli_(1 - self.rate) / (
             1 - self.rate
         )
-        return nn.functional.embedding(ids, self.weight * mask)
+        return nn.functional.embedding(ids, self.weight * mask, self.padding_idx)
 
 
 def pool(output: Tensor, lengths: Tensor | None, how: str, directions: int) -> Tensor:

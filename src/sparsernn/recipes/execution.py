@@ -26,6 +26,7 @@ from sparsernn.recipes.recipe import Recipe, Row, Size, plain, select
 from sparsernn.structure.compaction import load_compact, save_compact
 from sparsernn.structure.masks import Masks
 from sparsernn.training import durable, objectives
+from sparsernn.training.distillation import Distillation
 from sparsernn.training.environment import describe_environment
 from sparsernn.training.loop import fit
 from sparsernn.training.run_folder import RunFolder, finite
@@ -151,7 +152,7 @@ class Execution:
             method = self.begin(row, model)
             start = spectra.at_start(row, loaded, model, method) if row.measure.spectra else None
             fitted = fit(
-                model, loaded.train, loaded.valid, objective=loaded.objective, method=method,
+                model, loaded.train, loaded.valid, objective=self.objective(row, loaded), method=method,
                 settings=row.settings, run=run, resume=self.request.resume, progress=self.request.progress,
             )
             started, before = time.perf_counter(), fitted.seconds
@@ -190,6 +191,14 @@ class Execution:
         if row.method is None and start.masks.sparsity() > 0:
             return Static(masks=start.masks.kept)
         return row.method
+
+    def objective(self, row: Row, loaded: Loaded) -> objectives.Objective:
+        """What the row minimises: the data's objective, by itself or beside a teacher."""
+        own = objectives.find_objective(loaded.objective)
+        if row.teacher is None:
+            return own
+        teacher = trained.read(results.run_folder(self.out, row.teacher.row, row.settings.seed)).network
+        return Distillation(own, teacher, row.teacher.share, row.teacher.temperature)
 
     def time_rows(self, by_row: dict[str, dict[str, Any]], seed: int) -> None:
         """Time the networks of all rows with the same task together and write the figures into their results."""

@@ -8,7 +8,7 @@ from typing import Any
 from sparsernn.data.sampling import at_most
 from sparsernn.data.table_file import TableFile
 from sparsernn.data.task import Loaded
-from sparsernn.recipes.recipe import Measure, Row
+from sparsernn.recipes.recipe import Measure, Row, Teacher
 from sparsernn.training.settings import Settings
 
 SMALL = 5_000  # examples: below it batches are half as large
@@ -27,6 +27,7 @@ class Choice:
         units: hidden units.
         steps: of the dense training, as far as whole epochs allow.
         slower: learning rate of the sparse network for the dense one's, where it begins with the dense weights.
+        taught: share of the dense network's outputs in what the sparse one learns from; the rest are the labels.
     """
 
     model: str
@@ -34,10 +35,13 @@ class Choice:
     steps: int
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     slower: float = 1.0
+    taught: float = 0.0
 
 
 CHOICES = {
-    "text": Choice("classifier", 64, 1800, {"inputs": 128, "bidirectional": True, "pool": "max", "dropout": 0.5}),
+    "text": Choice(
+        "classifier", 64, 1800, {"inputs": 128, "bidirectional": True, "pool": "max", "dropout": 0.5}, taught=0.8
+    ),
     "series": Choice("classifier", 64, 2500, {"bidirectional": True, "pool": "mean", "dropout": 0.2}),
     "tagging": Choice("tagger", 64, 800, {"bidirectional": True, "dropout": 0.2}),
     "forecast": Choice("forecaster", 64, 2500, {"dropout": 0.1, "residual": 0}, slower=0.25),
@@ -97,4 +101,6 @@ def rows(task: TableFile, loaded: Loaded, method: Any, *, cell: str, units: int 
         learning_rate=LEARNING_RATE * (chosen.slower if start else 1),
         epochs=epochs or round(LONGER * dense_epochs),
     )
-    return [dense, dataclasses.replace(dense, name="sparse", method=method, settings=tuned, compact=True, start=start)]
+    teacher = Teacher(dense.name, chosen.taught) if chosen.taught else None
+    changes = {"method": method, "settings": tuned, "compact": True, "start": start, "teacher": teacher}
+    return [dense, dataclasses.replace(dense, name="sparse", **changes)]

@@ -36,6 +36,21 @@ class Measure:
 
 
 @dataclasses.dataclass(frozen=True)
+class Teacher:
+    """Another row whose trained network teaches this one; see `training.distillation`.
+
+    Arguments:
+        row: its name.
+        share: of the teacher in the loss, in [0, 1].
+        temperature: at which both distributions are compared.
+    """
+
+    row: str
+    share: float = 0.8
+    temperature: float = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
 class Row:
     """One line of a recipe's table: a network trained on a task, sparse or dense, or a baseline without a network.
 
@@ -58,6 +73,7 @@ class Row:
             of the same seed then see the same examples.
         exchange_gates: two gates that exchange weights and masks after the first masks are made: what a source computes
             that scores a cell in one place and trains it wired otherwise. Empty for none.
+        teacher: a row that must be trained before, from whose outputs this one learns too.
     Raises: UserError for fewer threads than one, an unknown baseline, one with a method, or a task that is not drawn.
     """
 
@@ -76,15 +92,16 @@ class Row:
     baseline: str | None = None
     resplit: bool = False
     exchange_gates: tuple[str, ...] = ()
+    teacher: Teacher | None = None
 
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:
             raise UserError(f"threads is {self.threads}", "at least 1, or none", "Change threads")
         if self.baseline is not None and self.baseline not in baselines.KNOWN:
             raise typed.unknown("baseline", self.baseline, list(baselines.KNOWN), "baseline")
-        if self.baseline is not None and (self.method or self.start or self.match):
+        if self.baseline is not None and (self.method or self.needs):
             raise UserError(
-                f"row {self.name!r} is a baseline with a method, a start or a match",
+                f"row {self.name!r} is a baseline with a method, a start, a match or a teacher",
                 "one or the other",
                 "Leave out baseline to train a network",
             )
@@ -104,7 +121,8 @@ class Row:
     @property
     def needs(self) -> tuple[str, ...]:
         """Rows that must be trained before this one."""
-        return tuple(name for name in (self.start, self.match) if name is not None)
+        teacher = None if self.teacher is None else self.teacher.row
+        return tuple(dict.fromkeys(name for name in (self.start, self.match, teacher) if name is not None))
 
     def describe(self) -> str:
         """The row in a line, for people."""
@@ -113,6 +131,7 @@ class Row:
         how = "dense" if self.method is None else type(self.method).__module__.rpartition(".")[2]
         options = ", ".join(f"{name} {value}" for name, value in self.options.items())
         start = f", from {self.start}" if self.start else ""
+        start += f", taught by {self.teacher.row}" if self.teacher else ""
         return f"{how}{start}; {self.model} {options}; {self.settings.epochs} epochs"
 
     def to_json(self) -> dict[str, Any]:
@@ -132,6 +151,7 @@ class Row:
             "baseline": self.baseline,
             "resplit": self.resplit,
             "exchange_gates": list(self.exchange_gates),
+            "teacher": plain(self.teacher),
         }
 
     @classmethod
@@ -154,6 +174,7 @@ class Row:
                 baseline=values.get("baseline"),
                 resplit=values.get("resplit", False),
                 exchange_gates=tuple(values.get("exchange_gates", ())),
+                teacher=typed.construct(Teacher, values["teacher"], "teacher") if values.get("teacher") else None,
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(
@@ -190,7 +211,7 @@ class Recipe:
         if repeated or missing:
             raise UserError(
                 f"the recipe repeats rows {repeated} and refers to unknown rows {missing}",
-                "distinct names, and only rows of the same recipe in start and match",
+                "distinct names, and only rows of the same recipe in start, match and teacher",
                 "Correct the recipe's file",
             )
         return rows

@@ -27,7 +27,6 @@ def at_start(row: Row, loaded: Loaded, model: nn.Module, method: Method | None) 
     training = Training(copy.deepcopy(model), loaded.train, None, objective, method, row.settings)
     masks = Masks({}) if training.sparsifier is None else training.sparsifier.masks
     found = describe(loaded, training.model, masks)
-    training.placement.release(training.model)
     return found
 
 

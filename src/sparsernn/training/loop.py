@@ -90,12 +90,9 @@ def fit(
 
 def _fit(training: Training, run: RunFolder | None, resume: bool, progress: bool) -> Fitted:
     """Train from the start or a checkpoint to the end, and save the result."""
-    try:
-        if run is not None:
-            resumption.begin(training, run, resume)
-        _train(training, run, progress)
-    finally:
-        training.placement.release(training.model)
+    if run is not None:
+        resumption.begin(training, run, resume)
+    _train(training, run, progress)
     events = [] if training.sparsifier is None else list(training.sparsifier.events)
     masks, best = training.finish()
     if run is not None and run.writes:

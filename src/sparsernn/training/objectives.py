@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from sparsernn.errors import UserError
+from sparsernn.training.cross_entropy import cross_entropy
 
 IGNORED = -100  # the target of a step that is not scored, as in torch
 
@@ -113,7 +113,8 @@ class Forecasting(Objective):
 
 
 class LanguageModelling(Objective):
-    """The next token at every step: mean negative log-likelihood, perplexity and bits per token.
+    """The next token at every step: mean negative log-likelihood, perplexity and bits per token; in evaluation the
+    accuracy too, which costs a pass over the logits.
 
     The state is carried from batch to batch, detached; the caller starts each epoch without one.
 
@@ -126,7 +127,7 @@ class LanguageModelling(Objective):
 
     def loss(self, model: nn.Module, batch: Any, carry: Any = None) -> tuple[Tensor, Sums, Any]:
         logits, state = model(*self.arguments(batch), carry)
-        loss, sums = _cross_entropy(logits.flatten(0, 1), batch.targets.flatten())
+        loss, sums = _cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), accuracy=not logits.requires_grad)
         return loss, sums, detached(state)
 
     def figures(self, sums: Mapping[str, tuple[float, float]]) -> dict[str, float]:
@@ -207,9 +208,12 @@ def detached(state: Any) -> Any:
     return state
 
 
-def _cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Sums]:
+def _cross_entropy(logits: Tensor, targets: Tensor, accuracy: bool = True) -> tuple[Tensor, Sums]:
     scored = targets != IGNORED
     count = int(scored.sum())
-    loss = functional.cross_entropy(logits, targets, reduction="sum", ignore_index=IGNORED) / max(count, 1)
-    correct = ((logits.detach().argmax(-1) == targets) & scored).sum()
-    return loss, {"loss": (loss.item() * count, count), "accuracy": (int(correct), count)}
+    loss = cross_entropy(logits, targets, IGNORED)
+    sums = {"loss": (loss.item() * count, float(count))}
+    if accuracy:
+        correct = ((logits.detach().argmax(-1) == targets) & scored).sum()
+        sums["accuracy"] = (int(correct), count)
+    return loss, sums

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -81,8 +82,9 @@ class Placement:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` gave."""
 
-    def release(self, model: nn.Module) -> None:
-        """Leave the model as it was before `prepare`, on the device where it was trained."""
+    def precision(self) -> AbstractContextManager[None]:
+        """Where losses are computed: products in the lower precision, if one was chosen."""
+        return nullcontext()
 
 
 class Accelerated(Placement):
@@ -113,8 +115,13 @@ class Accelerated(Placement):
         self.processes = self.accelerator.num_processes
 
     def prepare(self, model: nn.Module, optimizer: Optimizer) -> nn.Module:
-        self.had_own_forward = "forward" in vars(model)
+        had_own_forward = "forward" in vars(model)
         called, self.optimizer = self.accelerator.prepare(model, optimizer)
+        # Accelerate makes the model itself compute in lower precision and copies what it returns to float32; here the
+        # loss is inside `precision` instead, and the model stays as it was.
+        self.accelerator.unwrap_model(called, keep_fp32_wrapper=False)
+        if not had_own_forward:
+            vars(model).pop("forward", None)
         return called
 
     def update(self, loss: Tensor, parameters: Iterable[nn.Parameter], clip: float | None) -> None:
@@ -148,11 +155,8 @@ class Accelerated(Placement):
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
 
-    def release(self, model: nn.Module) -> None:
-        self.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
-        # Accelerate leaves the bound method behind, which a deep copy of the model would share with it.
-        if not self.had_own_forward:
-            vars(model).pop("forward", None)
+    def precision(self) -> AbstractContextManager[None]:
+        return self.accelerator.autocast()
 
 
 def placement_of(settings: Settings) -> Placement:

@@ -86,14 +86,16 @@ class Training:
 
     def first_loss(self) -> Tensor:
         """Loss on the first training examples, for methods that look at a gradient before training."""
-        return self.objective.loss(self.model, self.first_batch(self.settings.scoring_examples))[0]
+        with self.placement.precision():
+            return self.objective.loss(self.model, self.first_batch(self.settings.scoring_examples))[0]
 
     def train_on(self, batch: Any) -> float:
         """One step; returns the loss without the penalty."""
         self.set_rate()
         part = self.placement.part(batch, self.objective)
         batch = to_device(part.batch, self.placement.device)
-        loss, sums, carry = self.objective.loss(self.called, batch, self.carry)
+        with self.placement.precision():
+            loss, sums, carry = self.objective.loss(self.called, batch, self.carry)
         total = loss * part.loss_weight
         if self.sparsifier is not None:
             penalty = self.sparsifier.penalty()
@@ -143,7 +145,8 @@ class Training:
         if self.valid is None:
             return {}
         size = self.settings.valid_batch_size or self.settings.batch_size
-        return evaluate(self.model, self.valid, self.objective, size)
+        with self.placement.precision():
+            return evaluate(self.model, self.valid, self.objective, size)
 
     def is_settled(self) -> bool:
         """Whether the method has reached its target, so that this epoch may be kept."""

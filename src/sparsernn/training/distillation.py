@@ -1,0 +1,83 @@
+"""Knowledge distillation: a network learns from targets and from another network's outputs."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sparsernn.errors import UserError
+from sparsernn.training.objectives import IGNORED, Objective, Sums, detached
+
+
+class Distillation(Objective):
+    """An objective whose loss in training is (1 - share) of its own and `share` of the difference from a teacher.
+
+    For logits that difference is temperature² KL(teacher || student) of both distributions at `temperature`, for
+    forecasts the mean squared one. Figures, and everything in evaluation, are the objective's own.
+
+    Arguments:
+        objective: what the task minimises.
+        teacher: a trained network for the same inputs; a copy of it is kept, in evaluation mode.
+        share: in [0, 1].
+        temperature: of the softmax, above 0.
+    Raises: UserError for a value out of range.
+    Source: Hinton, Vinyals & Dean 2015, section 2.
+    """
+
+    def __init__(self, objective: Objective, teacher: nn.Module, share: float = 0.5, temperature: float = 2.0):
+        if not 0 <= share <= 1:
+            raise UserError(f"share is {share}", "a number from 0 to 1", "choose how much of the loss is the teacher's")
+        if not temperature > 0:
+            raise UserError(f"temperature is {temperature}", "a number above 0", "1 leaves distributions as they are")
+        self.objective, self.share, self.temperature = objective, share, temperature
+        self.teacher = copy.deepcopy(teacher).eval().requires_grad_(False)
+        self.metric, self.better, self.batch_axis = objective.metric, objective.better, objective.batch_axis  # type: ignore[misc]
+
+    def arguments(self, batch: Any) -> tuple[Any, ...]:
+        return self.objective.arguments(batch)
+
+    def targets(self, batch: Any) -> Tensor:
+        return self.objective.targets(batch)
+
+    def figures(self, sums: Any) -> dict[str, float]:
+        return self.objective.figures(sums)
+
+    def loss(self, model: nn.Module, batch: Any, carry: Any = None) -> tuple[Tensor, Sums, Any]:
+        if not torch.is_grad_enabled():
+            return self.objective.loss(model, batch, carry)
+        own, teachers = carry or (None, None)
+        student = _Heard(model)
+        loss, sums, own = self.objective.loss(student, batch, own)
+        self.teacher.to(loss.device)
+        lesson = _Heard(self.teacher)
+        with torch.no_grad():
+            _, _, teachers = self.objective.loss(lesson, batch, teachers)
+        difference = self.difference(student.output, lesson.output, batch)
+        return (1 - self.share) * loss + self.share * difference, sums, (own, detached(teachers))
+
+    def difference(self, student: Tensor, teacher: Tensor, batch: Any) -> Tensor:
+        """How far the outputs are apart, on average over the targets that are scored."""
+        targets = self.targets(batch)
+        if targets.is_floating_point():
+            return functional.mse_loss(student, teacher)
+        ours, theirs = (functional.log_softmax(out.float() / self.temperature, -1) for out in (student, teacher))
+        apart = functional.kl_div(ours, theirs, reduction="none", log_target=True).sum(-1)
+        scored = (targets != IGNORED)[:, : apart.shape[1]] if apart.dim() > 1 else targets != IGNORED
+        return self.temperature**2 * (apart * scored).sum() / scored.sum().clamp(min=1)
+
+
+class _Heard:
+    """Calls a network and keeps what it said."""
+
+    def __init__(self, network: nn.Module):
+        self.network = network
+        self.output: Tensor = torch.empty(0)
+
+    def __call__(self, *arguments: Any) -> Any:
+        said = self.network(*arguments)
+        self.output = said[0] if isinstance(said, tuple) else said
+        return said
