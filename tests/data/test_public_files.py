@@ -26,6 +26,21 @@ def test_wikitext103(made):
     assert [loaded.vocabulary[number] for number in loaded.test.tokens] == ["the", "<unk>", "<eos>"]
 
 
+def test_a_text_can_be_scored_on_windows_of_its_training_part(made):
+    words = [f"w{number}" for number in range(100)]
+    for part in ("train", "valid", "test"):
+        folder = made(f"wikitext-103/wiki.{part}.tokens", " ".join(words))
+    loaded = task("wikitext103", steps=5, windows=True, test_on_train=0.1).load(folder)
+    assert len(loaded.test) == 2 and "scored on 10%" in loaded.note
+    (batch,) = loaded.test.batches(2)
+    (whole,) = loaded.train.batches(20)
+    assert {tuple(row.tolist()) for row in batch.inputs.T} < {tuple(row.tolist()) for row in whole.inputs.T}
+    again = task("wikitext103", steps=5, windows=True, test_on_train=0.1, seed=1).load(folder)
+    assert not np.array_equal(again.test.chosen, loaded.test.chosen)
+    with pytest.raises(UserError, match="Set windows=True"):
+        task("wikitext103", test_on_train=0.1)
+
+
 def test_one_billion_words(made):
     top = "one_billion_words/1-billion-word-language-modeling-benchmark-r13output"
     for number in (1, 2):

@@ -96,6 +96,17 @@ def test_text_windows_do_not_overlap(count, steps, size, seed):
     assert len(batches) == split.number_of_batches(size) and not split.carries_state
 
 
+def test_chosen_text_windows_stay_where_they_are():
+    every = TextWindowSplit(np.arange(50), 7)
+    some = TextWindowSplit(np.arange(50), 7, np.array([1, 4, 5]))
+    whole, _ = next(iter(every.batches(9)))[:2]
+    for seed in (None, 3):
+        batches = list(some.batches(2, shuffle_seed=seed))
+        inputs = torch.cat([batch.inputs for batch in batches], 1)
+        assert len(some) == 3 and len(batches) == some.number_of_batches(2) == 2
+        assert sorted(inputs[0].tolist()) == whole[0, [1, 4, 5]].tolist()
+
+
 def test_windows_end_where_the_forecast_begins():
     series = np.stack([np.arange(10), 100 + np.arange(10)], 1)
     split = WindowSplit(series, np.array([0, 5]), window=3, horizon=2, target=1)

@@ -139,3 +139,11 @@ def test_every_model_compacts_and_shrinks(cell, how):
     small, left = check_exact(model, random_masks(model, "neuron", 0.4, 0, example=inputs), *inputs)
     assert size_of(small) < 0.7 * size_of(model) and (left.sparsity() == 0) == (how != "last")
     check_exact(model, random_masks(model, "weight", 0.2, 0, example=inputs), *inputs)
+
+
+def test_a_frozen_embedding_is_normal_and_not_trained():
+    model = LanguageModel(2_000, units=50, frozen_embedding=0.1)
+    assert not model.embedding.weight.requires_grad
+    assert model.embedding.weight.std().item() == pytest.approx(0.1, rel=0.05)
+    with pytest.raises(UserError, match="frozen embedding"):
+        LanguageModel(20, units=5, tied=True, frozen_embedding=0.1)

@@ -32,6 +32,9 @@ class LanguageModelling(Task):
         vocabulary: keep this many words, the others become <unk>; 0 keeps all.
         windows: read windows of `steps` tokens apart from each other, shuffled, instead of one text in order.
         keep_last: keep the last batch of the streams where it is shorter than `steps`.
+        test_on_train: score, in place of the test text, this share of the training windows, drawn at random with
+            `seed`; they are trained on too. 0 scores the test text.
+        seed: see `test_on_train`.
     """
 
     steps: int = 35
@@ -39,6 +42,8 @@ class LanguageModelling(Task):
     vocabulary: int = 0
     windows: bool = False
     keep_last: bool = True
+    test_on_train: float = 0.0
+    seed: int = 0
 
     def __post_init__(self) -> None:
         if not 0 < self.fraction <= 1:
@@ -47,6 +52,11 @@ class LanguageModelling(Task):
             raise UserError(f"steps is {self.steps}", "at least 1 token", "give 35, the usual number")
         if self.vocabulary < 0 or self.vocabulary == 1:
             raise UserError(f"vocabulary is {self.vocabulary}", "0 (all words) or at least 2", "give another number")
+        if not 0 <= self.test_on_train <= 1 or (self.test_on_train and not self.windows):
+            raise UserError(
+                f"test_on_train is {self.test_on_train}, windows {self.windows}",
+                "a share of the training windows in [0, 1]", "set windows=True, or test_on_train=0",
+            )
 
     @abc.abstractmethod
     def tokens(self, part: str, folder: Path | str | None) -> Iterator[str]:
@@ -58,7 +68,8 @@ class LanguageModelling(Task):
 
     def note(self) -> str:
         """What a reader of a figure must know about the data."""
-        return f"first {self.fraction:.0%} of the training text" if self.fraction < 1 else ""
+        notes = [f"first {self.fraction:.0%} of the training text"] if self.fraction < 1 else []
+        return ", ".join(notes + [f"scored on {self.test_on_train:.0%} of it"] * bool(self.test_on_train))
 
     def load(self, folder: Path | str | None = None) -> Loaded:
         """Count the words of the training text, then write all three parts as ids."""
@@ -67,9 +78,10 @@ class LanguageModelling(Task):
         words = self._words(counts)
         places = {word: number for number, word in enumerate(words)}
         train = self._ids(islice(self.tokens("train", folder), used), places)
-        valid, test = (self._ids(self.tokens(part, folder), places) for part in ("valid", "test"))
+        valid = self._ids(self.tokens("valid", folder), places)
+        test = self._drawn(train) if self.test_on_train else self._split(self._ids(self.tokens("test", folder), places))
         return Loaded(
-            self._split(train), self._split(valid), self._split(test), "language_model", inputs=len(words), tokens=True,
+            self._split(train), self._split(valid), test, "language_model", inputs=len(words), tokens=True,
             outputs=len(words), metric=self.metric(), vocabulary=words, note=self.note(),
         )
 
@@ -91,6 +103,12 @@ class LanguageModelling(Task):
                 )
             ids.append(place)
         return np.frombuffer(ids, np.int32)
+
+    def _drawn(self, train: np.ndarray) -> Split:
+        every = TextWindowSplit(train, self.steps)
+        chosen = np.random.default_rng(self.seed).permutation(len(every))
+        number = max(1, round(self.test_on_train * len(every)))
+        return TextWindowSplit(train, self.steps, np.sort(chosen[:number]))
 
     def _split(self, ids: np.ndarray) -> Split:
         return TextWindowSplit(ids, self.steps) if self.windows else TextSplit(ids, self.steps, self.keep_last)

@@ -192,21 +192,25 @@ class TextWindowSplit(Split):
     Arguments:
         tokens: [tokens] ids, in memory or memory-mapped.
         steps: targets in a window.
+        chosen: [windows] numbers of those that are read, counted from the start of the text; None reads all. They do
+            not move when shuffled.
     """
 
     tokens: np.ndarray = field(repr=False)
     steps: int = 100
+    chosen: np.ndarray | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
-        return (len(self.tokens) - 1) // self.steps
+        return (len(self.tokens) - 1) // self.steps if self.chosen is None else len(self.chosen)
 
     def number_of_batches(self, size: int) -> int:
         return -(-len(self) // _checked_size(size))
 
     def batches(self, size: int, *, shuffle_seed: int | None = None) -> Iterator[Batch]:
-        spare = len(self.tokens) - 1 - len(self) * self.steps
+        spare = len(self.tokens) - 1 - len(self) * self.steps if self.chosen is None else 0
         offset = 0 if shuffle_seed is None else shuffle_seed % (spare + 1)
-        starts = offset + self.steps * _order(len(self), shuffle_seed)
+        order = _order(len(self), shuffle_seed)
+        starts = offset + self.steps * (order if self.chosen is None else self.chosen[order])
         for first in range(0, len(starts), _checked_size(size)):
             rows = starts[None, first:first + size] + np.arange(self.steps + 1)[:, None]
             window = torch.from_numpy(self.tokens[rows].astype(np.int64))  # [time+1 batch]

@@ -26,6 +26,7 @@ class LanguageModel(nn.Module):
         recurrent_dropout: rate of dropping hidden units from the recurrent product, one mask a forward.
         init: weights and embedding ~ U(-init, init), output bias 0; None: embedding and output U(-0.1, 0.1),
             cells as torch.
+        frozen_embedding: standard deviation of a normal embedding that is not trained; None trains it.
         zero_bias: with init, whether the cells' biases start at 0.
     Shapes: ids [time batch] -> logits [time batch vocabulary] and the states to be passed on.
     """
@@ -48,6 +49,7 @@ class LanguageModel(nn.Module):
         recurrent_dropout: float = 0.0,
         init: float | None = None,
         zero_bias: bool = True,
+        frozen_embedding: float | None = None,
         cell_options: dict[str, Any] | None = None,
     ):
         super().__init__()
@@ -60,6 +62,8 @@ class LanguageModel(nn.Module):
             )
         if dropout_kind not in ("element", "variational"):
             raise UserError(f'dropout_kind is "{dropout_kind}"', '"element" or "variational"', "choose one of them")
+        if tied and frozen_embedding is not None:
+            raise UserError("a frozen embedding that is the output layer", "one of the two", "leave out tied")
         make = nn.Dropout if dropout_kind == "element" else LockedDropout
         self.embedding = WordEmbedding(vocabulary, width, embedding_dropout)
         self.cells = nn.ModuleList(
@@ -75,6 +79,9 @@ class LanguageModel(nn.Module):
         if tied:
             self.head.weight = self.embedding.weight
         self._initialise(init, zero_bias)
+        if frozen_embedding is not None:
+            nn.init.normal_(self.embedding.weight, 0.0, frozen_embedding)
+            self.embedding.weight.requires_grad_(False)
 
     @torch.no_grad()
     def _initialise(self, init: float | None, zero_bias: bool) -> None:
