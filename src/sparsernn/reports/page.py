@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 
 from sparsernn.errors import UserError
-from sparsernn.reports import figures, movement, quantities, sweeps, tables
+from sparsernn.reports import figures, movement, quantities, spectra, sweeps, tables
 from sparsernn.reports.comparison import paired
 from sparsernn.reports.figures import Picture
 from sparsernn.reports.quantities import Table
@@ -127,6 +127,7 @@ def render(runs: Sequence[Run], title: str | None = None, summary: str | None = 
         trade_off=figures.trade_off(runs),
         curves=figures.training_curves(runs),
         movement=movement.pictures(runs),
+        spectra=spectra.pictures(runs),
         sections=sections,
         opened=next((section.label for section in sections if section.pictures), sections[0].label if sections else ""),
         layer_note=LAYER_NOTE,

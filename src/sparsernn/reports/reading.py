@@ -59,6 +59,7 @@ class Run:
         confusion: {"labels": [...], "matrix": [[...]]} of the test split, from confusion.json or the metrics.
         label: what to call it in tables and figures.
         events: what the masks did: step, births, deaths, densities.
+        spectra: step Jacobians' spectra and connections, before and after training, from spectra.json.
     """
 
     folder: Path
@@ -70,6 +71,7 @@ class Run:
     confusion: Mapping[str, Any]
     label: str
     events: tuple[Mapping[str, Any], ...] = ()
+    spectra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def metrics(self) -> Mapping[str, Any]:
@@ -124,6 +126,7 @@ def read_run(folder: Path | str) -> Run:
         confusion=confusion if isinstance(confusion, Mapping) else {},
         label=str(result.get("row") or folder.resolve().name),
         events=tuple(_records(folder / "events.jsonl")),
+        spectra=_object(folder / "spectra.json"),
     )
 
 
