@@ -41,6 +41,9 @@ RATE: dict[Kind, dict[Size, float]] = {
 }
 SNFS_RATE: dict[Size, float] = {"full": 0.5, "cpu": 0.3, "quick": 0.3}
 FLOOR = 0.005
+# First weights of a sparse network: as they are, or scaled to the variance of the dense one's, which it needs to learn
+# anything in twelve epochs.
+RESCALE: dict[Size, str] = {"full": "none", "cpu": "variance", "quick": "variance"}
 # Intrinsic sparse structures: 373 and 315 of 1500 units were left, so 77 % of the units go.
 ISS_STRENGTH: dict[Kind, float] = {"lstm": 0.003 / STEPS, "rhn": 0.005 / STEPS}
 ISS_UNITS_REMOVED = 0.77
@@ -122,6 +125,7 @@ class Words:
     def methods(self, budget: Mapping[str, Any]) -> dict[str, Method]:
         """The sparse methods of the tables by name, each as its own source has it, all rewiring once an epoch."""
         cosine = {"decay": "cosine", "floor": FLOOR}
+        budget = {"rescale": RESCALE[self.size], **budget}
         return {
             "st_rnn": STRNN(**self.once_an_epoch(rate=RATE[self.kind][self.size], **cosine), **budget),
             "set": SparseEvolutionaryTraining(**self.once_an_epoch(rate=0.3, decay="constant"), **budget),
