@@ -224,6 +224,39 @@ def predict(
 
 
 @app.command()
+def explain(
+    folder: Annotated[Path, typer.Argument(help="A finished run with a rational cell, or what `train` printed.")],
+    text: Annotated[str | None, typer.Option(help="A text: where each pattern matches, and what it adds.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the data files, or a file whose texts are ranked; default: training.")
+    ] = None,
+    top: Annotated[int, typer.Option(help="Phrases and words in a list.")] = 4,
+    one_sided: Annotated[bool, typer.Option("--one-sided", help="The authors' search, which is not exact.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a classifier of automata looks for: phrases, words and weights of each pattern."""
+    from sparsernn.denormals import set_flush_denormal
+
+    set_flush_denormal()
+    from sparsernn.recipes import explanation
+    from sparsernn.reports import automata, page
+
+    found = explanation.explain(folder, data, text, most=top, one_sided=one_sided)
+    if as_json:
+        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        return
+    run = Path(found["folder"])
+    written = page.write([run], run / "explanation.html", title=f"What {run.name} looks for")
+    typer.echo(automata.summary(found))
+    for table in (automata.phrase_table(found), automata.word_table(found)):
+        print_table(table.columns, table.rows)
+    if about := automata.document(found):
+        typer.echo(f"{about.text}: {about.answer}")
+        print_table(about.table.columns, about.table.rows)
+    typer.echo(written)
+
+
+@app.command()
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders of them.")],
     out: Annotated[Path | None, typer.Option(help="The page; default: report.html beside the first run.")] = None,

@@ -204,6 +204,20 @@ def test_a_run_that_ends_early_removes_at_the_end():
     assert sparsifier.finalize().sparsity() > 0.4
 
 
+def test_without_a_stop_groups_go_at_the_end_from_the_weights_that_are_kept():
+    model, optimizer, sparsifier = start(GroupLasso(0.1, "neuron", sparsity=0.5, stop=None), steps=10)
+    train(sparsifier, 4)
+    best = {name: value.clone() for name, value in model.state_dict().items()}
+    state = sparsifier.state_dict()
+    expected = sparsifier.method.survivors(sparsifier, sparsifier.groups("neuron"))
+    train(sparsifier, 6, first=4)
+    assert sparsifier.settled and sparsifier.penalty() > 0 and sparsifier.masks.sparsity() == 0
+    model.load_state_dict(best)
+    sparsifier.load_state_dict(state)
+    sparsifier.finalize()
+    assert torch.equal(sparsifier.groups("neuron").kept(sparsifier.masks), expected) and not expected.all()
+
+
 def test_the_penalty_makes_weights_smaller():
     plain, lasso = start(GroupLasso(0.0), steps=30), start(GroupLasso(0.02), steps=30)
     for _, _, sparsifier in (plain, lasso):

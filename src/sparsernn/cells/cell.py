@@ -99,6 +99,10 @@ class Cell(nn.Module, abc.ABC):
                 nn.init.uniform_(self.get_parameter(name), -bound, bound)
         self.set_biases()
 
+    def figures(self) -> dict[str, int]:
+        """Numbers that only this kind of cell has, by name; those of several cells in a model are added up."""
+        return {}
+
     def set_biases(self) -> None:
         """Give some biases the values that the options ask for, whatever the others begin with: none here."""
         return None

@@ -106,7 +106,7 @@ class Rational(Cell):
         for position, names in enumerate(self.names):
             inputs, lengths = self.sizes(position)["input"], self.lengths[position]
             scale = math.sqrt(1 - self.input_dropout)
-            bounds = torch.tensor([scale * math.sqrt(6 / (inputs + lengths.count(n))) for n in lengths])
+            bounds = torch.tensor([scale * math.sqrt(6 / (inputs + lengths.count(n))) for n in lengths], device="cpu")
             owner = self.automata(position).owner
             for local, name in names.items():
                 parameter = self.get_parameter(name)
@@ -116,12 +116,46 @@ class Rational(Cell):
                 rows = bounds[owner].repeat(2) if local == "weight_ih" else bounds
                 parameter.uniform_(-1, 1).mul_(rows.to(parameter).unsqueeze(1))
 
+    @torch.no_grad()
+    def figures(self) -> dict[str, int]:
+        """Patterns, and transitions on their main paths.
+
+        In plus-times those behind a state without weights are left out, as no path gets past it.
+        """
+        lengths = [length for position in range(len(self.widths)) for length in self.live_lengths(position)]
+        return {"transitions": sum(lengths), "patterns": sum(length > 0 for length in lengths)}
+
+    def live_lengths(self, position: int = 0) -> list[int]:
+        """How many states of each pattern a path can reach."""
+        if self.semiring != "plus_times":
+            return list(self.lengths[position])
+        main = self.get_parameter(self.names[position]["weight_ih"]).chunk(2)[0]
+        lines = main.ne(0).any(1).split(self.lengths[position])
+        return [int(line.long().cumprod(0).sum()) for line in lines]
+
     def project(self, weights: Weights, x: Tensor) -> Tensor:
         """Main paths and self-loops, without bias, and the output gate's logits where there is one."""
         projected = F.linear(x, weights["weight_ih"])
         if not self.output_gate:
             return projected
         return torch.cat([projected, F.linear(x, weights["weight_output"], weights.get("bias_output"))], -1)
+
+    def token_scores(self, x: Tensor, position: int = 0) -> tuple[Tensor, Tensor]:
+        """Scores of main paths and self-loops of one layer and direction, token by token, in its semiring.
+
+        Shapes: x [... input] -> two of [... state]
+        """
+        automata, names = self.automata(position), self.names[position]
+        bias, _, _ = self._constants(position, {local: getattr(self, name) for local, name in names.items()}, x)
+        main, logit = F.linear(x, self.get_parameter(names["weight_ih"])).chunk(2, -1)
+        loop = automata.algebra.constant(logit + bias)
+        held = automata.last & torch.tensor(automata.held, device="cpu")[automata.owner]
+        return automata.algebra.main(main, logit + bias), loop.masked_fill(held.to(x.device), automata.algebra.one)
+
+    def final_weights(self, position: int = 0) -> Tensor:
+        """With what weight each state of one layer and direction ends a match, in its semiring. [state]"""
+        weights = {local: getattr(self, name) for local, name in self.names[position].items()}
+        return self._constants(position, weights, weights["weight_ih"])[1]
 
     def advance(self, weights: Weights, projected: Tensor, state: State) -> State:
         return self._advance(0, weights, projected, state)

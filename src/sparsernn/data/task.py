@@ -63,6 +63,7 @@ class Loaded:
         metric: "accuracy", "perplexity", "bits_per_character" or "mse".
         labels: names of the classes in the order of their numbers.
         vocabulary: names of the token ids.
+        vectors: a vector for each token id, with which an embedding begins; None where there is none. [words width]
         note: what a reader of a figure must know about the data.
     """
 
@@ -76,6 +77,7 @@ class Loaded:
     metric: str
     labels: Sequence[str] = ()
     vocabulary: Sequence[str] = field(default=(), repr=False)
+    vectors: Tensor | None = field(default=None, repr=False)
     note: str = ""
 
 

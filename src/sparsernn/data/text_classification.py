@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from sparsernn.data.files import data_folder
 from sparsernn.data.splits import SequenceSplit, cut_by_label
 from sparsernn.data.task import Loaded, Task, choose
-from sparsernn.data.text import encode, learn_encoder
+from sparsernn.data.text import WordEncoder, encode, learn_encoder
+from sparsernn.data.word_vectors import word_vectors
 from sparsernn.errors import UserError
 
 PARTS = ("train", "valid", "test")
@@ -31,7 +33,8 @@ class Document(NamedTuple):
 class TextClassification(Task):
     """Labelled texts as sequences of word ids.
 
-    Words are counted in the training rows only; id 0 is padding and id 1 an unknown word.
+    Words are counted in the training rows only, or, where they come with vectors, in all rows; id 0 is padding and id 1
+    an unknown word.
 
     Arguments:
         vocabulary: ids in all: padding, the unknown word and the most frequent words.
@@ -45,6 +48,8 @@ class TextClassification(Task):
         shares: parts of train, valid and test where the data set has no split of its own; where only a validation
             part is missing, the second number is its share of the training rows.
         seed: of the split.
+        vectors: a file of word vectors under the data folder, for networks that begin with them; each is scaled to
+            length 1, and words that the file lacks get random ones. "" is none.
     """
 
     vocabulary: int = 20_000
@@ -56,6 +61,7 @@ class TextClassification(Task):
     marks: bool = False
     shares: tuple[float, float, float] = (0.8, 0.1, 0.1)
     seed: int = 0
+    vectors: str = field(default="", kw_only=True, metadata={"written": "if given"})
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -95,7 +101,7 @@ class TextClassification(Task):
             labels.append(document.label)
         targets = np.array(labels, np.int64)
         rows = self.divide(np.array(parts), targets)
-        learned = np.isin(np.arange(len(targets)), rows["train"])
+        learned = np.isin(np.arange(len(targets)), np.arange(len(targets)) if self.vectors else rows["train"])
         texts = (document.text for document, use in zip(self.documents(folder), learned, strict=True) if use)
         encoder = learn_encoder(texts, self.vocabulary, self.cleaning, **self._marks())
         words, names = encoder.words, self.label_names()
@@ -106,12 +112,23 @@ class TextClassification(Task):
         return Loaded(
             train, valid, test, "classification", inputs=len(words), tokens=True, outputs=len(names),
             metric="accuracy", labels=names, vocabulary=words, note=self.note(folder),
+            vectors=word_vectors(data_folder(folder) / self.vectors, words, normalise=True) if self.vectors else None,
         )
+
+    def encoded(self, texts: Iterable[str], words: Sequence[str]) -> SequenceSplit:
+        """Other texts, prepared alike, without labels. Raises: UserError for byte pairs, which are more than words."""
+        if self.cleaning == "bpe":
+            raise UserError("The task cuts texts into byte pairs", "a task whose tokens are words", "take another run")
+        encoder = WordEncoder(self.cleaning, list(words), *self._marks().values())
+        ids = list(encode(encoder, texts, length=self.length, keep=self.keep, unknown=self.unknown))
+        offsets = np.cumsum([0, *map(len, ids)])
+        return self._split(np.concatenate(ids), offsets, np.zeros(len(ids), np.int64), None)
 
     def _marks(self) -> dict[str, str]:
         return {"before": "<s>", "after": "</s>"} if self.marks else {}
 
-    def _split(self, values: np.ndarray, offsets: np.ndarray, targets: np.ndarray, rows: np.ndarray) -> SequenceSplit:
+    def _split(self, values: np.ndarray, offsets: np.ndarray, targets: np.ndarray, rows: np.ndarray | None
+               ) -> SequenceSplit:
         right = self.padding == "right"
         return SequenceSplit(values, offsets, targets, rows=rows, padding=self.padding, bucketed=right,
                              least=1 if right else max(1, self.length))

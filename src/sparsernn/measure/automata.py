@@ -36,7 +36,17 @@ def search(
     worst: bool = False,
     one_sided: bool = False,
 ) -> Paths:
-    """The path with the largest product of scores, for every prefix of every automaton.
+    """The path with the largest product of scores, or with `worst` the smallest; see `search_both`."""
+    return search_both(main, loop, lengths, one_sided)[int(worst)]
+
+
+def search_both(
+    main: np.ndarray,
+    loop: np.ndarray,
+    lengths: np.ndarray | None = None,
+    one_sided: bool = False,
+) -> tuple[Paths, Paths]:
+    """The paths with the largest and with the smallest product of scores, for every prefix of every automaton.
 
     Main-path scores may be negative, so the largest product can come of the smallest one before; both are carried
     along, with a back-pointer each. After its last main-path token a path stays on the last self-loop.
@@ -45,7 +55,6 @@ def search(
         main: scores u of main paths. [time row place]
         loop: scores f >= 0 of self-loops. [time row place]
         lengths: tokens of each row; None: all. [row]
-        worst: the smallest product instead.
         one_sided: carry along only the largest (or only the smallest) product, as the authors' code does: not exact
             where scores are negative.
     Raises: UserError if the shapes disagree or a self-loop's score is negative.
@@ -59,13 +68,13 @@ def search(
             "pass the main paths' scores and the self-loops' scores of the same tokens",
         )
     ends = np.full(main.shape[1], len(main)) if lengths is None else np.asarray(lengths)
-    best, choices = _forward(main, loop, ends, worst, one_sided)
-    scores = best[1 if worst else 0]
-    return Paths(np.where(np.isfinite(scores), scores, np.nan), _backward(choices, ends, worst))
+    found, choices = _forward(main, loop, ends, one_sided)
+    scores = np.where(np.isfinite(found), found, np.nan)
+    return Paths(scores[0], _backward(choices, ends, False)), Paths(scores[1], _backward(choices, ends, True))
 
 
 def _forward(
-    main: np.ndarray, loop: np.ndarray, ends: np.ndarray, worst: bool, one_sided: bool
+    main: np.ndarray, loop: np.ndarray, ends: np.ndarray, one_sided: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Largest and smallest products at the end [2 row place], and how each came about [time 2 row place]."""
     times, rows, places = main.shape

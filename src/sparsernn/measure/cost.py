@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sparsernn.cells.cell import Cell
 from sparsernn.errors import UserError
 from sparsernn.structure import budget
 
@@ -192,6 +194,15 @@ def count(model: nn.Module, masks: Any = None, example: tuple | None = None) -> 
         {name: size for name, size, _ in vectors.values()},
         sum(size * width for _, size, width in vectors.values()),
     )
+
+
+def own_figures(model: nn.Module) -> dict[str, int]:
+    """What the model's cells say of themselves, added up: transitions and patterns of automata; {} for most cells."""
+    total: Counter[str] = Counter()
+    for module in model.modules():
+        if isinstance(module, Cell):
+            total.update(module.figures())
+    return dict(total)
 
 
 def _parameters(model: nn.Module) -> Iterable[tuple[str, nn.Module, Tensor]]:

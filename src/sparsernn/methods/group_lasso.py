@@ -29,7 +29,8 @@ class GroupLasso(Regularizing):
         granularity: "neuron", "gate", "weight", "16x1", another level of the cell, or a tuple of levels.
         threshold: root mean square of a group's weights below which it is removed; scale-free.
         sparsity: fraction of groups to remove instead of a threshold, in [0, 1), or None.
-        stop: fraction of training at which groups are removed.
+        stop: fraction of training at which groups are removed; None: when training has ended, from the weights that it
+            keeps, which are those of the best epoch where the trainer keeps the best.
         proximal: shrink groups by a proximal step of size learning rate * strength after each update instead of
             adding a penalty; groups must not overlap.
     Shapes: any weight.
@@ -70,7 +71,7 @@ class GroupLasso(Regularizing):
             )
 
     def penalty(self, run: Sparsifier) -> Tensor | None:
-        if self.settled(run) or self.proximal:
+        if self.has_ended(run) or self.proximal:
             return None
         total = torch.zeros((), device=next(iter(run.weights.values())).device)
         for level in self.levels:
@@ -78,7 +79,7 @@ class GroupLasso(Regularizing):
         return self.strength * total
 
     def after_step(self, run: Sparsifier) -> None:
-        if self.proximal and not self.settled(run) and run.optimizer is not None:
+        if self.proximal and not self.has_ended(run) and run.optimizer is not None:
             self._shrink(run, run.optimizer.param_groups[0]["lr"] * self.strength)
         super().after_step(run)
 

@@ -22,7 +22,7 @@ class Regularizing(Method):
 
     strength: float
     granularity: str | tuple[str, ...] = "neuron"
-    stop: float = 0.7
+    stop: float | None = 0.7
     starts_trained: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -32,7 +32,8 @@ class Regularizing(Method):
             or not 0 <= self.strength < float("inf")
         ):
             raise UserError(f"strength is {self.strength!r}", "a number >= 0", "pass a small number such as 0.001")
-        check_fraction(self.stop, "stop")
+        if self.stop is not None:
+            check_fraction(self.stop, "stop")
 
     @property
     def levels(self) -> tuple[str, ...]:
@@ -45,14 +46,18 @@ class Regularizing(Method):
             self._end(run)
 
     def after_step(self, run: Sparsifier) -> None:
-        if run.step_count == max(1, round(self.stop * run.steps)):
+        if self.stop is not None and run.step_count == max(1, round(self.stop * run.steps)):
             self._end(run)
 
     def finalize(self, run: Sparsifier) -> None:
-        if not self.settled(run):
+        if not self.has_ended(run):
             self._end(run)
 
     def settled(self, run: Sparsifier) -> bool:
+        return self.stop is None or self.has_ended(run)
+
+    def has_ended(self, run: Sparsifier) -> bool:
+        """Whether groups were removed, after which there is no penalty."""
         return "removed" in run.memory
 
     @torch.no_grad()

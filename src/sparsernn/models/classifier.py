@@ -24,6 +24,7 @@ class Classifier(Encoder):
         embedding_init: the embedding ~ U(-embedding_init, embedding_init), as Keras has it with 0.05; None: N(0, 1),
             as torch.
         embedding_dropout: rate of dropping whole word types from a batch while training (Gal & Ghahramani 2016).
+        embedding_frozen: leave the embedding as it begins, with the word vectors of the task for instance.
     Shapes: x [batch time inputs] or ids [batch time], lengths [batch] -> logits [batch classes].
     """
 
@@ -43,11 +44,12 @@ class Classifier(Encoder):
         cell_options: dict[str, Any] | None = None,
         embedding_init: float | None = None,
         embedding_dropout: float = 0.0,
+        embedding_frozen: bool = False,
     ):
         check_pool(pool)
         super().__init__(
             inputs, cell, units, layers, bidirectional, dropout, vocabulary, cell_options, embedding_init,
-            embedding_dropout,
+            embedding_dropout, embedding_frozen,
         )
         self.pool = pool
         self.head = nn.Linear(self.width, classes)

@@ -25,12 +25,15 @@ class Encoder(nn.Module):
         cell_options: dict[str, Any] | None,
         embedding_init: float | None = None,
         embedding_dropout: float = 0.0,
+        embedding_frozen: bool = False,
     ):
         super().__init__()
         self.embedding = WordEmbedding(vocabulary, inputs, embedding_dropout, padding_idx=0) if vocabulary else None
         if self.embedding is not None and embedding_init is not None:
             with torch.no_grad():
                 self.embedding.weight[1:].uniform_(-embedding_init, embedding_init)
+        if self.embedding is not None:
+            self.embedding.weight.requires_grad_(not embedding_frozen)
         self.cell = make_cell(
             cell,
             inputs,

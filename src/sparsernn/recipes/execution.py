@@ -19,7 +19,7 @@ from sparsernn.measure import cost, latency
 from sparsernn.measure.confusion import confusion
 from sparsernn.methods.method import Method
 from sparsernn.methods.static import Static
-from sparsernn.recipes import baselines, network, results, spectra, trained
+from sparsernn.recipes import baselines, network, results, size_search, spectra, trained
 from sparsernn.recipes.gate_exchange import GateExchange
 from sparsernn.recipes.overrides import override
 from sparsernn.recipes.recipe import Recipe, Row, Size, plain, select
@@ -32,6 +32,7 @@ from sparsernn.training.loop import fit
 from sparsernn.training.run_folder import RunFolder, finite
 
 RESULT = "result.json"
+FRESH = 7919  # what is added to the seed for first weights that differ from those of the row's start
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,19 +116,25 @@ class Execution:
 
     def run_row(self, row: Row, seed: int) -> dict[str, Any]:
         """Train one row, or read what an earlier run of it left; its result, not yet timed."""
+        folder = results.run_folder(self.out, row.name, seed)
+        if row.search is None:
+            return self.run_in(folder, row, seed, self.request.resume)
+        return self.run_in(folder, self.searched(row), seed, self.request.resume or folder.exists())
+
+    def run_in(self, folder: Path, row: Row, seed: int, resume: bool) -> dict[str, Any]:
+        """Train a row in its run folder, or read what is there."""
         row = seeded(row, seed)
         loaded = self.load(row)
         data = network.describe(loaded)
         row = self.matched(row, data)
-        folder = results.run_folder(self.out, row.name, seed)
         about = {"recipe": self.name, "row": row.name, "size": self.size, "seed": seed, "title": self.recipe.title}
         recipe = {**about, "source": self.recipe.source, **row.to_json(), "data": data}
-        with RunFolder.create(folder, recipe, resume=self.request.resume) as run, threads(row.threads):
+        with RunFolder.create(folder, recipe, resume=resume) as run, threads(row.threads):
             if (folder / RESULT).is_file():
                 self.say(f"{row.name}: finished before")
                 return results.read(folder / RESULT)
             self.say(f"{row.name}: {row.describe()}")
-            metrics, seconds = self.measured(row, loaded, data, run)
+            metrics, seconds = self.measured(row, loaded, data, run, resume)
             result = {
                 **{name: about[name] for name in ("recipe", "row", "size", "seed")},
                 "metrics": finite(metrics),
@@ -140,7 +147,7 @@ class Execution:
         return result
 
     def measured(
-        self, row: Row, loaded: Loaded, data: dict[str, Any], run: RunFolder
+        self, row: Row, loaded: Loaded, data: dict[str, Any], run: RunFolder, resume: bool
     ) -> tuple[dict[str, Any], float]:
         """Train the row's network, or fit its baseline: figures, and seconds of work."""
         started, before = time.perf_counter(), 0.0
@@ -148,12 +155,12 @@ class Execution:
             run.write_environment(describe_environment())
             metrics = baselines.KNOWN[row.baseline](loaded)
         else:
-            model = network.build(row, data, row.settings.seed)
-            method = self.begin(row, model)
+            model = network.build(row, data, row.settings.seed + FRESH * row.fresh)
+            method = self.begin(row, model, loaded)
             start = spectra.at_start(row, loaded, model, method) if row.measure.spectra else None
             fitted = fit(
                 model, loaded.train, loaded.valid, objective=self.objective(row, loaded), method=method,
-                settings=row.settings, run=run, resume=self.request.resume, progress=self.request.progress,
+                settings=row.settings, run=run, resume=resume, progress=self.request.progress,
             )
             started, before = time.perf_counter(), fitted.seconds
             metrics = score(row, loaded, model, fitted.masks, run.path)
@@ -180,14 +187,36 @@ class Execution:
         units = network.units_for(row, data, other["metrics"]["bytes"])
         return dataclasses.replace(row, options={**row.options, "units": units})
 
-    def begin(self, row: Row, model: nn.Module) -> Method | None:
+    def searched(self, row: Row) -> Row:
+        """The row at the strength that its search finds; the accepted training is moved to the search's own seed."""
+        search, place = row.search, self.out / f"{row.name}-search"
+        if search is None:
+            return row
+
+        def at(strength: float) -> Row:
+            return dataclasses.replace(row, method=dataclasses.replace(row.method, strength=strength))
+
+        def train(number: int, strength: float) -> dict[str, Any]:
+            folder = place / f"trial-{number}"
+            return self.run_in(folder, at(strength), search.seed, resume=folder.exists())["metrics"]
+
+        trials = size_search.find(search, search.metric, place, train, self.say)
+        accepted, folder = place / f"trial-{len(trials)}", results.run_folder(self.out, row.name, search.seed)
+        if accepted.exists() and not folder.exists():
+            accepted.rename(folder)
+        return at(trials[-1].strength)
+
+    def begin(self, row: Row, model: nn.Module, loaded: Loaded) -> Method | None:
         """Give the model the weights it starts from; the row's method, or one that keeps their zeros."""
+        if loaded.vectors is not None:
+            network.give_vectors(model, loaded.vectors)
         if row.start is None:
             self.initialise(model)
             return GateExchange(row.method, row.exchange_gates) if row.exchange_gates else row.method
         start = trained.read(results.run_folder(self.out, row.start, row.settings.seed))
         trained.check_fits(start.network, model, row.start, row.name)
-        model.load_state_dict(start.network.state_dict())
+        if not row.fresh:
+            model.load_state_dict(start.network.state_dict())
         if row.method is None and start.masks.sparsity() > 0:
             return Static(masks=start.masks.kept)
         return row.method
@@ -260,6 +289,8 @@ def score(row: Row, loaded: Loaded, model: nn.Module, masks: Masks, folder: Path
         "bytes_dense": before.dense_bytes,
         "bytes": left.packed_bytes,
         "macs_per_token": left.macs(),
+        **cost.own_figures(final.network),
+        **({} if row.search is None else {"strength": row.method.strength}),
         **({} if final.difference is None else {"compaction_difference": final.difference}),
     }
 

@@ -23,8 +23,8 @@ from sparsernn.training.settings import Settings
 WIDTH = 256
 MASKED = ("embedding.weight", "cell.weight*")
 """The output layer stays dense: with few classes it has fewer weights than the Erdős–Rényi rule would keep."""
-# What the paper does not say, chosen on IMDb's validation split and the same for all rows and data sets: small first word
-# vectors, so that rare words say little, whole words dropped in training, the learning rate falling along a cosine.
+# What the paper does not say, chosen on IMDb's validation split and the same for all rows and data sets: small first
+# word vectors, so that rare words say little, whole words dropped in training, the learning rate along a cosine.
 MODEL: dict[str, Any] = {
     "cell": "lstm",
     "pool": "last",
@@ -58,8 +58,8 @@ class Corpus:
     resplit: bool = False
 
 
-# The paper's rates and batches; those of AG News and Yelp Polarity it leaves out, so the nearest set's stand in. On IMDb
-# more and larger steps than the paper's (5e-4, batches of 256), with which the sparse network learns nothing for epochs.
+# The paper's rates and batches; those of AG News and Yelp Polarity it leaves out, so the nearest set's stand in. On
+# IMDb more and larger steps than the paper's (5e-4, batches of 256), with which the sparse network learns very late.
 CORPORA: dict[str, Corpus] = {
     "sanders": Corpus(SandersTwitter(), 1e-3, 64, 0.6, epochs=20, cpu={"length": 40}, resplit=True),
     "imdb": Corpus(Imdb(), 2e-3, 64, 0.4, epochs=7),

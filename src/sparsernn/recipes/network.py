@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sparsernn import models
 from sparsernn.data.task import Loaded
@@ -61,6 +61,23 @@ def build(row: Row, data: Mapping[str, Any], seed: int = 0) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return model(**options)
+
+
+def give_vectors(model: nn.Module, vectors: Tensor) -> None:
+    """Begin the model's embedding with the task's word vectors.
+
+    Raises: UserError if the model has no embedding of their shape.
+    """
+    embedding = getattr(model, "embedding", None)
+    shape = None if embedding is None else tuple(embedding.weight.shape)
+    if embedding is None or shape != tuple(vectors.shape):
+        raise UserError(
+            f"the task's word vectors {tuple(vectors.shape)} do not fit an embedding {shape}",
+            f"a model with an embedding {vectors.shape[1]} wide",
+            f"set model.inputs={vectors.shape[1]}",
+        )
+    with torch.no_grad():
+        embedding.weight.copy_(vectors)
 
 
 def sizes(data: Mapping[str, Any]) -> dict[str, int]:

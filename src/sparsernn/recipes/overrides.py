@@ -11,7 +11,7 @@ from sparsernn.recipes import typed
 from sparsernn.recipes.network import find_model
 from sparsernn.recipes.recipe import Row
 
-PARTS = ("settings", "method", "task", "measure", "model")
+PARTS = ("settings", "method", "task", "measure", "model", "search")
 OWN_FIELDS = ("compact", "threads")
 FIXED_BY_DATA = ("inputs", "classes", "vocabulary", "horizon")
 
@@ -19,8 +19,9 @@ FIXED_BY_DATA = ("inputs", "classes", "vocabulary", "horizon")
 def override(rows: list[Row], assignments: list[str]) -> list[Row]:
     """`rows` with every `path=value` of `assignments` applied, in order.
 
-    A path is `settings.epochs`, `method.sparsity`, `task.<field>`, `model.<argument>`, `measure.<field>`, `compact` or
-    `threads` for all rows that have the field, and `rows.<row>.<the same>` for one row.
+    A path is `settings.epochs`, `method.sparsity`, `task.<field>`, `model.<argument>`, `measure.<field>`,
+    `search.<field>`, `compact` or `threads` for all rows that have the field, and `rows.<row>.<the same>` for one row.
+    A `method.strength` that is given takes the place of a row's search for one.
     """
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
@@ -83,4 +84,7 @@ def changed(row: Row, keys: list[str], text: str) -> Row:
     if part == "model":
         options: Mapping[str, Any] = {**row.options, field: value}
         return dataclasses.replace(row, options=options)
-    return dataclasses.replace(row, **{part: dataclasses.replace(getattr(row, part), **{field: value})})
+    replaced = {part: dataclasses.replace(getattr(row, part), **{field: value})}
+    if (part, field) == ("method", "strength"):
+        replaced["search"] = None
+    return dataclasses.replace(row, **replaced)

@@ -11,6 +11,7 @@ from sparsernn.data.task import Task
 from sparsernn.errors import UserError
 from sparsernn.methods.method import Method
 from sparsernn.recipes import baselines, typed
+from sparsernn.recipes.size_search import RowSearch
 from sparsernn.training.settings import Settings
 
 Size = Literal["full", "cpu", "quick"]
@@ -74,7 +75,10 @@ class Row:
         exchange_gates: two gates that exchange weights and masks after the first masks are made: what a source computes
             that scores a cell in one place and trains it wired otherwise. Empty for none.
         teacher: a row that must be trained before, from whose outputs this one learns too.
-    Raises: UserError for fewer threads than one, an unknown baseline, one with a method, or a task that is not drawn.
+        search: the size at which the method's strength is to leave the network; see `size_search`.
+        fresh: take only the zeros of the row `start`, with new first weights, other than those that it began with.
+    Raises: UserError for fewer threads than one, an unknown baseline, one with a method, a task that is not drawn, a
+        search without a strength, or zeros of no row.
     """
 
     name: str
@@ -93,6 +97,8 @@ class Row:
     resplit: bool = False
     exchange_gates: tuple[str, ...] = ()
     teacher: Teacher | None = None
+    search: RowSearch | None = None
+    fresh: bool = False
 
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:
@@ -117,6 +123,18 @@ class Row:
                 "a task with a seed",
                 "Set resplit to false",
             )
+        if self.search is not None and not hasattr(self.method, "strength"):
+            raise UserError(
+                f"row {self.name!r} searches for a strength, but its method has none",
+                "a method that regularises, such as group lasso",
+                "Leave out search",
+            )
+        if self.fresh and (self.start is None or self.method is not None):
+            raise UserError(
+                f"row {self.name!r} begins with new weights and the zeros of {self.start or 'no row'}",
+                "a row in start, whose zeros are kept, and no method of its own",
+                "Leave out fresh",
+            )
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -130,7 +148,7 @@ class Row:
             return f"{self.baseline}, no network"
         how = "dense" if self.method is None else type(self.method).__module__.rpartition(".")[2]
         options = ", ".join(f"{name} {value}" for name, value in self.options.items())
-        start = f", from {self.start}" if self.start else ""
+        start = f", from {'the zeros of ' if self.fresh else ''}{self.start}" if self.start else ""
         start += f", taught by {self.teacher.row}" if self.teacher else ""
         return f"{how}{start}; {self.model} {options}; {self.settings.epochs} epochs"
 
@@ -152,6 +170,8 @@ class Row:
             "resplit": self.resplit,
             "exchange_gates": list(self.exchange_gates),
             "teacher": plain(self.teacher),
+            **({} if self.search is None else {"search": plain(self.search)}),
+            **({"fresh": True} if self.fresh else {}),
         }
 
     @classmethod
@@ -175,6 +195,8 @@ class Row:
                 resplit=values.get("resplit", False),
                 exchange_gates=tuple(values.get("exchange_gates", ())),
                 teacher=typed.construct(Teacher, values["teacher"], "teacher") if values.get("teacher") else None,
+                search=typed.construct(RowSearch, values["search"], "search") if values.get("search") else None,
+                fresh=values.get("fresh", False),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(
@@ -251,8 +273,12 @@ def part_from_json(folder: str, values: Mapping[str, Any]) -> Any:
 
 
 def fields_to_json(value: Any) -> dict[str, Any]:
-    """A dataclass's fields as plain JSON values."""
-    return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value) if field.init}
+    """A dataclass's fields as plain JSON values; those marked as written if given only where they were."""
+    return {
+        field.name: plain(getattr(value, field.name))
+        for field in dataclasses.fields(value)
+        if field.init and not (field.metadata.get("written") and getattr(value, field.name) == field.default)
+    }
 
 
 def plain(value: Any) -> Any:

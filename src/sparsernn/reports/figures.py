@@ -140,12 +140,12 @@ def short(name: str) -> str:
 
 
 def trade_off(runs: Sequence[Run]) -> list[Picture]:
-    """Quality against stored bytes and against kept weights, every run by name."""
+    """Quality against stored bytes, kept weights and the transitions of automata, every run by name."""
     main = tables.goal_of(runs)
     if main is None:
         return []
     pictures = []
-    for key, title in (("bytes", "bytes stored"), ("weights_kept", "weights kept")):
+    for key, title in (("bytes", "bytes stored"), ("weights_kept", "weights kept"), ("transitions", "transitions")):
         against = next(q for q in quantities.COSTS if q.key == key)
         points = [
             (x, y, run.label, number)

@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 
 from sparsernn.errors import UserError
-from sparsernn.reports import figures, movement, quantities, spectra, sweeps, tables
+from sparsernn.reports import automata, figures, movement, quantities, spectra, sweeps, tables
 from sparsernn.reports.comparison import paired
 from sparsernn.reports.figures import Picture
 from sparsernn.reports.quantities import Table
@@ -128,6 +128,7 @@ def render(runs: Sequence[Run], title: str | None = None, summary: str | None = 
         curves=figures.training_curves(runs),
         movement=movement.pictures(runs),
         spectra=spectra.pictures(runs),
+        explanations=[found for run in runs if (found := automata.explanation(run.explanation, run.label))],
         sections=sections,
         opened=next((section.label for section in sections if section.pictures), sections[0].label if sections else ""),
         layer_note=LAYER_NOTE,

@@ -95,6 +95,8 @@ GOALS = (
     Quantity("loss", "loss", significant, "lower"),
 )
 COSTS = (
+    Quantity("transitions", "transitions", whole, "lower"),
+    Quantity("patterns", "patterns", whole, "lower"),
     Quantity("weights_kept", "weights kept", whole, "lower"),
     Quantity("sparsity", "sparsity", percent),
     Quantity("bytes", "bytes", size, "lower"),

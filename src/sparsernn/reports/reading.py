@@ -59,6 +59,7 @@ class Run:
         confusion: {"labels": [...], "matrix": [[...]]} of the test split, from confusion.json or the metrics.
         label: what to call it in tables and figures.
         events: what the masks did: step, births, deaths, densities.
+        explanation: the content of explanation.json, empty if the run was not explained.
         spectra: step Jacobians' spectra and connections, before and after training, from spectra.json.
     """
 
@@ -72,6 +73,7 @@ class Run:
     label: str
     events: tuple[Mapping[str, Any], ...] = ()
     spectra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    explanation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def metrics(self) -> Mapping[str, Any]:
@@ -126,6 +128,7 @@ def read_run(folder: Path | str) -> Run:
         confusion=confusion if isinstance(confusion, Mapping) else {},
         label=str(result.get("row") or folder.resolve().name),
         events=tuple(_records(folder / "events.jsonl")),
+        explanation=_object(folder / "explanation.json"),
         spectra=_object(folder / "spectra.json"),
     )
 

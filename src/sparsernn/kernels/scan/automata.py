@@ -13,7 +13,7 @@ from sparsernn.kernels.scan.semirings import SEMIRINGS, Semiring
 
 @dataclass(frozen=True)
 class Automata:
-    """The shape of d patterns, states of one pattern side by side.
+    """The shape of d patterns, states of one pattern side by side; its tables are on the CPU.
 
     Pattern k reads its sizes[k] tokens along its main path and any number in between on self-loops:
     c'[i] = f[i] c[i] + u[i] c[i-1], with c[-1] = 1 before the first state.
@@ -44,24 +44,25 @@ class Automata:
     @cached_property
     def place(self) -> Tensor:
         """Position of each state within its pattern, from 0. [state]"""
-        return torch.tensor([place for size in self.sizes for place in range(size)], dtype=torch.long)
+        return torch.tensor([place for size in self.sizes for place in range(size)], dtype=torch.long, device="cpu")
 
     @cached_property
     def owner(self) -> Tensor:
         """Number of each state's pattern. [state]"""
-        return torch.repeat_interleave(torch.arange(len(self.sizes)), torch.tensor(self.sizes))
+        sizes = torch.tensor(self.sizes, device="cpu")
+        return torch.repeat_interleave(torch.arange(len(sizes), device="cpu"), sizes)
 
     @cached_property
     def last(self) -> Tensor:
         """Whether a state is the last one of its pattern. [state]"""
-        ends = torch.tensor(self.sizes).cumsum(0) - 1
-        return torch.zeros(self.states, dtype=torch.bool).index_fill(0, ends, True)
+        ends = torch.tensor(self.sizes, device="cpu").cumsum(0) - 1
+        return torch.zeros(self.states, dtype=torch.bool, device="cpu").index_fill(0, ends, True)
 
     @cached_property
     def table(self) -> Tensor:
         """State numbers by pattern and place; where there is none, the number of states. [pattern place]"""
-        table = torch.full((len(self.sizes), max(self.sizes)), self.states)
-        table[self.owner, self.place] = torch.arange(self.states)
+        table = torch.full((len(self.sizes), max(self.sizes)), self.states, device="cpu")
+        table[self.owner, self.place] = torch.arange(self.states, device="cpu")
         return table
 
     def step(self, projected: Tensor, bias: Tensor, skip: Tensor | None, scores: Tensor) -> Tensor:
