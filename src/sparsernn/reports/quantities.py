@@ -122,6 +122,8 @@ def goal(results: Iterable[Mapping[str, Any]], named: Iterable[str] = ()) -> Qua
     found = list(results)
     metrics = [result.get("metrics") or {} for result in found]
     candidates = [q for q in GOALS if any(value_of(each, q) is not None for each in metrics)]
+    if any(q.key == "perplexity" for q in candidates):  # a language model's accuracy comes last
+        candidates.sort(key=lambda q: q.key == "accuracy")
     published = {q.key for q in candidates for each in found if value_of(each.get("published") or {}, q) is not None}
     wanted = [*named, *(q.key for q in candidates if q.key in published)]
     ranks = {key: rank for rank, key in reversed(list(enumerate(wanted)))}
