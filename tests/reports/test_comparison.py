@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sparsernn.errors import UserError
-from sparsernn.reports import comparison, tables
+from sparsernn.reports import comparison, quantities, tables
 from sparsernn.reports.quantities import GOALS, difference, mean
 
 ACCURACY, PERPLEXITY = GOALS[0], GOALS[1]
@@ -83,3 +83,11 @@ def test_the_documentation_can_ask_for_pairs(tmp_path):
     assert lines[2] == "| sparse | dense | 60.00 % | 55.00 ± 7.07 % | +5.00 ± 7.07 % | 1 of 2 |"
     with pytest.raises(UserError, match="there is no table"):
         tables.results_table(tmp_path, "quickstart/cpu/pears")
+
+
+def test_language_models_compete_on_perplexity_though_they_have_an_accuracy():
+    made = result("dense", accuracy=0.2, perplexity=100.0, bits_per_character=6.6)
+    assert tables.goal_of([]) is None
+    assert quantities.goal([made]).key == "perplexity"
+    assert quantities.goal([made], ["bits_per_character"]).key == "bits_per_character"
+    assert quantities.goal([result("dense", accuracy=0.2)]).key == "accuracy"
