@@ -55,3 +55,9 @@ def test_cells_by_name():
         make_cell("gruu", 3, 4)
     with pytest.raises(UserError, match='pool is "middle"'):
         check_pool("middle")
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.0])
+def test_a_rate_that_leaves_no_words_is_refused(rate):
+    with pytest.raises(UserError, match="rate of dropping words"):
+        WordEmbedding(5, 3, rate)

@@ -208,5 +208,7 @@ def test_a_teacher_is_needed_first_and_survives_json():
     assert taught.needs == (dense.name,) and "taught by" in taught.describe()
     assert Row.from_json(json.loads(json.dumps(taught.to_json()))).teacher == taught.teacher
     assert [row.name for row in select([taught, dense], ["taught"])] == [dense.name, "taught"]
+    with pytest.raises(UserError, match="share is 2"):
+        Teacher(dense.name, share=2)
     with pytest.raises(UserError, match="or a teacher"):
         dataclasses.replace(taught, baseline="tfidf")

@@ -49,11 +49,16 @@ class LockedDropout(nn.Module):
 
 
 class WordEmbedding(nn.Embedding):
-    """An embedding that can drop whole word types while training (Gal & Ghahramani 2016; Merity et al. 2018)."""
+    """An embedding that can drop whole word types while training (Gal & Ghahramani 2016; Merity et al. 2018).
+
+    Raises: UserError for a rate outside [0, 1).
+    """
 
     behaves_as = nn.Embedding
 
     def __init__(self, words: int, units: int, rate: float = 0.0, padding_idx: int | None = None):
+        if not 0 <= rate < 1:
+            raise UserError(f"the rate of dropping words is {rate}", "a number in [0, 1)", "0 drops none")
         super().__init__(words, units, padding_idx)
         self.rate = rate
 

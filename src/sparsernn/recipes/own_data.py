@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from sparsernn import folders
@@ -19,7 +18,7 @@ from sparsernn.data.table_file import TableFile
 from sparsernn.data.table_rows import Progress, no_progress
 from sparsernn.data.task import Loaded
 from sparsernn.errors import UserError
-from sparsernn.recipes import own_networks, results, typed
+from sparsernn.recipes import network, own_networks, results, typed
 from sparsernn.recipes.baselines import BASELINES, baseline
 from sparsernn.recipes.execution import Execution, Outcome, Request
 from sparsernn.recipes.latent_vectors import latent_vectors
@@ -116,8 +115,7 @@ def examples(loaded: Loaded) -> str:
 def give_vectors(model: nn.Module, loaded: Loaded, seed: int) -> None:
     """Begin a text classifier with word vectors from the training texts; other models keep their own weights."""
     if loaded.objective == "classification" and loaded.tokens:
-        with torch.no_grad():
-            model.embedding.weight.copy_(latent_vectors(loaded, model.embedding.embedding_dim, seed))
+        network.give_vectors(model, latent_vectors(loaded, model.embedding.embedding_dim, seed))
 
 
 def make_method(name: str, sparsity: float) -> Any:

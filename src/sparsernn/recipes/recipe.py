@@ -12,6 +12,7 @@ from sparsernn.errors import UserError
 from sparsernn.methods.method import Method
 from sparsernn.recipes import baselines, typed
 from sparsernn.recipes.size_search import RowSearch
+from sparsernn.training import distillation
 from sparsernn.training.settings import Settings
 
 Size = Literal["full", "cpu", "quick"]
@@ -44,11 +45,15 @@ class Teacher:
         row: its name.
         share: of the teacher in the loss, in [0, 1].
         temperature: at which both distributions are compared.
+    Raises: UserError for a value out of range.
     """
 
     row: str
     share: float = 0.8
     temperature: float = 2.0
+
+    def __post_init__(self) -> None:
+        distillation.check(self.share, self.temperature)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,6 +13,14 @@ from sparsernn.errors import UserError
 from sparsernn.training.objectives import IGNORED, Objective, Sums, detached
 
 
+def check(share: float, temperature: float) -> None:
+    """Raises: UserError for a share outside [0, 1] or a temperature that is not above 0."""
+    if not 0 <= share <= 1:
+        raise UserError(f"share is {share}", "a number from 0 to 1", "choose how much of the loss is the teacher's")
+    if not temperature > 0:
+        raise UserError(f"temperature is {temperature}", "a number above 0", "1 leaves distributions as they are")
+
+
 class Distillation(Objective):
     """An objective whose loss in training is (1 - share) of its own and `share` of the difference from a teacher.
 
@@ -29,10 +37,7 @@ class Distillation(Objective):
     """
 
     def __init__(self, objective: Objective, teacher: nn.Module, share: float = 0.5, temperature: float = 2.0):
-        if not 0 <= share <= 1:
-            raise UserError(f"share is {share}", "a number from 0 to 1", "choose how much of the loss is the teacher's")
-        if not temperature > 0:
-            raise UserError(f"temperature is {temperature}", "a number above 0", "1 leaves distributions as they are")
+        check(share, temperature)
         self.objective, self.share, self.temperature = objective, share, temperature
         self.teacher = copy.deepcopy(teacher).eval().requires_grad_(False)
         self.metric, self.better, self.batch_axis = objective.metric, objective.better, objective.batch_axis  # type: ignore[misc]
