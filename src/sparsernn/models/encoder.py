@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparsernn.models.layers import WordEmbedding, make_cell
+from sparsernn.models.layers import ElementDropout, WordEmbedding, make_cell
 
 
 class Encoder(nn.Module):
@@ -44,7 +44,7 @@ class Encoder(nn.Module):
             dropout=dropout if layers > 1 else 0.0,
             **(cell_options or {}),
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = ElementDropout(dropout)
         self.directions = 2 if bidirectional else 1
         self.width = units * self.directions
 

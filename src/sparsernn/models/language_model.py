@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsernn.errors import UserError
-from sparsernn.models.layers import LockedDropout, WordEmbedding, make_cell
+from sparsernn.models.layers import ElementDropout, LockedDropout, WordEmbedding, make_cell
 
 
 class LanguageModel(nn.Module):
@@ -64,7 +64,7 @@ class LanguageModel(nn.Module):
             raise UserError(f'dropout_kind is "{dropout_kind}"', '"element" or "variational"', "choose one of them")
         if tied and frozen_embedding is not None:
             raise UserError("a frozen embedding that is the output layer", "one of the two", "leave out tied")
-        make = nn.Dropout if dropout_kind == "element" else LockedDropout
+        make = ElementDropout if dropout_kind == "element" else LockedDropout
         self.embedding = WordEmbedding(vocabulary, width, embedding_dropout)
         self.cells = nn.ModuleList(
             make_cell(
