@@ -10,6 +10,7 @@ from sparsernn import Sparsifier, sparsify
 from sparsernn.cells.gru import GRU
 from sparsernn.errors import UserError
 from sparsernn.methods.grasp import GraSP
+from sparsernn.methods.isometry import approximate_isometry
 from sparsernn.methods.jacobian_spectrum import JacobianSpectrum
 from sparsernn.methods.random_pruning import RandomPruning
 from sparsernn.methods.rescaling import nearest_factor
@@ -376,6 +377,33 @@ def test_rescaling(rescale):
     assert torch.equal(after["weight_ih_l0"][inputs], before["weight_ih_l0"][inputs])
     (reached,) = run.events[-1]["mean_squared_singular_value"].values()
     assert rescale == "dense" or reached == pytest.approx(1.0, rel=1e-2)
+
+
+def test_weights_drawn_anew_nearly_keep_lengths():
+    model, loss = digits(units=40)
+    before = copy.deepcopy(model.cell.state_dict())
+    run = Sparsifier(model, RandomPruning(0.8, per="gate", rescale="isometry"), loss=loss)
+    after, kept = model.cell.state_dict(), run.masks.kept["cell.weight_hh_l0"]
+    assert not after["weight_hh_l0"][~kept].any()
+
+    def distance(weight):
+        return [float((gate.T @ gate - torch.eye(40)).norm()) for gate in (weight * kept).chunk(3)]
+
+    pairs = zip(distance(after["weight_hh_l0"]), distance(before["weight_hh_l0"]), strict=True)
+    assert all(ours < theirs / 4 for ours, theirs in pairs)
+    inputs = run.masks.kept["cell.weight_ih_l0"]
+    assert torch.equal(after["weight_ih_l0"][inputs], before["weight_ih_l0"][inputs])
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (4, 6), (5, 5)])
+def test_without_a_mask_the_nearest_isometry_is_orthogonal(shape):
+    found = approximate_isometry(torch.randn(shape), torch.ones(shape, dtype=torch.bool))
+    singular = torch.linalg.svdvals(found)
+    assert singular == pytest.approx(torch.ones_like(singular), abs=1e-3)
+
+
+def test_an_empty_mask_stays_empty():
+    assert not approximate_isometry(torch.randn(3, 3), torch.zeros(3, 3, dtype=torch.bool)).any()
 
 
 def test_the_nearest_factor():

@@ -26,11 +26,12 @@ class RandomPruning(OneShotPruning):
         rescale: what happens to the weights that are left. "none"; "variance": each gate of each matrix is scaled to
             the sum of squares that it had; "dense" or "one": the matrices that read the state are scaled so that the
             mean squared singular value of the step Jacobian dh_t/dh_{t-1}, over one batch (`loss=` of the
-            `Sparsifier`), is what it was, or 1, or as near to it as one factor a layer brings it.
-    Shapes: any weight; rescaling to "dense" or "one" takes weights of recurrent layers only.
+            `Sparsifier`), is what it was, or 1, or as near to it as one factor a layer brings it; "isometry": the
+            weights that read the state are searched anew on their mask, gate by gate, so that they nearly keep lengths.
+    Shapes: any weight; rescaling to "dense", "one" or "isometry" takes weights of recurrent layers only.
     Raises: UserError for an option out of range.
-    Source: the random baseline of Zhang & Stadie 2020, section 5.
-    Deviations: none known; rescaling is our own.
+    Source: the random baseline of Zhang & Stadie 2020, section 5; isometry: Lee et al. 2020.
+    Deviations: none known; the other ways of rescaling are our own.
     """
 
     known_as: ClassVar[tuple[str, ...]] = ("random",)

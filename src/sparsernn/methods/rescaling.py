@@ -1,4 +1,4 @@
-"""Scaling the weights that are left after pruning, so that signals or gradients keep their size."""
+"""Scaling or redrawing the weights that are left after pruning, so that signals or gradients keep their size."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from sparsernn.errors import UserError
+from sparsernn.methods.isometry import approximate_isometry
 from sparsernn.methods.one_batch import Passes, follow, passes_of, scored_layers
 from sparsernn.methods.sparsifier import Sparsifier
 from sparsernn.structure.jacobians import mean_square_singular_value
 from sparsernn.structure.recurrence import Recurrence
 
-RESCALINGS = ("none", "variance", "dense", "one")
+RESCALINGS = ("none", "variance", "dense", "one", "isometry")
 HORIZON = 4
 
 
@@ -34,7 +35,7 @@ class Rescaling:
         self.targets: dict[str, float] = {}
         if kind == "variance":
             self.squares = {name: self._by_gate(name).square().sum((1, 2)) for name in run.selected}
-        elif kind != "none":
+        elif kind in ("dense", "one"):
             follow(run)
             self.layers, self.passes = scored_layers(run), passes_of(run)
             self.targets = {
@@ -47,6 +48,8 @@ class Rescaling:
         """Scale the weights, and note by how much."""
         if self.kind == "none":
             return
+        if self.kind == "isometry":
+            self._isometric()
         for name, before in self.squares.items():
             after = self._by_gate(name).square().sum((1, 2))
             self._by_gate(name).mul_(torch.where(after > 0, (before / after).sqrt(), 1.0).view(-1, 1, 1))
@@ -55,9 +58,27 @@ class Rescaling:
         if reached:
             self.run.events[-1]["mean_squared_singular_value"] = reached
 
-    def _by_gate(self, name: str) -> Tensor:
-        """A view of the weight. [gate, or 1 if it has none; unit; source]"""
-        tensor, layout = self.run.weights[name].data, self.run.wiring.weights[name].layout
+    def _isometric(self) -> None:
+        """Draw what reads the state anew, gate by gate."""
+        for layer, _ in scored_layers(self.run):
+            for local in self._reads_state(layer):
+                name = layer.weights[local]
+                kept = self._by_gate(name, self.run.masks.kept[name])
+                for gate, mask in zip(self._by_gate(name), kept, strict=True):
+                    gate.copy_(approximate_isometry(gate, mask))
+
+    def _reads_state(self, layer: Recurrence) -> list[str]:
+        """The selected weights, by local name."""
+        return [
+            local
+            for local, name in layer.weights.items()
+            if name in self.run.selected and not _reads_input(layer, local)
+        ]
+
+    def _by_gate(self, name: str, tensor: Tensor | None = None) -> Tensor:
+        """A view of the weight, or of another tensor of its shape. [gate, or 1 if it has none; unit; source]"""
+        tensor = self.run.weights[name].data if tensor is None else tensor
+        layout = self.run.wiring.weights[name].layout
         gates = len(layout.gates) if layout.stored[0] == "gate" else 1
         return tensor.view(gates, tensor.shape[0] // gates, -1)
 
@@ -68,11 +89,7 @@ class Rescaling:
 
     def _fit(self, layer: Recurrence, weights: dict[str, Tensor]) -> float:
         """Scale the matrices that read the state; the mean squared singular value that this brings."""
-        scaled = [
-            local
-            for local, name in layer.weights.items()
-            if name in self.run.selected and not _reads_input(layer, local)
-        ]
+        scaled = self._reads_state(layer)
 
         def at(factor: float) -> float:
             return self._spectrum(layer, weights | {local: weights[local].detach() * factor for local in scaled})

@@ -35,7 +35,7 @@ def criteria(sparsity: float, part: str) -> dict[str, Method]:
         "jacobian_gate": JacobianSpectrum(**gate, part=part),
         "jacobian_first_order": JacobianSpectrum(sparsity, first_order=True, part=part),
     }
-    for rescale in ("variance", "dense", "one"):
+    for rescale in ("variance", "dense", "one", "isometry"):
         found[f"random_{rescale}"] = RandomPruning(sparsity, per="kernel", rescale=rescale)
         found[f"random_gate_{rescale}"] = RandomPruning(**gate, rescale=rescale)
         found[f"snip_gate_{rescale}"] = SNIP(**gate, rescale=rescale)
