@@ -15,6 +15,7 @@ CELLS = {
     "RNN_TANH": RNN,
     "RNN_RELU": lambda *sizes, **options: RNN(*sizes, nonlinearity="relu", **options),
 }
+CELLS["GRU_RESET_BEFORE"] = lambda *sizes, **options: GRU(*sizes, reset="before", **options)
 OTHERS = [kernel for kernel in kernels_of("sequence") if kernel.provider != "reference"]
 
 
@@ -32,15 +33,21 @@ def run(kernel, cell, x, state, lengths):
     return results, [leaf.grad.clone() for leaf in leaves]
 
 
-@pytest.mark.parametrize("with_lengths", [False, True])
+PAIRS = [
+    pytest.param(kernel, fused, with_lengths, id=f"{kernel.provider}-{fused}-{with_lengths}")
+    for kernel in OTHERS
+    for fused in CELLS
+    for with_lengths in (False, True)
+    if kernel.refuses(Problem("sequence", fused, with_lengths)) is None
+]
+
+
 @pytest.mark.parametrize("size", [1, 63, 100])
-@pytest.mark.parametrize("fused", CELLS)
-@pytest.mark.parametrize("kernel", OTHERS, ids=lambda kernel: kernel.provider)
-def test_values_and_gradients_equal_the_references(kernel, fused, size, with_lengths):
+@pytest.mark.parametrize(("kernel", "fused", "with_lengths"), PAIRS)
+def test_values_and_gradients_equal_the_references(kernel, fused, with_lengths, size):
     torch.manual_seed(0)
     cell = CELLS[fused](size, size, bias=size != 63)
     lengths = torch.tensor([4, 9, 1]) if with_lengths else None
-    assert kernel.refuses(Problem("sequence", fused, with_lengths)) is None
     x = torch.randn(9, 3, size, requires_grad=True)
     state = tuple(torch.randn(3, size, requires_grad=True) for _ in cell.states)
     results, gradients = run(kernel, cell, x, state, lengths)
@@ -49,7 +56,12 @@ def test_values_and_gradients_equal_the_references(kernel, fused, size, with_len
     assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-4) for a, b in zip(gradients, wanted, strict=True))
 
 
-@pytest.mark.parametrize("kernel", [*OTHERS, reference.kernel], ids=lambda kernel: kernel.provider)
+def test_each_kernel_takes_something():
+    assert {parameter.values[0].provider for parameter in PAIRS} == {kernel.provider for kernel in OTHERS}
+    assert {parameter.values[1] for parameter in PAIRS} == set(CELLS)
+
+
+@pytest.mark.parametrize("kernel", [torch_fused.kernel, reference.kernel], ids=lambda kernel: kernel.provider)
 def test_what_stands_behind_the_end_of_a_sequence_does_not_matter(kernel):
     cell, lengths = GRU(3, 4), torch.tensor([2, 5])
     x, start = torch.randn(5, 2, 3), (torch.randn(2, 4),)

@@ -53,8 +53,9 @@ class GRU(Cell):
 
     @property
     def fused(self) -> str:
-        options = (self.reset, self.gate_activation, self.activation)
-        return "GRU" if options == ("after", "sigmoid", "tanh") else ""
+        if (self.gate_activation, self.activation) != ("sigmoid", "tanh"):
+            return ""
+        return "GRU" if self.reset == "after" else "GRU_RESET_BEFORE"
 
     def advance(self, weights: Weights, projected: Tensor, state: State) -> State:
         squash, activation = GATE_ACTIVATIONS[self.gate_activation], ACTIVATIONS[self.activation]

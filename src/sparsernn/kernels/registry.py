@@ -19,7 +19,8 @@ class Problem:
     Attributes:
         op: "sequence": one recurrent layer in one direction over a whole sequence; "scan": the recurrence of one
             layer of weighted automata over a whole sequence.
-        fused: torch's name of the same layer ("LSTM", "GRU", "RNN_TANH", "RNN_RELU"), or "" if it has none.
+        fused: the name of the same layer in one piece: torch's "LSTM", "GRU", "RNN_TANH", "RNN_RELU", or that of a
+            kernel of our own; "" if it has none.
         has_lengths: whether sequences end at different times.
         device: "cpu", "cuda", ...
         needs_second_derivative: whether the result will be differentiated twice.

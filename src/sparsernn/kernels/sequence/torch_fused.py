@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from sparsernn.kernels.registry import Kernel, Problem
 
 State = tuple[Tensor, ...]
+FUSED = ("LSTM", "GRU", "RNN_TANH", "RNN_RELU")
 ORDER = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
@@ -80,7 +81,7 @@ def in_stretches(call: Callable[..., Any], x: Tensor, state: State, lengths: Ten
 
 def refuses(problem: Problem) -> str | None:
     """What torch's kernels cannot compute."""
-    if not problem.fused:
+    if problem.fused not in FUSED:
         return "torch has no fused kernel that computes this cell"
     if problem.needs_second_derivative:
         return "fused layers cannot be differentiated twice on every device"

@@ -1,0 +1,100 @@
+"""The original GRU, whose reset gate acts before the product, with its gradient written out: few operations a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from sparsernn.kernels.registry import Kernel, Problem
+
+FUSED = "GRU_RESET_BEFORE"
+
+
+class Scan(torch.autograd.Function):
+    """All steps of h' = (1 - z) n + z h; the gradients of both weights are one product over all of time each.
+
+    Shapes: projected [time batch 3*hidden], gates r, z, n with every bias in it; start [batch hidden];
+    recurrent [3*hidden hidden]. Returns the states. [time batch hidden]
+    """
+
+    @staticmethod
+    def forward(ctx: Any, projected: Tensor, start: Tensor, recurrent: Tensor) -> Tensor:
+        width = start.shape[-1]
+        to_gates, to_candidate = recurrent[: 2 * width].t(), recurrent[2 * width :].t()
+        gates = torch.empty_like(projected[:, :, : 2 * width])
+        candidates, resets, states = (torch.empty_like(projected[:, :, :width]) for _ in range(3))
+        hidden = start
+        for p, g, n, reset, state in zip(projected, gates, candidates, resets, states, strict=True):
+            torch.addmm(p[:, : 2 * width], hidden, to_gates, out=g).sigmoid_()
+            torch.mul(g[:, :width], hidden, out=reset)
+            torch.addmm(p[:, 2 * width :], reset, to_candidate, out=n).tanh_()
+            hidden = torch.lerp(n, hidden, g[:, width:], out=state)
+        ctx.save_for_backward(start, recurrent, gates, candidates, resets, states)
+        return states
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        start, recurrent, gates, candidates, resets, states = ctx.saved_tensors
+        width = start.shape[-1]
+        of_gates, of_candidate = recurrent[: 2 * width], recurrent[2 * width :]
+        before = torch.cat([start.unsqueeze(0), states[:-1]])
+        # What does not depend on the way back is found for all steps at once.
+        reset, update = gates.split(width, -1)
+        keep = 1 - update
+        to_candidate = keep * (1 - candidates.square())
+        to_update = (before - candidates) * update * keep
+        to_reset = before * reset * (1 - reset)
+        inner = torch.empty(*states.shape[:2], 3 * width, dtype=states.dtype, device=states.device)
+        wanted = torch.zeros_like(start)
+        for time in range(len(states) - 1, -1, -1):
+            wanted = wanted + outer[time]
+            step = inner[time]
+            torch.mul(wanted, to_candidate[time], out=step[:, 2 * width :])
+            through_reset = step[:, 2 * width :] @ of_candidate
+            torch.mul(through_reset, to_reset[time], out=step[:, :width])
+            torch.mul(wanted, to_update[time], out=step[:, width : 2 * width])
+            wanted = torch.addcmul(through_reset.mul_(reset[time]), wanted, update[time])
+            wanted.addmm_(step[:, : 2 * width], of_gates)
+        flat = inner.flatten(0, 1)
+        gradient = torch.cat(
+            [flat[:, : 2 * width].t() @ before.flatten(0, 1), flat[:, 2 * width :].t() @ resets.flatten(0, 1)]
+        )
+        return inner, wanted, gradient
+
+
+def run(
+    projected: Tensor | None,
+    state: tuple[Tensor, ...],
+    lengths: Tensor | None,
+    weights: Mapping[str, Tensor],
+    advance: Callable[..., tuple[Tensor, ...]],
+    x: Tensor,
+    fused: str = FUSED,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """As the reference; it projects the input itself, so `projected` is not read. Steps are not taken in half."""
+    bias = weights["bias_ih"] + weights["bias_hh"] if "bias_ih" in weights else None
+    projected = F.linear(x, weights["weight_ih"], bias)
+    kind = weights["weight_hh"].dtype
+    with torch.autocast(x.device.type, enabled=False):
+        states = Scan.apply(projected.to(kind), state[0].to(kind), weights["weight_hh"])
+    return states, (states[-1],)
+
+
+def refuses(problem: Problem) -> str | None:
+    """What it cannot compute."""
+    if problem.fused != FUSED:
+        return "it computes the GRU whose reset gate acts before the product"
+    if problem.has_lengths:
+        return "all sequences of a batch have to end together"
+    if problem.needs_second_derivative:
+        return "it can be differentiated once"
+    return None
+
+
+kernel = Kernel("sequence", "gru_reset_before", 20, refuses, run, "Cho et al. 2014")
