@@ -58,7 +58,7 @@ def test_the_baselines_have_the_transitions_and_weights_of_the_source(name, tran
 
 
 def test_words_come_with_their_vectors_whatever_the_split_and_texts_are_encoded_alike(reviews):
-    task = dataclasses.replace(dodge2019_text.CORPORA["kitchen"], verify=False)
+    task = dataclasses.replace(dodge2019_text.CORPORA["kitchen"].task, verify=False)
     first, other = (dataclasses.replace(task, seed=seed).load(reviews) for seed in (0, 1))
     assert list(first.vocabulary) == list(other.vocabulary) and not torch.equal(*(
         torch.from_numpy(loaded.train.rows) for loaded in (first, other)
@@ -85,8 +85,8 @@ def test_a_state_below_the_threshold_takes_those_behind_it_and_its_pattern_along
     model = network.build(row, DATA)
     size = 2 * dodge2019_text.WIDTH + 1
     with torch.no_grad():
-        model.cell.weight_ih_l0.fill_(1.01 * dodge2019_text.THRESHOLD)
-        model.cell.bias_loop_l0.fill_(1.01 * dodge2019_text.THRESHOLD)
+        model.cell.weight_ih_l0.fill_(1.01 * dodge2019_text.CORPORA["kitchen"].threshold)
+        model.cell.bias_loop_l0.fill_(1.01 * dodge2019_text.CORPORA["kitchen"].threshold)
         for state in (1, 4):
             model.cell.weight_ih_l0[[state, 96 + state]] *= 0.98
             model.cell.bias_loop_l0[state] *= 0.98

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -53,6 +54,25 @@ def encodings(
     listed = list(texts)
     key = _key(folder, listed, length)
     return open_or_build(cache_folder(cache), key, lambda writer: _encode(folder, listed, length, writer, progress))
+
+
+def find_encoder(name: str, folder: Path) -> Path:
+    """The folder of an encoder: a path, absolute or under `folder`, or that of an installed package that carries one.
+
+    Raises: UserError if there is none.
+    """
+    if (folder / name).is_dir():
+        return folder / name
+    package = importlib.util.find_spec(name) if name.isidentifier() else None
+    for place in package.submodule_search_locations or () if package else ():
+        for found in sorted(Path(place).rglob("config.json")):
+            if all((found.parent / needed).is_file() for needed in NEEDED):
+                return found.parent
+    raise UserError(
+        f"There is no encoder {name!r}",
+        f"a folder, absolute or under {folder}, or an installed package with {' and '.join(NEEDED)}",
+        "give the folder of a Hugging Face encoder",
+    )
 
 
 def _key(folder: Path, texts: list[str], length: int) -> str:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sparsernn.data.encodings import encodings, find_encoder
 from sparsernn.data.files import data_folder
 from sparsernn.data.splits import SequenceSplit, cut_by_label
 from sparsernn.data.task import Loaded, Task, choose
@@ -17,6 +18,7 @@ from sparsernn.data.text import WordEncoder, encode, learn_encoder
 from sparsernn.data.word_vectors import word_vectors
 from sparsernn.errors import UserError
 
+ENCODED = 128
 PARTS = ("train", "valid", "test")
 CHOICES = {"keep": ("first", "last"), "padding": ("left", "right"), "unknown": ("token", "drop")}
 
@@ -50,6 +52,9 @@ class TextClassification(Task):
         seed: of the split.
         vectors: a file of word vectors under the data folder, for networks that begin with them; each is scaled to
             length 1, and words that the file lacks get random ones. "" is none.
+        encoder: a Hugging Face encoder whose frozen vectors of the first `length` tokens (0: 128) the network reads in
+            place of words: a folder, absolute or under the data folder, or an installed package that carries one.
+            They are computed once, which takes minutes, and kept in the cache folder. "" is none.
     """
 
     vocabulary: int = 20_000
@@ -62,6 +67,7 @@ class TextClassification(Task):
     shares: tuple[float, float, float] = (0.8, 0.1, 0.1)
     seed: int = 0
     vectors: str = field(default="", kw_only=True, metadata={"written": "if given"})
+    encoder: str = field(default="", kw_only=True, metadata={"written": "if given"})
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -101,6 +107,8 @@ class TextClassification(Task):
             labels.append(document.label)
         targets = np.array(labels, np.int64)
         rows = self.divide(np.array(parts), targets)
+        if self.encoder:
+            return self._contextual(folder, targets, rows)
         learned = np.isin(np.arange(len(targets)), np.arange(len(targets)) if self.vectors else rows["train"])
         texts = (document.text for document, use in zip(self.documents(folder), learned, strict=True) if use)
         encoder = learn_encoder(texts, self.vocabulary, self.cleaning, **self._marks())
@@ -113,6 +121,19 @@ class TextClassification(Task):
             train, valid, test, "classification", inputs=len(words), tokens=True, outputs=len(names),
             metric="accuracy", labels=names, vocabulary=words, note=self.note(folder),
             vectors=word_vectors(data_folder(folder) / self.vectors, words, normalise=True) if self.vectors else None,
+        )
+
+    def _contextual(self, folder: Path | str | None, targets: np.ndarray, rows: dict[str, np.ndarray]) -> Loaded:
+        store = encodings((document.text for document in self.documents(folder)),
+                          find_encoder(self.encoder, data_folder(folder)), length=self.length or ENCODED)
+        values, offsets = store.array("vectors"), store.array("offsets")
+        train, valid, test = (
+            SequenceSplit(values, offsets, targets, rows=rows[part], bucketed=True) for part in PARTS
+        )
+        names = self.label_names()
+        return Loaded(
+            train, valid, test, "classification", inputs=values.shape[1], tokens=False, outputs=len(names),
+            metric="accuracy", labels=names, note=self.note(folder),
         )
 
     def encoded(self, texts: Iterable[str], words: Sequence[str]) -> SequenceSplit:
