@@ -34,19 +34,35 @@ def test_the_trade_off_names_every_run_without_names_on_names():
     with figures.style():
         figure = Figure(figsize=(5.4, 3.9), layout="constrained")
         axes = figure.add_subplot()
-        points = [(10_000 * 1.1**k, 0.9 + 0.002 * (k % 4), f"network {k} of some", k) for k in range(12)]
-        for x, y, *_ in points:
-            axes.plot(x, y, "o")
-        figures._scale_x(axes, [x for x, *_ in points], figures.quantities.COSTS[2])
+        points = [
+            figures.Point((10_000 * 1.1**k,), (0.9 + 0.002 * (k % 4),), f"network {k} of some", k) for k in range(12)
+        ]
+        for point in points:
+            axes.plot(*point.place, "o")
+        figures._scale_x(axes, [point.place[0] for point in points], figures.quantities.COSTS[2])
         axes.set_ylim(0.88, 0.92)
         figures._label_points(figure, axes, points)
         boxes = [text.get_window_extent() for text in axes.texts]
         frame = axes.get_window_extent()
-    assert [text.get_text() for text in axes.texts] == [name for _, _, name, _ in points]
+    assert [text.get_text() for text in axes.texts] == [point.name for point in points]
     for one, other in itertools.combinations(boxes, 2):
         assert figures._overlap(one, other) < 1
     for box in boxes:
         assert figures._overlap(box, frame) == pytest.approx(box.width * box.height, rel=0.01)
+
+
+def test_seeds_are_one_point_of_the_trade_off_with_bars_on_both_axes(tmp_path):
+    figures_of = {0: (0.9, 40), 1: (0.92, 44), 2: (0.94, 48)}
+    folders = [
+        made_runs.make_run(tmp_path / f"a{seed}", "learned", {"accuracy": y, "transitions": x}, seed=seed)
+        for seed, (y, x) in figures_of.items()
+    ]
+    folders.append(made_runs.make_run(tmp_path / "b", "given", {"accuracy": 0.9, "transitions": 96}))
+    (picture,) = figures.trade_off(read_runs(folders))
+    assert picture.svg.count("<!-- learned -->") == 1 and "standard deviations" in picture.caption
+    point = figures.Point((40, 44, 48), (0.9, 0.92, 0.94), "learned", 0)
+    assert point.place == pytest.approx((44, 0.92)) and point.spread == pytest.approx((4, 0.02))
+    assert figures.Point((96,), (0.9,), "given", 1).spread == (0, 0)
 
 
 @pytest.mark.parametrize("values", [(1_000, 1_000), (999, 1_200), (1e3, 1e7), (3, 8e9)])

@@ -7,8 +7,10 @@ import dataclasses
 import io
 import itertools
 import math
+import statistics
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -139,37 +141,60 @@ def short(name: str) -> str:
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
+class Point(NamedTuple):
+    """One row of a trade-off: a figure of each seed on both axes, its name, and the number of its colour."""
+
+    xs: tuple[float, ...]
+    ys: tuple[float, ...]
+    name: str
+    number: int
+
+    @property
+    def place(self) -> tuple[float, float]:
+        """The mean over seeds."""
+        return statistics.fmean(self.xs), statistics.fmean(self.ys)
+
+    @property
+    def spread(self) -> tuple[float, float]:
+        """The standard deviation over seeds."""
+        return (statistics.stdev(self.xs), statistics.stdev(self.ys)) if len(self.xs) > 1 else (0.0, 0.0)
+
+
 def trade_off(runs: Sequence[Run]) -> list[Picture]:
-    """Quality against stored bytes, kept weights and the transitions of automata, every run by name."""
+    """Quality against stored bytes, kept weights and the transitions of automata: every row by name."""
     main = tables.goal_of(runs)
     if main is None:
         return []
     pictures = []
     for key, title in (("bytes", "bytes stored"), ("weights_kept", "weights kept"), ("transitions", "transitions")):
         against = next(q for q in quantities.COSTS if q.key == key)
-        points = [
-            (x, y, run.label, number)
-            for number, run in enumerate(runs)
-            if (x := quantities.value_of(run.metrics, against))
-            and (y := quantities.value_of(run.metrics, main)) is not None
-        ]
+        points = []
+        for number, (label, row) in enumerate(tables.seeds_together(runs)):
+            both = [(quantities.value_of(run.metrics, against), quantities.value_of(run.metrics, main)) for run in row]
+            known = [(x, y) for x, y in both if x and y is not None]
+            if known:
+                points.append(Point(*zip(*known, strict=True), label, number))
         if len(points) > 1:
             corner = "upper left" if main.better == "higher" else "lower left"
             caption = f"{main.better.capitalize()} and further left is better: the {corner} corner wins."
+            if any(len(point.xs) > 1 for point in points):
+                caption += " A point is the mean over seeds, its bars are the standard deviations."
             pictures.append(Picture(_scatter(points, title, main, against), f"{main.title} against {title}", caption))
     return pictures
 
 
 def _scatter(
-    points: Sequence[tuple[float, float, str, int]], title: str, main: quantities.Quantity, against: quantities.Quantity
+    points: Sequence[Point], title: str, main: quantities.Quantity, against: quantities.Quantity
 ) -> str:
     with style():
         figure = Figure(figsize=(5.4, 3.9), layout="constrained")
         axes = figure.add_subplot()
-        for x, y, _, number in points:
-            axes.plot(x, y, "o", ms=8, color=COLOURS[number % len(COLOURS)], mec=PAPER, mew=1.2, zorder=3)
-        _scale_x(axes, [x for x, *_ in points], against)
-        values = [y for _, y, *_ in points]
+        for point in points:
+            (x, y), (across, up), colour = point.place, point.spread, COLOURS[point.number % len(COLOURS)]
+            axes.errorbar(x, y, up or None, across or None, fmt="none", ecolor=colour, elinewidth=1.2, zorder=2)
+            axes.plot(x, y, "o", ms=8, color=colour, mec=PAPER, mew=1.2, zorder=3)
+        _scale_x(axes, [end for point in points for end in _ends(point, 0) if end > 0], against)
+        values = [end for point in points for end in _ends(point, 1)]
         room = 0.22 * (max(values) - min(values)) or 0.02 * abs(max(values)) or 1.0
         axes.set_ylim(min(values) - room, max(values) + room)
         if main.write is quantities.score:
@@ -179,6 +204,11 @@ def _scatter(
         axes.set_ylabel(main.title)
         _label_points(figure, axes, points)
         return svg(figure)
+
+
+def _ends(point: Point, axis: int) -> tuple[float, float]:
+    """Of a point's bar."""
+    return point.place[axis] - point.spread[axis], point.place[axis] + point.spread[axis]
 
 
 def _scale_x(axes: Axes, values: Sequence[float], quantity: quantities.Quantity) -> None:
@@ -207,23 +237,25 @@ def _rounded(value: float, in_bytes: bool) -> str:
     return f"{value:g}{' B' if in_bytes else ''}"
 
 
-def _label_points(figure: Figure, axes: Axes, points: Sequence[tuple[float, float, str, int]]) -> None:
+def _label_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
     """Write each point's name at the nearest free place; a thin line leads to a name that had to move away."""
     FigureCanvasAgg(figure).draw()
     frame = axes.get_window_extent()
     scale = figure.dpi / 72
-    places = [axes.transData.transform((x, y)) for x, y, *_ in points]
+    places = [axes.transData.transform(point.place) for point in points]
     taken = [Bbox.from_bounds(px - 5 * scale, py - 5 * scale, 10 * scale, 10 * scale) for px, py in places]
     figure.set_layout_engine("none")
-    for (px, py), (x, y, name, number) in zip(places, points, strict=True):
-        text = axes.annotate(short(name), (x, y), textcoords="offset points", xytext=(0, 0), fontsize=9.5, zorder=4)
+    for (px, py), point in zip(places, points, strict=True):
+        text = axes.annotate(
+            short(point.name), point.place, textcoords="offset points", xytext=(0, 0), fontsize=9.5, zorder=4
+        )
         extent = text.get_window_extent()
         box, radius = _free_place(px, py, extent.width, extent.height, scale, frame, taken)
         taken.append(box)
         text.set_position(((box.x0 - px) / scale, (box.y0 - py) / scale))
         if radius > 12:
             ends = axes.transData.inverted().transform([(px, py), _nearest(box, px, py)])
-            axes.plot(*ends.T, color=COLOURS[number % len(COLOURS)], lw=0.8, zorder=2)
+            axes.plot(*ends.T, color=COLOURS[point.number % len(COLOURS)], lw=0.8, zorder=2)
 
 
 def _free_place(

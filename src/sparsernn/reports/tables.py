@@ -38,14 +38,21 @@ def over_seeds(runs: Sequence[Run]) -> Table | None:
 
 
 def by_row(runs: Iterable[Run]) -> list[tuple[str, list[Mapping[str, Any]]]]:
-    """Finished runs that differ in their seed alone, together."""
-    found: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
-    for run in runs:
-        if run.result:
-            words = ("row", "recipe", "size")
-            found.setdefault(tuple(str(run.result.get(word, "")) for word in words), []).append(run.result)
-    rows = [row for row, *_ in found]
-    return [(key[0] if rows.count(key[0]) == 1 else ", ".join(key), results) for key, results in found.items()]
+    """The results of finished runs that differ in their seed alone, together."""
+    return [(name, [run.result for run in row]) for name, row in seeds_together(run for run in runs if run.result)]
+
+
+def seeds_together(runs: Iterable[Run]) -> list[tuple[str, list[Run]]]:
+    """Runs that differ in their seed alone, by the row's name; each unfinished one by its own."""
+    found: dict[tuple[str, ...], list[Run]] = {}
+    for number, run in enumerate(runs):
+        words = (str(run.result.get(word, "")) for word in ("row", "recipe", "size"))
+        found.setdefault(tuple(words) if run.result else (run.label, str(number)), []).append(run)
+    names = [name for name, *_ in found]
+    return [
+        (key[0] if names.count(key[0]) == 1 or not row[0].result else ", ".join(key), row)
+        for key, row in found.items()
+    ]
 
 
 def results_table(results_folder: Path | str, recipe: str) -> str:
