@@ -33,6 +33,7 @@ MODEL: dict[str, Any] = {
     "embedding_dropout": 0.3,
     "cell_options": {"forget_bias": 1.0},
 }
+WEIGHT_DECAY = 1e-6
 PATIENCE = 3
 FLOOR = 0.005
 
@@ -118,6 +119,7 @@ def row(size: Size, name: str, kind: str, eps: float) -> Row:
         settings=Settings(
             optimizer="adam",
             learning_rate=corpus.learning_rate,
+            weight_decay=WEIGHT_DECAY,
             batch_size=corpus.batch_size,
             valid_batch_size=500,
             epochs=epochs,
