@@ -159,3 +159,39 @@ def test_rows_that_cannot_be_searched_or_begun_are_refused():
         dataclasses.replace(goal, search=structure.search)
     with pytest.raises(UserError, match="zeros of no row"):
         dataclasses.replace(goal, start=None, fresh=True)
+
+
+def test_random_assignments_stay_in_their_ranges_and_the_best_try_is_repeated(reviews, tmp_path):
+    rows = rows_of("dodge2019_random_search", "full")
+    tries = [rows[f"kitchen_goal_20_try_{number}"] for number in range(1, 21)]
+    rates = [row.settings.learning_rate for row in tries]
+    assert rates == sorted(rates) and 7e-3 <= rates[0] < 0.02 and 0.15 < rates[-1] <= 0.5
+    assert all(1 <= row.settings.clip <= 5 and 1e-7 <= row.settings.weight_decay <= 1e-5 for row in tries)
+    assert len({row.options["dropout"] for row in tries}) == 20 and all(row.only_seed == 0 for row in tries)
+    assert rows_of("dodge2019_random_search", "full")["kitchen_goal_20_try_3"] == tries[2]
+
+    done, lines = ran(tmp_path / "out", reviews, ["kitchen_goal_20"], recipe="dodge2019_random_search", seeds=(3, 4))
+    found = {(result["row"].removeprefix("kitchen_"), result["seed"]): result for result in done.results}
+    scored = {number: found[f"goal_20_try_{number}", 0]["metrics"]["valid_accuracy"] for number in (1, 2)}
+    best = max(scored, key=scored.get)
+    assert {seed for name, seed in found if "try" in name} == {0}
+    for seed in (3, 4):
+        for name in ("structure_20", "goal_20"):
+            again = json.loads((tmp_path / "out" / f"kitchen_{name}-seed{seed}" / "recipe.json").read_text())
+            first = json.loads((tmp_path / "out" / f"kitchen_{name}_try_{best}-seed0" / "recipe.json").read_text())
+            assert again["model"] == first["model"] and again["method"] == first["method"]
+            assert again["settings"] == {**first["settings"], "seed": seed} and "best_of" not in again
+    assert f"kitchen_goal_20: as kitchen_goal_20_try_{best}" in lines
+
+
+def test_a_search_that_gives_up_leaves_the_other_rows(reviews, tmp_path):
+    hopeless = ("rows.kitchen_structure_20.search.tolerance=0", "rows.kitchen_structure_20.search.goal=1000",
+                "rows.kitchen_structure_20.search.trials=1")  # fmt: skip
+    names = ["kitchen_grams_1", "kitchen_goal_20"]
+    done, lines = ran(tmp_path / "some", reviews, names, *hopeless, recipe="dodge2019_figure3", results=tmp_path / "r")
+    assert [result["row"] for result in done.results] == ["kitchen_grams_1"] and len(done.run_folders) == 1
+    assert [path.name for path in (tmp_path / "r").rglob("*.json")] == ["kitchen_grams_1-quick-seed0.json"]
+    left_out = [line for line in lines if "was left out" in line]
+    assert [line.split()[0] for line in left_out] == ["kitchen_structure_20", "kitchen_goal_20"]
+    with pytest.raises(UserError, match="no strength gave a size of 1000"):
+        ran(tmp_path / "none", reviews, names[1:], *hopeless, recipe="dodge2019_figure3")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from sparsernn.recipes.dodge2019_text import DROPOUT, LONGEST, LSTM_RATE, LSTM_UNITS, WIDTH, row, settings
+from sparsernn.recipes.dodge2019_text import LONGEST, LSTM_RATE, LSTM_UNITS, WIDTH, row
 from sparsernn.recipes.recipe import Recipe, Row, Size
 
 CORPORA = ("kitchen", "dvd", "books", "mix")
@@ -21,12 +21,12 @@ def rows(size: Size) -> list[Row]:
 def trio(size: Size, corpus: str) -> list[Row]:
     """The rows of one data set."""
     one = row(size, corpus, "grams_4", LONGEST)
-    lstm = {"cell": "lstm", "inputs": WIDTH, "units": LSTM_UNITS, "dropout": DROPOUT, "embedding_frozen": True}
-    slower = dataclasses.replace(settings(size), learning_rate=LSTM_RATE)
+    lstm = {"inputs": WIDTH, "units": LSTM_UNITS, "dropout": one.options["dropout"], "embedding_frozen": True}
+    slower = dataclasses.replace(one.settings, learning_rate=LSTM_RATE)
     return [
         one,
         dataclasses.replace(one, name=f"{corpus}_two_layers", options={**one.options, "layers": 2}),
-        dataclasses.replace(one, name=f"{corpus}_lstm", options=lstm, settings=slower),
+        dataclasses.replace(one, name=f"{corpus}_lstm", options={"cell": "lstm", **lstm}, settings=slower),
     ]
 
 

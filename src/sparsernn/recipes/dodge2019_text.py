@@ -25,15 +25,30 @@ TOLERANCE = 10
 # The two strengths that the authors' runs name, for 80 and 20 transitions, and what lies between them on a logarithmic
 # scale; below 20 our own. Where each search begins, by the goal among 96 transitions.
 FIRST_STRENGTHS = {80: 1.95e-5, 60: 5e-5, 40: 1.25e-4, 20: 3.1e-4, 16: 5e-4, 10: 1.2e-3}
-# The one assignment of hyper-parameters for these data that the authors' code spells out, for all rows alike.
-LEARNING_RATE, CLIP, WEIGHT_DECAY = 2.407e-2, 2.82, 3.64e-7
-DROPOUT, INPUT_DROPOUT = 0.3141, 0.1537
 # The learning rate of the LSTM: that of the automata is too large for it.
 LSTM_UNITS, LSTM_RATE = 100, 2e-3
 # Halved after ten epochs without a new best, a tenth of the way at each of them.
 DECAY = 0.5**0.1
 EPOCHS = {"full": 500, "cpu": 40, "quick": 2}
 PATIENCE = {"full": 30, "cpu": 10, "quick": None}
+
+
+@dataclasses.dataclass(frozen=True)
+class Assignment:
+    """Hyper-parameters that the source draws at random.
+
+    By default the one assignment for these data that the authors' code spells out, for all rows alike.
+
+    Arguments:
+        learning_rate, clip, weight_decay: of Adam; the norm at which its gradient is cut.
+        dropout: of the word vectors and the output; input_dropout: of the automata's inputs, held over time.
+    """
+
+    learning_rate: float = 2.407e-2
+    clip: float = 2.82
+    weight_decay: float = 3.64e-7
+    dropout: float = 0.3141
+    input_dropout: float = 0.1537
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,13 +60,13 @@ class Corpus:
         patterns: automata at first, of which a baseline has as many of each length.
         width: numbers a token in the source. It removes a state whose 2 * width + 1 weights have a norm below 0.1; the
             root mean square that this is holds for any width.
-        learning_rate: for all rows alike.
+        assignment: for all rows alike.
     """
 
     task: TextClassification
     patterns: int = 24
     width: int = 300
-    learning_rate: float = LEARNING_RATE
+    assignment: Assignment = Assignment()
 
     @property
     def threshold(self) -> float:
@@ -76,11 +91,18 @@ CORPORA: dict[str, Corpus] = {
     "books": Corpus(Amazon(domain="books", **_PREPARED)),
     "mix": Corpus(Amazon(domain="pooled", **_PREPARED)),
     "sentences": Corpus(SentimentSentences(**_PREPARED)),
-    "contextual": Corpus(Amazon(domain="kitchen", encoder=ENCODER), patterns=12, width=1024, learning_rate=2e-3),
+    "contextual": Corpus(Amazon(domain="kitchen", encoder=ENCODER), 12, 1024, Assignment(learning_rate=2e-3)),
 }
 
 
-def row(size: Size, corpus: str, name: str, lengths: int | Mapping[int, int] = LONGEST, **changes: Any) -> Row:
+def row(
+    size: Size,
+    corpus: str,
+    name: str,
+    lengths: int | Mapping[int, int] = LONGEST,
+    assignment: Assignment | None = None,
+    **changes: Any,
+) -> Row:
     """A classifier of as many patterns as a corpus has at first, on its frozen vectors, named CORPUS_NAME.
 
     Each seed draws a split of its own, the same for all rows. The output layer reads the values at the end of a text.
@@ -90,14 +112,15 @@ def row(size: Size, corpus: str, name: str, lengths: int | Mapping[int, int] = L
         ten; at "cpu" at most 40 epochs, and 10 without a new best.
     """
     given = CORPORA[corpus]
+    assigned = assignment or given.assignment
     quick = {"vocabulary": 2_000, "length": 20} if size == "quick" else {}
     counts = lengths if isinstance(lengths, int) else {str(length): count for length, count in lengths.items()}
-    automata = {"lengths": counts, "input_dropout": INPUT_DROPOUT}
+    automata = {"lengths": counts, "input_dropout": assigned.input_dropout}
     made = Row(
         name=f"{corpus}_{name}",
         task=dataclasses.replace(given.task, **quick),
-        options={"cell": "rational", "dropout": DROPOUT, "cell_options": automata, **given.options},
-        settings=settings(size, given.learning_rate),
+        options={"cell": "rational", "dropout": assigned.dropout, "cell_options": automata, **given.options},
+        settings=settings(size, assigned),
         compact=True,
         threads=1,
         measure=Measure(test_batch_size=500, latency_batches=()),
@@ -106,13 +129,13 @@ def row(size: Size, corpus: str, name: str, lengths: int | Mapping[int, int] = L
     return dataclasses.replace(made, **changes)
 
 
-def settings(size: Size, learning_rate: float = LEARNING_RATE) -> Settings:
+def settings(size: Size, assigned: Assignment) -> Settings:
     """Training without penalty: Adam, batches of 64, the best epoch on validation."""
     return Settings(
         optimizer="adam",
-        learning_rate=learning_rate,
-        weight_decay=WEIGHT_DECAY,
-        clip=CLIP,
+        learning_rate=assigned.learning_rate,
+        weight_decay=assigned.weight_decay,
+        clip=assigned.clip,
         batch_size=64,
         valid_batch_size=500,
         epochs=EPOCHS[size],
@@ -130,25 +153,39 @@ def baselines(size: Size, corpus: str) -> list[Row]:
 def learned(size: Size, corpus: str, goal: int, tolerance: float = TOLERANCE, scratch: bool = False) -> list[Row]:
     """A structure of about `goal` transitions, learned, and the network that it makes.
 
-    CORPUS_structure_GOAL trains patterns of four states with a penalty on every state, at a constant learning rate;
-    the states that are small at the best epoch go, with all behind them. Its strength is searched. CORPUS_goal_GOAL
-    trains what is left on without penalty, from the weights it has; CORPUS_scratch_GOAL from new ones.
+    CORPUS_structure_GOAL is searched (`structure`). CORPUS_goal_GOAL trains what is left on without penalty, from the
+    weights it has; CORPUS_scratch_GOAL from new ones.
+    """
+    first = structure(size, corpus, f"structure_{goal}", goal, tolerance)
+    found = [first, row(size, corpus, f"goal_{goal}", start=first.name)]
+    return [*found, row(size, corpus, f"scratch_{goal}", start=first.name, fresh=True)] if scratch else found
+
+
+def structure(
+    size: Size,
+    corpus: str,
+    name: str,
+    goal: int,
+    tolerance: float,
+    assignment: Assignment | None = None,
+    **changes: Any,
+) -> Row:
+    """Patterns of four states with a penalty on every state, at a constant learning rate.
+
+    The states that are small at the best epoch go, with all behind them. The strength is searched.
     """
     given = CORPORA[corpus]
     everything = given.patterns * LONGEST
     strength = FIRST_STRENGTHS[goal * 96 // everything]
-    structure = row(
+    search = RowSearch(
+        goal=goal, tolerance=everything if size == "quick" else tolerance, strength=strength, metric="transitions"
+    )
+    made = row(
         size,
         corpus,
-        f"structure_{goal}",
+        name,
+        assignment=assignment,
         method=GroupLasso(strength, "state", stop=None, threshold=given.threshold),
-        search=RowSearch(
-            goal=goal,
-            tolerance=everything if size == "quick" else tolerance,
-            strength=strength,
-            metric="transitions",
-        ),
-        settings=dataclasses.replace(settings(size, given.learning_rate), schedule="constant"),
+        search=search,
     )
-    found = [structure, row(size, corpus, f"goal_{goal}", start=structure.name)]
-    return [*found, row(size, corpus, f"scratch_{goal}", start=structure.name, fresh=True)] if scratch else found
+    return dataclasses.replace(made, settings=dataclasses.replace(made.settings, schedule="constant"), **changes)

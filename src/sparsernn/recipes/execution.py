@@ -23,6 +23,7 @@ from sparsernn.recipes import baselines, network, results, size_search, spectra,
 from sparsernn.recipes.gate_exchange import GateExchange
 from sparsernn.recipes.overrides import override
 from sparsernn.recipes.recipe import Recipe, Row, Size, plain, select
+from sparsernn.recipes.size_search import SearchGaveUp
 from sparsernn.structure.compaction import load_compact, save_compact
 from sparsernn.structure.masks import Masks
 from sparsernn.training import durable, objectives
@@ -98,28 +99,85 @@ class Execution:
         self.rows = [row for row in rows if row.name in chosen]
         self.out = results.output_folder(request.out, self.name, request.resume)
         self.loaded: dict[str, Loaded] = {}
+        self.given_up: dict[str, SearchGaveUp] = {}
 
     def run(self) -> Outcome:
-        """Train, compact, score and time every row for every seed."""
-        found = []
-        for seed in self.request.seeds:
-            by_row = {}
-            for row in self.order:
-                by_row[row.name] = self.run_row(row, seed)
+        """Train, compact, score and time every row for every seed.
+
+        A row whose search gives up is left out, with those that rest on it.
+        Raises: UserError of the first such row if none is left.
+        """
+        found, run_folders = [], []
+        for seed, order in self.passes():
+            by_row: dict[str, dict[str, Any]] = {}
+            for row in order:
+                result = self.attempted(row, seed)
+                if result is not None:
+                    by_row[row.name] = result
+                    self.publish(result)
             self.time_rows(by_row, seed)
-            found += [by_row[row.name] for row in self.rows]
-        for result in found:
-            for folder in filter(None, (self.out / "results", self.request.results)):
-                results.write(results.result_path(folder, result), result)
-        run_folders = [results.run_folder(self.out, row.name, seed) for seed in self.request.seeds for row in self.rows]
+            done = [row.name for row in self.rows if row.name in by_row]
+            found += [by_row[name] for name in done]
+            run_folders += [results.run_folder(self.out, name, seed) for name in done]
+        if self.given_up and not found:
+            raise next(iter(self.given_up.values()))
+        for name, error in self.given_up.items():
+            self.say(f"{name} was left out: {error}")
         return Outcome(self.out, run_folders, found)
+
+    def passes(self) -> list[tuple[int, list[Row]]]:
+        """Seeds and the rows trained with them: those with a seed of their own first."""
+        own = sorted({row.only_seed for row in self.order if row.only_seed is not None})
+        rest = [row for row in self.order if row.only_seed is None]
+        return [
+            *((seed, [row for row in self.order if row.only_seed == seed]) for seed in own),
+            *((seed, rest) for seed in self.request.seeds if rest),
+        ]
+
+    def attempted(self, row: Row, seed: int) -> dict[str, Any] | None:
+        """The row's result, or None where a search gave up: its own, or that of a row that it rests on."""
+        causes = [self.given_up[name] for name in row.rests_on if name in self.given_up]
+        if row.best_of and all(name in self.given_up for name in row.best_of):
+            causes += [self.given_up[name] for name in row.best_of]
+        try:
+            if causes:
+                raise causes[0]
+            return self.run_row(row, seed)
+        except SearchGaveUp as error:
+            self.given_up.setdefault(row.name, error)
+            return None
+
+    def publish(self, result: dict[str, Any]) -> None:
+        """Write a result where all of them are kept."""
+        for folder in filter(None, (self.out / "results", self.request.results)):
+            results.write(results.result_path(folder, result), result)
 
     def run_row(self, row: Row, seed: int) -> dict[str, Any]:
         """Train one row, or read what an earlier run of it left; its result, not yet timed."""
-        folder = results.run_folder(self.out, row.name, seed)
+        folder, row = results.run_folder(self.out, row.name, seed), self.chosen(row)
         if row.search is None:
             return self.run_in(folder, row, seed, self.request.resume)
         return self.run_in(folder, self.searched(row), seed, self.request.resume or folder.exists())
+
+    def chosen(self, row: Row) -> Row:
+        """The row with what it takes from the best of others."""
+        if not row.best_of:
+            return row
+        known = {other.name: other for other in self.order}
+
+        def result_of(name: str) -> dict[str, Any]:
+            only = known[name].only_seed
+            seed = self.request.seeds[0] if only is None else only
+            return results.read(results.run_folder(self.out, name, seed) / RESULT)
+
+        tried = {name: result_of(name)["metrics"] for name in row.best_of if name not in self.given_up}
+        best = min(tried, key=lambda name: -tried[name].get("valid_accuracy", -tried[name]["valid_loss"]))
+        taken = known[row.best_of[best]]
+        method = taken.method
+        if taken.search is not None:
+            method = dataclasses.replace(method, strength=result_of(taken.name)["metrics"]["strength"])
+        self.say(f"{row.name}: as {taken.name}")
+        return dataclasses.replace(row, options=taken.options, method=method, settings=taken.settings, best_of={})
 
     def run_in(self, folder: Path, row: Row, seed: int, resume: bool) -> dict[str, Any]:
         """Train a row in its run folder, or read what is there."""
@@ -233,7 +291,7 @@ class Execution:
         """Time the networks of all rows with the same task together and write the figures into their results."""
         groups: dict[str, list[Row]] = {}
         for row in self.rows:
-            if row.measure.latency_batches and row.baseline is None:
+            if row.name in by_row and row.measure.latency_batches and row.baseline is None:
                 groups.setdefault(repr((row.task, row.measure.latency_batches)), []).append(row)
         for rows in groups.values():
             key = f"ms_batch_{rows[0].measure.latency_batches[0]}"
@@ -244,6 +302,7 @@ class Execution:
             for row in rows:
                 by_row[row.name]["metrics"].update(finite(latency.numbers(timings, row.name)))
                 results.write(results.run_folder(self.out, row.name, seed) / RESULT, by_row[row.name])
+                self.publish(by_row[row.name])
 
     def time(self, rows: list[Row], seed: int) -> dict[int, dict[str, latency.Timing]]:
         """Time per sequence of the rows' final networks, the first being the measure of the others."""

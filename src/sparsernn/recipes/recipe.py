@@ -82,8 +82,11 @@ class Row:
         teacher: a row that must be trained before, from whose outputs this one learns too.
         search: the size at which the method's strength is to leave the network; see `size_search`.
         fresh: take only the zeros of the row `start`, with new first weights, other than those that it began with.
+        best_of: for each of some rows the row whose options, method and settings this one takes if that one is the
+            best on validation; of a row that searches, the strength that it found.
+        only_seed: train with this seed alone, whichever are asked for: a row that tries hyper-parameters for others.
     Raises: UserError for fewer threads than one, an unknown baseline, one with a method, a task that is not drawn, a
-        search without a strength, or zeros of no row.
+        search without a strength, zeros of no row, or a search of a row that takes another's.
     """
 
     name: str
@@ -104,6 +107,8 @@ class Row:
     teacher: Teacher | None = None
     search: RowSearch | None = None
     fresh: bool = False
+    best_of: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    only_seed: int | None = None
 
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:
@@ -141,11 +146,23 @@ class Row:
                 "Leave out fresh",
             )
 
+        if self.best_of and self.search is not None:
+            raise UserError(
+                f"row {self.name!r} takes its strength from another row and searches for one",
+                "one or the other",
+                "Leave out search",
+            )
+
+    @property
+    def rests_on(self) -> tuple[str, ...]:
+        """Rows without which this one cannot be trained."""
+        teacher = None if self.teacher is None else self.teacher.row
+        return tuple(dict.fromkeys(name for name in (self.start, self.match, teacher) if name is not None))
+
     @property
     def needs(self) -> tuple[str, ...]:
         """Rows that must be trained before this one."""
-        teacher = None if self.teacher is None else self.teacher.row
-        return tuple(dict.fromkeys(name for name in (self.start, self.match, teacher) if name is not None))
+        return tuple(dict.fromkeys((*self.rests_on, *self.best_of, *self.best_of.values())))
 
     def describe(self) -> str:
         """The row in a line, for people."""
@@ -177,6 +194,8 @@ class Row:
             "teacher": plain(self.teacher),
             **({} if self.search is None else {"search": plain(self.search)}),
             **({"fresh": True} if self.fresh else {}),
+            **({"best_of": dict(self.best_of)} if self.best_of else {}),
+            **({} if self.only_seed is None else {"only_seed": self.only_seed}),
         }
 
     @classmethod
@@ -202,6 +221,8 @@ class Row:
                 teacher=typed.construct(Teacher, values["teacher"], "teacher") if values.get("teacher") else None,
                 search=typed.construct(RowSearch, values["search"], "search") if values.get("search") else None,
                 fresh=values.get("fresh", False),
+                best_of=dict(values.get("best_of", {})),
+                only_seed=values.get("only_seed"),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(

@@ -14,6 +14,10 @@ from sparsernn.training import durable
 STATE = "search.json"
 
 
+class SearchGaveUp(UserError):
+    """No strength left a network of the wanted size."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Trial:
     """One training: the strength tried, the size it left, and what that meant ("small", "large" or "accepted")."""
@@ -67,7 +71,7 @@ class TargetSearch:
     def following(self, tried: list[Trial]) -> float | None:
         """The next strength, or None after an accepted trial.
 
-        Raises: UserError where the search gives up, with the nearest size found.
+        Raises: SearchGaveUp, with the nearest size found.
         """
         strength, rate = self.strength, self.rate
         for before, trial in zip([None, *tried], tried, strict=False):
@@ -78,7 +82,7 @@ class TargetSearch:
             strength = trial.strength / rate if trial.verdict == "small" else trial.strength * rate
         if len(tried) >= self.trials or not self.least <= strength <= self.most:
             nearest = min(tried, key=lambda trial: abs(trial.size - self.goal))
-            raise UserError(
+            raise SearchGaveUp(
                 f"no strength gave a size of {self.goal:g} within {self.tolerance:g} in {len(tried)} trainings; "
                 f"the nearest was {nearest.size:g} at {nearest.strength:.3g}",
                 "a size that this network can take",
