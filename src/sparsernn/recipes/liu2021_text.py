@@ -24,14 +24,15 @@ WIDTH = 256
 MASKED = ("embedding.weight", "cell.weight*")
 """The output layer stays dense: with few classes it has fewer weights than the Erdős–Rényi rule would keep."""
 # What the paper does not say, chosen on IMDb's validation split and the same for all rows and data sets: small first
-# word vectors, so that rare words say little, whole words dropped in training, the learning rate along a cosine.
+# word vectors, so that rare words say little, whole words dropped in training, forget gates that are nearly open at
+# first, as only the last step is read, the learning rate along a cosine.
 MODEL: dict[str, Any] = {
     "cell": "lstm",
     "pool": "last",
     "dropout": 0.5,
     "embedding_init": 0.02,
     "embedding_dropout": 0.3,
-    "cell_options": {"forget_bias": 1.0},
+    "cell_options": {"forget_bias": 3.0},
 }
 WEIGHT_DECAY = 1e-6
 PATIENCE = 3
@@ -63,7 +64,7 @@ class Corpus:
 # IMDb more and larger steps than the paper's (5e-4, batches of 256), with which the sparse network learns very late.
 CORPORA: dict[str, Corpus] = {
     "sanders": Corpus(SandersTwitter(), 1e-3, 64, 0.6, epochs=20, cpu={"length": 40}, resplit=True),
-    "imdb": Corpus(Imdb(), 2e-3, 64, 0.4, epochs=7),
+    "imdb": Corpus(Imdb(shares=(0.95, 0.05, 0)), 2e-3, 64, 0.4, epochs=7),
     "yelp_2018": Corpus(Yelp2018(), 1e-2, 64, 0.2, epochs=5, cpu={"limit": 50_000}, resplit=True),
     "amazon": Corpus(AmazonFineFood(), 1e-3, 64, 0.2, epochs=5, cpu={"reviews": "sample"}, resplit=True),
     "ag_news": Corpus(AgNews(), 1e-2, 64, 0.2, epochs=8, cpu={"train": "subset"}),
