@@ -3,6 +3,7 @@
 import csv
 import json
 import random
+import shutil
 
 import pytest
 from typer.testing import CliRunner
@@ -108,6 +109,15 @@ def test_the_command_prints_a_table_and_writes_a_page_that_shows_text_as_text(ru
     assert max(map(len, listed)) == 2
     assert "What the automata look for" in (run / "explanation.html").read_text()
     assert "What the automata look for" in page.render(read_runs([run]))
+
+
+def test_a_folder_of_runs_stands_for_its_only_run_and_names_several(run, reviews, tmp_path):
+    shutil.copytree(run, tmp_path / "grams-seed0")
+    alone = explain(tmp_path, reviews, TEXT, most=1)
+    assert [one["pull"] for one in alone["patterns"]] == [one["pull"] for one in explain(run, reviews)["patterns"]]
+    shutil.copytree(run, tmp_path / "more-seed0")
+    with pytest.raises(UserError, match=r"holds 2 runs.*grams-seed0, more-seed0"):
+        explain(tmp_path, reviews)
 
 
 def test_a_network_without_automata_is_refused(reviews, tmp_path):

@@ -80,7 +80,7 @@ def open_run(folder: Path, data: Path | None) -> Readable:
             row a text a line; None: the data of the training.
     Raises: UserError if the network cannot be read, or its data are not there.
     """
-    run = folder if (folder / "recipe.json").is_file() else own_data.find_run(folder)
+    run = _one_of(folder)
     found, network = trained.read(run), read_final(run)
     network.eval()
     if not isinstance(network, Classifier) or network.embedding is None:
@@ -90,6 +90,17 @@ def open_run(folder: Path, data: Path | None) -> Readable:
     check_readable(network.cell)
     open_task = _of_file if isinstance(found.row.task, TableFile) else _of_task
     return Readable(run, network, found.network, labels=found.data["labels"], **open_task(run, found.row.task, data))
+
+
+def _one_of(folder: Path) -> Path:
+    """The run that a folder is, or that it holds."""
+    runs = sorted(path.parent for path in folder.glob("*/recipe.json"))
+    if (folder / "recipe.json").is_file() or not runs or list(folder.glob("sparse-seed*")):
+        return folder if (folder / "recipe.json").is_file() else own_data.find_run(folder)
+    if len(runs) > 1:
+        names = ", ".join(run.name for run in runs)
+        raise UserError(f"{folder} holds {len(runs)} runs", f"one of them: {names}", f"explain {runs[-1]}")
+    return runs[0]
 
 
 def _of_task(run: Path, task: Any, data: Path | None) -> dict[str, Any]:
