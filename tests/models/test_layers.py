@@ -5,7 +5,7 @@ import torch
 
 from sparsernn.cells.gru import GRU
 from sparsernn.errors import UserError
-from sparsernn.models.layers import LockedDropout, WordEmbedding, check_pool, make_cell, pool
+from sparsernn.models.layers import ElementDropout, LockedDropout, WordEmbedding, check_pool, make_cell, pool
 
 
 @pytest.mark.parametrize("how", ["last", "mean", "max"])
@@ -25,6 +25,26 @@ def test_the_last_step_of_two_directions():
     lengths = torch.tensor([5, 2])
     output, state = cell(torch.randn(2, 5, 3), lengths=lengths)
     assert torch.allclose(pool(output, lengths, "last", 2), torch.cat([state[0], state[1]], -1))
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.float64])
+def test_dropout_drops_at_its_rate_and_scales_what_is_left(kind):
+    torch.manual_seed(0)
+    x = torch.full((20, 30, 50), 3.0, dtype=kind, requires_grad=True)
+    layer = ElementDropout(0.3)
+    y = layer(x)
+    y.sum().backward()
+    dropped = y == 0
+    assert y.dtype == kind and abs(float(dropped.double().mean()) - 0.3) < 0.01
+    assert torch.allclose(y[~dropped].double(), torch.tensor(3 / 0.7, dtype=torch.float64), rtol=1e-2)
+    assert torch.equal(x.grad == 0, dropped) and torch.allclose(x.grad * 3, y, rtol=1e-2)
+    assert not torch.equal(layer(x), y)
+    assert torch.equal(layer.eval()(x), x)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_dropout_of_nothing_and_of_everything(rate):
+    assert torch.equal(ElementDropout(rate)(torch.ones(4, 5)), torch.full((4, 5), 1 - rate))
 
 
 def test_locked_dropout_holds_one_mask_over_time():

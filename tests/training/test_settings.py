@@ -103,3 +103,21 @@ def test_arguments_that_an_optimizer_does_not_take_are_refused(settings, message
 def test_a_frozen_model_is_refused():
     with pytest.raises(UserError, match="No parameter of the model is trained"):
         build_optimizer(Settings(), nn.Linear(2, 2).requires_grad_(False).parameters())
+
+
+def test_adam_takes_one_pass_unless_told_otherwise_and_steps_alike():
+    def trained(**options):
+        torch.manual_seed(0)
+        layer = nn.Linear(5, 4)
+        layer.weight.data[:2] = 0
+        settings = Settings(optimizer="adam", weight_decay=0.1, optimizer_options=options)
+        optimizer = build_optimizer(settings, layer.parameters())
+        for _ in range(5):
+            optimizer.zero_grad()
+            layer(torch.randn(3, 5)).square().sum().backward()
+            optimizer.step()
+        return layer.weight.detach(), optimizer.param_groups[0]["fused"]
+
+    (fused, was_fused), (single, was_single) = trained(), trained(foreach=False)
+    assert was_fused and not was_single
+    assert torch.allclose(fused, single, rtol=1e-5, atol=1e-7)
