@@ -10,7 +10,9 @@ import torch
 
 from sparsernn.errors import UserError
 from sparsernn.recipes import results, trained
-from sparsernn.recipes.execution import Execution, Request, batch_of, read_final
+from sparsernn.recipes.execution import Execution, Request
+from sparsernn.recipes.scoring import batch_of
+from sparsernn.recipes.trained import read_final
 from sparsernn.structure.compaction import load_compact
 
 TINY = ("settings.epochs=1", "model.units=8", "measure.latency_seconds=0.02")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,19 +13,17 @@ import torch
 from torch import nn
 
 from sparsernn import folders
-from sparsernn.data.task import Batch, Loaded
-from sparsernn.measure import cost, latency
-from sparsernn.measure.confusion import confusion
+from sparsernn.data.task import Loaded
+from sparsernn.measure import latency
 from sparsernn.methods.method import Method
 from sparsernn.methods.static import Static
 from sparsernn.recipes import baselines, network, results, size_search, spectra, trained
 from sparsernn.recipes.gate_exchange import GateExchange
 from sparsernn.recipes.overrides import override
 from sparsernn.recipes.recipe import Recipe, Row, Size, plain, select
+from sparsernn.recipes.scoring import batch_of, score
 from sparsernn.recipes.size_search import SearchGaveUp
-from sparsernn.structure.compaction import load_compact, save_compact
-from sparsernn.structure.masks import Masks
-from sparsernn.training import durable, objectives
+from sparsernn.training import objectives
 from sparsernn.training.distillation import Distillation
 from sparsernn.training.environment import describe_environment
 from sparsernn.training.loop import fit
@@ -307,7 +304,7 @@ class Execution:
     def time(self, rows: list[Row], seed: int) -> dict[int, dict[str, latency.Timing]]:
         """Time per sequence of the rows' final networks, the first being the measure of the others."""
         measure, loaded = rows[0].measure, self.load(rows[0])
-        models = {row.name: read_final(results.run_folder(self.out, row.name, seed)) for row in rows}
+        models = {row.name: trained.read_final(results.run_folder(self.out, row.name, seed)) for row in rows}
         return latency.latency(
             models,
             lambda batch: trained.arguments(batch_of(loaded, batch)),
@@ -322,38 +319,6 @@ def seeded(row: Row, seed: int) -> Row:
     return dataclasses.replace(row, task=task, settings=dataclasses.replace(row.settings, seed=seed))
 
 
-def score(row: Row, loaded: Loaded, model: nn.Module, masks: Masks, folder: Path) -> dict[str, Any]:
-    """Cut the trained network where the row says so, and measure what is left on the test split.
-
-    `weights` and `bytes_dense` are of the network as it was built. `bytes` are what the final network takes when each
-    matrix is stored as its kept values and one bit a weight, or plainly where that is smaller.
-    """
-    example = objectives.to_device(batch_of(loaded, 1), next(model.parameters()).device)
-    final = trained.cut(model, masks, example) if row.compact else trained.Compacted(model, masks, None)
-    if row.compact:
-        save_compact(folder / trained.COMPACT, final.network)
-    valid_batch_size = row.settings.valid_batch_size or row.settings.batch_size
-    valid = objectives.evaluate(final.network, loaded.valid, loaded.objective, valid_batch_size)
-    test = objectives.evaluate(final.network, loaded.test, loaded.objective, row.measure.test_batch_size)
-    if loaded.labels and loaded.objective in ("classification", "tagging"):
-        write_confusion(folder, confusion(final.network, loaded.test, loaded.labels))
-    before = cost.count(model)
-    left = cost.count(final.network, final.masks, example=trained.arguments(example))
-    return {
-        **test,
-        **{f"valid_{name}": value for name, value in valid.items()},
-        "sparsity": masks.sparsity(),
-        "weights": before.weights + before.biases,
-        "weights_kept": left.kept + left.biases,
-        "bytes_dense": before.dense_bytes,
-        "bytes": left.packed_bytes,
-        "macs_per_token": left.macs(),
-        **cost.own_figures(final.network),
-        **({} if row.search is None else {"strength": row.method.strength}),
-        **({} if final.difference is None else {"compaction_difference": final.difference}),
-    }
-
-
 @contextmanager
 def threads(number: int | None) -> Iterator[None]:
     """Let torch use so many threads inside; None leaves its own number."""
@@ -363,25 +328,3 @@ def threads(number: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def write_confusion(folder: Path, found: dict[str, Any]) -> None:
-    """Write how often each label was taken for each other."""
-    durable.replace(folder / "confusion.json", lambda aside: aside.write_text(json.dumps(found)))
-
-
-def batch_of(loaded: Loaded, size: int) -> Batch:
-    """A batch of exactly `size` test sequences, repeated where the split is shorter."""
-    batch = next(loaded.test.batches(size))
-    axis = objectives.find_objective(loaded.objective).batch_axis
-    rows = torch.arange(size) % batch.inputs.shape[axis]
-    lengths = None if batch.lengths is None else batch.lengths[rows]
-    targets = batch.targets.index_select(axis if batch.targets.dim() > axis else 0, rows)
-    return Batch(batch.inputs.index_select(axis, rows), targets, lengths)
-
-
-def read_final(folder: Path) -> nn.Module:
-    """The network that a finished run ended with, cut where the run cut it."""
-    found = trained.read(folder)
-    path = folder / trained.COMPACT
-    return load_compact(path, found.network) if path.is_file() else found.network

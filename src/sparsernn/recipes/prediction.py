@@ -14,8 +14,8 @@ from sparsernn.data.preparation import Encoded, Preparation
 from sparsernn.data.table_file import encode_file
 from sparsernn.data.table_rows import Progress, no_progress
 from sparsernn.errors import UserError
-from sparsernn.recipes.execution import read_final
 from sparsernn.recipes.own_data import find_run, read_preparation
+from sparsernn.recipes.trained import read_final
 from sparsernn.training import durable, objectives
 
 BATCH = 256

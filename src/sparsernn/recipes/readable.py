@@ -21,7 +21,6 @@ from sparsernn.errors import UserError
 from sparsernn.measure.phrases import check_readable
 from sparsernn.models.classifier import Classifier
 from sparsernn.recipes import own_data, trained
-from sparsernn.recipes.execution import read_final
 
 BATCH = 64
 
@@ -81,7 +80,7 @@ def open_run(folder: Path, data: Path | None) -> Readable:
     Raises: UserError if the network cannot be read, or its data are not there.
     """
     run = _one_of(folder)
-    found, network = trained.read(run), read_final(run)
+    found, network = trained.read(run), trained.read_final(run)
     network.eval()
     if not isinstance(network, Classifier) or network.embedding is None:
         raise UserError(

@@ -13,7 +13,7 @@ from sparsernn.errors import UserError
 from sparsernn.measure import cost
 from sparsernn.recipes.network import build, stored_bytes
 from sparsernn.recipes.recipe import Row
-from sparsernn.structure.compaction import compact, save_compact
+from sparsernn.structure.compaction import compact, load_compact, save_compact
 from sparsernn.structure.masks import Masks
 from sparsernn.training.run_folder import RunFolder
 
@@ -123,3 +123,10 @@ def output(model: nn.Module, batch: Batch) -> Tensor:
     """The model's predictions; a language model's state is left out."""
     found = model(*arguments(batch))
     return found[0] if isinstance(found, tuple) else found
+
+
+def read_final(folder: Path) -> nn.Module:
+    """The network that a finished run ended with, cut where the run cut it."""
+    found = read(folder)
+    path = folder / COMPACT
+    return load_compact(path, found.network) if path.is_file() else found.network
