@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from sparsernn.recipes.liu2021_text import rows as text_rows
 from sparsernn.recipes.recipe import Recipe, Row, Size
 
 CORPORA = ("imdb", "sanders", "yelp_2018", "ag_news", "yelp_polarity")
 KINDS = ("dense", "st_rnn")
 EPS = 2.0
+# A network of so few weights needs larger steps and less held against it: chosen on IMDb's validation split.
+DROPOUT = {"dropout": 0.3, "embedding_dropout": 0.2}
+LARGER_STEPS = 2.0
 
 
 def rows(size: Size) -> list[Row]:
     """Rows DATA_METHOD; the dense rows are those of the other tables."""
-    return text_rows(size, CORPORA, EPS, KINDS)
+    return [row if row.method is None else lighter(row) for row in text_rows(size, CORPORA, EPS, KINDS)]
+
+
+def lighter(row: Row) -> Row:
+    """The row with less dropout and a larger learning rate."""
+    faster = dataclasses.replace(row.settings, learning_rate=LARGER_STEPS * row.settings.learning_rate)
+    return dataclasses.replace(row, options={**row.options, **DROPOUT}, settings=faster)
 
 
 recipe = Recipe(
