@@ -35,7 +35,6 @@ MODEL: dict[str, Any] = {
     "cell_options": {"forget_bias": 3.0},
 }
 WEIGHT_DECAY = 1e-6
-PATIENCE = 3
 FLOOR = 0.005
 
 
@@ -49,6 +48,8 @@ class Corpus:
         epochs: at most; the paper gives none.
         cpu: options of the task at the size "cpu", where all of the data is too much for two cores.
         resplit: whether each seed draws a split of its own, as there is no official one.
+        sparse_learning_rate: of the sparse networks, where they need another one than the dense.
+        patience: epochs without a new best after which training ends.
     """
 
     task: TextClassification
@@ -58,12 +59,18 @@ class Corpus:
     epochs: int
     cpu: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     resplit: bool = False
+    sparse_learning_rate: float | None = None
+    patience: int = 3
 
 
 # The paper's rates and batches; those of AG News and Yelp Polarity it leaves out, so the nearest set's stand in. On
-# IMDb more and larger steps than the paper's (5e-4, batches of 256), with which the sparse network learns very late.
+# IMDb more and larger steps than the paper's (5e-4, batches of 256), with which the sparse network learns very late. On
+# the tweets it has not learned in 20 epochs at the paper's rate, which the dense one does better with.
 CORPORA: dict[str, Corpus] = {
-    "sanders": Corpus(SandersTwitter(), 1e-3, 64, 0.6, epochs=20, cpu={"length": 40}, resplit=True),
+    "sanders": Corpus(
+        SandersTwitter(), 1e-3, 64, 0.6, epochs=20, cpu={"length": 40}, resplit=True,
+        sparse_learning_rate=4e-3, patience=10,
+    ),  # fmt: skip
     "imdb": Corpus(Imdb(shares=(0.95, 0.05, 0)), 2e-3, 64, 0.4, epochs=7),
     "yelp_2018": Corpus(Yelp2018(), 1e-2, 64, 0.2, epochs=5, cpu={"limit": 50_000}, resplit=True),
     "amazon": Corpus(AmazonFineFood(), 1e-3, 64, 0.2, epochs=5, cpu={"reviews": "sample"}, resplit=True),
@@ -110,6 +117,7 @@ def row(size: Size, name: str, kind: str, eps: float) -> Row:
     corpus = CORPORA[name]
     epochs = 2 if size == "quick" else corpus.epochs
     baseline = kind if kind in BASELINES else None
+    rate = corpus.learning_rate if kind == "dense" else corpus.sparse_learning_rate or corpus.learning_rate
     units = 16 if size == "quick" else WIDTH
     options = {"quick": {**corpus.cpu, **QUICK}, "cpu": corpus.cpu, "full": {}}[size]
     return Row(
@@ -119,13 +127,13 @@ def row(size: Size, name: str, kind: str, eps: float) -> Row:
         method=None if baseline else methods(corpus, eps * units / WIDTH, epochs)[kind],
         settings=Settings(
             optimizer="adam",
-            learning_rate=corpus.learning_rate,
+            learning_rate=rate,
             weight_decay=WEIGHT_DECAY,
             batch_size=corpus.batch_size,
             valid_batch_size=500,
             epochs=epochs,
             schedule="cosine",
-            patience=PATIENCE,
+            patience=corpus.patience,
             where=MASKED,
         ),
         compact=False,
