@@ -39,7 +39,8 @@ class ElementDropout(nn.Dropout):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or not 0 < self.p < 1 or x.device.type != "cpu":
+        followed = torch.overrides.has_torch_function_unary(x)  # by what looks for units, and knows torch's dropout
+        if not self.training or not 0 < self.p < 1 or x.device.type != "cpu" or followed:
             return super().forward(x)
         return x * (torch.rand(x.shape) >= self.p).to(x.dtype).div_(1 - self.p)
 
