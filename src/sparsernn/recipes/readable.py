@@ -93,9 +93,11 @@ def open_run(folder: Path, data: Path | None) -> Readable:
 
 def _one_of(folder: Path) -> Path:
     """The run that a folder is, or that it holds."""
+    if (folder / "recipe.json").is_file():
+        return folder
     runs = sorted(path.parent for path in folder.glob("*/recipe.json"))
-    if (folder / "recipe.json").is_file() or not runs or list(folder.glob("sparse-seed*")):
-        return folder if (folder / "recipe.json").is_file() else own_data.find_run(folder)
+    if not runs or list(folder.glob("sparse-seed*")):
+        return own_data.find_run(folder)
     if len(runs) > 1:
         names = ", ".join(run.name for run in runs)
         raise UserError(f"{folder} holds {len(runs)} runs", f"one of them: {names}", f"explain {runs[-1]}")
