@@ -19,20 +19,21 @@ class Scan(torch.autograd.Function):
     """All steps of h' = (1 - z) n + z h; the gradients of both weights are one product over all of time each.
 
     Shapes: projected [time batch 3*hidden], gates r, z, n with every bias in it; start [batch hidden];
-    recurrent [3*hidden hidden]. Returns the states. [time batch hidden]
+    recurrent [3*hidden hidden], of a lower precision where products are to be taken in it. Returns the states.
+    [time batch hidden]
     """
 
     @staticmethod
     def forward(ctx: Any, projected: Tensor, start: Tensor, recurrent: Tensor) -> Tensor:
-        width = start.shape[-1]
+        width, low = start.shape[-1], recurrent.dtype
         to_gates, to_candidate = recurrent[: 2 * width].t(), recurrent[2 * width :].t()
         gates = torch.empty_like(projected[:, :, : 2 * width])
         candidates, resets, states = (torch.empty_like(projected[:, :, :width]) for _ in range(3))
         hidden = start
         for p, g, n, reset, state in zip(projected, gates, candidates, resets, states, strict=True):
-            torch.addmm(p[:, : 2 * width], hidden, to_gates, out=g).sigmoid_()
+            torch.add(p[:, : 2 * width], hidden.to(low) @ to_gates, out=g).sigmoid_()
             torch.mul(g[:, :width], hidden, out=reset)
-            torch.addmm(p[:, 2 * width :], reset, to_candidate, out=n).tanh_()
+            torch.add(p[:, 2 * width :], reset.to(low) @ to_candidate, out=n).tanh_()
             hidden = torch.lerp(n, hidden, g[:, width:], out=state)
         ctx.save_for_backward(start, recurrent, gates, candidates, resets, states)
         return states
@@ -41,7 +42,7 @@ class Scan(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         start, recurrent, gates, candidates, resets, states = ctx.saved_tensors
-        width = start.shape[-1]
+        width, low = start.shape[-1], recurrent.dtype
         of_gates, of_candidate = recurrent[: 2 * width], recurrent[2 * width :]
         before = torch.cat([start.unsqueeze(0), states[:-1]])
         # What does not depend on the way back is found for all steps at once.
@@ -56,14 +57,17 @@ class Scan(torch.autograd.Function):
             wanted = wanted + outer[time]
             step = inner[time]
             torch.mul(wanted, to_candidate[time], out=step[:, 2 * width :])
-            through_reset = step[:, 2 * width :] @ of_candidate
+            through_reset = step[:, 2 * width :].to(low) @ of_candidate
             torch.mul(through_reset, to_reset[time], out=step[:, :width])
             torch.mul(wanted, to_update[time], out=step[:, width : 2 * width])
-            wanted = torch.addcmul(through_reset.mul_(reset[time]), wanted, update[time])
-            wanted.addmm_(step[:, : 2 * width], of_gates)
-        flat = inner.flatten(0, 1)
+            wanted = wanted.mul_(update[time]).addcmul_(through_reset.to(wanted.dtype), reset[time])
+            wanted += step[:, : 2 * width].to(low) @ of_gates
+        flat = inner.flatten(0, 1).to(low)
         gradient = torch.cat(
-            [flat[:, : 2 * width].t() @ before.flatten(0, 1), flat[:, 2 * width :].t() @ resets.flatten(0, 1)]
+            [
+                flat[:, : 2 * width].t() @ before.flatten(0, 1).to(low),
+                flat[:, 2 * width :].t() @ resets.flatten(0, 1).to(low),
+            ]
         )
         return inner, wanted, gradient
 
@@ -77,12 +81,18 @@ def run(
     x: Tensor,
     fused: str = FUSED,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """As the reference; it projects the input itself, so `projected` is not read. Steps are not taken in half."""
+    """As the reference; it projects the input itself, so `projected` is not read.
+
+    Under autocast the products are taken in its precision, everything between them in that of the weights.
+    """
     bias = weights["bias_ih"] + weights["bias_hh"] if "bias_ih" in weights else None
     projected = F.linear(x, weights["weight_ih"], bias)
-    kind = weights["weight_hh"].dtype
-    with torch.autocast(x.device.type, enabled=False):
-        states = Scan.apply(projected.to(kind), state[0].to(kind), weights["weight_hh"])
+    recurrent = weights["weight_hh"]
+    kind, low, device = recurrent.dtype, recurrent.dtype, x.device.type
+    if torch.is_autocast_enabled(device):
+        low = torch.get_autocast_dtype(device)
+    with torch.autocast(device, enabled=False):
+        states = Scan.apply(projected.to(kind), state[0].to(kind), recurrent.to(low))
     return states, (states[-1],)
 
 
