@@ -29,12 +29,12 @@ def test_refusals_are_sentences(problem, sentence):
 
 def test_explain_names_every_kernel_and_the_one_taken():
     lines = explain(Problem("sequence", "GRU")).splitlines()
-    assert lines[0] == "torch_fused: taken" and lines[-1] == "reference: possible"
+    assert "torch_fused: taken" in lines and lines[-1] == "reference: possible"
     assert len(lines) == len(kernels_of("sequence"))
     with using("reference"):
         assert "reference: taken" in explain(Problem("sequence", "GRU"))
     lines = explain(Problem("sequence", "")).splitlines()
-    assert lines[0].startswith("torch_fused: torch has no") and lines[-1] == "reference: taken"
+    assert any(line.startswith("torch_fused: torch has no") for line in lines) and lines[-1] == "reference: taken"
 
 
 def test_using_holds_within_its_block_and_nests():

@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from sparsernn import Sparsifier, compact
+from sparsernn.cells.gru import GRU
 from sparsernn.errors import UserError
 from sparsernn.methods.group_lasso import GroupLasso
 from sparsernn.methods.magnitude import Magnitude
@@ -258,3 +259,10 @@ def test_finalize_before_any_forward_takes_the_hooks_off():
     sparsifier.finalize()
     assert not model._forward_hooks and not model._forward_pre_hooks
     assert not optimizer._optimizer_step_pre_hooks and not optimizer._optimizer_step_post_hooks
+
+
+@pytest.mark.parametrize("layer", [nn.GRU(3, 4), nn.LSTM(3, 4), GRU(3, 4)], ids=lambda layer: str(layer)[:9])
+def test_the_model_may_be_a_recurrent_layer_itself(layer):
+    run = Sparsifier(layer, RandomPruning(0.5, granularity="neuron"), torch.optim.SGD(layer.parameters(), 0.1), steps=1)
+    layer(torch.randn(5, 2, 3))
+    assert run.wiring.recorded

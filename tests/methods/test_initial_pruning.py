@@ -379,6 +379,23 @@ def test_rescaling(rescale):
     assert rescale == "dense" or reached == pytest.approx(1.0, rel=1e-2)
 
 
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
+def test_the_inputs_own_scale_does_not_matter_for_the_drive(scale):
+    torch.manual_seed(0)
+    cell, x = GRU(6, 40, num_layers=2), scale * torch.randn(9, 5, 6)
+    lengths = torch.tensor([9, 3, 1, 4, 9])
+    x[torch.arange(9).unsqueeze(1) >= lengths] = 1e6
+    before = copy.deepcopy(cell.state_dict())
+    method = RandomPruning(0.5, per="kernel", rescale="drive")
+    run = Sparsifier(cell, method, loss=lambda: cell(x, lengths=lengths)[0].square().mean())
+    after, seen = cell.state_dict(), x[torch.arange(9).unsqueeze(1) < lengths]
+    for gate in after["weight_ih_l0"].chunk(3):
+        assert float((seen @ gate.T).square().mean().sqrt()) == pytest.approx(0.5, rel=1e-4)
+    kept = run.masks.kept["weight_hh_l0"]
+    assert torch.equal(after["weight_hh_l0"][kept], before["weight_hh_l0"][kept])
+    assert not torch.equal(after["weight_ih_l1"], before["weight_ih_l1"] * run.masks.kept["weight_ih_l1"])
+
+
 def test_weights_drawn_anew_nearly_keep_lengths():
     model, loss = digits(units=40)
     before = copy.deepcopy(model.cell.state_dict())

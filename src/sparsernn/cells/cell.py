@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from sparsernn.errors import UserError
 from sparsernn.kernels.registry import Problem, choose
-from sparsernn.structure import stepwise
+from sparsernn.structure import presence, stepwise
 from sparsernn.structure.axes import Layout
 from sparsernn.structure.description import Description, describe_layers
 from sparsernn.structure.recurrence import Recurrence, State, Weights, project
@@ -201,10 +201,22 @@ class Cell(nn.Module, abc.ABC):
         weights = {local: getattr(self, name) for local, name in self.names[position].items()}
         weights = self._thinned(weights, x.shape[1]) if self.training and self.recurrent_dropout else weights
         stepwise.note(self, next(iter(self.names[position].values())), x, state, lengths)
-        kernel = choose(Problem("sequence", self.fused, lengths is not None, x.device.type, stepwise.is_active()))
+        recurrent = [weight for local, weight in weights.items() if self.axes[local].endswith("<- hidden")]
+        kernel = choose(
+            Problem(
+                "sequence",
+                self.fused,
+                lengths is not None,
+                x.device.type,
+                stepwise.is_active(),
+                str(x.dtype).removeprefix("torch."),
+                max(map(presence.density, recurrent), default=1.0),
+            )
+        )
         if kernel.provider == "reference":
             return kernel.run(self.project(weights, x), state, lengths, weights, self.advance, x)
-        return kernel.run(None, state, lengths, weights, self.advance, x, fused=self.fused)
+        kept = {local: mask for local, weight in weights.items() if (mask := presence.kept(weight)) is not None}
+        return kernel.run(None, state, lengths, weights, self.advance, x, fused=self.fused, kept=kept)
 
     def _thinned(self, weights: dict[str, Tensor], batch: int) -> dict[str, Tensor]:
         """Recurrent dropout: the columns of some hidden units are left out of all recurrent products of a forward."""

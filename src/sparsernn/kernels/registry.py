@@ -25,6 +25,7 @@ class Problem:
         device: "cpu", "cuda", ...
         needs_second_derivative: whether the result will be differentiated twice.
         dtype: "float32", "float64", ...
+        density: the share of the weights that read the state which exist, as far as it is known.
     """
 
     op: str
@@ -33,6 +34,7 @@ class Problem:
     device: str = "cpu"
     needs_second_derivative: bool = False
     dtype: str = "float32"
+    density: float = 1.0
 
 
 @dataclass(frozen=True)

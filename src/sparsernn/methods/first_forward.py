@@ -41,6 +41,8 @@ class FirstForward:
         if self.recorder is None and not torch.compiler.is_compiling() and not torch.is_inference_mode_enabled():
             self.recorder = Recorder(self.model, Wiring.local(self.model))
             self.recorder.__enter__()
+            # Where the model is itself a recurrent layer, the recorder's hooks on it have to come first.
+            self.model._forward_hooks.move_to_end(self.handles[1].id)
 
     def end(self, arguments: Any, result: Any) -> None:
         recorder, self.recorder = self.recorder, None

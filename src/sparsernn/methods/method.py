@@ -20,11 +20,14 @@ class Method(abc.ABC):
         granularities: the levels at which it can work ("weight", "gate", "neuron", "16x1", ...).
         known_as: other names of the method.
         starts_trained: whether it is best begun from trained weights (pruning, penalties), not from new ones.
+        reads_dense_gradient: whether it looks at the gradient of weights that are absent. Kernels may leave it out,
+            in training, for a method that does not.
     """
 
     granularities: ClassVar[tuple[str, ...]] = ("weight",)
     known_as: ClassVar[tuple[str, ...]] = ()
     starts_trained: ClassVar[bool] = False
+    reads_dense_gradient: ClassVar[bool] = True
 
     @property
     def target(self) -> float | None:

@@ -78,6 +78,7 @@ class OneShotPruning(Pruning):
     """Before the first step; the weights that are left may be scaled to make up for those that are gone."""
 
     rescale: str = "none"
+    reads_dense_gradient: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -27,10 +27,13 @@ class RandomPruning(OneShotPruning):
             the sum of squares that it had; "dense" or "one": the matrices that read the state are scaled so that the
             mean squared singular value of the step Jacobian dh_t/dh_{t-1}, over one batch (`loss=` of the
             `Sparsifier`), is what it was, or 1, or as near to it as one factor a layer brings it; "isometry": the
-            weights that read the state are searched anew on their mask, gate by gate, so that they nearly keep lengths.
-    Shapes: any weight; rescaling to "dense", "one" or "isometry" takes weights of recurrent layers only.
+            weights that read the state are searched anew on their mask, gate by gate, so that they nearly keep lengths;
+            "drive": each gate of the matrices that read the input is scaled so that what it makes of the batch has a
+            root mean square of 1/2, whatever the input's own scale.
+    Shapes: any weight; "dense", "one", "isometry" and "drive" take weights of recurrent layers only.
     Raises: UserError for an option out of range.
-    Source: the random baseline of Zhang & Stadie 2020, section 5; isometry: Lee et al. 2020.
+    Source: the random baseline of Zhang & Stadie 2020, section 5; isometry: Lee et al. 2020; drive:
+        after the layer-sequential unit variance of Mishkin & Matas 2016, All you need is a good init.
     Deviations: none known; the other ways of rescaling are our own.
     """
 

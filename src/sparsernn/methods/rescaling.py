@@ -13,9 +13,12 @@ from sparsernn.methods.one_batch import Passes, follow, passes_of, scored_layers
 from sparsernn.methods.sparsifier import Sparsifier
 from sparsernn.structure.jacobians import mean_square_singular_value
 from sparsernn.structure.recurrence import Recurrence
+from sparsernn.structure.stepwise import Pass
 
-RESCALINGS = ("none", "variance", "dense", "one", "isometry")
+RESCALINGS = ("none", "variance", "dense", "one", "isometry", "drive")
 HORIZON = 4
+DRIVE = 0.5
+"""Root mean square of what a gate is given by the input: within the range in which its function is not flat."""
 
 
 def check_rescaling(kind: str) -> None:
@@ -35,9 +38,10 @@ class Rescaling:
         self.targets: dict[str, float] = {}
         if kind == "variance":
             self.squares = {name: self._by_gate(name).square().sum((1, 2)) for name in run.selected}
-        elif kind in ("dense", "one"):
+        if kind in ("dense", "one", "drive"):
             follow(run)
             self.layers, self.passes = scored_layers(run), passes_of(run)
+        if kind in ("dense", "one"):
             self.targets = {
                 layer.label: self._spectrum(layer, weights) if kind == "dense" else 1.0
                 for layer, weights in self.layers
@@ -50,13 +54,25 @@ class Rescaling:
             return
         if self.kind == "isometry":
             self._isometric()
+        if self.kind == "drive":
+            self._drive()
         for name, before in self.squares.items():
             after = self._by_gate(name).square().sum((1, 2))
             self._by_gate(name).mul_(torch.where(after > 0, (before / after).sqrt(), 1.0).view(-1, 1, 1))
-        reached = {layer.label: self._fit(layer, weights) for layer, weights in self.layers}
+        reached = {layer.label: self._fit(layer, weights) for layer, weights in self.layers if self.targets}
         self.run.note("rescale")
         if reached:
             self.run.events[-1]["mean_squared_singular_value"] = reached
+
+    def _drive(self) -> None:
+        """Scale what reads the input, gate by gate."""
+        for layer, weights in self.layers:
+            seen = torch.cat([_seen(given) for given in self.passes[layer.label]])
+            for local in [local for local in weights if _reads_input(layer, local)]:
+                if layer.weights[local] in self.run.selected:
+                    gates = self._by_gate(layer.weights[local])
+                    strength = (seen @ gates.transpose(1, 2)).square().mean((1, 2)).sqrt()
+                    gates.mul_(torch.where(strength > 0, DRIVE / strength, 1.0).view(-1, 1, 1))
 
     def _isometric(self) -> None:
         """Draw what reads the state anew, gate by gate."""
@@ -117,6 +133,14 @@ def nearest_factor(of: Callable[[float], float], target: float, most: float = 64
         middle = (low * high) ** 0.5
         low, high = (middle, high) if (of(middle) < target) == (first < target) else (low, middle)
     return (low * high) ** 0.5
+
+
+def _seen(given: Pass) -> Tensor:
+    """The inputs of all steps before the end of each sequence. [step input]"""
+    if given.lengths is None:
+        return given.inputs.flatten(0, 1)
+    steps = torch.arange(given.inputs.shape[0], device=given.lengths.device).unsqueeze(1)
+    return given.inputs[(steps < given.lengths).to(given.inputs.device)]
 
 
 def _reads_input(layer: Recurrence, local: str) -> bool:

@@ -13,6 +13,7 @@ from sparsernn.errors import UserError
 from sparsernn.methods.first_forward import FirstForward, Hook, carry_over
 from sparsernn.methods.method import Method
 from sparsernn.methods.optimizer_memory import forget, renew
+from sparsernn.structure import presence
 from sparsernn.structure.choice import count
 from sparsernn.structure.groups import Groups, Where, select
 from sparsernn.structure.masks import Masks
@@ -255,6 +256,9 @@ class Sparsifier:
             raise
         self.enforce()
         self._begun = True
+        if not self.method.reads_dense_gradient:
+            for name in self.masks.kept:
+                presence.follow(self.model.get_parameter(name), self.masks, name)
         self._rescaled = {
             name: self.model.get_parameter(name).detach().clone()
             for name, before in self._unmasked.items()
@@ -270,6 +274,8 @@ class Sparsifier:
             self._handles.pop().remove()
 
     def _detach(self) -> None:
+        for name in self.masks.kept:
+            presence.forget(self.model.get_parameter(name))
         for handle in self._handles:
             handle.remove()
         self._handles = []

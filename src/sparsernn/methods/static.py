@@ -29,6 +29,7 @@ class Static(Sparse):
 
     masks: Mapping[str, Tensor] | None = None
     granularities: ClassVar[tuple[str, ...]] = ("weight", "16x1")
+    reads_dense_gradient: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.masks is None:

@@ -5,5 +5,6 @@
 namespace sparsernn {
 
 void bind_scan(nanobind::module_& module);
+void bind_sparse(nanobind::module_& module);
 
 }  // namespace sparsernn

@@ -2,36 +2,12 @@
 
 #include <memory>
 
+#include "dispatch.h"
 #include "team.h"
 
 namespace sparsernn {
 
-#define SPARSERNN_DECLARE(name)          \
-    namespace name {                     \
-    template <typename T>                \
-    ScanKernel<T> scan_kernel();         \
-    extern template ScanKernel<float> scan_kernel<float>();   \
-    extern template ScanKernel<double> scan_kernel<double>(); \
-    }
-SPARSERNN_DECLARE(baseline)
-SPARSERNN_DECLARE(avx2)
-SPARSERNN_DECLARE(avx512)
-
-template <typename T>
-ScanKernel<T> scan_kernel(Instructions instructions) {
-    switch (instructions) {
-#if defined(SPARSERNN_AVX2)
-        case Instructions::avx2:
-            return avx2::scan_kernel<T>();
-#endif
-#if defined(SPARSERNN_AVX512)
-        case Instructions::avx512:
-            return avx512::scan_kernel<T>();
-#endif
-        default:
-            return baseline::scan_kernel<T>();
-    }
-}
+SPARSERNN_DISPATCH(ScanKernel, scan_kernel)
 
 template <typename T>
 void scan_forward(const Scan<T>& scan, Instructions instructions, int threads) {

@@ -112,9 +112,9 @@ def rows(
     return found
 
 
-def row(size: Size, name: str, kind: str, eps: float) -> Row:
-    """One network, or baseline, of one data set."""
-    corpus = CORPORA[name]
+def row(size: Size, name: str, kind: str, eps: float, corpus: Corpus | None = None) -> Row:
+    """One network, or baseline, of one data set; `corpus` says how it is trained if not as the others."""
+    corpus = corpus or CORPORA[name]
     epochs = 2 if size == "quick" else corpus.epochs
     baseline = kind if kind in BASELINES else None
     rate = corpus.learning_rate if kind == "dense" else corpus.sparse_learning_rate or corpus.learning_rate

@@ -35,7 +35,7 @@ def criteria(sparsity: float, part: str) -> dict[str, Method]:
         "jacobian_gate": JacobianSpectrum(**gate, part=part),
         "jacobian_first_order": JacobianSpectrum(sparsity, first_order=True, part=part),
     }
-    for rescale in ("variance", "dense", "one", "isometry"):
+    for rescale in ("variance", "dense", "one", "isometry", "drive"):
         found[f"random_{rescale}"] = RandomPruning(sparsity, per="kernel", rescale=rescale)
         found[f"random_gate_{rescale}"] = RandomPruning(**gate, rescale=rescale)
         found[f"snip_gate_{rescale}"] = SNIP(**gate, rescale=rescale)
@@ -51,7 +51,10 @@ def rows(size: Size) -> list[Row]:
     found = []
     for cell in digits.CELLS if size == "full" else ("gru",):
         for units in WIDTHS[size]:
-            found.append(digits.row(f"{cell}_{units}_dense", size, None, cell=cell, units=units, init=digits.GLOROT))
+            for label, method in (("dense", None), ("dense_drive", RandomPruning(0.0, rescale="drive"))):
+                found.append(
+                    digits.row(f"{cell}_{units}_{label}", size, method, cell=cell, units=units, init=digits.GLOROT)
+                )
             for sparsity in SPARSITIES[size]:
                 for name, method in criteria(sparsity, digits.PARTS.get(cell, "hidden")).items():
                     label = f"{cell}_{units}_{round(100 * sparsity)}_{name}"

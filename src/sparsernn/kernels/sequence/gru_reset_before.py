@@ -80,6 +80,7 @@ def run(
     advance: Callable[..., tuple[Tensor, ...]],
     x: Tensor,
     fused: str = FUSED,
+    kept: Mapping[str, Tensor] | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """As the reference; it projects the input itself, so `projected` is not read.
 

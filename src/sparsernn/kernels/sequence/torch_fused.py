@@ -25,6 +25,7 @@ def run(
     advance: Callable[..., State],
     x: Tensor,
     fused: str = "LSTM",
+    kept: Mapping[str, Tensor] | None = None,
 ) -> tuple[Tensor, State]:
     """As the reference, by `torch._VF`; it projects the input itself, so `projected` is not read."""
     flat = [weights[name] for name in ORDER if name in weights]
