@@ -12,10 +12,12 @@ from sparsernn.cells.gru import GRU
 from sparsernn.kernels.registry import Problem, choose, using
 from sparsernn.kernels.sequence import gru_reset_before_sparse as sparse
 from sparsernn.kernels.sequence.patterns import Pattern, patterns_of
+from sparsernn.methods.group_lasso import GroupLasso
 from sparsernn.methods.magnitude import Magnitude
 from sparsernn.methods.random_pruning import RandomPruning
 from sparsernn.methods.rigl import RigL
 from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.methods.st_rnn import STRNN
 from sparsernn.structure import presence
 
 pytestmark = pytest.mark.skipif(native.module is None, reason="needs the compiled extension")
@@ -131,10 +133,11 @@ def taken(model, monkeypatch):
     return [kernel.provider for kernel in found]
 
 
-def test_a_training_with_it_is_the_training_without():
+@pytest.mark.parametrize("method", [RandomPruning(0.9), STRNN(0.9, every=2)], ids=["random", "st_rnn"])
+def test_a_training_with_it_is_the_training_without(method):
     first, second = Net(), Net()
-    trained(first, RandomPruning(0.9))
-    trained(second, RandomPruning(0.9), "gru_reset_before")
+    trained(first, method)
+    trained(second, method, "gru_reset_before")
     for ours, theirs in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.allclose(ours, theirs, atol=1e-5)
 
@@ -145,7 +148,10 @@ def test_a_training_with_it_is_the_training_without():
         (RandomPruning(0.9), "gru_reset_before_sparse"),
         (RandomPruning(0.3), "gru_reset_before"),
         (RigL(0.9, every=2), "gru_reset_before"),
-        (Magnitude(0.9), "gru_reset_before"),
+        (Magnitude(0.9), "gru_reset_before_sparse"),
+        (STRNN(0.9, every=2), "gru_reset_before_sparse"),
+        (STRNN(0.9, every=2, redistribution="momentum"), "gru_reset_before"),
+        (GroupLasso(1e-3), "gru_reset_before"),
     ],
     ids=lambda value: getattr(value, "provider", str(value))[:20],
 )
@@ -181,6 +187,15 @@ def test_patterns_are_found_once_a_mask():
     assert patterns_of(mask, (4, 2)) is first
     mask[0, 0] = ~mask[0, 0]
     assert patterns_of(mask, (4, 2)) is not first
+
+
+def test_no_sequences_and_one():
+    cell, weights = layer()
+    for batch in (0, 1):
+        x = torch.randn(3, batch, 7, dtype=torch.float64)
+        start = torch.zeros(batch, 40, dtype=torch.float64)
+        found = sparse.run(None, (start,), None, weights, cell.advance, x)[0]
+        assert torch.allclose(found, by_reference(cell, weights, x, start)[0])
 
 
 def test_products_of_rows():

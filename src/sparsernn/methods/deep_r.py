@@ -43,6 +43,7 @@ class DeepR(Rewiring):
     temperature: float = 1e-12
     stop: float = 1.0
     birth: str = "zero"
+    grows_at_random: ClassVar[bool] = True
     known_as: ClassVar[tuple[str, ...]] = ("deepr", "deep_rewiring")
 
     def __post_init__(self) -> None:

@@ -45,6 +45,7 @@ class DSR(Rewiring):
     stop: float = 1.0
     regrow_dropped: bool = False
     redistribution: str = "survivors"
+    grows_at_random: ClassVar[bool] = True
     known_as: ClassVar[tuple[str, ...]] = ("dynamic_sparse_reparameterization",)
     granularities: ClassVar[tuple[str, ...]] = ("weight", "16x1")
 

@@ -40,6 +40,7 @@ class Magnitude(ScheduledPruning):
     """
 
     rewind: float | None = None
+    reads_dense_gradient: ClassVar[bool] = False
     granularities: ClassVar[tuple[str, ...]] = ("weight", "gate", "neuron", "16x1")
 
     def __post_init__(self) -> None:

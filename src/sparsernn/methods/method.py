@@ -20,19 +20,21 @@ class Method(abc.ABC):
         granularities: the levels at which it can work ("weight", "gate", "neuron", "16x1", ...).
         known_as: other names of the method.
         starts_trained: whether it is best begun from trained weights (pruning, penalties), not from new ones.
-        reads_dense_gradient: whether it looks at the gradient of weights that are absent. Kernels may leave it out,
-            in training, for a method that does not.
     """
 
     granularities: ClassVar[tuple[str, ...]] = ("weight",)
     known_as: ClassVar[tuple[str, ...]] = ()
     starts_trained: ClassVar[bool] = False
-    reads_dense_gradient: ClassVar[bool] = True
 
     @property
     def target(self) -> float | None:
         """The fraction of groups that will be absent at the end, where the method knows it beforehand."""
         return None
+
+    @property
+    def reads_dense_gradient(self) -> bool:
+        """Whether it looks at the gradient of absent weights; for a method that does not kernels may leave it out."""
+        return True
 
     @abc.abstractmethod
     def prepare(self, run: Sparsifier) -> None:

@@ -65,6 +65,11 @@ class Rewiring(Sparse):
     momentum: float = 0.9
     replaces_update: ClassVar[bool] = False
     averages_gradients: ClassVar[bool] = False
+    grows_at_random: ClassVar[bool] = False
+
+    @property
+    def reads_dense_gradient(self) -> bool:
+        return not self.grows_at_random or self.averages_gradients or self.redistribution == "momentum"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -37,6 +37,7 @@ class SparseEvolutionaryTraining(Rewiring):
     drop: str = "sign"
     birth: str = "zero"
     renew_optimizer: bool = False
+    grows_at_random: ClassVar[bool] = True
     known_as: ClassVar[tuple[str, ...]] = ("set",)
 
     def grow_score(self, run: Sparsifier, groups: Groups, family: Family) -> None:

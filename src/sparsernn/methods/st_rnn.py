@@ -39,6 +39,7 @@ class STRNN(Rewiring):
     rate: float = 0.5
     floor: float = 0.005
     stop: float = 1.0
+    grows_at_random: ClassVar[bool] = True
     known_as: ClassVar[tuple[str, ...]] = ("st-rnn", "strnn", "st")
     granularities: ClassVar[tuple[str, ...]] = ("weight", "16x1")
 
