@@ -94,6 +94,11 @@ def random(sparsity: float = SPARSITY) -> RandomPruning:
     return RandomPruning(sparsity, per="kernel")
 
 
+def own(sparsity: float = SPARSITY) -> RandomPruning:
+    """What did best in `zhang2020_study`: the same at random, and what reads the input scaled to it."""
+    return RandomPruning(sparsity, per="kernel", rescale="drive")
+
+
 def compared(sparsity: float = SPARSITY) -> dict[str, tuple[Method, Mapping[str, Any]]]:
     """The rivals by name, each with the first weights that the authors gave it."""
     return {
