@@ -19,6 +19,7 @@ from sparsernn.recipes.recipe import Measure, Row, Size
 from sparsernn.training.settings import Settings
 
 PIXEL_SCALE = 2550
+EPOCHS = 50
 SPARSITY = 0.95
 NORMAL = {"init": "normal", "init_scale": 0.1}
 GLOROT = {"init": "glorot"}
@@ -45,7 +46,7 @@ def epochs(size: Size, units: int) -> int:
     """50, as the paper; on a CPU that takes too long above 100 units."""
     if size == "quick":
         return 1
-    return 50 if size == "full" or units <= 100 else 10
+    return EPOCHS if size == "full" or units <= 100 else 10
 
 
 def row(
