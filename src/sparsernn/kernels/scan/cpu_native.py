@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from sparsernn import native
-from sparsernn.kernels.registry import Kernel, Problem
+from sparsernn.kernels import compiled
+from sparsernn.kernels.registry import Kernel
 from sparsernn.kernels.scan import reference
 from sparsernn.kernels.scan.automata import Automata, automata_of
-
-DTYPES = ("float32", "float64")
 
 
 def run(
@@ -34,17 +33,6 @@ def run(
     about = (automata.sizes, automata.semiring, automata.held, train, instructions)
     output, _, end = scan(*(part if part is None else part.contiguous() for part in inputs), lengths, *about)
     return output, end
-
-
-def refuses(problem: Problem) -> str | None:
-    """What the compiled pass cannot compute."""
-    if native.module is None:
-        return native.why_absent()
-    if problem.device != "cpu":
-        return f"it runs on the cpu, not on {problem.device}"
-    if problem.dtype not in DTYPES:
-        return f"it computes in {' or '.join(DTYPES)}, not in {problem.dtype}"
-    return None
 
 
 @torch.library.custom_op("sparsernn::scan", mutates_args=(), device_types="cpu")
@@ -170,4 +158,4 @@ def _array(tensor: Tensor | None) -> Any:
     return None if tensor is None else tensor.detach().numpy()
 
 
-kernel = Kernel("scan", "cpu_native", 10, refuses, run, "native/kernels/scan.cpp")
+kernel = Kernel("scan", "cpu_native", 10, compiled.refuses, run, "native/kernels/scan.cpp")

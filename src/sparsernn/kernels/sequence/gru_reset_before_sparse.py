@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from sparsernn import native
+from sparsernn.kernels import compiled
 from sparsernn.kernels.registry import Kernel, Problem
 from sparsernn.kernels.sequence import gru_reset_before
 from sparsernn.kernels.sequence.patterns import Pattern, patterns_of
 
-DTYPES = ("float32", "float64")
 DENSEST = 0.3
 """Share of recurrent weights up to which this is faster than dense products."""
 
@@ -111,14 +111,8 @@ def run(
 
 def refuses(problem: Problem) -> str | None:
     """What it cannot compute, or not faster than dense products."""
-    if (refusal := gru_reset_before.refuses(problem)) is not None:
+    if (refusal := gru_reset_before.refuses(problem) or compiled.refuses(problem)) is not None:
         return refusal
-    if native.module is None:
-        return native.why_absent()
-    if problem.device != "cpu":
-        return f"it runs on the cpu, not on {problem.device}"
-    if problem.dtype not in DTYPES:
-        return f"it computes in {' or '.join(DTYPES)}, not in {problem.dtype}"
     if problem.density > DENSEST:
         return f"{problem.density:.0%} of the weights exist; above {DENSEST:.0%} dense products are faster"
     return None
