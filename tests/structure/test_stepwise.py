@@ -1,5 +1,7 @@
 """Layers run step by step compute what they compute otherwise, twice differentiable, and tell what they were given."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
@@ -136,6 +138,26 @@ def test_unrolling_a_pass_ends_where_the_layer_ended(kind, lengths):
     assert len(states) == TIME + 1 and (running is None) == (lengths is None)
     if lengths is not None:
         assert torch.equal(running.sum(0), lengths)
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.1])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("kind", ["our LSTM", "our GRU", "our GRU before", "our highway"])
+def test_the_first_steps_may_be_taken_at_once(kind, bias, offset):
+    cell = made(kind, **({} if bias else {"bias": False}))
+    with stepwise(cell, Wiring.of(cell)) as passes:
+        cell(inputs(TIME, BATCH, INPUTS))
+    given, recurrence = passes[0], passes[0].recurrence
+    assert (recurrence.advance_all is None) == (kind == "our highway")
+    weights, found = weights_of(cell, recurrence), []
+    for one in (recurrence, dataclasses.replace(recurrence, advance_all=None)):
+        states, _ = unroll(weights, Pass(one, given.inputs, given.start), offset, last=2)
+        assert len(states) == 3
+        chi = product(states[-3], states[-2], "JT1", "hidden", torch.Generator()).square().sum()
+        found.append([*states[0], *torch.autograd.grad(chi, list(weights.values()), allow_unused=True)])
+    for ours, expected in zip(*found, strict=True):
+        assert (ours is None) == (expected is None)
+        assert ours is None or torch.allclose(ours, expected)
 
 
 @pytest.mark.parametrize("part", ["hidden", "state"])

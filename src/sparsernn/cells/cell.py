@@ -126,6 +126,7 @@ class Cell(nn.Module, abc.ABC):
             self.own_gates,
             self.modulated,
             project=self.project,
+            advance_all=self.advance_all if self.fused else None,
         )
 
     @property
@@ -201,22 +202,24 @@ class Cell(nn.Module, abc.ABC):
         weights = {local: getattr(self, name) for local, name in self.names[position].items()}
         weights = self._thinned(weights, x.shape[1]) if self.training and self.recurrent_dropout else weights
         stepwise.note(self, next(iter(self.names[position].values())), x, state, lengths)
-        recurrent = [weight for local, weight in weights.items() if self.axes[local].endswith("<- hidden")]
-        kernel = choose(
-            Problem(
-                "sequence",
-                self.fused,
-                lengths is not None,
-                x.device.type,
-                stepwise.is_active(),
-                str(x.dtype).removeprefix("torch."),
-                max(map(presence.density, recurrent), default=1.0),
-            )
-        )
+        recurrent = [weights[local] for local, text in self.axes.items() if "<- hidden" in text and local in weights]
+        density = max(map(presence.density, recurrent), default=1.0)
+        kernel = choose(self._problem(x, lengths is not None, stepwise.is_active(), density))
         if kernel.provider == "reference":
             return kernel.run(self.project(weights, x), state, lengths, weights, self.advance, x)
         kept = {local: mask for local, weight in weights.items() if (mask := presence.kept(weight)) is not None}
         return kernel.run(None, state, lengths, weights, self.advance, x, fused=self.fused, kept=kept)
+
+    def _problem(self, x: Tensor, has_lengths: bool = False, twice: bool = False, density: float = 1.0) -> Problem:
+        dtype = str(x.dtype).removeprefix("torch.")
+        return Problem("sequence", self.fused, has_lengths, x.device.type, twice, dtype, density)
+
+    def advance_all(self, weights: Weights, x: Tensor, state: State) -> State | None:
+        """The state after all steps of a layer, by the kernel that a plain forward takes. x: [time batch input]"""
+        kernel = choose(self._problem(x))
+        if kernel.provider == "reference":
+            return None
+        return kernel.run(None, state, None, weights, self.advance, x, fused=self.fused)[1]
 
     def _thinned(self, weights: dict[str, Tensor], batch: int) -> dict[str, Tensor]:
         """Recurrent dropout: the columns of some hidden units are left out of all recurrent products of a forward."""

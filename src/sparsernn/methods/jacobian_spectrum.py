@@ -121,12 +121,11 @@ class JacobianSpectrum(NormalisedPruning):
         totals = {local: torch.zeros_like(weight) for local, weight in wanted.items()}
         with torch.enable_grad():
             given = Pass(given.recurrence, given.inputs, _needing_gradients(given.start), given.lengths)
-            states, running = unroll(weights, given, offset)
-            last = len(states) - 1
-            for back in range(min(self.horizon, last)):
-                before, after = states[last - back - 1], states[last - back]
+            states, running = unroll(weights, given, offset, self.horizon)
+            for back in range(len(states) - 1):
+                before, after = states[-2 - back], states[-1 - back]
                 products = product(before, after, functional, self.part, generator)
-                chi = mean_square(products, None if running is None else running[last - back - 1])
+                chi = mean_square(products, None if running is None else running[-1 - back])
                 for local, slope in gradients(chi, wanted).items():
                     totals[local] += discount**back * slope.abs()
         return totals

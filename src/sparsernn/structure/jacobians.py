@@ -25,25 +25,48 @@ def ending_together(given: Pass) -> tuple[Pass, Tensor | None]:
     return replace(given, inputs=given.inputs.gather(0, index), lengths=None), place >= 0
 
 
-def unroll(weights: Weights, given: Pass, offset: float = 0.0) -> tuple[list[State], Tensor | None]:
+def unroll(
+    weights: Weights, given: Pass, offset: float = 0.0, last: int | None = None
+) -> tuple[list[State], Tensor | None]:
     """States before the first step and after each, of sequences that end together; differentiable in the weights.
 
     Arguments:
         weights: local name -> tensor.
         offset: is added to the part of every gate that the state does not enter.
-    Returns: time + 1 states, and which sequences run at each step. [time batch] or None
+        last: give only the states around so many last steps. Those before are taken at once where that is quicker,
+            and can then be differentiated only once.
+    Returns: time + 1 states, or last + 1, and which sequences run at each step. [time batch] or None
     """
     given, running = ending_together(given)
-    projected = given.recurrence.project(weights, given.inputs) + offset
-    states = [given.start]
-    for time in range(len(projected)):
-        state = given.recurrence.advance(weights, projected[time], states[-1])
+    steps = len(given.inputs)
+    apart = 0 if last is None else max(steps - last, 0)
+    state = _advanced(weights, given, offset, apart) if apart and running is None else None
+    begun = 0 if state is None else apart
+    projected = given.recurrence.project(weights, given.inputs[begun:]) + offset
+    states = [given.start if state is None else _views(state)]
+    for time in range(begun, steps):
+        state = given.recurrence.advance(weights, projected[time - begun], states[-1])
         if running is not None:
             here = running[time].unsqueeze(-1)
             state = tuple(torch.where(here, new, old) for new, old in zip(state, states[-1], strict=True))
-        # Views, so that a derivative in one state does not go by way of another that was computed from it.
-        states.append(tuple(part.view_as(part) for part in state))
-    return states, running
+        states.append(_views(state))
+    return states[apart - begun :], running
+
+
+def _views(state: State) -> State:
+    """Views, so that a derivative in one state does not go by way of another that was computed from it."""
+    return tuple(part.view_as(part) for part in state)
+
+
+def _advanced(weights: Weights, given: Pass, offset: float, steps: int) -> State | None:
+    """The state after the first steps, or None where there is no quick way to it."""
+    advance_all = given.recurrence.advance_all
+    if advance_all is None or "weight_ih" not in weights:
+        return None
+    if offset:
+        bias = weights.get("bias_ih", weights["weight_ih"].new_zeros(len(weights["weight_ih"])))
+        weights = {"bias_hh": torch.zeros_like(bias), **weights, "bias_ih": bias + offset}
+    return advance_all(weights, given.inputs[:steps], given.start)
 
 
 def product(before: State, after: State, functional: str, part: str, generator: torch.Generator) -> Tensor:

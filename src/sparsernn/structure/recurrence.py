@@ -38,6 +38,8 @@ class Recurrence:
         weights: local name -> name in the model; filled by `describe_layers`.
         where: the module's name and the layer's suffix in the model; filled by `describe_layers`.
         project: (weights, x [... input]) -> the part of the gates that the state does not enter.
+        advance_all: (weights, x [time batch input], state) -> the state after all steps, quicker than step by step and
+            differentiable once; it gives None for what it cannot compute.
     """
 
     gates: tuple[str, ...]
@@ -51,6 +53,7 @@ class Recurrence:
     weights: Mapping[str, str] = field(default_factory=dict)
     where: tuple[str, str] = ("", "")
     project: Callable[[Weights, Tensor], Tensor] = project
+    advance_all: Callable[[Weights, Tensor, State], State | None] | None = None
 
     def step(self, weights: Weights, x: Tensor, state: State) -> State:
         """One time step. Shapes: x [batch input], each state [batch hidden]."""
