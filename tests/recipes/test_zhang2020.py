@@ -78,10 +78,11 @@ def test_a_row_that_exchanges_gates_needs_a_method_and_two_gates():
 
 
 def test_a_quick_run_writes_spectra_and_connections(tmp_path):
-    rows = ["jacobian_swapped_100", "l2_100"]
-    request = Request("zhang2020_table2", size="quick", rows=rows, out=tmp_path / "run", progress=False)
-    outcome = Execution(request).run()
-    for folder, result in zip(outcome.run_folders, outcome.results, strict=True):
+    found = []
+    for recipe, rows in (("zhang2020_wiring", ["jacobian_swapped"]), ("zhang2020_table2", ["l2_100"])):
+        outcome = Execution(Request(recipe, size="quick", rows=rows, out=tmp_path / recipe, progress=False)).run()
+        found += zip(outcome.run_folders, outcome.results, strict=True)
+    for folder, result in found:
         found = json.loads((folder / "spectra.json").read_text())
         kept = {
             when: sum(entry["kept"] for side in layer.values() for entry in side.values())

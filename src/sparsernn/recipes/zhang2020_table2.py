@@ -10,16 +10,12 @@ from sparsernn.recipes.recipe import Recipe, Row, Size
 WIDTHS: dict[Size, tuple[int, ...]] = {"full": (100, 400, 1600), "cpu": (100, 400), "quick": (100,)}
 # Units of a dense GRU with at most the weights that are left of 100, 400 and 1600 at 95 %.
 SMALL_UNITS = {100: 14, 400: 79, 1600: 347}
-SWAPPED = ("update", "candidate")
 PUBLISHED = {"jacobian_100": 3.09, "random_100": 2.78}
 
 
 def rows(size: Size) -> list[Row]:
-    """Rows METHOD_UNITS and, for 100 units, METHOD_swapped_100; random_drive_UNITS is our own, and
-    random_drive_UNITS_long the same with all epochs where the others have fewer.
-
-    Swapped rows emulate the authors' released GRU, which trains the kernel scored for the update gate as the candidate
-    and the other way round. Of random masks and dense networks that changes nothing but the draw.
+    """Rows METHOD_UNITS; random_drive_UNITS is our own, and random_drive_UNITS_long the same with all epochs where the
+    others have fewer.
     """
     found = []
     for units in WIDTHS[size]:
@@ -34,9 +30,6 @@ def rows(size: Size) -> list[Row]:
             found.append(dataclasses.replace(own, name=f"{own.name}_long", settings=longer))
         found.append(digits.row(f"l2_{units}", size, digits.l2(size, units), units=units))
         found.append(digits.row(f"small_dense_{units}", size, None, units=SMALL_UNITS[units]))
-    for name, (method, init) in digits.compared().items():
-        if name != "random":
-            found.append(digits.row(f"{name}_swapped_100", size, method, units=100, init=init, exchange_gates=SWAPPED))
     return found
 
 
