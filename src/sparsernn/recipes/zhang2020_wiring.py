@@ -1,4 +1,4 @@
-"""Is the published collapse of SNIP and GraSP the method's, or that of two gates that change places? (our own study)."""
+"""The published collapse of SNIP and GraSP: the methods' own, or of two gates that change places? (our own study)."""
 
 from __future__ import annotations
 
