@@ -40,8 +40,8 @@ class Rescaling:
             self.squares = {name: self._by_gate(name).square().sum((1, 2)) for name in run.selected}
         if kind in ("dense", "one", "drive"):
             follow(run)
-            self.layers, self.passes = scored_layers(run), passes_of(run)
         if kind in ("dense", "one"):
+            self.layers, self.passes = scored_layers(run), passes_of(run)
             self.targets = {
                 layer.label: self._spectrum(layer, weights) if kind == "dense" else 1.0
                 for layer, weights in self.layers
@@ -59,15 +59,15 @@ class Rescaling:
         for name, before in self.squares.items():
             after = self._by_gate(name).square().sum((1, 2))
             self._by_gate(name).mul_(torch.where(after > 0, (before / after).sqrt(), 1.0).view(-1, 1, 1))
-        reached = {layer.label: self._fit(layer, weights) for layer, weights in self.layers if self.targets}
+        reached = {layer.label: self._fit(layer, weights) for layer, weights in self.layers}
         self.run.note("rescale")
         if reached:
             self.run.events[-1]["mean_squared_singular_value"] = reached
 
     def _drive(self) -> None:
-        """Scale what reads the input, gate by gate."""
-        for layer, weights in self.layers:
-            seen = torch.cat([_seen(given) for given in self.passes[layer.label]])
+        """Scale what reads the input, gate by gate; each layer with those below it as they are by then."""
+        for layer, weights in scored_layers(self.run):
+            seen = torch.cat([_seen(given) for given in passes_of(self.run)[layer.label]])
             for local in [local for local in weights if _reads_input(layer, local)]:
                 if layer.weights[local] in self.run.selected:
                     gates = self._by_gate(layer.weights[local])
