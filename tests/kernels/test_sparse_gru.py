@@ -12,10 +12,13 @@ from sparsernn.cells.gru import GRU
 from sparsernn.kernels.registry import Problem, choose, using
 from sparsernn.kernels.sequence import gru_reset_before_sparse as sparse
 from sparsernn.kernels.sequence.patterns import Pattern, patterns_of
+from sparsernn.methods.deep_r import DeepR
+from sparsernn.methods.dsr import DSR
 from sparsernn.methods.group_lasso import GroupLasso
 from sparsernn.methods.magnitude import Magnitude
 from sparsernn.methods.random_pruning import RandomPruning
 from sparsernn.methods.rigl import RigL
+from sparsernn.methods.sparse_evolutionary_training import SparseEvolutionaryTraining
 from sparsernn.methods.sparsifier import Sparsifier
 from sparsernn.methods.st_rnn import STRNN
 from sparsernn.structure import presence
@@ -133,7 +136,18 @@ def taken(model, monkeypatch):
     return [kernel.provider for kernel in found]
 
 
-@pytest.mark.parametrize("method", [RandomPruning(0.9), STRNN(0.9, every=2)], ids=["random", "st_rnn"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        RandomPruning(0.9),
+        STRNN(0.9, every=2),
+        SparseEvolutionaryTraining(0.9, every=2),
+        DSR(0.9, every=2),
+        DeepR(0.9),
+        Magnitude(0.9, stop=0.6, every=1),
+    ],
+    ids=lambda method: type(method).__name__,
+)
 def test_a_training_with_it_is_the_training_without(method):
     first, second = Net(), Net()
     trained(first, method)
