@@ -39,13 +39,31 @@ def test_pairs_share_their_seed():
     dense, sparse = group("a_dense", 0.80, 0.70, 0.75), group("a_sparse", 0.81, 0.72, 0.74)
     sparse[1].append(result("a_sparse", 9, accuracy=0.1))
     table = comparison.paired([dense, sparse])
-    assert table.rows == (("a_sparse", "a_dense", "75.67 ± 4.73 %", "75.00 ± 5.00 %", "+0.67 ± 1.53 %", "2 of 3"),)
+    (row,) = table.rows
+    assert row[:5] == ("a_sparse", "a_dense", "75.67 ± 4.73 %", "75.00 ± 5.00 %", "+0.67 ± 1.53 %")
+    # by hand: 4.3027 (t of two degrees of freedom) * 1.5275 / sqrt(3) = 3.79 on both sides of 0.667
+    assert row[5:] == ("−3.13 % to +4.46 %", "2 of 3")
+
+
+def test_a_row_is_paired_with_any_other_of_the_same_prefix_and_pooled_over_prefixes():
+    groups = [group("a_random", 0.5, 0.6), group("a_snip", 0.7, 0.7), group("b_random", 0.5), group("b_snip", 0.4)]
+    assert [row[:2] for row in comparison.paired(groups, "random").rows] == [
+        ("a_snip", "a_random"),
+        ("b_snip", "b_random"),
+    ]
+    (row,) = comparison.pooled(groups, "random").rows
+    assert row[:4] == ("snip", "2", "3", "+6.67 ± 15.28 %") and row[-1] == "2 of 3"
+    assert comparison.paired(groups, "grasp") is None and comparison.pooled(groups, "grasp") is None
+
+
+def test_one_pair_has_no_interval():
+    assert comparison.interval(ACCURACY, [0.1]) == "–"
 
 
 def test_lower_is_better_for_a_perplexity():
     dense = "dense", [result("dense", seed, perplexity=100.0) for seed in (0, 1)]
     sparse = "sparse", [result("sparse", seed, perplexity=value) for seed, value in enumerate((99.0, 102.0))]
-    assert comparison.paired([dense, sparse]).rows[0][-2:] == ("+0.50 ± 2.12", "1 of 2")
+    assert comparison.paired([dense, sparse]).rows[0][4::2] == ("+0.50 ± 2.12", "1 of 2")
 
 
 @pytest.mark.parametrize(
@@ -60,7 +78,7 @@ def test_lower_is_better_for_a_perplexity():
     ],
 )
 def test_a_row_is_paired_with_the_dense_one_of_its_own_data(name, partner):
-    assert comparison.dense_of(name, ["dense", "imdb_dense", "small_dense_67", name]) == partner
+    assert comparison.partner_of(name, ["dense", "imdb_dense", "small_dense_67", name]) == partner
 
 
 def test_without_a_dense_row_there_are_no_pairs():
@@ -80,7 +98,7 @@ def test_the_documentation_can_ask_for_pairs(tmp_path):
         for made in results:
             (folder / f"{made['row']}-cpu-seed{made['seed']}.json").write_text(json.dumps(made))
     lines = tables.results_table(tmp_path, "quickstart/cpu/paired").splitlines()
-    assert lines[2] == "| sparse | dense | 60.00 % | 55.00 ± 7.07 % | +5.00 ± 7.07 % | 1 of 2 |"
+    assert lines[2] == "| sparse | dense | 60.00 % | 55.00 ± 7.07 % | +5.00 ± 7.07 % | −58.53 % to +68.53 % | 1 of 2 |"
     with pytest.raises(UserError, match="there is no table"):
         tables.results_table(tmp_path, "quickstart/cpu/pears")
 

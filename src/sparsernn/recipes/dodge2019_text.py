@@ -123,7 +123,7 @@ def row(
         settings=settings(size, assigned),
         compact=True,
         threads=1,
-        measure=Measure(test_batch_size=500, latency_batches=()),
+        measure=Measure(test_batch_size=64, latency_batches=()),
         resplit=True,
     )
     return dataclasses.replace(made, **changes)
@@ -137,7 +137,7 @@ def settings(size: Size, assigned: Assignment) -> Settings:
         weight_decay=assigned.weight_decay,
         clip=assigned.clip,
         batch_size=64,
-        valid_batch_size=500,
+        valid_batch_size=64,
         epochs=EPOCHS[size],
         patience=PATIENCE[size],
         schedule="plateau",

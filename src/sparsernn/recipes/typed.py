@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import inspect
 import json
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,8 @@ from typing import Any, Literal, Union
 from sparsernn.errors import UserError
 
 CONSTANTS = {"none": None, "true": True, "false": False}
+BARE_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+"""What JSON does not take for a number is one here too: .05, 1., +2, 1.e-3."""
 
 
 class Mismatch(ValueError):
@@ -64,7 +67,8 @@ def parse(text: str, kind: Any, where: str) -> Any:
     try:
         candidates.append(json.loads(text))
     except json.JSONDecodeError:
-        pass
+        if BARE_NUMBER.fullmatch(text):
+            candidates.append(float(text))
     for candidate in (*candidates, text):
         try:
             return convert(candidate, kind)

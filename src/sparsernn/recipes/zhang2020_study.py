@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import NamedTuple
+
 from sparsernn.methods.grasp import GraSP
 from sparsernn.methods.jacobian_spectrum import JacobianSpectrum
 from sparsernn.methods.method import Method
@@ -12,8 +15,29 @@ from sparsernn.recipes import zhang2020_digits as digits
 from sparsernn.recipes.recipe import Recipe, Row, Size
 
 SPARSITY = 0.95
-SPARSITIES: dict[Size, tuple[float, ...]] = {"full": (0.90, 0.95, 0.98), "cpu": (SPARSITY,), "quick": (SPARSITY,)}
-WIDTHS: dict[Size, tuple[int, ...]] = {"full": (100, 400), "cpu": (100,), "quick": (100,)}
+SPARSITIES = (0.90, SPARSITY, 0.98)
+WIDTHS = (100, 400)
+MAIN = ("random", "random_drive", "snip", "jacobian")
+CPU_EPOCHS = 10
+
+
+class Setting(NamedTuple):
+    """What the criteria are compared on, and which of them; () is all."""
+
+    cell: str
+    units: int
+    sparsity: float
+    names: tuple[str, ...] = ()
+
+
+def compared_on(size: Size) -> list[Setting]:
+    """Everything at "full". At "cpu" all criteria on one GRU, and the main ones on other sparsities and cells."""
+    if size == "full":
+        return [
+            Setting(cell, units, sparsity) for cell in digits.CELLS for units in WIDTHS for sparsity in SPARSITIES
+        ]
+    others = [("gru", 0.90), ("gru", 0.98), ("rnn", SPARSITY), ("lstm", SPARSITY)] if size == "cpu" else []
+    return [Setting("gru", 100, SPARSITY), *(Setting(cell, 100, sparsity, MAIN) for cell, sparsity in others)]
 
 
 def criteria(sparsity: float, part: str) -> dict[str, Method]:
@@ -44,21 +68,22 @@ def criteria(sparsity: float, part: str) -> dict[str, Method]:
 
 
 def rows(size: Size) -> list[Row]:
-    """Rows CELL_UNITS_SPARSITY_CRITERION, all from Glorot's first weights; beside them dense networks.
-
-    At the size "cpu" only the GRU of 100 units.
-    """
+    """Rows CELL_UNITS_PERCENT_CRITERION, all from Glorot's first weights; beside the GRUs dense ones."""
     found = []
-    for cell in digits.CELLS if size == "full" else ("gru",):
-        for units in WIDTHS[size]:
-            for label, method in (("dense", None), ("dense_drive", RandomPruning(0.0, rescale="drive"))):
-                found.append(
-                    digits.row(f"{cell}_{units}_{label}", size, method, cell=cell, units=units, init=digits.GLOROT)
-                )
-            for sparsity in SPARSITIES[size]:
-                for name, method in criteria(sparsity, digits.PARTS.get(cell, "hidden")).items():
-                    label = f"{cell}_{units}_{round(100 * sparsity)}_{name}"
-                    found.append(digits.row(label, size, method, cell=cell, units=units, init=digits.GLOROT))
+    settings = compared_on(size)
+    changes = {} if size != "cpu" else {"epochs": CPU_EPOCHS}
+
+    def add(label: str, method: Method | None, cell: str, units: int) -> None:
+        made = digits.row(label, size, method, cell=cell, units=units, init=digits.GLOROT)
+        found.append(dataclasses.replace(made, settings=dataclasses.replace(made.settings, **changes)))
+
+    for cell, units in dict.fromkeys((one.cell, one.units) for one in settings if not one.names):
+        add(f"{cell}_{units}_dense", None, cell, units)
+        add(f"{cell}_{units}_dense_drive", RandomPruning(0.0, rescale="drive"), cell, units)
+    for cell, units, sparsity, names in settings:
+        for name, method in criteria(sparsity, digits.PARTS.get(cell, "hidden")).items():
+            if not names or name in names:
+                add(f"{cell}_{units}_{round(100 * sparsity)}_{name}", method, cell, units)
     return found
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from scipy.stats import t as student
 
 from sparsernn.reports.quantities import COSTS, Quantity, Table, difference, goal, in_one_unit, mean, value_of
 
@@ -64,33 +67,77 @@ def _column(title: str, quantity: Quantity, values: Sequence[Sequence[float]]) -
     return [(title, [mean(quantity, group) for group in values])] if any(values) else []
 
 
-def paired(groups: Sequence[Group]) -> Table | None:
-    """Every row against the dense one of the same data, seed by seed; None where no two results make a pair.
+def paired(groups: Sequence[Group], partner: str = DENSE) -> Table | None:
+    """Every row against one of the same data, seed by seed; None where no two results make a pair.
 
-    The dense row of PREFIX_ROW is PREFIX_dense, or else dense.
+    The differences stand with their deviation and with the 95 % interval of their mean (Student's t).
+
+    Arguments:
+        partner: PREFIX_ROW is set against PREFIX_partner, or else against partner.
     """
     by_name = dict(groups)
     main = goal(result for _, results in groups for result in results)
     rows = []
     for name, results in groups:
-        partner = dense_of(name, list(by_name))
-        pairs = [] if partner is None or main is None else _pairs(results, by_name[partner], main)
+        other = partner_of(name, list(by_name), partner)
+        pairs = [] if other is None or main is None else _pairs(results, by_name[other], main)
         if pairs:
-            apart = [mine - other for mine, other in pairs]
-            better = sum(gap > 0 if main.better == "higher" else gap < 0 for gap in apart)
             ours, others = ([pair[side] for pair in pairs] for side in (0, 1))
-            texts = (mean(main, ours), mean(main, others), difference(main, apart), f"{better} of {len(pairs)}")
-            rows.append((name, partner, *texts))
+            rows.append((name, other, mean(main, ours), mean(main, others), *_apart(main, pairs)))
     if not rows:
         return None
-    return Table(("network", "against", main.title, "its figure", "difference, seed by seed", "better"), tuple(rows))
+    return Table(("network", "against", main.title, "its figure", "difference, seed by seed", *_SUMMARY), tuple(rows))
 
 
-def dense_of(name: str, names: Sequence[str]) -> str | None:
-    """The dense row that a row is to be measured by: that of the longest prefix they share."""
-    prefixes = [other.removesuffix(DENSE) for other in names if other.endswith(DENSE) and other != name]
+def pooled(groups: Sequence[Group], partner: str) -> Table | None:
+    """As `paired`, of rows PREFIX_METHOD: a line for each METHOD with the pairs of all prefixes together.
+
+    The prefixes are those that `partner` has rows of.
+    """
+    by_name = dict(groups)
+    main = goal(result for _, results in groups for result in results)
+    found: dict[str, tuple[set[str], list[tuple[float, float]]]] = {}
+    for name, results in groups:
+        other = partner_of(name, list(by_name), partner)
+        if other is not None and main is not None:
+            prefix = other.removesuffix(partner)
+            settings, pairs = found.setdefault(name.removeprefix(prefix), (set(), []))
+            settings.add(prefix)
+            pairs += _pairs(results, by_name[other], main)
+    rows = [
+        (method, str(len(settings)), str(len(pairs)), *_apart(main, pairs))
+        for method, (settings, pairs) in found.items()
+        if pairs and main is not None
+    ]
+    if not rows:
+        return None
+    return Table(("method", "settings", "pairs", f"difference to {partner}", *_SUMMARY), tuple(rows))
+
+
+_SUMMARY = ("95 % interval", "better")
+
+
+def _apart(quantity: Quantity, pairs: Sequence[tuple[float, float]]) -> tuple[str, str, str]:
+    """Mean and deviation of the differences, the interval of the mean, how many are better."""
+    apart = [mine - other for mine, other in pairs]
+    better = sum(gap > 0 if quantity.better == "higher" else gap < 0 for gap in apart)
+    return difference(quantity, apart), interval(quantity, apart), f"{better} of {len(pairs)}"
+
+
+def interval(quantity: Quantity, apart: Sequence[float], confidence: float = 0.95) -> str:
+    """Between which values the mean of differences lies (Student's t); a dash for fewer than two."""
+    if len(apart) < 2:
+        return "–"
+    half = float(student.ppf((1 + confidence) / 2, len(apart) - 1)) * statistics.stdev(apart) / len(apart) ** 0.5
+    middle = statistics.fmean(apart)
+    return " to ".join(difference(quantity, [end]) for end in (middle - half, middle + half))
+
+
+def partner_of(name: str, names: Sequence[str], partner: str = DENSE) -> str | None:
+    """The row that a row is to be measured by: the partner of the longest prefix they share."""
+    prefixes = [other.removesuffix(partner) for other in names if other.endswith(partner) and other != name]
     fitting = [prefix for prefix in prefixes if name.startswith(prefix) and (not prefix or prefix.endswith("_"))]
-    return f"{max(fitting, key=len)}{DENSE}" if fitting else None
+    return f"{max(fitting, key=len)}{partner}" if fitting else None
 
 
 def _pairs(results: Sequence[Result], others: Sequence[Result], main: Quantity) -> list[tuple[float, float]]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sparsernn.errors import UserError
-from sparsernn.reports.comparison import compare, paired
+from sparsernn.reports.comparison import DENSE, compare, paired, pooled
 from sparsernn.reports.quantities import COSTS, Quantity, Table, goal, percent, value_of
 from sparsernn.reports.reading import Mask, Run
 
@@ -61,10 +61,11 @@ def results_table(results_folder: Path | str, recipe: str) -> str:
     Arguments:
         results_folder: holds `<recipe>/<row>-<size>-seed<k>.json`.
         recipe: its name, or `name/size` for the results of one size, or `name/size/paired` for every row of that size
-            against the dense one, seed by seed.
+            against the dense one, seed by seed; `name/size/paired/row` against PREFIX_row of the same prefix;
+            `name/size/pooled/row` the same with all prefixes together.
     Raises: UserError if there is no result or a file is damaged.
     """
-    name, wanted, view = (*recipe.split("/"), "", "")[:3]
+    name, wanted, view, partner = (*recipe.split("/"), "", "", "")[:4]
     folder = Path(results_folder) / name
     found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for path in sorted(folder.glob("*.json")):
@@ -85,14 +86,18 @@ def results_table(results_folder: Path | str, recipe: str) -> str:
     ]
     groups.sort(key=_largest_first)
     if view:
-        return _paired_view(groups, recipe, view).markdown()
+        return _against(groups, recipe, view, partner or DENSE).markdown()
     return compare(groups, goal(result for _, group in groups for result in group)).markdown()
 
 
-def _paired_view(groups: Sequence[Any], recipe: str, view: str) -> Table:
-    table = paired(groups) if view == "paired" else None
+def _against(groups: Sequence[Any], recipe: str, view: str, partner: str) -> Table:
+    table = {"paired": paired, "pooled": pooled}.get(view, lambda *_: None)(groups, partner)
     if table is None:
-        raise UserError(f"there is no table {recipe}", "name/size/paired, of results with a dense row", "correct it")
+        raise UserError(
+            f"there is no table {recipe}",
+            "name/size/paired/row or name/size/pooled/row, the row being one of the results, dense if not given",
+            "correct it",
+        )
     return table
 
 
