@@ -9,11 +9,12 @@ import torch
 from torch.nn import functional as F
 
 from sparsernn import compact, sparsify
+from sparsernn.cells import scanning
 from sparsernn.cells.qrnn import QRNN
 from sparsernn.cells.rational import Rational
 from sparsernn.cells.sru import SRU
 from sparsernn.errors import UserError
-from sparsernn.kernels.registry import using
+from sparsernn.kernels.registry import choose, using
 from sparsernn.kernels.scan.semirings import SEMIRINGS
 from sparsernn.methods.magnitude import Magnitude
 from sparsernn.models.classifier import Classifier
@@ -122,6 +123,20 @@ def test_padding_does_not_change_a_classifier_or_a_tagger(semiring):
         for row, length in enumerate(lengths.tolist()):
             read = row if model is Classifier else (row, slice(length))
             assert torch.equal(found[read], more[read])
+
+
+@pytest.mark.parametrize("made", [lambda: Rational(8, 4), lambda: SRU(8, 8), lambda: QRNN(8, 4)])
+def test_under_autocast_the_recurrence_is_compiled_and_in_float32(made, monkeypatch):
+    taken = []
+    monkeypatch.setattr(scanning, "choose", lambda problem: taken.append(choose(problem)) or taken[-1])
+    torch.manual_seed(0)
+    cell, x = made(), torch.randn(7, 3, 8)
+    exact, _ = cell(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded, _ = cell(x)
+    assert taken[0] is taken[1] and torch.allclose(rounded.float(), exact, atol=0.05)
+    rounded.float().sum().backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in cell.parameters() if parameter.grad is not None)
 
 
 def test_weights_begin_as_in_the_paper():

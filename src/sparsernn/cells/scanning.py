@@ -17,7 +17,11 @@ def scan(
     start: Tensor,
     lengths: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """Outputs and final scores by the first kernel that takes them; see `kernels.scan.reference.run`."""
+    """Outputs and final scores by the first kernel that takes them; see `kernels.scan.reference.run`.
+
+    Where the products are of lower precision than the states (autocast) the recurrence has that of the states.
+    """
+    projected = projected.to(torch.promote_types(projected.dtype, start.dtype))
     dtype = str(projected.dtype).removeprefix("torch.")
     kernel = choose(Problem("scan", "", lengths is not None, projected.device.type, stepwise.is_active(), dtype))
     return kernel.run(automata, projected, *constants, start, lengths)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 
-from sparsernn.recipes.dodge2019_text import CORPORA, GOALS, TOLERANCE, Assignment, row, structure
+from sparsernn.recipes.dodge2019_text import CORPORA, GOALS, TOLERANCE, TUNED, Assignment, row, structure
 from sparsernn.recipes.recipe import Recipe, Row, Size
 
 TRIES: dict[Size, int] = {"full": 20, "cpu": 5, "quick": 2}
@@ -57,7 +57,9 @@ def searched(size: Size, corpus: str, goal: int) -> list[Row]:
     for number, assignment in enumerate(drawn(f"{corpus}_{goal}", TRIES[size]), 1):
         first = structure(size, corpus, f"structure_{goal}_try_{number}", goal, TOLERANCE, assignment, only_seed=0)
         structures.append(first)
-        networks.append(row(size, corpus, f"goal_{goal}_try_{number}", 4, assignment, start=first.name, only_seed=0))
+        networks.append(
+            row(size, corpus, f"goal_{goal}_try_{number}", 4, assignment, TUNED, start=first.name, only_seed=0)
+        )
     shapes = {after.name: before.name for before, after in zip(structures, networks, strict=True)}
     again = row(size, corpus, f"structure_{goal}", best_of=shapes)
     tuned = row(size, corpus, f"goal_{goal}", start=again.name, best_of={name: name for name in shapes})
