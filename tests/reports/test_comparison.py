@@ -56,8 +56,10 @@ def test_a_row_is_paired_with_any_other_of_the_same_prefix_and_pooled_over_prefi
     assert comparison.paired(groups, "grasp") is None and comparison.pooled(groups, "grasp") is None
 
 
-def test_one_pair_has_no_interval():
+def test_one_pair_has_no_interval_and_that_of_accuracies_ends_at_a_hundred_points():
     assert comparison.interval(ACCURACY, [0.1]) == "–"
+    assert comparison.interval(ACCURACY, [-0.8, -0.2]) == "−100.00 % to +100.00 %"
+    assert comparison.interval(PERPLEXITY, [-80.0, -20.0]) == "−431.19 to +331.19"
 
 
 def test_lower_is_better_for_a_perplexity():

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scipy.stats import t as student
 
-from sparsernn.reports.quantities import COSTS, Quantity, Table, difference, goal, in_one_unit, mean, value_of
+from sparsernn.reports.quantities import COSTS, Quantity, Table, difference, goal, in_one_unit, mean, score, value_of
 
 Result = Mapping[str, Any]
 Group = tuple[str, Sequence[Result]]
@@ -125,12 +126,15 @@ def _apart(quantity: Quantity, pairs: Sequence[tuple[float, float]]) -> tuple[st
 
 
 def interval(quantity: Quantity, apart: Sequence[float], confidence: float = 0.95) -> str:
-    """Between which values the mean of differences lies (Student's t); a dash for fewer than two."""
+    """Between which values the mean of differences lies (Student's t); a dash for fewer than two.
+
+    Accuracies cannot differ by more than 100 points, so the interval ends there.
+    """
     if len(apart) < 2:
         return "–"
     half = float(student.ppf((1 + confidence) / 2, len(apart) - 1)) * statistics.stdev(apart) / len(apart) ** 0.5
-    middle = statistics.fmean(apart)
-    return " to ".join(difference(quantity, [end]) for end in (middle - half, middle + half))
+    middle, most = statistics.fmean(apart), 1.0 if quantity.write is score else math.inf
+    return " to ".join(difference(quantity, [min(max(end, -most), most)]) for end in (middle - half, middle + half))
 
 
 def partner_of(name: str, names: Sequence[str], partner: str = DENSE) -> str | None:
