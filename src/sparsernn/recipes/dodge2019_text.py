@@ -36,20 +36,22 @@ CPU_RATE = 2.5
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """How a network is trained on a CPU, in place of 500 epochs, 30 without a new best at most.
+    """How a network is trained, by the source and on a CPU.
 
     Arguments:
-        epochs: over which the learning rate falls to 0.
-        rate: times the learning rate.
-        keep: "last" where a structure is read off: at the best epoch, when steps are large, dead states are not small.
+        epochs: on a CPU, over which the learning rate falls to 0 like a cosine.
+        schedule: of the source's 500 epochs, 30 without a new best at most.
+        rate: on a CPU, times the learning rate.
+        keep: on a CPU, "last" where a structure is read off: while steps are large dead states are not small.
     """
 
     epochs: int
+    schedule: Literal["plateau", "constant"] = "plateau"
     rate: float = 1.0
     keep: Literal["best", "last"] = "best"
 
 
-GIVEN, LEARNED, TUNED = Stage(100), Stage(60, keep="last"), Stage(40, rate=0.4)
+GIVEN, LEARNED, TUNED = Stage(100), Stage(60, "constant", keep="last"), Stage(40, rate=0.4)
 """Given lengths have as many epochs as learned ones have together."""
 
 
@@ -166,7 +168,7 @@ def settings(size: Size, assigned: Assignment, stage: Stage) -> Settings:
         valid_batch_size=64,
         epochs=EPOCHS if size == "full" else 2,
         patience=PATIENCE if size == "full" else None,
-        schedule="plateau",
+        schedule=stage.schedule,
         decay=DECAY,
     )
     if size != "cpu":
@@ -212,7 +214,7 @@ def structure(
     search = RowSearch(
         goal=goal, tolerance=everything if size == "quick" else tolerance, strength=strength, metric="transitions"
     )
-    made = row(
+    return row(
         size,
         corpus,
         name,
@@ -220,7 +222,5 @@ def structure(
         stage=LEARNED,
         method=GroupLasso(strength, "state", stop=None, threshold=given.threshold),
         search=search,
+        **changes,
     )
-    if size != "cpu":
-        changes["settings"] = dataclasses.replace(made.settings, schedule="constant")
-    return dataclasses.replace(made, **changes)

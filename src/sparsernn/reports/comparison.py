@@ -76,16 +76,13 @@ def paired(groups: Sequence[Group], partner: str = DENSE) -> Table | None:
     Arguments:
         partner: PREFIX_ROW is set against PREFIX_partner, or else against partner.
     """
-    by_name = dict(groups)
-    main = goal(result for _, results in groups for result in results)
-    rows = []
-    for name, results in groups:
-        other = partner_of(name, list(by_name), partner)
-        pairs = [] if other is None or main is None else _pairs(results, by_name[other], main)
-        if pairs:
-            ours, others = ([pair[side] for pair in pairs] for side in (0, 1))
-            rows.append((name, other, mean(main, ours), mean(main, others), *_apart(main, pairs)))
-    if not rows:
+    main, found = _partnered(groups, partner)
+    rows = [
+        (name, other, *(mean(main, [pair[side] for pair in pairs]) for side in (0, 1)), *_apart(main, pairs))
+        for name, other, pairs in found
+        if main is not None
+    ]
+    if main is None or not rows:
         return None
     return Table(("network", "against", main.title, "its figure", "difference, seed by seed", *_SUMMARY), tuple(rows))
 
@@ -95,24 +92,33 @@ def pooled(groups: Sequence[Group], partner: str) -> Table | None:
 
     The prefixes are those that `partner` has rows of.
     """
-    by_name = dict(groups)
-    main = goal(result for _, results in groups for result in results)
-    found: dict[str, tuple[set[str], list[tuple[float, float]]]] = {}
-    for name, results in groups:
-        other = partner_of(name, list(by_name), partner)
-        if other is not None and main is not None:
-            prefix = other.removesuffix(partner)
-            settings, pairs = found.setdefault(name.removeprefix(prefix), (set(), []))
-            settings.add(prefix)
-            pairs += _pairs(results, by_name[other], main)
-    rows = [
-        (method, str(len(settings)), str(len(pairs)), *_apart(main, pairs))
-        for method, (settings, pairs) in found.items()
-        if pairs and main is not None
-    ]
+    main, found = _partnered(groups, partner)
+    together: dict[str, list[tuple[str, list[tuple[float, float]]]]] = {}
+    for name, other, pairs in found:
+        prefix = other.removesuffix(partner)
+        together.setdefault(name.removeprefix(prefix), []).append((prefix, pairs))
+    rows = []
+    for method, settings in together.items():
+        pairs = [pair for _, some in settings for pair in some]
+        if main is not None:
+            rows.append((method, str(len(settings)), str(len(pairs)), *_apart(main, pairs)))
     if not rows:
         return None
     return Table(("method", "settings", "pairs", f"difference to {partner}", *_SUMMARY), tuple(rows))
+
+
+def _partnered(
+    groups: Sequence[Group], partner: str
+) -> tuple[Quantity | None, list[tuple[str, str, list[tuple[float, float]]]]]:
+    """What counts, and every row with the one it is measured by and their figures of the same seed, where there are."""
+    by_name = dict(groups)
+    main = goal(result for _, results in groups for result in results)
+    found = []
+    for name, results in groups:
+        other = partner_of(name, list(by_name), partner)
+        if main is not None and other is not None and (pairs := _pairs(results, by_name[other], main)):
+            found.append((name, other, pairs))
+    return main, found
 
 
 _SUMMARY = ("95 % interval", "better")
