@@ -146,6 +146,17 @@ def test_a_search_goes_on_where_it_was_and_the_figures_are_the_same(reviews, tmp
     assert found == expected and 4 <= found["transitions"] <= 12
 
 
+def test_on_a_cpu_a_structure_begins_with_trained_weights_also_for_the_seed_that_searches(reviews, tmp_path):
+    done, _ = ran(tmp_path, reviews, ["kitchen_goal_10"], recipe="dodge2019_table1", size="cpu", seeds=(1,))
+    assert [result["row"] for result in done.results] == [f"kitchen_{name}" for name in ("grams_4", "structure_10",
+                                                                                         "goal_10")]  # fmt: skip
+    for seed in (0, 1):
+        read = {name: trained.read(tmp_path / f"kitchen_{name}-seed{seed}") for name in ("grams_4", "structure_10")}
+        before, after = (one.network.cell.weight_ih_l0.detach() for one in read.values())
+        assert torch.corrcoef(torch.stack([before.flatten(), after.flatten()]))[0, 1] > 0.5
+        assert not torch.equal(before, after)
+
+
 def test_a_given_strength_takes_the_place_of_the_search():
     rows = override(RECIPES["dodge2019_figure3"].at("cpu"), ["rows.kitchen_structure_20.method.strength=1e-3"])
     row = next(row for row in rows if row.name == "kitchen_structure_20")

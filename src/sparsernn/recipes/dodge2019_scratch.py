@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from sparsernn.recipes.dodge2019_text import GOALS, learned
+from sparsernn.recipes.dodge2019_text import GOALS, begun, learned
 from sparsernn.recipes.recipe import Recipe, Row, Size
 
 CORPORA = ("kitchen", "mix")
 
 
 def rows(size: Size) -> list[Row]:
-    """Rows CORPUS_structure_GOAL, CORPUS_goal_GOAL and CORPUS_scratch_GOAL.
+    """Rows CORPUS_grams_4, CORPUS_structure_GOAL, CORPUS_goal_GOAL and CORPUS_scratch_GOAL.
 
     Deviations: new weights are drawn for 24 patterns of four states, not for the lengths that are left.
     """
-    return [row for corpus in CORPORA for goal in GOALS for row in learned(size, corpus, goal, scratch=True)]
+    found: list[Row] = []
+    for corpus in CORPORA:
+        found.append(begun(size, corpus))
+        for goal in GOALS:
+            found += learned(size, corpus, goal, scratch=True)
+    return found
 
 
 recipe = Recipe(

@@ -152,9 +152,7 @@ class Execution:
     def run_row(self, row: Row, seed: int) -> dict[str, Any]:
         """Train one row, or read what an earlier run of it left; its result, not yet timed."""
         folder, row = results.run_folder(self.out, row.name, seed), self.chosen(row)
-        if row.search is None:
-            return self.run_in(folder, row, seed, self.request.resume)
-        return self.run_in(folder, self.searched(row), seed, self.request.resume or folder.exists())
+        return self.run_in(folder, self.searched(row), seed)
 
     def chosen(self, row: Row) -> Row:
         """The row with what it takes from the best of others."""
@@ -176,9 +174,9 @@ class Execution:
         self.say(f"{row.name}: as {taken.name}")
         return dataclasses.replace(row, options=taken.options, method=method, settings=taken.settings, best_of={})
 
-    def run_in(self, folder: Path, row: Row, seed: int, resume: bool) -> dict[str, Any]:
-        """Train a row in its run folder, or read what is there."""
-        row = seeded(row, seed)
+    def run_in(self, folder: Path, row: Row, seed: int) -> dict[str, Any]:
+        """Train a row in its run folder, going on with what is there; only `resume` lets an old folder be used."""
+        row, resume = seeded(row, seed), folder.exists()
         loaded = self.load(row)
         data = network.describe(loaded)
         row = self.matched(row, data)
@@ -243,17 +241,23 @@ class Execution:
         return dataclasses.replace(row, options={**row.options, "units": units})
 
     def searched(self, row: Row) -> Row:
-        """The row at the strength that its search finds; the accepted training is moved to the search's own seed."""
+        """The row at the strength that its search finds; the accepted training is moved to the search's own seed.
+
+        What the row rests on is trained with that seed too.
+        """
         search, place = row.search, self.out / f"{row.name}-search"
         if search is None:
             return row
+        for before in self.order:
+            if before.name in row.rests_on:
+                self.run_row(before, search.seed)
 
         def at(strength: float) -> Row:
             return dataclasses.replace(row, method=dataclasses.replace(row.method, strength=strength))
 
         def train(number: int, strength: float) -> dict[str, Any]:
             folder = place / f"trial-{number}"
-            return self.run_in(folder, at(strength), search.seed, resume=folder.exists())["metrics"]
+            return self.run_in(folder, at(strength), search.seed)["metrics"]
 
         trials = size_search.find(search, search.metric, place, train, self.say)
         accepted, folder = place / f"trial-{len(trials)}", results.run_folder(self.out, row.name, search.seed)
