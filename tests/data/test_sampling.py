@@ -32,6 +32,8 @@ def test_a_pass_reads_so_many_different_examples(make, many, data, seed):
         assert len(found) == len(set(found)) == count and set(found) <= set(range(many))
         assert np.array_equal(found, seen(sample, size, given_seed))
         assert len(list(sample.batches(size, shuffle_seed=given_seed))) == sample.number_of_batches(size)
+    unordered = np.concatenate([batch.inputs[:, 0].flatten().numpy() for batch in sample.unordered(size)])
+    assert sorted(unordered) == sorted(seen(sample, size))
 
 
 def test_passes_differ_and_stay_within_the_split():

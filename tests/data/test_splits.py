@@ -37,6 +37,18 @@ def test_every_sequence_comes_once_and_whole(lengths, size, seed, bucketed, padd
     assert found == {row: list(range(starts[row] + 1, starts[row + 1] + 1)) for row in range(len(lengths))}
 
 
+@given(lengths, st.integers(1, 7), st.booleans())
+def test_where_order_does_not_matter_every_sequence_comes_once_beside_those_of_like_length(lengths, size, bucketed):
+    split = sequences(lengths, bucketed=bucketed)
+    batches = list(split.unordered(size))
+    assert len(batches) == split.number_of_batches(size)
+    targets = torch.cat([batch.targets for batch in batches]).tolist()
+    assert sorted(targets) == list(range(len(lengths)))
+    assert targets == sorted(targets, key=lengths.__getitem__) if bucketed else targets == sorted(targets)
+    for batch in batches:
+        assert torch.equal(batch.inputs, split.batch(batch.targets.numpy()).inputs)
+
+
 @given(lengths, st.integers(1, 7), st.integers(0, 99), st.booleans())
 def test_same_seed_same_batches(lengths, size, seed, bucketed):
     first, second = (list(sequences(lengths, bucketed=bucketed).batches(size, shuffle_seed=seed)) for _ in range(2))

@@ -32,6 +32,9 @@ class Sample(Split):
     def batches(self, size: int, *, shuffle_seed: int | None = None) -> Iterator[Batch]:
         return self._drawn(shuffle_seed).batches(size, shuffle_seed=shuffle_seed)
 
+    def unordered(self, size: int) -> Iterator[Batch]:
+        return self._drawn(None).unordered(size)
+
     def _drawn(self, seed: int | None) -> Split:
         many = len(self.whole)
         if seed is None:

@@ -77,7 +77,7 @@ class SequenceSplit(Split):
         targets: [examples] class numbers, or [steps] where every step has one.
         rows: which of the sequences belong to this split, in this order; None is all of them.
         padding: "right" (batches carry lengths) or "left" (no lengths: the network reads the padding first).
-        bucketed: put sequences of like length in one batch when shuffling.
+        bucketed: put sequences of like length in one batch wherever their order does not matter.
         per_step: whether every step has a target of its own.
         least: shorter sequences are padded to this length and count as that long.
         pad: the value of padded steps.
@@ -108,6 +108,12 @@ class SequenceSplit(Split):
     def batches(self, size: int, *, shuffle_seed: int | None = None) -> Iterator[Batch]:
         for rows in self._rows(_checked_size(size), shuffle_seed):
             yield self.batch(rows)
+
+    def unordered(self, size: int) -> Iterator[Batch]:
+        if not self.bucketed:
+            return self.batches(size)
+        rows, size = np.argsort(self.lengths, kind="stable"), _checked_size(size)
+        return map(self.batch, (rows[start:start + size] for start in range(0, len(rows), size)))
 
     def _rows(self, size: int, seed: int | None) -> Iterator[np.ndarray]:
         order = _order(len(self), seed)

@@ -49,6 +49,10 @@ class Split(abc.ABC):
     def batches(self, size: int, *, shuffle_seed: int | None = None) -> Iterator[Batch]:
         """Yield every example once; the same seed gives the same order, None the stored order."""
 
+    def unordered(self, size: int) -> Iterator[Batch]:
+        """Yield every example once in the order that costs least, for sums over all of them."""
+        return self.batches(size)
+
 
 @dataclass(frozen=True)
 class Loaded:

@@ -30,7 +30,7 @@ def confusion(model: nn.Module, split: Any, labels: Sequence[str], *, batch_size
     training = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        for batch in split.batches(batch_size):
+        for batch in getattr(split, "unordered", split.batches)(batch_size):
             given = (batch.inputs.to(device),) if batch.lengths is None else (batch.inputs.to(device), batch.lengths)
             scores = model(*given).cpu()
             if scores.shape[-1] != classes:
