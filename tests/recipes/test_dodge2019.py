@@ -75,7 +75,7 @@ def test_words_come_with_their_vectors_whatever_the_split_and_texts_are_encoded_
 
 def test_every_domain_has_its_baselines_and_goals_and_rows_pair_by_seed():
     rows = rows_of("dodge2019_figure3", "cpu")
-    assert len(rows) == 4 * (5 + 2 * 4)
+    assert len(rows) == 4 * (5 + 2 * 4 + 2)
     one, other = (seeded(rows[f"dvd_{name}"], 3) for name in ("grams_4", "goal_40"))
     assert one.task == other.task and one.task.seed == 3 and one.task.shares == (0.4, 0.1, 0.5)
 
@@ -147,14 +147,20 @@ def test_a_search_goes_on_where_it_was_and_the_figures_are_the_same(reviews, tmp
 
 
 def test_on_a_cpu_a_structure_begins_with_trained_weights_also_for_the_seed_that_searches(reviews, tmp_path):
-    done, _ = ran(tmp_path, reviews, ["kitchen_goal_10"], recipe="dodge2019_table1", size="cpu", seeds=(1,))
-    assert [result["row"] for result in done.results] == [f"kitchen_{name}" for name in ("grams_4", "structure_10",
-                                                                                         "goal_10")]  # fmt: skip
+    done, _ = ran(tmp_path, reviews, ["kitchen_goal_20"], recipe="dodge2019_figure3", size="cpu", seeds=(1,))
+    names = ("grams_4", "structure_20", "goal_20")
+    assert [result["row"] for result in done.results] == [f"kitchen_{name}" for name in names]
     for seed in (0, 1):
-        read = {name: trained.read(tmp_path / f"kitchen_{name}-seed{seed}") for name in ("grams_4", "structure_10")}
+        read = {name: trained.read(tmp_path / f"kitchen_{name}-seed{seed}") for name in names[:2]}
         before, after = (one.network.cell.weight_ih_l0.detach() for one in read.values())
         assert torch.corrcoef(torch.stack([before.flatten(), after.flatten()]))[0, 1] > 0.5
         assert not torch.equal(before, after)
+
+
+def test_of_whole_automata_the_wanted_number_is_left(reviews, tmp_path):
+    done, _ = ran(tmp_path, reviews, ["kitchen_4_patterns"], recipe="dodge2019_figure3", size="cpu")
+    figures = done.results[-1]["metrics"]
+    assert done.results[-1]["row"] == "kitchen_4_patterns" and figures["patterns"] == 4 and figures["transitions"] == 16
 
 
 def test_a_given_strength_takes_the_place_of_the_search():

@@ -8,7 +8,7 @@ from sparsernn.recipes.dodge2019_text import begun, learned
 from sparsernn.recipes.recipe import Recipe, Row, Size
 
 # By corpus: automata of four transitions at first, transitions to be left, and how near is near enough.
-FEW = {"mix": (6, 16, 4), "kitchen": (4, 10, 3), "sentences": (4, 10, 2)}
+FEW = {"mix": (6, 16, 4), "sentences": (4, 10, 2)}
 
 
 def rows(size: Size) -> list[Row]:

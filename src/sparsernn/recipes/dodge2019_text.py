@@ -34,6 +34,8 @@ CPU_RATE = 2.5
 """Fewer epochs take larger steps: of 0.024, 0.06 and 0.15 the second does best on validation."""
 CPU_STRENGTH = 10
 """Fewer and smaller steps need more penalty for the same size."""
+FEW_STRENGTH = 2e-3
+"""Of the penalty on whole automata."""
 WHOLE = f"grams_{LONGEST}"
 """What structures are learned from on a CPU: all transitions, trained without penalty."""
 
@@ -207,6 +209,19 @@ def learned(size: Size, corpus: str, goal: int, tolerance: float = TOLERANCE, sc
     first = structure(size, corpus, f"structure_{goal}", goal, tolerance)
     found = [first, row(size, corpus, f"goal_{goal}", stage=TUNED, start=first.name)]
     return [*found, row(size, corpus, f"scratch_{goal}", start=first.name, fresh=True)] if scratch else found
+
+
+def few(size: Size, corpus: str, patterns: int) -> list[Row]:
+    """Whole automata, learned: CORPUS_structure_N_patterns has the N largest, CORPUS_N_patterns trains them on.
+
+    The penalty is on every automaton and has one strength, as their number is given. Source: our own; the paper's
+    groups are states, of which single words are left when there are few.
+    """
+    given = CORPORA[corpus]
+    method = GroupLasso(FEW_STRENGTH, "pattern", stop=None, sparsity=1 - patterns / given.patterns)
+    start = f"{corpus}_{WHOLE}"
+    first = row(size, corpus, f"structure_{patterns}_patterns", stage=LEARNED, method=method, start=start)
+    return [first, row(size, corpus, f"{patterns}_patterns", stage=TUNED, start=first.name)]
 
 
 def structure(
