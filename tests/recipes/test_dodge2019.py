@@ -186,6 +186,8 @@ def test_random_assignments_stay_in_their_ranges_and_the_best_try_is_repeated(re
     assert all(1 <= row.settings.clip <= 5 and 1e-7 <= row.settings.weight_decay <= 1e-5 for row in tries)
     assert len({row.options["dropout"] for row in tries}) == 20 and all(row.only_seed == 0 for row in tries)
     assert rows_of("dodge2019_random_search", "full")["kitchen_goal_20_try_3"] == tries[2]
+    begun = {row.start for name, row in rows_of("dodge2019_random_search", "cpu").items() if "structure" in name}
+    assert begun == {"kitchen_grams_4"}
 
     done, lines = ran(tmp_path / "out", reviews, ["kitchen_goal_20"], recipe="dodge2019_random_search", seeds=(3, 4))
     found = {(result["row"].removeprefix("kitchen_"), result["seed"]): result for result in done.results}
@@ -197,6 +199,7 @@ def test_random_assignments_stay_in_their_ranges_and_the_best_try_is_repeated(re
             again = json.loads((tmp_path / "out" / f"kitchen_{name}-seed{seed}" / "recipe.json").read_text())
             first = json.loads((tmp_path / "out" / f"kitchen_{name}_try_{best}-seed0" / "recipe.json").read_text())
             assert again["model"] == first["model"] and again["method"] == first["method"]
+            assert again["start"] == (first["start"] and first["start"].replace(f"_try_{best}", ""))
             assert again["settings"] == {**first["settings"], "seed": seed} and "best_of" not in again
     assert f"kitchen_goal_20: as kitchen_goal_20_try_{best}" in lines
 

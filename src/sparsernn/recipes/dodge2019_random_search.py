@@ -61,7 +61,7 @@ def searched(size: Size, corpus: str, goal: int) -> list[Row]:
             row(size, corpus, f"goal_{goal}_try_{number}", 4, assignment, TUNED, start=first.name, only_seed=0)
         )
     shapes = {after.name: before.name for before, after in zip(structures, networks, strict=True)}
-    again = row(size, corpus, f"structure_{goal}", best_of=shapes)
+    again = row(size, corpus, f"structure_{goal}", start=structures[0].start, best_of=shapes)
     tuned = row(size, corpus, f"goal_{goal}", start=again.name, best_of={name: name for name in shapes})
     return [*structures, *networks, again, tuned]
 

@@ -175,7 +175,13 @@ class Execution:
         return dataclasses.replace(row, options=taken.options, method=method, settings=taken.settings, best_of={})
 
     def run_in(self, folder: Path, row: Row, seed: int) -> dict[str, Any]:
-        """Train a row in its run folder, going on with what is there; only `resume` lets an old folder be used."""
+        """Train a row in its run folder, going on with what is there; only `resume` lets an old folder be used.
+
+        What it rests on is trained first where it is missing, as for a search with a seed that was not asked for.
+        """
+        for before in self.order:
+            if before.name in row.rests_on and not (results.run_folder(self.out, before.name, seed) / RESULT).is_file():
+                self.run_row(before, seed)
         row, resume = seeded(row, seed), folder.exists()
         loaded = self.load(row)
         data = network.describe(loaded)
@@ -241,16 +247,10 @@ class Execution:
         return dataclasses.replace(row, options={**row.options, "units": units})
 
     def searched(self, row: Row) -> Row:
-        """The row at the strength that its search finds; the accepted training is moved to the search's own seed.
-
-        What the row rests on is trained with that seed too.
-        """
+        """The row at the strength that its search finds; the accepted training is moved to the search's own seed."""
         search, place = row.search, self.out / f"{row.name}-search"
         if search is None:
             return row
-        for before in self.order:
-            if before.name in row.rests_on:
-                self.run_row(before, search.seed)
 
         def at(strength: float) -> Row:
             return dataclasses.replace(row, method=dataclasses.replace(row.method, strength=strength))
