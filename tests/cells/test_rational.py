@@ -145,6 +145,7 @@ def test_weights_begin_as_in_the_paper():
     largest = cell.weight_ih_l0.abs().max()
     assert 0.99 * bound < largest <= bound and not cell.bias_loop_l0.any()
     assert sum(parameter.numel() for parameter in cell.parameters()) == 24 * 4 * 601
+    assert Rational(3, 2, 2, lengths=2, loop_bias=2).bias_loop_l1.tolist() == [2] * 4
     mixed = Rational(300, 24, lengths={4: 18, 1: 6})
     assert mixed.lengths == [(1,) * 6 + (4,) * 18]
     assert math.sqrt(6 / 318) * 0.99 < mixed.weight_ih_l0[:6].abs().max() <= math.sqrt(6 / 306)
@@ -194,6 +195,8 @@ def test_groups_of_states_are_the_papers_and_go_in_order():
         ({"last_loop": "none"}, "last_loop is"),
         ({"last_loop": "one", "semiring": "log"}, "fixed last self-loop in log"),
         ({"input_dropout": 1.0}, "input_dropout is"),
+        ({"loop_bias": math.nan}, "loop_bias is nan"),
+        ({"loop_bias": "open"}, "loop_bias is 'open'"),
         ({"recurrent_dropout": 0.5}, "no recurrent matrix"),
     ],
 )
