@@ -77,10 +77,8 @@ def test_every_domain_has_its_baselines_and_goals_and_rows_pair_by_seed():
     rows = rows_of("dodge2019_figure3", "cpu")
     assert len(rows) == 4 * (5 + 2 * 4 + 2)
     one, other = (seeded(rows[f"dvd_{name}"], 3) for name in ("grams_4", "goal_40"))
-    biases = {name: rows[name].options["cell_options"]["loop_bias"] for name in rows}
-    assert {name for name, bias in biases.items() if bias} == {
-        name for name in rows if not name.startswith("kitchen") and not name.endswith(("_1", "_2", "_3", "mixed"))
-    }
+    assert one.options == other.options and one.options["cell_options"]["loop_bias"] == 2
+    assert rows["mix_structure_20"].search.tolerance == 4 and rows["mix_structure_80"].search.tolerance == 10
     assert one.task == other.task and one.task.seed == 3 and one.task.shares == (0.4, 0.1, 0.5)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from sparsernn.recipes.dodge2019_text import LSTM_RATE, LSTM_UNITS, WHOLE, WIDTH, row
+from sparsernn.recipes.dodge2019_text import LSTM_RATE, LSTM_UNITS, WIDTH, begun
 from sparsernn.recipes.recipe import Recipe, Row, Size
 
 CORPORA = ("kitchen", "dvd", "books", "mix")
@@ -20,7 +20,7 @@ def rows(size: Size) -> list[Row]:
 
 def trio(size: Size, corpus: str) -> list[Row]:
     """The rows of one data set."""
-    one = row(size, corpus, WHOLE)
+    one = begun(size, corpus)
     lstm = {"inputs": WIDTH, "units": LSTM_UNITS, "dropout": one.options["dropout"], "embedding_frozen": True}
     slower = dataclasses.replace(one.settings, learning_rate=LSTM_RATE)
     return [
