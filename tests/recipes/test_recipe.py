@@ -10,7 +10,7 @@ from sparsernn import folders
 from sparsernn.errors import UserError
 from sparsernn.methods.group_lasso import GroupLasso
 from sparsernn.recipes import network, typed
-from sparsernn.recipes.overrides import override
+from sparsernn.recipes.overrides import cell_options, override
 from sparsernn.recipes.recipe import SIZES, Recipe, Row, Teacher, select
 
 RECIPES = folders.entries("recipes")
@@ -95,9 +95,26 @@ def test_a_change_can_name_one_row_and_later_ones_win():
     assert by_name["dense"].settings.epochs == 3 and by_name["neurons"].method.sparsity == 0.75
 
 
+def test_a_change_can_be_of_one_option_of_the_cell():
+    rows = override(DIGITS, ["model.cell_options.reset=before", "model.cell_options.init_scale=.1"])
+    assert all(row.options["cell_options"] == {"reset": "before", "init_scale": 0.1} for row in rows)
+    (row, *_) = override(rows, ['model.cell_options={"bias": false}'])
+    assert row.options["cell_options"] == {"bias": False}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_option_of_a_cell_in_a_recipe_can_be_changed(recipe):
+    for row in RECIPES[recipe].at("full"):
+        assert set(row.options.get("cell_options", {})) <= set(cell_options(row))
+
+
 @pytest.mark.parametrize(
     "assignment, expected",
     [
+        ("model.cell_options.resett=before", "Did you mean 'reset'"),
+        ('model.cell_options={"foo": 1}', "no option 'foo'"),
+        ("model.cell_options.bias=7", "true or false"),
+        ("settings.epochs.first=7", "part.field"),
         ("settings.epochs", "path=value"),
         ("settings.epoch=3", "Did you mean 'epochs'"),
         ("settings.epochs=three", "a whole number"),
