@@ -32,8 +32,6 @@ LSTM_UNITS, LSTM_RATE = 100, 2e-3
 # Halved after ten epochs without a new best, a tenth of the way at each of them.
 DECAY = 0.5**0.1
 EPOCHS, PATIENCE = 500, 30
-CPU_STRENGTH = 10
-"""Fewer and smaller steps need more penalty for the same size."""
 FEW_STRENGTH = 2e-3
 """Of the penalty on whole automata."""
 WHOLE = f"grams_{LONGEST}"
@@ -45,7 +43,7 @@ class Stage:
     """How a network is trained, by the source and on a CPU.
 
     Arguments:
-        name: by which a corpus has a learning rate for it.
+        name: by which a corpus has a `Start` for it.
         epochs: on a CPU, over which the learning rate falls to 0 like a cosine.
         schedule: of the source's 500 epochs, 30 without a new best at most.
         keep: on a CPU, "last" where a structure is read off: while steps are large, or penalised for a few epochs only,
@@ -82,6 +80,19 @@ class Assignment:
 
 
 @dataclasses.dataclass(frozen=True)
+class Start:
+    """How a stage begins with some texts on a CPU: of those here, what did best on validation.
+
+    Arguments:
+        rate: times the learning rate. What few texts there are is learned by heart with small steps.
+        loop_bias: of self-loops: with 2 fewer epochs find what is far from the end of a long text.
+    """
+
+    rate: float = 1.0
+    loop_bias: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
 class Corpus:
     """Texts as vectors, and what is fitted to their width.
 
@@ -92,9 +103,8 @@ class Corpus:
             root mean square that this is holds for any width.
         assignment: for all rows alike.
         epochs: on a CPU, times those of every stage: four times as many texts make the same steps in a quarter of them.
-        rates: on a CPU, times the learning rate, by stage; 1 for others. What few texts there are is learned by heart
-            with small steps. Of 1 and 2.5, the better on validation.
-        loop_bias: on a CPU, of self-loops at first: with 2 fewer epochs find what is far from the end of a long text.
+        starts: on a CPU, by the name of a stage.
+        strength: on a CPU, times that with which a search begins: fewer steps need more penalty for the same size.
     """
 
     task: TextClassification
@@ -102,13 +112,11 @@ class Corpus:
     width: int = 300
     assignment: Assignment = Assignment()
     epochs: float = 1.0
-    rates: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    loop_bias: float = 0.0
+    starts: Mapping[str, Start] = dataclasses.field(default_factory=dict)
+    strength: float = 10.0
 
-    def assigned(self, size: Size, stage: Stage) -> Assignment:
-        """The assignment, on a CPU with the steps that the stage takes on these texts."""
-        rate = self.rates.get(stage.name, 1.0) if size == "cpu" else 1.0
-        return dataclasses.replace(self.assignment, learning_rate=rate * self.assignment.learning_rate)
+    def start(self, size: Size, stage: Stage) -> Start:
+        return self.starts.get(stage.name, Start()) if size == "cpu" else Start()
 
     @property
     def threshold(self) -> float:
@@ -126,15 +134,18 @@ class Corpus:
         return {**alike, "mixed": dict.fromkeys(range(1, LONGEST + 1), self.patterns // LONGEST)}
 
 
-_FEW_LONG: dict[str, Any] = {"loop_bias": 2.0, "rates": {"begun": 2.5, "learned": 2.5, "tuned": 2.5}}
-_FEW_SHORT: dict[str, Any] = {"rates": {"given": 2.5, "begun": 2.5}}
+_FAST, _OPEN = Start(2.5), Start(loop_bias=2.0)
+_SHORT = {"given": _FAST, "begun": _FAST}
+_LONG = dict.fromkeys(("begun", "learned", "tuned"), Start(2.5, 2.0))
 _PREPARED: dict[str, Any] = {"vectors": VECTORS, "marks": True, "vocabulary": 40_000}
 CORPORA: dict[str, Corpus] = {
-    "kitchen": Corpus(Amazon(domain="kitchen", **_PREPARED), **_FEW_SHORT),
-    "dvd": Corpus(Amazon(domain="dvd", **_PREPARED), **_FEW_LONG),
-    "books": Corpus(Amazon(domain="books", **_PREPARED), **_FEW_LONG),
-    "mix": Corpus(Amazon(domain="pooled", **_PREPARED), epochs=0.25, loop_bias=2.0),
-    "sentences": Corpus(SentimentSentences(**_PREPARED), **_FEW_SHORT),
+    "kitchen": Corpus(Amazon(domain="kitchen", **_PREPARED), starts=_SHORT),
+    "dvd": Corpus(Amazon(domain="dvd", **_PREPARED), starts={"given": _OPEN, **_LONG}, strength=6),
+    "books": Corpus(Amazon(domain="books", **_PREPARED), starts={"given": _FAST, **_LONG}, strength=6),
+    "mix": Corpus(
+        Amazon(domain="pooled", **_PREPARED), epochs=0.25, starts=dict.fromkeys(("given", *_LONG), _OPEN), strength=6
+    ),
+    "sentences": Corpus(SentimentSentences(**_PREPARED), starts=_SHORT),
     "contextual": Corpus(
         Amazon(domain="kitchen", encoder=ENCODER), 12, 1024, Assignment(learning_rate=2e-3), epochs=0.5
     ),
@@ -156,21 +167,21 @@ def row(
 
     Deviations: word vectors of 100 numbers, contextual ones of 384; batches of 64 for both; the dropout of the output
         and of the embedding are one rate; the learning rate falls a little at each stale epoch, not by half after
-        ten; at "cpu" fewer epochs (`Stage`), larger steps where texts are few (`Corpus.rates`), and on long ones
-        self-loops that begin nearly open (`Corpus.loop_bias`).
+        ten; at "cpu" fewer epochs (`Stage`), larger steps where texts are few and on long ones self-loops that begin
+        nearly open (`Start`).
     """
     given = CORPORA[corpus]
-    assigned = assignment or given.assigned(size, stage)
+    assigned, start = assignment or given.assignment, given.start(size, stage)
     quick = {"vocabulary": 2_000, "length": 20} if size == "quick" else {}
     counts = lengths if isinstance(lengths, int) else {str(length): count for length, count in lengths.items()}
-    loop_bias = given.loop_bias if size == "cpu" else 0.0
+    rate = 1.0 if assignment else start.rate
     stage = dataclasses.replace(stage, epochs=round(given.epochs * stage.epochs))
-    automata = {"lengths": counts, "input_dropout": assigned.input_dropout, "loop_bias": loop_bias}
+    automata = {"lengths": counts, "input_dropout": assigned.input_dropout, "loop_bias": start.loop_bias}
     made = Row(
         name=f"{corpus}_{name}",
         task=dataclasses.replace(given.task, **quick),
         options={"cell": "rational", "dropout": assigned.dropout, "cell_options": automata, **given.options},
-        settings=settings(size, assigned, stage),
+        settings=settings(size, assigned, stage, rate),
         compact=True,
         threads=1,
         measure=Measure(test_batch_size=64, latency_batches=()),
@@ -179,11 +190,11 @@ def row(
     return dataclasses.replace(made, **changes)
 
 
-def settings(size: Size, assigned: Assignment, stage: Stage) -> Settings:
+def settings(size: Size, assigned: Assignment, stage: Stage, rate: float) -> Settings:
     """Training without penalty: Adam, batches of 64, the best epoch on validation."""
     shared = Settings(
         optimizer="adam",
-        learning_rate=assigned.learning_rate,
+        learning_rate=rate * assigned.learning_rate,
         weight_decay=assigned.weight_decay,
         clip=assigned.clip,
         batch_size=64,
@@ -253,7 +264,7 @@ def structure(
     """
     given = CORPORA[corpus]
     everything = given.patterns * LONGEST
-    strength = FIRST_STRENGTHS[goal * 96 // everything] * (CPU_STRENGTH if size == "cpu" else 1)
+    strength = FIRST_STRENGTHS[goal * 96 // everything] * (given.strength if size == "cpu" else 1)
     near = {"full": tolerance, "cpu": min(tolerance, NEAR * goal), "quick": everything}[size]
     search = RowSearch(goal=goal, tolerance=near, strength=strength, metric="transitions")
     return row(
