@@ -116,6 +116,7 @@ class Corpus:
     strength: float = 10.0
 
     def start(self, size: Size, stage: Stage) -> Start:
+        """How a stage begins: as in the source unless on a CPU."""
         return self.starts.get(stage.name, Start()) if size == "cpu" else Start()
 
     @property
