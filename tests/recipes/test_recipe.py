@@ -113,7 +113,10 @@ def test_every_option_of_a_cell_in_a_recipe_can_be_changed(recipe):
     [
         ("model.cell_options.resett=before", "Did you mean 'reset'"),
         ('model.cell_options={"foo": 1}', "no option 'foo'"),
+        ('model.cell_options={"bias": 7}', "true or false"),
         ("model.cell_options.bias=7", "true or false"),
+        ("compact.first=1", "part.field"),
+        ("settings.compact=true", "there is no field 'compact'"),
         ("settings.epochs.first=7", "part.field"),
         ("settings.epochs", "path=value"),
         ("settings.epoch=3", "Did you mean 'epochs'"),

@@ -44,7 +44,7 @@ def assign(rows: list[Row], keys: list[str], text: str) -> list[Row]:
     if keys[0] not in PARTS + OWN_FIELDS:
         raise typed.unknown("part", keys[0], ["rows", *PARTS, *OWN_FIELDS], "--set")
     *part, field = keys
-    if tuple(part) != CELL and len(part) != (0 if field in OWN_FIELDS else 1):
+    if tuple(part) != CELL and len(part) != (0 if keys[0] in OWN_FIELDS else 1):
         raise UserError(
             f"--set {'.'.join(keys)} does not name one field", "part.field", "Write it as --set settings.epochs=3"
         )
@@ -117,7 +117,8 @@ def changed(row: Row, keys: list[str], text: str) -> Row:
 def with_cell_options(row: Row, options: dict[str, Any] | None, where: str) -> Row:
     """`row` with other options of its cell. Raises: UserError for one that the cell does not take."""
     known = cell_options(row)
-    for name in options or {}:
+    for name, value in (options or {}).items():
         if name not in known:
             raise typed.unknown("option", name, sorted(known), where)
+        typed.checked(value, known[name], f"{where}.{name}")
     return dataclasses.replace(row, options={**row.options, "cell_options": options})
