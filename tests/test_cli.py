@@ -140,7 +140,5 @@ def test_python_dash_m_runs_the_same_commands_without_a_traceback(tmp_path):
     words = [sys.executable, "-m", "sparsernn"]
     listed = subprocess.run([*words, "list", "recipes", "--json"], capture_output=True, text=True, env=environment)
     assert listed.returncode == 0 and "quickstart" in [entry["name"] for entry in json.loads(listed.stdout)]
-    wrong = subprocess.run(
-        [*words, "run", "quikstart"], capture_output=True, text=True, env=environment, cwd=tmp_path
-    )
+    wrong = subprocess.run([*words, "run", "quikstart"], capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert wrong.returncode == 2 and "quickstart" in wrong.stderr and "Traceback" not in wrong.stderr

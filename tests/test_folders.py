@@ -121,8 +121,11 @@ def test_instances_and_sub_folders(boxes):
     kind = 'KIND = "sparsernn.boxes.box:Label"'
     boxes("labels/__init__.py", kind)
     boxes("labels/red.py", 'from sparsernn.boxes.box import Label\nRED = Label("red")')
-    boxes("labels/pink.py", 'from sparsernn.boxes.labels.red import RED\nfrom sparsernn.boxes.box import Label\n'
-                            'PINK = Label(RED.text + "dish")')
+    boxes(
+        "labels/pink.py",
+        "from sparsernn.boxes.labels.red import RED\nfrom sparsernn.boxes.box import Label\n"
+        'PINK = Label(RED.text + "dish")',
+    )
     assert folders.names("boxes") == ["crate", "labels.pink", "labels.red"]
     assert folders.names("boxes.labels") == ["pink", "red"]
     assert folders.find("boxes", "labels.pink").text == "reddish"
@@ -130,8 +133,11 @@ def test_instances_and_sub_folders(boxes):
 
 
 def folders_with_a_kind() -> list[str]:
-    return [module.name for module in pkgutil.iter_modules(sparsernn.__path__) if module.ispkg
-            and hasattr(importlib.import_module(f"sparsernn.{module.name}"), "KIND")]
+    return [
+        module.name
+        for module in pkgutil.iter_modules(sparsernn.__path__)
+        if module.ispkg and hasattr(importlib.import_module(f"sparsernn.{module.name}"), "KIND")
+    ]
 
 
 @pytest.mark.parametrize("folder", folders_with_a_kind())

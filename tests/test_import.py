@@ -43,24 +43,30 @@ def test_an_unknown_name_is_an_attribute_error():
 
 @pytest.mark.parametrize("name", [name for name in sparsernn.__all__ if name != "__version__"])
 def test_a_name_that_needs_torch_says_so(name):
-    said = run(WITHOUT.format(absent={"torch"}) + textwrap.dedent(f"""
+    said = run(
+        WITHOUT.format(absent={"torch"})
+        + textwrap.dedent(f"""
         import sparsernn
         try:
             sparsernn.{name}
         except ImportError as error:
             print(error)
-    """))
+    """)
+    )
     assert 'pip install "sparsernn[torch]"' in said and name in said
 
 
 def test_the_command_line_says_which_extra_it_needs():
-    said = run(WITHOUT.format(absent={"typer", "rich"}) + textwrap.dedent("""
+    said = run(
+        WITHOUT.format(absent={"typer", "rich"})
+        + textwrap.dedent("""
         from sparsernn.__main__ import main
         try:
             main()
         except SystemExit as left:
             print(left.code)
-    """))
+    """)
+    )
     assert 'pip install "sparsernn[train]"' in said
 
 

@@ -11,9 +11,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "Masks": "sparsernn.structure.masks",
     "Sparsifier": "sparsernn.methods.sparsifier",
-    "compact": "sparsernn.structure.compaction",
-    "load_compact": "sparsernn.structure.compaction",
-    "save_compact": "sparsernn.structure.compaction",
+    "compact": "sparsernn.compaction.compact",
+    "load_compact": "sparsernn.compaction.compact",
+    "save_compact": "sparsernn.compaction.compact",
     "set_flush_denormal": "sparsernn.denormals",
     "sparsify": "sparsernn.methods.sparsifier",
 }
@@ -29,9 +29,9 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from sparsernn.compaction.compact import compact, load_compact, save_compact
     from sparsernn.denormals import set_flush_denormal
     from sparsernn.methods.sparsifier import Sparsifier, sparsify
-    from sparsernn.structure.compaction import compact, load_compact, save_compact
     from sparsernn.structure.masks import Masks
 
 

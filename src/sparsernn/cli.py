@@ -189,9 +189,20 @@ def train(
     from sparsernn.recipes import own_data
 
     task = TableFile(
-        path=str(file), text=text, label=label, id=id_column, time=time, label_per=label_per, forecast=forecast,
-        series=tuple(name.strip() for name in series.split(",") if name.strip()), series_columns=series_columns,
-        horizon=horizon, window=window, language_model=language_model, tokenizer=tokenizer, seed=seed,
+        path=str(file),
+        text=text,
+        label=label,
+        id=id_column,
+        time=time,
+        label_per=label_per,
+        forecast=forecast,
+        series=tuple(name.strip() for name in series.split(",") if name.strip()),
+        series_columns=series_columns,
+        horizon=horizon,
+        window=window,
+        language_model=language_model,
+        tokenizer=tokenizer,
+        seed=seed,
     )
     command = shlex.join(["sparsernn", *sys.argv[1:]])
     asked = own_data.Training(task, cell, method, sparsity, units, epochs, seed, out, command=command)

@@ -79,8 +79,11 @@ def name_of(folder: str, entry: Any) -> str:
         if known is entry or known is type(entry):
             return name
     described = getattr(entry, "__name__", type(entry).__name__)
-    raise UserError(f"{described} is not an entry of {folder}", f"an object defined in {PACKAGE}/{folder}",
-                    f"put it in a file of its own in {PACKAGE}/{folder}")
+    raise UserError(
+        f"{described} is not an entry of {folder}",
+        f"an object defined in {PACKAGE}/{folder}",
+        f"put it in a file of its own in {PACKAGE}/{folder}",
+    )
 
 
 @cache
@@ -114,8 +117,11 @@ def _entry(folder: str, name: str) -> Any | None:
     found = list(dict.fromkeys(classes)) or _own_instances(module, public, kind)
     if len(found) > 1:
         called = ", ".join(getattr(value, "__name__", repr(value)[:40]) for value in found)
-        raise UserError(f"{module.__file__} defines {len(found)} entries: {called}",
-                        f"one public {kind.__name__} in a file", "move the others to files of their own")
+        raise UserError(
+            f"{module.__file__} defines {len(found)} entries: {called}",
+            f"one public {kind.__name__} in a file",
+            "move the others to files of their own",
+        )
     return found[0] if found else None
 
 

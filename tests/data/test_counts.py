@@ -89,10 +89,13 @@ def test_ten_folds_test_every_sentence_once(data_folder):
 
 def test_activities_of_every_sample(data_folder):
     loaded = load("activity_recognition", (), data_folder)
-    targets = np.concatenate([
-        batch.targets[batch.targets >= 0] for split in (loaded.train, loaded.valid, loaded.test)
-        for batch in split.batches(64)
-    ])
+    targets = np.concatenate(
+        [
+            batch.targets[batch.targets >= 0]
+            for split in (loaded.train, loaded.valid, loaded.test)
+            for batch in split.batches(64)
+        ]
+    )
     assert np.bincount(targets).tolist() == [32_764, 31_868, 27_303, 52_209, 115_069]
     assert sum(map(len, (loaded.train, loaded.valid, loaded.test))) == 223
     assert loaded.labels == ("SEATED", "SITTING_DOWN", "STANDING_UP", "TURNING", "WALKING")

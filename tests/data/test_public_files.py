@@ -46,8 +46,10 @@ def test_one_billion_words(made):
     for number in (1, 2):
         made(f"{top}/training-monolingual.tokenized.shuffled/news.en-0000{number}-of-00100", "a b c\na d\n")
     for number in (0, 1):
-        folder = made(f"{top}/heldout-monolingual.tokenized.shuffled/news.en.heldout-0000{number}-of-00050",
-                      "a z\n" * (1 + number))
+        folder = made(
+            f"{top}/heldout-monolingual.tokenized.shuffled/news.en.heldout-0000{number}-of-00050",
+            "a z\n" * (1 + number),
+        )
     loaded = task("one_billion_words", shards=2, vocabulary=4).load(folder)
     assert loaded.inputs == 4 and len(loaded.train.tokens) == 14
     assert (len(loaded.valid.tokens), len(loaded.test.tokens)) == (6, 3)
@@ -141,7 +143,8 @@ def test_spoken_digits_are_computed_once(tmp_path, cache):
     time = np.arange(2000) / 8000
     contents = {
         f"recordings/{digit}_theo_{index}.wav": recording(9000 * np.sin(2 * np.pi * 300 * (digit + 1) * time))
-        for digit in range(10) for index in (0, 5, 10, 11)
+        for digit in range(10)
+        for index in (0, 5, 10, 11)
     }
     folder = write_archive(tmp_path, "fsdd/recordings.tar.gz", contents)
     loaded = task("spoken_digits", verify=False, bands=8).load(folder)
@@ -189,13 +192,28 @@ def test_a_plain_copy_is_as_good_as_a_gzipped_one(made, data_folder):
     assert len(task("tinyshakespeare").load(folder).train.tokens) == 1_003_855
 
 
-@pytest.mark.parametrize("name, options", [
-    ("sequential_digits", {"order": "rows"}), ("sequential_mnist", {"scale": 0}), ("imdb", {"padding": "up"}),
-    ("imdb", {"length": -1}), ("imdb", {"shares": (0, 1, 1)}), ("amazon", {"domain": "book"}), ("mr", {"fold": 10}),
-    ("sst2", {"fine": True, "phrases": True}), ("ptb_word", {"fraction": 0}), ("ptb_word", {"steps": 0}),
-    ("etth1", {"window": 4000}), ("etth1", {"target": "oil"}), ("spoken_digits", {"speaker": "me"}),
-    ("activity_recognition", {"every": 0}), ("sanders_twitter", {"classes": "five"}), ("ptb_word", {"vocabulary": 1}),
-], ids=str)
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("sequential_digits", {"order": "rows"}),
+        ("sequential_mnist", {"scale": 0}),
+        ("imdb", {"padding": "up"}),
+        ("imdb", {"length": -1}),
+        ("imdb", {"shares": (0, 1, 1)}),
+        ("amazon", {"domain": "book"}),
+        ("mr", {"fold": 10}),
+        ("sst2", {"fine": True, "phrases": True}),
+        ("ptb_word", {"fraction": 0}),
+        ("ptb_word", {"steps": 0}),
+        ("etth1", {"window": 4000}),
+        ("etth1", {"target": "oil"}),
+        ("spoken_digits", {"speaker": "me"}),
+        ("activity_recognition", {"every": 0}),
+        ("sanders_twitter", {"classes": "five"}),
+        ("ptb_word", {"vocabulary": 1}),
+    ],
+    ids=str,
+)
 def test_a_wrong_option_is_refused(name, options):
     with pytest.raises(UserError):
         task(name, **options)

@@ -30,7 +30,7 @@ def test_every_sequence_comes_once_and_whole(lengths, size, seed, bucketed, padd
         for row, target in enumerate(targets.tolist()):
             count = lengths[target]
             assert counted is None or int(counted[row]) == max(1, count)
-            kept = inputs[row, :count] if padding == "right" else inputs[row, inputs.shape[1] - count:]
+            kept = inputs[row, :count] if padding == "right" else inputs[row, inputs.shape[1] - count :]
             assert int((inputs[row] != 0).sum()) == count
             found[target] = kept.tolist()
     starts = np.cumsum([0, *lengths])

@@ -26,8 +26,11 @@ def reviews(folder, count=100, name="t.csv"):
 
 
 def walks(folder, series=20, steps=12, name="t.csv", order=None):
-    rows = [f"s{one},{step},{one * 100 + step},{step % 2},{'up' if one % 2 else 'down'},{'ab'[step % 2]}"
-            for one in range(series) for step in range(steps)]
+    rows = [
+        f"s{one},{step},{one * 100 + step},{step % 2},{'up' if one % 2 else 'down'},{'ab'[step % 2]}"
+        for one in range(series)
+        for step in range(steps)
+    ]
     return written(folder, ["id,time,x,y,label,state", *(rows[place] for place in order or range(len(rows)))], name)
 
 
@@ -53,8 +56,10 @@ def test_texts(tmp_path):
 
 
 def test_texts_of_one_file_read_alike_in_every_format(tmp_path):
-    rows = {"text": [f"{'good' if row % 2 else 'bad'} item {row % 7}" for row in range(100)],
-            "label": ["pos" if row % 2 else "neg" for row in range(100)]}
+    rows = {
+        "text": [f"{'good' if row % 2 else 'bad'} item {row % 7}" for row in range(100)],
+        "label": ["pos" if row % 2 else "neg" for row in range(100)],
+    }
     pyarrow.parquet.write_table(pyarrow.table(rows), tmp_path / "t.parquet")
     first = TableFile(path=reviews(tmp_path), text="text", label="label").load()
     second = TableFile(path=str(tmp_path / "t.parquet"), text="text", label="label").load()
@@ -175,34 +180,53 @@ def test_pieces_cover_every_series_and_cross_none(lengths, length):
     assert all(offsets[one] <= cuts[place] < offsets[one + 1] for place, one in enumerate(series))
 
 
-@pytest.mark.parametrize("lines, options, expected", [
-    (["text,label", *["a,x"] * 30], {"text": "text"}, "one class only, 'x'"),
-    (["text,label", *[f"a,{row}" for row in range(1200)]], {"text": "text"}, "1,200 different labels"),
-    (["text,label", "a,x", "b,y"], {"text": "text"}, "too few rows to hold some back"),
-    (["text,label", "a,x", "b,"], {"text": "text"}, "is empty in line 3"),
-    (["id,t,x,label", "a,2,0,u", "b,1,0,v", "a,1,0,u"], {"id": "id", "time": "t", "series": ("x",)},
-     "time in line 4 .* earlier .* series 'a'"),
-    (["t,x,label", "2020-01-02,0,u", "2020-01-01,0,u"], {"time": "t", "series": ("x",)}, "time in line 3"),
-    (["id,x,label", "a,1,u", "a,inf,u"], {"id": "id", "series": ("x",)}, "holds inf .line 3"),
-    (["a,b,c,label", "1,,3,u", "1,2,3,v"], {"series_columns": "a:c"}, "'b' is empty in line 2"),
-    (["a,b,label", ",,u", "1,2,v"], {"series_columns": "a:b"}, "'a' is empty in line 2"),
-    (["a,b,label", "1,2,u"], {"series_columns": "b:a"}, "'b' comes after 'a'"),
-    (["a,b,label", "1,2,u"], {"series_columns": "a:z"}, "no column 'z'"),
-    (["a,b,label", "1,2,u"], {"series_columns": "a:z", "label": "labl"}, "no column 'labl' and no column 'z'"),
-    (["txt,labl", "a,x"], {"text": "text"}, "no column 'label' and no column 'text'.*'labl' for 'label' and 'txt' for"),
-    (["x,label", "1,u"], {"series": ("x", "y"), "id": "who"}, "no column 'who' and no column 'y'"),
-    (["x,label", *["1,u"] * 30], {"forecast": "x", "horizon": 20, "label": ""}, "too few rows for windows"),
-], ids=str)
+@pytest.mark.parametrize(
+    "lines, options, expected",
+    [
+        (["text,label", *["a,x"] * 30], {"text": "text"}, "one class only, 'x'"),
+        (["text,label", *[f"a,{row}" for row in range(1200)]], {"text": "text"}, "1,200 different labels"),
+        (["text,label", "a,x", "b,y"], {"text": "text"}, "too few rows to hold some back"),
+        (["text,label", "a,x", "b,"], {"text": "text"}, "is empty in line 3"),
+        (
+            ["id,t,x,label", "a,2,0,u", "b,1,0,v", "a,1,0,u"],
+            {"id": "id", "time": "t", "series": ("x",)},
+            "time in line 4 .* earlier .* series 'a'",
+        ),
+        (["t,x,label", "2020-01-02,0,u", "2020-01-01,0,u"], {"time": "t", "series": ("x",)}, "time in line 3"),
+        (["id,x,label", "a,1,u", "a,inf,u"], {"id": "id", "series": ("x",)}, "holds inf .line 3"),
+        (["a,b,c,label", "1,,3,u", "1,2,3,v"], {"series_columns": "a:c"}, "'b' is empty in line 2"),
+        (["a,b,label", ",,u", "1,2,v"], {"series_columns": "a:b"}, "'a' is empty in line 2"),
+        (["a,b,label", "1,2,u"], {"series_columns": "b:a"}, "'b' comes after 'a'"),
+        (["a,b,label", "1,2,u"], {"series_columns": "a:z"}, "no column 'z'"),
+        (["a,b,label", "1,2,u"], {"series_columns": "a:z", "label": "labl"}, "no column 'labl' and no column 'z'"),
+        (
+            ["txt,labl", "a,x"],
+            {"text": "text"},
+            "no column 'label' and no column 'text'.*'labl' for 'label' and 'txt' for",
+        ),
+        (["x,label", "1,u"], {"series": ("x", "y"), "id": "who"}, "no column 'who' and no column 'y'"),
+        (["x,label", *["1,u"] * 30], {"forecast": "x", "horizon": 20, "label": ""}, "too few rows for windows"),
+    ],
+    ids=str,
+)
 def test_a_wrong_file(lines, options, expected, tmp_path):
     with pytest.raises(UserError, match=expected):
         TableFile(**{"path": written(tmp_path, lines), "label": "label", **options}).load()
 
 
-@pytest.mark.parametrize("options, expected", [
-    ({}, "describe nothing"), ({"text": "t"}, "No label column"), ({"text": "t", "series": ("x",)}, "text and series"),
-    ({"valid": 0.9}, "valid is 0.9"), ({"tokenizer": "word"}, "Write 'words'"), ({"horizon": 0}, "horizon is 0"),
-    ({"text": "t", "label": "l", "path": "none.csv"}, "none.csv was not found"),
-], ids=str)
+@pytest.mark.parametrize(
+    "options, expected",
+    [
+        ({}, "describe nothing"),
+        ({"text": "t"}, "No label column"),
+        ({"text": "t", "series": ("x",)}, "text and series"),
+        ({"valid": 0.9}, "valid is 0.9"),
+        ({"tokenizer": "word"}, "Write 'words'"),
+        ({"horizon": 0}, "horizon is 0"),
+        ({"text": "t", "label": "l", "path": "none.csv"}, "none.csv was not found"),
+    ],
+    ids=str,
+)
 def test_a_wrong_option(options, expected, tmp_path):
     with pytest.raises(UserError, match=expected):
         TableFile(**{"path": reviews(tmp_path), **options}).load()
@@ -238,8 +262,10 @@ def test_a_damaged_preparation(change, tmp_path):
 
 
 def test_equal_times_keep_the_order_of_the_file(tmp_path):
-    path = written(tmp_path, ["id,t,x,label", *(f"s{one},{step // 2},{step},{'ab'[one % 2]}"
-                                                for one in range(20) for step in range(6))])
+    path = written(
+        tmp_path,
+        ["id,t,x,label", *(f"s{one},{step // 2},{step},{'ab'[one % 2]}" for one in range(20) for step in range(6))],
+    )
     loaded, preparation = TableFile(path=path, id="id", time="t", series=("x",), label="label").prepare()
     batch = next(loaded.train.batches(1))
     assert (np.diff(batch.inputs[0, :, 0].numpy()) > 0).all() and len(preparation.means) == 1

@@ -25,10 +25,18 @@ def read(path, *columns):
     return [value for name in columns for chunk in chunks for value in chunk.columns[name]], chunks
 
 
-@pytest.mark.parametrize("name, content", [
-    ("t.csv", CSV), ("t.csv.gz", CSV), ("t.csv", "\ufeff" + CSV), ("t.csv", CSV.replace("\n", "\r\n")),
-    ("t.tsv", CSV.replace(",", "\t").replace("a\t", "a,")), ("t.csv", CSV.replace(",", ";").replace("a;", "a,")),
-], ids=["csv", "gzip", "mark", "windows", "tabs", "semicolons"])
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("t.csv", CSV),
+        ("t.csv.gz", CSV),
+        ("t.csv", "\ufeff" + CSV),
+        ("t.csv", CSV.replace("\n", "\r\n")),
+        ("t.tsv", CSV.replace(",", "\t").replace("a\t", "a,")),
+        ("t.csv", CSV.replace(",", ";").replace("a;", "a,")),
+    ],
+    ids=["csv", "gzip", "mark", "windows", "tabs", "semicolons"],
+)
 def test_formats(name, content, tmp_path):
     path = written(tmp_path, name, content)
     values, chunks = read(path, "label", "text")
@@ -65,17 +73,21 @@ def test_progress_comes_first_and_ends_with_everything(tmp_path):
     assert done == sorted(done) and done[-1] == path.stat().st_size and len(done) >= 4
 
 
-@pytest.mark.parametrize("content, expected", [
-    (b"", "is empty"),
-    ("\n\n", "is empty"),
-    ("text,label\n", "has a header and no rows"),
-    ("txt,label\na,b\n", "no column 'text'.*Write 'txt', the nearest"),
-    ("text,text\na,b\n", "more than one column 'text'"),
-    ("text,label\na,b\nc\n", "Line 3 .* has 1 fields and the header has 2"),
-    ("text,label\na,b\n\"c,d\n" + "e,f\n" * 9, "starts in line 3 .* not closed"),
-    (b"text,label\na,b\n" + b"caf\xe9,d\n", r"Line 3 .* is not UTF-8 \(byte 18 of the file is 0xe9\)"),
-    ("text,label\n".encode("utf-16"), "Line 1 .* is not UTF-8"),
-], ids=str)
+@pytest.mark.parametrize(
+    "content, expected",
+    [
+        (b"", "is empty"),
+        ("\n\n", "is empty"),
+        ("text,label\n", "has a header and no rows"),
+        ("txt,label\na,b\n", "no column 'text'.*Write 'txt', the nearest"),
+        ("text,text\na,b\n", "more than one column 'text'"),
+        ("text,label\na,b\nc\n", "Line 3 .* has 1 fields and the header has 2"),
+        ('text,label\na,b\n"c,d\n' + "e,f\n" * 9, "starts in line 3 .* not closed"),
+        (b"text,label\na,b\n" + b"caf\xe9,d\n", r"Line 3 .* is not UTF-8 \(byte 18 of the file is 0xe9\)"),
+        ("text,label\n".encode("utf-16"), "Line 1 .* is not UTF-8"),
+    ],
+    ids=str,
+)
 def test_a_wrong_csv(content, expected, tmp_path):
     with pytest.raises(UserError, match=expected):
         read(written(tmp_path, "t.csv", content), "text")
@@ -101,10 +113,16 @@ def test_a_damaged_gzip(tmp_path):
         read(path, "a")
 
 
-@pytest.mark.parametrize("value, expected", [
-    ("x", "'x' in column 'a' is not a number .line 3"), ("nan", "holds nan .line 3"), ("-inf", "holds -inf"),
-    ("", "'' in column 'a' is not a number"), ("1,5", "has 2 fields"),
-])
+@pytest.mark.parametrize(
+    "value, expected",
+    [
+        ("x", "'x' in column 'a' is not a number .line 3"),
+        ("nan", "holds nan .line 3"),
+        ("-inf", "holds -inf"),
+        ("", "'' in column 'a' is not a number"),
+        ("1,5", "has 2 fields"),
+    ],
+)
 def test_a_number_that_is_none(value, expected, tmp_path):
     rows = read_rows(written(tmp_path, "t.csv", f"a\n1\n{value or chr(34) * 2}\n"), ["a"])
     with pytest.raises(UserError, match=expected):

@@ -16,12 +16,15 @@ def cleaned(rule, text):
     return [encoder.words[number] for number in next(encode(encoder, [text]))]
 
 
-@pytest.mark.parametrize("rule, expected", [
-    ("keras", ["it's", "good", "really", "br", "not", "bad"]),
-    ("sentence", ["it", "'s", "good", ",", "really", "!", "br", "not", "bad"]),
-    ("blanks", ["It's", "good,", "really!<br", "/>", "not-bad"]),
-    ("words", ["it", "'", "s", "good", ",", "really", "!<", "br", "/>", "not", "-", "bad"]),
-])
+@pytest.mark.parametrize(
+    "rule, expected",
+    [
+        ("keras", ["it's", "good", "really", "br", "not", "bad"]),
+        ("sentence", ["it", "'s", "good", ",", "really", "!", "br", "not", "bad"]),
+        ("blanks", ["It's", "good,", "really!<br", "/>", "not-bad"]),
+        ("words", ["it", "'", "s", "good", ",", "really", "!<", "br", "/>", "not", "-", "bad"]),
+    ],
+)
 def test_cleaning_rules(rule, expected):
     assert cleaned(rule, "It's good, really!<br /> not-bad") == expected
 
@@ -45,9 +48,14 @@ def test_words_met_once_are_forgotten_where_there_are_too_many(monkeypatch):
     assert learn_encoder(["a a b c", "d e a f"], 50).words == ["<pad>", "<unk>", "a"]
 
 
-@pytest.mark.parametrize("keep, unknown, expected", [
-    ("last", "token", [1, 2, 3]), ("first", "token", [2, 1, 2]), ("last", "drop", [2, 2, 3]),
-])
+@pytest.mark.parametrize(
+    "keep, unknown, expected",
+    [
+        ("last", "token", [1, 2, 3]),
+        ("first", "token", [2, 1, 2]),
+        ("last", "drop", [2, 2, 3]),
+    ],
+)
 def test_what_is_kept_of_a_long_text(keep, unknown, expected):
     encoder = learn_encoder(TEXTS, 4, "keras")
     assert next(encode(encoder, ["the dog the cat"], length=3, keep=keep, unknown=unknown)).tolist() == expected

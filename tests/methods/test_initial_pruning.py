@@ -16,7 +16,7 @@ from sparsernn.methods.random_pruning import RandomPruning
 from sparsernn.methods.rescaling import nearest_factor
 from sparsernn.methods.snip import SNIP
 from sparsernn.methods.synflow import SynFlow
-from sparsernn.structure.stepwise import stepwise
+from sparsernn.running.passes import stepwise
 from tests.methods.networks import batch, loss_of, network
 from tests.structure.networks import MAKERS
 

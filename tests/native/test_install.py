@@ -28,8 +28,10 @@ print(native.why_absent())
 """
 
 
-@pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")) or not HEADERS.exists(),
-                    reason="no compiler or no Python headers")
+@pytest.mark.skipif(
+    not (shutil.which("g++") or shutil.which("clang++")) or not HEADERS.exists(),
+    reason="no compiler or no Python headers",
+)
 def test_the_extension_is_built_where_it_can_be():
     assert native.module is not None, native.why_absent()
     assert native.why_absent() is None
@@ -54,7 +56,12 @@ def test_without_a_compiler_the_wheel_is_pure_and_works(tmp_path):
     assert "sparsernn/py.typed" in names
     assert not [name for name in names if name.endswith((".so", ".cpp", ".h", "CMakeLists.txt"))]
     paths = os.pathsep.join([str(tmp_path / "site"), str(Path(np.__file__).parents[1])])
-    done = subprocess.run([sys.executable, "-S", "-c", USE, str(tmp_path)], env=os.environ | {"PYTHONPATH": paths},
-                          capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", USE, str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert "was not built" in done.stdout and "compiler" in done.stdout

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from sparsernn.compaction.compact import load_compact
 from sparsernn.errors import UserError
 from sparsernn.recipes import results, trained
 from sparsernn.recipes.execution import Execution, Request
 from sparsernn.recipes.scoring import batch_of
 from sparsernn.recipes.trained import read_final
-from sparsernn.structure.compaction import load_compact
 
 TINY = ("settings.epochs=1", "model.units=8", "measure.latency_seconds=0.02")
 ALL_ROWS = ["dense", "small_dense", "neurons", "st_rnn", "group_lasso"]

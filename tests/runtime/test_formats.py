@@ -53,12 +53,15 @@ def test_the_unpacked_mask_belongs_to_the_caller(way):
     assert mask.sum() == 7
 
 
-@pytest.mark.parametrize("bits, shape", [
-    (np.zeros(2, np.uint8), (8,)),
-    (np.zeros(1, np.uint8), (3, 3)),
-    (np.zeros(1, np.int8), (8,)),
-    (np.zeros((1, 1), np.uint8), (8,)),
-])
+@pytest.mark.parametrize(
+    "bits, shape",
+    [
+        (np.zeros(2, np.uint8), (8,)),
+        (np.zeros(1, np.uint8), (3, 3)),
+        (np.zeros(1, np.int8), (8,)),
+        (np.zeros((1, 1), np.uint8), (8,)),
+    ],
+)
 def test_bits_of_another_shape_are_refused(way, bits, shape):
     with pytest.raises(UserError, match="no mask of shape"):
         unpack_mask(bits, shape)

@@ -13,7 +13,7 @@ from sparsernn.cells.rational import Rational
 from sparsernn.cells.recurrent_highway import RecurrentHighwayNetwork
 from sparsernn.cells.rnn import RNN
 from sparsernn.cells.sru import SRU
-from sparsernn.structure.compaction import compact
+from sparsernn.compaction.compact import compact
 from sparsernn.structure.groups import Groups
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import Wiring

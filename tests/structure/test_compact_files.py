@@ -12,11 +12,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from sparsernn.cells.gru import GRU
+from sparsernn.compaction.compact import compact, load_compact, save_compact
 from sparsernn.errors import UserError
 from sparsernn.models.language_model import LanguageModel
-from sparsernn.structure.compaction import compact, load_compact, save_compact
+from sparsernn.running.stacked import Stacked
 from sparsernn.structure.masks import Masks
-from sparsernn.structure.stacked import Stacked
 from tests.structure.networks import Reading, difference, random_masks
 
 IDS = torch.randint(7, (5, 2), generator=torch.Generator().manual_seed(0))

@@ -10,10 +10,10 @@ from torch.optim.swa_utils import AveragedModel
 
 from sparsernn.cells.gru import GRU
 from sparsernn.cells.lstm import LSTM
+from sparsernn.compaction.compact import compact
 from sparsernn.errors import UserError
-from sparsernn.structure.compaction import compact
+from sparsernn.running.stacked import Stacked
 from sparsernn.structure.masks import Masks
-from sparsernn.structure.stacked import Stacked
 from tests.structure.networks import (
     Reading,
     check_exact,

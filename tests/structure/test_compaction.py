@@ -9,10 +9,10 @@ from torch import nn
 from sparsernn.cells.gru import GRU
 from sparsernn.cells.lstm import LSTM
 from sparsernn.cells.peephole_lstm import PeepholeLSTM
+from sparsernn.compaction.compact import compact
 from sparsernn.errors import UserError
-from sparsernn.structure.compaction import compact
+from sparsernn.running.stacked import Stacked
 from sparsernn.structure.masks import Masks
-from sparsernn.structure.stacked import Stacked
 from sparsernn.structure.wiring import Wiring
 from tests.structure.networks import (
     Reading,

@@ -8,12 +8,12 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from sparsernn.compaction.compact import compact
 from sparsernn.models.language_model import LanguageModel
-from sparsernn.structure.compaction import compact
 from sparsernn.structure.groups import Groups
 from sparsernn.structure.masks import Masks
-from sparsernn.structure.recording import Recorder
 from sparsernn.structure.wiring import Wiring
+from sparsernn.tracing.recording import Recorder
 from tests.structure.networks import Reading, check_exact, random_masks, size_of
 
 

@@ -7,13 +7,13 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from sparsernn.structure.jacobians import (
+from sparsernn.running.jacobians import (
     mean_square_singular_value,
     product,
     step_jacobian,
     unroll,
 )
-from sparsernn.structure.stepwise import Pass, is_active, stepwise
+from sparsernn.running.passes import Pass, is_active, stepwise
 from sparsernn.structure.wiring import Wiring
 from tests.structure.networks import MAKERS
 

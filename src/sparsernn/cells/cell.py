@@ -13,11 +13,12 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from sparsernn.errors import UserError
 from sparsernn.kernels.registry import Problem, choose
-from sparsernn.structure import presence, stepwise
+from sparsernn.running import passes as stepwise
+from sparsernn.running.stacked import align_states, reverse
+from sparsernn.structure import presence
 from sparsernn.structure.axes import Layout
 from sparsernn.structure.description import Description, describe_layers
-from sparsernn.structure.recurrence import Recurrence, State, Weights, project
-from sparsernn.structure.stacked import align_states, reverse
+from sparsernn.structure.layer import Recurrence, State, Weights, project
 from sparsernn.structure.torch_modules import LEVELS, PLAIN_AXES, weight_names
 
 
@@ -29,7 +30,7 @@ class Cell(nn.Module, abc.ABC):
     axes and one pure step; everything else is here.
 
     Attributes:
-        gates, states, axes, levels, silent, own_gates, modulated: see `structure.recurrence.Recurrence`.
+        gates, states, axes, levels, silent, own_gates, modulated: see `structure.layer.Recurrence`.
     """
 
     gates: ClassVar[tuple[str, ...]]

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from sparsernn.cells.activations import ACTIVATIONS, GATE_ACTIVATIONS, check_activation
 from sparsernn.cells.cell import Cell
 from sparsernn.errors import UserError
-from sparsernn.structure.recurrence import State, Weights
+from sparsernn.structure.layer import State, Weights
 from sparsernn.structure.torch_modules import RESET_AFTER, gru_advance
 
 

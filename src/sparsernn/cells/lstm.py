@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sparsernn.cells.activations import ACTIVATIONS, GATE_ACTIVATIONS, check_activation
 from sparsernn.cells.cell import Cell
-from sparsernn.structure.recurrence import State, Weights
+from sparsernn.structure.layer import State, Weights
 from sparsernn.structure.torch_modules import lstm_advance
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from sparsernn.cells.cell import Cell
 from sparsernn.cells.scanning import finish, scan_units
 from sparsernn.errors import UserError
-from sparsernn.structure import stepwise
-from sparsernn.structure.recurrence import State, Weights
+from sparsernn.running import passes as stepwise
+from sparsernn.structure.layer import State, Weights
 
 POOLINGS = ("f", "fo")
 

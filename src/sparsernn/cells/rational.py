@@ -17,9 +17,9 @@ from sparsernn.cells.scanning import finish, scan
 from sparsernn.errors import UserError
 from sparsernn.kernels.scan.automata import Automata, automata_of
 from sparsernn.kernels.scan.semirings import SEMIRINGS
-from sparsernn.structure import stepwise
+from sparsernn.running import passes as stepwise
 from sparsernn.structure.description import Description, Lines, describe_layers
-from sparsernn.structure.recurrence import State, Weights
+from sparsernn.structure.layer import State, Weights
 
 FINALS = ("all", "learned", "last")
 LAST_LOOPS = ("learned", "one")

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from sparsernn.cells.activations import ACTIVATIONS, check_activation
 from sparsernn.cells.cell import Cell
 from sparsernn.errors import UserError
-from sparsernn.structure.recurrence import State, Weights
+from sparsernn.structure.layer import State, Weights
 
 
 class RecurrentHighwayNetwork(Cell):

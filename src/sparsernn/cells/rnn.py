@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sparsernn.cells.activations import ACTIVATIONS, check_activation
 from sparsernn.cells.cell import Cell
-from sparsernn.structure.recurrence import State, Weights
+from sparsernn.structure.layer import State, Weights
 from sparsernn.structure.torch_modules import rnn_advance
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sparsernn.kernels.registry import Problem, choose
 from sparsernn.kernels.scan.automata import Automata, automata_of
-from sparsernn.structure import stepwise
+from sparsernn.running import passes as stepwise
 
 
 def scan(

@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from sparsernn.cells.cell import Cell
 from sparsernn.cells.scanning import finish, scan_units
-from sparsernn.structure import stepwise
+from sparsernn.running import passes as stepwise
 from sparsernn.structure.description import Description
-from sparsernn.structure.recurrence import State, Weights
+from sparsernn.structure.layer import State, Weights
 
 
 class SRU(Cell):

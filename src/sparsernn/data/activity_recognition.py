@@ -47,19 +47,29 @@ class ActivityRecognition(Task):
         sensors, labels, people = [], [], []
         for name, content in sorted(members(find_file(self, ARCHIVE, folder), "_sp.csv")):
             values, targets = _recording(name, content)
-            sensors.append(values[::self.every])
-            labels.append(targets[::self.every])
+            sensors.append(values[:: self.every])
+            labels.append(targets[:: self.every])
             people.append(int(name.split("/")[-2][1:]))
         offsets = np.concatenate([[0], np.cumsum([len(values) for values in sensors])]).astype(np.int64)
         person = np.array(people)
-        rows = [np.flatnonzero(part) for part in (
-            person < FIRST_VALID, (person >= FIRST_VALID) & (person < FIRST_TEST), person >= FIRST_TEST)]
+        rows = [
+            np.flatnonzero(part)
+            for part in (person < FIRST_VALID, (person >= FIRST_VALID) & (person < FIRST_TEST), person >= FIRST_TEST)
+        ]
         learned = np.concatenate([sensors[row] for row in rows[0]])
         values = ((np.concatenate(sensors) - learned.mean(0)) / learned.std(0)).astype(np.float32)
         targets = np.concatenate(labels)
         parts = (SequenceSplit(values, offsets, targets, rows=part, bucketed=True, per_step=True) for part in rows)
-        return Loaded(*parts, "tagging", inputs=len(SENSORS), tokens=False, outputs=len(LABELS), metric="accuracy",
-                      labels=LABELS, note="split by person")
+        return Loaded(
+            *parts,
+            "tagging",
+            inputs=len(SENSORS),
+            tokens=False,
+            outputs=len(LABELS),
+            metric="accuracy",
+            labels=LABELS,
+            note="split by person",
+        )
 
 
 def _recording(name: str, content: bytes) -> tuple[np.ndarray, np.ndarray]:

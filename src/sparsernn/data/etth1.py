@@ -48,7 +48,8 @@ class Etth1(Task):
         choose("columns", self.columns, ("all", "target"))
         if self.window < 1 or self.horizon < 1 or self.window + self.horizon > BOUNDS[3] - BOUNDS[2]:
             raise UserError(
-                f"window is {self.window} and horizon is {self.horizon}", "1 hour or more each, 2,880 in all at most",
+                f"window is {self.window} and horizon is {self.horizon}",
+                "1 hour or more each, 2,880 in all at most",
                 "give 96 and 24, for instance",
             )
 
@@ -56,16 +57,24 @@ class Etth1(Task):
         """Read the file and cut it into windows."""
         names = COLUMNS if self.columns == "all" else (self.target,)
         path = find_file(self, FILE, folder)
-        series = np.concatenate([
-            np.stack([rows.numbers(name) for name in names], 1) for rows in read_rows(path, names)
-        ])
+        series = np.concatenate(
+            [np.stack([rows.numbers(name) for name in names], 1) for rows in read_rows(path, names)]
+        )
         if len(series) < BOUNDS[3]:
             raise UserError(f"The file {path} has {len(series)} rows", f"at least {BOUNDS[3]}", "get the file again")
-        learned = series[:BOUNDS[1]]
+        learned = series[: BOUNDS[1]]
         scaled = ((series - learned.mean(0)) / learned.std(0)).astype(np.float32)
         parts = (self._split(scaled, names, part) for part in range(3))
-        return Loaded(*parts, "forecasting", inputs=len(names), tokens=False, outputs=self.horizon, metric="mse",
-                      labels=(self.target,), note="standardised with the training rows")
+        return Loaded(
+            *parts,
+            "forecasting",
+            inputs=len(names),
+            tokens=False,
+            outputs=self.horizon,
+            metric="mse",
+            labels=(self.target,),
+            note="standardised with the training rows",
+        )
 
     def _split(self, series: np.ndarray, names: tuple[str, ...], part: int) -> WindowSplit:
         first = max(0, BOUNDS[part] - self.window)

@@ -31,7 +31,8 @@ def cache_folder(folder: Path | str | None = None) -> Path:
         chosen.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"The cache folder {chosen} cannot be made: {error.strerror}", "a folder that can be written",
+            f"The cache folder {chosen} cannot be made: {error.strerror}",
+            "a folder that can be written",
             "set SPARSERNN_CACHE, or the cache option, to another folder",
         ) from error
     return chosen

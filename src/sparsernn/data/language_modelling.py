@@ -55,7 +55,8 @@ class LanguageModelling(Task):
         if not 0 <= self.test_on_train <= 1 or (self.test_on_train and not self.windows):
             raise UserError(
                 f"test_on_train is {self.test_on_train}, windows {self.windows}",
-                "a share of the training windows in [0, 1]", "set windows=True, or test_on_train=0",
+                "a share of the training windows in [0, 1]",
+                "set windows=True, or test_on_train=0",
             )
 
     @abc.abstractmethod
@@ -81,8 +82,16 @@ class LanguageModelling(Task):
         valid = self._ids(self.tokens("valid", folder), places)
         test = self._drawn(train) if self.test_on_train else self._split(self._ids(self.tokens("test", folder), places))
         return Loaded(
-            self._split(train), self._split(valid), test, "language_model", inputs=len(words), tokens=True,
-            outputs=len(words), metric=self.metric(), vocabulary=words, note=self.note(),
+            self._split(train),
+            self._split(valid),
+            test,
+            "language_model",
+            inputs=len(words),
+            tokens=True,
+            outputs=len(words),
+            metric=self.metric(),
+            vocabulary=words,
+            note=self.note(),
         )
 
     def _words(self, counts: Counter[str]) -> list[str]:
@@ -99,7 +108,8 @@ class LanguageModelling(Task):
             if place is None:
                 raise UserError(
                     f"The token {token!r} of the text does not occur in the training text",
-                    f"only known tokens, as there is no {SPECIALS[UNKNOWN]}", "check that the files belong together",
+                    f"only known tokens, as there is no {SPECIALS[UNKNOWN]}",
+                    "check that the files belong together",
                 )
             ids.append(place)
         return np.frombuffer(ids, np.int32)

@@ -52,8 +52,11 @@ class Preparation:
         names = {field.name for field in dataclasses.fields(cls)}
         right = isinstance(values, dict) and set(values) == names and values["kind"] in KINDS
         if not right or not isinstance(values["columns"], dict) or len(values["means"]) != len(values["deviations"]):
-            raise UserError("The saved preparation of the data cannot be read", "the file that training wrote",
-                            "train again, or use the folder of another run")
+            raise UserError(
+                "The saved preparation of the data cannot be read",
+                "the file that training wrote",
+                "train again, or use the folder of another run",
+            )
         listed = {name: tuple(values[name]) for name in ("labels", "means", "deviations")}
         return cls(**{**values, **listed})
 
@@ -73,7 +76,8 @@ class Preparation:
             row = next(row for row, name in enumerate(names) if name not in numbers)
             raise UserError(
                 f"The label {names[row][:40]!r} in {rows.where(row)} did not occur in training",
-                f"one of {', '.join(self.labels[:20])}", "correct the label, or leave the label column out",
+                f"one of {', '.join(self.labels[:20])}",
+                "correct the label, or leave the label column out",
             ) from None
 
     def scaled(self, values: np.ndarray) -> np.ndarray:
@@ -105,11 +109,17 @@ class Encoded:
 def class_names(seen: Sequence[str], column: str) -> list[str]:
     """Class names in a fixed order; one class, or as many as free text has, is a UserError."""
     if len(seen) < 2:
-        raise UserError(f"Column {column!r} holds one class only, {seen[0][:40]!r}", "at least two different labels",
-                        "choose another label column or add rows of other classes")
+        raise UserError(
+            f"Column {column!r} holds one class only, {seen[0][:40]!r}",
+            "at least two different labels",
+            "choose another label column or add rows of other classes",
+        )
     if len(seen) > 1000:
-        raise UserError(f"Column {column!r} holds {len(seen):,} different labels", "at most 1,000 classes",
-                        "check that it is the label column")
+        raise UserError(
+            f"Column {column!r} holds {len(seen):,} different labels",
+            "at most 1,000 classes",
+            "check that it is the label column",
+        )
     whole = all(name.lstrip("-").isdigit() for name in seen)
     return sorted(seen, key=int) if whole else sorted(seen)
 
@@ -125,6 +135,9 @@ def numbered(seen: dict[str, int], codes: np.ndarray, column: str) -> tuple[list
 def require_parts(parts: Sequence[np.ndarray], path: object, what: str) -> None:
     """A UserError where train, validation or test would be empty."""
     if min(map(len, parts)) == 0:
-        raise UserError(f"{path} has too few {what} to hold some back: {', '.join(str(len(part)) for part in parts)}"
-                        " would train, validate and test", f"at least one of each and better hundreds of {what}",
-                        "give more data, or in Python other valid and test shares")
+        raise UserError(
+            f"{path} has too few {what} to hold some back: {', '.join(str(len(part)) for part in parts)}"
+            " would train, validate and test",
+            f"at least one of each and better hundreds of {what}",
+            "give more data, or in Python other valid and test shares",
+        )

@@ -50,6 +50,13 @@ class SequentialDigits(Task):
         targets = torch.from_numpy(digits.target.astype(np.int64))
         train, valid, test = (TensorSplit(inputs[rows], targets[rows]) for rows in cut(len(images), ROWS))
         return Loaded(
-            train, valid, test, "classification", inputs=inputs.shape[2], tokens=False, outputs=10,
-            metric="accuracy", labels=tuple("0123456789"),
+            train,
+            valid,
+            test,
+            "classification",
+            inputs=inputs.shape[2],
+            tokens=False,
+            outputs=10,
+            metric="accuracy",
+            labels=tuple("0123456789"),
         )

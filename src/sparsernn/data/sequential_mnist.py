@@ -57,15 +57,26 @@ class SequentialMnist(Task):
 
     def load(self, folder: Path | str | None = None) -> Loaded:
         """Read the four idx files into memory as bytes; pixels become numbers batch by batch."""
-        images, labels = (np.concatenate([
-            _read_idx(find_file(self, f"mnist/{part}-{kind}-ubyte.gz", folder)) for part in ("train", "t10k")
-        ]) for kind in ("images-idx3", "labels-idx1"))
+        images, labels = (
+            np.concatenate(
+                [_read_idx(find_file(self, f"mnist/{part}-{kind}-ubyte.gz", folder)) for part in ("train", "t10k")]
+            )
+            for kind in ("images-idx3", "labels-idx1")
+        )
         inputs, targets = self._arranged(torch.from_numpy(images)), torch.from_numpy(labels.astype(np.int64))
         train, valid, test = self._bounds(len(inputs))
         parts = (_ScaledSplit(inputs[rows], targets[rows], self.scale) for rows in (train, valid, test))
         note = "validation and test digits are the same" if self.division == "one_shot" else ""
-        return Loaded(*parts, "classification", inputs=inputs.shape[2], tokens=False, outputs=10, metric="accuracy",
-                      labels=tuple("0123456789"), note=note)
+        return Loaded(
+            *parts,
+            "classification",
+            inputs=inputs.shape[2],
+            tokens=False,
+            outputs=10,
+            metric="accuracy",
+            labels=tuple("0123456789"),
+            note=note,
+        )
 
     def _arranged(self, images: Tensor) -> Tensor:
         if self.order == "row":

@@ -113,18 +113,18 @@ class SequenceSplit(Split):
         if not self.bucketed:
             return self.batches(size)
         rows, size = np.argsort(self.lengths, kind="stable"), _checked_size(size)
-        return map(self.batch, (rows[start:start + size] for start in range(0, len(rows), size)))
+        return map(self.batch, (rows[start : start + size] for start in range(0, len(rows), size)))
 
     def _rows(self, size: int, seed: int | None) -> Iterator[np.ndarray]:
         order = _order(len(self), seed)
         if not self.bucketed or seed is None:
-            yield from (order[start:start + size] for start in range(0, len(order), size))
+            yield from (order[start : start + size] for start in range(0, len(order), size))
             return
         lengths, pool, batches = self.lengths, size * POOL_OF_BATCHES, []
         for start in range(0, len(order), pool):
-            rows = order[start:start + pool]
+            rows = order[start : start + pool]
             rows = rows[np.argsort(lengths[rows], kind="stable")]
-            batches += [rows[first:first + size] for first in range(0, len(rows), size)]
+            batches += [rows[first : first + size] for first in range(0, len(rows), size)]
         for position in _order(len(batches), seed):
             yield batches[position]
 
@@ -182,10 +182,10 @@ class TextSplit(Split):
                 f"at least {2 * size} tokens",
                 "lower the batch size or give more text",
             )
-        streams = self.tokens[:size * length].reshape(size, length)
+        streams = self.tokens[: size * length].reshape(size, length)
         for start in range(0, self.number_of_batches(size) * self.steps, self.steps):
             end = min(start + self.steps, length - 1)
-            window = torch.from_numpy(streams[:, start:end + 1].T.astype(np.int64))  # [time+1 batch]
+            window = torch.from_numpy(streams[:, start : end + 1].T.astype(np.int64))  # [time+1 batch]
             yield Batch(window[:-1], window[1:])
 
 
@@ -218,7 +218,7 @@ class TextWindowSplit(Split):
         order = _order(len(self), shuffle_seed)
         starts = offset + self.steps * (order if self.chosen is None else self.chosen[order])
         for first in range(0, len(starts), _checked_size(size)):
-            rows = starts[None, first:first + size] + np.arange(self.steps + 1)[:, None]
+            rows = starts[None, first : first + size] + np.arange(self.steps + 1)[:, None]
             window = torch.from_numpy(self.tokens[rows].astype(np.int64))  # [time+1 batch]
             yield Batch(window[:-1], window[1:])
 
@@ -250,7 +250,7 @@ class WindowSplit(Split):
     def batches(self, size: int, *, shuffle_seed: int | None = None) -> Iterator[Batch]:
         order = _order(len(self), shuffle_seed)
         for first in range(0, len(order), _checked_size(size)):
-            starts = self.starts[order[first:first + size]][:, None]
+            starts = self.starts[order[first : first + size]][:, None]
             inputs = self.series[starts + np.arange(self.window)]  # [batch window features]
             targets = self.series[starts + self.window + np.arange(self.horizon), self.target]  # [batch horizon]
             yield Batch(torch.from_numpy(inputs.astype(np.float32)), torch.from_numpy(targets.astype(np.float32)))

@@ -63,11 +63,19 @@ class SpokenDigits(Task):
         valid = ~test & (index >= 5) & (index < 10)
         frames = store.array("frames")
         rows = [np.flatnonzero(part) for part in (~test & ~valid, valid, test)]
-        learned = np.concatenate([frames[offsets[row]:offsets[row + 1]] for row in rows[0]])
+        learned = np.concatenate([frames[offsets[row] : offsets[row + 1]] for row in rows[0]])
         values = ((frames - learned.mean(0)) / learned.std(0)).astype(np.float32)
         parts = (SequenceSplit(values, offsets, digits, rows=part, bucketed=True) for part in rows)
-        return Loaded(*parts, "classification", inputs=self.bands, tokens=False, outputs=10, metric="accuracy",
-                      labels=tuple("0123456789"), note=f"speaker {self.speaker} held out" if self.speaker else "")
+        return Loaded(
+            *parts,
+            "classification",
+            inputs=self.bands,
+            tokens=False,
+            outputs=10,
+            metric="accuracy",
+            labels=tuple("0123456789"),
+            note=f"speaker {self.speaker} held out" if self.speaker else "",
+        )
 
     def _build(self, archive: Path, writer: StoreWriter) -> dict[str, Any]:
         offsets = [0]

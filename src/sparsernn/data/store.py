@@ -105,7 +105,8 @@ def open_or_build(cache: Path, key: str, build: Callable[[StoreWriter], dict[str
             os.replace(half, folder)
     except OSError as error:
         raise UserError(
-            f"The prepared data could not be written to {cache}: {error.strerror or error}", "a folder with free space",
+            f"The prepared data could not be written to {cache}: {error.strerror or error}",
+            "a folder with free space",
             "free some space, or set SPARSERNN_CACHE to another folder",
         ) from error
     finally:

@@ -72,22 +72,37 @@ class TableFile(Task):
         choose("label_per", self.label_per, ("auto", "step", "series"))
         choose("tokenizer", self.tokenizer, TOKENIZERS)
         if self.valid <= 0 or self.test <= 0 or self.valid + self.test >= 1:
-            raise UserError(f"valid is {self.valid} and test is {self.test}", "shares above 0 that leave rows to train",
-                            "give 0.1 for both")
+            raise UserError(
+                f"valid is {self.valid} and test is {self.test}",
+                "shares above 0 that leave rows to train",
+                "give 0.1 for both",
+            )
         if self.horizon < 1 or self.window < 0 or self.length < 0:
-            raise UserError(f"horizon is {self.horizon}, window {self.window}, length {self.length}",
-                            "a horizon of at least 1, the others not negative", "correct the option")
+            raise UserError(
+                f"horizon is {self.horizon}, window {self.window}, length {self.length}",
+                "a horizon of at least 1, the others not negative",
+                "correct the option",
+            )
 
     @property
     def kind(self) -> str:
         """What the file is, from the columns given; a UserError where they do not say it."""
-        given = [name for name, value in (
-            ("text", self.text), ("wide", self.series_columns), ("forecast", self.forecast),
-            ("language_model", self.language_model), ("series", self.series and not self.forecast)) if value]
+        given = [
+            name
+            for name, value in (
+                ("text", self.text),
+                ("wide", self.series_columns),
+                ("forecast", self.forecast),
+                ("language_model", self.language_model),
+                ("series", self.series and not self.forecast),
+            )
+            if value
+        ]
         if len(given) != 1:
             said = " and ".join(given) or "nothing"
             raise UserError(
-                f"The columns describe {said}", "one of text, series, series-columns, forecast or a text file",
+                f"The columns describe {said}",
+                "one of text, series, series-columns, forecast or a text file",
                 "give --text COLUMN --label COLUMN, for instance",
             )
         if given[0] in ("text", "wide", "series") and not self.label:
@@ -108,9 +123,7 @@ class TableFile(Task):
         """The splits; `folder` is where a relative path starts."""
         return self.prepare(folder=folder)[0]
 
-    def prepare(
-        self, progress: Progress = no_progress, folder: Path | str | None = None
-    ) -> tuple[Loaded, Preparation]:
+    def prepare(self, progress: Progress = no_progress, folder: Path | str | None = None) -> tuple[Loaded, Preparation]:
         """The splits, and what a prediction needs; `progress(what, bytes done, bytes in all)` is called on the way."""
         kind = KINDS[self.kind]
         placed = self._placed(folder)
@@ -140,13 +153,22 @@ class Kind(NamedTuple):
 
 KINDS = {
     "text": Kind(table_text.build_texts, table_text.load_texts, table_text.write_new_texts, table_text.new_texts),
-    "language_model": Kind(table_text.build_running_text, table_text.load_running_text,
-                           table_text.write_new_running_text, table_text.new_running_text),
-    "series": Kind(table_series.build_series, table_series.load_series, table_series.write_new_series,
-                   table_series.new_series),
+    "language_model": Kind(
+        table_text.build_running_text,
+        table_text.load_running_text,
+        table_text.write_new_running_text,
+        table_text.new_running_text,
+    ),
+    "series": Kind(
+        table_series.build_series, table_series.load_series, table_series.write_new_series, table_series.new_series
+    ),
     "wide": Kind(table_series.build_wide, table_series.load_series, table_series.write_new_wide, table_series.new_wide),
-    "forecast": Kind(table_series.build_forecast, table_series.load_forecast, table_series.write_new_series,
-                     table_series.new_forecast),
+    "forecast": Kind(
+        table_series.build_forecast,
+        table_series.load_forecast,
+        table_series.write_new_series,
+        table_series.new_forecast,
+    ),
 }
 
 

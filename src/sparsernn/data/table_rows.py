@@ -58,7 +58,8 @@ class Rows:
         names = [name.strip() for name in self.texts(column)]
         if "" in names:
             raise UserError(
-                f"The label in column {column!r} is empty in {self.where(names.index(''))}", "a label in every row",
+                f"The label in column {column!r} is empty in {self.where(names.index(''))}",
+                "a label in every row",
                 "fill it in or delete the row",
             )
         return names
@@ -72,12 +73,14 @@ class Rows:
             row = next(row for row, value in enumerate(values) if _number(value) is None)
             raise UserError(
                 f"{str(values[row])[:40]!r} in column {column!r} is not a number ({self.where(row)})",
-                "a number with a decimal point", "correct the row, or leave the column out",
+                "a number with a decimal point",
+                "correct the row, or leave the column out",
             ) from None
         if not np.isfinite(array).all():
             row = int(np.flatnonzero(~np.isfinite(array))[0])
             raise UserError(
-                f"Column {column!r} holds {values[row]} ({self.where(row)})", "finite numbers, no NaN and no infinity",
+                f"Column {column!r} holds {values[row]} ({self.where(row)})",
+                "finite numbers, no NaN and no infinity",
                 "fill the gap or delete the row",
             )
         return array
@@ -95,7 +98,8 @@ class Rows:
         except ValueError:
             raise UserError(
                 f"{str(value)[:40]!r} in column {column!r} is not a time ({self.where(row)})",
-                "numbers, or dates such as 2016-07-01 00:00:00", "correct the column",
+                "numbers, or dates such as 2016-07-01 00:00:00",
+                "correct the column",
             ) from None
         return (date if date.tzinfo else date.replace(tzinfo=datetime.UTC)).timestamp()
 
@@ -149,7 +153,8 @@ def require_columns(path: Path, wanted: Sequence[str], present: Sequence[str]) -
     corrections = [repr(near) + (f" for {name!r}" if len(wrong) > 1 else "") for near, name in found]
     listed = ", ".join(map(repr, present[:20])) + (", ..." if len(present) > 20 else "")
     raise UserError(
-        f"{path} has {' and '.join(faults)}", f"one of {listed}",
+        f"{path} has {' and '.join(faults)}",
+        f"one of {listed}",
         f"write {' and '.join(corrections)}, the nearest" if corrections else "give the name of a column",
     )
 
@@ -200,7 +205,8 @@ class _Lines:
             ) from error
         if len(raw) > LINE_BYTES:
             raise UserError(
-                f"Line {self._number + 1} of {self.path} is longer than {LINE_BYTES >> 20} MB", "one row a line",
+                f"Line {self._number + 1} of {self.path} is longer than {LINE_BYTES >> 20} MB",
+                "one row a line",
                 "check the file for a missing line end, or shorten the text",
             )
         return raw
@@ -211,7 +217,9 @@ class _Lines:
         except UnicodeDecodeError as error:
             raise UserError(
                 f"Line {self._number} of {self.path} is not UTF-8 (byte {self._bytes + error.start} of the file is"
-                f" 0x{raw[error.start]:02x})", "text in UTF-8", "save the file as UTF-8",
+                f" 0x{raw[error.start]:02x})",
+                "text in UTF-8",
+                "save the file as UTF-8",
             ) from None
 
 
@@ -260,7 +268,8 @@ def _rows_of(counted: _Counted, path: Path) -> Iterator[tuple[int, list[str]]]:
             row = next(counted.reader, None)
         except csv.Error as error:
             raise UserError(
-                f"The row that starts in line {line} of {path} cannot be read: {error}", "fields quoted as in RFC 4180",
+                f"The row that starts in line {line} of {path} cannot be read: {error}",
+                "fields quoted as in RFC 4180",
                 "look for a quotation mark that is not closed or not doubled",
             ) from error
         if row is None:
@@ -287,7 +296,8 @@ def _csv_rows(path: Path, columns: tuple[str, ...], progress: Progress, what: st
     for line, row in _rows_of(counted, path):
         if len(row) != len(names):
             raise UserError(
-                f"Line {line} of {path} has {len(row)} fields and the header has {len(names)}", "as many in every row",
+                f"Line {line} of {path} has {len(row)} fields and the header has {len(names)}",
+                "as many in every row",
                 "correct the line, or put quotation marks around fields that hold the delimiter",
             )
         places.append(line)

@@ -103,7 +103,8 @@ def _out_of_order(where: str, series: str) -> UserError:
     of_series = f" of series {series[:40]!r}" if series else ""
     return UserError(
         f"The time in {where} is earlier than the one before it{of_series}",
-        "the rows of a series in the order of time", "sort the file by id and time, and check for ids used twice",
+        "the rows of a series in the order of time",
+        "sort the file by id and time, and check for ids used twice",
     )
 
 
@@ -120,10 +121,10 @@ def moments(raw: np.ndarray, rows: np.ndarray) -> tuple[tuple[float, ...], tuple
     """Mean and deviation of every feature over some rows, in blocks; a constant feature has deviation 1."""
     total, square = np.zeros(raw.shape[1]), np.zeros(raw.shape[1])
     for start in range(0, len(rows), ROWS_AT_ONCE):
-        total += raw[rows[start:start + ROWS_AT_ONCE]].sum(0)
+        total += raw[rows[start : start + ROWS_AT_ONCE]].sum(0)
     mean = total / len(rows)
     for start in range(0, len(rows), ROWS_AT_ONCE):
-        square += ((raw[rows[start:start + ROWS_AT_ONCE]] - mean) ** 2).sum(0)
+        square += ((raw[rows[start : start + ROWS_AT_ONCE]] - mean) ** 2).sum(0)
     deviation = np.sqrt(square / len(rows))
     deviation[deviation <= 1e-12 * np.maximum(1, np.abs(mean))] = 1
     return tuple(mean.tolist()), tuple(deviation.tolist())
@@ -155,8 +156,11 @@ def build_series(task: TableFile, writer: StoreWriter, progress: Progress) -> Pr
     mixed = np.flatnonzero(np.add.reduceat(labels != np.repeat(firsts, np.diff(steps.offsets)), steps.offsets[:-1]))
     per_step = len(mixed) > 0 if task.label_per == "auto" else task.label_per == "step"
     if len(mixed) and not per_step:
-        raise UserError(f"Series {steps.names[mixed[0]][:40]!r} has more than one label", "one label for a series",
-                        "give --label-per step, or correct the labels")
+        raise UserError(
+            f"Series {steps.names[mixed[0]][:40]!r} has more than one label",
+            "one label for a series",
+            "give --label-per step, or correct the labels",
+        )
     if per_step:
         offsets, parts, length = _parts_of_steps(task, steps)
     else:
@@ -223,9 +227,10 @@ def expand(described: str, present: list[str]) -> list[str]:
         first, last = named(piece)[0], named(piece)[-1]
         start, end = present.index(first), present.index(last)
         if start > end:
-            raise UserError(f"Column {first!r} comes after {last!r}", "FIRST:LAST in the order of the file",
-                            "swap the two")
-        chosen += present[start:end + 1]
+            raise UserError(
+                f"Column {first!r} comes after {last!r}", "FIRST:LAST in the order of the file", "swap the two"
+            )
+        chosen += present[start : end + 1]
     return list(dict.fromkeys(chosen))
 
 
@@ -242,8 +247,11 @@ def cells(rows: Rows, columns: list[str]) -> tuple[np.ndarray, np.ndarray]:
     gap[:, 0] |= after[:, 0]
     if gap.any():
         row, column = map(int, np.argwhere(gap)[0])
-        raise UserError(f"Column {columns[column]!r} is empty in {rows.where(row)}",
-                        "a number in every column up to the end of the series", "fill the gap or delete the row")
+        raise UserError(
+            f"Column {columns[column]!r} is empty in {rows.where(row)}",
+            "a number in every column up to the end of the series",
+            "fill the gap or delete the row",
+        )
     whole = replace(rows, columns={name: [value or "0" for value in rows.columns[name]] for name in columns})
     matrix = np.stack([whole.numbers(name) for name in columns], 1)
     return matrix[~after], (~after).sum(1)
@@ -283,19 +291,37 @@ def _window_starts(offsets: np.ndarray, bounds: np.ndarray, part: int, window: i
 def load_series(task: TableFile, store: Store, preparation: Preparation) -> Loaded:
     """The splits of prepared labelled series."""
     arrays = (store.array("values"), store.array("offsets"), store.array("targets"))
-    splits = (SequenceSplit(*arrays, rows=store.array(part), bucketed=True, per_step=preparation.per_step)
-              for part in PARTS)
-    return Loaded(*splits, "tagging" if preparation.per_step else "classification", inputs=len(preparation.means),
-                  tokens=False, outputs=len(preparation.labels), metric="accuracy", labels=preparation.labels,
-                  note=task.note())
+    splits = (
+        SequenceSplit(*arrays, rows=store.array(part), bucketed=True, per_step=preparation.per_step) for part in PARTS
+    )
+    return Loaded(
+        *splits,
+        "tagging" if preparation.per_step else "classification",
+        inputs=len(preparation.means),
+        tokens=False,
+        outputs=len(preparation.labels),
+        metric="accuracy",
+        labels=preparation.labels,
+        note=task.note(),
+    )
 
 
 def load_forecast(task: TableFile, store: Store, preparation: Preparation) -> Loaded:
     """The windows of a prepared forecast."""
-    splits = (WindowSplit(store.array("values"), store.array(part), preparation.window, preparation.horizon, 0)
-              for part in PARTS)
-    return Loaded(*splits, "forecasting", inputs=len(preparation.means), tokens=False, outputs=preparation.horizon,
-                  metric="mse", labels=(task.forecast,), note=task.note())
+    splits = (
+        WindowSplit(store.array("values"), store.array(part), preparation.window, preparation.horizon, 0)
+        for part in PARTS
+    )
+    return Loaded(
+        *splits,
+        "forecasting",
+        inputs=len(preparation.means),
+        tokens=False,
+        outputs=preparation.horizon,
+        metric="mse",
+        labels=(task.forecast,),
+        note=task.note(),
+    )
 
 
 def write_new_series(preparation: Preparation, path: str, writer: StoreWriter, progress: Progress) -> None:
@@ -355,7 +381,10 @@ def new_forecast(preparation: Preparation, store: Store) -> Encoded:
     names = store.array("names").tobytes().decode().split("\n")
     short = np.flatnonzero(np.diff(offsets) < preparation.window)
     if len(short):
-        raise UserError(f"Series {names[short[0]][:40]!r} has {int(np.diff(offsets)[short[0]])} rows",
-                        f"at least {preparation.window}, the window the network reads", "give more rows")
+        raise UserError(
+            f"Series {names[short[0]][:40]!r} has {int(np.diff(offsets)[short[0]])} rows",
+            f"at least {preparation.window}, the window the network reads",
+            "give more rows",
+        )
     starts = offsets[1:] - preparation.window
     return Encoded(WindowSplit(store.array("values"), starts, preparation.window, 0, 0), False, names)

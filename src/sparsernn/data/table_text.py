@@ -36,7 +36,7 @@ def build_texts(task: TableFile, writer: StoreWriter, progress: Progress) -> Pre
     parts = cut_by_label(targets, task.shares, task.seed)
     require_parts(parts, task.path, "rows")
     learned = np.zeros(len(targets), bool)
-    learned[parts[0][::-(-len(parts[0]) // TEXTS_TO_LEARN_FROM)]] = True
+    learned[parts[0][:: -(-len(parts[0]) // TEXTS_TO_LEARN_FROM)]] = True
     texts = compress(_texts(task.path, task.text, progress, "counting words"), learned)
     encoder = learn_encoder(texts, task.vocabulary, task.tokenizer, least=2)
     columns = {"text": task.text, "label": task.label}
@@ -56,8 +56,9 @@ def _texts(path: str, column: str, progress: Progress, what: str) -> Iterator[st
 def _write_texts(preparation: Preparation, path: str, writer: StoreWriter, progress: Progress) -> None:
     encoder = encoder_from_json(preparation.tokenizer)
     lengths = [0]
-    for ids in encode(encoder, _texts(path, preparation.columns["text"], progress, "encoding"),
-                      length=preparation.length):
+    for ids in encode(
+        encoder, _texts(path, preparation.columns["text"], progress, "encoding"), length=preparation.length
+    ):
         writer.append("tokens", ids)
         lengths.append(len(ids))
     writer.append("offsets", np.cumsum(lengths))
@@ -68,8 +69,17 @@ def load_texts(task: TableFile, store: Store, preparation: Preparation) -> Loade
     arrays = (store.array("tokens"), store.array("offsets"), store.array("targets"))
     splits = (SequenceSplit(*arrays, rows=store.array(part), bucketed=True) for part in PARTS)
     words = encoder_from_json(preparation.tokenizer).words
-    return Loaded(*splits, "classification", inputs=len(words), tokens=True, outputs=len(preparation.labels),
-                  metric="accuracy", labels=preparation.labels, vocabulary=words, note=task.note())
+    return Loaded(
+        *splits,
+        "classification",
+        inputs=len(words),
+        tokens=True,
+        outputs=len(preparation.labels),
+        metric="accuracy",
+        labels=preparation.labels,
+        vocabulary=words,
+        note=task.note(),
+    )
 
 
 def write_new_texts(preparation: Preparation, path: str, writer: StoreWriter, progress: Progress) -> None:
@@ -103,9 +113,12 @@ def build_running_text(task: TableFile, writer: StoreWriter, progress: Progress)
         writer.append(part, ids)
         counts[part] += len(ids)
     if min(counts.values()) < LEAST_TOKENS:
-        raise UserError(f"The text {task.path} is too short: {', '.join(map(str, counts.values()))} tokens would train,"
-                        " validate and test", f"at least {LEAST_TOKENS} tokens and several lines in each part",
-                        "give a longer text with line ends")
+        raise UserError(
+            f"The text {task.path} is too short: {', '.join(map(str, counts.values()))} tokens would train,"
+            " validate and test",
+            f"at least {LEAST_TOKENS} tokens and several lines in each part",
+            "give a longer text with line ends",
+        )
     return preparation
 
 
@@ -114,8 +127,16 @@ def load_running_text(task: TableFile, store: Store, preparation: Preparation) -
     words = encoder_from_json(preparation.tokenizer).words
     splits = (TextSplit(store.array(part), preparation.length) for part in PARTS)
     metric = "bits_per_character" if task.tokenizer == "characters" else "perplexity"
-    return Loaded(*splits, "language_model", inputs=len(words), tokens=True, outputs=len(words), metric=metric,
-                  vocabulary=words, note=task.note())
+    return Loaded(
+        *splits,
+        "language_model",
+        inputs=len(words),
+        tokens=True,
+        outputs=len(words),
+        metric=metric,
+        vocabulary=words,
+        note=task.note(),
+    )
 
 
 def write_new_running_text(preparation: Preparation, path: str, writer: StoreWriter, progress: Progress) -> None:

@@ -50,7 +50,11 @@ def words_and_marks(text: str) -> list[str]:
 
 
 CLEANINGS: dict[str, Callable[[str], list[str]]] = {
-    "keras": keras_words, "sentence": sentence_words, "words": words_and_marks, "blanks": str.split, "characters": list,
+    "keras": keras_words,
+    "sentence": sentence_words,
+    "words": words_and_marks,
+    "blanks": str.split,
+    "characters": list,
 }
 
 
@@ -163,7 +167,8 @@ def _tokenizers() -> Any:
         import tokenizers
     except ImportError as error:
         raise UserError(
-            "Byte pairs cannot be used: the package tokenizers is not installed", "the train extra",
+            "Byte pairs cannot be used: the package tokenizers is not installed",
+            "the train extra",
             "install sparsernn[train], or use words",
         ) from error
     return tokenizers
@@ -186,7 +191,10 @@ def _learned_pairs(
     tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = library.decoders.ByteLevel()
     trainer = library.trainers.BpeTrainer(
-        vocab_size=size, special_tokens=specials, min_frequency=least, show_progress=False,
+        vocab_size=size,
+        special_tokens=specials,
+        min_frequency=least,
+        show_progress=False,
         initial_alphabet=library.pre_tokenizers.ByteLevel.alphabet(),
     )
     tokenizer.train_from_iterator(texts, trainer)

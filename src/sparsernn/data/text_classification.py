@@ -75,8 +75,11 @@ class TextClassification(Task):
         if self.length < 0:
             raise UserError(f"length is {self.length}", "0 (the whole text) or more tokens", "give another length")
         if len(self.shares) != 3 or min(self.shares) < 0 or self.shares[0] <= 0:
-            raise UserError(f"shares is {self.shares}", "three shares that are not negative, the first above 0",
-                            "give shares of train, valid and test such as 0.8, 0.1, 0.1")
+            raise UserError(
+                f"shares is {self.shares}",
+                "three shares that are not negative, the first above 0",
+                "give shares of train, valid and test such as 0.8, 0.1, 0.1",
+            )
 
     @abc.abstractmethod
     def documents(self, folder: Path | str | None) -> Iterator[Document]:
@@ -87,8 +90,11 @@ class TextClassification(Task):
         classes = len(self.label_names())
         number = int(written) - first if written.strip().isdigit() else -1
         if not 0 <= number < classes:
-            raise UserError(f"The file {path} holds the label {written[:20]!r}",
-                            f"{first} to {first + classes - 1}, as in: {self.origin}", "get the file again")
+            raise UserError(
+                f"The file {path} holds the label {written[:20]!r}",
+                f"{first} to {first + classes - 1}, as in: {self.origin}",
+                "get the file again",
+            )
         return number
 
     def label_names(self) -> tuple[str, ...]:
@@ -113,27 +119,52 @@ class TextClassification(Task):
         texts = (document.text for document, use in zip(self.documents(folder), learned, strict=True) if use)
         encoder = learn_encoder(texts, self.vocabulary, self.cleaning, **self._marks())
         words, names = encoder.words, self.label_names()
-        ids = list(encode(encoder, (document.text for document in self.documents(folder)),
-                          length=self.length, keep=self.keep, unknown=self.unknown))
+        ids = list(
+            encode(
+                encoder,
+                (document.text for document in self.documents(folder)),
+                length=self.length,
+                keep=self.keep,
+                unknown=self.unknown,
+            )
+        )
         values, offsets = np.concatenate(ids), np.concatenate([[0], np.cumsum([len(text) for text in ids])])
         train, valid, test = (self._split(values, offsets, targets, rows[part]) for part in PARTS)
         return Loaded(
-            train, valid, test, "classification", inputs=len(words), tokens=True, outputs=len(names),
-            metric="accuracy", labels=names, vocabulary=words, note=self.note(folder),
+            train,
+            valid,
+            test,
+            "classification",
+            inputs=len(words),
+            tokens=True,
+            outputs=len(names),
+            metric="accuracy",
+            labels=names,
+            vocabulary=words,
+            note=self.note(folder),
             vectors=word_vectors(data_folder(folder) / self.vectors, words, normalise=True) if self.vectors else None,
         )
 
     def _contextual(self, folder: Path | str | None, targets: np.ndarray, rows: dict[str, np.ndarray]) -> Loaded:
-        store = encodings((document.text for document in self.documents(folder)),
-                          find_encoder(self.encoder, data_folder(folder)), length=self.length or ENCODED)
-        values, offsets = store.array("vectors"), store.array("offsets")
-        train, valid, test = (
-            SequenceSplit(values, offsets, targets, rows=rows[part], bucketed=True) for part in PARTS
+        store = encodings(
+            (document.text for document in self.documents(folder)),
+            find_encoder(self.encoder, data_folder(folder)),
+            length=self.length or ENCODED,
         )
+        values, offsets = store.array("vectors"), store.array("offsets")
+        train, valid, test = (SequenceSplit(values, offsets, targets, rows=rows[part], bucketed=True) for part in PARTS)
         names = self.label_names()
         return Loaded(
-            train, valid, test, "classification", inputs=values.shape[1], tokens=False, outputs=len(names),
-            metric="accuracy", labels=names, note=self.note(folder),
+            train,
+            valid,
+            test,
+            "classification",
+            inputs=values.shape[1],
+            tokens=False,
+            outputs=len(names),
+            metric="accuracy",
+            labels=names,
+            note=self.note(folder),
         )
 
     def encoded(self, texts: Iterable[str], words: Sequence[str]) -> SequenceSplit:
@@ -148,11 +179,19 @@ class TextClassification(Task):
     def _marks(self) -> dict[str, str]:
         return {"before": "<s>", "after": "</s>"} if self.marks else {}
 
-    def _split(self, values: np.ndarray, offsets: np.ndarray, targets: np.ndarray, rows: np.ndarray | None
-               ) -> SequenceSplit:
+    def _split(
+        self, values: np.ndarray, offsets: np.ndarray, targets: np.ndarray, rows: np.ndarray | None
+    ) -> SequenceSplit:
         right = self.padding == "right"
-        return SequenceSplit(values, offsets, targets, rows=rows, padding=self.padding, bucketed=right,
-                             least=1 if right else max(1, self.length))
+        return SequenceSplit(
+            values,
+            offsets,
+            targets,
+            rows=rows,
+            padding=self.padding,
+            bucketed=right,
+            least=1 if right else max(1, self.length),
+        )
 
     def divide(self, parts: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
         """Row numbers of train, valid and test; every class has the same share in each part that is drawn."""

@@ -35,7 +35,8 @@ def word_vectors(
     width = len(next(iter(found.values()), ()))
     if not width:
         raise UserError(
-            f"The word vectors {path} hold no word of the vocabulary", "vectors for words of the text",
+            f"The word vectors {path} hold no word of the vocabulary",
+            "vectors for words of the text",
             "check the file and the cleaning rule",
         )
     matrix = np.random.RandomState(seed).uniform(-unknown, unknown, (len(place), width)).astype(np.float32)
@@ -62,7 +63,8 @@ def _text_vectors(path: Path, wanted: dict[str, int]) -> dict[str, np.ndarray]:
                 raise ValueError
         except ValueError as error:
             raise UserError(
-                f"Line {number} of {path} is not a word and {width} numbers", "one word vector a line",
+                f"Line {number} of {path} is not a word and {width} numbers",
+                "one word vector a line",
                 "get the file again",
             ) from error
     return found
@@ -75,12 +77,14 @@ def _npz_vectors(path: Path, wanted: dict[str, int]) -> dict[str, np.ndarray]:
             vectors = file["vectors"].astype(np.float32)
     except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
         raise UserError(
-            f"The word vectors {path} cannot be read: {error}", "an .npz with arrays vectors and words_utf8",
+            f"The word vectors {path} cannot be read: {error}",
+            "an .npz with arrays vectors and words_utf8",
             "check the file",
         ) from error
     if len(words) != len(vectors):
         raise UserError(
-            f"The word vectors {path} name {len(words)} words for {len(vectors)} vectors", "as many of each",
+            f"The word vectors {path} name {len(words)} words for {len(vectors)} vectors",
+            "as many of each",
             "get the file again",
         )
     return {word: vectors[row] for row, word in enumerate(words) if word in wanted}

@@ -41,7 +41,8 @@ class Yelp2018(TextClassification):
                 stars, text = str(int(review["stars"])), str(review["text"])
             except (ValueError, KeyError, TypeError) as error:
                 raise UserError(
-                    f"Line {number} of {path} is not a review: {error}", "a JSON object with stars and text",
+                    f"Line {number} of {path} is not a review: {error}",
+                    "a JSON object with stars and text",
                     "get the file again",
                 ) from error
             yield Document("", self.class_number(stars, path, first=1), text)

@@ -73,9 +73,7 @@ def search_both(
     return Paths(scores[0], _backward(choices, ends, False)), Paths(scores[1], _backward(choices, ends, True))
 
 
-def _forward(
-    main: np.ndarray, loop: np.ndarray, ends: np.ndarray, one_sided: bool
-) -> tuple[np.ndarray, np.ndarray]:
+def _forward(main: np.ndarray, loop: np.ndarray, ends: np.ndarray, one_sided: bool) -> tuple[np.ndarray, np.ndarray]:
     """Largest and smallest products at the end [2 row place], and how each came about [time 2 row place]."""
     times, rows, places = main.shape
     best = np.stack([np.full((rows, places), -np.inf), np.full((rows, places), np.inf)])

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from sparsernn.errors import UserError
-from sparsernn.structure.jacobians import ending_together, step_jacobian, unroll
+from sparsernn.running.jacobians import ending_together, step_jacobian, unroll
+from sparsernn.running.passes import Pass, stepwise
 from sparsernn.structure.masks import Masks
-from sparsernn.structure.stepwise import Pass, stepwise
 from sparsernn.structure.wiring import Wiring, unwrap
 
 

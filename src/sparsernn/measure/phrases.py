@@ -13,7 +13,7 @@ from torch import Tensor
 from sparsernn.cells.rational import Rational
 from sparsernn.errors import UserError
 from sparsernn.measure.automata import Paths, search_both
-from sparsernn.structure.stacked import reverse
+from sparsernn.running.stacked import reverse
 
 LOWEST, HIGHEST = "bottom", "top"
 
@@ -75,7 +75,8 @@ def check_readable(cell: Any) -> Rational:
     """The cell, if its patterns can be read. Raises: UserError if not."""
     if not isinstance(cell, Rational):
         raise UserError(
-            f"the network's cell is {type(cell).__name__}, which has no automata", "a rational cell",
+            f"the network's cell is {type(cell).__name__}, which has no automata",
+            "a rational cell",
             'train one with cell="rational"',
         )
     if cell.num_layers > 1 or cell.epsilon:

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from sparsernn.errors import UserError
 from sparsernn.structure.groups import Groups
 from sparsernn.structure.masks import Masks
-from sparsernn.structure.recording import Recorder
 from sparsernn.structure.wiring import Wiring
+from sparsernn.tracing.recording import Recorder
 
 
 class FirstForward:

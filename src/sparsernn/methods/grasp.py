@@ -10,7 +10,7 @@ from torch import Tensor
 from sparsernn.methods.initial_pruning import NormalisedPruning
 from sparsernn.methods.one_batch import Passes, batch_loss, gradients, scored_weights
 from sparsernn.methods.sparsifier import Sparsifier
-from sparsernn.structure.stepwise import stepwise
+from sparsernn.running.passes import stepwise
 
 
 @dataclass(frozen=True)

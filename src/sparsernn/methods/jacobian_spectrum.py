@@ -13,8 +13,8 @@ from sparsernn.errors import UserError
 from sparsernn.methods.initial_pruning import NormalisedPruning
 from sparsernn.methods.one_batch import Passes, gradients, scored_layers
 from sparsernn.methods.sparsifier import Sparsifier
-from sparsernn.structure.jacobians import FUNCTIONALS, PARTS, mean_square, product, unroll
-from sparsernn.structure.stepwise import Pass
+from sparsernn.running.jacobians import FUNCTIONALS, PARTS, mean_square, product, unroll
+from sparsernn.running.passes import Pass
 
 
 class Reading(NamedTuple):

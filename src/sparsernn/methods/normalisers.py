@@ -12,10 +12,10 @@ from torch import Tensor
 from sparsernn.errors import UserError
 from sparsernn.methods.one_batch import Passes, gradients, scored_layers
 from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.running.jacobians import unroll
+from sparsernn.running.passes import Pass
 from sparsernn.structure.budget import check_fraction
-from sparsernn.structure.jacobians import unroll
-from sparsernn.structure.recurrence import Recurrence
-from sparsernn.structure.stepwise import Pass
+from sparsernn.structure.layer import Recurrence
 
 SAMPLES, NOISE = 100, 0.1
 

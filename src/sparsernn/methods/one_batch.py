@@ -9,8 +9,8 @@ from torch import Tensor
 
 from sparsernn.errors import UserError
 from sparsernn.methods.sparsifier import Sparsifier
-from sparsernn.structure.recurrence import Recurrence
-from sparsernn.structure.stepwise import Pass, stepwise
+from sparsernn.running.passes import Pass, stepwise
+from sparsernn.structure.layer import Recurrence
 
 Passes = dict[str, list[Pass]]
 

@@ -11,9 +11,9 @@ from sparsernn.errors import UserError
 from sparsernn.methods.isometry import approximate_isometry
 from sparsernn.methods.one_batch import Passes, follow, passes_of, scored_layers
 from sparsernn.methods.sparsifier import Sparsifier
-from sparsernn.structure.jacobians import mean_square_singular_value
-from sparsernn.structure.recurrence import Recurrence
-from sparsernn.structure.stepwise import Pass
+from sparsernn.running.jacobians import mean_square_singular_value
+from sparsernn.running.passes import Pass
+from sparsernn.structure.layer import Recurrence
 
 RESCALINGS = ("none", "variance", "dense", "one", "isometry", "drive")
 HORIZON = 4

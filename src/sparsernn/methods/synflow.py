@@ -13,7 +13,7 @@ from sparsernn.errors import UserError
 from sparsernn.methods.initial_pruning import InitialPruning
 from sparsernn.methods.one_batch import gradients, scored_layers
 from sparsernn.methods.sparsifier import Sparsifier
-from sparsernn.structure.recurrence import Recurrence
+from sparsernn.structure.layer import Recurrence
 
 
 @dataclass(frozen=True)

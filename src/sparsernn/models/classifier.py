@@ -48,8 +48,17 @@ class Classifier(Encoder):
     ):
         check_pool(pool)
         super().__init__(
-            inputs, cell, units, layers, bidirectional, dropout, vocabulary, cell_options, embedding_init,
-            embedding_dropout, embedding_frozen,
+            inputs,
+            cell,
+            units,
+            layers,
+            bidirectional,
+            dropout,
+            vocabulary,
+            cell_options,
+            embedding_init,
+            embedding_dropout,
+            embedding_frozen,
         )
         self.pool = pool
         self.head = nn.Linear(self.width, classes)

@@ -83,9 +83,15 @@ class Execution:
     Raises: UserError for anything in the request that does not exist or does not fit, before anything is run.
     """
 
-    def __init__(self, request: Request, say: Callable[[str], None] = lambda line: None, *,
-                 recipe: Recipe | None = None, command: str | None = None,
-                 initialise: Callable[[nn.Module], None] = lambda model: None):
+    def __init__(
+        self,
+        request: Request,
+        say: Callable[[str], None] = lambda line: None,
+        *,
+        recipe: Recipe | None = None,
+        command: str | None = None,
+        initialise: Callable[[nn.Module], None] = lambda model: None,
+    ):
         self.request, self.say, self.command, self.initialise = request, say, command, initialise
         self.recipe: Recipe = recipe or folders.find("recipes", request.recipe)
         self.name = request.recipe if recipe else request.recipe.strip().lower().replace("-", "_")
@@ -218,8 +224,15 @@ class Execution:
             method = self.begin(row, model, loaded)
             start = spectra.at_start(row, loaded, model, method) if row.measure.spectra else None
             fitted = fit(
-                model, loaded.train, loaded.valid, objective=self.objective(row, loaded), method=method,
-                settings=row.settings, run=run, resume=resume, progress=self.request.progress,
+                model,
+                loaded.train,
+                loaded.valid,
+                objective=self.objective(row, loaded),
+                method=method,
+                settings=row.settings,
+                run=run,
+                resume=resume,
+                progress=self.request.progress,
             )
             started, before = time.perf_counter(), fitted.seconds
             metrics = score(row, loaded, model, fitted.masks, run.path)

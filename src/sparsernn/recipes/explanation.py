@@ -83,9 +83,7 @@ def _matches(opened: Readable, batch: Batch, reading: Reading, one_sided: bool) 
         for ids, length in zip(batch.inputs.tolist(), reading.lengths.tolist(), strict=True)
     ]
     return [
-        matches(
-            opened.cell, direction, reading.x, ends_of(reading, direction, opened.network.pool), texts, one_sided
-        )
+        matches(opened.cell, direction, reading.x, ends_of(reading, direction, opened.network.pool), texts, one_sided)
         for direction in range(opened.cell.directions)
     ]
 

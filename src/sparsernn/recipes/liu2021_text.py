@@ -68,8 +68,15 @@ class Corpus:
 # the tweets it has not learned in 20 epochs at the paper's rate, which the dense one does better with.
 CORPORA: dict[str, Corpus] = {
     "sanders": Corpus(
-        SandersTwitter(), 1e-3, 64, 0.6, epochs=20, cpu={"length": 40}, resplit=True,
-        sparse_learning_rate=4e-3, patience=10,
+        SandersTwitter(),
+        1e-3,
+        64,
+        0.6,
+        epochs=20,
+        cpu={"length": 40},
+        resplit=True,
+        sparse_learning_rate=4e-3,
+        patience=10,
     ),  # fmt: skip
     "imdb": Corpus(Imdb(shares=(0.95, 0.05, 0)), 2e-3, 64, 0.4, epochs=7),
     "yelp_2018": Corpus(Yelp2018(), 1e-2, 64, 0.2, epochs=5, cpu={"limit": 50_000}, resplit=True),

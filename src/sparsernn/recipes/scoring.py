@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from sparsernn.compaction.compact import save_compact
 from sparsernn.data.task import Batch, Loaded
 from sparsernn.measure import cost
 from sparsernn.measure.confusion import confusion
 from sparsernn.recipes import trained
 from sparsernn.recipes.recipe import Row
-from sparsernn.structure.compaction import save_compact
 from sparsernn.structure.masks import Masks
 from sparsernn.training import durable, objectives
 

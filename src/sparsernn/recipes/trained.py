@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from sparsernn.compaction.compact import compact, load_compact, save_compact
 from sparsernn.data.task import Batch
 from sparsernn.errors import UserError
 from sparsernn.measure import cost
 from sparsernn.recipes.network import build, stored_bytes
 from sparsernn.recipes.recipe import Row
-from sparsernn.structure.compaction import compact, load_compact, save_compact
 from sparsernn.structure.masks import Masks
 from sparsernn.training.run_folder import RunFolder
 

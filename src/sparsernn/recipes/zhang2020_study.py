@@ -33,9 +33,7 @@ class Setting(NamedTuple):
 def compared_on(size: Size) -> list[Setting]:
     """Everything at "full". At "cpu" all criteria on one GRU, and the main ones on other sparsities and cells."""
     if size == "full":
-        return [
-            Setting(cell, units, sparsity) for cell in digits.CELLS for units in WIDTHS for sparsity in SPARSITIES
-        ]
+        return [Setting(cell, units, sparsity) for cell in digits.CELLS for units in WIDTHS for sparsity in SPARSITIES]
     others = [("gru", 0.90), ("gru", 0.98), ("rnn", SPARSITY), ("lstm", SPARSITY)] if size == "cpu" else []
     return [Setting("gru", 100, SPARSITY), *(Setting(cell, 100, sparsity, MAIN) for cell, sparsity in others)]
 

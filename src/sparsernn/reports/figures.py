@@ -183,9 +183,7 @@ def trade_off(runs: Sequence[Run]) -> list[Picture]:
     return pictures
 
 
-def _scatter(
-    points: Sequence[Point], title: str, main: quantities.Quantity, against: quantities.Quantity
-) -> str:
+def _scatter(points: Sequence[Point], title: str, main: quantities.Quantity, against: quantities.Quantity) -> str:
     with style():
         figure = Figure(figsize=(5.4, 3.9), layout="constrained")
         axes = figure.add_subplot()

@@ -50,8 +50,7 @@ def seeds_together(runs: Iterable[Run]) -> list[tuple[str, list[Run]]]:
         found.setdefault(tuple(words) if run.result else (run.label, str(number)), []).append(run)
     names = [name for name, *_ in found]
     return [
-        (key[0] if names.count(key[0]) == 1 or not row[0].result else ", ".join(key), row)
-        for key, row in found.items()
+        (key[0] if names.count(key[0]) == 1 or not row[0].result else ", ".join(key), row) for key, row in found.items()
     ]
 
 
@@ -81,9 +80,7 @@ def results_table(results_folder: Path | str, recipe: str) -> str:
     if all(isinstance(result["metrics"].get("dense"), Mapping) for group in found.values() for result in group):
         return side_by_side([result for group in found.values() for result in group]).markdown()
     sizes = {size_name for _, size_name in found}
-    groups = [
-        (row if len(sizes) == 1 else f"{row} ({size_name})", group) for (row, size_name), group in found.items()
-    ]
+    groups = [(row if len(sizes) == 1 else f"{row} ({size_name})", group) for (row, size_name), group in found.items()]
     groups.sort(key=_largest_first)
     if view:
         return _against(groups, recipe, view, partner or DENSE).markdown()

@@ -33,11 +33,17 @@ def unpack_mask(bits: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     count = math.prod(shape)
     needed = packed_bytes(shape)
     if bits.dtype != np.uint8 or bits.shape != (needed,):
-        raise UserError(f"bits of shape {list(bits.shape)} and type {bits.dtype} are no mask of shape {list(shape)}",
-                        f"{needed} bytes of uint8", "check that the file is whole and belongs to this model")
+        raise UserError(
+            f"bits of shape {list(bits.shape)} and type {bits.dtype} are no mask of shape {list(shape)}",
+            f"{needed} bytes of uint8",
+            "check that the file is whole and belongs to this model",
+        )
     if count % 8 and bits[-1] >> (count % 8):
-        raise UserError(f"the last byte of a mask of shape {list(shape)} holds bits beyond its {count} elements",
-                        "zeros there", "check that the file is whole and belongs to this model")
+        raise UserError(
+            f"the last byte of a mask of shape {list(shape)} holds bits beyond its {count} elements",
+            "zeros there",
+            "check that the file is whole and belongs to this model",
+        )
     if native.module is None:
         flags = np.unpackbits(bits, count=count, bitorder="little")
     else:

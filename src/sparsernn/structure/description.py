@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from sparsernn.structure.axes import Layout
-from sparsernn.structure.recurrence import Recurrence
+from sparsernn.structure.layer import Recurrence
 
 Segments = tuple[str, ...]
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from sparsernn.structure.axes import Layout
 from sparsernn.structure.description import Description, Part, Producer, describe_layers
-from sparsernn.structure.recurrence import Recurrence, State, Weights
+from sparsernn.structure.layer import Recurrence, State, Weights
 
 LEVELS = {"neuron": "hidden", "gate": "gate hidden <-", "input": "input"}
 PLAIN_AXES = {

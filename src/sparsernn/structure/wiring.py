@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sparsernn.structure.axes import OUTSIDE, Layout, Units
 from sparsernn.structure.description import Description
-from sparsernn.structure.recurrence import Recurrence
+from sparsernn.structure.layer import Recurrence
 from sparsernn.structure.torch_modules import describe
 
 
@@ -127,7 +127,7 @@ class Wiring:
         Without an example only what a module holds within itself and `nn.Sequential` is joined, and every other
         output counts as read by something unknown.
         """
-        from sparsernn.structure.recording import record
+        from sparsernn.tracing.recording import record
 
         wiring = cls.local(model)
         if example is not None:

@@ -197,9 +197,7 @@ class RunFolder:
             with self._one_clear_error("The list of checkpoints"):
                 checkpoints.remove_all_but(folder, [known for known in checkpoints.numbers(folder) if known <= number])
 
-    def save_result(
-        self, weights: Mapping[str, Any], masks: Masks, events: Sequence[Mapping[str, Any]] = ()
-    ) -> None:
+    def save_result(self, weights: Mapping[str, Any], masks: Masks, events: Sequence[Mapping[str, Any]] = ()) -> None:
         """Write what the masks did, if anything, the final masks and the weights; the weights last."""
         lines = "".join(json.dumps(finite(event), allow_nan=False) + "\n" for event in events)
         with self._one_clear_error("The result"):

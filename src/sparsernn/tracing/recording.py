@@ -12,11 +12,11 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
 
+from sparsernn.running.carried_states import WidenStates
 from sparsernn.structure.axes import OUTSIDE
-from sparsernn.structure.carried_states import WidenStates
 from sparsernn.structure.description import Description
-from sparsernn.structure.shadows import MOVES, READS_NO_VALUE, Shadows, distinct, name_of, tensors_in, units_in
 from sparsernn.structure.wiring import Wiring
+from sparsernn.tracing.shadows import MOVES, READS_NO_VALUE, Shadows, distinct, name_of, tensors_in, units_in
 
 
 def record(model: nn.Module, wiring: Wiring, example: tuple[Any, ...]) -> Any:

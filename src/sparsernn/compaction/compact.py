@@ -13,12 +13,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from sparsernn.compaction.liveness import live_units
+from sparsernn.compaction.resizing import Cut, Replacements, equalise, resize
 from sparsernn.errors import UserError
-from sparsernn.structure.liveness import live_units
 from sparsernn.structure.masks import Masks
-from sparsernn.structure.recording import record, run_quietly, tensors_of
-from sparsernn.structure.resizing import Cut, Replacements, equalise, resize
 from sparsernn.structure.wiring import Wiring, unwrap
+from sparsernn.tracing.recording import record, run_quietly, tensors_of
 
 FORMAT = "sparsernn-compact-1"
 HISTORY = "_sparsernn_cuts"
@@ -43,7 +43,7 @@ def compact(model: nn.Module, masks: Masks, example: Any = None, uniform: bool =
             shows who reads what, and the small model must repeat its result. Without it only single modules and
             nn.Sequential are followed.
         uniform: cut all layers and directions of a module to the width of its widest one, so that the torch
-            class stays; otherwise unequal widths become `structure.stacked.Stacked`.
+            class stays; otherwise unequal widths become `running.stacked.Stacked`.
     Returns: (small, masks): the model's own class and forward; wrappers (data parallel, compiled) are taken off.
         small.cut_report: why units that carry no weight had to stay.
     Raises: UserError if the small model does not repeat the result on the example; the model itself is unchanged.

@@ -8,8 +8,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from sparsernn.structure.recurrence import Recurrence, State, Weights
-from sparsernn.structure.stepwise import Pass
+from sparsernn.running.passes import Pass
+from sparsernn.structure.layer import Recurrence, State, Weights
 
 FUNCTIONALS = ("JT1", "J1", "frobenius")
 PARTS = ("hidden", "state")

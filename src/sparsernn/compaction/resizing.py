@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparsernn.structure.carried_states import NarrowStates, WidenStates
+from sparsernn.compaction.liveness import complete_lines
+from sparsernn.running.carried_states import NarrowStates, WidenStates
+from sparsernn.running.stacked import Stacked, resize_torch
 from sparsernn.structure.description import Description
-from sparsernn.structure.liveness import complete_lines
-from sparsernn.structure.stacked import Stacked, resize_torch
 from sparsernn.structure.torch_modules import describe, weight_names
 from sparsernn.structure.wiring import Wiring
 

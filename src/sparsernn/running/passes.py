@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from sparsernn.structure.recurrence import Recurrence, State, Weights
-from sparsernn.structure.stacked import align_states, reverse
+from sparsernn.running.stacked import align_states, reverse
+from sparsernn.structure.layer import Recurrence, State, Weights
 from sparsernn.structure.wiring import Wiring
 
 _tapes: list[Tape] = []

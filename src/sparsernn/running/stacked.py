@@ -106,7 +106,7 @@ class Stacked(nn.Module):
         )
 
     def resized(self, cut: Any, tensors: dict[str, nn.Parameter]) -> Stacked:
-        """The same layers with smaller parameters. See `structure.resizing.resize`."""
+        """The same layers with smaller parameters. See `compaction.resizing.resize`."""
         for position, layer in enumerate(self.layers):
             prefix = f"layers.{position}."
             resize_torch(

@@ -1,0 +1,1 @@
+"""Who reads what in a model: real forwards, followed tensor by tensor."""
