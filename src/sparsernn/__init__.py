@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Masks": "sparsernn.structure.masks",
+    "explain_kernels": "sparsernn.running.explaining",
     "Sparsifier": "sparsernn.methods.sparsifier",
     "compact": "sparsernn.compaction.compact",
     "load_compact": "sparsernn.compaction.compact",
@@ -22,6 +23,7 @@ __all__ = [
     "Sparsifier",
     "__version__",
     "compact",
+    "explain_kernels",
     "load_compact",
     "save_compact",
     "set_flush_denormal",
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from sparsernn.compaction.compact import compact, load_compact, save_compact
     from sparsernn.denormals import set_flush_denormal
     from sparsernn.methods.sparsifier import Sparsifier, sparsify
+    from sparsernn.running.explaining import explain_kernels
     from sparsernn.structure.masks import Masks
 
 

@@ -9,9 +9,9 @@ import torch
 from torch.nn import functional as F
 
 from sparsernn import folders
-from sparsernn.cells.activations import ACTIVATIONS, GATE_ACTIVATIONS, spocu
 from sparsernn.cells.gru import GRU
 from sparsernn.cells.lstm import LSTM
+from sparsernn.cells.parts.activations import ACTIVATIONS, GATE_ACTIVATIONS, spocu
 from sparsernn.cells.rnn import RNN
 from sparsernn.errors import UserError
 from sparsernn.kernels.registry import Problem, candidates

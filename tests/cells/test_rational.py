@@ -10,17 +10,17 @@ from torch.nn import functional as F
 
 from sparsernn import compact, sparsify
 from sparsernn.cells import scanning
+from sparsernn.cells.parts.semirings import SEMIRINGS
 from sparsernn.cells.qrnn import QRNN
 from sparsernn.cells.rational import Rational
 from sparsernn.cells.sru import SRU
 from sparsernn.errors import UserError
 from sparsernn.kernels.registry import choose, using
-from sparsernn.kernels.scan.semirings import SEMIRINGS
 from sparsernn.methods.magnitude import Magnitude
 from sparsernn.models.classifier import Classifier
 from sparsernn.models.tagger import Tagger
 from sparsernn.structure.groups import Groups
-from sparsernn.structure.wiring import Wiring
+from sparsernn.tracing.recording import trace
 
 OPTIONS = {
     "plain": {},
@@ -171,7 +171,7 @@ def test_groups_of_states_are_the_papers_and_go_in_order():
         model.cell.weight_ih_l0[[3, 12]] = 1e-3  # the second state of the second pattern, main path and self-loop
         model.cell.bias_loop_l0.fill_(0.5)
         model.cell.bias_loop_l0[3] = 0
-    wiring = Wiring.of(model, (x,))
+    wiring = trace(model, (x,))
     groups = Groups.of(wiring, model, "state")
     assert groups.sizes(wiring.parameters(model)).tolist() == [2 * 5 + 1] * 9 and not groups.overlapping
     masks = sparsify(model, Magnitude(sparsity=3 / 9, granularity="state", scope="global"), example=(x,))

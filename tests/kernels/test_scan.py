@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from sparsernn import native
+from sparsernn.cells.parts.automata import automata_of
+from sparsernn.cells.parts.semirings import SEMIRINGS
 from sparsernn.errors import UserError
 from sparsernn.kernels.registry import Problem, choose, explain, kernels_of
 from sparsernn.kernels.scan import cpu_native, reference
-from sparsernn.kernels.scan.automata import automata_of
-from sparsernn.kernels.scan.semirings import SEMIRINGS
 
 compiled = pytest.mark.skipif(native.module is None, reason="the extension is not built here")
 INSTRUCTIONS = native.module.instruction_sets() if native.module else []

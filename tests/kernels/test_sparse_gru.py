@@ -9,9 +9,9 @@ from torch import nn
 
 from sparsernn import native
 from sparsernn.cells.gru import GRU
+from sparsernn.kernels.patterns import Pattern, patterns_of
 from sparsernn.kernels.registry import Problem, choose, using
 from sparsernn.kernels.sequence import gru_reset_before_sparse as sparse
-from sparsernn.kernels.sequence.patterns import Pattern, patterns_of
 from sparsernn.methods.deep_r import DeepR
 from sparsernn.methods.dsr import DSR
 from sparsernn.methods.group_lasso import GroupLasso

@@ -9,7 +9,7 @@ from sparsernn.methods.static import Static
 from sparsernn.models.classifier import Classifier
 from sparsernn.models.language_model import LanguageModel
 from sparsernn.structure.groups import Groups
-from sparsernn.structure.wiring import Wiring
+from sparsernn.tracing.recording import trace
 from tests.methods.networks import absent_are_zero, start
 
 
@@ -49,7 +49,7 @@ def test_epsilon_of_the_text_classification_model(eps, sparsity):
     """Embedding 20,000 x 256 and eight gate matrices of 256 x 256."""
     with torch.device("meta"):
         model = Classifier(256, 2, cell="lstm", units=256, vocabulary=20000)
-    groups = Groups.of(Wiring.of(model), model, "weight", ["embedding*", "cell*weight*"], "gate")
+    groups = Groups.of(trace(model), model, "weight", ["embedding*", "cell*weight*"], "gate")
     kept = STRNN(eps=eps).counts_to_keep(groups.families)
     assert kept == [20256 * eps] + 8 * [512 * eps]
     assert 100 * (1 - sum(kept) / 5_644_288) == pytest.approx(sparsity, abs=3e-3)

@@ -16,7 +16,7 @@ from sparsernn.cells.sru import SRU
 from sparsernn.compaction.compact import compact
 from sparsernn.structure.groups import Groups
 from sparsernn.structure.masks import Masks
-from sparsernn.structure.wiring import Wiring
+from sparsernn.tracing.recording import trace
 
 MAKERS = {
     "torch LSTM": nn.LSTM,
@@ -112,7 +112,7 @@ class Reading(nn.Module):
 def random_masks(model: nn.Module, level: str, kept: float, seed: int, where=None, example=None) -> Masks:
     """Masks that keep each group of a level with the given probability."""
     generator = torch.Generator().manual_seed(seed)
-    wiring = Wiring.of(model, example)
+    wiring = trace(model, example)
     groups = Groups.of(wiring, model, level, where)
     masks = Masks.full(wiring, model, set(groups.names))
     groups.keep(masks, torch.rand(groups.count, generator=generator) < kept)
@@ -162,7 +162,7 @@ def size_of(module: nn.Module) -> int:
 
 def without_neurons(model: nn.Module, dead: dict[str, list[int]], *example) -> Masks:
     """Masks in which hidden units are gone, by the label of their layer."""
-    wiring = Wiring.of(model, example)
+    wiring = trace(model, example)
     groups = Groups.of(wiring, model, "neuron")
     masks, kept = Masks.full(wiring, model, set(groups.names)), torch.ones(groups.count, dtype=torch.bool)
     for family in groups.families:
@@ -172,5 +172,5 @@ def without_neurons(model: nn.Module, dead: dict[str, list[int]], *example) -> M
 
 
 def full_masks(model: nn.Module, *example) -> Masks:
-    wiring = Wiring.of(model, example or None)
+    wiring = trace(model, example or None)
     return Masks.full(wiring, model, {name for name, weight in wiring.weights.items()})

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save_file
+from sparsernn.running.stacked import Stacked
 from torch import nn
 
 from sparsernn.cells.gru import GRU
 from sparsernn.compaction.compact import compact, load_compact, save_compact
 from sparsernn.errors import UserError
 from sparsernn.models.language_model import LanguageModel
-from sparsernn.running.stacked import Stacked
 from sparsernn.structure.masks import Masks
 from tests.structure.networks import Reading, difference, random_masks
 

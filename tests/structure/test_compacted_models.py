@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from sparsernn.running.stacked import Stacked
 from torch import nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
@@ -12,7 +13,6 @@ from sparsernn.cells.gru import GRU
 from sparsernn.cells.lstm import LSTM
 from sparsernn.compaction.compact import compact
 from sparsernn.errors import UserError
-from sparsernn.running.stacked import Stacked
 from sparsernn.structure.masks import Masks
 from tests.structure.networks import (
     Reading,

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from sparsernn.running.stacked import Stacked
 from torch import nn
 
 from sparsernn.cells.gru import GRU
@@ -11,9 +12,8 @@ from sparsernn.cells.lstm import LSTM
 from sparsernn.cells.peephole_lstm import PeepholeLSTM
 from sparsernn.compaction.compact import compact
 from sparsernn.errors import UserError
-from sparsernn.running.stacked import Stacked
 from sparsernn.structure.masks import Masks
-from sparsernn.structure.wiring import Wiring
+from sparsernn.tracing.recording import trace
 from tests.structure.networks import (
     Reading,
     check_exact,
@@ -111,7 +111,7 @@ def test_torchs_candidate_is_constant_only_without_b_hn_or_with_a_constant_reset
         gates[0, 1] = False
     nn.init.zeros_(model.cell.bias_hh_l0.data[10:11])
     expected = {("cell", "candidate", 0), ("cell", "candidate", 1), ("cell", "reset", 1)}
-    assert set(masks.find_constant_gates(Wiring.of(model), model)) == expected
+    assert set(masks.find_constant_gates(trace(model), model)) == expected
     small, left = check_exact(model, masks, ids)
     assert set(left.constant_gates) == expected and small.cell.hidden_size == 5
 
@@ -119,14 +119,14 @@ def test_torchs_candidate_is_constant_only_without_b_hn_or_with_a_constant_reset
 def test_the_original_grus_candidate_is_constant_without_weights():
     model = GRU(4, 5, reset="before")
     masks = random_masks(model, "gate", 0, 0)
-    assert len(masks.find_constant_gates(Wiring.of(model), model)) == 15
+    assert len(masks.find_constant_gates(trace(model), model)) == 15
 
 
 def test_a_gate_with_a_peephole_or_without_a_mask_is_not_constant():
     model = PeepholeLSTM(4, 2)
     masks = random_masks(model, "weight", 0, 0)
     masks.kept["weight_ch_l0"][0] = True
-    assert masks.find_constant_gates(Wiring.of(model), model) == [
+    assert masks.find_constant_gates(trace(model), model) == [
         ("", "input", 1),
         ("", "forget", 0),
         ("", "forget", 1),
@@ -137,7 +137,7 @@ def test_a_gate_with_a_peephole_or_without_a_mask_is_not_constant():
     ]
     assert (
         random_masks(nn.LSTM(4, 2), "weight", 0, 0, "weight_hh_l0").find_constant_gates(
-            Wiring.of(nn.LSTM(4, 2)), nn.LSTM(4, 2)
+            trace(nn.LSTM(4, 2)), nn.LSTM(4, 2)
         )
         == []
     )
@@ -204,7 +204,7 @@ def test_a_forward_that_splits_at_a_fixed_place_is_found_by_its_result():
 
 def test_masks_of_the_small_model_count_the_same_tensors():
     model, ids = Reading(nn.LSTM(4, 6, 2), "output"), torch.randint(7, (5, 2))
-    wiring = Wiring.of(model, (ids,))
+    wiring = trace(model, (ids,))
     masks = Masks.full(wiring, model, {"cell.weight_hh_l0", "cell.weight_hh_l1"})
     masks.kept["cell.weight_hh_l0"].view(4, 6, 6)[:, 2] = False
     masks.kept["cell.weight_hh_l0"][0, 1] = False
@@ -215,7 +215,7 @@ def test_masks_of_the_small_model_count_the_same_tensors():
 
 def test_without_an_example_only_containers_are_followed():
     model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 2))
-    wiring = Wiring.of(model)
+    wiring = trace(model)
     masks = Masks.full(wiring, model, set(wiring.weights))
     masks.kept["2.weight"][:, 4] = False
     masks.kept["4.weight"][:, [0, 1]] = False

@@ -10,6 +10,7 @@ from sparsernn.errors import UserError
 from sparsernn.structure.groups import Groups, select
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import Wiring
+from sparsernn.tracing.recording import trace
 from tests.structure.networks import MAKERS, Reading
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections")
@@ -19,7 +20,7 @@ LEVELS = ("weight", "gate", "neuron", "input", "2x1", "4x3", "1x2")
 def built(maker: str = "torch LSTM", way: str = "output", **options) -> tuple[nn.Module, Wiring]:
     torch.manual_seed(0)
     model = Reading(MAKERS[maker](4, 5, 2, **options), way)
-    return model, Wiring.of(model, (torch.randint(7, (3, 2)),))
+    return model, trace(model, (torch.randint(7, (3, 2)),))
 
 
 def members(groups: Groups, weights: dict) -> list[dict[str, set[int]]]:
@@ -81,7 +82,7 @@ def test_a_gate_takes_its_incoming_row_and_no_bias():
 
 def test_gates_of_a_diagonal_peephole():
     model = PeepholeLSTM(4, 3)
-    wiring = Wiring.of(model)
+    wiring = trace(model)
     owned = members(Groups.of(wiring, model, "gate"), wiring.parameters(model))
     with_peephole = {"input": 0, "forget": 1, "output": 2}
     for number, pieces in enumerate(owned):
@@ -108,7 +109,7 @@ def test_words_are_rows_of_the_embedding():
 @pytest.mark.parametrize("cell", [nn.LSTM, nn.GRU, PeepholeLSTM])
 def test_blocks_never_cross_gates_and_are_smaller_at_the_edges(cell, rows, columns):
     model = cell(3, 5)
-    wiring = Wiring.of(model)
+    wiring = trace(model)
     groups = Groups.of(wiring, model, f"{rows}x{columns}")
     seen = {name: set() for name in groups.names}
     for pieces in members(groups, wiring.parameters(model)):
@@ -130,7 +131,7 @@ def test_blocks_never_cross_gates_and_are_smaller_at_the_edges(cell, rows, colum
 
 def test_a_block_of_an_embedding_runs_along_its_units():
     model = nn.Embedding(3, 5)
-    owned = members(Groups.of(Wiring.of(model), model, "4x1", "weight"), {"weight": model.weight})
+    owned = members(Groups.of(trace(model), model, "4x1", "weight"), {"weight": model.weight})
     assert owned == [
         {"weight": {5 * word + unit for unit in units}} for word in range(3) for units in (range(4), range(4, 5))
     ]
@@ -258,7 +259,7 @@ def test_selections_that_match_nothing_name_what_there_is():
         select(wiring, model, "lstm.*")
     assert "cell.weight_ih_l0" in caught.value.expected
     with pytest.raises(UserError, match="no recurrent layer"):
-        select(Wiring.of(nn.Conv1d(3, 3, 1)), nn.Conv1d(3, 3, 1), None)
+        select(trace(nn.Conv1d(3, 3, 1)), nn.Conv1d(3, 3, 1), None)
 
 
 @pytest.mark.parametrize(
@@ -287,7 +288,7 @@ def test_tied_weights_are_one_group_member():
             return self.head(self.rnn(self.embedding(ids))[0])
 
     model = Tied()
-    wiring = Wiring.of(model, (torch.randint(7, (3, 2)),))
+    wiring = trace(model, (torch.randint(7, (3, 2)),))
     groups = Groups.of(wiring, model, "neuron")
     assert groups.names.count("embedding.weight") == 1 and "head.weight" not in groups.names
     assert members(groups, wiring.parameters(model))[2]["embedding.weight"] == {word * 5 + 2 for word in range(7)}

@@ -13,7 +13,7 @@ from torch import nn
 
 from sparsernn.errors import UserError
 from sparsernn.structure.masks import Masks
-from sparsernn.structure.wiring import Wiring
+from sparsernn.tracing.recording import trace
 from tests.structure.networks import Reading, random_masks
 
 
@@ -57,7 +57,7 @@ def test_fractions_by_gate():
 @pytest.mark.parametrize("level", ["weight", "neuron", "gate"])
 def test_saved_masks_come_back(level, tmp_path):
     model, masks = made(level)
-    masks.constant_gates = masks.find_constant_gates(Wiring.of(model), model)
+    masks.constant_gates = masks.find_constant_gates(trace(model), model)
     masks.save(tmp_path / "masks.npz")
     loaded = Masks.load(tmp_path / "masks.npz")
     assert set(loaded.kept) == set(masks.kept)

@@ -13,7 +13,7 @@ from sparsernn.models.language_model import LanguageModel
 from sparsernn.structure.groups import Groups
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import Wiring
-from sparsernn.tracing.recording import Recorder
+from sparsernn.tracing.recording import Recorder, trace
 from tests.structure.networks import Reading, check_exact, random_masks, size_of
 
 
@@ -32,7 +32,7 @@ class Plain(nn.Module):
 
 
 def wired(model: nn.Module, *example) -> Wiring:
-    return Wiring.of(model, example)
+    return trace(model, example)
 
 
 def is_read_by(wiring: Wiring, weight: str, axis: str = "input", cell: str = "rnn", key: str = "hidden_0") -> bool:
@@ -394,7 +394,7 @@ def test_a_weight_made_by_a_parametrization_is_unknown(wrap):
 
 
 def test_an_embedding_that_rescales_its_rows_is_unknown():
-    assert not Wiring.of(nn.Embedding(5, 4, max_norm=1.0)).weights
+    assert not trace(nn.Embedding(5, 4, max_norm=1.0)).weights
 
 
 @pytest.mark.parametrize("kind", ["element", "variational"])

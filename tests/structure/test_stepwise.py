@@ -14,7 +14,7 @@ from sparsernn.running.jacobians import (
     unroll,
 )
 from sparsernn.running.passes import Pass, is_active, stepwise
-from sparsernn.structure.wiring import Wiring
+from sparsernn.tracing.recording import trace
 from tests.structure.networks import MAKERS
 
 TIME, BATCH, INPUTS, UNITS = 5, 4, 3, 6
@@ -45,7 +45,7 @@ def test_outputs_and_states_are_the_same(kind, options):
     cell = made(kind, **options)
     x = inputs(TIME, BATCH, INPUTS)
     output, states = cell(x)
-    wiring = Wiring.of(cell)
+    wiring = trace(cell)
     with stepwise(cell, wiring) as passes:
         assert is_active()
         again, ends = cell(x)
@@ -67,7 +67,7 @@ def test_packed_sequences(kind, enforce_sorted):
     lengths = LENGTHS.sort(descending=True).values if enforce_sorted else LENGTHS
     packed = pack_padded_sequence(inputs(TIME, BATCH, INPUTS), lengths, enforce_sorted=enforce_sorted)
     output, states = cell(packed)
-    with stepwise(cell, Wiring.of(cell)):
+    with stepwise(cell, trace(cell)):
         again, ends = cell(packed)
     close((pad_packed_sequence(again)[0],), (pad_packed_sequence(output)[0],))
     close(ends, states)
@@ -78,7 +78,7 @@ def test_a_single_sequence_without_a_batch(kind):
     cell = made(kind)
     x = inputs(TIME, INPUTS)
     output, states = cell(x)
-    with stepwise(cell, Wiring.of(cell)):
+    with stepwise(cell, trace(cell)):
         again, ends = cell(x, None)
     close((again,), (output,))
     close(ends, states)
@@ -96,7 +96,7 @@ def test_a_loop_over_a_torch_cell_is_one_pass(kind):
         return state
 
     expected, alone = loop(), cell(x[0, 0])
-    with stepwise(cell, Wiring.of(cell)) as passes:
+    with stepwise(cell, trace(cell)) as passes:
         close(loop(), expected)
         close(cell(x[0, 0]), alone)
     assert [one.inputs.shape[:2] for one in passes] == [(TIME, BATCH), (1, 1)]
@@ -105,7 +105,7 @@ def test_a_loop_over_a_torch_cell_is_one_pass(kind):
 
 def test_the_forward_comes_back_when_the_model_raises():
     cell = made("torch GRU")
-    with pytest.raises(ZeroDivisionError), stepwise(cell, Wiring.of(cell)):
+    with pytest.raises(ZeroDivisionError), stepwise(cell, trace(cell)):
         raise ZeroDivisionError
     assert "forward" not in vars(cell) and not is_active()
 
@@ -115,7 +115,7 @@ def test_gradients_of_gradients(kind):
     cell = made(kind)
     x = inputs(2, 2, INPUTS)
     names = [name for name, _ in cell.named_parameters() if "weight" in name]
-    wiring = Wiring.of(cell)
+    wiring = trace(cell)
 
     def loss(*weights):
         with stepwise(cell, wiring):
@@ -131,7 +131,7 @@ def test_unrolling_a_pass_ends_where_the_layer_ended(kind, lengths):
     cell = made(kind)
     x = inputs(TIME, BATCH, INPUTS)
     given = x if lengths is None else pack_padded_sequence(x, lengths, enforce_sorted=False)
-    with stepwise(cell, Wiring.of(cell)) as passes:
+    with stepwise(cell, trace(cell)) as passes:
         _, ends = cell(given)
     states, running = unroll(weights_of(cell, passes[0].recurrence), passes[0])
     close(states[-1], tuple(end[0] for end in (ends if isinstance(ends, tuple) else (ends,))))
@@ -145,7 +145,7 @@ def test_unrolling_a_pass_ends_where_the_layer_ended(kind, lengths):
 @pytest.mark.parametrize("kind", ["our LSTM", "our GRU", "our GRU before", "our highway"])
 def test_the_first_steps_may_be_taken_at_once(kind, bias, offset):
     cell = made(kind, **({} if bias else {"bias": False}))
-    with stepwise(cell, Wiring.of(cell)) as passes:
+    with stepwise(cell, trace(cell)) as passes:
         cell(inputs(TIME, BATCH, INPUTS))
     given, recurrence = passes[0], passes[0].recurrence
     assert (recurrence.advance_all is None) == (kind == "our highway")
@@ -164,7 +164,7 @@ def test_the_first_steps_may_be_taken_at_once(kind, bias, offset):
 @pytest.mark.parametrize("kind", MAKERS)
 def test_products_with_the_step_jacobian(kind, part):
     cell = made(kind)
-    with stepwise(cell, Wiring.of(cell)) as passes:
+    with stepwise(cell, trace(cell)) as passes:
         cell(inputs(TIME, BATCH, INPUTS))
     (given,) = passes
     weights = weights_of(cell, given.recurrence)
@@ -188,7 +188,7 @@ def test_products_with_the_step_jacobian(kind, part):
 def test_the_mean_squared_singular_value_is_that_of_the_whole_matrices():
     cell = made("our RNN")
     x = inputs(3, 200, INPUTS)
-    with stepwise(cell, Wiring.of(cell)) as passes:
+    with stepwise(cell, trace(cell)) as passes:
         outputs, _ = cell(x)
     given, weights = passes[0], weights_of(cell, passes[0].recurrence)
     jacobians = (1 - outputs[2].square()).unsqueeze(-1) * cell.weight_hh_l0

@@ -2,72 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
-from torch import Tensor
-from torch.nn import functional as F
-
-from sparsernn.cells.activations import ACTIVATIONS, GATE_ACTIVATIONS, check_activation
 from sparsernn.cells.cell import Cell
+from sparsernn.cells.parts.activations import ACTIVATIONS, GATE_ACTIVATIONS, check_activation
+from sparsernn.cells.parts.arithmetic import Math, Multiply, State, Vector
 from sparsernn.errors import UserError
-from sparsernn.structure.layer import State, Weights
-from sparsernn.structure.torch_modules import RESET_AFTER, gru_advance
 
 
+@dataclass(frozen=True, kw_only=True)
 class GRU(Cell):
     """h' = (1 - z) n + z h, with a candidate n that sees the state through the reset gate r.
 
     reset="after" (torch, cuDNN): n = tanh(W x + b + r (U h + b')). reset="before" (the original):
     n = tanh(W x + b + U (r h) + b').
 
-    Arguments: as `torch.nn.GRU`, and
+    Arguments:
         reset: where the reset gate acts, "after" or "before" the recurrent product.
         gate_activation: "sigmoid" or "hard_sigmoid".
-        activation: what takes tanh's place: a name in `cells.activations`.
-    Shapes: see `Cell.forward`; weight_ih [3*hidden input], gates in torch's order r, z, n.
-    Raises: UserError for a size or an option that is out of range.
+        activation: what takes tanh's place: a name in `cells.parts.activations`.
+    Shapes: weight_ih [3*hidden input], gates in torch's order r, z, n.
+    Raises: UserError for an option that is out of range.
     Source: Cho et al. 2014; the "after" form is that of cuDNN.
     Deviations: the update gate keeps the old state (torch), where Cho et al. let it take the new one.
     """
 
     gates: ClassVar = ("reset", "update", "candidate")
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        *,
-        reset: str = "after",
-        gate_activation: str = "sigmoid",
-        activation: str = "tanh",
-        **options: Any,
-    ):
-        if reset not in ("after", "before"):
-            raise UserError(f'reset is "{reset}"', '"after" or "before"', "choose one of them")
-        check_activation("gate_activation", gate_activation, GATE_ACTIVATIONS)
-        check_activation("activation", activation, ACTIVATIONS)
-        self.reset, self.gate_activation, self.activation = reset, gate_activation, activation
-        self.modulated = RESET_AFTER if reset == "after" else ()
-        super().__init__(input_size, hidden_size, num_layers, **options)
+    reset: str = "after"
+    gate_activation: str = "sigmoid"
+    activation: str = "tanh"
 
-    @property
-    def fused(self) -> str:
-        if (self.gate_activation, self.activation) != ("sigmoid", "tanh"):
-            return ""
-        return "GRU" if self.reset == "after" else "GRU_RESET_BEFORE"
+    def __post_init__(self) -> None:
+        if self.reset not in ("after", "before"):
+            raise UserError(f'reset is "{self.reset}"', '"after" or "before"', "choose one of them")
+        check_activation("gate_activation", self.gate_activation, GATE_ACTIVATIONS)
+        check_activation("activation", self.activation, ACTIVATIONS)
 
-    def advance(self, weights: Weights, projected: Tensor, state: State) -> State:
-        squash, activation = GATE_ACTIVATIONS[self.gate_activation], ACTIVATIONS[self.activation]
-        if self.reset == "after":
-            return gru_advance(weights, projected, state, squash, activation)
+    def step(self, x: Vector, state: State, multiply: Multiply, math: Math) -> State:
         (hidden,) = state
-        width = hidden.shape[-1]
-        recurrent, bias = weights["weight_hh"], weights.get("bias_hh")
-        r, z, n = projected.chunk(3, -1)
-        u_r, u_z = F.linear(hidden, recurrent[: 2 * width], None if bias is None else bias[: 2 * width]).chunk(2, -1)
-        update = squash(z + u_z)
-        candidate = activation(
-            n + F.linear(squash(r + u_r) * hidden, recurrent[2 * width :], None if bias is None else bias[2 * width :])
-        )
+        squash, activation = GATE_ACTIVATIONS[self.gate_activation], ACTIVATIONS[self.activation]
+        r, z, n = math.split(x, 3)
+        if self.reset == "after":
+            u_r, u_z, u_n = math.split(multiply("weight_hh", hidden), 3)
+            update = squash(math, z + u_z)
+            candidate = activation(math, n + squash(math, r + u_r) * u_n)
+        else:
+            u_r, u_z = math.split(multiply("weight_hh", hidden, ("reset", "update")), 2)
+            update = squash(math, z + u_z)
+            seen = squash(math, r + u_r) * hidden
+            candidate = activation(math, n + multiply("weight_hh", seen, ("candidate",)))
         return ((1 - update) * candidate + update * hidden,)

@@ -2,60 +2,62 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
 
-import torch
-from torch import Tensor
-
-from sparsernn.cells.activations import ACTIVATIONS, GATE_ACTIVATIONS, check_activation
-from sparsernn.cells.cell import Cell
-from sparsernn.structure.layer import State, Weights
-from sparsernn.structure.torch_modules import lstm_advance
+from sparsernn.cells.cell import PLAIN_AXES, Cell
+from sparsernn.cells.parts.activations import ACTIVATIONS, GATE_ACTIVATIONS, check_activation
+from sparsernn.cells.parts.arithmetic import Math, Multiply, State, Vector
 
 
+@dataclass(frozen=True, kw_only=True)
 class LSTM(Cell):
     """c' = f c + i g, h' = o act(c'), with gates i, f, o squashed and g = act(..), act = tanh.
 
-    Arguments: as `torch.nn.LSTM` (without proj_size), and
+    Arguments:
         gate_activation: "sigmoid", or "hard_sigmoid" = clip(0.2 x + 0.5, 0, 1) as in Keras and Theano.
-        activation: what takes tanh's place: a name in `cells.activations`.
+        activation: what takes tanh's place: a name in `cells.parts.activations`.
+        projected: whether a matrix makes a narrower h' of o act(c'); modules set it from `proj_size`.
         forget_bias: initial value of the forget gate's bias_ih; None leaves torch's random one.
-    Shapes: see `Cell.forward`; weight_ih [4*hidden input], gates in torch's order i, f, g, o.
-    Raises: UserError for a size or an option that is out of range.
-    Source: Hochreiter & Schmidhuber 1997; Gers et al. 2000 (forget gate).
+    Shapes: weight_ih [4*hidden input], gates in torch's order i, f, g, o; weight_hr [projection hidden].
+    Raises: UserError for an option that is out of range.
+    Source: Hochreiter & Schmidhuber 1997; Gers et al. 2000 (forget gate); Sak et al. 2014 (projection).
     Deviations: none known; equal to torch.nn.LSTM with the default options.
     """
 
     gates: ClassVar = ("input", "forget", "candidate", "output")
     states: ClassVar = ("hidden", "memory")
+    levels: ClassVar = {**Cell.levels, "projection": "projection"}
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        *,
-        gate_activation: str = "sigmoid",
-        activation: str = "tanh",
-        forget_bias: float | None = None,
-        **options: Any,
-    ):
-        check_activation("gate_activation", gate_activation, GATE_ACTIVATIONS)
-        check_activation("activation", activation, ACTIVATIONS)
-        self.gate_activation, self.activation, self.forget_bias = gate_activation, activation, forget_bias
-        super().__init__(input_size, hidden_size, num_layers, **options)
+    gate_activation: str = "sigmoid"
+    activation: str = "tanh"
+    projected: bool = False
+    forget_bias: float | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        check_activation("gate_activation", self.gate_activation, GATE_ACTIVATIONS)
+        check_activation("activation", self.activation, ACTIVATIONS)
 
     @property
-    def fused(self) -> str:
-        return "LSTM" if (self.gate_activation, self.activation) == ("sigmoid", "tanh") else ""
+    def axes(self) -> Mapping[str, str]:
+        if not self.projected:
+            return PLAIN_AXES
+        return PLAIN_AXES | {"weight_hh": "gate hidden <- projection", "weight_hr": "projection <- hidden"}
 
-    @torch.no_grad()
-    def set_biases(self) -> None:
-        if self.forget_bias is not None and self.bias:
-            for names, width in zip(self.names, self.widths, strict=True):
-                self.get_parameter(names["bias_ih"])[width : 2 * width] = self.forget_bias
-                self.get_parameter(names["bias_hh"])[width : 2 * width] = 0
+    @property
+    def state_axes(self) -> tuple[str, ...]:
+        return ("projection" if self.projected else "hidden", "hidden")
 
-    def advance(self, weights: Weights, projected: Tensor, state: State) -> State:
+    def first_biases(self) -> Mapping[str, Mapping[str, float]]:
+        if self.forget_bias is None:
+            return {}
+        return {"bias_ih": {"forget": self.forget_bias}, "bias_hh": {"forget": 0.0}}
+
+    def step(self, x: Vector, state: State, multiply: Multiply, math: Math) -> State:
+        hidden, memory = state
         squash, activation = GATE_ACTIVATIONS[self.gate_activation], ACTIVATIONS[self.activation]
-        return lstm_advance(weights, projected, state, squash, activation)
+        i, f, g, o = math.split(x + multiply("weight_hh", hidden), 4)
+        memory = squash(math, f) * memory + squash(math, i) * activation(math, g)
+        hidden = squash(math, o) * activation(math, memory)
+        return (multiply("weight_hr", hidden) if self.projected else hidden), memory

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
-
-from sparsernn.cells.activations import ACTIVATIONS, check_activation
-from sparsernn.cells.cell import Cell
+from sparsernn.cells.cell import PLAIN_AXES, Cell
+from sparsernn.cells.parts.activations import ACTIVATIONS, check_activation
+from sparsernn.cells.parts.arithmetic import Math, Multiply, State, Vector
 from sparsernn.errors import UserError
-from sparsernn.structure.layer import State, Weights
-from sparsernn.structure.torch_modules import PLAIN_AXES
 
 
+@dataclass(frozen=True, kw_only=True)
 class PeepholeLSTM(Cell):
     """An LSTM with connections from the memory to the gates.
 
@@ -22,11 +20,11 @@ class PeepholeLSTM(Cell):
     i = s(.. + p_i c), f = s(.. + p_f c), o = s(.. + p_o c'). peephole="full": all four gates see all old
     memories through a matrix, .. + V c.
 
-    Arguments: as `torch.nn.LSTM` (without proj_size), and
+    Arguments:
         peephole: "diagonal" or "full".
-        activation: what takes tanh's place: a name in `cells.activations`.
-    Shapes: see `Cell.forward`; weight_ch [3*hidden] (diagonal) or [4*hidden hidden] (full).
-    Raises: UserError for a size or an option that is out of range.
+        activation: what takes tanh's place: a name in `cells.parts.activations`.
+    Shapes: weight_ih [4*hidden input]; weight_ch [3*hidden] (diagonal) or [4*hidden hidden] (full).
+    Raises: UserError for an option that is out of range.
     Source: Gers & Schmidhuber 2000; the full form is that of Zhang & Stadie 2020 (1.32 million weights at 400 units).
     Deviations: none known.
     """
@@ -35,34 +33,33 @@ class PeepholeLSTM(Cell):
     states: ClassVar = ("hidden", "memory")
     known_as: ClassVar = ("peephole",)
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        *,
-        peephole: str = "diagonal",
-        activation: str = "tanh",
-        **options: Any,
-    ):
-        if peephole not in ("diagonal", "full"):
-            raise UserError(f'peephole is "{peephole}"', '"diagonal" or "full"', "choose one of them")
-        axis = "gate hidden <- memory" if peephole == "full" else "gate hidden <- self"
-        check_activation("activation", activation, ACTIVATIONS)
-        self.activation = activation
-        self.peephole, self.axes = peephole, PLAIN_AXES | {"weight_ch": axis}
-        self.own_gates = {"weight_ch": ("input", "forget", "output")} if peephole == "diagonal" else {}
-        super().__init__(input_size, hidden_size, num_layers, **options)
+    peephole: str = "diagonal"
+    activation: str = "tanh"
 
-    def advance(self, weights: Weights, projected: Tensor, state: State) -> State:
+    def __post_init__(self) -> None:
+        if self.peephole not in ("diagonal", "full"):
+            raise UserError(f'peephole is "{self.peephole}"', '"diagonal" or "full"', "choose one of them")
+        check_activation("activation", self.activation, ACTIVATIONS)
+
+    @property
+    def axes(self) -> Mapping[str, str]:
+        source = "memory" if self.peephole == "full" else "self"
+        return PLAIN_AXES | {"weight_ch": f"gate hidden <- {source}"}
+
+    @property
+    def own_gates(self) -> Mapping[str, tuple[str, ...]]:
+        return {"weight_ch": ("input", "forget", "output")} if self.peephole == "diagonal" else {}
+
+    def step(self, x: Vector, state: State, multiply: Multiply, math: Math) -> State:
         hidden, memory = state
         activation = ACTIVATIONS[self.activation]
-        gates = projected + F.linear(hidden, weights["weight_hh"], weights.get("bias_hh"))
+        gates = x + multiply("weight_hh", hidden)
         if self.peephole == "full":
-            i, f, g, o = (gates + F.linear(memory, weights["weight_ch"])).chunk(4, -1)
-            memory = torch.sigmoid(f) * memory + torch.sigmoid(i) * activation(g)
-            return torch.sigmoid(o) * activation(memory), memory
-        i, f, g, o = gates.chunk(4, -1)
-        p_i, p_f, p_o = weights["weight_ch"].chunk(3)
-        memory = torch.sigmoid(f + p_f * memory) * memory + torch.sigmoid(i + p_i * memory) * activation(g)
-        return torch.sigmoid(o + p_o * memory) * activation(memory), memory
+            i, f, g, o = math.split(gates + multiply("weight_ch", memory), 4)
+            memory = math.sigmoid(f) * memory + math.sigmoid(i) * activation(math, g)
+            return math.sigmoid(o) * activation(math, memory), memory
+        i, f, g, o = math.split(gates, 4)
+        p_i = multiply("weight_ch", memory, ("input",))
+        p_f = multiply("weight_ch", memory, ("forget",))
+        memory = math.sigmoid(f + p_f) * memory + math.sigmoid(i + p_i) * activation(math, g)
+        return math.sigmoid(o + multiply("weight_ch", memory, ("output",))) * activation(math, memory), memory

@@ -2,51 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
 
-import torch
-from torch import Tensor
-
-from sparsernn.cells.cell import Cell
-from sparsernn.cells.scanning import finish, scan_units
+from sparsernn.cells.cell import ScannedCell, Sizes
+from sparsernn.cells.parts.arithmetic import Math, Vector
+from sparsernn.cells.parts.automata import Automata, automata_of
 from sparsernn.errors import UserError
-from sparsernn.running import passes as stepwise
-from sparsernn.structure.layer import State, Weights
 
 POOLINGS = ("f", "fo")
 
 
-class QRNN(Cell):
+@dataclass(frozen=True, kw_only=True)
+class QRNN(ScannedCell):
     """c' = f c + (1 - f) z with z = tanh(W_z x), f = sigmoid(W_f x); h = c', or h = o c' with o = sigmoid(W_o x).
 
-    Arguments: as `torch.nn.RNN` without nonlinearity and recurrent dropout, and
+    Arguments:
         pooling: "fo" with an output gate, "f" without.
-    Shapes: see `Cell.forward`; weight_ih [3*hidden input], gates candidate, forget and (fo) output; states h and c.
-    Raises: UserError for a size or an option that is out of range.
+    Shapes: weight_ih [3*hidden input], gates candidate, forget and (fo) output; states h and c.
+    Raises: UserError for an option that is out of range.
     Source: Bradbury et al. 2017, equations 1 to 4; a rational recurrence after Peng et al. 2018.
     Deviations: filters of width 1 only, with a bias; no ifo-pooling, no zoneout.
     """
 
-    gates: tuple[str, ...] = ("candidate", "forget", "output")
+    gates: ClassVar = ("candidate", "forget", "output")
     states: ClassVar = ("hidden", "memory")
 
-    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, *, pooling: str = "fo", **options: Any):
-        if pooling not in POOLINGS:
-            raise UserError(f"pooling is {pooling!r}", f"one of {', '.join(POOLINGS)}", "choose one of them")
-        self.pooling = pooling
-        self.gates = QRNN.gates if pooling == "fo" else QRNN.gates[:2]
-        self.axes = {"weight_ih": "gate hidden <- input", "bias_ih": "gate hidden"}
-        super().__init__(input_size, hidden_size, num_layers, **options)
+    pooling: str = "fo"
 
-    def advance(self, weights: Weights, projected: Tensor, state: State) -> State:
-        candidate, forget, *output = projected.chunk(len(self.gates), -1)
-        memory = torch.sigmoid(forget) * state[1] + torch.sigmoid(-forget) * torch.tanh(candidate)
-        return torch.sigmoid(output[0]) * memory if output else memory, memory
+    def __post_init__(self) -> None:
+        if self.pooling not in POOLINGS:
+            raise UserError(f"pooling is {self.pooling!r}", f"one of {', '.join(POOLINGS)}", "choose one of them")
 
-    def _layer(self, x: Tensor, state: State, lengths: Tensor | None, position: int) -> tuple[Tensor, State]:
-        weights = {local: getattr(self, name) for local, name in self.names[position].items()}
-        stepwise.note(self, self.names[position]["weight_ih"], x, state, lengths)
-        candidate, forget, *output = self.project(weights, x).chunk(len(self.gates), -1)
-        memory, end = scan_units(torch.cat([torch.tanh(candidate), forget], -1), state[1], lengths)
-        hidden, last = finish(torch.sigmoid(output[0]) * memory if output else memory, lengths)
-        return hidden, (last, end)
+    @property
+    def axes(self) -> Mapping[str, str]:
+        return {"weight_ih": "gate hidden <- input", "bias_ih": "gate hidden"}
+
+    @property
+    def own_gates(self) -> Mapping[str, tuple[str, ...]]:
+        return {} if self.pooling == "fo" else dict.fromkeys(self.axes, self.gates[:2])
+
+    def automata(self, sizes: Sizes) -> Automata:
+        return automata_of((1,) * sizes["hidden"])
+
+    def tokens(self, x: Vector, math: Math) -> Vector:
+        candidate, forget = math.split(x, len(self.gates_of("weight_ih")))[:2]
+        return math.join([math.tanh(candidate), forget])
+
+    def put_out(self, x: Vector, read: Vector, math: Math) -> Vector:
+        output = math.split(x, len(self.gates_of("weight_ih")))[2:]
+        return math.sigmoid(output[0]) * read if output else read

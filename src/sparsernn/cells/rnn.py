@@ -2,49 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
-from torch import Tensor
-
-from sparsernn.cells.activations import ACTIVATIONS, check_activation
 from sparsernn.cells.cell import Cell
-from sparsernn.structure.layer import State, Weights
-from sparsernn.structure.torch_modules import rnn_advance
+from sparsernn.cells.parts.activations import ACTIVATIONS, check_activation
+from sparsernn.cells.parts.arithmetic import Math, Multiply, State, Vector
 
 
+@dataclass(frozen=True, kw_only=True)
 class RNN(Cell):
     """h' = act(W x + b + U h + b').
 
-    Arguments: as `torch.nn.RNN`, and
-        nonlinearity: act, "tanh", "relu" or another name in `cells.activations`.
+    Arguments:
+        nonlinearity: act, "tanh", "relu" or another name in `cells.parts.activations`.
         activation: the same, as the other cells call it; takes the place of `nonlinearity` where it is given.
-    Shapes: see `Cell.forward`; weight_ih [hidden input], weight_hh [hidden hidden].
-    Raises: UserError for a size or an option that is out of range.
+    Shapes: weight_ih [hidden input], weight_hh [hidden hidden].
+    Raises: UserError for an option that is out of range.
     Source: Elman 1990.
     Deviations: none known; equal to torch.nn.RNN with tanh and relu.
     """
 
     gates: ClassVar = ("candidate",)
+    positional: ClassVar = ("nonlinearity",)
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        nonlinearity: str = "tanh",
-        *,
-        activation: str | None = None,
-        **options: Any,
-    ):
-        check_activation("nonlinearity", nonlinearity, ACTIVATIONS)
-        if activation is not None:
-            check_activation("activation", activation, ACTIVATIONS)
-        self.nonlinearity = activation or nonlinearity
-        super().__init__(input_size, hidden_size, num_layers, **options)
+    nonlinearity: str = "tanh"
+    activation: str | None = None
 
-    @property
-    def fused(self) -> str:
-        return f"RNN_{self.nonlinearity.upper()}" if self.nonlinearity in ("tanh", "relu") else ""
+    def __post_init__(self) -> None:
+        check_activation("nonlinearity", self.nonlinearity, ACTIVATIONS)
+        if self.activation is not None:
+            check_activation("activation", self.activation, ACTIVATIONS)
+            object.__setattr__(self, "nonlinearity", self.activation)
+            object.__setattr__(self, "activation", None)
 
-    def advance(self, weights: Weights, projected: Tensor, state: State) -> State:
-        return rnn_advance(weights, projected, state, ACTIVATIONS[self.nonlinearity])
+    def step(self, x: Vector, state: State, multiply: Multiply, math: Math) -> State:
+        return (ACTIVATIONS[self.nonlinearity](math, x + multiply("weight_hh", state[0])),)

@@ -43,7 +43,7 @@ def compact(model: nn.Module, masks: Masks, example: Any = None, uniform: bool =
             shows who reads what, and the small model must repeat its result. Without it only single modules and
             nn.Sequential are followed.
         uniform: cut all layers and directions of a module to the width of its widest one, so that the torch
-            class stays; otherwise unequal widths become `running.stacked.Stacked`.
+            class stays; otherwise a module with unequal widths becomes one of `sparsernn.nn`.
     Returns: (small, masks): the model's own class and forward; wrappers (data parallel, compiled) are taken off.
         small.cut_report: why units that carry no weight had to stay.
     Raises: UserError if the small model does not repeat the result on the example; the model itself is unchanged.
@@ -62,7 +62,7 @@ def compact(model: nn.Module, masks: Masks, example: Any = None, uniform: bool =
     history = getattr(small, HISTORY, [])
     small, left = _cut(small, wiring, cuts, masks.kept)
     setattr(small, HISTORY, [*history, {path: cut.as_json() for path, cut in cuts.items() if cut.changes}])
-    result = Masks(left, selected={name for name in left if _origin(name, cuts) in masks.selected})
+    result = Masks(left, selected=set(masks.selected) & set(left))
     after = Wiring.local(small)
     result.layouts = {name: weight.layout for name, weight in after.weights.items()}
     result.constant_gates = result.find_constant_gates(after, small)
@@ -83,21 +83,8 @@ def _cut(
         prefix = f"{path}." if path else ""
         small = _replace(small, path, resize(small.get_submodule(path), cut, replacements))
         for name in (name for name in kept if name in wiring.weights and wiring.weights[name].module == path):
-            local = name.removeprefix(prefix)
-            masks[prefix + cut.renamed.get(local, local)] = cut.select(wiring.descriptions[path], local, kept[name])
-            if local in cut.renamed:
-                del masks[name]
+            masks[name] = cut.select(wiring.descriptions[path], name.removeprefix(prefix), kept[name])
     return small, masks
-
-
-def _origin(name: str, cuts: dict[str, Cut]) -> str:
-    """The name that a parameter had before its module was replaced."""
-    for path, cut in cuts.items():
-        prefix = f"{path}." if path else ""
-        if name.startswith(prefix):
-            local = name.removeprefix(prefix)
-            return prefix + {new: old for old, new in cut.renamed.items()}.get(local, local)
-    return name
 
 
 def _replace(model: nn.Module, path: str, module: nn.Module) -> nn.Module:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sparsernn.compaction.liveness import complete_lines
+from sparsernn.nn import module_of
 from sparsernn.running.carried_states import NarrowStates, WidenStates
-from sparsernn.running.stacked import Stacked, resize_torch
 from sparsernn.structure.description import Description
-from sparsernn.structure.torch_modules import describe, weight_names
+from sparsernn.structure.modules.recurrent import cell_of
+from sparsernn.structure.neighbour import describe, exchange_parameters
 from sparsernn.structure.wiring import Wiring
-
-TORCH_STACKS = {"LSTM": nn.LSTM, "GRU": nn.GRU, "RNN_TANH": nn.RNN, "RNN_RELU": nn.RNN}
 
 
 @dataclass
@@ -28,7 +27,6 @@ class Cut:
         narrow: whether initial states of the old width may come in: some did, or final ones go out and may return.
         widen: numbers of the states that go out in the old width.
         seen: for each state, axis keys of the layers whose final state the model reads; these have one width.
-        renamed: parameter name before -> after, where layers became modules of their own; filled by `resize`.
     """
 
     kept: dict[str, Tensor]
@@ -36,7 +34,6 @@ class Cut:
     narrow: bool = False
     widen: list[int] = field(default_factory=list)
     seen: list[list[str]] = field(default_factory=list)
-    renamed: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, wiring: Wiring, path: str, alive: Tensor) -> Cut:
@@ -152,7 +149,7 @@ class Replacements:
 
 
 def resize(module: nn.Module, cut: Cut, replacements: Replacements) -> nn.Module:
-    """The module with the units of `cut`: itself, or a `Stacked` where its layers have unequal widths.
+    """The module with the units of `cut`: itself, or one of `sparsernn.nn` where its layers have unequal widths.
 
     Raises: ValueError if the module has other sizes than those that were cut.
     """
@@ -169,38 +166,30 @@ def resize(module: nn.Module, cut: Cut, replacements: Replacements) -> nn.Module
         tensors[part.name] = replacements.of(
             old, lambda old=old, name=part.name: cut.select(description, name, old.detach())
         )
-    if hasattr(module, "resized"):
-        small = module.resized(cut, tensors)
-    elif isinstance(module, nn.RNNBase) and any(
+    if isinstance(module, nn.RNNBase) and any(
         len({len(cut.kept[key]) for key in keys}) > 1 for keys in description.states
     ):
-        small = _stack(module, description, cut, tensors)
-    else:
-        small = resize_torch(module, tensors)
+        module = _of_unequal_widths(module)
+    small = module.resized(cut, tensors) if hasattr(module, "resized") else exchange_parameters(module, tensors)
     _exchange_states(small, cut, description)
     return small
 
 
-def _stack(module: nn.RNNBase, description: Description, cut: Cut, tensors: dict[str, nn.Parameter]) -> Stacked:
-    """Layers of unequal widths, each a torch module of its own."""
-    directions = 1 + module.bidirectional
-    names = weight_names(module.num_layers, directions, list(description.recurrences[0].weights))
-    options = {"nonlinearity": module.nonlinearity} if isinstance(module, nn.RNN) else {}
-    options |= {"proj_size": 1} if module.proj_size else {}
-    layers = []
-    for position, own in enumerate(names):
-        layer = TORCH_STACKS[module.mode](2, 2, bias=module.bias, device="meta", **options)
-        layers.append(resize_torch(layer, {f"{local}_l0": tensors[name] for local, name in own.items()}))
-        cut.renamed |= {name: f"layers.{position}.{local}_l0" for local, name in own.items()}
-    small = Stacked(layers, directions, module.batch_first, module.dropout, cut.state_widths).train(module.training)
+def _of_unequal_widths(module: nn.RNNBase) -> nn.Module:
+    """The same layers as one of the modules of this package, which may differ in width."""
+    cell = cell_of(module)
+    names = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional", "proj_size")
+    shape = {name: getattr(module, name) for name in names}
+    options = {field.name: getattr(cell, field.name) for field in fields(cell) if field.name != "projected"}
+    same = module_of(type(cell))(**shape, **options, device="meta").train(module.training)
     for hooks in (
         "_forward_hooks",
         "_forward_pre_hooks",
         "_forward_hooks_with_kwargs",
         "_forward_pre_hooks_with_kwargs",
     ):
-        getattr(small, hooks).update(getattr(module, hooks))
-    return small
+        getattr(same, hooks).update(getattr(module, hooks))
+    return same
 
 
 def _exchange_states(small: nn.Module, cut: Cut, description: Description) -> None:

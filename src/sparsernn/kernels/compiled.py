@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor
+
 from sparsernn import native
-from sparsernn.kernels.registry import Problem
 
-DTYPES = ("float32", "float64")
+DTYPES = (torch.float32, torch.float64)
 
 
-def refuses(problem: Problem) -> str | None:
-    """Why the extension cannot take a problem of its operations, or None."""
+def refuses(like: Tensor) -> str | None:
+    """Why the extension cannot take a problem with tensors like this one, or None."""
     if native.module is None:
         return native.why_absent()
-    if problem.device != "cpu":
-        return f"it runs on the cpu, not on {problem.device}"
-    if problem.dtype not in DTYPES:
-        return f"it computes in {' or '.join(DTYPES)}, not in {problem.dtype}"
+    if like.device.type != "cpu":
+        return f"it runs on the cpu, not on {like.device.type}"
+    if like.dtype not in DTYPES:
+        return f"it computes in float32 or float64, not in {str(like.dtype).removeprefix('torch.')}"
     return None

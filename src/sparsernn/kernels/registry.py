@@ -1,101 +1,150 @@
-"""Which piece of code runs a layer: every kernel states what it refuses, and the first that does not is taken."""
+"""Registry of kernels: each states what it refuses, and the first that does not is taken."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from torch import Tensor
 
 from sparsernn import folders
+from sparsernn.cells.cell import Cell
 from sparsernn.errors import UserError
+from sparsernn.kernels import existence
+
+State = tuple[Tensor, ...]
+Factors = tuple[Tensor | None, Tensor | None]
+
+
+class Call(Protocol):
+    """What every kernel is handed: a problem of its operation."""
+
+    op: ClassVar[str]
+
+
+P = TypeVar("P", bound=Call)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is to be computed, as far as choosing needs to know.
+    """One recurrent layer in one direction over a whole sequence.
 
     Attributes:
-        op: "sequence": one recurrent layer in one direction over a whole sequence; "scan": the recurrence of one
-            layer of weighted automata over a whole sequence.
-        fused: the name of the same layer in one piece: torch's "LSTM", "GRU", "RNN_TANH", "RNN_RELU", or that of a
-            kernel of our own; "" if it has none.
-        has_lengths: whether sequences end at different times.
-        device: "cpu", "cuda", ...
-        needs_second_derivative: whether the result will be differentiated twice.
-        dtype: "float32", "float64", ...
-        density: the share of the weights that read the state which exist, as far as it is known.
+        cell: what a step computes.
+        weights: local name -> tensor; they need not be parameters.
+        x: the layer's input. [time batch input]
+        state: initial states. [batch unit] each
+        lengths: after its length a sequence keeps its state and its output is zero. [batch] or None
+        masks: local name -> which of its numbers exist; None where nobody says so.
+        factors: local name -> what the vector that a weight multiplies, and the product, are multiplied with, sequence
+            by sequence; either may be None. [batch column], [batch row]
+        twice: whether the result will be differentiated twice.
     """
 
-    op: str
-    fused: str = ""
-    has_lengths: bool = False
-    device: str = "cpu"
-    needs_second_derivative: bool = False
-    dtype: str = "float32"
-    density: float = 1.0
+    op: ClassVar[str] = "sequence"
+    cell: Cell
+    weights: Mapping[str, Tensor]
+    x: Tensor
+    state: State
+    lengths: Tensor | None = None
+    masks: Mapping[str, Tensor] | None = None
+    factors: Mapping[str, Factors] = field(default_factory=dict)
+    twice: bool = False
+
+    @property
+    def device(self) -> str:
+        """ "cpu", "cuda", ..."""
+        return self.x.device.type
+
+    @property
+    def dtype(self) -> str:
+        """ "float32", "float64", ..."""
+        return str(self.x.dtype).removeprefix("torch.")
+
+    def existing(self, local: str) -> Tensor | None:
+        """The mask of a weight: the one handed in, or read off a weight that needs no gradient; None: all exist."""
+        return existence.mask_of(self.weights[local], self.masks, local)
+
+    @property
+    def density(self) -> float:
+        """The share that exists of the densest weight that reads a state; 1 where nothing is known."""
+        readers = [local for local in self.weights if existence.reads_state(self.cell.axes[local])]
+        return max((existence.share(self.existing(local)) for local in readers), default=1.0)
 
 
 @dataclass(frozen=True)
-class Kernel:
-    """One way to compute an op.
+class Kernel(Generic[P]):
+    """One way to compute an operation.
 
     Attributes:
-        op: the op it computes.
-        provider: "reference", "torch_fused", ...
+        op: the operation: "sequence", one recurrent layer in one direction over a whole sequence; "scan", the
+            recurrence of one layer of weighted automata over a whole sequence.
+        provider: its name.
         rank: smaller is tried first.
         refuses: a sentence why it cannot take a problem, or None.
-        run: the function; its arguments are those of the op's reference.
+        run: (output [time batch unit], final states) of a problem.
+        source: where the equations or the code are from.
+        plain: whether it does what torch's own module would do.
     """
 
     op: str
     provider: str
     rank: int
-    refuses: Callable[[Problem], str | None]
-    run: Callable[..., Any]
+    refuses: Callable[[P], str | None]
+    run: Callable[[P], Any]
     source: str = ""
+    plain: bool = False
 
 
-_forced: list[str] = []
+_forced: ContextVar[str] = ContextVar("forced", default="")
 
 
-def candidates(problem: Problem) -> list[tuple[Kernel, str | None]]:
-    """Every kernel of the op in the order tried, with its refusal or None."""
-    return [(kernel, kernel.refuses(problem)) for kernel in kernels_of(problem.op)]
+def candidates(problem: Call) -> Iterator[tuple[Kernel[Any], str | None]]:
+    """Every kernel of the operation in the order tried, with its refusal or None; within `using`, the one asked for."""
+    forced = _forced.get()
+    for kernel in kernels_of(problem.op):
+        if not forced or kernel.provider == forced:
+            yield kernel, kernel.refuses(problem)
 
 
 @cache
-def kernels_of(op: str) -> tuple[Kernel, ...]:
-    """Every kernel of an op in the order tried; the folder is read once, as each forward asks."""
-    found = [kernel for kernel in folders.entries("kernels").values() if kernel.op == op]
-    return tuple(sorted(found, key=lambda kernel: (kernel.rank, kernel.provider)))
+def kernels_of(op: str) -> tuple[Kernel[Any], ...]:
+    """Every kernel of an operation in the order tried; the folder is read once, as each forward asks."""
+    kernels = [entry for entry in folders.entries("kernels").values() if isinstance(entry, Kernel) and entry.op == op]
+    return tuple(sorted(kernels, key=lambda kernel: (kernel.rank, kernel.provider)))
 
 
-def choose(problem: Problem) -> Kernel:
+def choose(problem: Call) -> Kernel[Any]:
     """The first kernel that does not refuse; within `using`, the one asked for.
 
     Raises: UserError if the one asked for refuses, or all do.
     """
-    found = candidates(problem)
-    if _forced:
-        found = [(kernel, refusal) for kernel, refusal in found if kernel.provider == _forced[-1]]
-    for kernel, refusal in found:
+    refusals = []
+    for kernel, refusal in candidates(problem):
         if refusal is None:
             return kernel
-    reasons = "; ".join(f"{kernel.provider}: {refusal}" for kernel, refusal in found) or "none by that name"
+        refusals.append(f"{kernel.provider}: {refusal}")
     raise UserError(
-        f"no kernel takes this {problem.op} ({reasons})",
+        f"no kernel takes this {problem.op} ({'; '.join(refusals) or 'none by that name'})",
         "a kernel that does not refuse",
         "use the reference: kernels.registry.using('reference')",
     )
 
 
-def explain(problem: Problem) -> str:
+def run(problem: Call) -> Any:
+    """(output, final states) by the first kernel that does not refuse."""
+    return choose(problem).run(problem)
+
+
+def explain(problem: Call) -> str:
     """One line a kernel: taken, or why not."""
-    chosen = choose(problem)
+    taken = choose(problem)
     return "\n".join(
-        f"{kernel.provider}: {refusal or ('taken' if kernel is chosen else 'possible')}"
+        f"{kernel.provider}: {refusal or ('taken' if kernel is taken else 'possible')}"
         for kernel, refusal in candidates(problem)
     )
 
@@ -103,8 +152,8 @@ def explain(problem: Problem) -> str:
 @contextmanager
 def using(provider: str) -> Iterator[None]:
     """Within the block only kernels of this provider are taken."""
-    _forced.append(provider)
+    token = _forced.set(provider)
     try:
         yield
     finally:
-        _forced.pop()
+        _forced.reset(token)

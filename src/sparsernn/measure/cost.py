@@ -11,8 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparsernn.cells.cell import Cell
 from sparsernn.errors import UserError
+from sparsernn.running.automata import automata_figures
+from sparsernn.running.modules import Built
+from sparsernn.running.torch_layers import RUN_BY_US
 from sparsernn.structure import budget
 
 
@@ -200,8 +202,8 @@ def own_figures(model: nn.Module) -> dict[str, int]:
     """What the model's cells say of themselves, added up: transitions and patterns of automata; {} for most cells."""
     total: Counter[str] = Counter()
     for module in model.modules():
-        if isinstance(module, Cell):
-            total.update(module.figures())
+        if isinstance(module, Built):
+            total.update(automata_figures(module))
     return dict(total)
 
 
@@ -266,8 +268,9 @@ def _vectors(output: Any) -> float:
 
 
 def _is_recurrent(module: nn.Module) -> bool:
+    """One of torch's or of this package's, or one of a user's own with weights that read a state."""
     names = [name for name, _ in module.named_parameters(recurse=False)]
-    return any(name.startswith("weight_hh") for name in names) or bool(getattr(module, "states", ()))
+    return isinstance(module, RUN_BY_US) or any(name.startswith("weight_hh") for name in names)
 
 
 def sparse_step(sparse: float) -> float:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sparsernn.cells.cell import Cell
 from sparsernn.errors import UserError
-from sparsernn.kernels.registry import using
+from sparsernn.kernels import registry
+from sparsernn.kernels.registry import Problem, State
+from sparsernn.kernels.sequence import reference
+from sparsernn.running.modules import Built
+from sparsernn.running.runner import Place, running_by
 from sparsernn.structure.wiring import Wiring, unwrap
 
 Loss = Callable[[], Tensor]
@@ -68,63 +70,64 @@ def gradient_over_time(model: nn.Module, loss: Loss) -> dict[str, list[float]]:
     Raises: UserError if the model has no cell of `sparsernn.cells`, or one that runs more than once; for a loss
         without a gradient.
     """
-    cells = {name: module for name, module in unwrap(model).named_modules() if isinstance(module, Cell)}
-    if not cells:
+    watcher = Watcher({id(module): name for name, module in unwrap(model).named_modules() if isinstance(module, Built)})
+    if not watcher.paths:
         raise UserError(
             "the model has no cell of this package",
             "at least one, whose steps can be watched",
             "use a cell of sparsernn.cells in the place of torch's layer: its weights have the same names",
         )
-    with torch.random.fork_rng(), torch.enable_grad(), using("reference"), ExitStack() as stack:
-        states = {name: stack.enter_context(_watched(cell)) for name, cell in cells.items()}
+    with torch.random.fork_rng(), torch.enable_grad(), running_by(watcher):
         value = _checked(loss())
-    found = {}
-    for name, cell in cells.items():
-        for label, layer in _by_layer(name, cell, states[name]).items():
-            gradients = torch.autograd.grad(value, layer, retain_graph=True, allow_unused=True)
-            norms = [0.0 if gradient is None else float(gradient.norm()) for gradient in gradients]
-            found[f"{name} {label}".strip()] = norms
-    return found
+    watcher.check_all_ran()
+    norms_by_layer = {}
+    for label, states in watcher.states.items():
+        gradients = torch.autograd.grad(value, states, retain_graph=True, allow_unused=True)
+        norms_by_layer[label] = [0.0 if gradient is None else float(gradient.norm()) for gradient in gradients]
+    return norms_by_layer
 
 
-@contextmanager
-def _watched(cell: Cell) -> Iterator[list[Tensor]]:
-    """Within the block, every hidden state that a cell computes is noted."""
-    states: list[Tensor] = []
-    plain = cell.advance
+class Watcher:
+    """A runner that goes step by step and notes every hidden state, in the order of time.
 
-    def advance(*arguments: Any) -> tuple[Tensor, ...]:
-        hidden, *others = plain(*arguments)
-        states.append(hidden if hidden.requires_grad else hidden.requires_grad_())
-        return hidden, *others
+    Attributes:
+        paths: id of each watched module -> its name in the model.
+        states: "cell l0", "cell l0_reverse", ... -> the states of that layer.
+    """
 
-    def once(*_: Any) -> None:
-        if states:
+    def __init__(self, paths: dict[int, str]):
+        self.paths, self.states = paths, {}
+        self.ran: dict[int, set[str]] = {}
+
+    def __call__(self, place: Place, problem: Problem) -> tuple[Tensor, State]:
+        if id(place.module) not in self.paths or not problem.cell.reads_state:
+            return registry.run(problem)
+        states: list[Tensor] = []
+
+        def watch(state: State) -> State:
+            hidden, *others = state
+            states.append(hidden if hidden.requires_grad else hidden.requires_grad_())
+            return hidden, *others
+
+        label = next(iter(place.names.values())).rpartition("_l")[2]
+        ran = self.ran.setdefault(id(place.module), set())
+        if label in ran:
             raise UserError("a cell runs twice", "one run over one batch", "let the loss call the model once")
+        ran.add(label)
+        result = reference.run(problem, watch)
+        name = f"{self.paths[id(place.module)]} l{label}".strip()
+        self.states[name] = states[::-1] if "reverse" in label else states
+        return result
 
-    cell.advance = advance  # type: ignore[method-assign]
-    handle = cell.register_forward_pre_hook(once)
-    try:
-        yield states
-    finally:
-        del cell.advance
-        handle.remove()
-
-
-def _by_layer(name: str, cell: Cell, states: list[Tensor]) -> dict[str, list[Tensor]]:
-    """The states of each layer and direction, in the order of time."""
-    if not states:
-        raise UserError(
-            f"{name or 'the cell'} took no step",
-            "a loss that runs every cell, each of which goes from step to step",
-            "call the model in loss; a cell that computes all steps at once has no gradient from state to state here",
-        )
-    found, steps = {}, len(states) // len(cell.names)
-    for position, names in enumerate(cell.names):
-        label = next(iter(names.values())).rpartition("_l")[2]
-        own = states[position * steps : (position + 1) * steps]
-        found[f"l{label}"] = own[::-1] if "reverse" in label else own
-    return found
+    def check_all_ran(self) -> None:
+        """Raises: UserError if a watched module took no step."""
+        for number, name in self.paths.items():
+            if number not in self.ran:
+                raise UserError(
+                    f"{name or 'the cell'} took no step",
+                    "a loss that runs every cell, each of which goes from step to step",
+                    "call the model in loss; a cell that computes all steps at once has none between states",
+                )
 
 
 def _checked(value: Tensor) -> Tensor:

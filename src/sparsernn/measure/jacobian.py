@@ -40,8 +40,8 @@ def spectra(
         raise UserError("no recurrent layer ran", "a forward of this model", "call the model in forward")
     found: dict[str, list[Tensor]] = {}
     for given in passes:
-        weights = {local: inner.get_parameter(name).detach() for local, name in given.recurrence.weights.items()}
-        found.setdefault(given.recurrence.label, []).extend(_jacobians(weights, given, sequences, horizon, part))
+        weights = {local: inner.get_parameter(name).detach() for local, name in given.layer.weights.items()}
+        found.setdefault(given.layer.label, []).extend(_jacobians(weights, given, sequences, horizon, part))
     return {label: _summary(torch.stack(matrices)) for label, matrices in found.items()}
 
 
@@ -51,7 +51,7 @@ def _jacobians(weights: Mapping[str, Tensor], given: Pass, sequences: int, horiz
     inputs = ending_together(given)[0].inputs
     steps = range(max(0, len(inputs) - horizon), len(inputs))
     return [
-        step_jacobian(given.recurrence, weights, inputs[time, number], tuple(s[number] for s in states[time]), part)
+        step_jacobian(given.layer.cell, weights, inputs[time, number], tuple(s[number] for s in states[time]), part)
         for number in range(min(sequences, inputs.shape[1]))
         for time in steps
         if running is None or bool(running[time, number])
@@ -77,10 +77,10 @@ def connections(model: nn.Module, masks: Masks) -> dict[str, dict[str, dict[str,
     """
     inner = unwrap(model)
     found: dict[str, dict[str, dict[str, dict[str, int]]]] = {}
-    for recurrence in Wiring.local(inner).recurrences:
-        own = found.setdefault(recurrence.label, {"input": {}, "recurrent": {}})
-        for local, name in recurrence.weights.items():
-            layout = recurrence.layout(local)
+    for layer in Wiring.local(inner).layers:
+        own = found.setdefault(layer.label, {"input": {}, "recurrent": {}})
+        for local, name in layer.weights.items():
+            layout = layer.layouts[local]
             if not layout.incoming:
                 continue
             side = own["input" if layout.source == ("input",) else "recurrent"]

@@ -13,7 +13,7 @@ from torch import Tensor
 from sparsernn.cells.rational import Rational
 from sparsernn.errors import UserError
 from sparsernn.measure.automata import Paths, search_both
-from sparsernn.running.stacked import reverse
+from sparsernn.running.loop import reverse
 
 LOWEST, HIGHEST = "bottom", "top"
 

@@ -13,13 +13,14 @@ from sparsernn.errors import UserError
 from sparsernn.methods.first_forward import FirstForward, Hook, carry_over
 from sparsernn.methods.method import Method
 from sparsernn.methods.optimizer_memory import forget, renew
-from sparsernn.structure import presence
+from sparsernn.running.torch_layers import hand_over, take_back
 from sparsernn.structure.choice import count
 from sparsernn.structure.groups import Groups, Where, select
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.movement import describe, pack
 from sparsernn.structure.wiring import Wiring, unwrap
 from sparsernn.structure.zeroing import zero_absent_
+from sparsernn.tracing.recording import trace
 
 
 class Sparsifier:
@@ -70,7 +71,7 @@ class Sparsifier:
         self._handles: list[Any] = []
         self._groups: dict[tuple[str, str], Groups] = {}
         arguments = None if example is None else example if isinstance(example, tuple) else (example,)
-        self.wiring = Wiring.of(self.model, arguments)
+        self.wiring = trace(self.model, arguments)
         self.masks = Masks.full(self.wiring, self.model, set(select(self.wiring, self.model, where)))
         self._unmasked: dict[str, Tensor] = {}
         self._rescaled: dict[str, Tensor] = {}
@@ -257,8 +258,7 @@ class Sparsifier:
         self.enforce()
         self._begun = True
         if not self.method.reads_dense_gradient:
-            for name in self.masks.kept:
-                presence.follow(self.model.get_parameter(name), self.masks, name)
+            hand_over(self.model, self.wiring.descriptions, self.masks, self.wiring.tied)
         self._rescaled = {
             name: self.model.get_parameter(name).detach().clone()
             for name, before in self._unmasked.items()
@@ -274,8 +274,7 @@ class Sparsifier:
             self._handles.pop().remove()
 
     def _detach(self) -> None:
-        for name in self.masks.kept:
-            presence.forget(self.model.get_parameter(name))
+        take_back(self.model)
         for handle in self._handles:
             handle.remove()
         self._handles = []

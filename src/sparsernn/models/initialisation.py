@@ -8,8 +8,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from sparsernn.cells.cell import Cell
 from sparsernn.errors import UserError
+from sparsernn.running.modules import Recurrent
+from sparsernn.structure.layer import layout_of
 
 Draw = Callable[[Tensor, int, float], Tensor]
 DRAWS: dict[str, Draw] = {
@@ -21,7 +22,7 @@ DRAWS: dict[str, Draw] = {
 
 
 @torch.no_grad()
-def initialise_(cell: Cell, kind: str, scale: float | None = None) -> None:
+def initialise_(cell: Recurrent, kind: str, scale: float | None = None) -> None:
     """Draw every matrix of a cell anew; biases start at 0, save those that the cell's options set.
 
     "normal" is N(0, scale^2), "uniform" U(-scale, scale). With `rows` for what a unit reads in all (inputs, its layer's
@@ -37,9 +38,8 @@ def initialise_(cell: Cell, kind: str, scale: float | None = None) -> None:
         scale = 1.0
     if scale is None or not scale > 0:
         raise UserError(f"init_scale is {scale!r} with {kind}", "a number above 0", "pass init_scale=0.1, for example")
-    for position, names in enumerate(cell.names):
-        layouts = {local: cell.kind.layout(local) for local in names}
-        sizes = cell.sizes(position)
+    for one, sizes, names in zip(cell.cells, cell.sizes, cell.names, strict=True):
+        layouts = {local: layout_of(one, local) for local in names}
         rows = sum(sizes[axis] for axis in {axis for layout in layouts.values() for axis in layout.source})
         for local, name in names.items():
             parameter = cell.get_parameter(name)

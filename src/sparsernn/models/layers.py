@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from sparsernn import folders
-from sparsernn.cells.cell import Cell
 from sparsernn.errors import UserError
 from sparsernn.models.initialisation import initialise_
+from sparsernn.nn import module_of
+from sparsernn.running.modules import Recurrent
 
 POOLS = ("last", "mean", "max")
 
@@ -24,9 +25,9 @@ def make_cell(
     init: str | None = None,
     init_scale: float | None = None,
     **options: Any,
-) -> Cell:
+) -> Recurrent:
     """A cell by its file name in `sparsernn.cells`, with its own first weights or those of `initialisation`."""
-    cell = folders.find("cells", name)(inputs, units, layers, **options)
+    cell = module_of(folders.find("cells", name))(inputs, units, layers, **options)
     if init is not None:
         initialise_(cell, init, init_scale)
     return cell

@@ -8,8 +8,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from sparsernn.cells.cell import Cell
+from sparsernn.kernels import registry, torch_math
+from sparsernn.kernels.product import Products
+from sparsernn.kernels.products import dense
+from sparsernn.kernels.registry import Problem
 from sparsernn.running.passes import Pass
-from sparsernn.structure.layer import Recurrence, State, Weights
+from sparsernn.structure.layer import State, Weights
 
 FUNCTIONALS = ("JT1", "J1", "frobenius")
 PARTS = ("hidden", "state")
@@ -38,19 +43,45 @@ def unroll(
     Returns: time + 1 states, or last + 1, and which sequences run at each step. [time batch] or None
     """
     given, running = ending_together(given)
-    steps = len(given.inputs)
-    apart = 0 if last is None else max(steps - last, 0)
+    steps, number = StepsOf(given.layer.cell, weights), len(given.inputs)
+    apart = 0 if last is None else max(number - last, 0)
     state = _advanced(weights, given, offset, apart) if apart and running is None else None
     begun = 0 if state is None else apart
-    projected = given.recurrence.project(weights, given.inputs[begun:]) + offset
+    projected = steps.project(given.inputs[begun:]) + offset
     states = [given.start if state is None else _views(state)]
-    for time in range(begun, steps):
-        state = given.recurrence.advance(weights, projected[time - begun], states[-1])
+    for time in range(begun, number):
+        state = steps.advance(projected[time - begun], states[-1])
         if running is not None:
             here = running[time].unsqueeze(-1)
             state = tuple(torch.where(here, new, old) for new, old in zip(state, states[-1], strict=True))
         states.append(_views(state))
     return states[apart - begun :], running
+
+
+class StepsOf:
+    """Single steps of a layer, each product dense, so that all can be differentiated as often as torch can.
+
+    Arguments:
+        cell: what a step computes.
+        weights: local name -> tensor.
+    """
+
+    def __init__(self, cell: Cell, weights: Weights):
+        self.cell = cell
+        problem = Problem(cell, weights, next(iter(weights.values())), ())
+        self.multiply = Products(problem, lambda matrix: dense.product)
+
+    def project(self, x: Tensor) -> Tensor:
+        """What the input makes of the gates. Shapes: [.. input] -> [.. gate*hidden]."""
+        return self.cell.project(x, self.multiply, torch_math)
+
+    def advance(self, projected: Tensor, state: State) -> State:
+        """The states after one step. Shapes: [batch gate*hidden], each state [batch hidden]."""
+        return self.cell.step(projected, state, self.multiply, torch_math)
+
+    def step(self, x: Tensor, state: State) -> State:
+        """One time step. Shapes: x [batch input], each state [batch hidden]."""
+        return self.advance(self.project(x), state)
 
 
 def _views(state: State) -> State:
@@ -59,14 +90,14 @@ def _views(state: State) -> State:
 
 
 def _advanced(weights: Weights, given: Pass, offset: float, steps: int) -> State | None:
-    """The state after the first steps, or None where there is no quick way to it."""
-    advance_all = given.recurrence.advance_all
-    if advance_all is None or "weight_ih" not in weights:
-        return None
+    """The state after the first steps, by the quickest kernel; None where the offset cannot be put into a bias."""
+    cell = given.layer.cell
     if offset:
+        if cell.gates_of("bias_ih") != cell.gates or not {"bias_ih", "bias_hh"} <= set(cell.axes):
+            return None
         bias = weights.get("bias_ih", weights["weight_ih"].new_zeros(len(weights["weight_ih"])))
         weights = {"bias_hh": torch.zeros_like(bias), **weights, "bias_ih": bias + offset}
-    return advance_all(weights, given.inputs[:steps], given.start)
+    return registry.run(Problem(cell, weights, given.inputs[:steps], given.start))[1]
 
 
 def product(before: State, after: State, functional: str, part: str, generator: torch.Generator) -> Tensor:
@@ -103,21 +134,22 @@ def mean_square_singular_value(weights: Weights, given: Pass, horizon: int, seed
     with torch.no_grad():
         states, running = unroll(weights, given)
     inputs, found = ending_together(given)[0].inputs, []
+    steps = StepsOf(given.layer.cell, weights)
     for time in range(max(0, len(inputs) - horizon), len(inputs)):
         before = tuple(state.clone().requires_grad_() for state in states[time])
         with torch.enable_grad():
-            after = given.recurrence.step(weights, inputs[time], before)
+            after = steps.step(inputs[time], before)
             value = mean_square(product(before, after, "frobenius", "hidden", generator), _at(running, time))
         found.append(float(value.detach()))
     return sum(found) / len(found)
 
 
-def step_jacobian(recurrence: Recurrence, weights: Weights, x: Tensor, state: State, part: str = "hidden") -> Tensor:
+def step_jacobian(cell: Cell, weights: Weights, x: Tensor, state: State, part: str = "hidden") -> Tensor:
     """The whole matrix d after / d before of one step of one sequence. x [input], states [unit] -> [unit unit]"""
     width = sum(piece.shape[-1] for piece in state)
     copies = tuple(piece.detach().expand(width, -1).clone().requires_grad_() for piece in state)
     with torch.enable_grad():
-        after = recurrence.step(weights, x.expand(width, -1), copies)
+        after = StepsOf(cell, weights).step(x.expand(width, -1), copies)
         count = 1 if part == "hidden" and _is_read(copies[0], after) else len(state)
         outputs = torch.cat(after[:count], -1)
         every = torch.eye(width, outputs.shape[-1], dtype=outputs.dtype, device=x.device)

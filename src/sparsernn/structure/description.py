@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from sparsernn.cells.cell import Cell, Line
 from sparsernn.structure.axes import Layout
-from sparsernn.structure.layer import Recurrence
+from sparsernn.structure.layer import Layer, layout_of
 
 Segments = tuple[str, ...]
 
@@ -41,28 +43,6 @@ class Producer:
 
 
 @dataclass(frozen=True)
-class Lines:
-    """Units that stand in line within a unit of another axis, such as the states of automata.
-
-    A unit in line exists only with all before it, and with its owner; an owner only with its first unit.
-
-    Attributes:
-        units: axis key of the units in line, those of one owner side by side.
-        owners: axis key of the owners.
-        owner: for each unit in line, the number of its owner.
-        reach: a unit is always zero if it writes nothing itself or if so many units before it are always zero;
-            what stands before the first one never is.
-        whole: whether an owner hears its last unit only, so that no line can be shortened.
-    """
-
-    units: str
-    owners: str
-    owner: tuple[int, ...]
-    reach: int = 1
-    whole: bool = False
-
-
-@dataclass(frozen=True)
 class Description:
     """One module in names.
 
@@ -73,10 +53,10 @@ class Description:
         reads: axis keys along the last dimension of the module's input; () if the input is no vector of units.
         writes: axis keys along the last dimension of its output.
         states: for each state returned, the axis key of every layer and direction.
-        recurrences: one per layer and direction.
+        layers: one per layer and direction, of a recurrent module.
         levels: granularity name -> group axes, for a module that is not recurrent.
         mixes: a reason why every unit of the input is read by every other, or "" (normalisations).
-        lines: units that stand in line.
+        lines: units that stand in line; axes by their keys.
         same: pairs of axis keys whose units are the same ones, position by position.
     """
 
@@ -86,67 +66,74 @@ class Description:
     reads: Segments
     writes: Segments
     states: tuple[Segments, ...] = ()
-    recurrences: tuple[Recurrence, ...] = ()
+    layers: tuple[Layer, ...] = ()
     levels: dict[str, str] = field(default_factory=dict)
     mixes: str = ""
-    lines: tuple[Lines, ...] = ()
+    lines: tuple[Line, ...] = ()
     same: tuple[tuple[str, str], ...] = ()
 
 
 def describe_layers(
-    kind: Recurrence,
-    *,
-    input_size: int,
-    widths: list[int],
-    directions: int,
-    names: list[dict[str, str]],
-    outputs: dict[str, int] | None = None,
-    state_axes: tuple[str, ...] = (),
+    cells: Sequence[Cell], sizes: Sequence[dict[str, int]], directions: int, names: Sequence[dict[str, str]]
 ) -> Description:
-    """A stack of recurrent layers, one or two directions each, from one layer's declaration.
+    """A stack of recurrent layers, one or two directions each; every sequence has an entry for each of them.
 
     Arguments:
-        kind: the declaration of one layer.
-        widths: hidden units of each layer and direction, in torch's order (layer by layer).
-        names: for each layer and direction, local weight name -> parameter name.
-        outputs: widths of axes by key ("projection_0"), where they are not those of `widths`.
-        state_axes: axis of each state; the first is what the layer hands on.
+        cells: what their steps compute, layer by layer, the reverse direction second.
+        sizes: units along each axis.
+        names: local weight name -> parameter name.
     """
-    axes = state_axes or ("hidden",) * len(kind.states)
-    sizes, parts, producers, recurrences = {"input": input_size}, [], [], []
+    axes = cells[0].state_axes
+    lengths, parts, producers, layers = {"input": sizes[0]["input"]}, [], [], []
+    lines, same = [], []
     feeding: Segments = ("input",)
     states: list[list[str]] = [[] for _ in axes]
-    for first in range(0, len(widths), directions):
-        handed = []
+    for first in range(0, len(cells), directions):
+        handed_on = []
         for position in range(first, first + directions):
-            own = {axis: f"{axis}_{position}" for axis in dict.fromkeys(axes)}
-            sizes |= {key: (outputs or {}).get(f"{axis}_{position}", widths[position]) for axis, key in own.items()}
-            scope = {axis: (key,) for axis, key in own.items()} | {"memory": (own[axes[-1]],), "input": feeding}
-            layouts = {local: kind.layout(local) for local in kind.axes if local in names[position]}
-            parts += [_part(names[position][local], layout, scope) for local, layout in layouts.items()]
-            producers += _producers(kind, layouts, names[position], own)
-            suffix = "" if len(widths) == 1 else f"l{first // directions}" + ("_reverse" if position > first else "")
-            recurrences.append(replace(kind, weights=dict(names[position]), where=("", suffix)))
+            cell, local_names = cells[position], names[position]
+            keys = {axis: f"{axis}_{position}" for axis in dict.fromkeys(axes)}
+            lengths |= {key: sizes[position][axis] for axis, key in keys.items()}
+            scope = {axis: (key,) for axis, key in keys.items()} | {"memory": (keys[axes[-1]],), "input": feeding}
+            layouts = {local: layout_of(cell, local) for local in cell.axes if local in local_names}
+            parts += [_part(local_names[local], layout, scope) for local, layout in layouts.items()]
+            producers += _producers(cell, layouts, local_names, keys)
+            suffix = "" if len(cells) == 1 else f"l{first // directions}" + ("_reverse" if position > first else "")
+            layers.append(Layer(cell, dict(local_names), sizes[position], "", suffix))
+            if (line := cell.lines) is not None:
+                lines.append(replace(line, units=keys[line.units], owners=keys[line.owners]))
+            if cell.passes_input:
+                same.append((feeding[0], keys[axes[0]]))
             for collected, axis in zip(states, axes, strict=True):
-                collected.append(own[axis])
-            handed.append(own[axes[0]])
-        feeding = tuple(handed)
-    collected_states = tuple(tuple(collected) for collected in states)
-    return Description(sizes, tuple(parts), tuple(producers), ("input",), feeding, collected_states, tuple(recurrences))
+                collected.append(keys[axis])
+            handed_on.append(keys[axes[0]])
+        feeding = tuple(handed_on)
+    return Description(
+        lengths,
+        tuple(parts),
+        tuple(producers),
+        ("input",),
+        feeding,
+        tuple(tuple(collected) for collected in states),
+        tuple(layers),
+        lines=tuple(lines),
+        same=tuple(same),
+    )
 
 
 def _part(name: str, layout: Layout, scope: dict[str, Segments]) -> Part:
     return Part(name, layout, {axis: scope[axis] for axis in layout.stored if axis != "gate"})
 
 
-def _producers(
-    kind: Recurrence, layouts: dict[str, Layout], names: dict[str, str], own: dict[str, str]
-) -> list[Producer]:
-    found = []
-    for axis, key in own.items():
+def _producers(cell: Cell, layouts: dict[str, Layout], names: dict[str, str], keys: dict[str, str]) -> list[Producer]:
+    """What holds the units of each axis at zero; those of owners in line follow from their line."""
+    line, producers = cell.lines, []
+    for axis, key in keys.items():
+        if line is not None and axis == line.owners:
+            continue
         gated = [local for local, layout in layouts.items() if layout.destination == ("gate", axis)]
         plain = [local for local, layout in layouts.items() if layout.destination == (axis,)]
-        pieces = [(names[local], kind.silent) for local in gated if kind.silent in layouts[local].gates]
+        pieces = [(names[local], cell.silent) for local in gated if cell.silent in layouts[local].gates]
         pieces += [(names[local], None) for local in plain]
-        found.append(Producer(key, tuple(pieces), recurrent=True))
-    return found
+        producers.append(Producer(key, () if cell.never_silent else tuple(pieces), recurrent=True))
+    return producers

@@ -243,7 +243,7 @@ def select(wiring: Wiring, model: nn.Module, where: Where) -> list[str]:
     Raises: UserError if nothing matches.
     """
     candidates = [name for name, weight in wiring.weights.items() if weight.layout.incoming]
-    recurrent = {name for recurrence in wiring.recurrences for name in recurrence.weights.values()}
+    recurrent = {name for layer in wiring.layers for name in layer.weights.values()}
     if where is None:
         chosen = [name for name in candidates if name in recurrent]
     elif callable(where) and not isinstance(where, type):
@@ -316,7 +316,7 @@ def _entries(wiring: Wiring, names: list[str], per: str) -> Groups:
 
 def _fused(wiring: Wiring, families: list[Family]) -> list[Family]:
     """One family for all matrices of a recurrent layer; others stay by themselves."""
-    layers = {name: recurrence.label for recurrence in wiring.recurrences for name in recurrence.weights.values()}
+    layers = {name: layer.label for layer in wiring.layers for name in layer.weights.values()}
     found: list[Family] = []
     for family in families:
         label = layers.get(family.tensor, family.tensor)
@@ -396,9 +396,9 @@ def _previous(wiring: Wiring, claimed: Tensor, count: int) -> Tensor | None:
 def _owners(wiring: Wiring, names: list[str]) -> list[tuple[str, dict[str, str], list[str]]]:
     """(label, levels, weight names) of every layer that owns a selected tensor."""
     found = [
-        (recurrence.label or "cell", dict(recurrence.levels), list(recurrence.weights.values()))
-        for recurrence in wiring.recurrences
-        if set(recurrence.weights.values()) & set(names)
+        (layer.label or "cell", dict(layer.cell.levels), list(layer.weights.values()))
+        for layer in wiring.layers
+        if set(layer.weights.values()) & set(names)
     ]
     for path, description in wiring.descriptions.items():
         own = [name for name, weight in wiring.weights.items() if weight.module == path]

@@ -1,74 +1,58 @@
-"""What a method may know of a recurrent cell: its gates, its states, its axes and one pure step."""
+"""Recurrent layer of a model: a cell, the names of its weights in the model, and its place there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from torch import Tensor
-from torch.nn import functional as F
 
+from sparsernn.cells.cell import Cell
 from sparsernn.structure.axes import Layout
 
 Weights = Mapping[str, Tensor]
 State = tuple[Tensor, ...]
 
 
-def project(weights: Weights, x: Tensor) -> Tensor:
-    """The part of all gates that does not depend on the state: x W^T + b.
-
-    Shapes: x [... input] -> [... gates*hidden], for any number of leading dimensions (time included).
-    """
-    return F.linear(x, weights["weight_ih"], weights.get("bias_ih"))
-
-
 @dataclass(frozen=True)
-class Recurrence:
-    """One layer of a recurrent network, in one direction, as names and a pure function.
+class Layer:
+    """One layer of a recurrent network, in one direction.
 
     Attributes:
-        gates: gate names in storage order.
-        states: state names; the first is the output.
-        axes: layout text of every weight, by its local name ("weight_ih").
-        levels: granularity name -> the axes whose indices are its groups.
-        silent: the gate that holds a unit at zero, from a zero state, when all of its own inputs are zero.
-        advance: (weights, projected [batch gates*hidden], state) -> next state.
-        own_gates: gate names of a weight that has fewer gates than the cell.
-        modulated: (gate, local name of a bias, other gate): that gate's part of the bias is multiplied by the other.
-        weights: local name -> name in the model; filled by `describe_layers`.
-        where: the module's name and the layer's suffix in the model; filled by `describe_layers`.
-        project: (weights, x [... input]) -> the part of the gates that the state does not enter.
-        advance_all: (weights, x [time batch input], state) -> the state after all steps, quicker than step by step and
-            differentiable once; it gives None for what it cannot compute.
+        cell: what a step computes.
+        weights: local name -> name in the model.
+        sizes: units along each axis.
+        module: the module's name in the model.
+        suffix: of the layer within the module, such as "l0_reverse"; "" where there is only one.
     """
 
-    gates: tuple[str, ...]
-    states: tuple[str, ...]
-    axes: Mapping[str, str]
-    levels: Mapping[str, str]
-    silent: str
-    advance: Callable[[Weights, Tensor, State], State]
-    own_gates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    modulated: tuple[tuple[str, str, str], ...] = ()
+    cell: Cell
     weights: Mapping[str, str] = field(default_factory=dict)
-    where: tuple[str, str] = ("", "")
-    project: Callable[[Weights, Tensor], Tensor] = project
-    advance_all: Callable[[Weights, Tensor, State], State | None] | None = None
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    module: str = ""
+    suffix: str = ""
 
-    def step(self, weights: Weights, x: Tensor, state: State) -> State:
-        """One time step. Shapes: x [batch input], each state [batch hidden]."""
-        return self.advance(weights, self.project(weights, x), state)
-
-    def gates_of(self, name: str) -> tuple[str, ...]:
-        """Gate names along one weight's gate axis."""
-        return self.own_gates.get(name, self.gates)
-
-    def layout(self, name: str) -> Layout:
-        """The layout of one weight, by its local name."""
-        return Layout.parse(self.axes[name], self.gates_of(name))
+    @cached_property
+    def layouts(self) -> dict[str, Layout]:
+        """Local name -> layout of every weight."""
+        return {local: layout_of(self.cell, local) for local in self.weights}
 
     @property
     def label(self) -> str:
         """ "lstm.l0_reverse": the module's name and the layer's suffix."""
-        module, suffix = self.where
-        return ".".join(part for part in (module, suffix) if part)
+        return ".".join(part for part in (self.module, self.suffix) if part)
+
+
+def layout_of(cell: Cell, local: str) -> Layout:
+    """The layout of one weight of a cell."""
+    return Layout.parse(cell.axes[local], cell.gates_of(local))
+
+
+def parameter_names(cells: Sequence[Cell], directions: int, bias: bool) -> list[dict[str, str]]:
+    """Torch's parameter names, layer by layer, the reverse direction second: local weight name -> parameter name."""
+    names = []
+    for position, cell in enumerate(cells):
+        suffix = f"_l{position // directions}" + ("_reverse" if position % directions else "")
+        names.append({local: local + suffix for local in cell.axes if bias or "bias" not in local})
+    return names

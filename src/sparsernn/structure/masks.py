@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sparsernn.errors import UserError
 from sparsernn.runtime.formats import pack_mask, unpack_mask
 from sparsernn.structure.axes import Layout
+from sparsernn.structure.constant_gates import constant_gates
 from sparsernn.structure.wiring import Wiring, unwrap
 from sparsernn.structure.zeroing import zero_absent_
 
@@ -88,35 +89,13 @@ class Masks:
         return found
 
     def find_constant_gates(self, wiring: Wiring, model: nn.Module) -> list[tuple[str, str, int]]:
-        """(layer, gate, unit) of every gate that never changes: no weight comes in, so its value is that of its bias.
-
-        In torch's GRU the candidate also sees the reset gate through b_hn: it is constant only if b_hn is 0 or the
-        reset gate is constant.
-        """
-        found, parameters = [], wiring.parameters(model)
-        for recurrence in wiring.recurrences:
-            moved = {gate: torch.zeros(0) for gate in recurrence.gates}
-            for local, name in recurrence.weights.items():
-                layout = recurrence.layout(local)
-                if not layout.incoming or layout.destination != ("gate", layout.destination[-1]):
-                    continue
-                if not set(layout.gates) <= set(recurrence.gates):
-                    continue
-                kept = self.kept.get(name, torch.ones_like(parameters[name], dtype=torch.bool))
-                for gate, rows in zip(layout.gates, layout.view(kept), strict=True):
-                    moved[gate] = rows.reshape(len(rows), -1).any(1) | (moved[gate] if len(moved[gate]) else False)
-            for gate, local, other in recurrence.modulated:
-                if local in recurrence.weights:
-                    bias = recurrence.layout(local).view(parameters[recurrence.weights[local]])[
-                        recurrence.gates.index(gate)
-                    ]
-                    moved[gate] = moved[gate] | (bias != 0) & moved[other]
-            found += [
-                (recurrence.label, gate, unit)
-                for gate, rows in moved.items()
-                for unit in (~rows.bool()).nonzero().squeeze(1).tolist()
-            ]
-        return found
+        """(layer, gate, unit) of every gate that never changes; see `structure.constant_gates`."""
+        parameters, triples = wiring.parameters(model), []
+        for layer in wiring.layers:
+            weights = {local: parameters[name] for local, name in layer.weights.items()}
+            kept = {local: self.kept[name] for local, name in layer.weights.items() if name in self.kept}
+            triples += [(layer.label, gate, unit) for gate, unit, _ in constant_gates(layer, weights, kept)]
+        return triples
 
     def save(self, path: Path | str) -> None:
         """Write one bit a weight: `<name>.bits`, `<name>.shape`, and the layouts as JSON bytes, in an .npz."""

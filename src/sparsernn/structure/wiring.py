@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sparsernn.structure.axes import OUTSIDE, Layout, Units
 from sparsernn.structure.description import Description
-from sparsernn.structure.layer import Recurrence
-from sparsernn.structure.torch_modules import describe
+from sparsernn.structure.layer import Layer
+from sparsernn.structure.neighbour import describe
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -92,7 +91,7 @@ class Wiring:
     Attributes:
         weights: parameter name -> Weight, tied parameters once.
         uses: the same, and once more for every further use of a tied parameter, under its first name.
-        recurrences: one per recurrent layer and direction, with the model's parameter names.
+        layers: one per recurrent layer and direction, with the model's parameter names.
         lines: units that stand in line.
         external: unit -> why it can never be cut (a reader that is unknown).
         returned: units of states that the model hands out: cut only when they are always zero.
@@ -106,7 +105,7 @@ class Wiring:
     units: Units
     weights: dict[str, Weight] = field(default_factory=dict)
     uses: list[Weight] = field(default_factory=list)
-    recurrences: list[Recurrence] = field(default_factory=list)
+    layers: list[Layer] = field(default_factory=list)
     written: list[Written] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
     descriptions: dict[str, Description] = field(default_factory=dict)
@@ -119,23 +118,6 @@ class Wiring:
     states_read: dict[tuple[str, int], set[int]] = field(default_factory=dict)
     tied: dict[str, str] = field(default_factory=dict)
     recorded: bool = False
-
-    @classmethod
-    def of(cls, model: nn.Module, example: tuple[Any, ...] | None = None) -> Wiring:
-        """Collect every known module; with `example` (the model's positional inputs) follow one real forward.
-
-        Without an example only what a module holds within itself and `nn.Sequential` is joined, and every other
-        output counts as read by something unknown.
-        """
-        from sparsernn.tracing.recording import record
-
-        wiring = cls.local(model)
-        if example is not None:
-            record(unwrap(model), wiring, example)
-        else:
-            wiring.follow_containers(unwrap(model))
-            wiring.resolve()
-        return wiring
 
     @classmethod
     def local(cls, model: nn.Module) -> Wiring:
@@ -161,9 +143,9 @@ class Wiring:
         for producer in description.producers:
             pieces = tuple((self.tied.get(prefix + local, prefix + local), gate) for local, gate in producer.pieces)
             self.written.append(Written(numbers[producer.axis], pieces, producer.recurrent, path))
-        for recurrence in description.recurrences:
-            names = {local: self.tied.get(prefix + name, prefix + name) for local, name in recurrence.weights.items()}
-            self.recurrences.append(replace(recurrence, weights=names, where=(path, recurrence.where[1])))
+        for layer in description.layers:
+            names = {local: self.tied.get(prefix + name, prefix + name) for local, name in layer.weights.items()}
+            self.layers.append(replace(layer, weights=names, module=path))
         for lines in description.lines:
             owner = torch.tensor(lines.owner)
             place = torch.arange(len(owner)) - torch.searchsorted(owner, owner)

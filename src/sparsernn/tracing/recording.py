@@ -15,8 +15,24 @@ from torch.overrides import TorchFunctionMode
 from sparsernn.running.carried_states import WidenStates
 from sparsernn.structure.axes import OUTSIDE
 from sparsernn.structure.description import Description
-from sparsernn.structure.wiring import Wiring
+from sparsernn.structure.wiring import Wiring, unwrap
 from sparsernn.tracing.shadows import MOVES, READS_NO_VALUE, Shadows, distinct, name_of, tensors_in, units_in
+
+
+def trace(model: nn.Module, example: tuple[Any, ...] | None = None) -> Wiring:
+    """The wiring of a model: every known module, and who reads whose units.
+
+    Arguments:
+        example: the model's positional inputs, with which one real forward is followed. Without them only what a module
+            holds within itself and `nn.Sequential` is joined, and something unknown counts as reader of all the rest.
+    """
+    inner, wiring = unwrap(model), Wiring.local(model)
+    if example is not None:
+        record(inner, wiring, example)
+    else:
+        wiring.follow_containers(inner)
+        wiring.resolve()
+    return wiring
 
 
 def record(model: nn.Module, wiring: Wiring, example: tuple[Any, ...]) -> Any:

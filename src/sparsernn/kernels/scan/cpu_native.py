@@ -9,29 +9,22 @@ import torch
 from torch import Tensor
 
 from sparsernn import native
+from sparsernn.cells.parts.automata import ScanConstants, automata_of
 from sparsernn.kernels import compiled
 from sparsernn.kernels.registry import Kernel
 from sparsernn.kernels.scan import reference
-from sparsernn.kernels.scan.automata import Automata, automata_of
+from sparsernn.kernels.scanning import ScanProblem
 
 
-def run(
-    automata: Automata,
-    projected: Tensor,
-    bias: Tensor,
-    final: Tensor,
-    skip: Tensor | None,
-    start: Tensor,
-    lengths: Tensor | None,
-    instructions: str = "",
-) -> tuple[Tensor, Tensor]:
+def run(problem: ScanProblem, instructions: str = "") -> tuple[Tensor, Tensor]:
     """As the reference. Memory is linear in time; each sequence is computed by one thread, so results do not
     depend on how many there are. `instructions` names one of `native.module.instruction_sets()`, "" the best.
     """
-    inputs = (projected, bias, final, skip, start)
+    automata, constants = problem.automata, problem.constants
+    inputs = (problem.projected, constants.bias, constants.final, constants.skip, problem.start)
     train = torch.is_grad_enabled() and any(part is not None and part.requires_grad for part in inputs)
     about = (automata.sizes, automata.semiring, automata.held, train, instructions)
-    output, _, end = scan(*(part if part is None else part.contiguous() for part in inputs), lengths, *about)
+    output, _, end = scan(*(part if part is None else part.contiguous() for part in inputs), problem.lengths, *about)
     return output, end
 
 
@@ -137,7 +130,9 @@ def _differentiable(
     """Gradients that can be differentiated again: by way of the reference."""
     sizes, semiring, held, _ = about
     *inputs, lengths = given
-    results = reference.run(automata_of(tuple(sizes), semiring, tuple(held)), *inputs, lengths)
+    projected, bias, final, skip, start = inputs
+    automata = automata_of(tuple(sizes), semiring, tuple(held))
+    results = reference.run(ScanProblem(automata, projected, ScanConstants(bias, final, skip), start, lengths))
     asked = [part for part in inputs if part is not None and part.requires_grad]
     pairs = [(result, by) for result, by in zip(results, (by_output, by_end), strict=True) if by is not None]
     ends, gradients = zip(*pairs, strict=True)
@@ -158,4 +153,9 @@ def _array(tensor: Tensor | None) -> Any:
     return None if tensor is None else tensor.detach().numpy()
 
 
-kernel = Kernel("scan", "cpu_native", 10, compiled.refuses, run, "native/kernels/scan.cpp")
+def refuses(problem: ScanProblem) -> str | None:
+    """What the extension cannot take."""
+    return compiled.refuses(problem.projected)
+
+
+kernel = Kernel("scan", "cpu_native", 10, refuses, run, "native/kernels/scan.cpp")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -10,9 +9,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from sparsernn.kernels.registry import Kernel, Problem
+from sparsernn.cells.gru import GRU
+from sparsernn.kernels.registry import Kernel, Problem, State
 
-FUSED = "GRU_RESET_BEFORE"
+CELL = GRU(reset="before")
 
 
 class Scan(torch.autograd.Function):
@@ -72,20 +72,9 @@ class Scan(torch.autograd.Function):
         return inner, wanted, gradient
 
 
-def run(
-    projected: Tensor | None,
-    state: tuple[Tensor, ...],
-    lengths: Tensor | None,
-    weights: Mapping[str, Tensor],
-    advance: Callable[..., tuple[Tensor, ...]],
-    x: Tensor,
-    fused: str = FUSED,
-    kept: Mapping[str, Tensor] | None = None,
-) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """As the reference; it projects the input itself, so `projected` is not read.
-
-    Under autocast the products are taken in its precision, everything between them in that of the weights.
-    """
+def run(problem: Problem) -> tuple[Tensor, State]:
+    """As the reference. Under autocast products are taken in its precision, all between them in that of the weights."""
+    x, weights = problem.x, problem.weights
     bias = weights["bias_ih"] + weights["bias_hh"] if "bias_ih" in weights else None
     projected = F.linear(x, weights["weight_ih"], bias)
     recurrent = weights["weight_hh"]
@@ -93,17 +82,19 @@ def run(
     if torch.is_autocast_enabled(device):
         low = torch.get_autocast_dtype(device)
     with torch.autocast(device, enabled=False):
-        states = Scan.apply(projected.to(kind), state[0].to(kind), recurrent.to(low))
+        states = Scan.apply(projected.to(kind), problem.state[0].to(kind), recurrent.to(low))
     return states, (states[-1],)
 
 
 def refuses(problem: Problem) -> str | None:
     """What it cannot compute."""
-    if problem.fused != FUSED:
+    if problem.cell != CELL:
         return "it computes the GRU whose reset gate acts before the product"
-    if problem.has_lengths:
+    if problem.factors:
+        return "nothing can be put between its products and its gates"
+    if problem.lengths is not None:
         return "all sequences of a batch have to end together"
-    if problem.needs_second_derivative:
+    if problem.twice:
         return "it can be differentiated once"
     return None
 

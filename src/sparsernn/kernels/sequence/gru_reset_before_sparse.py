@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -11,9 +10,9 @@ from torch.autograd.function import once_differentiable
 
 from sparsernn import native
 from sparsernn.kernels import compiled
-from sparsernn.kernels.registry import Kernel, Problem
+from sparsernn.kernels.patterns import Pattern, pattern_of
+from sparsernn.kernels.registry import Kernel, Problem, State
 from sparsernn.kernels.sequence import gru_reset_before
-from sparsernn.kernels.sequence.patterns import Pattern, patterns_of
 
 DENSEST = 0.3
 """Share of recurrent weights up to which this is faster than dense products."""
@@ -39,7 +38,7 @@ class Scan(torch.autograd.Function):
     ) -> Tensor:
         (time, _, batch), width = x.shape, len(start)
         weights = (input, recurrent[: 2 * width], recurrent[2 * width :])
-        values = [pattern.values(weight) for pattern, weight in zip(patterns, weights, strict=True)]
+        values = [pattern.values(weight.detach()) for pattern, weight in zip(patterns, weights, strict=True)]
         activations, resets = x.new_empty(time, 3 * width, batch), x.new_empty(time, width, batch)
         states = x.new_empty(time + 1, width, batch)
         states[0] = start
@@ -81,40 +80,36 @@ class Scan(torch.autograd.Function):
         return by_x, wanted, by_input, by_recurrent, by_bias, None, None
 
 
-def run(
-    projected: Tensor | None,
-    state: tuple[Tensor, ...],
-    lengths: Tensor | None,
-    weights: Mapping[str, Tensor],
-    advance: Callable[..., tuple[Tensor, ...]],
-    x: Tensor,
-    fused: str = gru_reset_before.FUSED,
-    kept: Mapping[str, Tensor] | None = None,
-    instructions: str = "",
-) -> tuple[Tensor, tuple[Tensor, ...]]:
+def run(problem: Problem, instructions: str = "") -> tuple[Tensor, State]:
     """As the reference, in the precision of the weights; absent weights get no gradient.
 
     Arguments:
-        kept: which weights exist, by local name; where nothing is said, those that are not 0.
         instructions: one of `native.module.instruction_sets()`, "" the best.
     """
-    input, recurrent, width = weights["weight_ih"], weights["weight_hh"], state[0].shape[-1]
+    weights, width = problem.weights, problem.state[0].shape[-1]
+    input, recurrent = weights["weight_ih"], weights["weight_hh"]
     bias = weights["bias_ih"] + weights["bias_hh"] if "bias_ih" in weights else None
-    masks = [(kept or {}).get(name) for name in ("weight_ih", "weight_hh")]
-    masks = [weight != 0 if mask is None else mask for mask, weight in zip(masks, (input, recurrent), strict=True)]
-    patterns = (*patterns_of(masks[0], (3 * width,)), *patterns_of(masks[1], (2 * width, width)))
-    turned = x.to(recurrent.dtype).transpose(1, 2).contiguous()
-    start = state[0].to(recurrent.dtype).t()
+    parts = (("weight_ih", (0, 3 * width)), ("weight_hh", (0, 2 * width)), ("weight_hh", (2 * width, 3 * width)))
+    patterns = tuple(pattern_of(_mask(problem, name), rows) for name, rows in parts)
+    turned = problem.x.to(recurrent.dtype).transpose(1, 2).contiguous()
+    start = problem.state[0].to(recurrent.dtype).t()
     states = Scan.apply(turned, start, input, recurrent, bias, patterns, instructions)
     return states.transpose(1, 2), (states[-1].t(),)
 
 
+def _mask(problem: Problem, name: str) -> Tensor:
+    mask = problem.existing(name)
+    return torch.ones_like(problem.weights[name], dtype=torch.bool) if mask is None else mask
+
+
 def refuses(problem: Problem) -> str | None:
     """What it cannot compute, or not faster than dense products."""
-    if (refusal := gru_reset_before.refuses(problem) or compiled.refuses(problem)) is not None:
+    if (refusal := gru_reset_before.refuses(problem) or compiled.refuses(problem.x)) is not None:
         return refusal
-    if problem.density > DENSEST:
-        return f"{problem.density:.0%} of the weights exist; above {DENSEST:.0%} dense products are faster"
+    if problem.existing("weight_hh") is None:
+        return "nobody says which weights exist"
+    if (density := problem.density) > DENSEST:
+        return f"{density:.0%} of the weights exist; above {DENSEST:.0%} dense products are faster"
     return None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,35 +10,36 @@ from torch import Tensor
 from torch.nn.functional import pad
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from sparsernn.kernels.registry import Kernel, Problem
+from sparsernn.cells.cell import Cell
+from sparsernn.cells.gru import GRU
+from sparsernn.cells.lstm import LSTM
+from sparsernn.cells.rnn import RNN
+from sparsernn.kernels.registry import Kernel, Problem, State
 
-State = tuple[Tensor, ...]
-FUSED = ("LSTM", "GRU", "RNN_TANH", "RNN_RELU")
-ORDER = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+CALLS: dict[Cell, str] = {
+    LSTM(): "lstm",
+    LSTM(projected=True): "lstm",
+    GRU(): "gru",
+    RNN(): "rnn_tanh",
+    RNN(nonlinearity="relu"): "rnn_relu",
+}
+ORDER = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
 
-def run(
-    projected: Tensor | None,
-    state: State,
-    lengths: Tensor | None,
-    weights: Mapping[str, Tensor],
-    advance: Callable[..., State],
-    x: Tensor,
-    fused: str = "LSTM",
-    kept: Mapping[str, Tensor] | None = None,
-) -> tuple[Tensor, State]:
-    """As the reference, by `torch._VF`; it projects the input itself, so `projected` is not read."""
+def run(problem: Problem) -> tuple[Tensor, State]:
+    """As the reference, by `torch._VF`."""
+    x, lengths, weights = problem.x, problem.lengths, problem.weights
     flat = [weights[name] for name in ORDER if name in weights]
     biased = "bias_ih" in weights
-    fused_call = getattr(torch._VF, fused.lower())
+    fused_call = getattr(torch._VF, CALLS[problem.cell])
 
     def call(inputs: Tensor, start: State, *sizes: Tensor) -> tuple[Tensor, State]:
-        hx = start if fused == "LSTM" else start[0]
+        hx = start if len(start) > 1 else start[0]
         directions = (False,) if sizes else (False, False)  # packed input has no batch axis that could be the first
         output, *finals = fused_call(inputs, *sizes, hx, flat, biased, 1, 0.0, False, *directions)
         return output, tuple(finals)
 
-    start = tuple(part.unsqueeze(0) for part in state)
+    start = tuple(part.unsqueeze(0) for part in problem.state)
     if lengths is None:
         output, finals = call(x, start)
     else:
@@ -48,11 +49,11 @@ def run(
 
 def packed(call: Callable[..., Any], x: Tensor, start: State, lengths: Tensor) -> tuple[Tensor, State]:
     """Sequences of different lengths in one call."""
-    found = pack_padded_sequence(x, lengths.cpu(), enforce_sorted=False)
-    start = tuple(part.index_select(1, found.sorted_indices) for part in start)
-    data, finals = call(found.data, start, found.batch_sizes)
-    output, _ = pad_packed_sequence(found._replace(data=data), total_length=x.shape[0])
-    return output, tuple(final.index_select(1, found.unsorted_indices) for final in finals)
+    sequences = pack_padded_sequence(x, lengths.cpu(), enforce_sorted=False)
+    start = tuple(part.index_select(1, sequences.sorted_indices) for part in start)
+    data, finals = call(sequences.data, start, sequences.batch_sizes)
+    output, _ = pad_packed_sequence(sequences._replace(data=data), total_length=x.shape[0])
+    return output, tuple(final.index_select(1, sequences.unsorted_indices) for final in finals)
 
 
 def in_stretches(call: Callable[..., Any], x: Tensor, state: State, lengths: Tensor) -> tuple[Tensor, State]:
@@ -82,11 +83,13 @@ def in_stretches(call: Callable[..., Any], x: Tensor, state: State, lengths: Ten
 
 def refuses(problem: Problem) -> str | None:
     """What torch's kernels cannot compute."""
-    if problem.fused not in FUSED:
+    if problem.cell not in CALLS:
         return "torch has no fused kernel that computes this cell"
-    if problem.needs_second_derivative:
+    if problem.factors:
+        return "nothing can be put between its products and its gates"
+    if problem.twice:
         return "fused layers cannot be differentiated twice on every device"
     return None
 
 
-kernel = Kernel("sequence", "torch_fused", 10, refuses, run, "torch.nn.LSTM, GRU, RNN")
+kernel = Kernel("sequence", "torch_fused", 10, refuses, run, "torch.nn.LSTM, GRU, RNN", plain=True)

@@ -1,4 +1,4 @@
-"""Where the numbers of sparse weights stand, as compiled code reads it."""
+"""Pattern of a sparse matrix: where its numbers stand, as compiled code reads it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from sparsernn import native
 
+Rows = tuple[int, int]
+
 
 class Pattern:
     """The places of a sparse matrix, by rows and by columns.
@@ -21,10 +23,11 @@ class Pattern:
         rows, columns: `native.module.SparseRows` of the matrix and of the turned one.
         positions: of the numbers in the flat matrix, row by row.
         turned: the order in which these numbers come column by column.
+        height: number of rows.
     """
 
     def __init__(self, kept: Tensor):
-        mask = kept.cpu().numpy()
+        mask, self.height = kept.cpu().numpy(), len(kept)
         self.rows, self.columns = _by_rows(mask), _by_rows(mask.T)
         self.positions = torch.from_numpy(np.flatnonzero(mask))
         order = np.zeros(mask.shape, np.int64)
@@ -33,7 +36,7 @@ class Pattern:
 
     def values(self, weight: Tensor) -> Tensor:
         """The numbers of a weight of this pattern, row by row."""
-        return weight.detach().flatten()[self.positions]
+        return weight.flatten()[self.positions]
 
 
 def _by_rows(mask: np.ndarray) -> Any:
@@ -41,13 +44,15 @@ def _by_rows(mask: np.ndarray) -> Any:
     return native.module.SparseRows(starts, np.nonzero(mask)[1].astype(np.int32), mask.shape[1])
 
 
-_known: WeakIdKeyDictionary = WeakIdKeyDictionary()
+_patterns: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
 
-def patterns_of(kept: Tensor, parts: tuple[int, ...]) -> list[Pattern]:
-    """The patterns of a mask's parts of so many rows each; they are found anew when the mask has changed."""
-    known = _known.get(kept)
-    if known is None or known[0] != (kept._version, parts):
-        known = (kept._version, parts), [Pattern(part) for part in kept.split(list(parts))]
-        _known[kept] = known
-    return known[1]
+def pattern_of(mask: Tensor, rows: Rows) -> Pattern:
+    """The pattern of some rows of a mask; it is made anew when the mask has changed."""
+    version, patterns = _patterns.get(mask) or (-1, {})
+    if version != mask._version:
+        patterns = {}
+        _patterns[mask] = mask._version, patterns
+    if rows not in patterns:
+        patterns[rows] = Pattern(mask[rows[0] : rows[1]])
+    return patterns[rows]

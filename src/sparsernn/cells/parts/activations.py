@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
-
+from sparsernn.cells.parts.arithmetic import Math, Vector
 from sparsernn.errors import UserError
 
 ALPHA, BETA, GAMMA = 3.0937, 0.6653, 4.437
 
+Activation = Callable[[Math, Vector], Vector]
 
-def spocu(x: Tensor, largest: float = math.inf) -> Tensor:
+
+def spocu(arithmetic: Math, x: Vector, largest: float = math.inf) -> Vector:
     """Scaled polynomial constant unit: alpha (h(x / gamma + beta) - h(beta)), exactly 0 at 0.
 
     h(u) = r(min(u, c)) for u >= 0, else 0, with r(u) = u^3 (u^5 - 2 u^4 + 2).
@@ -29,34 +27,36 @@ def spocu(x: Tensor, largest: float = math.inf) -> Tensor:
         implementations give for the paper; they were not derived again here, and they were found for feed-forward
         layers. c = 1 is a choice of this package, for states that must not grow.
     """
-    offset = _polynomial(x.new_full((), BETA), largest)
-    return ALPHA * (_polynomial(x / GAMMA + BETA, largest) - offset)
+    offset = _polynomial(arithmetic, arithmetic.constant(BETA, x), largest)
+    return ALPHA * (_polynomial(arithmetic, x / GAMMA + BETA, largest) - offset)
 
 
-def _polynomial(u: Tensor, largest: float) -> Tensor:
+def _polynomial(arithmetic: Math, u: Vector, largest: float) -> Vector:
     """h: its slope at 0 is 0, so cutting off below 0 keeps it smooth."""
-    u = u.clamp(0, largest)
+    u = arithmetic.clamp(u, 0.0, largest)
     square = u * u
     return square * u * (square * square * (u - 2) + 2)
 
 
-def _hard_sigmoid(x: Tensor) -> Tensor:
-    """clip(0.2 x + 0.5, 0, 1), as in Keras and Theano."""
-    return (0.2 * x + 0.5).clamp(0, 1)
+def _watched(function: Activation) -> Activation:
+    return lambda arithmetic, x: arithmetic.watch(x, function(arithmetic, x))
 
 
-GATE_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"sigmoid": torch.sigmoid, "hard_sigmoid": _hard_sigmoid}
+GATE_ACTIVATIONS: dict[str, Activation] = {
+    "sigmoid": lambda arithmetic, x: arithmetic.sigmoid(x),
+    "hard_sigmoid": _watched(lambda arithmetic, x: arithmetic.clamp(0.2 * x + 0.5, 0.0, 1.0)),
+}
 # All are 0 at 0: a unit without inputs then stays at zero, on which compaction relies.
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "tanh": torch.tanh,
-    "relu": torch.relu,
-    "selu": F.selu,
-    "spocu": spocu,
-    "spocu_bounded": partial(spocu, largest=1.0),
+ACTIVATIONS: dict[str, Activation] = {
+    "tanh": lambda arithmetic, x: arithmetic.tanh(x),
+    "relu": lambda arithmetic, x: arithmetic.relu(x),
+    "selu": lambda arithmetic, x: arithmetic.selu(x),
+    "spocu": _watched(spocu),
+    "spocu_bounded": _watched(lambda arithmetic, x: spocu(arithmetic, x, 1.0)),
 }
 
 
-def check_activation(option: str, name: str, known: Mapping[str, Callable[[Tensor], Tensor]]) -> None:
+def check_activation(option: str, name: str, activations: Mapping[str, Activation]) -> None:
     """Raises: UserError if an option's value is no known activation."""
-    if name not in known:
-        raise UserError(f'{option} is "{name}"', f"one of {', '.join(known)}", "choose one of them")
+    if name not in activations:
+        raise UserError(f'{option} is "{name}"', f"one of {', '.join(activations)}", "choose one of them")

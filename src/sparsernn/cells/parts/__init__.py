@@ -1,0 +1,1 @@
+"""What cells are made of: arithmetic by name, activations, automata and their semirings."""

@@ -1,0 +1,132 @@
+"""Product of one weight with vectors: what a format declares, and the products of a layer handed to its step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from sparsernn import folders
+from sparsernn.kernels.registry import Problem
+
+Times = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Some rows of a weight that a step multiplies with vectors.
+
+    Attributes:
+        weight: [row column]; [row] for a diagonal matrix, or a few of them one above the other.
+        bias: added to the product. [row] or None
+        existing: gives the mask of the whole weight, or None where nothing is known.
+        rows: those of the whole weight that this is.
+        diagonal: whether each row reads its own unit only.
+        twice: whether the product will be differentiated twice.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    existing: Callable[[], Tensor | None]
+    rows: tuple[int, int]
+    diagonal: bool = False
+    twice: bool = False
+
+
+@dataclass(frozen=True)
+class Product:
+    """One format of a weight.
+
+    Attributes:
+        rank: smaller is tried first.
+        refuses: a sentence why it cannot take a matrix, or not well, or None.
+        prepare: from a matrix to its product with vectors [.. column] -> [.. row]; called once a sequence.
+        source: where it is from.
+    """
+
+    rank: int
+    refuses: Callable[[Matrix], str | None]
+    prepare: Callable[[Matrix], Times]
+    source: str = ""
+
+
+@cache
+def products() -> tuple[tuple[str, Product], ...]:
+    """Every format by name in the order tried."""
+    return tuple(sorted(folders.entries("kernels.products").items(), key=lambda entry: (entry[1].rank, entry[0])))
+
+
+def best(matrix: Matrix) -> tuple[str, Product]:
+    """The first format that does not refuse a matrix; the last one takes all."""
+    return next((name, product) for name, product in products() if product.refuses(matrix) is None)
+
+
+class Products:
+    """The products of one layer over one sequence, handed to the cell's step. See `cells.parts.arithmetic.Multiply`.
+
+    Arguments:
+        choose: the format of a matrix.
+    """
+
+    def __init__(self, problem: Problem, choose: Callable[[Matrix], Product]):
+        self.problem, self.choose = problem, choose
+        self.prepared: dict[tuple[str, tuple[str, ...] | None], Times] = {}
+
+    def __call__(self, name: str, vector: Tensor | None = None, gates: tuple[str, ...] | None = None) -> Tensor | float:
+        if vector is None:
+            weight = self.problem.weights.get(name)
+            return 0.0 if weight is None else weight
+        times = self.prepared.get((name, gates))
+        if times is None:
+            times = self.prepared[name, gates] = self.prepare(name, gates)
+        return times(vector)
+
+    def prepare(self, name: str, gates: tuple[str, ...] | None) -> Times:
+        """The product with some rows of a weight, factors included."""
+        matrix = matrix_of(self.problem, name, gates)
+        times = self.choose(matrix).prepare(matrix)
+        column, row = self.problem.factors.get(name, (None, None))
+        if column is None and row is None:
+            return times
+        if row is not None and gates is not None:
+            row = row[..., rows_of(self.problem, name, gates, row.shape[-1])]
+        return lambda vector: _scaled(times(_scaled(vector, column)), row)
+
+
+def _scaled(vector: Tensor, factor: Tensor | None) -> Tensor:
+    return vector if factor is None else vector * factor
+
+
+def matrix_of(problem: Problem, name: str, gates: tuple[str, ...] | None = None) -> Matrix:
+    """Some rows of a weight with their bias and mask."""
+    weight, bias = problem.weights[name], _bias(problem, name)
+    rows = slice(0, len(weight)) if gates is None else rows_of(problem, name, gates, len(weight))
+    if gates is not None:
+        weight, bias = weight[rows], None if bias is None else bias[rows]
+    diagonal = problem.cell.axes[name].endswith("<- self")
+    existing = partial(problem.existing, name)
+    return Matrix(weight, bias, existing, (rows.start, rows.stop), diagonal, problem.twice)
+
+
+def rows_of(problem: Problem, name: str, gates: Sequence[str], height: int) -> slice:
+    """The rows of some neighbouring gates among those of a weight."""
+    stacked = problem.cell.gates_of(name)
+    width, first = height // len(stacked), stacked.index(gates[0])
+    return slice(first * width, (first + len(gates)) * width)
+
+
+def _bias(problem: Problem, name: str) -> Tensor | None:
+    """The bias of the same name; where it has fewer gates than the weight, the others have none."""
+    cell, local = problem.cell, "bias" + name.removeprefix("weight")
+    bias = problem.weights.get(local)
+    if bias is None or local == name:
+        return None
+    stacked, present = cell.gates_of(name), cell.gates_of(local)
+    if len(present) == len(stacked):
+        return bias
+    width = len(bias) // len(present)
+    before = stacked.index(present[0])
+    return F.pad(bias, (before * width, (len(stacked) - before - len(present)) * width))

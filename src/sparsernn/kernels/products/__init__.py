@@ -1,0 +1,3 @@
+"""Products of a weight with vectors: one file a format."""
+
+KIND = "sparsernn.kernels.product:Product"

@@ -1,0 +1,34 @@
+"""Loop over the steps of one layer: the cell's own step, with whatever products it is handed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from sparsernn.cells.parts.arithmetic import Multiply
+from sparsernn.kernels import torch_math
+from sparsernn.kernels.registry import Problem, State
+
+
+def step_through(
+    problem: Problem, multiply: Multiply, watch: Callable[[State], State] | None = None
+) -> tuple[Tensor, State]:
+    """Outputs [time batch unit] and final states; a sequence that has ended keeps its state, and its output is zero.
+
+    Arguments:
+        watch: is shown the states after each step, and returns those to go on with.
+    """
+    cell, state, lengths, outputs = problem.cell, problem.state, problem.lengths, []
+    for time, projected in enumerate(cell.project(problem.x, multiply, torch_math)):
+        following = cell.step(projected, state, multiply, torch_math)
+        following = following if watch is None else watch(following)
+        if lengths is None:
+            state = following
+            outputs.append(state[0])
+            continue
+        running = (lengths > time).unsqueeze(-1)
+        state = tuple(torch.where(running, new, old) for new, old in zip(following, state, strict=True))
+        outputs.append(state[0].masked_fill(~running, 0))
+    return torch.stack(outputs), state

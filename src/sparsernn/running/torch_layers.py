@@ -1,0 +1,106 @@
+"""Torch's own recurrent modules, run by the loop of this package where it has a better kernel than torch's."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from sparsernn.kernels.registry import Problem, choose
+from sparsernn.running.loop import Input, Part, Stack, run_layers
+from sparsernn.running.modules import Built, run_step
+from sparsernn.running.runner import HasMasks, Place, active, hand_masks, handed_masks, withdraw_masks
+from sparsernn.structure.modules import recurrent
+
+RUN_BY_US = (Built, *recurrent.STACKS, *recurrent.STEPS)
+
+
+class OwnForward:
+    """The forward of one of torch's recurrent modules. A copy of the module has the plain one again.
+
+    Torch's own code runs unless another runner is active or a kernel that is better than torch's takes a layer.
+    """
+
+    def __init__(self, module: nn.RNNBase | nn.RNNCellBase):
+        self.module = module
+
+    def __call__(self, input: Input, hx: Any = None) -> Any:
+        module = self.module
+        if torch.compiler.is_compiling() or not (active() or has_better_kernel(module)):
+            return type(module).forward(module, input, hx)
+        parts = parts_of(module)
+        if isinstance(module, nn.RNNCellBase):
+            return run_step(module, parts[0], input, hx)  # type: ignore[arg-type]
+        directions, dropout = 1 + module.bidirectional, module.dropout if module.training else 0.0
+        return run_layers(Stack(module, parts, directions, module.batch_first, dropout), input, hx)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _plain_forward, (self.module,)
+
+
+def _plain_forward(module: nn.Module) -> Any:
+    return types.MethodType(type(module).forward, module)
+
+
+def parts_of(module: nn.Module) -> list[Part]:
+    """Every layer and direction of a module that runs recurrent layers, with its present weights."""
+    if isinstance(module, Built):
+        return module.parts()
+    cell = recurrent.cell_of(module)
+    return [
+        Part(cell, {local: getattr(module, name) for local, name in names.items()}, sizes, names)
+        for names, sizes in zip(recurrent.names_of(module), recurrent.sizes_of(module), strict=True)
+    ]
+
+
+def nominal_problems(module: nn.Module) -> list[tuple[Part, Problem]]:
+    """A problem of one step and one sequence for every layer of a module, with the masks handed to it."""
+    problems = []
+    for part in parts_of(module):
+        like = next(iter(part.weights.values())).detach()
+        x = like.new_zeros(1, 1, part.sizes["input"])
+        state = tuple(like.new_zeros(1, part.sizes[axis]) for axis in part.cell.state_axes)
+        masks = handed_masks(Place(module, part.names))
+        problems.append((part, Problem(part.cell, part.weights, x, state, masks=masks)))
+    return problems
+
+
+def has_better_kernel(module: nn.Module) -> bool:
+    """Whether a kernel that is not torch's own would take any layer of a module."""
+    return any(not choose(problem).plain for _, problem in nominal_problems(module))
+
+
+def run_here(module: nn.Module) -> None:
+    """Let the loop of this package decide how a module of torch's is run; others are left as they are."""
+    if isinstance(module, nn.RNNBase | nn.RNNCellBase) and "forward" not in vars(module):
+        module.forward = OwnForward(module)  # type: ignore[method-assign]
+
+
+def run_as_before(module: nn.Module) -> None:
+    """Undo `run_here`."""
+    if isinstance(vars(module).get("forward"), OwnForward):
+        del module.forward
+
+
+def hand_over(model: nn.Module, paths: Iterable[str], masks: HasMasks, tied: Mapping[str, str]) -> None:
+    """Hand masks to the recurrent modules at some paths of a model; they are read anew at every forward.
+
+    Arguments:
+        tied: further names of tied parameters -> their first names, under which masks are kept.
+    """
+    for path in paths:
+        module, prefix = model.get_submodule(path), f"{path}." if path else ""
+        if isinstance(module, RUN_BY_US):
+            full = {local: prefix + local for local, _ in module.named_parameters(remove_duplicate=False)}
+            hand_masks(module, masks, {local: tied.get(name, name) for local, name in full.items()})
+            run_here(module)
+
+
+def take_back(model: nn.Module) -> None:
+    """Undo `hand_over` in a whole model."""
+    for module in model.modules():
+        withdraw_masks(module)
+        run_as_before(module)

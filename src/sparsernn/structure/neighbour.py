@@ -1,0 +1,77 @@
+"""Neighbour: a kind of module that the package knows, its weights in names, and how it is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from torch import nn
+
+from sparsernn import folders
+from sparsernn.structure.description import Description
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """One kind of module.
+
+    Attributes:
+        kinds: its classes; a subclass counts only where it does not change their forward, or says with
+            ``behaves_as = nn.Embedding`` that its own reads the same weights in the same way.
+        describe: the module in names, or None where one of its options makes it unknown.
+        resize: sets the module's size attributes after its parameters were exchanged for smaller ones.
+    """
+
+    kinds: tuple[type[nn.Module], ...]
+    describe: Callable[[Any], Description | None]
+    resize: Callable[[Any], None]
+
+
+_registered: list[Neighbour] = []
+
+
+def register(neighbour: Neighbour) -> None:
+    """Make a kind of module known; it comes before those of the package."""
+    _registered.insert(0, neighbour)
+
+
+@cache
+def _of_the_package() -> tuple[Neighbour, ...]:
+    return tuple(folders.entries("structure.modules").values())
+
+
+def neighbour_of(module: nn.Module) -> Neighbour | None:
+    """The kind of a module, or None."""
+    for neighbour in (*_registered, *_of_the_package()):
+        for kind in neighbour.kinds:
+            same_forward = type(module).forward is kind.forward or getattr(module, "behaves_as", None) is kind
+            if isinstance(module, kind) and same_forward:
+                return neighbour
+    return None
+
+
+def describe(module: nn.Module) -> Description | None:
+    """The module in names, or None where it is unknown (its weights are then left alone).
+
+    A module of one's own declares itself with a method ``describe() -> Description``.
+    """
+    if callable(declared := getattr(module, "describe", None)):
+        description = declared()
+        return description if isinstance(description, Description) else None
+    neighbour = neighbour_of(module)
+    description = None if neighbour is None else neighbour.describe(module)
+    if description is None:
+        return None
+    parameters = dict(module.named_parameters(remove_duplicate=False))
+    return description if all(part.name in parameters for part in description.parts) else None
+
+
+def exchange_parameters(module: nn.Module, tensors: dict[str, nn.Parameter]) -> nn.Module:
+    """A known module itself, with its parameters exchanged for smaller ones and its size attributes set."""
+    for name, parameter in tensors.items():
+        setattr(module, name, parameter)
+    if (neighbour := neighbour_of(module)) is not None:
+        neighbour.resize(module)
+    return module
