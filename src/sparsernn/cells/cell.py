@@ -119,6 +119,24 @@ class Cell(abc.ABC):
         """Gate names along the gate axis of one weight."""
         return self.own_gates.get(name, self.gates)
 
+    def rows(self, name: str, gates: Sequence[str] | None, height: int) -> slice:
+        """The rows of some neighbouring gates of a weight that is so high; None: of all of them."""
+        if gates is None:
+            return slice(0, height)
+        stacked = self.gates_of(name)
+        width, first = height // len(stacked), stacked.index(gates[0])
+        return slice(first * width, (first + len(gates)) * width)
+
+    def bias_rows(self, name: str, height: int) -> tuple[str, slice]:
+        """The local name of the bias that is added to a product, and the rows of the product to which it is."""
+        local = "bias" + name.removeprefix("weight")
+        gates = self.gates_of(local) if "gate" in self.axes.get(local, "").split() else None
+        return local, self.rows(name, gates, height)
+
+    def is_diagonal(self, name: str) -> bool:
+        """Whether a weight multiplies every unit by numbers of its own."""
+        return self.axes[name].endswith("<- self")
+
     def shape(self, name: str, sizes: Sizes) -> tuple[int, ...]:
         """The stored shape of one weight, gates stacked along dimension 0."""
         words = [word for word in self.axes[name].replace("<-", " ").split() if word not in ("gate", "self")]

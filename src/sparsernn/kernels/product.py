@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -92,7 +92,7 @@ class Products:
         if column is None and row is None:
             return times
         if row is not None and gates is not None:
-            row = row[..., rows_of(self.problem, name, gates, row.shape[-1])]
+            row = row[..., self.problem.cell.rows(name, gates, row.shape[-1])]
         return lambda vector: _scaled(times(_scaled(vector, column)), row)
 
 
@@ -102,31 +102,19 @@ def _scaled(vector: Tensor, factor: Tensor | None) -> Tensor:
 
 def matrix_of(problem: Problem, name: str, gates: tuple[str, ...] | None = None) -> Matrix:
     """Some rows of a weight with their bias and mask."""
-    weight, bias = problem.weights[name], _bias(problem, name)
-    rows = slice(0, len(weight)) if gates is None else rows_of(problem, name, gates, len(weight))
+    cell, weight, bias = problem.cell, problem.weights[name], _bias(problem, name)
+    rows = cell.rows(name, gates, len(weight))
     if gates is not None:
         weight, bias = weight[rows], None if bias is None else bias[rows]
-    diagonal = problem.cell.axes[name].endswith("<- self")
     existing = partial(problem.existing, name)
-    return Matrix(weight, bias, existing, (rows.start, rows.stop), diagonal, problem.twice)
-
-
-def rows_of(problem: Problem, name: str, gates: Sequence[str], height: int) -> slice:
-    """The rows of some neighbouring gates among those of a weight."""
-    stacked = problem.cell.gates_of(name)
-    width, first = height // len(stacked), stacked.index(gates[0])
-    return slice(first * width, (first + len(gates)) * width)
+    return Matrix(weight, bias, existing, (rows.start, rows.stop), cell.is_diagonal(name), problem.twice)
 
 
 def _bias(problem: Problem, name: str) -> Tensor | None:
-    """The bias of the same name; where it has fewer gates than the weight, the others have none."""
-    cell, local = problem.cell, "bias" + name.removeprefix("weight")
+    """The bias of a product; where it has fewer gates than the weight, the others have none. [row]"""
+    height = len(problem.weights[name])
+    local, rows = problem.cell.bias_rows(name, height)
     bias = problem.weights.get(local)
-    if bias is None or local == name:
-        return None
-    stacked, present = cell.gates_of(name), cell.gates_of(local)
-    if len(present) == len(stacked):
+    if bias is None or len(bias) == height:
         return bias
-    width = len(bias) // len(present)
-    before = stacked.index(present[0])
-    return F.pad(bias, (before * width, (len(stacked) - before - len(present)) * width))
+    return F.pad(bias, (rows.start, height - rows.stop))

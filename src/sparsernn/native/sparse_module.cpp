@@ -8,7 +8,7 @@
 
 #include "dispatch.h"
 #include "modules.h"
-#include "sparse_gru.h"
+#include "sparse_layer.h"
 #include "sparse_rows.h"
 #include "team.h"
 
@@ -17,7 +17,7 @@ namespace nb = nanobind;
 namespace sparsernn {
 
 SPARSERNN_DISPATCH(SparseRowsKernel, sparse_rows_kernel)
-SPARSERNN_DISPATCH(SparseGruKernel, sparse_gru_kernel)
+SPARSERNN_DISPATCH(SparseLayerKernels, sparse_layer_kernels)
 
 namespace {
 
@@ -98,71 +98,116 @@ private:
     std::size_t width_;
 };
 
-// A matrix as Python has it: where its numbers stand, and they.
+// A matrix as Python has it: where its numbers stand, and they; none where a cell has none.
 template <typename T>
-struct Given {
-    const Rows& rows;
-    const Array<const T, 1>& values;
-
-    SparseMatrix<T> shaped(std::size_t height, std::size_t width) const {
-        check(rows.height() == height && rows.width() == width);
-        return rows.with<T>(values);
+SparseMatrix<T> matrix_of(const Rows* rows, const std::optional<Array<const T, 1>>& values, std::size_t height,
+                          std::size_t width) {
+    static const std::int32_t nothing[] = {0};
+    if (rows == nullptr || height == 0) {
+        check(rows == nullptr && height == 0);
+        return {{0, nothing, nothing}, nullptr};
     }
-};
+    check(values.has_value() && rows->height() == height && rows->width() == width);
+    return rows->with<T>(*values);
+}
 
-template <typename T>
-SparseGru<T> gru_of(Given<T> input, Given<T> gates, Given<T> candidate, const std::optional<Array<const T, 1>>& bias,
-                    const Array<const T, 3>& x, T* activations, T* resets, T* states) {
-    const std::size_t hidden = candidate.rows.height();
-    if (bias) check_shape(*bias, 3 * hidden);
-    SparseGru<T> gru{};
-    gru.time = static_cast<std::int64_t>(x.shape(0)), gru.inputs = static_cast<std::int64_t>(x.shape(1));
-    gru.batch = static_cast<std::int64_t>(x.shape(2)), gru.hidden = static_cast<std::int64_t>(hidden);
-    gru.input = input.shaped(3 * hidden, x.shape(1)), gru.gates = gates.shaped(2 * hidden, hidden);
-    gru.candidate = candidate.shaped(hidden, hidden);
-    gru.bias = bias ? bias->data() : nullptr, gru.x = x.data();
-    gru.activations = activations, gru.resets = resets, gru.states = states;
-    return gru;
+// The numbers of an array that a cell needs, or null where it does not.
+template <typename A, typename... Sizes>
+auto data_of(const std::optional<A>& array, bool needed, Sizes... sizes) -> decltype(array->data()) {
+    check(array.has_value() == needed);
+    if (!array) return nullptr;
+    check_shape(*array, sizes...);
+    return array->data();
 }
 
 template <typename T>
-void gru_forward(const Rows& input, const Array<const T, 1>& of_input, const Rows& gates,
-                 const Array<const T, 1>& of_gates, const Rows& candidate, const Array<const T, 1>& of_candidate,
-                 const std::optional<Array<const T, 1>>& bias, const Array<const T, 3>& x,
-                 const Array<T, 3>& activations, const Array<T, 3>& resets, const Array<T, 3>& states, int threads,
-                 const std::string& instructions) {
-    const SparseGru<T> gru = gru_of<T>({input, of_input}, {gates, of_gates}, {candidate, of_candidate}, bias, x,
-                                       activations.data(), resets.data(), states.data());
-    check_shape(activations, gru.time, 3 * gru.hidden, gru.batch);
-    check_shape(resets, gru.time, gru.hidden, gru.batch);
-    check_shape(states, gru.time + 1, gru.hidden, gru.batch);
-    const auto kernel = sparse_gru_kernel<T>(find_instructions(instructions));
+const SparseLayerKernel<T>& kernel_of(const SparseLayerKernels<T>& kernels, const std::string& cell) {
+    if (cell == "gru_reset_before") return kernels.gru_reset_before;
+    if (cell == "gru_reset_after") return kernels.gru_reset_after;
+    if (cell == "lstm") return kernels.lstm;
+    if (cell == "rnn_tanh") return kernels.rnn_tanh;
+    if (cell == "rnn_relu") return kernels.rnn_relu;
+    throw nb::value_error("sparse layer: no cell of that name");
+}
+
+template <typename T>
+void layer_forward(const std::string& cell, const Rows& input, const std::optional<Array<const T, 1>>& of_input,
+                   const Rows& recurrent, const std::optional<Array<const T, 1>>& of_recurrent, const Rows* inner,
+                   const std::optional<Array<const T, 1>>& of_inner, const std::optional<Array<const T, 1>>& bias,
+                   const std::optional<Array<const T, 1>>& inner_bias, const Array<const T, 3>& x,
+                   const Array<T, 3>& activations, const std::optional<Array<T, 3>>& kept, const Array<T, 3>& states,
+                   const std::optional<Array<T, 3>>& memories, int threads, const std::string& instructions) {
+    const auto kernels = sparse_layer_kernels<T>(find_instructions(instructions));
+    const SparseLayerKernel<T>& kernel = kernel_of(kernels, cell);
+    const std::size_t time = x.shape(0), inputs = x.shape(1), batch = x.shape(2), hidden = states.shape(1);
+    const std::size_t gates = static_cast<std::size_t>(kernel.gates), inside = static_cast<std::size_t>(kernel.inner_gates);
+    SparseLayer<T> layer{};
+    layer.time = static_cast<std::int64_t>(time), layer.inputs = static_cast<std::int64_t>(inputs);
+    layer.batch = static_cast<std::int64_t>(batch), layer.hidden = static_cast<std::int64_t>(hidden);
+    layer.input = matrix_of<T>(&input, of_input, gates * hidden, inputs);
+    layer.recurrent = matrix_of<T>(&recurrent, of_recurrent, (gates - inside) * hidden, hidden);
+    layer.inner = matrix_of<T>(inner, of_inner, inside * hidden, hidden);
+    layer.bias = data_of(bias, bias.has_value(), gates * hidden);
+    layer.inner_bias = data_of(inner_bias, inner_bias.has_value(), hidden);
+    check_shape(activations, time, gates * hidden, batch);
+    check_shape(states, time + 1, hidden, batch);
+    layer.x = x.data(), layer.activations = activations.data(), layer.states = states.data();
+    layer.kept = data_of(kept, kernel.keeps, time, hidden, batch);
+    layer.memories = data_of(memories, kernel.has_memory, time + 1, hidden, batch);
     nb::gil_scoped_release unlocked;
-    share_out(gru.batch, threads, [&](std::int64_t first, std::int64_t last) { kernel.forward(gru, first, last); });
+    share_out(layer.batch, threads, [&](std::int64_t first, std::int64_t last) { kernel.forward(layer, first, last); });
 }
 
 template <typename T>
-void gru_backward(const Rows& gates, const Array<const T, 1>& of_gates, const Rows& candidate,
-                  const Array<const T, 1>& of_candidate, const Array<const T, 3>& activations,
-                  const Array<const T, 3>& states, const Array<const T, 3>& by_states,
-                  const Array<T, 3>& by_activations, const Array<T, 2>& by_start, int threads,
-                  const std::string& instructions) {
-    SparseGru<T> gru{};
+void layer_backward(const std::string& cell, const Rows& recurrent, const std::optional<Array<const T, 1>>& of_recurrent,
+                    const Rows* inner, const std::optional<Array<const T, 1>>& of_inner,
+                    const Array<const T, 3>& activations, const std::optional<Array<const T, 3>>& kept,
+                    const Array<const T, 3>& states, const std::optional<Array<const T, 3>>& memories,
+                    const Array<const T, 3>& by_states, const Array<T, 3>& by_activations,
+                    const std::optional<Array<T, 3>>& by_products, const Array<T, 2>& by_start,
+                    const std::optional<Array<T, 2>>& by_memory, int threads, const std::string& instructions) {
+    const auto kernels = sparse_layer_kernels<T>(find_instructions(instructions));
+    const SparseLayerKernel<T>& kernel = kernel_of(kernels, cell);
     const std::size_t time = by_states.shape(0), hidden = by_states.shape(1), batch = by_states.shape(2);
-    check_shape(activations, time, 3 * hidden, batch);
-    check_shape(by_activations, time, 3 * hidden, batch);
+    const std::size_t gates = static_cast<std::size_t>(kernel.gates), inside = static_cast<std::size_t>(kernel.inner_gates);
+    check_shape(activations, time, gates * hidden, batch);
+    check_shape(by_activations, time, gates * hidden, batch);
     check_shape(states, time + 1, hidden, batch);
     check_shape(by_start, hidden, batch);
-    gru.time = static_cast<std::int64_t>(time), gru.hidden = static_cast<std::int64_t>(hidden);
-    gru.batch = static_cast<std::int64_t>(batch);
-    gru.activations = const_cast<T*>(activations.data()), gru.states = const_cast<T*>(states.data());
-    const SparseGruGradient<T> gradient{Given<T>{gates, of_gates}.shaped(hidden, 2 * hidden),
-                                        Given<T>{candidate, of_candidate}.shaped(hidden, hidden), by_states.data(),
-                                        by_activations.data(), by_start.data()};
-    const auto kernel = sparse_gru_kernel<T>(find_instructions(instructions));
+    SparseLayer<T> layer{};
+    layer.time = static_cast<std::int64_t>(time), layer.hidden = static_cast<std::int64_t>(hidden);
+    layer.batch = static_cast<std::int64_t>(batch);
+    layer.activations = const_cast<T*>(activations.data()), layer.states = const_cast<T*>(states.data());
+    layer.kept = const_cast<T*>(data_of(kept, kernel.keeps, time, hidden, batch));
+    layer.memories = const_cast<T*>(data_of(memories, kernel.has_memory, time + 1, hidden, batch));
+    const SparseLayerGradient<T> gradient{matrix_of<T>(&recurrent, of_recurrent, hidden, (gates - inside) * hidden),
+                                          matrix_of<T>(inner, of_inner, inside * hidden, hidden),
+                                          by_states.data(),
+                                          by_activations.data(),
+                                          data_of(by_products, kernel.products_differ, time, gates * hidden, batch),
+                                          by_start.data(),
+                                          data_of(by_memory, kernel.has_memory, hidden, batch)};
     nb::gil_scoped_release unlocked;
-    share_out(gru.batch, threads,
-              [&](std::int64_t first, std::int64_t last) { kernel.backward(gru, gradient, first, last); });
+    share_out(layer.batch, threads,
+              [&](std::int64_t first, std::int64_t last) { kernel.backward(layer, gradient, first, last); });
+}
+
+template <typename T>
+void bind_layer(nb::module_& module) {
+    const char* const about = "A recurrent layer with few weights; see sparsernn/kernels/sequence/sparse_layer.py.";
+    module.def("sparse_layer_forward", &layer_forward<T>, about, nb::arg("cell"), nb::arg("input"),
+               nb::arg("of_input").none(), nb::arg("recurrent"), nb::arg("of_recurrent").none(),
+               nb::arg("inner").none(), nb::arg("of_inner").none(), nb::arg("bias").none(),
+               nb::arg("inner_bias").none(), nb::arg("x").noconvert(), nb::arg("activations").noconvert(),
+               nb::arg("kept").none().noconvert(), nb::arg("states").noconvert(),
+               nb::arg("memories").none().noconvert(), nb::arg("threads"), nb::arg("instructions"));
+    module.def("sparse_layer_backward", &layer_backward<T>, about, nb::arg("cell"), nb::arg("recurrent"),
+               nb::arg("of_recurrent").none(), nb::arg("inner").none(), nb::arg("of_inner").none(),
+               nb::arg("activations").noconvert(), nb::arg("kept").none().noconvert(), nb::arg("states").noconvert(),
+               nb::arg("memories").none().noconvert(), nb::arg("by_states").noconvert(),
+               nb::arg("by_activations").noconvert(), nb::arg("by_products").none().noconvert(),
+               nb::arg("by_start").noconvert(), nb::arg("by_memory").none().noconvert(), nb::arg("threads"),
+               nb::arg("instructions"));
 }
 
 }  // namespace
@@ -177,11 +222,8 @@ void bind_sparse(nb::module_& module) {
         .def("product", &Rows::product<double>, product)
         .def("sampled", &Rows::sampled<float>, sampled)
         .def("sampled", &Rows::sampled<double>, sampled);
-    const char* const gru = "A GRU, the reset gate before the product; see sparsernn/kernels/sequence/gru_reset_before_sparse.py.";
-    module.def("sparse_gru_forward", &gru_forward<float>, gru);
-    module.def("sparse_gru_forward", &gru_forward<double>, gru);
-    module.def("sparse_gru_backward", &gru_backward<float>, gru);
-    module.def("sparse_gru_backward", &gru_backward<double>, gru);
+    bind_layer<float>(module);
+    bind_layer<double>(module);
 }
 
 }  // namespace sparsernn

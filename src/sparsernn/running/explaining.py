@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from sparsernn.kernels.registry import candidates
-from sparsernn.running.torch_layers import RUN_BY_US, nominal_problems
+from sparsernn.kernels.registry import Problem, candidates
+from sparsernn.running.torch_layers import RUN_BY_US, is_run_here, nominal_problems
 from sparsernn.structure.wiring import unwrap
+
+TORCHS_OWN = "torch's own module, which this package runs only while a Sparsifier hands it masks"
 
 
 @dataclass(frozen=True)
@@ -26,26 +28,35 @@ class LayerKernel:
     why: str
 
 
-def explain_kernels(model: nn.Module) -> list[LayerKernel]:
+def explain_kernels(model: nn.Module, batch: int = 32) -> list[LayerKernel]:
     """For each recurrent layer of a model, the kernel that a forward takes now, and why none before it does.
 
     Gradients count: call it within `torch.no_grad()` for what computes a prediction, with masks or without.
 
     Arguments:
         model: any module; its recurrent layers are those of torch and of `sparsernn.nn`.
+        batch: how many sequences, all of one length, a forward has side by side.
     """
-    inner, layers = unwrap(model), []
-    for path, module in inner.named_modules():
+    layers = []
+    for path, module in unwrap(model).named_modules():
         if not isinstance(module, RUN_BY_US):
             continue
-        positions = nominal_problems(module)
-        for part, problem in positions:
+        problems = nominal_problems(module, batch)
+        for part, problem in problems:
             suffix = next(iter(part.names.values())).removeprefix(next(iter(part.names))).removeprefix("_")
-            layer = ".".join(piece for piece in (path, suffix if len(positions) > 1 else "") if piece)
-            refusals = []
-            for kernel, refusal in candidates(problem):
-                if refusal is None:
-                    layers.append(LayerKernel(layer, kernel.provider, "; ".join(refusals)))
-                    break
-                refusals.append(f"{kernel.provider}: {refusal}")
+            label = ".".join(piece for piece in (path, suffix if len(problems) > 1 else "") if piece)
+            if is_run_here(module):
+                layers.append(LayerKernel(label, *_choice(problem)))
+            else:
+                layers.append(LayerKernel(label, f"torch.nn.{type(module).__name__}", TORCHS_OWN))
     return layers
+
+
+def _choice(problem: Problem) -> tuple[str, str]:
+    """The kernel that takes a problem, and why those before it do not."""
+    refusals = []
+    for kernel, refusal in candidates(problem):
+        if refusal is None:
+            return kernel.provider, "; ".join(refusals)
+        refusals.append(f"{kernel.provider}: {refusal}")
+    return "none", "; ".join(refusals)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils.rnn import PackedSequence
 
 from sparsernn.kernels.registry import Problem, choose
 from sparsernn.running.loop import Input, Part, Stack, run_layers
@@ -29,7 +30,7 @@ class OwnForward:
 
     def __call__(self, input: Input, hx: Any = None) -> Any:
         module = self.module
-        if torch.compiler.is_compiling() or not (active() or has_better_kernel(module)):
+        if torch.compiler.is_compiling() or not (active() or has_better_kernel(module, input)):
             return type(module).forward(module, input, hx)
         parts = parts_of(module)
         if isinstance(module, nn.RNNCellBase):
@@ -56,27 +57,39 @@ def parts_of(module: nn.Module) -> list[Part]:
     ]
 
 
-def nominal_problems(module: nn.Module) -> list[tuple[Part, Problem]]:
-    """A problem of one step and one sequence for every layer of a module, with the masks handed to it."""
+def nominal_problems(module: nn.Module, batch: int, has_lengths: bool = False) -> list[tuple[Part, Problem]]:
+    """A problem of one step for every layer of a module, with the masks handed to it, by which a kernel is chosen."""
     problems = []
     for part in parts_of(module):
-        like = next(iter(part.weights.values())).detach()
-        x = like.new_zeros(1, 1, part.sizes["input"])
-        state = tuple(like.new_zeros(1, part.sizes[axis]) for axis in part.cell.state_axes)
+        nothing = next(iter(part.weights.values())).detach().new_zeros(())
+        x = nothing.expand(1, batch, part.sizes["input"])
+        state = tuple(nothing.expand(batch, part.sizes[axis]) for axis in part.cell.state_axes)
+        lengths = torch.ones(batch, dtype=torch.long) if has_lengths else None
         masks = handed_masks(Place(module, part.names))
-        problems.append((part, Problem(part.cell, part.weights, x, state, masks=masks)))
+        problems.append((part, Problem(part.cell, part.weights, x, state, lengths, masks)))
     return problems
 
 
-def has_better_kernel(module: nn.Module) -> bool:
-    """Whether a kernel that is not torch's own would take any layer of a module."""
-    return any(not choose(problem).plain for _, problem in nominal_problems(module))
+def has_better_kernel(module: nn.Module, input: Input) -> bool:
+    """Whether a kernel that is not torch's own would take any layer of a module for this input."""
+    if isinstance(input, PackedSequence):
+        batch = int(input.batch_sizes[0])
+    else:
+        first = bool(getattr(module, "batch_first", False)) or isinstance(module, nn.RNNCellBase)
+        batch = input.shape[0 if first else -2] if input.dim() > 1 else 1
+    problems = nominal_problems(module, batch, isinstance(input, PackedSequence))
+    return any(not choose(problem).plain for _, problem in problems)
 
 
 def run_here(module: nn.Module) -> None:
     """Let the loop of this package decide how a module of torch's is run; others are left as they are."""
     if isinstance(module, nn.RNNBase | nn.RNNCellBase) and "forward" not in vars(module):
         module.forward = OwnForward(module)  # type: ignore[method-assign]
+
+
+def is_run_here(module: nn.Module) -> bool:
+    """Whether the loop of this package runs a module."""
+    return isinstance(module, Built) or isinstance(vars(module).get("forward"), OwnForward)
 
 
 def run_as_before(module: nn.Module) -> None:

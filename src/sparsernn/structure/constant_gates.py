@@ -149,27 +149,20 @@ class RowsWithWeights:
         stacked = self.layer.cell.gates_of(name) if "gate" in self.layer.layouts[name].stored else ()
         if vector is None:
             return Partly(self.weights[name].detach().cpu().double().numpy().copy(), frozenset(stacked))
-        rows = self.rows(name, stacked)
-        if gates is not None:
-            width = len(rows) // len(stacked)
-            first = stacked.index(gates[0]) * width
-            rows, stacked = rows[first : first + len(gates) * width], gates
-        return Partly(rows, frozenset(stacked))
+        rows = self.rows(name)
+        part = self.layer.cell.rows(name, gates, len(rows))
+        return Partly(rows[part], frozenset(stacked if gates is None else gates))
 
-    def rows(self, name: str, stacked: tuple[str, ...]) -> np.ndarray:
+    def rows(self, name: str) -> np.ndarray:
         """The bias where no weight comes in, NaN elsewhere. [row]"""
-        kept = self.kept.get(name)
-        height = len(self.weights[name])
+        kept, height = self.kept.get(name), len(self.weights[name])
         varies = np.ones(height, dtype=bool)
         if kept is not None:
             varies = kept.reshape(height, -1).any(1).cpu().numpy()
         rows = np.zeros(height)
-        local = "bias" + name.removeprefix("weight")
-        if local != name and local in self.weights:
-            present, width = self.layer.cell.gates_of(local), height // max(len(stacked), 1)
-            for place, values in zip(present, np.split(self(local).values, len(present)), strict=True):  # type: ignore[union-attr]
-                first = stacked.index(place) * width
-                rows[first : first + width] = values
+        local, places = self.layer.cell.bias_rows(name, height)
+        if local in self.weights:
+            rows[places] = self.weights[local].detach().cpu().double().numpy()
         rows[varies] = math.nan
         return rows
 
@@ -199,7 +192,7 @@ def constant_gates(layer: Layer, weights: Mapping[str, Tensor], kept: Mapping[st
         elif len(new) == 1 and gates <= set(cell.gates):
             by_gate[new[0]] = values
     stacked = cell.gates_of("weight_ih")
-    for gate, rows in zip(stacked, np.split(multiply.rows("weight_ih", stacked), len(stacked)), strict=True):
+    for gate, rows in zip(stacked, np.split(multiply.rows("weight_ih"), len(stacked)), strict=True):
         by_gate.setdefault(gate, rows)
     return [
         ConstantGate(gate, int(unit), float(by_gate[gate][unit]))

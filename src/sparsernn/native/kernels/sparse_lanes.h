@@ -43,6 +43,19 @@ inline void add_vectors(const SparseMatrix<T>& matrix, std::int64_t row, const T
     for (int i = 0; i < many; ++i) L::store(out + i * L::width, sums[i]);
 }
 
+// The same for a few numbers that do not fill a vector.
+template <typename T, int many>
+inline void add_few(const SparseMatrix<T>& matrix, std::int64_t row, const T* dense, std::int64_t stride, T* out) {
+    T sums[many];
+    for (int i = 0; i < many; ++i) sums[i] = out[i];
+    for (std::int32_t k = matrix.rows.starts[row]; k < matrix.rows.starts[row + 1]; ++k) {
+        const T value = matrix.values[k];
+        const T* const read = dense + matrix.rows.columns[k] * stride;
+        for (int i = 0; i < many; ++i) sums[i] += value * read[i];
+    }
+    for (int i = 0; i < many; ++i) out[i] = sums[i];
+}
+
 // out += a row of matrix dense, `count` numbers of it.
 template <typename T>
 inline void add_row(const SparseMatrix<T>& matrix, std::int64_t row, const T* dense, std::int64_t stride, T* out,
@@ -52,9 +65,9 @@ inline void add_row(const SparseMatrix<T>& matrix, std::int64_t row, const T* de
     for (; j + vectors * width <= count; j += vectors * width)
         add_vectors<T, vectors>(matrix, row, dense + j, stride, out + j);
     for (; j + width <= count; j += width) add_vectors<T, 1>(matrix, row, dense + j, stride, out + j);
-    for (; j < count; ++j)
-        for (std::int32_t k = matrix.rows.starts[row]; k < matrix.rows.starts[row + 1]; ++k)
-            out[j] += matrix.values[k] * dense[matrix.rows.columns[k] * stride + j];
+    if (j + width / 2 <= count) add_few<T, static_cast<int>(width / 2)>(matrix, row, dense + j, stride, out + j), j += width / 2;
+    if (j + width / 4 <= count) add_few<T, static_cast<int>(width / 4)>(matrix, row, dense + j, stride, out + j), j += width / 4;
+    for (; j < count; ++j) add_few<T, 1>(matrix, row, dense + j, stride, out + j);
 }
 
 // The products of two rows, lane by lane, added to `width` sums.

@@ -1,0 +1,238 @@
+"""C99 of one step of a cell, traced from the same source that torch and numpy run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sparsernn.cells.cell import Cell, Sizes
+
+PRELUDE = """#include <math.h>
+#include <string.h>
+
+static float sigmoidf_(float x) { return x >= 0.0f ? 1.0f / (1.0f + expf(-x)) : expf(x) / (1.0f + expf(x)); }
+static float reluf_(float x) { return x > 0.0f ? x : 0.0f; }
+static float seluf_(float x) { return x > 0.0f ? 1.05070098736f * x : 1.75809934085f * expm1f(x); }
+static float log_sigmoidf_(float x) { return (x < 0.0f ? x : 0.0f) - log1pf(expf(-fabsf(x))); }
+static float clampf_(float x, float low, float high) { return x < low ? low : x > high ? high : x; }
+static float largerf_(float a, float b) { return b >= a ? b : a; }
+static float finitef_(float x) { return x == -INFINITY ? 0.0f : x; }
+static float log_add_expf_(float a, float b) {
+    const float high = a > b ? a : b, low = a > b ? b : a;
+    return low == -INFINITY ? high : high + log1pf(expf(low - high));
+}
+static void product_(const float *weight, const float *bias, const float *vector, float *out, int rows, int columns) {
+    for (int i = 0; i < rows; ++i) {
+        float sum = bias ? bias[i] : 0.0f;
+        for (int j = 0; j < columns; ++j) sum += weight[i * columns + j] * vector[j];
+        out[i] = sum;
+    }
+}
+"""
+
+
+@dataclass
+class Body:
+    """The statements of a function, and its arrays."""
+
+    lines: list[str] = field(default_factory=list)
+    tables: list[str] = field(default_factory=list)
+    count: int = 0
+
+    def name(self, prefix: str) -> str:
+        """A name that was not used before."""
+        self.count += 1
+        return f"{prefix}{self.count}"
+
+
+class Named:
+    """Numbers in C: an expression in the index j, and how many there are."""
+
+    def __init__(self, body: Body, text: str, width: int):
+        self.body, self.text, self.width = body, text, width
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.width,)
+
+    def stored(self) -> str:
+        """The name of an array that holds these numbers."""
+        if self.text.endswith("[j]") and self.text[:-3].isidentifier():
+            return self.text[:-3]
+        name = self.body.name("v")
+        self.body.lines.append(f"float {name}[{self.width}];")
+        self.body.lines.append(f"for (int j = 0; j < {self.width}; ++j) {name}[j] = {self.text};")
+        self.text = f"{name}[j]"
+        return name
+
+    def __add__(self, other: Named | float) -> Named:
+        return self._with("+", other)
+
+    def __radd__(self, other: float) -> Named:
+        return self._with("+", other, swapped=True)
+
+    def __sub__(self, other: Named | float) -> Named:
+        return self._with("-", other)
+
+    def __rsub__(self, other: float) -> Named:
+        return self._with("-", other, swapped=True)
+
+    def __mul__(self, other: Named | float) -> Named:
+        return self._with("*", other)
+
+    def __rmul__(self, other: float) -> Named:
+        return self._with("*", other, swapped=True)
+
+    def __truediv__(self, other: float) -> Named:
+        return self._with("/", other)
+
+    def __neg__(self) -> Named:
+        return self.map("(-{})")
+
+    def map(self, pattern: str) -> Named:
+        """A function of every number."""
+        return self._made(pattern.format(self.text), self.width)
+
+    def _with(self, sign: str, other: Named | float, swapped: bool = False) -> Named:
+        text, width = (other.text, other.width) if isinstance(other, Named) else (number(other), 1)
+        pair = (text, self.text) if swapped else (self.text, text)
+        return self._made(f"({pair[0]} {sign} {pair[1]})", max(self.width, width))
+
+    def _made(self, text: str, width: int) -> Named:
+        result = Named(self.body, text, width)
+        if len(text) > 100:
+            result.stored()
+        return result
+
+
+def number(value: float) -> str:
+    """A float constant in C."""
+    if math.isinf(value):
+        return "INFINITY" if value > 0 else "-INFINITY"
+    return f"{float(value)!r}f"
+
+
+class CMath:
+    """Arithmetic that writes C; see `cells.parts.arithmetic.Math`."""
+
+    def __init__(self, body: Body):
+        self.body = body
+
+    def split(self, vector: Named, parts: int) -> list[Named]:
+        array, width = vector.stored(), vector.width // parts
+        return [Named(self.body, f"{array}[j + {part * width}]", width) for part in range(parts)]
+
+    def join(self, vectors: Sequence[Named]) -> Named:
+        name, width, first = self.body.name("v"), sum(vector.width for vector in vectors), 0
+        self.body.lines.append(f"float {name}[{width}];")
+        for vector in vectors:
+            copy = f"{name}[j + {first}] = {vector.text};"
+            self.body.lines.append(f"for (int j = 0; j < {vector.width}; ++j) {copy}")
+            first += vector.width
+        return Named(self.body, f"{name}[j]", width)
+
+    def take(self, vector: Named, places: tuple[int, ...], fill: float) -> Named:
+        table, array = self.body.name("places"), vector.stored()
+        self.body.tables.append(f"static const int {table}[{len(places)}] = {{{', '.join(map(str, places))}}};")
+        text = f"({table}[j] < 0 ? {number(fill)} : {array}[{table}[j] < 0 ? 0 : {table}[j]])"
+        return Named(self.body, text, len(places))
+
+    def choose(self, flags: tuple[bool, ...], yes: float, no: Named) -> Named:
+        table = self.body.name("flags")
+        values = ", ".join(str(int(flag)) for flag in flags)
+        self.body.tables.append(f"static const int {table}[{len(flags)}] = {{{values}}};")
+        return Named(self.body, f"({table}[j] ? {number(yes)} : {no.text})", len(flags))
+
+    def constant(self, value: float, like: Named) -> Named:
+        return Named(self.body, number(value), 1)
+
+    def watch(self, vector: Named, activated: Named) -> Named:
+        return activated
+
+    def sigmoid(self, vector: Named) -> Named:
+        return vector.map("sigmoidf_({})")
+
+    def tanh(self, vector: Named) -> Named:
+        return vector.map("tanhf({})")
+
+    def relu(self, vector: Named) -> Named:
+        return vector.map("reluf_({})")
+
+    def selu(self, vector: Named) -> Named:
+        return vector.map("seluf_({})")
+
+    def log_sigmoid(self, vector: Named) -> Named:
+        return vector.map("log_sigmoidf_({})")
+
+    def clamp(self, vector: Named, low: float, high: float) -> Named:
+        return vector.map(f"clampf_({{}}, {number(low)}, {number(high)})")
+
+    def larger(self, first: Named, second: Named) -> Named:
+        return Named(self.body, f"largerf_({first.text}, {second.text})", max(first.width, second.width))
+
+    def log_add_exp(self, first: Named, second: Named) -> Named:
+        return Named(self.body, f"log_add_expf_({first.text}, {second.text})", max(first.width, second.width))
+
+    def finite(self, vector: Named) -> Named:
+        return vector.map("finitef_({})")
+
+
+class CProducts:
+    """Products written as C; every weight and bias is an argument of the function of that name."""
+
+    def __init__(self, body: Body, cell: Cell, sizes: Sizes, names: Sequence[str]):
+        self.body, self.cell, self.sizes, self.names = body, cell, sizes, names
+
+    def __call__(self, name: str, vector: Named | None = None, gates: tuple[str, ...] | None = None) -> Named | float:
+        if name not in self.names:
+            return 0.0
+        height = self.cell.shape(name, self.sizes)[0]
+        if vector is None:
+            return Named(self.body, f"{name}[j]", height)
+        rows = self.cell.rows(name, gates, height)
+        first, count, bias = rows.start, rows.stop - rows.start, self._bias(name, height)
+        if self.cell.is_diagonal(name):
+            array = vector.stored()
+            product = Named(self.body, f"{name}[j + {first}] * {array}[j % {vector.width}]", count)
+            return product if bias == "0" else product + Named(self.body, f"{bias}[j + {first}]", count)
+        out, columns = self.body.name("v"), vector.width
+        weight, bias = f"{name} + {first * columns}", bias if bias == "0" else f"{bias} + {first}"
+        self.body.lines.append(f"float {out}[{count}];")
+        self.body.lines.append(f"product_({weight}, {bias}, {vector.stored()}, {out}, {count}, {columns});")
+        return Named(self.body, f"{out}[j]", count)
+
+    def _bias(self, name: str, height: int) -> str:
+        """The array of a weight's bias, as long as the weight is high, or 0."""
+        local, rows = self.cell.bias_rows(name, height)
+        if local not in self.names:
+            return "0"
+        if rows == slice(0, height):
+            return local
+        padded, count = self.body.name("v"), rows.stop - rows.start
+        self.body.lines.append(f"float {padded}[{height}] = {{0}};")
+        self.body.lines.append(f"memcpy({padded} + {rows.start}, {local}, {count} * sizeof(float));")
+        return padded
+
+
+def c_step(cell: Cell, sizes: Sizes, names: Sequence[str], function: str = "step") -> str:
+    """C99 of one step of a layer: ``void step(const float *x, float *state, const float *weight_ih, ...)``.
+
+    The state holds all states one after the other and is replaced by those after the step.
+
+    Arguments:
+        sizes: units along each axis of the layer.
+        names: local names of the weights there are, in the order in which they are passed.
+    """
+    body = Body()
+    multiply, arithmetic = CProducts(body, cell, sizes, names), CMath(body)
+    widths = [sizes[axis] for axis in cell.state_axes]
+    starts = [sum(widths[:index]) for index in range(len(widths))]
+    before = tuple(Named(body, f"state[j + {start}]", width) for start, width in zip(starts, widths, strict=True))
+    x = cell.project(Named(body, "x[j]", sizes["input"]), multiply, arithmetic)
+    after = [part.stored() for part in cell.step(x, before, multiply, arithmetic)]
+    for array, start, width in zip(after, starts, widths, strict=True):
+        body.lines.append(f"memcpy(state + {start}, {array}, {width} * sizeof(float));")
+    arguments = ", ".join(["const float *x", "float *state", *(f"const float *{name}" for name in names)])
+    lines = "\n".join(f"    {line}" for line in [*body.tables, *body.lines])
+    return f"{PRELUDE}\nvoid {function}({arguments}) {{\n{lines}\n}}\n"
