@@ -61,8 +61,8 @@ def counts(split: Any, longest: int, vocabulary: int) -> csr_matrix:
 
     if not isinstance(split, SequenceSplit) or split.per_step or split.values.ndim != 1:
         raise UserError("a bag of words of something else than labelled texts", "a task of texts", "Leave out this row")
-    chosen = np.arange(len(split)) if split.rows is None else split.rows
-    words = np.concatenate([split.values[split.offsets[row] : split.offsets[row + 1]] for row in chosen])
+    numbers = np.arange(len(split)) if split.rows is None else split.rows
+    words = np.concatenate([split.values[split.offsets[row] : split.offsets[row + 1]] for row in numbers])
     texts = np.repeat(np.arange(len(split)), split.lengths)
     rows, columns, codes = [texts], [words.astype(np.int64)], words.astype(np.uint64)
     for length in range(2, longest + 1):

@@ -43,7 +43,7 @@ class GateExchange(Method):
             raise UserError(
                 f"no layer has the gates {' and '.join(self.gates)}",
                 "two gates of the cell, such as update and candidate",
-                "change exchange_gates",
+                "change exchange.gates",
             )
         run.note("exchange")
 
@@ -66,6 +66,6 @@ class GateExchange(Method):
 def _exchange(layout: Layout, tensor: torch.Tensor, gates: tuple[str, str]) -> None:
     """Exchange the rows of two gates, in place."""
     first, second = (layout.view(tensor)[layout.gates.index(gate)] for gate in gates)
-    kept = first.clone()
+    rows = first.clone()
     first.copy_(second)
-    second.copy_(kept)
+    second.copy_(rows)

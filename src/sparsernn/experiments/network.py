@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from sparsernn import models
 from sparsernn.data.task import Loaded
 from sparsernn.errors import UserError
-from sparsernn.recipes import typed
-from sparsernn.recipes.recipe import Row
+from sparsernn.experiments import typed
+from sparsernn.experiments.rows import Row
 
 LARGEST_UNITS = 1 << 14
 
@@ -34,14 +34,14 @@ def describe(loaded: Loaded) -> dict[str, Any]:
 
 def find_model(name: str) -> type[nn.Module]:
     """The model class in the file `name` of `models/`, the one there that states its objective."""
-    known = {}
+    by_name = {}
     for file in pkgutil.iter_modules(models.__path__):
         for value in vars(importlib.import_module(f"{models.__name__}.{file.name}")).values():
             if isinstance(value, type) and hasattr(value, "objective") and value.__module__.endswith(f".{file.name}"):
-                known[file.name] = value
-    if name not in known:
-        raise typed.unknown("model", name, list(known), "model")
-    return known[name]
+                by_name[file.name] = value
+    if name not in by_name:
+        raise typed.unknown("model", name, list(by_name), "model")
+    return by_name[name]
 
 
 def build(row: Row, data: Mapping[str, Any], seed: int = 0) -> nn.Module:
@@ -61,6 +61,14 @@ def build(row: Row, data: Mapping[str, Any], seed: int = 0) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return model(**options)
+
+
+def with_vectors(row: Row, loaded: Loaded, data: Mapping[str, Any], seed: int) -> nn.Module:
+    """The row's network, its embedding beginning with the task's word vectors where it has some."""
+    network = build(row, data, seed)
+    if loaded.vectors is not None:
+        give_vectors(network, loaded.vectors)
+    return network
 
 
 def give_vectors(model: nn.Module, vectors: Tensor) -> None:

@@ -11,6 +11,9 @@ from typing import Any
 from sparsernn.errors import UserError
 from sparsernn.training import durable
 
+Result = dict[str, Any]
+"""A result file's content: what `FIELDS` names."""
+RESULT = "result.json"
 FIELDS = ("recipe", "row", "size", "seed", "metrics", "published", "command", "seconds", "environment")
 
 
@@ -24,19 +27,19 @@ def result_path(folder: Path, result: Mapping[str, Any]) -> Path:
     return folder / result["recipe"] / f"{result['row']}-{result['size']}-seed{result['seed']}.json"
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> Result:
     """A result file's content.
 
     Raises: UserError if it is damaged.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        complete = set(found) == set(FIELDS) and isinstance(found["metrics"], dict)
+        result = json.loads(path.read_text(encoding="utf-8"))
+        complete = set(result) == set(FIELDS) and isinstance(result["metrics"], dict)
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{path} cannot be read: {error}", "what a run writes", "run its row again") from error
     if not complete:
         raise UserError(f"{path} is incomplete", "the fields " + ", ".join(FIELDS), "run its row again")
-    return found
+    return result
 
 
 def write(path: Path, result: Mapping[str, Any]) -> None:

@@ -91,22 +91,6 @@ class TargetSearch:
         return strength
 
 
-@dataclasses.dataclass(frozen=True)
-class RowSearch(TargetSearch):
-    """The search that belongs to a row of a recipe: what its size is, and which seed looks for the strength.
-
-    One seed searches; the row's other seeds are trained at the strength it found, so their sizes vary around the goal.
-
-    Arguments: those of `TargetSearch`, and
-        metric: a figure of the row's result: "transitions", "weights_kept", "bytes", "macs_per_token", ...
-        seed: of the trainings of the search.
-    Source: Dodge et al. 2019: a strength is found once, then the training is repeated at it.
-    """
-
-    metric: str = "weights_kept"
-    seed: int = 0
-
-
 def find(
     search: TargetSearch,
     metric: str,
@@ -133,8 +117,8 @@ def find(
 def _size(metrics: Mapping[str, Any], metric: str) -> float:
     value = metrics.get(metric)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        known = ", ".join(sorted(name for name, figure in metrics.items() if isinstance(figure, int | float)))
-        raise UserError(f'the result has no figure "{metric}"', f"one of {known}", "choose one of these as the goal")
+        names = ", ".join(sorted(name for name, figure in metrics.items() if isinstance(figure, int | float)))
+        raise UserError(f'the result has no figure "{metric}"', f"one of {names}", "choose one of these as the goal")
     return float(value)
 
 

@@ -10,9 +10,9 @@ from typing import Any
 from torch import nn
 
 from sparsernn.data.task import Loaded
+from sparsernn.experiments.rows import Row
 from sparsernn.measure.jacobian import connections, spectra
 from sparsernn.methods.method import Method
-from sparsernn.recipes.recipe import Row
 from sparsernn.structure.masks import Masks
 from sparsernn.training import durable, objectives
 from sparsernn.training.steps import Training
@@ -26,8 +26,7 @@ def at_start(row: Row, loaded: Loaded, model: nn.Module, method: Method | None) 
     objective = objectives.find_objective(loaded.objective)
     training = Training(copy.deepcopy(model), loaded.train, None, objective, method, row.settings)
     masks = Masks({}) if training.sparsifier is None else training.sparsifier.masks
-    found = describe(loaded, training.model, masks)
-    return found
+    return describe(loaded, training.model, masks)
 
 
 def describe(loaded: Loaded, model: nn.Module, masks: Masks) -> dict[str, Any]:
@@ -35,8 +34,8 @@ def describe(loaded: Loaded, model: nn.Module, masks: Masks) -> dict[str, Any]:
     objective = objectives.find_objective(loaded.objective)
     batch = objectives.to_device(next(iter(loaded.test.batches(SEQUENCES))), next(model.parameters()).device)
     arguments = objective.arguments(batch)
-    found = spectra(model, lambda model: model(*arguments), sequences=SEQUENCES)
-    return {"spectra": found, "connections": connections(model, masks)}
+    values = spectra(model, lambda model: model(*arguments), sequences=SEQUENCES)
+    return {"spectra": values, "connections": connections(model, masks)}
 
 
 def write(folder: Path, start: dict[str, Any], trained: dict[str, Any]) -> None:

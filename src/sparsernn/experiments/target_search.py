@@ -6,11 +6,10 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sparsernn.recipes import results, size_search
-from sparsernn.recipes.execution import Execution, Request
-from sparsernn.recipes.size_search import STATE, TargetSearch, Trial
-
-__all__ = ["STATE", "TargetSearch", "Trial", "run"]
+from sparsernn.experiments import execution, results, size_search
+from sparsernn.experiments.experiment import Experiment, Request
+from sparsernn.experiments.jobs import Jobs
+from sparsernn.experiments.size_search import TargetSearch
 
 
 def run(
@@ -30,7 +29,7 @@ def run(
         folder = out / f"trial-{number}"
         assignments = (*request.assignments, f"rows.{row}.method.strength={strength!r}")
         asked = dataclasses.replace(request, rows=(row,), assignments=assignments, out=folder, resume=folder.exists())
-        return Execution(asked, say).run().results[-1]["metrics"]
+        return execution.run(Jobs(Experiment.of(asked), say)).results[-1]["metrics"]
 
     tried = size_search.find(search, metric, out, train, say)
     return {

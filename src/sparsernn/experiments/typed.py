@@ -23,12 +23,12 @@ class Mismatch(ValueError):
     """A value that is not of the declared type."""
 
 
-def unknown(what: str, name: str, known: Sequence[str], where: str) -> UserError:
-    """The error for a name that is not among `known`, with the nearest one that is."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+def unknown(what: str, name: str, names: Sequence[str], where: str) -> UserError:
+    """The error for a name that is not among `names`, with the nearest one that is."""
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
     return UserError(
         f"{where}: there is no {what} {name!r}",
-        "one of " + ", ".join(known) if known else f"no {what}, as there is none to give",
+        "one of " + ", ".join(names) if names else f"no {what}, as there is none to give",
         f"Did you mean {near[0]!r}? Use that, or another of them" if near else "Leave it out",
     )
 

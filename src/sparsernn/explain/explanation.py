@@ -12,8 +12,8 @@ import torch
 from sparsernn.data.task import Batch
 from sparsernn.data.text import SPECIALS
 from sparsernn.errors import UserError
-from sparsernn.measure.phrases import HIGHEST, LOWEST, Matches, matches, nearest_words
-from sparsernn.recipes.readable import Readable, Reading, batches, ends_of, open_run, read
+from sparsernn.explain.phrases import HIGHEST, LOWEST, Matches, matches, nearest_words
+from sparsernn.explain.readable import Readable, Reading, batches, ends_of, open_run, read
 from sparsernn.training import durable
 
 EXPLANATION = "explanation.json"
@@ -46,7 +46,7 @@ def explain(
     whole = opened.whole.cell
     before = [length for lengths in whole.lengths for length in lengths]
     after = [length for direction in range(whole.directions) for length in whole.live_lengths(direction)]
-    found = {
+    explanation = {
         "folder": str(opened.folder),
         "search": "one-sided" if one_sided else "two-sided",
         "source": opened.source,
@@ -59,9 +59,9 @@ def explain(
         "patterns": _patterns(opened, ranked, most),
         "document": None if text is None else document(opened, text, one_sided),
     }
-    content = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False)
+    content = json.dumps(explanation, indent=1, ensure_ascii=False, allow_nan=False)
     durable.replace(opened.folder / EXPLANATION, lambda aside: aside.write_text(content, encoding="utf-8"))
-    return found
+    return explanation
 
 
 def _rank(opened: Readable, one_sided: bool) -> list[Matches]:
@@ -70,8 +70,9 @@ def _rank(opened: Readable, one_sided: bool) -> list[Matches]:
     rows = []
     for numbers, batch in batches(opened.corpus()):
         rows.append(numbers)
-        for part, found in zip(parts, _matches(opened, batch, read(opened.network, batch), one_sided), strict=True):
-            part.append(found)
+        by_direction = _matches(opened, batch, read(opened.network, batch), one_sided)
+        for part, batch_matches in zip(parts, by_direction, strict=True):
+            part.append(batch_matches)
     order = np.argsort(np.concatenate(rows))
     return [Matches.joined(part, order) for part in parts]
 
@@ -94,27 +95,27 @@ def _by_label(opened: Readable, values: torch.Tensor) -> dict[str, float]:
 
 def _numbered(opened: Readable) -> list[tuple[int, int, int, int]]:
     """(number from 1, direction, pattern, states) of every pattern that a path can get through."""
-    found = [
+    alive = [
         (direction, pattern, states)
         for direction in range(opened.cell.directions)
         for pattern, states in enumerate(opened.cell.live_lengths(direction))
         if states
     ]
-    return [(number, *each) for number, each in enumerate(found, 1)]
+    return [(number, *each) for number, each in enumerate(alive, 1)]
 
 
 def _patterns(opened: Readable, ranked: list[Matches], most: int) -> list[dict[str, Any]]:
-    known = [number for number, word in enumerate(opened.words) if word not in SPECIALS][:NEAREST_AMONG]
-    vectors = opened.network.embedding.weight.detach()[known]
-    words = [opened.words[number] for number in known]
+    frequent = [number for number, word in enumerate(opened.words) if word not in SPECIALS][:NEAREST_AMONG]
+    vectors = opened.network.embedding.weight.detach()[frequent]
+    words = [opened.words[number] for number in frequent]
     nearest = [
         nearest_words(opened.cell, direction, vectors, words, most) for direction in range(opened.cell.directions)
     ]
-    found = []
+    patterns = []
     for number, direction, pattern, states in _numbered(opened):
         weights = opened.columns(direction)[:, pattern]
         top = int(weights.argmax())
-        found.append(
+        patterns.append(
             {
                 "number": number,
                 "direction": DIRECTIONS[direction],
@@ -130,7 +131,7 @@ def _patterns(opened: Readable, ranked: list[Matches], most: int) -> list[dict[s
                 ],
             }
         )
-    return sorted(found, key=lambda each: -each["pull"])
+    return sorted(patterns, key=lambda each: -each["pull"])
 
 
 def document(opened: Readable, text: str, one_sided: bool = False) -> dict[str, Any]:
@@ -142,17 +143,17 @@ def document(opened: Readable, text: str, one_sided: bool = False) -> dict[str, 
     split = opened.encoded([text])
     batch = split.batch(np.array([0]))
     reading = read(opened.network, batch)
-    found = _matches(opened, batch, reading, one_sided)
+    by_direction = _matches(opened, batch, reading, one_sided)
     logits = reading.logits[0]
     probabilities = logits.double().softmax(-1)
     patterns = []
     for number, direction, pattern, _ in _numbered(opened):
         value = float(reading.pooled[direction][0, pattern])
         contributions = opened.columns(direction)[:, pattern] * value
-        match = _match(found[direction], pattern, value >= 0)
+        match = _match(by_direction[direction], pattern, value >= 0)
         patterns.append({"number": number, "value": value, "contributions": _by_label(opened, contributions), **match})
     return {
-        "words": list(found[0].texts[0]),
+        "words": list(by_direction[0].texts[0]),
         "label": opened.labels[int(logits.argmax())],
         "probabilities": _by_label(opened, probabilities),
         "logits": _by_label(opened, logits),
@@ -161,10 +162,10 @@ def document(opened: Readable, text: str, one_sided: bool = False) -> dict[str, 
     }
 
 
-def _match(found: Matches, pattern: int, highest: bool) -> dict[str, Any]:
+def _match(paths: Matches, pattern: int, highest: bool) -> dict[str, Any]:
     """The score and phrase of the best path of any number of tokens; None and [] where the text is too short."""
-    scores = found.scores[int(not highest), 0, pattern]
+    scores = paths.scores[int(not highest), 0, pattern]
     if np.isnan(scores).all():
         return {"score": None, "phrase": []}
     m = int(np.nanargmax(scores) if highest else np.nanargmin(scores)) + 1
-    return {"score": float(scores[m - 1]), "phrase": found.phrase(0, pattern, m, highest)}
+    return {"score": float(scores[m - 1]), "phrase": paths.phrase(0, pattern, m, highest)}

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sparsernn.cells.rational import Rational
 from sparsernn.errors import UserError
-from sparsernn.measure.automata import Paths, search_both
+from sparsernn.explain.paths import Paths, search_both
 from sparsernn.running.stacked import reverse
 
 LOWEST, HIGHEST = "bottom", "top"
@@ -59,16 +59,16 @@ class Matches:
         scores = self.scores[int(not highest), :, pattern, m - 1]
         order = np.argsort(-scores if highest else scores, kind="stable")  # NaN last
         seen: set[tuple[tuple[str, int], ...]] = set()
-        chosen: list[dict[str, Any]] = []
+        phrases: list[dict[str, Any]] = []
         for text in order[: np.count_nonzero(~np.isnan(scores))].tolist():
-            found = self.phrase(text, pattern, m, highest)
-            words = tuple((part["word"], part["transition"]) for part in found)
-            if words not in seen and len(chosen) < most:
+            phrase = self.phrase(text, pattern, m, highest)
+            words = tuple((part["word"], part["transition"]) for part in phrase)
+            if words not in seen and len(phrases) < most:
                 seen.add(words)
-                chosen.append({"score": float(scores[text]), "text": text, "phrase": found})
-            if len(chosen) == most:
+                phrases.append({"score": float(scores[text]), "text": text, "phrase": phrase})
+            if len(phrases) == most:
                 break
-        return chosen
+        return phrases
 
 
 def check_readable(cell: Any) -> Rational:
@@ -98,7 +98,7 @@ def matches(
         x: what the cell reads. [time batch input]
         ends: after how many tokens, in the order of reading, a path's score is taken. [batch pattern]
         texts: the words of each text; what x holds behind them is padding.
-        one_sided: the search of the authors' code, which is not exact; see `measure.automata.search_both`.
+        one_sided: the search of the authors' code, which is not exact; see `explain.paths.search_both`.
     """
     lengths = torch.tensor([len(words) for words in texts])
     read = reverse(x, lengths) if direction else x
@@ -106,15 +106,15 @@ def matches(
     adds = cell.automata(direction).algebra.one == 0
     main, loop = (_by_pattern(scores.exp() if adds else scores, table) for scores in cell.token_scores(read, direction))
     rows = (len(lengths), *table.shape)
-    found = search_both(main, loop, ends.reshape(-1).numpy(), one_sided)
+    extremes = search_both(main, loop, ends.reshape(-1).numpy(), one_sided)
     final = torch.cat([cell.final_weights(direction), x.new_zeros(1)])[table].double().numpy()  # [pattern m]
     absent = (table == cell.automata(direction).states).numpy() | (final == cell.automata(direction).algebra.zero)
-    scores = np.stack([paths.scores.reshape(rows) for paths in found])
+    scores = np.stack([paths.scores.reshape(rows) for paths in extremes])
     with np.errstate(divide="ignore"):
         scores = np.log(scores) + final if adds else scores * final
     return Matches(
         np.where(absent | ~np.isfinite(scores), np.nan, scores),
-        np.stack([_in_text(paths, rows, direction, lengths.numpy()) for paths in found]),
+        np.stack([_in_text(paths, rows, direction, lengths.numpy()) for paths in extremes]),
         texts,
     )
 

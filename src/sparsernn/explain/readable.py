@@ -18,9 +18,10 @@ from sparsernn.data.task import Batch
 from sparsernn.data.text import encode, encoder_from_json
 from sparsernn.data.text_classification import TextClassification
 from sparsernn.errors import UserError
-from sparsernn.measure.phrases import check_readable
+from sparsernn.experiments import compacted, trained
+from sparsernn.explain.phrases import check_readable
 from sparsernn.models.classifier import Classifier
-from sparsernn.recipes import own_data, trained
+from sparsernn.own_data import runs
 
 BATCH = 64
 
@@ -80,52 +81,52 @@ def open_run(folder: Path, data: Path | None) -> Readable:
     Raises: UserError if the network cannot be read, or its data are not there.
     """
     run = _one_of(folder)
-    found, network = trained.read(run), trained.read_final(run)
+    whole, network = trained.read(run), compacted.read_final(run)
     network.eval()
     if not isinstance(network, Classifier) or network.embedding is None:
         raise UserError(
             f"{run} holds no text classifier", "a classifier of words", "explain a run whose data are labelled texts"
         )
     check_readable(network.cell)
-    open_task = _of_file if isinstance(found.row.task, TableFile) else _of_task
-    return Readable(run, network, found.network, labels=found.data["labels"], **open_task(run, found.row.task, data))
+    open_task = _of_file if isinstance(whole.row.task, TableFile) else _of_task
+    return Readable(run, network, whole.network, labels=whole.data["labels"], **open_task(run, whole.row.task, data))
 
 
 def _one_of(folder: Path) -> Path:
     """The run that a folder is, or that it holds."""
     if (folder / "recipe.json").is_file():
         return folder
-    runs = sorted(path.parent for path in folder.glob("*/recipe.json"))
-    if not runs or list(folder.glob("sparse-seed*")):
-        return own_data.find_run(folder)
-    if len(runs) > 1:
-        names = ", ".join(run.name for run in runs)
-        raise UserError(f"{folder} holds {len(runs)} runs", f"one of them: {names}", f"explain {runs[-1]}")
-    return runs[0]
+    inside = sorted(path.parent for path in folder.glob("*/recipe.json"))
+    if not inside or list(folder.glob("sparse-seed*")):
+        return runs.find_run(folder)
+    if len(inside) > 1:
+        names = ", ".join(run.name for run in inside)
+        raise UserError(f"{folder} holds {len(inside)} runs", f"one of them: {names}", f"explain {inside[-1]}")
+    return inside[0]
 
 
 def _of_task(run: Path, task: Any, data: Path | None) -> dict[str, Any]:
     """Words and texts of a recipe's row."""
     if not isinstance(task, TextClassification):
         raise UserError(f"{run} was not trained on labelled texts", "such a run", "choose another run")
-    given = data if data is not None and data.is_file() else None
-    loaded = task.load(None if given else data)
+    file = data if data is not None and data.is_file() else None
+    loaded = task.load(None if file else data)
 
     def encoded(texts: Sequence[str]) -> SequenceSplit:
         return task.encoded(texts, loaded.vocabulary)
 
     def corpus() -> SequenceSplit:
-        return loaded.train if given is None else encoded(_lines(given))
+        return loaded.train if file is None else encoded(_lines(file))
 
     return {
         "words": loaded.vocabulary, "encoded": encoded, "corpus": corpus,
-        "source": given.name if given else "the training texts",
+        "source": file.name if file else "the training texts",
     }  # fmt: skip
 
 
 def _of_file(run: Path, task: TableFile, data: Path | None) -> dict[str, Any]:
     """Words and texts of a run of `sparsernn train`."""
-    preparation = own_data.read_preparation(run)
+    preparation = runs.read_preparation(run)
     encoder = encoder_from_json(preparation.tokenizer)
 
     def encoded(texts: Sequence[str]) -> SequenceSplit:
@@ -133,24 +134,23 @@ def _of_file(run: Path, task: TableFile, data: Path | None) -> dict[str, Any]:
         offsets = np.cumsum([0, *map(len, ids)])
         return SequenceSplit(np.concatenate(ids), offsets, np.zeros(len(ids), np.int64))
 
-    def corpus() -> SequenceSplit:
-        if data is not None and data.is_file():
-            return encode_file(preparation, data).split
-        return task.load(data).train
+    file = data if data is not None and data.is_file() else None
 
-    given = data is not None and data.is_file()
-    source = data.name if given else f"the training texts of {Path(task.path).name}"
+    def corpus() -> SequenceSplit:
+        return task.load(data).train if file is None else encode_file(preparation, file).split
+
+    source = file.name if file else f"the training texts of {Path(task.path).name}"
     return {"words": encoder.words, "encoded": encoded, "corpus": corpus, "source": source}
 
 
 def _lines(path: Path) -> list[str]:
     try:
-        found = [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+        lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}", "a text a line, UTF-8", "give another file") from error
-    if not found:
+    if not lines:
         raise UserError(f"{path} is empty", "a text a line", "give another file")
-    return found
+    return lines
 
 
 def batches(split: SequenceSplit) -> Iterator[tuple[np.ndarray, Batch]]:
@@ -166,11 +166,11 @@ def read(network: Classifier, batch: Batch) -> Reading:
     """Run the network and keep what its parts gave out."""
     kept: dict[str, Tensor] = {}
     handles = [
-        network.head.register_forward_pre_hook(lambda module, given: kept.update(pooled=given[0])),
-        network.cell.register_forward_hook(lambda module, given, found: kept.update(x=given[0], output=found[0])),
+        network.head.register_forward_pre_hook(lambda module, inputs: kept.update(pooled=inputs[0])),
+        network.cell.register_forward_hook(lambda module, inputs, made: kept.update(x=inputs[0], output=made[0])),
     ]
     try:
-        logits = network(*trained.arguments(batch))
+        logits = network(*compacted.arguments(batch))
     finally:
         for handle in handles:
             handle.remove()
@@ -186,12 +186,12 @@ def read(network: Classifier, batch: Batch) -> Reading:
     )
 
 
-def ends_of(found: Reading, direction: int, pool: str) -> Tensor:
+def ends_of(reading: Reading, direction: int, pool: str) -> Tensor:
     """After how many tokens, in the order of reading, a pattern's score counts: where it is highest for "max" pooling,
     else at the end of the text. [batch pattern]"""
-    outputs, lengths = found.outputs[direction], found.lengths.unsqueeze(1)
+    outputs, lengths = reading.outputs[direction], reading.lengths.unsqueeze(1)
     if pool != "max":
         return lengths.expand(-1, outputs.shape[2])
-    inside = torch.arange(len(outputs)).view(-1, 1, 1) < found.lengths.view(1, -1, 1)
+    inside = torch.arange(len(outputs)).view(-1, 1, 1) < reading.lengths.view(1, -1, 1)
     best = outputs.masked_fill(~inside, -torch.inf).argmax(0)
     return lengths - best if direction else best + 1

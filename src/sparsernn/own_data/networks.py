@@ -8,7 +8,12 @@ from typing import Any
 from sparsernn.data.sampling import at_most
 from sparsernn.data.table_file import TableFile
 from sparsernn.data.task import Loaded
-from sparsernn.recipes.recipe import Measure, Row, Teacher
+from sparsernn.experiments.measure import Measure
+from sparsernn.experiments.rows import Row, Source
+from sparsernn.experiments.sources.latent_vectors import LatentVectors
+from sparsernn.experiments.sources.start import Start
+from sparsernn.experiments.sources.teacher import Teacher
+from sparsernn.methods.method import Method
 from sparsernn.training.settings import Settings
 
 SMALL = 5_000  # examples: below it batches are half as large
@@ -70,37 +75,58 @@ def sampled(task: TableFile, loaded: Loaded) -> Loaded:
     return dataclasses.replace(loaded, train=train, valid=valid)
 
 
-def rows(task: TableFile, loaded: Loaded, method: Any, *, cell: str, units: int = 0, epochs: int = 0) -> list[Row]:
+def rows(task: TableFile, loaded: Loaded, method: Method, *, cell: str, units: int = 0, epochs: int = 0) -> list[Row]:
     """The dense network and its sparse twin, from the dense weights where the method prunes trained ones.
 
     Arguments:
         loaded: what `sampled` gave.
         units, epochs: 0 chooses; epochs that are given hold for both networks.
     """
-    chosen, batch = choice(task, loaded), batch_size(task, loaded)
-    language_model = task.kind == "language_model"
+    suited, language_model = choice(task, loaded), task.kind == "language_model"
+    settings = dense_settings(task, loaded, suited, epochs)
+    first: list[Source] = [LatentVectors()] if loaded.objective == "classification" and loaded.tokens else []
+    measure = Measure(compact=False, test_batch_size=1 if language_model else 256, latency_seconds=6.0)
+    dense = Row(
+        "dense",
+        task,
+        suited.model,
+        {"cell": cell, "units": units or suited.units, **suited.options},
+        settings=settings,
+        sources=tuple(first),
+        threads=1,
+        measure=measure,
+    )
+    started = method.starts_trained
+    tuned = dataclasses.replace(
+        settings,
+        learning_rate=LEARNING_RATE * (suited.slower if started else 1),
+        epochs=epochs or round(LONGER * settings.epochs),
+    )
+    taught = [Teacher(dense.name, suited.taught)] if suited.taught else []
+    sparse = dataclasses.replace(
+        dense,
+        name="sparse",
+        method=method,
+        settings=tuned,
+        sources=(*([Start(dense.name)] if started else first), *taught),
+        measure=dataclasses.replace(measure, compact=True),
+    )
+    return [dense, sparse]
+
+
+def dense_settings(task: TableFile, loaded: Loaded, suited: Choice, epochs: int) -> Settings:
+    """How the dense network is trained; 0 epochs chooses."""
+    batch = batch_size(task, loaded)
     batches = max(1, loaded.train.number_of_batches(batch))
-    dense_epochs = epochs or min(40, max(4, round(chosen.steps / batches)))
-    settings = Settings(
+    epochs = epochs or min(40, max(4, round(suited.steps / batches)))
+    return Settings(
         learning_rate=LEARNING_RATE,
         batch_size=batch,
-        valid_batch_size=10 if language_model else 256,
-        epochs=dense_epochs,
+        valid_batch_size=10 if task.kind == "language_model" else 256,
+        epochs=epochs,
         clip=1.0,
         schedule="cosine",
-        patience=max(3, dense_epochs // 3),
+        patience=max(3, epochs // 3),
         keep="best",
         loggers=("csv",),
     )
-    options = {"cell": cell, "units": units or chosen.units, **chosen.options}
-    measure = Measure(test_batch_size=1 if language_model else 256, latency_seconds=6.0)
-    dense = Row("dense", task, chosen.model, options, settings=settings, compact=False, threads=1, measure=measure)
-    start = "dense" if method.starts_trained else None
-    tuned = dataclasses.replace(
-        settings,
-        learning_rate=LEARNING_RATE * (chosen.slower if start else 1),
-        epochs=epochs or round(LONGER * dense_epochs),
-    )
-    teacher = Teacher(dense.name, chosen.taught) if chosen.taught else None
-    changes = {"method": method, "settings": tuned, "compact": True, "start": start, "teacher": teacher}
-    return [dense, dataclasses.replace(dense, name="sparse", **changes)]

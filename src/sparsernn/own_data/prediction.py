@@ -14,8 +14,8 @@ from sparsernn.data.preparation import Encoded, Preparation
 from sparsernn.data.table_file import encode_file
 from sparsernn.data.table_rows import Progress, no_progress
 from sparsernn.errors import UserError
-from sparsernn.recipes.own_data import find_run, read_preparation
-from sparsernn.recipes.trained import read_final
+from sparsernn.experiments.compacted import arguments, read_final
+from sparsernn.own_data.runs import find_run, read_preparation
 from sparsernn.training import durable, objectives
 
 BATCH = 256
@@ -51,9 +51,9 @@ def predict(folder: Path, file: Path, progress: Progress = no_progress) -> dict[
 def _outputs(network: torch.nn.Module, encoded: Encoded) -> Iterator[torch.Tensor]:
     """One tensor an example: [classes], [steps classes] or [horizon]."""
     for batch in encoded.split.batches(BATCH):
-        found = network(*((batch.inputs,) if batch.lengths is None else (batch.inputs, batch.lengths)))
-        lengths = [found.shape[1]] * len(found) if batch.lengths is None else batch.lengths.tolist()
-        yield from (row[:length] if found.dim() == 3 else row for row, length in zip(found, lengths, strict=True))
+        outputs = network(*arguments(batch))
+        lengths = [outputs.shape[1]] * len(outputs) if batch.lengths is None else batch.lengths.tolist()
+        yield from (row[:length] if outputs.dim() == 3 else row for row, length in zip(outputs, lengths, strict=True))
 
 
 def _labels(preparation: Preparation, encoded: Encoded, probabilities: list[np.ndarray]) -> list[dict[str, Any]]:
@@ -65,11 +65,11 @@ def _labels(preparation: Preparation, encoded: Encoded, probabilities: list[np.n
     return [_label(preparation, one) for one in ordered]
 
 
-def _identified(encoded: Encoded, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _identified(encoded: Encoded, predictions: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """With the ids of the series, where they have any."""
     if not any(encoded.names):
-        return found
-    return [{"id": name, **one} for name, one in zip(encoded.names, found, strict=True)]
+        return predictions
+    return [{"id": name, **one} for name, one in zip(encoded.names, predictions, strict=True)]
 
 
 def _label(preparation: Preparation, probabilities: np.ndarray) -> dict[str, Any]:
@@ -101,6 +101,6 @@ def _fill(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def _flat(one: dict[str, Any]) -> dict[str, Any]:
-    found = {key: value for key, value in one.items() if not isinstance(value, dict | list)}
-    found |= {f"p({label})": value for label, value in one.get("probabilities", {}).items()}
-    return found | {f"t+{step}": value for step, value in enumerate(one.get("forecast", []), 1)}
+    cells = {key: value for key, value in one.items() if not isinstance(value, dict | list)}
+    cells |= {f"p({label})": value for label, value in one.get("probabilities", {}).items()}
+    return cells | {f"t+{step}": value for step, value in enumerate(one.get("forecast", []), 1)}

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from sparsernn import folders
-from sparsernn.data.preparation import Preparation
 from sparsernn.data.splits import SequenceSplit
 from sparsernn.data.table_file import TableFile
 from sparsernn.data.table_rows import Progress, no_progress
 from sparsernn.data.task import Loaded
 from sparsernn.errors import UserError
-from sparsernn.recipes import network, own_networks, results, typed
-from sparsernn.recipes.baselines import BASELINES, baseline
-from sparsernn.recipes.execution import Execution, Outcome, Request
-from sparsernn.recipes.latent_vectors import latent_vectors
-from sparsernn.recipes.recipe import Recipe
-from sparsernn.training import durable
+from sparsernn.experiments import execution, results, typed
+from sparsernn.experiments.execution import Outcome
+from sparsernn.experiments.experiment import Experiment, Request
+from sparsernn.experiments.jobs import Jobs
+from sparsernn.experiments.recipe import Recipe
+from sparsernn.own_data import networks
+from sparsernn.own_data.baseline import DESCRIPTIONS, baseline
+from sparsernn.own_data.runs import write_preparation
 
 NAME = "own_data"
-PREPARATION = "preparation.json"
 STRENGTH = 1e-3
 
 
@@ -76,33 +73,25 @@ def train(asked: Training, say: Callable[[str], None] = lambda line: None, progr
     method = make_method(asked.method, asked.sparsity)
     out = results.output_folder(asked.out, NAME, resume=False)
     loaded, preparation = asked.task.prepare(progress)
+    sampled = networks.sampled(asked.task, loaded)
+    pair = networks.rows(asked.task, sampled, method, cell=asked.cell, units=asked.units, epochs=asked.epochs)
     recipe = Recipe("Own data: " + Path(asked.task.path).name, "the user", lambda size: pair, "full")
-    trained_on = own_networks.sampled(asked.task, loaded)
-    given = {"cell": asked.cell, "units": asked.units, "epochs": asked.epochs}
-    pair = own_networks.rows(asked.task, trained_on, method, **given)
     request = Request(NAME, seeds=(asked.seed,), out=out, progress=asked.progress)
-    execution = Execution(
-        request,
-        say,
-        recipe=recipe,
-        command=asked.command,
-        initialise=lambda model: give_vectors(model, loaded, asked.seed),
-    )
-    execution.loaded[repr(pair[0].task)] = trained_on
+    jobs = Jobs(Experiment.of(request, recipe, asked.command), say)
+    jobs.keep(asked.task, sampled)
     say(f"{len(loaded.train):,} {examples(loaded)} train, {len(loaded.valid):,} validate, {len(loaded.test):,} test")
-    if len(trained_on.train) < len(loaded.train):
-        say(f"an epoch reads {len(trained_on.train):,} of those that train, other ones each time")
-    say("baseline: " + BASELINES[asked.task.kind])
+    if len(sampled.train) < len(loaded.train):
+        say(f"an epoch reads {len(sampled.train):,} of those that train, other ones each time")
+    say("baseline: " + DESCRIPTIONS[asked.task.kind])
     started = time.perf_counter()
     name, figures = baseline(asked.task, loaded, row_numbers(loaded))
     seconds = time.perf_counter() - started
-    outcome = execution.run()
+    outcome = execution.run(jobs)
     folder = write_baseline(out, asked, name, figures, outcome.results[0]["environment"], seconds)
     for run_folder in outcome.run_folders:
-        durable.replace(run_folder / PREPARATION, lambda aside: aside.write_text(json.dumps(preparation.to_json())))
-    return Outcome(
-        outcome.out, [folder, *outcome.run_folders], [results.read(folder / "result.json"), *outcome.results]
-    )
+        write_preparation(run_folder, preparation)
+    finished = [results.read(folder / results.RESULT), *outcome.results]
+    return Outcome(outcome.out, [folder, *outcome.run_folders], finished)
 
 
 def examples(loaded: Loaded) -> str:
@@ -112,18 +101,11 @@ def examples(loaded: Loaded) -> str:
     return {"forecasting": "windows", "tagging": "pieces of series"}.get(loaded.objective, "series")
 
 
-def give_vectors(model: nn.Module, loaded: Loaded, seed: int) -> None:
-    """Begin a text classifier with word vectors from the training texts; other models keep their own weights."""
-    if loaded.objective == "classification" and loaded.tokens:
-        network.give_vectors(model, latent_vectors(loaded, model.embedding.embedding_dim, seed))
-
-
 def make_method(name: str, sparsity: float) -> Any:
     """A method by its name, at a sparsity where it has one."""
     kind = folders.find("methods", name)
-    known = typed.parameters(kind)
-    given = {"sparsity": sparsity, "strength": STRENGTH}
-    return kind(**{key: value for key, value in given.items() if key in known})
+    options = {"sparsity": sparsity, "strength": STRENGTH}
+    return kind(**{name: value for name, value in options.items() if name in typed.parameters(kind)})
 
 
 def row_numbers(loaded: Loaded) -> dict[str, Any]:
@@ -152,36 +134,5 @@ def write_baseline(
         "seconds": round(seconds, 1),
         "environment": environment,
     }
-    results.write(folder / "result.json", result)
+    results.write(folder / results.RESULT, result)
     return folder
-
-
-def read_preparation(folder: Path) -> Preparation:
-    """The preparation in a run folder.
-
-    Raises: UserError if the folder was not made by `sparsernn train`, or its file is damaged.
-    """
-    try:
-        return Preparation.from_json(json.loads((folder / PREPARATION).read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(
-            f"{folder} holds no readable {PREPARATION}",
-            "a folder that `sparsernn train` wrote",
-            "give the folder printed at the end of the training",
-        ) from error
-
-
-def find_run(folder: Path) -> Path:
-    """The sparse run in a folder of runs, or the folder itself if it is a run."""
-    if (folder / PREPARATION).is_file():
-        return folder
-    found = sorted(folder.glob("sparse-seed*"))
-    if not found:
-        raise UserError(
-            f"{folder} is not the folder of a training",
-            "a folder that `sparsernn train` wrote",
-            "give the folder printed at the end of the training",
-        )
-    return found[0]

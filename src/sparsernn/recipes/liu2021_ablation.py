@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from sparsernn.recipes.liu2021_words import Words, budget
-from sparsernn.recipes.recipe import Recipe, Row, Size
+from sparsernn.experiments.recipe import Recipe, Size
+from sparsernn.experiments.rows import Row
+from sparsernn.recipes.papers.liu2021_words import Words, budget
 
 SPARSITY = 0.67
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from sparsernn.recipes.liu2021_words import Words, budget
-from sparsernn.recipes.recipe import Recipe, Row, Size
+from sparsernn.experiments.recipe import Recipe, Size
+from sparsernn.experiments.rows import Row
+from sparsernn.recipes.papers.liu2021_words import Words, budget
 
 RATES = (0.1, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
 SPARSITY = 0.67

@@ -1,15 +1,34 @@
-"""First word vectors from the training texts themselves: latent semantic analysis."""
+"""A row whose word vectors begin as the training texts say: latent semantic analysis."""
 
 from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sparsernn.data.sampling import Sample
 from sparsernn.data.splits import SequenceSplit
 from sparsernn.data.task import Loaded
+from sparsernn.experiments import network
+from sparsernn.experiments.rows import Prepared, Runs, Source
 
 MOST_TEXTS = 100_000
+
+
+@dataclasses.dataclass(frozen=True)
+class LatentVectors(Source):
+    """Begin the embedding with word vectors from all training texts."""
+
+    decides: ClassVar[str] = "first weights"
+
+    def prepare(self, prepared: Prepared, runs: Runs) -> Prepared:
+        width = prepared.network.embedding.embedding_dim
+        vectors = latent_vectors(prepared.loaded, width, prepared.row.settings.seed)
+        network.give_vectors(prepared.network, vectors)
+        return prepared
 
 
 def latent_vectors(loaded: Loaded, width: int, seed: int = 0) -> Tensor:
@@ -25,7 +44,7 @@ def latent_vectors(loaded: Loaded, width: int, seed: int = 0) -> Tensor:
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfTransformer
 
-    split = loaded.train
+    split = loaded.train.whole if isinstance(loaded.train, Sample) else loaded.train
     if not isinstance(split, SequenceSplit):
         raise TypeError(f"{type(split).__name__} is no split of texts")
     rows = np.arange(len(split)) if split.rows is None else split.rows
@@ -39,9 +58,9 @@ def latent_vectors(loaded: Loaded, width: int, seed: int = 0) -> Tensor:
     vectors = torch.randn(loaded.inputs, width, generator=generator) * 0.1
     reached = min(width, min(weighed.shape) - 1)
     factored = TruncatedSVD(reached, n_iter=4, random_state=seed).fit(weighed)
-    found = torch.from_numpy(factored.components_.T.astype(np.float32))
-    norms = found.norm(dim=1, keepdim=True)
-    known = norms.squeeze(1) > 1e-6
-    vectors[known, :reached] = (found / norms.clamp_min(1e-6))[known] * reached**0.5
+    directions = torch.from_numpy(factored.components_.T.astype(np.float32))
+    norms = directions.norm(dim=1, keepdim=True)
+    occurring = norms.squeeze(1) > 1e-6
+    vectors[occurring, :reached] = (directions / norms.clamp_min(1e-6))[occurring] * reached**0.5
     vectors[0] = 0
     return vectors

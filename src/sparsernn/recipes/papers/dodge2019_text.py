@@ -9,9 +9,14 @@ from typing import Any, Literal
 from sparsernn.data.amazon import Amazon
 from sparsernn.data.sentiment_sentences import SentimentSentences
 from sparsernn.data.text_classification import TextClassification
+from sparsernn.experiments.measure import Measure
+from sparsernn.experiments.recipe import Size
+from sparsernn.experiments.rows import Row, Source
+from sparsernn.experiments.seeds import Seeds
+from sparsernn.experiments.sources.search import Search
+from sparsernn.experiments.sources.start import Start
+from sparsernn.experiments.sources.zeros import Zeros
 from sparsernn.methods.group_lasso import GroupLasso
-from sparsernn.recipes.recipe import Measure, Row, Size
-from sparsernn.recipes.size_search import RowSearch
 from sparsernn.training.settings import Settings
 
 VECTORS = "glove/glove.6B.100d.top100k.f16.npz"
@@ -43,7 +48,7 @@ class Stage:
     """How a network is trained, by the source and on a CPU.
 
     Arguments:
-        name: by which a corpus has a `Start` for it.
+        name: by which a corpus has a `Beginning` for it.
         epochs: on a CPU, over which the learning rate falls to 0 like a cosine.
         schedule: of the source's 500 epochs, 30 without a new best at most.
         keep: on a CPU, "last" where a structure is read off: while steps are large, or penalised for a few epochs only,
@@ -80,7 +85,7 @@ class Assignment:
 
 
 @dataclasses.dataclass(frozen=True)
-class Start:
+class Beginning:
     """How a stage begins with some texts on a CPU: of those here, what did best on validation.
 
     Arguments:
@@ -112,12 +117,12 @@ class Corpus:
     width: int = 300
     assignment: Assignment = Assignment()
     epochs: float = 1.0
-    starts: Mapping[str, Start] = dataclasses.field(default_factory=dict)
+    starts: Mapping[str, Beginning] = dataclasses.field(default_factory=dict)
     strength: float = 10.0
 
-    def start(self, size: Size, stage: Stage) -> Start:
+    def start(self, size: Size, stage: Stage) -> Beginning:
         """How a stage begins: as in the source unless on a CPU."""
-        return self.starts.get(stage.name, Start()) if size == "cpu" else Start()
+        return self.starts.get(stage.name, Beginning()) if size == "cpu" else Beginning()
 
     @property
     def threshold(self) -> float:
@@ -135,9 +140,9 @@ class Corpus:
         return {**alike, "mixed": dict.fromkeys(range(1, LONGEST + 1), self.patterns // LONGEST)}
 
 
-_FAST, _OPEN = Start(2.5), Start(loop_bias=2.0)
+_FAST, _OPEN = Beginning(2.5), Beginning(loop_bias=2.0)
 _SHORT = {"given": _FAST, "begun": _FAST}
-_LONG = dict.fromkeys(("begun", "learned", "tuned"), Start(2.5, 2.0))
+_LONG = dict.fromkeys(("begun", "learned", "tuned"), Beginning(2.5, 2.0))
 _PREPARED: dict[str, Any] = {"vectors": VECTORS, "marks": True, "vocabulary": 40_000}
 CORPORA: dict[str, Corpus] = {
     "kitchen": Corpus(Amazon(domain="kitchen", **_PREPARED), starts=_SHORT),
@@ -169,24 +174,23 @@ def row(
     Deviations: word vectors of 100 numbers, contextual ones of 384; batches of 64 for both; the dropout of the output
         and of the embedding are one rate; the learning rate falls a little at each stale epoch, not by half after
         ten; at "cpu" fewer epochs (`Stage`), larger steps where texts are few and on long ones self-loops that begin
-        nearly open (`Start`).
+        nearly open (`Beginning`).
     """
-    given = CORPORA[corpus]
-    assigned, start = assignment or given.assignment, given.start(size, stage)
+    texts = CORPORA[corpus]
+    assigned, start = assignment or texts.assignment, texts.start(size, stage)
     quick = {"vocabulary": 2_000, "length": 20} if size == "quick" else {}
     counts = lengths if isinstance(lengths, int) else {str(length): count for length, count in lengths.items()}
     rate = 1.0 if assignment else start.rate
-    stage = dataclasses.replace(stage, epochs=round(given.epochs * stage.epochs))
+    stage = dataclasses.replace(stage, epochs=round(texts.epochs * stage.epochs))
     automata = {"lengths": counts, "input_dropout": assigned.input_dropout, "loop_bias": start.loop_bias}
     made = Row(
         name=f"{corpus}_{name}",
-        task=dataclasses.replace(given.task, **quick),
-        options={"cell": "rational", "dropout": assigned.dropout, "cell_options": automata, **given.options},
+        task=dataclasses.replace(texts.task, **quick),
+        options={"cell": "rational", "dropout": assigned.dropout, "cell_options": automata, **texts.options},
         settings=settings(size, assigned, stage, rate),
-        compact=True,
         threads=1,
         measure=Measure(test_batch_size=64, latency_batches=()),
-        resplit=True,
+        seeds=Seeds(resplit=True),
     )
     return dataclasses.replace(made, **changes)
 
@@ -229,8 +233,9 @@ def learned(size: Size, corpus: str, goal: int, tolerance: float = TOLERANCE, sc
     new ones.
     """
     first = structure(size, corpus, f"structure_{goal}", goal, tolerance)
-    found = [first, row(size, corpus, f"goal_{goal}", stage=TUNED, start=first.name)]
-    return [*found, row(size, corpus, f"scratch_{goal}", start=first.name, fresh=True)] if scratch else found
+    tuned = row(size, corpus, f"goal_{goal}", stage=TUNED, sources=(Start(first.name),))
+    fresh = [row(size, corpus, f"scratch_{goal}", sources=(Zeros(first.name),))] if scratch else []
+    return [first, tuned, *fresh]
 
 
 def few(size: Size, corpus: str, patterns: int) -> list[Row]:
@@ -239,11 +244,10 @@ def few(size: Size, corpus: str, patterns: int) -> list[Row]:
     The penalty is on every automaton and has one strength, as their number is given. Source: our own; the paper's
     groups are states, of which single words are left when there are few.
     """
-    given = CORPORA[corpus]
-    method = GroupLasso(FEW_STRENGTH, "pattern", stop=None, sparsity=1 - patterns / given.patterns)
-    start = f"{corpus}_{WHOLE}"
-    first = row(size, corpus, f"structure_{patterns}_patterns", stage=LEARNED, method=method, start=start)
-    return [first, row(size, corpus, f"{patterns}_patterns", stage=TUNED, start=first.name)]
+    method = GroupLasso(FEW_STRENGTH, "pattern", stop=None, sparsity=1 - patterns / CORPORA[corpus].patterns)
+    whole = (Start(f"{corpus}_{WHOLE}"),)
+    first = row(size, corpus, f"structure_{patterns}_patterns", stage=LEARNED, method=method, sources=whole)
+    return [first, row(size, corpus, f"{patterns}_patterns", stage=TUNED, sources=(Start(first.name),))]
 
 
 def structure(
@@ -263,19 +267,23 @@ def structure(
         first step on holds down the states behind the first, which begin small, and phrases are not found. There the
         steps become smaller, and the last epoch counts (`Stage`).
     """
-    given = CORPORA[corpus]
-    everything = given.patterns * LONGEST
-    strength = FIRST_STRENGTHS[goal * 96 // everything] * (given.strength if size == "cpu" else 1)
+    texts = CORPORA[corpus]
+    everything = texts.patterns * LONGEST
+    strength = FIRST_STRENGTHS[goal * 96 // everything] * (texts.strength if size == "cpu" else 1)
     near = {"full": tolerance, "cpu": min(tolerance, NEAR * goal), "quick": everything}[size]
-    search = RowSearch(goal=goal, tolerance=near, strength=strength, metric="transitions")
+    search = Search(goal=goal, tolerance=near, strength=strength, metric="transitions")
     return row(
         size,
         corpus,
         name,
         assignment=assignment,
         stage=LEARNED,
-        method=GroupLasso(strength, "state", stop=None, threshold=given.threshold),
-        search=search,
-        start=f"{corpus}_{WHOLE}" if size == "cpu" else None,
+        method=GroupLasso(strength, "state", stop=None, threshold=texts.threshold),
+        sources=(*begun_with(size, corpus), search),
         **changes,
     )
+
+
+def begun_with(size: Size, corpus: str) -> tuple[Source, ...]:
+    """What structures begin with: on a CPU the weights of CORPUS_grams_4, else new ones."""
+    return (Start(f"{corpus}_{WHOLE}"),) if size == "cpu" else ()

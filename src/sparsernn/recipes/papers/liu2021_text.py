@@ -13,11 +13,15 @@ from sparsernn.data.sanders_twitter import SandersTwitter
 from sparsernn.data.text_classification import TextClassification
 from sparsernn.data.yelp_2018 import Yelp2018
 from sparsernn.data.yelp_polarity import YelpPolarity
+from sparsernn.experiments.baseline_row import AnyRow, BaselineRow
+from sparsernn.experiments.measure import Measure
+from sparsernn.experiments.recipe import Size
+from sparsernn.experiments.rows import Row
+from sparsernn.experiments.seeds import Seeds
 from sparsernn.methods.method import Method
 from sparsernn.methods.sparse_evolutionary_training import SparseEvolutionaryTraining
 from sparsernn.methods.st_rnn import STRNN
 from sparsernn.methods.static import Static
-from sparsernn.recipes.recipe import Measure, Row, Size
 from sparsernn.training.settings import Settings
 
 WIDTH = 256
@@ -38,6 +42,9 @@ WEIGHT_DECAY = 1e-6
 FLOOR = 0.005
 
 
+SPLIT_BY_SEED = Seeds(resplit=True)
+
+
 @dataclasses.dataclass(frozen=True)
 class Corpus:
     """One data set of the tables and how its networks are trained.
@@ -47,7 +54,7 @@ class Corpus:
         learning_rate, batch_size, rate: Adam's, the examples in a step, the fraction of weights rewired in an epoch.
         epochs: at most; the paper gives none.
         cpu: options of the task at the size "cpu", where all of the data is too much for two cores.
-        resplit: whether each seed draws a split of its own, as there is no official one.
+        seeds: whether each draws a split of its own, as there is no official one.
         sparse_learning_rate: of the sparse networks, where they need another one than the dense.
         patience: epochs without a new best after which training ends.
     """
@@ -58,7 +65,7 @@ class Corpus:
     rate: float
     epochs: int
     cpu: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    resplit: bool = False
+    seeds: Seeds = Seeds()
     sparse_learning_rate: float | None = None
     patience: int = 3
 
@@ -74,13 +81,13 @@ CORPORA: dict[str, Corpus] = {
         0.6,
         epochs=20,
         cpu={"length": 40},
-        resplit=True,
+        seeds=SPLIT_BY_SEED,
         sparse_learning_rate=4e-3,
         patience=10,
     ),  # fmt: skip
     "imdb": Corpus(Imdb(shares=(0.95, 0.05, 0)), 2e-3, 64, 0.4, epochs=7),
-    "yelp_2018": Corpus(Yelp2018(), 1e-2, 64, 0.2, epochs=5, cpu={"limit": 50_000}, resplit=True),
-    "amazon": Corpus(AmazonFineFood(), 1e-3, 64, 0.2, epochs=5, cpu={"reviews": "sample"}, resplit=True),
+    "yelp_2018": Corpus(Yelp2018(), 1e-2, 64, 0.2, epochs=5, cpu={"limit": 50_000}, seeds=SPLIT_BY_SEED),
+    "amazon": Corpus(AmazonFineFood(), 1e-3, 64, 0.2, epochs=5, cpu={"reviews": "sample"}, seeds=SPLIT_BY_SEED),
     "ag_news": Corpus(AgNews(), 1e-2, 64, 0.2, epochs=8, cpu={"train": "subset"}),
     "yelp_polarity": Corpus(YelpPolarity(), 1e-3, 64, 0.2, epochs=5),
 }
@@ -105,33 +112,32 @@ def methods(corpus: Corpus, eps: float, epochs: int) -> dict[str, Method | None]
 
 def rows(
     size: Size, names: Sequence[str], eps: float, kinds: Sequence[str], published: Mapping[str, float] | None = None
-) -> list[Row]:
+) -> list[AnyRow]:
     """Rows named DATA_METHOD for the given data sets; `published` has their accuracies, where they are known.
 
     Embedding 256, one LSTM of 256 units, the last 100 of 20,000 words: 5,644,288 weights without biases and output.
     """
-    found = []
+    table = []
     for name in names:
         for kind in kinds:
             accuracy = (published or {}).get(f"{name}_{kind}")
             figures = {} if accuracy is None or size == "quick" else {"accuracy": accuracy}
-            found.append(dataclasses.replace(row(size, name, kind, eps), published=figures))
-    return found
+            made = baseline_row(size, name, kind) if kind in BASELINES else network_row(size, name, kind, eps)
+            table.append(dataclasses.replace(made, published=figures))
+    return table
 
 
-def row(size: Size, name: str, kind: str, eps: float, corpus: Corpus | None = None) -> Row:
-    """One network, or baseline, of one data set; `corpus` says how it is trained if not as the others."""
+def network_row(size: Size, name: str, kind: str, eps: float, corpus: Corpus | None = None) -> Row:
+    """One network of one data set; `corpus` says how it is trained if not as the others."""
     corpus = corpus or CORPORA[name]
     epochs = 2 if size == "quick" else corpus.epochs
-    baseline = kind if kind in BASELINES else None
     rate = corpus.learning_rate if kind == "dense" else corpus.sparse_learning_rate or corpus.learning_rate
     units = 16 if size == "quick" else WIDTH
-    options = {"quick": {**corpus.cpu, **QUICK}, "cpu": corpus.cpu, "full": {}}[size]
     return Row(
         name=f"{name}_{kind}",
-        task=dataclasses.replace(corpus.task, **options),
+        task=task_at(size, corpus),
         options={"inputs": units, "units": units, **MODEL},
-        method=None if baseline else methods(corpus, eps * units / WIDTH, epochs)[kind],
+        method=methods(corpus, eps * units / WIDTH, epochs)[kind],
         settings=Settings(
             optimizer="adam",
             learning_rate=rate,
@@ -143,9 +149,19 @@ def row(size: Size, name: str, kind: str, eps: float, corpus: Corpus | None = No
             patience=corpus.patience,
             where=MASKED,
         ),
-        compact=False,
+        seeds=corpus.seeds,
         threads=1,
-        measure=Measure(test_batch_size=500, latency_batches=()),
-        baseline=baseline,
-        resplit=corpus.resplit,
+        measure=Measure(compact=False, test_batch_size=500, latency_batches=()),
     )
+
+
+def baseline_row(size: Size, name: str, kind: str) -> BaselineRow:
+    """One baseline of one data set."""
+    corpus = CORPORA[name]
+    return BaselineRow(f"{name}_{kind}", task_at(size, corpus), kind, seeds=corpus.seeds, threads=1)
+
+
+def task_at(size: Size, corpus: Corpus) -> TextClassification:
+    """The data of a corpus at a size."""
+    options = {"quick": {**corpus.cpu, **QUICK}, "cpu": corpus.cpu, "full": {}}[size]
+    return dataclasses.replace(corpus.task, **options)

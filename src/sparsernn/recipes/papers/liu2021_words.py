@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from sparsernn.data.ptb_word import PtbWord
+from sparsernn.experiments.measure import Measure
+from sparsernn.experiments.recipe import Size
+from sparsernn.experiments.rows import Row
 from sparsernn.methods.group_lasso import GroupLasso
 from sparsernn.methods.method import Method
 from sparsernn.methods.rigl import RigL
@@ -14,7 +17,6 @@ from sparsernn.methods.snfs import SNFS
 from sparsernn.methods.sparse_evolutionary_training import SparseEvolutionaryTraining
 from sparsernn.methods.st_rnn import STRNN
 from sparsernn.methods.static import Static
-from sparsernn.recipes.recipe import Measure, Row, Size
 from sparsernn.training.settings import Settings
 
 Kind = Literal["lstm", "rhn"]
@@ -82,12 +84,12 @@ class Words:
     @property
     def options(self) -> dict[str, Any]:
         """Arguments of the model; PyTorch's initial weights in the cells, U(-0.1, 0.1) in embedding and output."""
-        given = dict(MODELS[self.kind][self.size])
+        sizes = dict(MODELS[self.kind][self.size])
         if self.kind == "lstm":
-            return {**given, "dropout": DROPOUT[self.size]}
+            return {**sizes, "dropout": DROPOUT[self.size]}
         rates = {"embedding_dropout": 0.2, "input_dropout": 0.65, "recurrent_dropout": 0.25, "output_dropout": 0.65}
         scale = DROPOUT[self.size] / DROPOUT["full"]
-        return {**HIGHWAY, **given, **{name: round(rate * scale, 3) for name, rate in rates.items()}}
+        return {**HIGHWAY, **sizes, **{name: round(rate * scale, 3) for name, rate in rates.items()}}
 
     def row(self, name: str, method: Method | None, **changes: Any) -> Row:
         """A row trained with momentum, the learning rate divided at every epoch that does not improve."""
@@ -104,26 +106,25 @@ class Words:
             batch_size=20,
             where=None if isinstance(method, GroupLasso) else MASKED,
         )
-        given = Row(
+        row = Row(
             name=name,
             task=PtbWord(steps=STEPS, fraction=FRACTION[self.size]),
             model="language_model",
             options=self.options,
             method=method,
             settings=settings,
-            compact=False,
             threads=None if self.size == "full" else 1,
-            measure=Measure(test_batch_size=20, latency_batches=()),
+            measure=Measure(compact=False, test_batch_size=20, latency_batches=()),
             published=published,
         )
-        return dataclasses.replace(given, **changes)
+        return dataclasses.replace(row, **changes)
 
     def once_an_epoch(self, **fields: Any) -> dict[str, Any]:
         """Fields of a method that rewires after every epoch but the last."""
         return {"every": 1 / self.epochs, "stop": 1.0, **fields}
 
     def methods(self, budget: Mapping[str, Any]) -> dict[str, Method]:
-        """The sparse methods of the tables by name, each as its own source has it, all rewiring once an epoch."""
+        """The sparse methods of the tables by name, each as its source has it, all rewiring once an epoch."""
         cosine = {"decay": "cosine", "floor": FLOOR}
         budget = {"rescale": RESCALE[self.size], **budget}
         return {

@@ -9,13 +9,15 @@ from typing import Any
 from sparsernn.data.sequential_digits import SequentialDigits
 from sparsernn.data.sequential_mnist import SequentialMnist
 from sparsernn.data.task import Task
+from sparsernn.experiments.measure import Measure
+from sparsernn.experiments.recipe import Size
+from sparsernn.experiments.rows import Row
 from sparsernn.methods.grasp import GraSP
 from sparsernn.methods.iterative_l2 import IterativeL2
 from sparsernn.methods.jacobian_spectrum import JacobianSpectrum
 from sparsernn.methods.method import Method
 from sparsernn.methods.random_pruning import RandomPruning
 from sparsernn.methods.snip import SNIP
-from sparsernn.recipes.recipe import Measure, Row, Size
 from sparsernn.training.settings import Settings
 
 PIXEL_SCALE = 2550
@@ -71,18 +73,17 @@ def row(
     """
     width = 8 if size == "quick" else units
     published = {} if error is None else {"accuracy": round(1 - error / 100, 5)}
-    given = Row(
+    made = Row(
         name=name,
         task=task(size),
         options={"cell": cell, "units": width, "cell_options": {**CELLS[cell], **init}},
         method=method,
         settings=Settings(epochs=epochs(size, units), batch_size=64, valid_batch_size=500, keep="last"),
-        compact=False,
         threads=None if size == "full" else 1,
-        measure=Measure(latency_batches=(), spectra=True),
+        measure=Measure(compact=False, latency_batches=(), spectra=True),
         published=published if size == "full" else {},
     )
-    return dataclasses.replace(given, **changes)
+    return dataclasses.replace(made, **changes)
 
 
 def jacobian(sparsity: float = SPARSITY, cell: str = "gru", **options: Any) -> JacobianSpectrum:
@@ -95,7 +96,7 @@ def random(sparsity: float = SPARSITY) -> RandomPruning:
     return RandomPruning(sparsity, per="kernel")
 
 
-def own(sparsity: float = SPARSITY) -> RandomPruning:
+def random_drive(sparsity: float = SPARSITY) -> RandomPruning:
     """What did best in `zhang2020_study`: the same at random, and what reads the input scaled to it."""
     return RandomPruning(sparsity, per="kernel", rescale="drive")
 

@@ -68,8 +68,8 @@ def search_both(
             "pass the main paths' scores and the self-loops' scores of the same tokens",
         )
     ends = np.full(main.shape[1], len(main)) if lengths is None else np.asarray(lengths)
-    found, choices = _forward(main, loop, ends, one_sided)
-    scores = np.where(np.isfinite(found), found, np.nan)
+    products, choices = _forward(main, loop, ends, one_sided)
+    scores = np.where(np.isfinite(products), products, np.nan)
     return Paths(scores[0], _backward(choices, ends, False)), Paths(scores[1], _backward(choices, ends, True))
 
 
@@ -85,12 +85,12 @@ def _forward(main: np.ndarray, loop: np.ndarray, ends: np.ndarray, one_sided: bo
         stayed = np.where(np.isfinite(best), loop[time] * np.where(np.isfinite(best), best, 0), best)
         running = (time < ends)[:, None]
         for side, better in ((0, np.greater_equal), (1, np.less_equal)):
-            chosen, score = np.full((rows, places), STAY, np.int8), stayed[side]
+            choice, score = np.full((rows, places), STAY, np.int8), stayed[side]
             for origin in (side,) if one_sided else (1 - side, side):
                 takes = running & better(moved[origin], score)
-                chosen = np.where(takes, FROM_HIGH + origin, chosen)
+                choice = np.where(takes, FROM_HIGH + origin, choice)
                 score = np.where(takes, moved[origin], score)
-            choices[time, side] = chosen
+            choices[time, side] = choice
             best[side] = np.where(running, score, best[side])
     return best, choices
 

@@ -1,0 +1,31 @@
+"""A dense row as large as a compacted one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from sparsernn.experiments import network
+from sparsernn.experiments.rows import Row, Runs, Source
+
+
+@dataclasses.dataclass(frozen=True)
+class Match(Source):
+    """Set the units to the largest number with which the network takes no more bytes than another row compacted.
+
+    Arguments:
+        row: its name.
+    """
+
+    decides: ClassVar[str] = "units"
+
+    row: str
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return (self.row,)
+
+    def size(self, row: Row, data: Mapping[str, Any], runs: Runs) -> Row:
+        limit = runs.figures(self.row, row.settings.seed)["bytes"]
+        return dataclasses.replace(row, options={**row.options, "units": network.units_for(row, data, limit)})
