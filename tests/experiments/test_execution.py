@@ -10,10 +10,12 @@ import torch
 
 from sparsernn.compaction.compact import load_compact
 from sparsernn.errors import UserError
-from sparsernn.recipes import results, trained
-from sparsernn.recipes.execution import Execution, Request
-from sparsernn.recipes.scoring import batch_of
-from sparsernn.recipes.trained import read_final
+from sparsernn.experiments import results, trained
+from sparsernn.experiments.compacted import COMPACT, compact_run, output, read_final
+from sparsernn.experiments.execution import Outcome, run
+from sparsernn.experiments.experiment import Experiment, Request
+from sparsernn.experiments.jobs import Jobs
+from sparsernn.experiments.scoring import batch_of
 
 TINY = ("settings.epochs=1", "model.units=8", "measure.latency_seconds=0.02")
 ALL_ROWS = ["dense", "small_dense", "neurons", "st_rnn", "group_lasso"]
@@ -23,11 +25,15 @@ def request(out: Path, **fields) -> Request:
     return Request("quickstart", size="quick", out=out, assignments=TINY, progress=False, **fields)
 
 
+def ran(asked: Request, *say) -> Outcome:
+    return run(Jobs(Experiment.of(asked), *say))
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """The whole recipe, run once at toy size."""
     out = tmp_path_factory.mktemp("runs") / "tiny"
-    return Execution(request(out, results=out.parent / "results")).run()
+    return ran(request(out, results=out.parent / "results"))
 
 
 def test_every_row_leaves_a_result_of_the_agreed_form(finished):
@@ -61,7 +67,7 @@ def test_a_run_folder_gives_back_the_network_that_was_scored(finished):
     found, small = trained.read(folder), read_final(folder)
     batch = batch_of(found.row.task.load(None), 7)
     with torch.no_grad():
-        whole, cut = trained.output(found.network.eval(), batch), trained.output(small.eval(), batch)
+        whole, cut = output(found.network.eval(), batch), output(small.eval(), batch)
     assert batch.inputs.shape[0] == 7
     assert torch.allclose(whole, cut, atol=1e-5)
     assert sum(p.numel() for p in small.parameters()) < sum(p.numel() for p in found.network.parameters())
@@ -69,23 +75,23 @@ def test_a_run_folder_gives_back_the_network_that_was_scored(finished):
 
 def test_compacting_a_run_folder_again_gives_the_same_sizes(finished, tmp_path):
     folder = shutil.copytree(finished.run_folders[ALL_ROWS.index("neurons")], tmp_path / "run")
-    (folder / trained.COMPACT).unlink()
-    sizes = trained.compact_run(folder)
+    (folder / COMPACT).unlink()
+    sizes = compact_run(folder)
     metrics = finished.results[ALL_ROWS.index("neurons")]["metrics"]
     assert sizes["weights_compacted"] == metrics["weights_kept"] and sizes["weights"] == metrics["weights"]
-    load_compact(folder / trained.COMPACT, trained.read(folder).network)
+    load_compact(folder / COMPACT, trained.read(folder).network)
 
 
 def test_a_folder_in_use_is_refused_and_nothing_in_it_changes(finished):
     before = {path: path.stat().st_mtime_ns for path in finished.out.rglob("*")}
     with pytest.raises(UserError, match="in use.*--resume"):
-        Execution(request(finished.out))
+        Experiment.of(request(finished.out))
     assert {path: path.stat().st_mtime_ns for path in finished.out.rglob("*")} == before
 
 
 def test_resume_skips_what_is_finished(finished):
     said: list[str] = []
-    again = Execution(request(finished.out, resume=True), said.append).run()
+    again = ran(request(finished.out, resume=True), said.append)
     assert said == [f"{name}: finished before" for name in ["dense", "neurons", "small_dense", "st_rnn", "group_lasso"]]
     assert again.results == finished.results
 
@@ -96,7 +102,7 @@ def test_resume_goes_on_with_an_interrupted_row(finished, tmp_path):
         (out / "neurons-seed0" / name).unlink()
     shutil.rmtree(out / "st_rnn-seed0")
     said: list[str] = []
-    again = Execution(request(out, resume=True), said.append).run()
+    again = ran(request(out, resume=True), said.append)
     assert [line for line in said if "finished" not in line and "timing" not in line] == [
         line for line in said if line.startswith(("neurons: magnitude", "st_rnn: st_rnn"))
     ]
@@ -109,18 +115,18 @@ def test_resume_goes_on_with_an_interrupted_row(finished, tmp_path):
 def test_resume_with_another_recipe_is_refused(finished):
     changed = dataclasses.replace(request(finished.out, resume=True), assignments=(*TINY, "settings.learning_rate=0.1"))
     with pytest.raises(UserError, match="settings.learning_rate"):
-        Execution(changed).run()
+        ran(changed)
 
 
 def test_a_damaged_result_is_named(finished, tmp_path):
     out = shutil.copytree(finished.out, tmp_path / "out")
     (out / "dense-seed0" / "result.json").write_text("{")
     with pytest.raises(UserError, match="result.json cannot be read"):
-        Execution(request(out, resume=True)).run()
+        ran(request(out, resume=True))
 
 
 def test_rows_and_seeds_can_be_chosen(tmp_path):
-    outcome = Execution(request(tmp_path / "out", rows=("neurons",), seeds=(3, 4))).run()
+    outcome = ran(request(tmp_path / "out", rows=("neurons",), seeds=(3, 4)))
     assert [(result["row"], result["seed"]) for result in outcome.results] == [
         (row, seed) for seed in (3, 4) for row in ("dense", "neurons")
     ]
@@ -132,7 +138,7 @@ def test_weights_of_another_size_cannot_be_started_from(tmp_path):
         request(tmp_path / "out", rows=("neurons",)), assignments=(*TINY, "rows.dense.model.units=9")
     )
     with pytest.raises(UserError, match="starts from row 'dense'"):
-        Execution(wrong).run()
+        ran(wrong)
 
 
 def test_the_next_free_folder_is_taken_where_none_is_given(tmp_path):
@@ -149,11 +155,11 @@ def test_the_next_free_folder_is_taken_where_none_is_given(tmp_path):
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "out").touch()
     with pytest.raises(UserError, match="is a file"):
-        Execution(request(tmp_path / "out"))
+        Experiment.of(request(tmp_path / "out"))
 
 
 def test_a_full_size_request_of_something_unknown_names_the_nearest(tmp_path):
     with pytest.raises(UserError, match="quickstart"):
-        Execution(dataclasses.replace(request(tmp_path), recipe="quikstart"))
+        Experiment.of(dataclasses.replace(request(tmp_path), recipe="quikstart"))
     with pytest.raises(UserError, match="Did you mean 'st_rnn'"):
-        Execution(request(tmp_path / "free", rows=("st_rn",)))
+        Experiment.of(request(tmp_path / "free", rows=("st_rn",)))

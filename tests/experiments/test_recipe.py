@@ -8,14 +8,23 @@ import torch
 
 from sparsernn import folders
 from sparsernn.errors import UserError
+from sparsernn.experiments import network, typed
+from sparsernn.experiments.baseline_row import BaselineRow
+from sparsernn.experiments.overrides import cell_options, override
+from sparsernn.experiments.recipe import SIZES, Recipe, select
+from sparsernn.experiments.rows import Row
+from sparsernn.experiments.seeds import Seeds
+from sparsernn.experiments.sources.start import Start
+from sparsernn.experiments.sources.teacher import Teacher
 from sparsernn.methods.group_lasso import GroupLasso
-from sparsernn.recipes import network, typed
-from sparsernn.recipes.overrides import cell_options, override
-from sparsernn.recipes.recipe import SIZES, Recipe, Row, Teacher, select
 
 RECIPES = folders.entries("recipes")
 DIGITS = RECIPES["quickstart"].at("quick")
 OUTPUTS = {"language_model": 50, "classification": 10, "tagging": 5, "forecasting": 24}
+
+
+def networks_of(name: str, size: str) -> list[Row]:
+    return [row for row in RECIPES[name].at(size) if isinstance(row, Row)]
 
 
 def made_up_data(row: Row) -> dict:
@@ -27,7 +36,7 @@ def made_up_data(row: Row) -> dict:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_row_of_every_recipe_builds_and_survives_json(name, size):
-    for row in RECIPES[name].at(size):
+    for row in networks_of(name, size):
         assert Row.from_json(json.loads(json.dumps(row.to_json(), allow_nan=False))) == row
         with torch.device("meta"):
             assert any(True for _ in network.build(row, made_up_data(row)).parameters())
@@ -61,13 +70,13 @@ def test_an_unknown_row_is_answered_with_the_nearest():
 
 
 def test_rows_that_need_each_other_are_refused():
-    first = dataclasses.replace(DIGITS[0], name="a", start="b")
-    second = dataclasses.replace(DIGITS[0], name="b", start="a")
+    first = dataclasses.replace(DIGITS[0], name="a", sources=(Start("b"),))
+    second = dataclasses.replace(DIGITS[0], name="b", sources=(Start("a"),))
     with pytest.raises(UserError, match="needs itself"):
         select([first, second], None)
 
 
-@pytest.mark.parametrize("rows", [[DIGITS[0], DIGITS[0]], [dataclasses.replace(DIGITS[0], start="nobody")]])
+@pytest.mark.parametrize("rows", [[DIGITS[0], DIGITS[0]], [dataclasses.replace(DIGITS[0], sources=(Start("nobody"),))]])
 def test_a_recipe_with_repeated_or_missing_rows_is_refused(rows):
     with pytest.raises(UserError, match="repeats rows|unknown rows"):
         Recipe("title", "source", lambda size: rows).at("cpu")
@@ -104,7 +113,7 @@ def test_a_change_can_be_of_one_option_of_the_cell():
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_option_of_a_cell_in_a_recipe_can_be_changed(recipe):
-    for row in RECIPES[recipe].at("full"):
+    for row in networks_of(recipe, "full"):
         assert set(row.options.get("cell_options", {})) <= set(cell_options(row))
 
 
@@ -115,7 +124,9 @@ def test_every_option_of_a_cell_in_a_recipe_can_be_changed(recipe):
         ('model.cell_options={"foo": 1}', "no option 'foo'"),
         ('model.cell_options={"bias": 7}', "true or false"),
         ("model.cell_options.bias=7", "true or false"),
-        ("compact.first=1", "part.field"),
+        ("compact=false", "Write it as --set measure.compact"),
+        ("rows.dense.compact=false", "Write it as --set measure.compact"),
+        ("threads.first=1", "part.field"),
         ("settings.compact=true", "there is no field 'compact'"),
         ("settings.epochs.first=7", "part.field"),
         ("settings.epochs", "path=value"),
@@ -134,7 +145,7 @@ def test_every_option_of_a_cell_in_a_recipe_can_be_changed(recipe):
         ("model.inputs=3", "there is no field 'inputs'"),
         ("model.unit=3", "Did you mean 'units'"),
         ("task.order=diagonal", "row"),
-        ("compact=perhaps", "true or false"),
+        ("measure.compact=perhaps", "true or false"),
         ("threads=0", "at least 1"),
         ("settings=3", "part.field"),
         ("=3", "path=value"),
@@ -227,11 +238,26 @@ def test_a_tuple_of_levels_survives_json():
 
 def test_a_teacher_is_needed_first_and_survives_json():
     dense, *_ = folders.find("recipes", "quickstart").at("quick")
-    taught = dataclasses.replace(dense, name="taught", teacher=Teacher(dense.name, share=0.5))
+    taught = dataclasses.replace(dense, name="taught", sources=(Teacher(dense.name, share=0.5),))
     assert taught.needs == (dense.name,) and "taught by" in taught.describe()
-    assert Row.from_json(json.loads(json.dumps(taught.to_json()))).teacher == taught.teacher
+    assert Row.from_json(json.loads(json.dumps(taught.to_json()))).sources == taught.sources
+    (changed,) = override([taught], ["teacher.share=0.25"])
+    assert changed.sources == (Teacher(dense.name, share=0.25),)
     assert [row.name for row in select([taught, dense], ["taught"])] == [dense.name, "taught"]
     with pytest.raises(UserError, match="share is 2"):
         Teacher(dense.name, share=2)
-    with pytest.raises(UserError, match="or a teacher"):
-        dataclasses.replace(taught, baseline="tfidf")
+
+
+def test_a_baseline_is_a_row_without_a_network():
+    row = BaselineRow("words", DIGITS[0].task, "tfidf", seeds=Seeds(only=3))
+    assert row.needs == () and row.describe() == "tfidf, no network" and row.seeds.first((0, 1)) == 3
+    assert override([row, *DIGITS], ["settings.epochs=3", "threads=2"])[0] == dataclasses.replace(row, threads=2)
+    with pytest.raises(UserError, match="Did you mean 'tfidf'"):
+        dataclasses.replace(row, baseline="tfidff")
+    with pytest.raises(UserError, match="is of a baseline"):
+        Row.from_json(row.to_json())
+
+
+def test_seeds_draw_splits_only_of_tasks_that_have_a_seed():
+    with pytest.raises(UserError, match="draws its splits, but its task has no seed"):
+        dataclasses.replace(DIGITS[0], seeds=Seeds(resplit=True))

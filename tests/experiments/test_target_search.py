@@ -6,9 +6,9 @@ import math
 import pytest
 
 from sparsernn.errors import UserError
-from sparsernn.recipes import target_search
-from sparsernn.recipes.execution import Request
-from sparsernn.recipes.target_search import TargetSearch, Trial
+from sparsernn.experiments import target_search
+from sparsernn.experiments.experiment import Request
+from sparsernn.experiments.size_search import STATE, TargetSearch, Trial
 
 
 def searched(search: TargetSearch, size_at) -> list[Trial]:
@@ -44,7 +44,7 @@ def test_a_row_is_driven_to_a_size_and_a_search_resumes(tmp_path):
     request = Request("quickstart", "quick", assignments=("settings.epochs=2",), out=tmp_path / "out", progress=False)
     found = target_search.run(search, request, "group_lasso", "weights_kept")
     assert abs(found["size"] - 2500) <= 2500 * 0.35
-    state = tmp_path / "out" / target_search.STATE
+    state = tmp_path / "out" / STATE
     saved = json.loads(state.read_text())
     saved["tried"] = saved["tried"][:-1]
     state.write_text(json.dumps(saved))

@@ -10,8 +10,10 @@ from typer.testing import CliRunner
 
 from sparsernn.cli import app
 from sparsernn.errors import UserError
-from sparsernn.recipes.execution import Execution, Request
-from sparsernn.recipes.explanation import EXPLANATION, explain
+from sparsernn.experiments.execution import run as run_experiment
+from sparsernn.experiments.experiment import Experiment, Request
+from sparsernn.experiments.jobs import Jobs
+from sparsernn.explain.explanation import EXPLANATION, explain
 from sparsernn.reports import page
 from sparsernn.reports.reading import read_runs
 from tests.recipes.made_reviews import BAD, GOOD, OTHER, write_reviews
@@ -30,7 +32,7 @@ def run(reviews, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "out"
     changes = ("task.verify=false", "settings.epochs=20", "model.units=4")
     request = Request("dodge2019_figure3", "quick", ["kitchen_grams_2"], assignments=changes, out=out, data=reviews)
-    return Execution(request).run().run_folders[0]
+    return run_experiment(Jobs(Experiment.of(request))).run_folders[0]
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +126,7 @@ def test_a_network_without_automata_is_refused(reviews, tmp_path):
     changes = ("task.verify=false", "settings.epochs=1", "model.units=4", "task.vectors=", "model.inputs=4")
     rows = ["kitchen_lstm"]
     request = Request("dodge2019_comparison", "quick", rows, assignments=changes, out=tmp_path / "out", data=reviews)
-    done = Execution(request).run()
+    done = run_experiment(Jobs(Experiment.of(request)))
     with pytest.raises(UserError, match="LSTM, which has no automata"):
         explain(done.run_folders[0], reviews)
     with pytest.raises(UserError, match="at least one phrase"):

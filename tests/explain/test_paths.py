@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsernn.errors import UserError
-from sparsernn.measure.automata import search
+from sparsernn.explain.paths import search
 
 
 def every_path(main, loop, tokens):

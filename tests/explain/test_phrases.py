@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sparsernn.cells.gru import GRU
 from sparsernn.cells.rational import Rational
 from sparsernn.errors import UserError
-from sparsernn.measure.phrases import check_readable, matches, nearest_words
-from tests.measure.test_automata import every_path
+from sparsernn.explain.phrases import check_readable, matches, nearest_words
+from tests.explain.test_paths import every_path
 
 LENGTHS = (3, 1, 2)
 WORDS = "abcdefgh"

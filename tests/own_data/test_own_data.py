@@ -10,7 +10,8 @@ import pytest
 
 from sparsernn.data.table_file import TableFile
 from sparsernn.errors import UserError
-from sparsernn.recipes import own_data, own_networks, prediction
+from sparsernn.experiments.sources.start import Start
+from sparsernn.own_data import networks, prediction, training
 from sparsernn.reports import page
 
 LABELS = ("<script>alert(1)</script>", "plain")
@@ -76,8 +77,8 @@ def test_a_file_is_trained_on_and_predicted(kind, tmp_path, monkeypatch):
     monkeypatch.setenv("SPARSERNN_CACHE", str(tmp_path / "cache"))
     make, expected = KINDS[kind]
     task = make(tmp_path)
-    asked = own_data.Training(task, units=4, epochs=2, out=tmp_path / "out", progress=False)
-    outcome = own_data.train(asked)
+    asked = training.Training(task, units=4, epochs=2, out=tmp_path / "out", progress=False)
+    outcome = training.train(asked)
     assert len(outcome.results) == 3 and all(result["metrics"] for result in outcome.results)
     sparse = outcome.results[-1]["metrics"]
     assert sparse["sparsity"] == pytest.approx(0.9, abs=0.02) and sparse["compaction_difference"] <= 1e-5
@@ -96,12 +97,12 @@ def test_large_files_are_sampled_and_small_ones_are_not(tmp_path, monkeypatch):
     monkeypatch.setenv("SPARSERNN_CACHE", str(tmp_path / "cache"))
     task = texts(tmp_path)
     loaded = task.load()
-    assert own_networks.sampled(task, loaded) == loaded
-    monkeypatch.setattr(own_networks, "MOST_BATCHES", 2)
-    monkeypatch.setattr(own_networks, "MOST_VALIDATED", 5)
+    assert networks.sampled(task, loaded) == loaded
+    monkeypatch.setattr(networks, "MOST_BATCHES", 2)
+    monkeypatch.setattr(networks, "MOST_VALIDATED", 5)
     told = []
-    outcome = own_data.train(
-        own_data.Training(task, units=4, epochs=1, out=tmp_path / "out", progress=False), told.append
+    outcome = training.train(
+        training.Training(task, units=4, epochs=1, out=tmp_path / "out", progress=False), told.append
     )
     assert "96 texts train, 12 validate, 12 test" in told
     assert "an epoch reads 64 of those that train, other ones each time" in told
@@ -111,16 +112,16 @@ def test_large_files_are_sampled_and_small_ones_are_not(tmp_path, monkeypatch):
 def test_the_sparse_network_trains_longer_and_for_a_forecast_slower(tmp_path, monkeypatch):
     monkeypatch.setenv("SPARSERNN_CACHE", str(tmp_path / "cache"))
     task = texts(tmp_path)
-    loaded, method = task.load(), own_data.make_method("magnitude", 0.9)
-    dense, sparse = own_networks.rows(task, loaded, method, cell="gru")
-    assert (dense.settings.epochs, sparse.settings.epochs) == (40, 60) and sparse.start == "dense"
+    loaded, method = task.load(), training.make_method("magnitude", 0.9)
+    dense, sparse = networks.rows(task, loaded, method, cell="gru")
+    assert (dense.settings.epochs, sparse.settings.epochs) == (40, 60) and Start("dense") in sparse.sources
     assert sparse.settings.learning_rate == dense.settings.learning_rate
     series = forecast(tmp_path)
-    dense, sparse = own_networks.rows(series, series.load(), method, cell="gru")
+    dense, sparse = networks.rows(series, series.load(), method, cell="gru")
     assert sparse.settings.learning_rate == dense.settings.learning_rate / 4
-    _, from_scratch = own_networks.rows(series, series.load(), own_data.make_method("rigl", 0.9), cell="gru")
-    assert from_scratch.settings.learning_rate == dense.settings.learning_rate and from_scratch.start is None
-    given = own_networks.rows(task, loaded, method, cell="gru", units=7, epochs=3)
+    _, from_scratch = networks.rows(series, series.load(), training.make_method("rigl", 0.9), cell="gru")
+    assert from_scratch.settings.learning_rate == dense.settings.learning_rate and from_scratch.sources == ()
+    given = networks.rows(task, loaded, method, cell="gru", units=7, epochs=3)
     assert [(row.settings.epochs, row.options["units"]) for row in given] == [(3, 7), (3, 7)]
 
 
@@ -134,7 +135,7 @@ def test_forecasts_are_named_by_their_series(tmp_path, monkeypatch):
     rows = [[name, step, step % 5] for name in ("b", "a") for step in range(120)]
     path = write(tmp_path / "two.csv", ["id", "time", "x"], rows)
     task = TableFile(path=path, forecast="x", id="id", time="time", horizon=2, window=6)
-    own_data.train(own_data.Training(task, units=4, epochs=1, out=tmp_path / "out", progress=False))
+    training.train(training.Training(task, units=4, epochs=1, out=tmp_path / "out", progress=False))
     found = prediction.predict(tmp_path / "out", Path(path))["predictions"]
     assert [one["id"] for one in found] == ["b", "a"] and all(len(one["forecast"]) == 2 for one in found)
 
@@ -142,21 +143,21 @@ def test_forecasts_are_named_by_their_series(tmp_path, monkeypatch):
 @pytest.mark.parametrize("wrong", [{"units": -3}, {"epochs": -1}, {"seed": -1}], ids=str)
 def test_a_negative_number_is_refused(wrong):
     with pytest.raises(UserError, match=f"{next(iter(wrong))} is -"):
-        own_data.Training(TableFile(path="none.csv"), **wrong)
+        training.Training(TableFile(path="none.csv"), **wrong)
 
 
 def test_a_folder_in_use_is_refused_without_advice_that_does_not_apply(tmp_path):
     (tmp_path / "kept.txt").write_text("")
     with pytest.raises(UserError, match="holds something already") as raised:
-        own_data.Training(TableFile(path="none.csv"), out=tmp_path)
+        training.Training(TableFile(path="none.csv"), out=tmp_path)
     assert "resume" not in str(raised.value)
 
 
 def test_the_methods_are_taken_by_name(tmp_path, monkeypatch):
-    assert own_data.make_method("rigl", 0.8).sparsity == 0.8
-    assert own_data.make_method("group_lasso", 0.8).strength == own_data.STRENGTH
+    assert training.make_method("rigl", 0.8).sparsity == 0.8
+    assert training.make_method("group_lasso", 0.8).strength == training.STRENGTH
     with pytest.raises(UserError, match="magnitude"):
-        own_data.make_method("magnitud", 0.8)
+        training.make_method("magnitud", 0.8)
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):

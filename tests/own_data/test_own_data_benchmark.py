@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from sparsernn.data.table_file import TableFile
-from sparsernn.recipes import own_data, results
+from sparsernn.experiments import results
+from sparsernn.own_data import training
 from sparsernn.reports import tables
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "own_data.py"
@@ -47,7 +48,7 @@ def test_a_finished_run_becomes_a_line_of_the_table(benchmark, tmp_path, monkeyp
     rows = [(step, step % 7, step % 2) for step in range(200)]
     benchmark.write([("time", "load", "heat"), *rows], tmp_path / "loads.csv")
     task = TableFile(path=str(tmp_path / "loads.csv"), time="time", series=("heat",), forecast="load", window=8)
-    own_data.train(own_data.Training(task, units=4, epochs=2, out=tmp_path / "loads", progress=False))
+    training.train(training.Training(task, units=4, epochs=2, out=tmp_path / "loads", progress=False))
     measured = {"command": "sparsernn train loads.csv", "seconds": 90.0, "processor_seconds": 60.0, "peak_bytes": 1}
     (tmp_path / "loads.json").write_text(json.dumps(measured))
     result = benchmark.collect("loads", tmp_path)
