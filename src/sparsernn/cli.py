@@ -11,7 +11,6 @@ from pathlib import Path
 from time import monotonic
 from typing import Annotated, Any
 
-import click
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -37,7 +36,7 @@ class Commands(TyperGroup):
             typer.echo(f"Error: {error}", err=True)
             raise SystemExit(2) from None
 
-    def resolve_command(self, context: click.Context, args: list[str]) -> Any:
+    def resolve_command(self, context: Any, args: list[str]) -> Any:
         if args and args[0] not in self.commands and not args[0].startswith("-"):
             raise unknown("command", args[0], list(self.commands), "sparsernn")
         return super().resolve_command(context, args)

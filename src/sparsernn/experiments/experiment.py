@@ -6,11 +6,10 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from sparsernn import folders
 from sparsernn.experiments import results
 from sparsernn.experiments.baseline_row import AnyRow
 from sparsernn.experiments.overrides import override
-from sparsernn.experiments.recipe import Recipe, Size, select
+from sparsernn.experiments.recipe import Recipe, Size, read_recipe, select, size_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Request:
     """
 
     recipe: str
-    size: Size | None = None
+    size: str | None = None
     rows: Sequence[str] | None = None
     seeds: Sequence[int] = (0,)
     assignments: Sequence[str] = ()
@@ -73,9 +72,11 @@ class Experiment:
             recipe: one that is no file of the folder; its name is the request's.
         Raises: UserError for anything in the request that does not exist or does not fit.
         """
-        name = request.recipe if recipe else request.recipe.strip().lower().replace("-", "_")
-        recipe = recipe or folders.find("recipes", request.recipe)
-        size = request.size or recipe.default_size
+        name = request.recipe
+        if recipe is None:
+            recipe = read_recipe(request.recipe)
+            name = name.strip().lower().replace("-", "_")
+        size = recipe.default_size if request.size is None else size_of(request.size)
         rows = override(recipe.at(size), request.assignments)
         ordered = select(rows, request.rows)
         names = {row.name for row in ordered}

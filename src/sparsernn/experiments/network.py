@@ -32,7 +32,7 @@ def describe(loaded: Loaded) -> dict[str, Any]:
     }
 
 
-def find_model(name: str) -> type[nn.Module]:
+def find_model(name: str) -> type[Any]:
     """The model class in the file `name` of `models/`, the one there that states its objective."""
     by_name = {}
     for file in pkgutil.iter_modules(models.__path__):
@@ -72,20 +72,28 @@ def with_vectors(row: Row, loaded: Loaded, data: Mapping[str, Any], seed: int) -
 
 
 def give_vectors(model: nn.Module, vectors: Tensor) -> None:
-    """Begin the model's embedding with the task's word vectors.
+    """Begin the model's embedding with word vectors.
 
-    Raises: UserError if the model has no embedding of their shape.
+    Raises: UserError if it has another shape, or the model none.
     """
-    embedding = getattr(model, "embedding", None)
-    shape = None if embedding is None else tuple(embedding.weight.shape)
-    if embedding is None or shape != tuple(vectors.shape):
+    embedding = embedding_of(model)
+    shapes = tuple(vectors.shape), tuple(embedding.weight.shape)
+    if shapes[0] != shapes[1]:
         raise UserError(
-            f"the task's word vectors {tuple(vectors.shape)} do not fit an embedding {shape}",
+            f"word vectors {shapes[0]} do not fit an embedding {shapes[1]}",
             f"a model with an embedding {vectors.shape[1]} wide",
             f"set model.inputs={vectors.shape[1]}",
         )
     with torch.no_grad():
         embedding.weight.copy_(vectors)
+
+
+def embedding_of(model: nn.Module) -> nn.Embedding:
+    """The model's word vectors. Raises: UserError if it has none."""
+    embedding = getattr(model, "embedding", None)
+    if not isinstance(embedding, nn.Embedding):
+        raise UserError("the model has no embedding of words", "a model that reads words", "set model.inputs")
+    return embedding
 
 
 def sizes(data: Mapping[str, Any]) -> dict[str, int]:

@@ -13,7 +13,7 @@ from sparsernn.errors import UserError
 from sparsernn.experiments import typed
 from sparsernn.experiments.baseline_row import AnyRow
 from sparsernn.experiments.network import find_model
-from sparsernn.experiments.parts import name_of
+from sparsernn.experiments.parts import name_of, with_field
 from sparsernn.experiments.rows import SOURCES, Row
 from sparsernn.experiments.sources.search import Search
 from sparsernn.models.layers import make_cell
@@ -126,7 +126,7 @@ def changed(row: AnyRow, keys: list[str], text: str) -> AnyRow:
         return dataclasses.replace(row, **{field: value})
     if isinstance(row, Row) and part[0] == "model":
         return with_argument(row, part, field, value, where)
-    changed_part = dataclasses.replace(parts_of(row)[part[0]], **{field: value})
+    changed_part = with_field(parts_of(row)[part[0]], field, value)
     if part[0] not in PARTS:
         sources = [changed_part if name_of(source) == part[0] else source for source in row.sources]
         return dataclasses.replace(row, sources=tuple(sources))

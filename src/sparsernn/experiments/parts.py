@@ -15,6 +15,11 @@ def name_of(part: object) -> str:
     return type(part).__module__.rpartition(".")[2]
 
 
+def with_field(part: Any, name: str, value: Any) -> Any:
+    """A task, method or source with another value of one field."""
+    return dataclasses.replace(part, **{name: value})
+
+
 def part_to_json(part: Any) -> dict[str, Any]:
     """A task or method as {"name": its file's name, its fields...}."""
     return {"name": name_of(part), **fields_to_json(part)}

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
+from sparsernn import folders
 from sparsernn.errors import UserError
 from sparsernn.experiments import typed
 from sparsernn.experiments.baseline_row import AnyRow
@@ -32,9 +33,7 @@ class Recipe:
 
     def at(self, size: Size) -> list[AnyRow]:
         """Rows at `size`, checked: names are distinct and every row needs only rows of the same list."""
-        if size not in SIZES:
-            raise UserError(f"{size!r} is not a size", "one of " + ", ".join(SIZES), "Pass --size with one of them")
-        rows = list(self.rows(size))
+        rows = list(self.rows(size_of(size)))
         names = [row.name for row in rows]
         repeated = sorted({name for name in names if names.count(name) > 1})
         missing = sorted({need for row in rows for need in row.needs} - set(names))
@@ -45,6 +44,19 @@ class Recipe:
                 "Correct the recipe's file",
             )
         return rows
+
+
+def size_of(text: str) -> Size:
+    """The size of this name. Raises: UserError if there is none."""
+    for size in SIZES:
+        if text == size:
+            return size
+    raise UserError(f"{text!r} is not a size", "one of " + ", ".join(SIZES), "Pass --size with one of them")
+
+
+def read_recipe(name: str) -> Recipe:
+    """The recipe of this name."""
+    return folders.find("recipes", name)
 
 
 def select(rows: Sequence[AnyRow], names: Sequence[str] | None) -> list[AnyRow]:

@@ -42,18 +42,23 @@ class Runs(Protocol):
 
     def row(self, name: str) -> Row:
         """A row of the same recipe."""
+        ...
 
     def folder(self, name: str, seed: int) -> Path:
         """The run folder of a row."""
+        ...
 
     def figures(self, name: str, seed: int | None = None) -> Mapping[str, Any]:
         """The metrics of a finished row; None: of the first seed that it is trained with."""
+        ...
 
     def network(self, name: str, seed: int) -> tuple[nn.Module, Masks]:
         """The network of a finished row at its full size, and its masks."""
+        ...
 
     def run_in(self, folder: Path, row: Row, seed: int) -> Mapping[str, Any]:
         """The result of a row, trained in a folder that is not its own."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,6 +125,21 @@ class Source(abc.ABC):
     def figures(self, row: Row) -> dict[str, float]:
         """What it adds to the figures of the trained row."""
         return {}
+
+
+@dataclasses.dataclass(frozen=True)
+class RowSource(Source):
+    """What a row takes from one other row.
+
+    Arguments:
+        row: its name.
+    """
+
+    row: str
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return (self.row,)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from sparsernn.data.task import Task
 from sparsernn.errors import UserError
+from sparsernn.experiments.parts import with_field
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,4 +36,4 @@ class Seeds:
 
     def task_at(self, task: Task, seed: int) -> Task:
         """The task as a seed reads it."""
-        return dataclasses.replace(task, **{"seed": seed}) if self.resplit else task
+        return with_field(task, "seed", seed) if self.resplit else task

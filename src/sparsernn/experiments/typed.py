@@ -35,12 +35,12 @@ def unknown(what: str, name: str, names: Sequence[str], where: str) -> UserError
 
 def parameters(target: Callable[..., Any]) -> dict[str, Any]:
     """Names and declared types of what `target` (a class) takes; `Any` where none is declared."""
-    hints = typing.get_type_hints(target if dataclasses.is_dataclass(target) else target.__init__)
     taken = [
         parameter.name
         for parameter in inspect.signature(target).parameters.values()
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
     ]
+    hints = typing.get_type_hints(target if dataclasses.is_dataclass(target) else target.__init__)
     return {name: hints.get(name, Any) for name in taken}
 
 
@@ -103,7 +103,7 @@ def convert(value: Any, kind: Any) -> Any:
     elif kind is float:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return float(value)
-    elif dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
+    elif isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
         return construct(kind, value, kind.__name__)
     elif isinstance(value, bool):
         if kind is bool:

@@ -43,7 +43,7 @@ def explain(
         raise UserError(f"top is {most}", "at least one phrase", "give a larger number")
     opened = open_run(folder, data)
     ranked = _rank(opened, one_sided)
-    whole = opened.whole.cell
+    whole = opened.whole
     before = [length for lengths in whole.lengths for length in lengths]
     after = [length for direction in range(whole.directions) for length in whole.live_lengths(direction)]
     explanation = {
@@ -80,7 +80,7 @@ def _rank(opened: Readable, one_sided: bool) -> list[Matches]:
 def _matches(opened: Readable, batch: Batch, reading: Reading, one_sided: bool) -> list[Matches]:
     """Each direction's matches in a batch."""
     texts = [
-        [opened.words[number] for number in ids[:length]]
+        [opened.words[int(number)] for number in ids[:length]]
         for ids, length in zip(batch.inputs.tolist(), reading.lengths.tolist(), strict=True)
     ]
     return [
@@ -106,7 +106,7 @@ def _numbered(opened: Readable) -> list[tuple[int, int, int, int]]:
 
 def _patterns(opened: Readable, ranked: list[Matches], most: int) -> list[dict[str, Any]]:
     frequent = [number for number, word in enumerate(opened.words) if word not in SPECIALS][:NEAREST_AMONG]
-    vectors = opened.network.embedding.weight.detach()[frequent]
+    vectors = opened.vectors[frequent]
     words = [opened.words[number] for number in frequent]
     nearest = [
         nearest_words(opened.cell, direction, vectors, words, most) for direction in range(opened.cell.directions)

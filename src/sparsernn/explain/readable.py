@@ -9,16 +9,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sparsernn.cells.rational import Rational
 from sparsernn.data.splits import SequenceSplit
 from sparsernn.data.table_file import TableFile, encode_file
-from sparsernn.data.task import Batch
+from sparsernn.data.task import Batch, Split, Task
 from sparsernn.data.text import encode, encoder_from_json
 from sparsernn.data.text_classification import TextClassification
 from sparsernn.errors import UserError
 from sparsernn.experiments import compacted, trained
+from sparsernn.experiments.network import embedding_of
 from sparsernn.explain.phrases import check_readable
 from sparsernn.models.classifier import Classifier
 from sparsernn.own_data import runs
@@ -31,7 +32,7 @@ class Readable:
     """A text classifier of one layer of automata, and its data.
 
     Attributes:
-        network: the final network, cut where the run cut it; whole: the network at its full size.
+        network: the final network, cut where the run cut it; cell: its automata; whole: the automata at full size.
         words: names of the token ids.
         labels: names of the classes.
         encoded: from texts to a split.
@@ -40,7 +41,8 @@ class Readable:
 
     folder: Path
     network: Classifier
-    whole: nn.Module
+    cell: Rational
+    whole: Rational
     words: Sequence[str]
     labels: Sequence[str]
     encoded: Callable[[Sequence[str]], SequenceSplit]
@@ -48,8 +50,9 @@ class Readable:
     source: str
 
     @property
-    def cell(self) -> Rational:
-        return self.network.cell
+    def vectors(self) -> Tensor:
+        """A vector for every token id. [word input]"""
+        return embedding_of(self.network).weight.detach()
 
     def columns(self, direction: int) -> Tensor:
         """The output layer's weights of the patterns of one direction. [class pattern]"""
@@ -87,9 +90,10 @@ def open_run(folder: Path, data: Path | None) -> Readable:
         raise UserError(
             f"{run} holds no text classifier", "a classifier of words", "explain a run whose data are labelled texts"
         )
-    check_readable(network.cell)
-    open_task = _of_file if isinstance(whole.row.task, TableFile) else _of_task
-    return Readable(run, network, whole.network, labels=whole.data["labels"], **open_task(run, whole.row.task, data))
+    cell, uncut = check_readable(network.cell), check_readable(whole.network.get_submodule("cell"))
+    task = whole.row.task
+    texts = _of_file(run, task, data) if isinstance(task, TableFile) else _of_task(run, task, data)
+    return Readable(run, network, cell, uncut, labels=whole.data["labels"], **texts)
 
 
 def _one_of(folder: Path) -> Path:
@@ -105,7 +109,7 @@ def _one_of(folder: Path) -> Path:
     return inside[0]
 
 
-def _of_task(run: Path, task: Any, data: Path | None) -> dict[str, Any]:
+def _of_task(run: Path, task: Task, data: Path | None) -> dict[str, Any]:
     """Words and texts of a recipe's row."""
     if not isinstance(task, TextClassification):
         raise UserError(f"{run} was not trained on labelled texts", "such a run", "choose another run")
@@ -116,7 +120,7 @@ def _of_task(run: Path, task: Any, data: Path | None) -> dict[str, Any]:
         return task.encoded(texts, loaded.vocabulary)
 
     def corpus() -> SequenceSplit:
-        return loaded.train if file is None else encoded(_lines(file))
+        return _texts(loaded.train) if file is None else encoded(_lines(file))
 
     return {
         "words": loaded.vocabulary, "encoded": encoded, "corpus": corpus,
@@ -137,10 +141,16 @@ def _of_file(run: Path, task: TableFile, data: Path | None) -> dict[str, Any]:
     file = data if data is not None and data.is_file() else None
 
     def corpus() -> SequenceSplit:
-        return task.load(data).train if file is None else encode_file(preparation, file).split
+        return _texts(task.load(data).train if file is None else encode_file(preparation, file).split)
 
     source = file.name if file else f"the training texts of {Path(task.path).name}"
     return {"words": encoder.words, "encoded": encoded, "corpus": corpus, "source": source}
+
+
+def _texts(split: Split) -> SequenceSplit:
+    if not isinstance(split, SequenceSplit):
+        raise UserError("the data are no labelled texts", "a task of texts", "choose another run")
+    return split
 
 
 def _lines(path: Path) -> list[str]:

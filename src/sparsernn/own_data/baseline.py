@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -43,7 +43,8 @@ def tfidf(task: TableFile, parts: dict[str, np.ndarray]) -> dict[str, float]:
     from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
     from sklearn.linear_model import LogisticRegression
 
-    counts = HashingVectorizer(ngram_range=(1, 2), n_features=2**20, alternate_sign=False, norm=None)
+    hashing: dict[str, Any] = {"ngram_range": (1, 2), "n_features": 2**20, "alternate_sign": False, "norm": None}
+    counts = HashingVectorizer(**hashing)
     weigh = TfidfTransformer(sublinear_tf=True)
     rows = [parts[name][:: -(-len(parts[name]) // MOST_TEXTS)] for name in ("train", "valid")]
     train, valid, test = _texts_of(task, [*rows, parts["test"]])
@@ -52,7 +53,8 @@ def tfidf(task: TableFile, parts: dict[str, np.ndarray]) -> dict[str, float]:
     models = [LogisticRegression(C=strength, max_iter=300).fit(matrix[:, met], train.labels) for strength in STRENGTHS]
 
     def accuracy(model: LogisticRegression, part: Part) -> float:
-        return float(model.score(weigh.transform(counts.transform(part.texts))[:, met], part.labels))
+        columns: Any = weigh.transform(counts.transform(part.texts))
+        return float(model.score(columns[:, met], part.labels))
 
     best = max(models, key=lambda model: accuracy(model, valid))
     return {"accuracy": accuracy(best, test)}

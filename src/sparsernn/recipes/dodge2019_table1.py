@@ -20,8 +20,8 @@ def rows(size: Size) -> list[Row]:
     """
     return [
         dataclasses.replace(made, options={**made.options, "units": patterns})
-        for corpus, (patterns, *goal) in FEW.items()
-        for made in (begun(size, corpus), *learned(size, corpus, *goal))
+        for corpus, (patterns, goal, tolerance) in FEW.items()
+        for made in (begun(size, corpus), *learned(size, corpus, goal, tolerance))
     ]
 
 

@@ -15,7 +15,7 @@ SPARSITY = 0.67
 def rows(size: Size) -> list[Row]:
     """Rows rate_RATE: the fraction dropped at the first event, falling along a cosine."""
     words = Words("lstm", size)
-    method = words.methods(budget("uniform", SPARSITY))["st_rnn"]
+    method = words.st_rnn(budget("uniform", SPARSITY))
     return [words.row(f"rate_{rate}", dataclasses.replace(method, rate=rate)) for rate in RATES]
 
 

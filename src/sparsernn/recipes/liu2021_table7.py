@@ -24,7 +24,7 @@ def rows(size: Size) -> list[Row]:
     for kind in SPARSITY:
         words = Words(kind, size)
         for distribution in ("uniform", "er"):
-            method = words.methods(budget(distribution, SPARSITY[kind]))["st_rnn"]
+            method = words.st_rnn(budget(distribution, SPARSITY[kind]))
             for redistribution in ("none", "momentum"):
                 name = f"{kind}_{distribution}_{redistribution}"
                 moved = dataclasses.replace(method, redistribution=redistribution)

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import ClassVar
 
+from sparsernn.experiments.parts import with_field
 from sparsernn.experiments.rows import Row, Runs, Source
 
 
@@ -40,7 +41,7 @@ class BestOf(Source):
         model = runs.row(self.rows[best])
         method, strength = model.method, runs.figures(model.name).get("strength")
         if strength is not None:
-            method = dataclasses.replace(method, strength=strength)
+            method = with_field(method, "strength", strength)
         runs.say(f"{row.name}: as {model.name}")
         without = row.without(BestOf)
         return dataclasses.replace(without, options=model.options, method=method, settings=model.settings)

@@ -25,7 +25,7 @@ class LatentVectors(Source):
     decides: ClassVar[str] = "first weights"
 
     def prepare(self, prepared: Prepared, runs: Runs) -> Prepared:
-        width = prepared.network.embedding.embedding_dim
+        width = network.embedding_of(prepared.network).embedding_dim
         vectors = latent_vectors(prepared.loaded, width, prepared.row.settings.seed)
         network.give_vectors(prepared.network, vectors)
         return prepared
@@ -58,7 +58,7 @@ def latent_vectors(loaded: Loaded, width: int, seed: int = 0) -> Tensor:
     vectors = torch.randn(loaded.inputs, width, generator=generator) * 0.1
     reached = min(width, min(weighed.shape) - 1)
     factored = TruncatedSVD(reached, n_iter=4, random_state=seed).fit(weighed)
-    directions = torch.from_numpy(factored.components_.T.astype(np.float32))
+    directions = torch.from_numpy(np.asarray(factored.components_).T.astype(np.float32))
     norms = directions.norm(dim=1, keepdim=True)
     occurring = norms.squeeze(1) > 1e-6
     vectors[occurring, :reached] = (directions / norms.clamp_min(1e-6))[occurring] * reached**0.5

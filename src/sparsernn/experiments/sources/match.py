@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from sparsernn.experiments import network
-from sparsernn.experiments.rows import Row, Runs, Source
+from sparsernn.experiments.rows import Row, RowSource, Runs
 
 
 @dataclasses.dataclass(frozen=True)
-class Match(Source):
+class Match(RowSource):
     """Set the units to the largest number with which the network takes no more bytes than another row compacted.
 
     Arguments:
@@ -19,12 +19,6 @@ class Match(Source):
     """
 
     decides: ClassVar[str] = "units"
-
-    row: str
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        return (self.row,)
 
     def size(self, row: Row, data: Mapping[str, Any], runs: Runs) -> Row:
         limit = runs.figures(self.row, row.settings.seed)["bytes"]

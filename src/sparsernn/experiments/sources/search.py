@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from sparsernn.errors import UserError
 from sparsernn.experiments import size_search
+from sparsernn.experiments.parts import fields_to_json, with_field
 from sparsernn.experiments.rows import Row, Runs, Source
 from sparsernn.experiments.size_search import TargetSearch
 
@@ -51,9 +52,9 @@ class Search(TargetSearch, Source):
         return at(row, trials[-1].strength)
 
     def figures(self, row: Row) -> dict[str, float]:
-        return {"strength": row.method.strength}
+        return {"strength": fields_to_json(row.method)["strength"]}
 
 
 def at(row: Row, strength: float) -> Row:
     """The row with its method at a strength."""
-    return dataclasses.replace(row, method=dataclasses.replace(row.method, strength=strength))
+    return dataclasses.replace(row, method=with_field(row.method, "strength", strength))

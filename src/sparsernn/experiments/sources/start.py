@@ -8,12 +8,12 @@ from typing import ClassVar
 from torch import nn
 
 from sparsernn.errors import UserError
-from sparsernn.experiments.rows import Prepared, Runs, Source
+from sparsernn.experiments.rows import Prepared, RowSource, Runs
 from sparsernn.methods.static import Static
 
 
 @dataclasses.dataclass(frozen=True)
-class Start(Source):
+class Start(RowSource):
     """Begin with the trained weights and zeros of another row; without a method its zeros stay.
 
     Arguments:
@@ -21,12 +21,6 @@ class Start(Source):
     """
 
     decides: ClassVar[str] = "first weights"
-
-    row: str
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        return (self.row,)
 
     def describe(self) -> str:
         return f"from {self.row}"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
-from sparsernn.experiments.rows import Prepared, Runs, Source
+from sparsernn.experiments.rows import Prepared, RowSource, Runs
 from sparsernn.training import distillation
 from sparsernn.training.distillation import Distillation
 
 
 @dataclasses.dataclass(frozen=True)
-class Teacher(Source):
+class Teacher(RowSource):
     """Another row whose trained network teaches this one; see `training.distillation`.
 
     Arguments:
@@ -23,16 +23,11 @@ class Teacher(Source):
 
     decides: ClassVar[str] = "objective"
 
-    row: str
     share: float = 0.8
     temperature: float = 2.0
 
     def __post_init__(self) -> None:
         distillation.check(self.share, self.temperature)
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        return (self.row,)
 
     def describe(self) -> str:
         return f"taught by {self.row}"

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from sparsernn.errors import UserError
 from sparsernn.experiments import network
-from sparsernn.experiments.rows import Prepared, Row, Runs, Source
+from sparsernn.experiments.rows import Prepared, Row, RowSource, Runs
 from sparsernn.experiments.sources.start import begun
 
 FRESH = 7919
@@ -15,7 +15,7 @@ FRESH = 7919
 
 
 @dataclasses.dataclass(frozen=True)
-class Zeros(Source):
+class Zeros(RowSource):
     """Keep the zeros of a trained row, with new first weights, other than those that it began with.
 
     Arguments:
@@ -23,12 +23,6 @@ class Zeros(Source):
     """
 
     decides: ClassVar[str] = "first weights"
-
-    row: str
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        return (self.row,)
 
     def check(self, row: Row) -> None:
         if row.method is not None:

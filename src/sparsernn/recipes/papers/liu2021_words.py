@@ -126,14 +126,27 @@ class Words:
     def methods(self, budget: Mapping[str, Any]) -> dict[str, Method]:
         """The sparse methods of the tables by name, each as its source has it, all rewiring once an epoch."""
         cosine = {"decay": "cosine", "floor": FLOOR}
-        budget = {"rescale": RESCALE[self.size], **budget}
+        scaled = self.scaled(budget)
         return {
-            "st_rnn": STRNN(**self.once_an_epoch(rate=RATE[self.kind][self.size], **cosine), **budget),
-            "set": SparseEvolutionaryTraining(**self.once_an_epoch(rate=0.3, decay="constant"), **budget),
-            "static": Static(**budget),
-            "rigl": RigL(**{**self.once_an_epoch(rate=0.3, decay="cosine"), "stop": 0.75}, **budget),
-            "snfs": SNFS(**self.once_an_epoch(rate=SNFS_RATE[self.size], **cosine), **budget),
+            "st_rnn": self.st_rnn(budget),
+            "set": self.set(budget),
+            "static": Static(**scaled),
+            "rigl": RigL(**{**self.once_an_epoch(rate=0.3, decay="cosine"), "stop": 0.75}, **scaled),
+            "snfs": SNFS(**self.once_an_epoch(rate=SNFS_RATE[self.size], **cosine), **scaled),
         }
+
+    def st_rnn(self, budget: Mapping[str, Any]) -> STRNN:
+        """The paper's method, whose rate falls along a cosine."""
+        rate = RATE[self.kind][self.size]
+        return STRNN(**self.once_an_epoch(rate=rate, decay="cosine", floor=FLOOR), **self.scaled(budget))
+
+    def set(self, budget: Mapping[str, Any]) -> SparseEvolutionaryTraining:
+        """SET, whose rate stays."""
+        return SparseEvolutionaryTraining(**self.once_an_epoch(rate=0.3, decay="constant"), **self.scaled(budget))
+
+    def scaled(self, budget: Mapping[str, Any]) -> dict[str, Any]:
+        """A budget and how the first weights are scaled to it."""
+        return {"rescale": RESCALE[self.size], **budget}
 
     def small_dense(self, name: str, units: int, **changes: Any) -> Row:
         """A dense network with fewer units, trained the same way."""
