@@ -37,7 +37,7 @@ from sparsernn.data.sentiment_sentences import SentimentSentences
 from sparsernn.data.spoken_digits import SpokenDigits
 from sparsernn.data.sst2 import Sst2
 from sparsernn.data.text_classification import TextClassification
-from sparsernn.recipes import results
+from sparsernn.experiments import results
 
 TEXT = "--text text --label label"
 ROWS, SENTENCES = 1_000_000, 5
@@ -150,20 +150,21 @@ def run(name: str, data: DataSet, folder: Path, more: Sequence[str]) -> None:
 def collect(name: str, folder: Path, seed: int = 0) -> dict[str, Any]:
     """The result of a finished run: every figure by network."""
     measured = json.loads((folder / f"{name}.json").read_text())
-    found = {network: results.read(folder / name / f"{network}-seed{seed}" / "result.json") for network in NETWORKS}
+    runs = {network: folder / name / f"{network}-seed{seed}" for network in NETWORKS}
+    by_network = {network: results.read(run / results.RESULT) for network, run in runs.items()}
     metrics: dict[str, Any] = {
         network: {figure: one["metrics"][figure] for figure in FIGURES if figure in one["metrics"]}
-        for network, one in found.items()
+        for network, one in by_network.items()
     }
     for network, one in metrics.items():
         if "mse" in one:
             one["rmse"] = math.sqrt(one.pop("mse"))
-        history = folder / name / f"{network}-seed{seed}" / "metrics.jsonl"
+        history = runs[network] / "metrics.jsonl"
         one |= {"epochs": len(history.read_text().splitlines())} if history.is_file() else {}
-    metrics["baseline"]["name"] = found["baseline"]["row"]
+    metrics["baseline"]["name"] = by_network["baseline"]["row"]
     metrics |= {key: measured[key] for key in ("processor_seconds", "peak_bytes")}
     return {
-        **found["sparse"],
+        **by_network["sparse"],
         "row": name,
         "metrics": metrics,
         "command": measured["command"],

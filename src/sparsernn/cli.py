@@ -11,7 +11,6 @@ from pathlib import Path
 from time import monotonic
 from typing import Annotated, Any
 
-import click
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -22,7 +21,7 @@ from typer.core import TyperGroup
 import sparsernn
 from sparsernn import listing
 from sparsernn.errors import UserError
-from sparsernn.recipes.typed import unknown
+from sparsernn.experiments.typed import unknown
 
 WIDTH_WITHOUT_TERMINAL = 150
 
@@ -37,7 +36,7 @@ class Commands(TyperGroup):
             typer.echo(f"Error: {error}", err=True)
             raise SystemExit(2) from None
 
-    def resolve_command(self, context: click.Context, args: list[str]) -> Any:
+    def resolve_command(self, context: Any, args: list[str]) -> Any:
         if args and args[0] not in self.commands and not args[0].startswith("-"):
             raise unknown("command", args[0], list(self.commands), "sparsernn")
         return super().resolve_command(context, args)
@@ -77,11 +76,11 @@ def list_entries(
     """List methods, cells, recipes, tasks and kernels."""
     if kind is not None and kind not in listing.FOLDERS:
         raise unknown("kind", kind, list(listing.FOLDERS), "list")
-    found = {name: listing.entries(name) for name in ([kind] if kind else listing.FOLDERS)}
+    listed = {name: listing.entries(name) for name in ([kind] if kind else listing.FOLDERS)}
     if as_json:
-        typer.echo(json.dumps(found[kind] if kind else found, indent=1))
+        typer.echo(json.dumps(listed[kind] if kind else listed, indent=1))
         return
-    for name, entries in found.items():
+    for name, entries in listed.items():
         rows = [(entry["name"], entry.get("error") or entry["summary"], entry["source"]) for entry in entries]
         print_table((name, "what it is", "source"), rows)
 
@@ -105,7 +104,9 @@ def run(
     from sparsernn.denormals import set_flush_denormal
 
     set_flush_denormal()
-    from sparsernn.recipes.execution import Execution, Request
+    from sparsernn.experiments import execution
+    from sparsernn.experiments.experiment import Experiment, Request
+    from sparsernn.experiments.jobs import Jobs
 
     request = Request(
         recipe=recipe,
@@ -118,9 +119,9 @@ def run(
         results=results,
         resume=resume,
     )
-    execution = Execution(request, lambda line: typer.echo(line, err=True))
-    outcome = execution.run()
-    show(outcome, execution.recipe.title, as_json)
+    experiment = Experiment.of(request)
+    outcome = execution.run(Jobs(experiment, lambda line: typer.echo(line, err=True)))
+    show(outcome, experiment.title, as_json)
 
 
 @app.command()
@@ -143,18 +144,19 @@ def search(
     from sparsernn.denormals import set_flush_denormal
 
     set_flush_denormal()
-    from sparsernn.recipes import target_search
-    from sparsernn.recipes.execution import Request
+    from sparsernn.experiments import target_search
+    from sparsernn.experiments.experiment import Request
+    from sparsernn.experiments.size_search import TargetSearch
 
     metric, value = goal_of(goal)
-    wanted = target_search.TargetSearch(value, value / 10 if tolerance < 0 else tolerance, strength, trials=trials)
+    aim = TargetSearch(value, value / 10 if tolerance < 0 else tolerance, strength, trials=trials)
     changes = tuple(assignments or ())
     request = Request(recipe, size, seeds=(seed,), assignments=changes, out=out, data=data, resume=resume)
-    found = target_search.run(wanted, request, row, metric, lambda line: typer.echo(line, err=True))
+    accepted = target_search.run(aim, request, row, metric, lambda line: typer.echo(line, err=True))
     if as_json:
-        typer.echo(json.dumps(found, indent=1))
+        typer.echo(json.dumps(accepted, indent=1))
     else:
-        print_table(("", ""), [(name, str(value)) for name, value in found.items()])
+        print_table(("", ""), [(name, str(value)) for name, value in accepted.items()])
 
 
 @app.command()
@@ -186,7 +188,7 @@ def train(
 
     set_flush_denormal()
     from sparsernn.data.table_file import TableFile
-    from sparsernn.recipes import own_data
+    from sparsernn.own_data import training
 
     task = TableFile(
         path=str(file),
@@ -205,9 +207,9 @@ def train(
         seed=seed,
     )
     command = shlex.join(["sparsernn", *sys.argv[1:]])
-    asked = own_data.Training(task, cell, method, sparsity, units, epochs, seed, out, command=command)
+    asked = training.Training(task, cell, method, sparsity, units, epochs, seed, out, command=command)
     with reading_progress() as progress:
-        outcome = own_data.train(asked, lambda line: typer.echo(line, err=True), progress)
+        outcome = training.train(asked, lambda line: typer.echo(line, err=True), progress)
     show(outcome, f"Own data: {file.name}", as_json)
 
 
@@ -222,14 +224,14 @@ def predict(
     from sparsernn.denormals import set_flush_denormal
 
     set_flush_denormal()
-    from sparsernn.recipes import prediction
+    from sparsernn.own_data import prediction
 
     with reading_progress() as progress:
-        found = prediction.predict(folder, file, progress)
+        predicted = prediction.predict(folder, file, progress)
     if out is not None:
-        prediction.write_csv(found["predictions"], out)
+        prediction.write_csv(predicted["predictions"], out)
     if as_json or out is None:
-        typer.echo(json.dumps(found, indent=None if as_json else 1, ensure_ascii=False))
+        typer.echo(json.dumps(predicted, indent=None if as_json else 1, ensure_ascii=False))
     else:
         typer.echo(out)
 
@@ -249,21 +251,21 @@ def explain(
     from sparsernn.denormals import set_flush_denormal
 
     set_flush_denormal()
-    from sparsernn.recipes import explanation
+    from sparsernn.explain import explanation
     from sparsernn.reports import automata, page
 
-    found = explanation.explain(folder, data, text, most=top, one_sided=one_sided)
+    about = explanation.explain(folder, data, text, most=top, one_sided=one_sided)
     if as_json:
-        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(about, indent=1, ensure_ascii=False))
         return
-    run = Path(found["folder"])
+    run = Path(about["folder"])
     written = page.write([run], run / "explanation.html", title=f"What {run.name} looks for")
-    typer.echo(automata.summary(found))
-    for table in (automata.phrase_table(found), automata.word_table(found)):
+    typer.echo(automata.summary(about))
+    for table in (automata.phrase_table(about), automata.word_table(about)):
         print_table(table.columns, table.rows)
-    if about := automata.document(found):
-        typer.echo(f"{about.text}: {about.answer}")
-        print_table(about.table.columns, about.table.rows)
+    if document := automata.document(about):
+        typer.echo(f"{document.text}: {document.answer}")
+        print_table(document.table.columns, document.table.rows)
     typer.echo(written)
 
 
@@ -288,7 +290,7 @@ def compact(
     from sparsernn.denormals import set_flush_denormal
 
     set_flush_denormal()
-    from sparsernn.recipes.trained import compact_run
+    from sparsernn.experiments.compacted import compact_run
 
     sizes = compact_run(folder)
     if as_json:

@@ -1,7 +1,8 @@
 """Activations by name: their values, cells that use them against the same cell with another function, compaction."""
 
-import inspect
 import json
+from dataclasses import fields
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,18 +15,30 @@ from sparsernn.cells.lstm import LSTM
 from sparsernn.cells.parts.activations import ACTIVATIONS, GATE_ACTIVATIONS, spocu
 from sparsernn.cells.rnn import RNN
 from sparsernn.errors import UserError
-from sparsernn.kernels.registry import Problem, candidates
+from sparsernn.kernels import torch_math
+from sparsernn.kernels.registry import candidates, choose, using
 from sparsernn.models.classifier import Classifier
+from sparsernn.running.torch_layers import nominal_problems
+from sparsernn.structure.layer import layout_of
 from tests.structure.networks import check_exact, random_masks, size_of
 
 CELLS = {
-    name: kind for name, kind in folders.entries("cells").items() if "activation" in inspect.signature(kind).parameters
+    name: kind for name, kind in folders.entries("cells").items() if "activation" in {one.name for one in fields(kind)}
 }
 OTHERS = [name for name in ACTIVATIONS if name != "tanh"]
 
 
 def test_every_cell_that_had_tanh_has_the_option():
     assert set(CELLS) >= {"rnn", "lstm", "peephole_lstm", "gru", "recurrent_highway"}
+
+
+def taken(cell):
+    """The kernel that a forward of one of its layers takes."""
+    return choose(nominal_problems(cell)[0][1]).provider
+
+
+def activated(name, x):
+    return ACTIVATIONS[name](torch_math, x)
 
 
 def spocu_in_numpy(x, largest):
@@ -41,15 +54,15 @@ def spocu_in_numpy(x, largest):
 @pytest.mark.parametrize(("name", "largest"), [("spocu", np.inf), ("spocu_bounded", 1.0)])
 def test_spocu_is_its_formula(name, largest):
     x = torch.linspace(-8, 8, 400, dtype=torch.float64)
-    found = ACTIVATIONS[name](x)
+    found = activated(name, x)
     np.testing.assert_allclose(found.numpy(), spocu_in_numpy(x.numpy(), largest), rtol=1e-10, atol=1e-12)
     smooth = torch.linspace(-4, 1.4, 40, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(ACTIVATIONS[name], smooth)
+    assert torch.autograd.gradcheck(partial(activated, name), smooth)
 
 
 def test_spocu_rises_and_falls_where_it_is_said_to():
     x = torch.linspace(-20, 20, 40_001, dtype=torch.float64)
-    bounded, free = spocu(x, 1.0), spocu(x)
+    bounded, free = spocu(torch_math, x, 1.0), spocu(torch_math, x)
     assert (bounded.diff() >= 0).all()
     assert [float(bounded.min()), float(bounded.max())] == pytest.approx([-1.58, 1.51], abs=5e-3)
     falls = x[1:][free.diff() < -1e-9]
@@ -59,7 +72,7 @@ def test_spocu_rises_and_falls_where_it_is_said_to():
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_every_activation_is_exactly_zero_at_zero_and_keeps_the_type(name, kind):
-    found = ACTIVATIONS[name](torch.zeros(3, 40, dtype=kind))
+    found = activated(name, torch.zeros(3, 40, dtype=kind))
     assert found.dtype == kind and not found.any()
 
 
@@ -70,12 +83,14 @@ def test_a_cell_uses_the_activation_where_it_had_tanh(name, activation, monkeypa
     cell, x = CELLS[name](3, 5, 2, activation=activation), torch.randn(6, 2, 3)
     plain = CELLS[name](3, 5, 2)
     plain.load_state_dict(cell.state_dict())
-    assert cell.fused == ("RNN_RELU" if (name, activation) == ("rnn", "relu") else "")
-    expected = cell(x)[0]
+    assert taken(cell) == ("torch_fused" if (name, activation) == ("rnn", "relu") else "reference")
+    with using("reference"):
+        expected = cell(x)[0]
+    assert torch.allclose(cell(x)[0], expected, atol=1e-6)
     assert not torch.allclose(plain(x)[0], expected, atol=1e-3)
     monkeypatch.setitem(ACTIVATIONS, "tanh", ACTIVATIONS[activation])
-    monkeypatch.setattr(CELLS[name], "fused", "")
-    assert torch.equal(plain(x)[0], expected)
+    with using("reference"):
+        assert torch.equal(plain(x)[0], expected)
 
 
 def test_one_step_with_selu_by_hand():
@@ -88,13 +103,16 @@ def test_one_step_with_selu_by_hand():
 
 def test_the_fused_kernel_is_refused_where_it_would_compute_something_else():
     for cell in (LSTM(3, 4, activation="spocu"), GRU(3, 4, activation="selu"), RNN(3, 4, activation="selu")):
-        refusals = {kernel.provider: refusal for kernel, refusal in candidates(Problem("sequence", cell.fused))}
+        ((_, problem),) = nominal_problems(cell)
+        refusals = {kernel.provider: refusal for kernel, refusal in candidates(problem)}
         assert refusals["reference"] is None and "no fused kernel" in refusals["torch_fused"]
-    assert (LSTM(3, 4).fused, GRU(3, 4).fused, RNN(3, 4, activation="relu").fused) == ("LSTM", "GRU", "RNN_RELU")
+    for cell in (LSTM(3, 4), GRU(3, 4), RNN(3, 4, activation="relu")):
+        assert taken(cell) == "torch_fused"
 
 
 def test_the_plain_layer_takes_it_under_both_names():
-    assert RNN(3, 4, 1, "selu").nonlinearity == RNN(3, 4, activation="selu").nonlinearity == "selu"
+    assert RNN(3, 4, 1, "selu").cell == RNN(3, 4, activation="selu").cell
+    assert RNN(activation="selu").nonlinearity == "selu"
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -120,10 +138,11 @@ def test_compaction_is_exact_with_every_activation(name, activation, level):
 @pytest.mark.parametrize("activation", OTHERS)
 def test_a_unit_without_inputs_is_always_zero(name, activation):
     cell = CELLS[name](3, 4, activation=activation)
-    kind = cell.kind
+    kind = cell.cell
     with torch.no_grad():
         for local, full in cell.names[0].items():
             if kind.silent in kind.gates_of(local):
-                kind.layout(local).view(cell.get_parameter(full))[kind.gates_of(local).index(kind.silent), 2] = 0
+                gates = layout_of(kind, local).view(cell.get_parameter(full))
+                gates[kind.gates_of(local).index(kind.silent), 2] = 0
     output, _ = cell(torch.randn(9, 2, 3))
     assert not output[..., 2].any() and output[..., [0, 1, 3]].any()

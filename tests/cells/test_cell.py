@@ -8,24 +8,26 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from sparsernn import folders
-from sparsernn.cells.cell import Cell
 from sparsernn.cells.gru import GRU
 from sparsernn.cells.lstm import LSTM
 from sparsernn.cells.peephole_lstm import PeepholeLSTM
 from sparsernn.cells.recurrent_highway import RecurrentHighwayNetwork
 from sparsernn.cells.rnn import RNN
 from sparsernn.errors import UserError
+from sparsernn.nn import module_of
+from sparsernn.running.jacobians import StepsOf
+from sparsernn.structure.layer import layout_of
 
 CELLS = folders.entries("cells")
-THINNED = [
-    name
-    for name, kind in CELLS.items()
-    if kind._thinned is Cell._thinned and any(text.endswith("<- hidden") for text in kind(3, 4).axes.values())
-]
+THINNED = [name for name, kind in CELLS.items() if kind().reads_state and kind.dropout_per == "forward"]
 
 
 def states_of(state):
     return state if isinstance(state, tuple) else (state,)
+
+
+def reads_hidden(cell, local):
+    return cell.cell.axes[local].endswith("<- hidden")
 
 
 def test_the_folder_holds_eight_cells_with_usual_names():
@@ -38,22 +40,22 @@ def test_the_folder_holds_eight_cells_with_usual_names():
 @pytest.mark.parametrize("name", CELLS)
 def test_a_cell_declares_what_it_stores(name):
     cell = CELLS[name](3, 4, 2, bidirectional=True)
-    kind = cell.kind
+    kind = cell.cell
     for local, text in kind.axes.items():
-        layout = kind.layout(local)
+        layout = layout_of(kind, local)
         view = layout.view(cell.get_parameter(cell.names[0][local]))
         assert view.dim() == len(layout.stored), text
         assert "gate" not in layout.stored or view.shape[0] == len(kind.gates_of(local))
-    assert kind.silent in kind.gates and set(cell.levels) >= {"neuron", "gate", "input"}
+    assert kind.silent in kind.gates and set(kind.levels) >= {"neuron", "gate", "input"}
 
 
 @pytest.mark.parametrize("name", CELLS)
 def test_one_step_of_the_declaration_is_one_step_of_the_cell(name):
     cell = CELLS[name](3, 4)
     x = torch.randn(2, 3)
-    start = tuple(torch.randn(2, cell.sizes(0)[state]) for state in cell.states)
+    start = tuple(torch.randn(2, cell.sizes[0][axis]) for axis in cell.cell.state_axes)
     weights = {local: cell.get_parameter(full) for local, full in cell.names[0].items()}
-    after = cell.kind.step(weights, x, start)
+    after = StepsOf(cell.cell, weights).step(x, start)
     given = tuple(part.unsqueeze(0) for part in start)
     _, expected = cell(x.unsqueeze(0), given if len(given) > 1 else given[0])
     assert all(torch.allclose(a, b[0], atol=1e-6) for a, b in zip(after, states_of(expected), strict=True))
@@ -106,9 +108,7 @@ class Reads(TorchFunctionMode):
 @pytest.mark.parametrize("name", THINNED)
 def test_recurrent_dropout_thins_each_recurrent_matrix_once_a_forward(name):
     cell = CELLS[name](3, 4, recurrent_dropout=0.5).train()
-    recurrent = [
-        cell.get_parameter(full) for local, full in cell.names[0].items() if cell.axes[local].endswith("<- hidden")
-    ]
+    recurrent = [cell.get_parameter(full) for local, full in cell.names[0].items() if reads_hidden(cell, local)]
     reads = Reads(recurrent)
     with reads:
         cell(torch.randn(9, 2, 3))
@@ -128,7 +128,7 @@ def test_recurrent_dropout_leaves_out_the_same_units_at_every_step(name):
     assert 0 < int((mask == 0).sum()) < 8
     with torch.no_grad():
         for local, full in cell.names[0].items():
-            if cell.axes[local].endswith("<- hidden"):
+            if reads_hidden(cell, local):
                 cell.get_parameter(full).mul_(mask)
     assert torch.allclose(cell.eval()(x)[0], thinned, atol=1e-12)
 
@@ -195,7 +195,9 @@ def test_copies_move_and_convert(name):
         (lambda: RNN(3, 4, activation="sigmoid"), "activation is"),
         (lambda: PeepholeLSTM(3, 4, peephole="half"), "peephole is"),
         (lambda: RecurrentHighwayNetwork(3, 4, depth=0), "depth is 0"),
+        (lambda: GRU(reset="never"), "reset is"),
         (lambda: CELLS["sru"](3, 4, recurrent_dropout=0.5), "SRU, which has no recurrent matrix"),
+        (lambda: CELLS["qrnn"](3, 4, recurrent_dropout=0.5), "QRNN, which has no recurrent matrix"),
     ],
 )
 def test_options_that_do_not_exist(make, match):
@@ -206,7 +208,7 @@ def test_options_that_do_not_exist(make, match):
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ((torch.randn(5, 2, 4),), "4 features"),
+        ((torch.randn(5, 2, 4),), r"shape \[5, 2, 4\]. Expected 3 features"),
         ((torch.randn(5, 2, 3), torch.zeros(1, 2, 4)), "initial states"),
         ((torch.randn(5, 2, 3), (torch.zeros(1, 2, 4), torch.zeros(1, 3, 4))), "initial states"),
         ((torch.randn(5, 2, 3), (torch.zeros(1, 2, 5), torch.zeros(1, 2, 5))), "initial states"),
@@ -222,5 +224,5 @@ def test_inputs_that_do_not_fit(arguments, match):
 
 @pytest.mark.parametrize("name", CELLS)
 def test_the_call_starts_as_torchs(name):
-    parameters = list(inspect.signature(CELLS[name].__init__).parameters)
-    assert parameters[1:4] == ["input_size", "hidden_size", "num_layers"]
+    parameters = list(inspect.signature(module_of(CELLS[name])).parameters)
+    assert parameters[:3] == ["input_size", "hidden_size", "num_layers"]

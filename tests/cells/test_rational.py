@@ -8,17 +8,18 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sparsernn import compact, sparsify
-from sparsernn.cells import scanning
+from sparsernn import compact, native, sparsify
 from sparsernn.cells.parts.semirings import SEMIRINGS
 from sparsernn.cells.qrnn import QRNN
 from sparsernn.cells.rational import Rational
 from sparsernn.cells.sru import SRU
 from sparsernn.errors import UserError
+from sparsernn.kernels import registry
 from sparsernn.kernels.registry import choose, using
 from sparsernn.methods.magnitude import Magnitude
 from sparsernn.models.classifier import Classifier
 from sparsernn.models.tagger import Tagger
+from sparsernn.running.modules import Recurrent
 from sparsernn.structure.groups import Groups
 from sparsernn.tracing.recording import trace
 
@@ -47,26 +48,27 @@ def logistic(semiring: str, x: float) -> float:
     return math.log(score) if semiring == "log" else score
 
 
-def transitions(cell: Rational, x: torch.Tensor, state: int) -> tuple[list[float], list[float]]:
+def transitions(cell: Recurrent, x: torch.Tensor, state: int) -> tuple[list[float], list[float]]:
     """Scores of the main path into a state and of its self-loop, for every token of one sequence."""
-    rows, half = cell.weight_ih_l0, cell.automata().states
+    rows, half, semiring = cell.weight_ih_l0, len(cell.weight_ih_l0) // 2, cell.cell.semiring
     main, loop = (x @ rows[state]).tolist(), (x @ rows[half + state] + cell.bias_loop_l0[state]).tolist()
-    stay = [logistic(cell.semiring, value) for value in loop]
-    if cell.semiring == "plus_times":
+    stay = [logistic(semiring, value) for value in loop]
+    if semiring == "plus_times":
         return [value * (1 - f) for value, f in zip(main, stay, strict=True)], stay
-    return [logistic(cell.semiring, value) for value in main], stay
+    return [logistic(semiring, value) for value in main], stay
 
 
-def every_path(cell: Rational, x: torch.Tensor, pattern: int) -> float:
+def every_path(cell: Recurrent, x: torch.Tensor, pattern: int) -> float:
     """The output of one pattern at the end of a sequence: all walks of stays, moves and skips, one by one."""
-    semiring, times = cell.semiring, TIMES[cell.semiring]
-    first, length = sum(cell.lengths[0][:pattern]), cell.lengths[0][pattern]
+    options = cell.cell
+    semiring, times = options.semiring, TIMES[options.semiring]
+    first, length = sum(options.lengths[:pattern]), options.lengths[pattern]
     scores = [transitions(cell, x, first + place) for place in range(length)]
-    if cell.last_loop == "one":
+    if options.last_loop == "one":
         scores[-1] = scores[-1][0], [1.0] * len(x)
-    skip = logistic(semiring, cell.epsilon_logit_l0[pattern].item()) if cell.epsilon else None
+    skip = logistic(semiring, cell.epsilon_logit_l0[pattern].item()) if options.epsilon else None
     found = []
-    for walk in itertools.product((0, 1, 2) if cell.epsilon else (0, 1), repeat=len(x)):
+    for walk in itertools.product((0, 1, 2) if options.epsilon else (0, 1), repeat=len(x)):
         place, factors = 0, []
         for token, ahead in enumerate(walk):
             place += ahead
@@ -77,12 +79,12 @@ def every_path(cell: Rational, x: torch.Tensor, pattern: int) -> float:
             elif place:
                 factors.append(scores[place - 1][1][token])
         else:
-            if place and (cell.final != "last" or place == length):
-                end = cell.final_logit_l0[first + place - 1].item() if cell.final == "learned" else None
+            if place and (options.final != "last" or place == length):
+                end = cell.final_logit_l0[first + place - 1].item() if options.final == "learned" else None
                 factors += [] if end is None else [logistic(semiring, end)]
                 found.append(reduce(times, factors))
     output = total(semiring, found)
-    if cell.output_gate:
+    if options.output_gate:
         output *= logistic("plus_times", (x[-1] @ cell.weight_output_l0[pattern] + cell.bias_output_l0[pattern]).item())
     return output
 
@@ -93,18 +95,20 @@ def randomised(cell):
     return cell.double()
 
 
-@pytest.mark.parametrize("provider", ["reference", "cpu_native"])
+@pytest.mark.parametrize("way", ["step by step", "scanned in torch", "scanned"])
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("semiring", SEMIRINGS)
 @torch.no_grad()
-def test_the_output_is_the_sum_over_all_paths(semiring, options, provider):
+def test_the_output_is_the_sum_over_all_paths(semiring, options, way, monkeypatch):
     if semiring != "plus_times" and options == "fixed last loop":
         return
     torch.manual_seed(0)
     cell = randomised(Rational(3, 4, lengths=(1, 2, 3, 4), semiring=semiring, **OPTIONS[options]))
-    longest = 6 if cell.epsilon else 8
+    longest = 6 if cell.cell.epsilon else 8
     x, lengths = torch.randn(longest, 3, 3, dtype=torch.float64), torch.tensor([longest, 1, 3])
-    with using(provider):
+    if way == "scanned in torch":
+        monkeypatch.setattr(native, "module", None)
+    with using("reference" if way == "step by step" else ""):
         output, (last, _) = cell(x, lengths=lengths)
     for row, length in enumerate(lengths.tolist()):
         expected = [every_path(cell, x[:length, row], pattern) for pattern in range(4)]
@@ -128,13 +132,15 @@ def test_padding_does_not_change_a_classifier_or_a_tagger(semiring):
 @pytest.mark.parametrize("made", [lambda: Rational(8, 4), lambda: SRU(8, 8), lambda: QRNN(8, 4)])
 def test_under_autocast_the_recurrence_is_compiled_and_in_float32(made, monkeypatch):
     taken = []
-    monkeypatch.setattr(scanning, "choose", lambda problem: taken.append(choose(problem)) or taken[-1])
+    monkeypatch.setattr(registry, "choose", lambda problem: taken.append(choose(problem)) or taken[-1])
     torch.manual_seed(0)
     cell, x = made(), torch.randn(7, 3, 8)
     exact, _ = cell(x)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rounded, _ = cell(x)
-    assert taken[0] is taken[1] and torch.allclose(rounded.float(), exact, atol=0.05)
+    scan = "reference" if native.module is None else "cpu_native"
+    assert [kernel.provider for kernel in taken] == ["scanned", scan] * 2
+    assert torch.allclose(rounded.float(), exact, atol=0.05)
     rounded.float().sum().backward()
     assert all(torch.isfinite(parameter.grad).all() for parameter in cell.parameters() if parameter.grad is not None)
 
@@ -147,7 +153,7 @@ def test_weights_begin_as_in_the_paper():
     assert sum(parameter.numel() for parameter in cell.parameters()) == 24 * 4 * 601
     assert Rational(3, 2, 2, lengths=2, loop_bias=2).bias_loop_l1.tolist() == [2] * 4
     mixed = Rational(300, 24, lengths={4: 18, 1: 6})
-    assert mixed.lengths == [(1,) * 6 + (4,) * 18]
+    assert mixed.cell.lengths == (1,) * 6 + (4,) * 18
     assert math.sqrt(6 / 318) * 0.99 < mixed.weight_ih_l0[:6].abs().max() <= math.sqrt(6 / 306)
 
 
@@ -179,7 +185,7 @@ def test_groups_of_states_are_the_papers_and_go_in_order():
     assert (~masks.kept["cell.weight_ih_l0"]).any(1).nonzero().squeeze(1).tolist() == rows
     assert (~masks.kept["cell.bias_loop_l0"]).nonzero().squeeze(1).tolist() == gone
     small, _ = compact(model, masks, example=(x,))
-    assert small.cell.lengths == [(2, 1, 3)]
+    assert small.cell.cell.lengths == (2, 1, 3)
     assert torch.allclose(small(x), model(x), atol=1e-6)
 
 
@@ -229,7 +235,7 @@ def test_qrnn_is_its_papers_equations(pooling):
     cell, x = randomised(QRNN(3, 4, pooling=pooling)), torch.randn(7, 2, 3, dtype=torch.float64)
     memory, expected = torch.zeros(2, 4, dtype=torch.float64), []
     for token in x:
-        candidate, forget, *out = (token @ cell.weight_ih_l0.T + cell.bias_ih_l0).chunk(len(cell.gates), -1)
+        candidate, forget, *out = (token @ cell.weight_ih_l0.T + cell.bias_ih_l0).chunk(3 if pooling == "fo" else 2, -1)
         forget = torch.sigmoid(forget)
         memory = forget * memory + (1 - forget) * torch.tanh(candidate)
         expected.append(torch.sigmoid(out[0]) * memory if out else memory)

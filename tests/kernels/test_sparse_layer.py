@@ -1,17 +1,22 @@
-"""The GRU of few weights: what it computes, with which instructions, and when it is taken."""
+"""Layers of few weights: what they compute, with which instructions, and when the kernel is taken."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from sparsernn import native
+from sparsernn import Sparsifier, folders, native
 from sparsernn.cells.gru import GRU
-from sparsernn.kernels.patterns import Pattern, patterns_of
+from sparsernn.cells.lstm import LSTM
+from sparsernn.cells.rnn import RNN
+from sparsernn.kernels import existence, registry
+from sparsernn.kernels.patterns import Pattern, pattern_of
 from sparsernn.kernels.registry import Problem, choose, using
-from sparsernn.kernels.sequence import gru_reset_before_sparse as sparse
+from sparsernn.kernels.sequence import reference
+from sparsernn.kernels.sequence import sparse_layer as sparse
 from sparsernn.methods.deep_r import DeepR
 from sparsernn.methods.dsr import DSR
 from sparsernn.methods.group_lasso import GroupLasso
@@ -19,109 +24,141 @@ from sparsernn.methods.magnitude import Magnitude
 from sparsernn.methods.random_pruning import RandomPruning
 from sparsernn.methods.rigl import RigL
 from sparsernn.methods.sparse_evolutionary_training import SparseEvolutionaryTraining
-from sparsernn.methods.sparsifier import Sparsifier
 from sparsernn.methods.st_rnn import STRNN
-from sparsernn.structure import presence
 
 pytestmark = pytest.mark.skipif(native.module is None, reason="needs the compiled extension")
 SETS = native.module.instruction_sets() if native.module is not None else []
+CELLS = {about.name: cell for cell, about in sparse.CELLS.items()}
+every_cell = pytest.mark.parametrize("name", CELLS)
 
 
-def layer(units=40, inputs=7, density=0.1, dtype=torch.float64):
+@pytest.fixture
+def taken_when_sparse(monkeypatch):
+    """It is taken up to a share of 0.3, however small a layer and however few the sequences."""
+    eager = {
+        cell: replace(about, densest=0.3, densest_of_few=0.3, smallest=1) for cell, about in sparse.CELLS.items()
+    }
+    monkeypatch.setattr(sparse, "CELLS", eager)
+
+
+def problem_of(name, units=40, batch=3, density=0.1, dtype=torch.float64, time=6, bias=True):
+    """A layer with seven inputs, and where its weights exist."""
     torch.manual_seed(0)
-    cell = GRU(inputs, units, reset="before").to(dtype)
-    weights = {local: cell.get_parameter(name) for local, name in cell.names[0].items()}
-    for name in ("weight_ih", "weight_hh"):
-        weights[name].data *= torch.rand_like(weights[name]) < density
-    return cell, weights
+    cell, masks, weights = CELLS[name], {}, {}
+    for local in cell.axes if bias else ("weight_ih", "weight_hh"):
+        weights[local] = torch.randn(cell.shape(local, {"input": 7, "hidden": units}), dtype=dtype) / units**0.5
+        if local.startswith("weight"):
+            masks[local] = torch.rand(weights[local].shape) < density
+            weights[local] *= masks[local]
+        weights[local].requires_grad_()
+    x = torch.randn(time, batch, 7, dtype=dtype, requires_grad=True)
+    state = tuple(torch.randn(batch, units, dtype=dtype, requires_grad=True) for _ in cell.states)
+    return Problem(cell, weights, x, state, masks=masks)
 
 
-def results(cell, weights, x, start, run):
-    leaves = [x, start, *weights.values()]
-    for leaf in leaves:
+def results(problem, run, read=slice(None)):
+    """The output and final states, and the gradients of those that are read in everything that exists."""
+    leaves = {"x": problem.x, **{str(at): part for at, part in enumerate(problem.state)}, **problem.weights}
+    for leaf in leaves.values():
         leaf.grad = None
-    output, (final,) = run(cell, weights, x, start)
-    (output.sin().sum() + final.square().sum()).backward()
-    return [output, final, *(leaf.grad for leaf in leaves)]
+    output, finals = run(problem)
+    parts = [output, *finals]
+    sum((place * part.sin()).sum() for place, part in list(enumerate(parts, 1))[read]).backward()
+    gradients = {name: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for name, leaf in leaves.items()}
+    return parts, gradients
 
 
-def by_reference(cell, weights, x, start):
-    with using("reference"):
-        return cell._layer(x, (start,), None, 0)
-
-
+@pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("instructions", SETS)
 @pytest.mark.parametrize(("units", "batch"), [(40, 3), (5, 70), (33, 17)])
-def test_values_and_gradients(instructions, units, batch):
-    cell, weights = layer(units)
-    x = torch.randn(6, batch, 7, dtype=torch.float64, requires_grad=True)
-    start = torch.randn(batch, units, dtype=torch.float64, requires_grad=True)
-
-    def compiled(cell, weights, x, start):
-        return sparse.run(None, (start,), None, weights, cell.advance, x, instructions=instructions)
-
-    expected = results(cell, weights, x, start, by_reference)
-    for local, gradient in zip(weights, expected[4:], strict=True):
-        if local.startswith("weight"):
-            gradient *= weights[local] != 0
-    found = results(cell, weights, x, start, compiled)
+@every_cell
+def test_values_and_gradients(name, instructions, units, batch, bias):
+    problem = problem_of(name, units, batch, bias=bias)
+    expected, wanted = results(problem, reference.run)
+    found, gradients = results(problem, lambda problem: sparse.run(problem, instructions))
     assert all(torch.allclose(a, b, rtol=1e-10, atol=1e-12) for a, b in zip(found, expected, strict=True))
+    for leaf, gradient in gradients.items():
+        mask = problem.masks.get(leaf, torch.ones(()).bool())
+        assert torch.allclose(gradient, wanted[leaf] * mask, rtol=1e-10, atol=1e-12), leaf
+        assert not gradient[~mask.expand_as(gradient)].any()
 
 
-def test_gradcheck_where_weights_exist():
-    cell, weights = layer(units=4, density=0.4)
-    kept = {name: weights[name] != 0 for name in ("weight_ih", "weight_hh")}
-    values = [weights[name].detach()[mask].requires_grad_() for name, mask in kept.items()]
+@pytest.mark.parametrize("read", [slice(0, 1), slice(1, 2), slice(-1, None)], ids=["output", "hidden", "last state"])
+@every_cell
+def test_gradients_of_one_result_alone(name, read):
+    problem = problem_of(name)
+    _, wanted = results(problem, reference.run, read)
+    _, gradients = results(problem, sparse.run, read)
+    for leaf, gradient in gradients.items():
+        assert torch.allclose(gradient, wanted[leaf] * problem.masks.get(leaf, 1), rtol=1e-10, atol=1e-12), leaf
 
-    def run(x, start, *given):
+
+@every_cell
+def test_weights_that_are_not_trained_get_no_gradient_and_the_rest_the_same(name):
+    problem = problem_of(name)
+    _, wanted = results(problem, reference.run)
+    frozen = replace(problem, weights={local: weight.detach() for local, weight in problem.weights.items()})
+    _, gradients = results(frozen, sparse.run)
+    for leaf in ("x", *map(str, range(len(problem.state)))):
+        assert torch.allclose(gradients[leaf], wanted[leaf], rtol=1e-10, atol=1e-12)
+
+
+@every_cell
+def test_gradcheck_where_weights_exist(name):
+    problem = problem_of(name, units=4, density=0.4, time=3, batch=2)
+    values = [problem.weights[local].detach()[mask].requires_grad_() for local, mask in problem.masks.items()]
+    rest = {local: weight for local, weight in problem.weights.items() if local not in problem.masks}
+
+    def run(x, *given):
+        states, numbers = given[: len(problem.state)], given[len(problem.state) :]
         filled = {
-            name: torch.zeros(mask.shape, dtype=torch.float64).masked_scatter(mask, value)
-            for (name, mask), value in zip(kept.items(), given, strict=True)
+            local: torch.zeros(mask.shape, dtype=torch.float64).masked_scatter(mask, value)
+            for (local, mask), value in zip(problem.masks.items(), numbers[: len(values)], strict=True)
         }
-        return sparse.run(None, (start,), None, {**weights, **filled}, cell.advance, x, kept=kept)[0]
+        biases = dict(zip(rest, numbers[len(values) :], strict=True))
+        output, ends = sparse.run(replace(problem, x=x, state=states, weights=filled | biases))
+        return output, *ends
 
-    x = torch.randn(3, 2, 7, dtype=torch.float64, requires_grad=True)
-    start = torch.randn(2, 4, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(run, (x, start, *values))
+    assert torch.autograd.gradcheck(run, (problem.x, *problem.state, *values, *rest.values()))
 
 
-def test_threads_do_not_change_the_result():
-    cell, weights = layer(dtype=torch.float32)
-    x, start = torch.randn(5, 21, 7, requires_grad=True), torch.randn(21, 40, requires_grad=True)
-
-    def compiled(cell, weights, x, start):
-        return sparse.run(None, (start,), None, weights, cell.advance, x)
-
+@every_cell
+def test_threads_do_not_change_the_result(name):
+    problem = problem_of(name, batch=21, dtype=torch.float32)
     before, found = torch.get_num_threads(), []
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            found.append([part.clone() for part in results(cell, weights, x, start, compiled)])
+            parts, gradients = results(problem, sparse.run)
+            found.append([part.clone() for part in (*parts, *gradients.values())])
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
+KINDS = {"gru before": (GRU, {"reset": "before"}), "gru": (GRU, {}), "lstm": (LSTM, {}), "rnn": (RNN, {})}
+DENSE = {"gru before": "gru_reset_before", "gru": "torch_fused", "lstm": "torch_fused", "rnn": "torch_fused"}
+
+
 class Net(nn.Module):
-    def __init__(self):
+    def __init__(self, kind="gru before"):
         super().__init__()
         torch.manual_seed(0)
-        self.cell, self.head = GRU(7, 40, reset="before", batch_first=True), nn.Linear(40, 3)
+        make, options = KINDS[kind]
+        self.cell, self.head = make(7, 40, batch_first=True, **options), nn.Linear(40, 3)
 
     def forward(self, x):
         return self.head(self.cell(x)[0][:, -1])
 
 
-def trained(model, method, provider=None, steps=5):
+def trained(model, method, provider="", steps=5):
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     run = Sparsifier(model, method, optimizer, steps=steps)
     torch.manual_seed(1)
     for _ in range(steps):
         x, y = torch.randn(8, 6, 7), torch.randint(3, (8,))
-        loss = nn.functional.cross_entropy(model(x), y)
-        if provider is not None:
-            with using(provider):
-                loss = nn.functional.cross_entropy(model(x), y)
+        with using(provider):
+            loss = nn.functional.cross_entropy(model(x), y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -130,10 +167,11 @@ def trained(model, method, provider=None, steps=5):
 
 def taken(model, monkeypatch):
     """The providers that a forward of the model takes."""
-    found = []
-    monkeypatch.setattr("sparsernn.cells.cell.choose", lambda problem: found.append(choose(problem)) or found[-1])
-    model(torch.randn(2, 3, 7))
-    return [kernel.provider for kernel in found]
+    kernels = []
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "choose", lambda problem: kernels.append(choose(problem)) or kernels[-1])
+        model(torch.randn(2, 3, 7))
+    return [kernel.provider for kernel in kernels]
 
 
 @pytest.mark.parametrize(
@@ -148,44 +186,54 @@ def taken(model, monkeypatch):
     ],
     ids=lambda method: type(method).__name__,
 )
-def test_a_training_with_it_is_the_training_without(method):
-    first, second = Net(), Net()
-    trained(first, method)
-    trained(second, method, "gru_reset_before")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.usefixtures("taken_when_sparse")
+def test_a_training_with_it_is_the_training_without(kind, method, monkeypatch):
+    first, second = Net(kind), Net(kind)
+    run = trained(first, method)
+    assert run.masks.sparsity() < 0.7 or taken(first, monkeypatch) == ["sparse_layer"]
+    trained(second, method, DENSE[kind])
     for ours, theirs in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.allclose(ours, theirs, atol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("method", "provider"),
+    ("method", "is_sparse"),
     [
-        (RandomPruning(0.9), "gru_reset_before_sparse"),
-        (RandomPruning(0.3), "gru_reset_before"),
-        (RigL(0.9, every=2), "gru_reset_before"),
-        (Magnitude(0.9), "gru_reset_before_sparse"),
-        (STRNN(0.9, every=2), "gru_reset_before_sparse"),
-        (STRNN(0.9, every=2, redistribution="momentum"), "gru_reset_before"),
-        (GroupLasso(1e-3), "gru_reset_before"),
+        (RandomPruning(0.9), True),
+        (RandomPruning(0.3), False),
+        (RigL(0.9, every=2), False),
+        (Magnitude(0.9), True),
+        (STRNN(0.9, every=2), True),
+        (STRNN(0.9, every=2, redistribution="momentum"), False),
+        (GroupLasso(1e-3), False),
     ],
-    ids=lambda value: getattr(value, "provider", str(value))[:20],
+    ids=lambda value: value if isinstance(value, bool) else type(value).__name__,
 )
-def test_it_is_taken_while_a_method_trains_few_weights_whose_gradients_suffice(method, provider, monkeypatch):
-    model = Net()
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.usefixtures("taken_when_sparse")
+def test_it_is_taken_while_a_method_trains_few_weights_whose_gradients_suffice(kind, method, is_sparse, monkeypatch):
+    model = Net(kind)
     run = trained(model, method)
-    assert taken(model, monkeypatch) == [provider]
+    assert taken(model, monkeypatch) == ["sparse_layer" if is_sparse else DENSE[kind]]
+    assert taken(copy.deepcopy(model), monkeypatch) == [DENSE[kind]]
+    few = float((model.cell.weight_hh_l0 != 0).float().mean()) < 0.2
     run.finalize()
-    assert taken(model, monkeypatch) == ["gru_reset_before"]
-    assert taken(copy.deepcopy(model), monkeypatch) == ["gru_reset_before"]
+    assert taken(model, monkeypatch) == [DENSE[kind]]
+    assert taken(copy.deepcopy(model), monkeypatch) == [DENSE[kind]]
+    with torch.no_grad():
+        assert taken(copy.deepcopy(model), monkeypatch) == ["sparse_layer" if few else DENSE[kind]]
 
 
+@pytest.mark.usefixtures("taken_when_sparse")
 def test_a_mask_that_changes_in_place_is_seen():
     model = Net()
     run = Sparsifier(model, RandomPruning(0.9), torch.optim.SGD(model.parameters(), 0.1), steps=3)
     weight, mask = model.cell.weight_hh_l0, run.masks.kept["cell.weight_hh_l0"]
     model(torch.randn(2, 3, 7))
-    share = presence.density(weight)
+    share = existence.share(mask)
     mask[:, :3] = False
-    assert presence.density(weight) < share
+    assert existence.share(mask) < share
     weight.data[~mask] = 0
     x = torch.randn(2, 3, 7)
     found = model(x)
@@ -195,21 +243,38 @@ def test_a_mask_that_changes_in_place_is_seen():
     assert not weight.grad[:, :3].any()
 
 
+def test_a_weight_that_changes_in_place_is_read_anew():
+    weight = torch.randn(6, 4) * (torch.rand(6, 4) < 0.5)
+    mask = existence.read_off(weight)
+    assert torch.equal(mask, weight != 0) and existence.read_off(weight) is mask
+    weight *= 2
+    assert existence.read_off(weight) is mask
+    weight[0] = 0
+    assert torch.equal(existence.read_off(weight), weight != 0) and not existence.read_off(weight)[0].any()
+    trained_one = nn.Parameter(weight)
+    assert existence.mask_of(trained_one, None, "weight_hh") is None
+    with torch.no_grad():
+        assert torch.equal(existence.mask_of(trained_one, None, "weight_hh"), weight != 0)
+    assert existence.mask_of(weight, {}, "weight_hh") is None
+
+
 def test_patterns_are_found_once_a_mask():
     mask = torch.rand(6, 4) < 0.5
-    first = patterns_of(mask, (4, 2))
-    assert patterns_of(mask, (4, 2)) is first
+    first = pattern_of(mask, (0, 4))
+    assert pattern_of(mask, (0, 4)) is first and pattern_of(mask, (4, 6)) is not first
     mask[0, 0] = ~mask[0, 0]
-    assert patterns_of(mask, (4, 2)) is not first
+    again = pattern_of(mask, (0, 4))
+    assert again is not first and torch.equal(again.positions, mask[:4].flatten().nonzero().squeeze(1))
 
 
-def test_no_sequences_and_one():
-    cell, weights = layer()
+@every_cell
+def test_no_sequences_and_one(name):
     for batch in (0, 1):
-        x = torch.randn(3, batch, 7, dtype=torch.float64)
-        start = torch.zeros(batch, 40, dtype=torch.float64)
-        found = sparse.run(None, (start,), None, weights, cell.advance, x)[0]
-        assert torch.allclose(found, by_reference(cell, weights, x, start)[0])
+        problem = problem_of(name, batch=batch)
+        found, ends = sparse.run(problem)
+        expected, wanted = reference.run(problem)
+        for ours, theirs in zip((found, *ends), (expected, *wanted), strict=True):
+            assert ours.shape == theirs.shape and torch.allclose(ours, theirs)
 
 
 def test_products_of_rows():
@@ -240,15 +305,38 @@ def test_numbers_that_do_not_fit_are_refused():
         rows.product(np.zeros(6, np.float32), given[0][:, :2].copy(), *given[1:])
 
 
-@pytest.mark.parametrize(
-    "problem",
-    [
-        Problem("sequence", "GRU_RESET_BEFORE"),
-        Problem("sequence", "GRU", density=0.1),
-        Problem("sequence", "GRU_RESET_BEFORE", True, density=0.1),
-        Problem("sequence", "GRU_RESET_BEFORE", False, "cuda", density=0.1),
-        Problem("sequence", "GRU_RESET_BEFORE", dtype="bfloat16", density=0.1),
-    ],
-)
-def test_it_says_what_it_refuses(problem):
-    assert sparse.refuses(problem)
+REFUSED = {
+    "nobody says which weights exist": {"masks": None},
+    "weights exist; above": {"masks": {"weight_hh": torch.ones(160, 40, dtype=torch.bool)}},
+    "have to end together": {"lengths": torch.tensor([1, 2, 3])},
+    "nothing can be put between": {"factors": {"weight_hh": (torch.ones(3, 40), None)}},
+    "differentiated once": {"twice": True},
+    "not on meta": {"x": torch.empty(6, 3, 7, device="meta")},
+    "not in bfloat16": {"x": torch.empty(6, 3, 7, dtype=torch.bfloat16)},
+    "with the usual functions": {"cell": LSTM(gate_activation="hard_sigmoid")},
+}
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+@pytest.mark.usefixtures("taken_when_sparse")
+def test_it_says_what_it_refuses(reason):
+    problem = problem_of("lstm")
+    assert sparse.refuses(problem) is None
+    assert reason in sparse.refuses(replace(problem, **REFUSED[reason]))
+
+
+@pytest.mark.usefixtures("taken_when_sparse")
+def test_it_refuses_every_cell_that_it_does_not_compute():
+    problem, cells = problem_of("lstm"), folders.entries("cells")
+    computed = {name for name, cell in cells.items() if sparse.refuses(replace(problem, cell=cell())) is None}
+    assert computed == {"lstm", "gru", "rnn"}
+
+
+@pytest.mark.parametrize("batch", [1, 64])
+@every_cell
+def test_it_is_left_where_dense_products_are_faster(name, batch):
+    about = sparse.CELLS[CELLS[name]]
+    densest = about.densest if batch == 64 else about.densest_of_few
+    for density in (densest / 2, densest + 0.1):
+        problem = problem_of(name, max(about.smallest, 40), batch, density, time=1)
+        assert (sparse.refuses(problem) is None) == (problem.density <= densest)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sparsernn.recipes.dodge2019_text import VECTORS, WIDTH
+from sparsernn.recipes.papers.dodge2019_text import VECTORS, WIDTH
 
 GOOD, BAD, OTHER = ("great", "lovely", "superb"), ("awful", "broken", "dull"), ("the", "pan", "is", "a", "knife")
 

@@ -9,12 +9,19 @@ import torch
 
 from sparsernn import folders
 from sparsernn.errors import UserError
+from sparsernn.experiments import network, trained
+from sparsernn.experiments.execution import run
+from sparsernn.experiments.experiment import Experiment, Request
+from sparsernn.experiments.jobs import Jobs
+from sparsernn.experiments.overrides import override
+from sparsernn.experiments.size_search import STATE
+from sparsernn.experiments.sources.best_of import BestOf
+from sparsernn.experiments.sources.search import Search
+from sparsernn.experiments.sources.start import Start
+from sparsernn.experiments.sources.zeros import Zeros
 from sparsernn.measure.cost import own_figures
 from sparsernn.methods.sparsifier import Sparsifier
-from sparsernn.recipes import dodge2019_text, network, trained
-from sparsernn.recipes.execution import Execution, Request, seeded
-from sparsernn.recipes.overrides import override
-from sparsernn.recipes.size_search import STATE
+from sparsernn.recipes.papers import dodge2019_text
 from tests.recipes.made_reviews import write_reviews
 
 RECIPES = {name: entry for name, entry in folders.entries("recipes").items() if name.startswith("dodge2019_")}
@@ -26,10 +33,15 @@ def rows_of(name, size):
     return {row.name: row for row in RECIPES[name].at(size)}
 
 
+def source_of(row, kind):
+    """The row's source of a class, or None."""
+    return next((source for source in row.sources if isinstance(source, kind)), None)
+
+
 def ran(out, data, rows, *assignments, recipe="dodge2019_scratch", **options):
     request = Request(recipe, "quick", rows, assignments=(*CHANGES, *assignments), out=out, data=data, progress=False)
     lines = []
-    return Execution(dataclasses.replace(request, **options), lines.append).run(), lines
+    return run(Jobs(Experiment.of(dataclasses.replace(request, **options)), lines.append)), lines
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +88,9 @@ def test_words_come_with_their_vectors_whatever_the_split_and_texts_are_encoded_
 def test_every_domain_has_its_baselines_and_goals_and_rows_pair_by_seed():
     rows = rows_of("dodge2019_figure3", "cpu")
     assert len(rows) == 4 * (5 + 2 * 4 + 2)
-    one, other = (seeded(rows[f"dvd_{name}"], 3) for name in ("grams_4", "goal_40"))
+    one, other = (rows[f"dvd_{name}"].seeded(3) for name in ("grams_4", "goal_40"))
     assert one.options == other.options and one.options["cell_options"]["loop_bias"] == 2
-    assert rows["mix_structure_20"].search.tolerance == 4 and rows["mix_structure_80"].search.tolerance == 10
+    assert [source_of(rows[f"mix_structure_{goal}"], Search).tolerance for goal in (20, 80)] == [4, 10]
     assert one.task == other.task and one.task.seed == 3 and one.task.shares == (0.4, 0.1, 0.5)
 
 
@@ -168,16 +180,20 @@ def test_of_whole_automata_the_wanted_number_is_left(reviews, tmp_path):
 def test_a_given_strength_takes_the_place_of_the_search():
     rows = override(RECIPES["dodge2019_figure3"].at("cpu"), ["rows.kitchen_structure_20.method.strength=1e-3"])
     row = next(row for row in rows if row.name == "kitchen_structure_20")
-    assert row.search is None and row.method.strength == 1e-3
-    assert next(row for row in rows if row.name == "kitchen_structure_40").search is not None
+    assert source_of(row, Search) is None and row.method.strength == 1e-3
+    assert source_of(next(row for row in rows if row.name == "kitchen_structure_40"), Search) is not None
 
 
 def test_rows_that_cannot_be_searched_or_begun_are_refused():
     structure, goal = (rows_of("dodge2019_scratch", "cpu")[f"kitchen_{name}_20"] for name in ("structure", "goal"))
     with pytest.raises(UserError, match="its method has none"):
-        dataclasses.replace(goal, search=structure.search)
-    with pytest.raises(UserError, match="zeros of no row"):
-        dataclasses.replace(goal, start=None, fresh=True)
+        dataclasses.replace(goal, sources=(source_of(structure, Search),))
+    with pytest.raises(UserError, match="keeps the zeros of 'kitchen_grams_4' and has a method"):
+        dataclasses.replace(structure, sources=(Zeros("kitchen_grams_4"),))
+    with pytest.raises(UserError, match="takes its strength from search and best_of"):
+        dataclasses.replace(structure, sources=(*structure.sources, BestOf({goal.name: goal.name})))
+    with pytest.raises(UserError, match="takes its first weights from start and zeros"):
+        dataclasses.replace(goal, sources=(*goal.sources, Zeros(structure.name)))
 
 
 def test_random_assignments_stay_in_their_ranges_and_the_best_try_is_repeated(reviews, tmp_path):
@@ -186,10 +202,10 @@ def test_random_assignments_stay_in_their_ranges_and_the_best_try_is_repeated(re
     rates = [row.settings.learning_rate for row in tries]
     assert rates == sorted(rates) and 7e-3 <= rates[0] < 0.02 and 0.15 < rates[-1] <= 0.5
     assert all(1 <= row.settings.clip <= 5 and 1e-7 <= row.settings.weight_decay <= 1e-5 for row in tries)
-    assert len({row.options["dropout"] for row in tries}) == 20 and all(row.only_seed == 0 for row in tries)
+    assert len({row.options["dropout"] for row in tries}) == 20 and all(row.seeds.only == 0 for row in tries)
     assert rows_of("dodge2019_random_search", "full")["kitchen_goal_20_try_3"] == tries[2]
-    begun = {row.start for name, row in rows_of("dodge2019_random_search", "cpu").items() if "structure" in name}
-    assert begun == {"kitchen_grams_4"}
+    structures = [row for name, row in rows_of("dodge2019_random_search", "cpu").items() if "structure" in name]
+    assert {source_of(row, Start).row for row in structures} == {"kitchen_grams_4"}
 
     done, lines = ran(tmp_path / "out", reviews, ["kitchen_goal_20"], recipe="dodge2019_random_search", seeds=(3, 4))
     found = {(result["row"].removeprefix("kitchen_"), result["seed"]): result for result in done.results}
@@ -201,7 +217,10 @@ def test_random_assignments_stay_in_their_ranges_and_the_best_try_is_repeated(re
             again = json.loads((tmp_path / "out" / f"kitchen_{name}-seed{seed}" / "recipe.json").read_text())
             first = json.loads((tmp_path / "out" / f"kitchen_{name}_try_{best}-seed0" / "recipe.json").read_text())
             assert again["model"] == first["model"] and again["method"] == first["method"]
-            assert again["start"] == (first["start"] and first["start"].replace(f"_try_{best}", ""))
+            begun = [
+                one["start"]["row"].replace(f"_try_{best}", "") if "start" in one else None for one in (again, first)
+            ]
+            assert begun[0] == begun[1]
             assert again["settings"] == {**first["settings"], "seed": seed} and "best_of" not in again
     assert f"kitchen_goal_20: as kitchen_goal_20_try_{best}" in lines
 

@@ -10,9 +10,13 @@ import pytest
 import torch
 
 from sparsernn import folders
+from sparsernn.experiments import network
+from sparsernn.experiments.execution import run
+from sparsernn.experiments.experiment import Experiment, Request
+from sparsernn.experiments.jobs import Jobs
+from sparsernn.experiments.rows import Row
 from sparsernn.methods.sparsifier import Sparsifier
-from sparsernn.recipes import liu2021_text, network
-from sparsernn.recipes.execution import Execution, Request, seeded
+from sparsernn.recipes.papers import liu2021_text
 from sparsernn.reports import page
 from sparsernn.reports.reading import read_run, read_runs
 
@@ -63,7 +67,7 @@ def test_the_text_classifier_has_the_size_of_the_source_beside_biases_and_output
 
 @pytest.mark.parametrize(("eps", "kept"), [(10.0, 243_520), (2.0, 48_704), (20.0, 487_040)])
 def test_an_erdos_renyi_budget_of_every_gate_gives_the_weights_of_the_source(eps, kept):
-    masks = begun(liu2021_text.row("full", "imdb", "st_rnn", eps)).masks
+    masks = begun(liu2021_text.network_row("full", "imdb", "st_rnn", eps)).masks
     assert sum(int(mask.sum()) for mask in masks.kept.values()) == kept
     assert masks.sparsity() == pytest.approx(1 - kept / 5_644_288)
 
@@ -71,7 +75,7 @@ def test_an_erdos_renyi_budget_of_every_gate_gives_the_weights_of_the_source(eps
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_methods_of_every_row_begin_with_their_budget(name):
     for row in RECIPES[name].at("quick"):
-        if row.method is not None:
+        if isinstance(row, Row) and row.method is not None:
             run = begun(row, inputs=500, outputs=500 if row.model == "language_model" else 4)
             assert row.settings.epochs > 1
             if row.method.target is not None and row.settings.where:
@@ -111,9 +115,9 @@ def test_published_figures_stand_only_beside_networks_of_the_same_size():
 
 def test_a_seed_splits_data_without_a_split_of_their_own_alike_for_all_rows():
     rows = rows_of("liu2021_table4", "cpu")
-    dense, sparse = (seeded(rows[f"sanders_{kind}"], 3) for kind in ("dense", "st_rnn"))
+    dense, sparse = (rows[f"sanders_{kind}"].seeded(3) for kind in ("dense", "st_rnn"))
     assert dense.task == sparse.task and dense.task.seed == dense.settings.seed == 3
-    assert seeded(rows["imdb_dense"], 3).task.seed == 0
+    assert rows["imdb_dense"].seeded(3).task.seed == 0
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +142,7 @@ def made_up_files(tmp_path_factory):
 def run_rows(recipe, rows, data, out, *assignments, seeds=(0,)):
     asked = ("task.verify=false", *assignments)
     request = Request(recipe, "quick", rows, seeds, asked, out=out, data=data, progress=False)
-    return Execution(request).run()
+    return run(Jobs(Experiment.of(request)))
 
 
 def test_rows_of_a_language_model_run_from_start_to_end(made_up_files, tmp_path):

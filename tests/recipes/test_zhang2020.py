@@ -8,12 +8,16 @@ import torch
 
 from sparsernn import Sparsifier, folders
 from sparsernn.errors import UserError
+from sparsernn.experiments.execution import run
+from sparsernn.experiments.experiment import Experiment, Request
+from sparsernn.experiments.gate_exchange import GateExchange
+from sparsernn.experiments.jobs import Jobs
+from sparsernn.experiments.sources.exchange import Exchange
+from sparsernn.experiments.sources.start import Start
 from sparsernn.methods.random_pruning import RandomPruning
 from sparsernn.methods.snip import SNIP
 from sparsernn.models.classifier import Classifier
-from sparsernn.recipes import zhang2020_digits as digits
-from sparsernn.recipes.execution import Execution, Request
-from sparsernn.recipes.gate_exchange import GateExchange
+from sparsernn.recipes.papers import zhang2020_digits as digits
 from sparsernn.recipes.zhang2020_table2 import SMALL_UNITS
 
 COUNTS = {"rnn": 171_200, "lstm": 684_800, "peephole_lstm": 1_324_800, "gru": 513_600}
@@ -51,14 +55,14 @@ def test_settings_of_the_paper():
 
 
 def test_gates_exchange_weights_and_masks():
-    def run(method):
+    def begun(method):
         torch.manual_seed(0)
         model = Classifier(3, 2, units=6, cell_options={"reset": "before"})
         x = torch.randn(5, 4, 3)
         return model, Sparsifier(model, method, loss=lambda: model(x).square().sum())
 
-    plain, first = run(SNIP(0.5))
-    swapped, second = run(GateExchange(SNIP(0.5), ("update", "candidate")))
+    plain, first = begun(SNIP(0.5))
+    swapped, second = begun(GateExchange(SNIP(0.5), ("update", "candidate")))
     for name in first.masks.kept:
         for ours, theirs in (
             (plain.get_parameter(name), swapped.get_parameter(name)),
@@ -67,20 +71,25 @@ def test_gates_exchange_weights_and_masks():
             reset, update, candidate = ours.chunk(3)
             assert torch.equal(theirs, torch.cat([reset, candidate, update]))
     with pytest.raises(UserError, match="no layer has the gates"):
-        run(GateExchange(RandomPruning(0.5), ("update", "forget")))
+        begun(GateExchange(RandomPruning(0.5), ("update", "forget")))
 
 
 def test_a_row_that_exchanges_gates_needs_a_method_and_two_gates():
     row = digits.row("jacobian", "quick", digits.jacobian())
-    for changes in ({"method": None}, {"exchange_gates": ("update",)}):
-        with pytest.raises(UserError, match="exchanges the gates"):
-            dataclasses.replace(row, **{"exchange_gates": ("update", "candidate")} | changes)
+    exchange = Exchange(("update", "candidate"))
+    with pytest.raises(UserError, match="exchanges the gates update and candidate, but has no method"):
+        dataclasses.replace(row, method=None, sources=(exchange,))
+    with pytest.raises(UserError, match="takes its first weights from start and exchange"):
+        dataclasses.replace(row, sources=(Start("dense"), exchange))
+    with pytest.raises(UserError, match="Expected two gates"):
+        Exchange(("update",))
 
 
 def test_a_quick_run_writes_spectra_and_connections(tmp_path):
     found = []
     for recipe, rows in (("zhang2020_wiring", ["jacobian_swapped"]), ("zhang2020_table2", ["l2_100"])):
-        outcome = Execution(Request(recipe, size="quick", rows=rows, out=tmp_path / recipe, progress=False)).run()
+        request = Request(recipe, size="quick", rows=rows, out=tmp_path / recipe, progress=False)
+        outcome = run(Jobs(Experiment.of(request)))
         found += zip(outcome.run_folders, outcome.results, strict=True)
     for folder, result in found:
         found = json.loads((folder / "spectra.json").read_text())

@@ -1,3 +1,3 @@
 """Experiments, declared: one file each."""
 
-KIND = "sparsernn.recipes.recipe:Recipe"
+KIND = "sparsernn.experiments.recipe:Recipe"

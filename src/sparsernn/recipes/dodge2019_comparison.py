@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from sparsernn.recipes.dodge2019_text import LSTM_RATE, LSTM_UNITS, WIDTH, begun
-from sparsernn.recipes.recipe import Recipe, Row, Size
+from sparsernn.experiments.recipe import Recipe, Size
+from sparsernn.experiments.rows import Row
+from sparsernn.recipes.papers.dodge2019_text import LSTM_RATE, LSTM_UNITS, WIDTH, begun
 
 CORPORA = ("kitchen", "dvd", "books", "mix")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sparsernn.recipes.dodge2019_text import baselines, learned
-from sparsernn.recipes.recipe import Recipe, Row, Size
+from sparsernn.experiments.recipe import Recipe, Size
+from sparsernn.experiments.rows import Row
+from sparsernn.recipes.papers.dodge2019_text import baselines, learned
 
 GOALS = (40, 30, 20, 10)
 TOLERANCE = 5
@@ -14,10 +15,10 @@ def rows(size: Size) -> list[Row]:
 
     The encoder is an installed package or, with `--set task.encoder=FOLDER`, any in a local folder.
     """
-    found = baselines(size, "contextual")
+    table = baselines(size, "contextual")
     for goal in GOALS:
-        found += learned(size, "contextual", goal, TOLERANCE)
-    return found
+        table += learned(size, "contextual", goal, TOLERANCE)
+    return table
 
 
 recipe = Recipe(

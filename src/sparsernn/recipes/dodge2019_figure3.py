@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sparsernn.recipes.dodge2019_text import GOALS, baselines, few, learned
-from sparsernn.recipes.recipe import Recipe, Row, Size
+from sparsernn.experiments.recipe import Recipe, Size
+from sparsernn.experiments.rows import Row
+from sparsernn.recipes.papers.dodge2019_text import GOALS, baselines, few, learned
 
 CORPORA = ("kitchen", "dvd", "books", "mix")
 
@@ -13,13 +14,13 @@ def rows(size: Size) -> list[Row]:
 
     Splits pair by seed.
     """
-    found: list[Row] = []
+    table: list[Row] = []
     for corpus in CORPORA:
-        found += baselines(size, corpus)
+        table += baselines(size, corpus)
         for goal in GOALS:
-            found += learned(size, corpus, goal)
-        found += few(size, corpus, 4)
-    return found
+            table += learned(size, corpus, goal)
+        table += few(size, corpus, 4)
+    return table
 
 
 recipe = Recipe(

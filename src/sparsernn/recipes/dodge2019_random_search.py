@@ -5,11 +5,26 @@ from __future__ import annotations
 import math
 import random
 
-from sparsernn.recipes.dodge2019_text import CORPORA, GOALS, TOLERANCE, TUNED, Assignment, row, structure
-from sparsernn.recipes.recipe import Recipe, Row, Size
+from sparsernn.experiments.recipe import Recipe, Size
+from sparsernn.experiments.rows import Row
+from sparsernn.experiments.seeds import Seeds
+from sparsernn.experiments.sources.best_of import BestOf
+from sparsernn.experiments.sources.start import Start
+from sparsernn.recipes.papers.dodge2019_text import (
+    CORPORA,
+    GOALS,
+    LONGEST,
+    TOLERANCE,
+    TUNED,
+    Assignment,
+    begun_with,
+    row,
+    structure,
+)
 
+ONE_SEED = Seeds(only=0, resplit=True)
 TRIES: dict[Size, int] = {"full": 20, "cpu": 5, "quick": 2}
-CHOSEN: dict[Size, tuple[str, ...]] = {"full": ("kitchen", "dvd", "books", "mix"), "cpu": ("kitchen",),
+SEARCHED: dict[Size, tuple[str, ...]] = {"full": ("kitchen", "dvd", "books", "mix"), "cpu": ("kitchen",),
                                        "quick": ("kitchen",)}  # fmt: skip
 
 
@@ -37,32 +52,42 @@ def rows(size: Size) -> list[Row]:
     Deviations: each search begins anew instead of where the last one ended; a try whose search gives up is left out
         instead of drawn again; on a CPU five tries for twenty, and kitchen reviews alone.
     """
-    found: list[Row] = []
-    for corpus in CHOSEN[size]:
+    table: list[Row] = []
+    for corpus in SEARCHED[size]:
         for name, lengths in CORPORA[corpus].lengths().items():
             tries = [
-                row(size, corpus, f"{name}_try_{number}", lengths, assignment, only_seed=0)
+                row(size, corpus, f"{name}_try_{number}", lengths, assignment, seeds=ONE_SEED)
                 for number, assignment in enumerate(drawn(f"{corpus}_{name}", TRIES[size]), 1)
             ]
             best = {tried.name: tried.name for tried in tries}
-            found += [*tries, row(size, corpus, name, lengths, best_of=best)]
+            table += [*tries, row(size, corpus, name, lengths, sources=(BestOf(best),))]
         for goal in GOALS:
-            found += searched(size, corpus, goal)
-    return found
+            table += searched(size, corpus, goal)
+    return table
 
 
 def searched(size: Size, corpus: str, goal: int) -> list[Row]:
     """The tries of one goal, structures and what they make, and the best of them."""
     structures, networks = [], []
     for number, assignment in enumerate(drawn(f"{corpus}_{goal}", TRIES[size]), 1):
-        first = structure(size, corpus, f"structure_{goal}_try_{number}", goal, TOLERANCE, assignment, only_seed=0)
+        first = structure(size, corpus, f"structure_{goal}_try_{number}", goal, TOLERANCE, assignment, seeds=ONE_SEED)
         structures.append(first)
         networks.append(
-            row(size, corpus, f"goal_{goal}_try_{number}", 4, assignment, TUNED, start=first.name, only_seed=0)
+            row(
+                size,
+                corpus,
+                f"goal_{goal}_try_{number}",
+                LONGEST,
+                assignment,
+                TUNED,
+                sources=(Start(first.name),),
+                seeds=ONE_SEED,
+            )
         )
     shapes = {after.name: before.name for before, after in zip(structures, networks, strict=True)}
-    again = row(size, corpus, f"structure_{goal}", start=structures[0].start, best_of=shapes)
-    tuned = row(size, corpus, f"goal_{goal}", start=again.name, best_of={name: name for name in shapes})
+    again = row(size, corpus, f"structure_{goal}", sources=(*begun_with(size, corpus), BestOf(shapes)))
+    best = BestOf({name: name for name in shapes})
+    tuned = row(size, corpus, f"goal_{goal}", sources=(Start(again.name), best))
     return [*structures, *networks, again, tuned]
 
 

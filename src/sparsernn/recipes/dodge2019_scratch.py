@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sparsernn.recipes.dodge2019_text import GOALS, begun, learned
-from sparsernn.recipes.recipe import Recipe, Row, Size
+from sparsernn.experiments.recipe import Recipe, Size
+from sparsernn.experiments.rows import Row
+from sparsernn.recipes.papers.dodge2019_text import GOALS, begun, learned
 
 CORPORA = ("kitchen", "mix")
 
@@ -13,12 +14,12 @@ def rows(size: Size) -> list[Row]:
 
     Deviations: new weights are drawn for 24 patterns of four states, not for the lengths that are left.
     """
-    found: list[Row] = []
+    table: list[Row] = []
     for corpus in CORPORA:
-        found.append(begun(size, corpus))
+        table.append(begun(size, corpus))
         for goal in GOALS:
-            found += learned(size, corpus, goal, scratch=True)
-    return found
+            table += learned(size, corpus, goal, scratch=True)
+    return table
 
 
 recipe = Recipe(

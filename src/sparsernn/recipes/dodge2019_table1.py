@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from sparsernn.recipes.dodge2019_text import begun, learned
-from sparsernn.recipes.recipe import Recipe, Row, Size
+from sparsernn.experiments.recipe import Recipe, Size
+from sparsernn.experiments.rows import Row
+from sparsernn.recipes.papers.dodge2019_text import begun, learned
 
 # By corpus: automata of four transitions at first, transitions to be left, and how near is near enough.
 FEW = {"mix": (6, 16, 4), "sentences": (4, 10, 2)}
@@ -19,8 +20,8 @@ def rows(size: Size) -> list[Row]:
     """
     return [
         dataclasses.replace(made, options={**made.options, "units": patterns})
-        for corpus, (patterns, *goal) in FEW.items()
-        for made in (begun(size, corpus), *learned(size, corpus, *goal))
+        for corpus, (patterns, goal, tolerance) in FEW.items()
+        for made in (begun(size, corpus), *learned(size, corpus, goal, tolerance))
     ]
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from sparsernn.recipes.liu2021_words import Words, budget
-from sparsernn.recipes.recipe import Recipe, Row, Size
+from sparsernn.experiments.recipe import Recipe, Size
+from sparsernn.experiments.rows import Row
+from sparsernn.recipes.papers.liu2021_words import Words, budget
 
 SPARSITY = 0.67
 
@@ -18,11 +19,11 @@ def rows(size: Size) -> list[Row]:
     about the constant one. `st_rnn` also lets a weight that is dropped and grown in one event keep its value.
     """
     words = Words("lstm", size)
-    original, uniform = (words.methods(budget(distribution, SPARSITY)) for distribution in ("er", "uniform"))
-    absolute = dataclasses.replace(uniform["set"], drop="magnitude")
-    st_rnn = uniform["st_rnn"]
+    original, uniform = (words.set(budget(distribution, SPARSITY)) for distribution in ("er", "uniform"))
+    absolute = dataclasses.replace(uniform, drop="magnitude")
+    st_rnn = words.st_rnn(budget("uniform", SPARSITY))
     decay = dataclasses.replace(absolute, rate=st_rnn.rate, decay=st_rnn.decay, floor=st_rnn.floor)
-    steps = {"set": original["set"], "uniform": uniform["set"], "absolute": absolute, "decay": decay, "st_rnn": st_rnn}
+    steps = {"set": original, "uniform": uniform, "absolute": absolute, "decay": decay, "st_rnn": st_rnn}
     return [words.row(name, method) for name, method in steps.items()]
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from sparsernn.recipes.liu2021_words import Words, budget
-from sparsernn.recipes.recipe import Recipe, Row, Size
+from sparsernn.experiments.recipe import Recipe, Size
+from sparsernn.experiments.rows import Row
+from sparsernn.recipes.papers.liu2021_words import Words, budget
 
 RATES = (0.1, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
 SPARSITY = 0.67
@@ -14,7 +15,7 @@ SPARSITY = 0.67
 def rows(size: Size) -> list[Row]:
     """Rows rate_RATE: the fraction dropped at the first event, falling along a cosine."""
     words = Words("lstm", size)
-    method = words.methods(budget("uniform", SPARSITY))["st_rnn"]
+    method = words.st_rnn(budget("uniform", SPARSITY))
     return [words.row(f"rate_{rate}", dataclasses.replace(method, rate=rate)) for rate in RATES]
 
 

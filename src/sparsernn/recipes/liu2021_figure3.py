@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sparsernn.recipes.liu2021_words import Words, budget
-from sparsernn.recipes.recipe import Recipe, Row, Size
+from sparsernn.experiments.recipe import Recipe, Size
+from sparsernn.experiments.rows import Row
+from sparsernn.recipes.papers.liu2021_words import Words, budget
 
 SPARSITIES = (0.4, 0.53, 0.67, 0.8, 0.9, 0.95)
 METHODS = ("st_rnn", "set", "static")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sparsernn.recipes.liu2021_words import Words, budget, perplexities
-from sparsernn.recipes.recipe import Recipe, Row, Size
+from sparsernn.experiments.recipe import Recipe, Size
+from sparsernn.experiments.rows import Row
+from sparsernn.recipes.papers.liu2021_words import Words, budget, perplexities
 
 SPARSITIES = (0.67, 0.80)
 DISTRIBUTIONS = ("uniform", "er")
@@ -28,15 +29,15 @@ def rows(size: Size) -> list[Row]:
     ones are. At the size "cpu" it is 2 x 200 units on the first third of the text, for 12 epochs.
     """
     words = Words("lstm", size)
-    found = [words.row("dense", None, published=PUBLISHED["dense"])]
+    table = [words.row("dense", None, published=PUBLISHED["dense"])]
     for sparsity in SPARSITIES:
         percent = round(100 * sparsity)
         for distribution in DISTRIBUTIONS:
             for name, method in words.methods(budget(distribution, sparsity)).items():
                 label = f"{name}_{distribution}_{percent}"
-                found.append(words.row(label, method, published=PUBLISHED.get(label, {})))
-        found.append(words.small_dense(f"small_dense_{percent}", SMALL_UNITS[size][sparsity]))
-    return [*found, words.iss("iss_67")]
+                table.append(words.row(label, method, published=PUBLISHED.get(label, {})))
+        table.append(words.small_dense(f"small_dense_{percent}", SMALL_UNITS[size][sparsity]))
+    return [*table, words.iss("iss_67")]
 
 
 recipe = Recipe(

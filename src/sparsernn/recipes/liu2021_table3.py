@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sparsernn.recipes.liu2021_words import Words, budget, perplexities
-from sparsernn.recipes.recipe import Recipe, Row, Size
+from sparsernn.experiments.recipe import Recipe, Size
+from sparsernn.experiments.rows import Row
+from sparsernn.recipes.papers.liu2021_words import Words, budget, perplexities
 
 SPARSITY = 0.528
 DISTRIBUTIONS = ("uniform", "er")
@@ -19,12 +20,12 @@ def rows(size: Size) -> list[Row]:
     Depth 10 and 830 units at full size, depth 5 and 200 units on the first third of the text at the size "cpu".
     """
     words = Words("rhn", size)
-    found = [words.row("dense", None)]
+    table = [words.row("dense", None)]
     for distribution in DISTRIBUTIONS:
         for name, method in words.methods(budget(distribution, SPARSITY)).items():
             label = f"{name}_{distribution}"
-            found.append(words.row(label, method, published=PUBLISHED.get(label, {})))
-    return [*found, words.small_dense("small_dense", SMALL_UNITS[size]), words.iss("iss")]
+            table.append(words.row(label, method, published=PUBLISHED.get(label, {})))
+    return [*table, words.small_dense("small_dense", SMALL_UNITS[size]), words.iss("iss")]
 
 
 recipe = Recipe(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sparsernn.recipes.liu2021_text import rows as text_rows
-from sparsernn.recipes.recipe import Recipe, Row, Size
+from sparsernn.experiments.baseline_row import AnyRow
+from sparsernn.experiments.recipe import Recipe, Size
+from sparsernn.recipes.papers.liu2021_text import rows as text_rows
 
 CORPORA = ("imdb", "sanders", "yelp_2018", "amazon")
 KINDS = ("dense", "st_rnn", "set", "static", "bag_of_words", "tfidf")
@@ -12,7 +13,7 @@ EPS = 10.0
 PUBLISHED = {"imdb_dense": 0.853}
 
 
-def rows(size: Size) -> list[Row]:
+def rows(size: Size) -> list[AnyRow]:
     """Rows DATA_METHOD. Data without an official split are split anew by each seed, alike for all rows of the seed."""
     return text_rows(size, CORPORA, EPS, KINDS, PUBLISHED)
 

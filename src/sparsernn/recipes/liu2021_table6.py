@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-from sparsernn.recipes.liu2021_text import CORPORA, row
-from sparsernn.recipes.liu2021_text import rows as text_rows
-from sparsernn.recipes.recipe import Recipe, Row, Size
+from sparsernn.experiments.baseline_row import AnyRow
+from sparsernn.experiments.recipe import Recipe, Size
+from sparsernn.recipes.papers.liu2021_text import CORPORA, network_row
+from sparsernn.recipes.papers.liu2021_text import rows as text_rows
 
 DATA = ("imdb", "sanders", "yelp_2018", "ag_news", "yelp_polarity")
 KINDS = ("dense", "st_rnn")
@@ -17,16 +18,16 @@ TUNED = {"imdb_st_rnn": dataclasses.replace(CORPORA["imdb"], sparse_learning_rat
 DROPOUT = {"dropout": 0.3, "embedding_dropout": 0.25}
 
 
-def rows(size: Size) -> list[Row]:
+def rows(size: Size) -> list[AnyRow]:
     """Rows DATA_METHOD; the dense rows are those of the other tables."""
     return [tuned(row, size) if row.name in TUNED else row for row in text_rows(size, DATA, EPS, KINDS)]
 
 
-def tuned(given: Row, size: Size) -> Row:
+def tuned(row: AnyRow, size: Size) -> AnyRow:
     """The row trained as chosen for it, with less dropout."""
-    data, _, kind = given.name.partition("_")
-    found = row(size, data, kind, EPS, TUNED[given.name])
-    return dataclasses.replace(found, options={**found.options, **DROPOUT}, published=given.published)
+    data, _, kind = row.name.partition("_")
+    network = network_row(size, data, kind, EPS, TUNED[row.name])
+    return dataclasses.replace(network, options={**network.options, **DROPOUT}, published=row.published)
 
 
 recipe = Recipe(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
+from sparsernn.experiments.recipe import Recipe, Size
+from sparsernn.experiments.rows import Row
 from sparsernn.recipes import liu2021_table3
-from sparsernn.recipes.liu2021_words import Kind, Words, budget, perplexities
-from sparsernn.recipes.recipe import Recipe, Row, Size
+from sparsernn.recipes.papers.liu2021_words import Kind, Words, budget, perplexities
 
 SPARSITY: dict[Kind, float] = {"lstm": 0.67, "rhn": liu2021_table3.SPARSITY}
 # Validation and test perplexity where they are known; the source's other tables differ slightly for the same rows.
@@ -19,16 +20,16 @@ PUBLISHED = {
 
 def rows(size: Size) -> list[Row]:
     """Rows NETWORK_DISTRIBUTION_REDISTRIBUTION; "momentum" shares the grown weights out as sparse momentum does."""
-    found = []
+    table = []
     for kind in SPARSITY:
         words = Words(kind, size)
         for distribution in ("uniform", "er"):
-            method = words.methods(budget(distribution, SPARSITY[kind]))["st_rnn"]
+            method = words.st_rnn(budget(distribution, SPARSITY[kind]))
             for redistribution in ("none", "momentum"):
                 name = f"{kind}_{distribution}_{redistribution}"
                 moved = dataclasses.replace(method, redistribution=redistribution)
-                found.append(words.row(name, moved, published=PUBLISHED.get(name, {})))
-    return found
+                table.append(words.row(name, moved, published=PUBLISHED.get(name, {})))
+    return table
 
 
 recipe = Recipe(

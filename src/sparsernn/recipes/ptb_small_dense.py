@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 from sparsernn.data.ptb_word import PtbWord
-from sparsernn.recipes.recipe import Measure, Recipe, Row, Size
+from sparsernn.experiments.measure import Measure
+from sparsernn.experiments.recipe import Recipe, Size
+from sparsernn.experiments.rows import Row
 from sparsernn.training.settings import Settings
 
 STEPS = 20
@@ -37,8 +39,7 @@ def rows(size: Size) -> list[Row]:
         model="language_model",
         options={"units": UNITS[size], "layers": 2, "cell": "lstm", "init": 0.1},
         settings=last,
-        compact=False,
-        measure=Measure(test_batch_size=1, latency_batches=()),
+        measure=Measure(compact=False, test_batch_size=1, latency_batches=()),
         published={"perplexity": 114.41} if size == "full" else {},
     )
     best = dataclasses.replace(last, keep="best", patience=3)

@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from sparsernn.data.sequential_digits import SequentialDigits
+from sparsernn.experiments.measure import Measure
+from sparsernn.experiments.recipe import Recipe, Size
+from sparsernn.experiments.rows import Row
+from sparsernn.experiments.sources.match import Match
+from sparsernn.experiments.sources.start import Start
 from sparsernn.methods.group_lasso import GroupLasso
 from sparsernn.methods.magnitude import Magnitude
 from sparsernn.methods.st_rnn import STRNN
-from sparsernn.recipes.recipe import Measure, Recipe, Row, Size
 from sparsernn.training.settings import Settings
 
 UNITS: dict[Size, int] = {"full": 256, "cpu": 256, "quick": 24}
@@ -21,7 +25,7 @@ def rows(size: Size) -> list[Row]:
 
     Rows that do not start from the dense network train for as many epochs as it and its successors together.
     """
-    epochs = EPOCHS[size]
+    epochs, start = EPOCHS[size], Start("dense")
 
     def row(name: str, learning_rate: float, epochs: int, **fields: Any) -> Row:
         options = {"cell": "gru", "units": UNITS[size]}
@@ -31,10 +35,10 @@ def rows(size: Size) -> list[Row]:
 
     return [
         row("dense", 3e-3, epochs),
-        row("small_dense", 2e-3, 2 * epochs, match="neurons"),
-        row("neurons", 1e-3, epochs, method=Magnitude(sparsity=0.75, granularity="neuron"), start="dense"),
+        row("small_dense", 2e-3, 2 * epochs, sources=(Match("neurons"),)),
+        row("neurons", 1e-3, epochs, method=Magnitude(sparsity=0.75, granularity="neuron"), sources=(start,)),
         row("st_rnn", 5e-3, 2 * epochs, method=STRNN(sparsity=0.9)),
-        row("group_lasso", 3e-3, epochs, method=GroupLasso(strength=5e-3, granularity="neuron"), start="dense"),
+        row("group_lasso", 3e-3, epochs, method=GroupLasso(strength=5e-3, granularity="neuron"), sources=(start,)),
     ]
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
+from sparsernn.experiments.recipe import Recipe, Size
+from sparsernn.experiments.rows import Row
 from sparsernn.methods.grasp import GraSP
 from sparsernn.methods.jacobian_spectrum import JacobianSpectrum
 from sparsernn.methods.method import Method
 from sparsernn.methods.random_pruning import RandomPruning
 from sparsernn.methods.snip import SNIP
 from sparsernn.methods.synflow import SynFlow
-from sparsernn.recipes import zhang2020_digits as digits
-from sparsernn.recipes.recipe import Recipe, Row, Size
+from sparsernn.recipes.papers import zhang2020_digits as digits
 
 SPARSITY = 0.95
 SPARSITIES = (0.90, SPARSITY, 0.98)
@@ -41,7 +42,7 @@ def compared_on(size: Size) -> list[Setting]:
 def criteria(sparsity: float, part: str) -> dict[str, Method]:
     """Every criterion from the same first weights: as it is, then with a budget for each gate, then scaled up."""
     gate = {"sparsity": sparsity, "per": "gate"}
-    found: dict[str, Method] = {
+    methods: dict[str, Method] = {
         "random": RandomPruning(sparsity, per="kernel"),
         "random_gate": RandomPruning(**gate),
         "snip": SNIP(sparsity),
@@ -58,22 +59,22 @@ def criteria(sparsity: float, part: str) -> dict[str, Method]:
         "jacobian_first_order": JacobianSpectrum(sparsity, first_order=True, part=part),
     }
     for rescale in ("variance", "dense", "one", "isometry", "drive"):
-        found[f"random_{rescale}"] = RandomPruning(sparsity, per="kernel", rescale=rescale)
-        found[f"random_gate_{rescale}"] = RandomPruning(**gate, rescale=rescale)
-        found[f"snip_gate_{rescale}"] = SNIP(**gate, rescale=rescale)
-        found[f"jacobian_{rescale}"] = JacobianSpectrum(sparsity, part=part, rescale=rescale)
-    return found
+        methods[f"random_{rescale}"] = RandomPruning(sparsity, per="kernel", rescale=rescale)
+        methods[f"random_gate_{rescale}"] = RandomPruning(**gate, rescale=rescale)
+        methods[f"snip_gate_{rescale}"] = SNIP(**gate, rescale=rescale)
+        methods[f"jacobian_{rescale}"] = JacobianSpectrum(sparsity, part=part, rescale=rescale)
+    return methods
 
 
 def rows(size: Size) -> list[Row]:
     """Rows CELL_UNITS_PERCENT_CRITERION, all from Glorot's first weights; beside the GRUs dense ones."""
-    found = []
+    table = []
     settings = compared_on(size)
     changes = {} if size != "cpu" else {"epochs": CPU_EPOCHS}
 
     def add(label: str, method: Method | None, cell: str, units: int) -> None:
         made = digits.row(label, size, method, cell=cell, units=units, init=digits.GLOROT)
-        found.append(dataclasses.replace(made, settings=dataclasses.replace(made.settings, **changes)))
+        table.append(dataclasses.replace(made, settings=dataclasses.replace(made.settings, **changes)))
 
     for cell, units in dict.fromkeys((one.cell, one.units) for one in settings if not one.names):
         add(f"{cell}_{units}_dense", None, cell, units)
@@ -82,7 +83,7 @@ def rows(size: Size) -> list[Row]:
         for name, method in criteria(sparsity, digits.PARTS.get(cell, "hidden")).items():
             if not names or name in names:
                 add(f"{cell}_{units}_{round(100 * sparsity)}_{name}", method, cell, units)
-    return found
+    return table
 
 
 recipe = Recipe(

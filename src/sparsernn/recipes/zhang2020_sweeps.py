@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
+from sparsernn.experiments.recipe import Recipe, Size
+from sparsernn.experiments.rows import Row
 from sparsernn.methods.random_pruning import RandomPruning
-from sparsernn.recipes import zhang2020_digits as digits
-from sparsernn.recipes.recipe import Recipe, Row, Size
+from sparsernn.recipes.papers import zhang2020_digits as digits
 
 UNITS: dict[Size, int] = {"full": 400, "cpu": 100, "quick": 100}
 EXAMPLES = (1, 8, 64, 512)
@@ -17,13 +18,13 @@ WIDENINGS = (0.5, 1, 2, 4)
 
 def rows(size: Size) -> list[Row]:
     """Rows examples_P, horizon_U, and width_N_METHOD: GRUs of N units that keep the same number of weights."""
-    units, found = UNITS[size], []
+    units, table = UNITS[size], []
     base = digits.row("base", size, digits.jacobian(), units=units)
     for examples in EXAMPLES:
         settings = dataclasses.replace(base.settings, scoring_examples=examples)
-        found.append(dataclasses.replace(base, name=f"examples_{examples}", settings=settings))
+        table.append(dataclasses.replace(base, name=f"examples_{examples}", settings=settings))
     for horizon in HORIZONS:
-        found.append(dataclasses.replace(base, name=f"horizon_{horizon}", method=digits.jacobian(horizon=horizon)))
+        table.append(dataclasses.replace(base, name=f"horizon_{horizon}", method=digits.jacobian(horizon=horizon)))
     for widening in WIDENINGS:
         width = round(widening * units)
         sparsity = round(1 - (1 - digits.SPARSITY) * weights(units) / weights(width), 6)
@@ -33,8 +34,8 @@ def rows(size: Size) -> list[Row]:
             "random_one": RandomPruning(sparsity, per="kernel", rescale="one"),
         }
         for name, method in methods.items():
-            found.append(digits.row(f"width_{width}_{name}", size, method, units=width, init=digits.GLOROT))
-    return found
+            table.append(digits.row(f"width_{width}_{name}", size, method, units=width, init=digits.GLOROT))
+    return table
 
 
 def weights(units: int) -> int:

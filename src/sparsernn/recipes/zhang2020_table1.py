@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sparsernn.recipes import zhang2020_digits as digits
-from sparsernn.recipes.recipe import Recipe, Row, Size
+from sparsernn.experiments.recipe import Recipe, Size
+from sparsernn.experiments.rows import Row
+from sparsernn.recipes.papers import zhang2020_digits as digits
 
 UNITS = 400
 PUBLISHED = {"rnn_dense": 7.08, "rnn_jacobian": 7.57}
@@ -15,13 +16,13 @@ def rows(size: Size) -> list[Row]:
     The authors train their sparse plain cell without its tanh; here it has it. Their GRU feeds the pruned update block
     into the candidate and the other way round; see `zhang2020_table2` for rows that do so.
     """
-    found = []
+    table = []
     for cell in digits.CELLS:
         methods = {"dense": None, "jacobian": digits.jacobian(cell=cell), "random": digits.random()}
         for name, method in methods.items():
             label = f"{cell}_{name}"
-            found.append(digits.row(label, size, method, cell=cell, units=UNITS, error=PUBLISHED.get(label)))
-    return found
+            table.append(digits.row(label, size, method, cell=cell, units=UNITS, error=PUBLISHED.get(label)))
+    return table
 
 
 recipe = Recipe(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sparsernn.recipes import zhang2020_digits as digits
-from sparsernn.recipes.recipe import Recipe, Row, Size
+from sparsernn.experiments.recipe import Recipe, Size
+from sparsernn.experiments.rows import Row
+from sparsernn.recipes.papers import zhang2020_digits as digits
 
 UNITS = 400
 SPARSITIES = (0.90, 0.95, 0.98)
@@ -11,12 +12,12 @@ SPARSITIES = (0.90, 0.95, 0.98)
 
 def rows(size: Size) -> list[Row]:
     """Rows METHOD_SPARSITY. The source's column of parameters is that of an LSTM: a GRU keeps 3/4 of it."""
-    found = [digits.row("dense", size, None, units=UNITS)]
+    table = [digits.row("dense", size, None, units=UNITS)]
     for sparsity in SPARSITIES:
         percent = round(100 * sparsity)
         for name, method in (("jacobian", digits.jacobian(sparsity)), ("random", digits.random(sparsity))):
-            found.append(digits.row(f"{name}_{percent}", size, method, units=UNITS))
-    return found
+            table.append(digits.row(f"{name}_{percent}", size, method, units=UNITS))
+    return table
 
 
 recipe = Recipe(

@@ -8,8 +8,10 @@ from sparsernn.data.language_modelling import LanguageModelling
 from sparsernn.data.one_billion_words import OneBillionWords
 from sparsernn.data.wikitext2 import WikiText2
 from sparsernn.data.wikitext103 import WikiText103
-from sparsernn.recipes import zhang2020_digits as digits
-from sparsernn.recipes.recipe import Measure, Recipe, Row, Size
+from sparsernn.experiments.measure import Measure
+from sparsernn.experiments.recipe import Recipe, Size
+from sparsernn.experiments.rows import Row
+from sparsernn.recipes.papers import zhang2020_digits as digits
 from sparsernn.training.settings import Settings
 
 TASKS: dict[str, LanguageModelling] = {
@@ -40,7 +42,7 @@ def rows(size: Size) -> list[Row]:
     states. The softmax is over all words, where the source draws 1,000 negatives for the two larger texts; steps, batch
     size and learning rate are ours.
     """
-    found = []
+    table = []
     for text, task in TASKS.items():
         part = {"steps": 20, "windows": True, "test_on_train": SCORED, "fraction": FRACTION[size][text]}
         dense = Row(
@@ -56,14 +58,13 @@ def rows(size: Size) -> list[Row]:
                 "cell_options": {**digits.CELLS["lstm"], **digits.NORMAL},
             },
             settings=Settings(epochs=EPOCHS[size][text], batch_size=64, keep="last"),
-            compact=False,
             threads=None if size == "full" else 1,
-            measure=Measure(test_batch_size=64, latency_batches=()),
+            measure=Measure(compact=False, test_batch_size=64, latency_batches=()),
         )
-        found.append(dense)
+        table.append(dense)
         for name, method in (("jacobian", digits.jacobian()), ("random", digits.random())):
-            found.append(dataclasses.replace(dense, name=f"{text}_{name}", method=method))
-    return found
+            table.append(dataclasses.replace(dense, name=f"{text}_{name}", method=method))
+    return table
 
 
 recipe = Recipe(

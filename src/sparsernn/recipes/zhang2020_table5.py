@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 from sparsernn.data.ptb_word import PtbWord
-from sparsernn.recipes import zhang2020_digits as digits
-from sparsernn.recipes.recipe import Measure, Recipe, Row, Size
+from sparsernn.experiments.measure import Measure
+from sparsernn.experiments.recipe import Recipe, Size
+from sparsernn.experiments.rows import Row
+from sparsernn.recipes.papers import zhang2020_digits as digits
 from sparsernn.training.settings import Settings
 
 SPARSITIES = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98)
@@ -36,18 +38,17 @@ def rows(size: Size) -> list[Row]:
             "cell_options": {**digits.CELLS["gru"], **digits.NORMAL},
         },
         settings=Settings(epochs=EPOCHS[size], batch_size=64, keep="last"),
-        compact=False,
-        measure=Measure(test_batch_size=20, latency_batches=()),
+        measure=Measure(compact=False, test_batch_size=20, latency_batches=()),
     )
-    found = [dense]
+    table = [dense]
     for units in SMALL_UNITS[size]:
         options = {**dense.options, "units": units}
-        found.append(dataclasses.replace(dense, name=f"dense_{units}", options=options))
+        table.append(dataclasses.replace(dense, name=f"dense_{units}", options=options))
     for sparsity in SPARSITIES:
         percent = round(100 * sparsity)
         for name, method in (("jacobian", digits.jacobian(sparsity)), ("random", digits.random(sparsity))):
-            found.append(dataclasses.replace(dense, name=f"{name}_{percent}", method=method))
-    return found
+            table.append(dataclasses.replace(dense, name=f"{name}_{percent}", method=method))
+    return table
 
 
 recipe = Recipe(

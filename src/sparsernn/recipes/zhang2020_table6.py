@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sparsernn.recipes import zhang2020_digits as digits
-from sparsernn.recipes.recipe import Recipe, Row, Size
+from sparsernn.experiments.recipe import Recipe, Size
+from sparsernn.experiments.rows import Row
+from sparsernn.recipes.papers import zhang2020_digits as digits
 
 UNITS = 400
 INITS = {
@@ -23,12 +24,12 @@ PUBLISHED = {
 
 def rows(size: Size) -> list[Row]:
     """Rows METHOD_INIT. "he" is twice as wide as "glorot", as in the authors' code; the range of "uniform" is ours."""
-    found = []
+    table = []
     for name, method in (("jacobian", digits.jacobian()), ("random", digits.random())):
         for kind, init in INITS.items():
             label = f"{name}_{kind}"
-            found.append(digits.row(label, size, method, units=UNITS, init=init, error=PUBLISHED.get(label)))
-    return found
+            table.append(digits.row(label, size, method, units=UNITS, init=init, error=PUBLISHED.get(label)))
+    return table
 
 
 recipe = Recipe(

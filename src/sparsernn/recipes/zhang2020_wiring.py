@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-from sparsernn.recipes import zhang2020_digits as digits
-from sparsernn.recipes.recipe import Recipe, Row, Size
+from sparsernn.experiments.recipe import Recipe, Size
+from sparsernn.experiments.rows import Row
+from sparsernn.experiments.sources.exchange import Exchange
+from sparsernn.recipes.papers import zhang2020_digits as digits
 
 UNITS = 100
 SWAPPED = ("update", "candidate")
@@ -18,12 +20,12 @@ def rows(size: Size) -> list[Row]:
     Swapped rows emulate the authors' released GRU, which trains the kernel scored for the update gate as the candidate
     and the other way round. Of random masks that changes nothing but the draw.
     """
-    found = []
+    table = []
     for name, (method, init) in digits.compared().items():
-        for label, exchange in ((name, ()), (f"{name}_swapped", SWAPPED)):
-            row = digits.row(label, size, method, units=UNITS, init=init, exchange_gates=exchange)
-            found.append(dataclasses.replace(row, settings=dataclasses.replace(row.settings, epochs=EPOCHS[size])))
-    return found
+        for label, sources in ((name, ()), (f"{name}_swapped", (Exchange(SWAPPED),))):
+            row = digits.row(label, size, method, units=UNITS, init=init, sources=sources)
+            table.append(dataclasses.replace(row, settings=dataclasses.replace(row.settings, epochs=EPOCHS[size])))
+    return table
 
 
 recipe = Recipe(

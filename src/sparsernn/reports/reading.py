@@ -88,7 +88,7 @@ class Run:
 
     @property
     def is_trained_dense(self) -> bool:
-        return not any(self.recipe.get(part) for part in ("method", "start", "baseline"))
+        return not any(self.recipe.get(part) for part in ("method", "start", "zeros", "baseline"))
 
     def curve(self, key: str) -> tuple[list[float], list[float]]:
         """Steps and values of one quantity; epochs where it is absent or not finite are left out."""

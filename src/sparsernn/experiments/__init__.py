@@ -1,0 +1,1 @@
+"""The machinery of experiments: rows, their sources, how they are run, scored and timed."""

@@ -1,0 +1,91 @@
+"""What a network has to beat: well-known methods without a network, on the same splits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from sparsernn.data.splits import WindowSplit
+from sparsernn.data.task import IGNORED, Loaded, Split
+from sparsernn.experiments import bag_of_words
+
+MOST_STEPS = 200_000
+PERIODS = (1, 7, 12, 24, 48, 96, 168)
+
+
+def seasonal_naive(loaded: Loaded) -> tuple[str, dict[str, float]]:
+    """Repeat the last value, or the values of one period ago: the period that is best on the validation split."""
+    valid, test = (_windows(split) for split in (loaded.valid, loaded.test))
+    periods = [period for period in PERIODS if period <= valid.window]
+    best = min(periods, key=lambda period: _naive(valid, period)["mse"])
+    return ("last_value" if best == 1 else f"seasonal_naive_{best}"), _naive(test, best)
+
+
+def _windows(split: Split) -> WindowSplit:
+    if not isinstance(split, WindowSplit):
+        raise TypeError(f"{type(split).__name__} is no split of windows")
+    return split
+
+
+def _naive(split: WindowSplit, period: int) -> dict[str, float]:
+    squared = absolute = count = 0.0
+    for batch in split.batches(1024):
+        past = batch.inputs[:, -period:, split.target]
+        steps = np.arange(batch.targets.shape[1]) % period
+        difference = past[:, steps] - batch.targets
+        squared += float(difference.square().sum())
+        absolute += float(difference.abs().sum())
+        count += difference.numel()
+    return {"mse": squared / count, "mae": absolute / count}
+
+
+def unigram(loaded: Loaded) -> dict[str, float]:
+    """Every token by its frequency in the training text, add-one smoothed."""
+    counts = np.ones(loaded.outputs)
+    for batch in loaded.train.batches(20):
+        counts += np.bincount(batch.targets.flatten().numpy(), minlength=loaded.outputs)
+    surprise = -np.log(counts / counts.sum())
+    tokens = np.concatenate([batch.targets.flatten().numpy() for batch in loaded.test.batches(1)])
+    loss = float(surprise[tokens].mean())
+    return {"loss": loss, "perplexity": float(np.exp(loss)), "bits_per_character": loss / float(np.log(2))}
+
+
+def features(loaded: Loaded) -> dict[str, float]:
+    """Logistic regression: on each step's own values, or on mean, deviation, least, most and last of a series."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    train, test = (_features(split) for split in (loaded.train, loaded.test))
+    keep = slice(None, None, -(-len(train[1]) // MOST_STEPS))
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300))
+    model.fit(train[0][keep], train[1][keep])
+    return {"accuracy": float(model.score(*test))}
+
+
+def _features(split: Split) -> tuple[np.ndarray, np.ndarray]:
+    rows, targets = [], []
+    for batch in split.batches(256):
+        lengths = [batch.inputs.shape[1]] * len(batch.inputs) if batch.lengths is None else batch.lengths.tolist()
+        for series, target, length in zip(batch.inputs.numpy(), batch.targets.numpy(), lengths, strict=True):
+            steps = series[:length]
+            if np.ndim(target):
+                scored = target[:length] != IGNORED
+                rows.append(steps[scored])
+                targets.append(target[:length][scored])
+            else:
+                summary = [steps.mean(0), steps.std(0), steps.min(0), steps.max(0), steps[-1]]
+                rows.append(np.concatenate(summary)[None])
+                targets.append(np.array([target]))
+    return np.concatenate(rows), np.concatenate(targets)
+
+
+BASELINES: dict[str, Callable[[Loaded], dict[str, float]]] = {
+    "bag_of_words": bag_of_words.bag_of_words,
+    "tfidf": bag_of_words.tfidf,
+    "features": features,
+    "seasonal_naive": lambda loaded: seasonal_naive(loaded)[1],
+    "unigram": unigram,
+}
+"""Baselines that a row of a recipe can name: from the data to figures on the test split."""

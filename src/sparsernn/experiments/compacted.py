@@ -1,0 +1,86 @@
+"""The compacted network of a trained row: cut, compared with the uncut one, saved, and read back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from sparsernn.compaction.compact import compact, load_compact, save_compact
+from sparsernn.data.task import Batch
+from sparsernn.experiments import trained
+from sparsernn.experiments.network import stored_bytes
+from sparsernn.measure import cost
+from sparsernn.structure.masks import Masks
+
+COMPACT = "compact.safetensors"
+LARGEST_DIFFERENCE = 1e-5
+
+
+class Compacted(NamedTuple):
+    """A cut network, its masks, and the largest difference of its outputs from the uncut one's (None: not cut)."""
+
+    network: nn.Module
+    masks: Masks
+    difference: float | None
+
+
+def compact_run(folder: Path) -> dict[str, Any]:
+    """Cut the network in a run folder, check it on made-up inputs, save it; sizes before and after."""
+    whole = trained.read(folder)
+    small = cut(whole.network, whole.masks, made_up_batch(whole.data))
+    save_compact(folder / COMPACT, small.network)
+    before, after = cost.count(whole.network), cost.count(small.network, small.masks)
+    return {
+        "file": str(folder / COMPACT),
+        "weights": before.weights + before.biases,
+        "weights_compacted": after.weights + after.biases,
+        "weights_kept": after.kept + after.biases,
+        "bytes": stored_bytes(whole.network),
+        "bytes_compacted": stored_bytes(small.network),
+        "largest_difference": small.difference,
+    }
+
+
+def made_up_batch(data: Mapping[str, Any], sequences: int = 2, steps: int = 5) -> Batch:
+    """Random inputs of the shape that networks for this data take."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (steps, sequences) if data["objective"] == "language_model" else (sequences, steps)
+    if data["tokens"]:
+        inputs = torch.randint(data["inputs"], shape, generator=generator)
+    else:
+        inputs = torch.randn(*shape, data["inputs"], generator=generator)
+    return Batch(inputs, torch.zeros(sequences, dtype=torch.long))
+
+
+def arguments(batch: Batch) -> tuple[Tensor, ...]:
+    """What a model's forward takes of a batch."""
+    return (batch.inputs,) if batch.lengths is None else (batch.inputs, batch.lengths)
+
+
+@torch.no_grad()
+def cut(network: nn.Module, masks: Masks, batch: Batch) -> Compacted:
+    """The compacted network, its outputs compared with the uncut one's on `batch`."""
+    network.eval()
+    small, small_masks = compact(network, masks, example=arguments(batch))
+    small.eval()
+    expected, outputs = (output(model, batch) for model in (network, small))
+    difference = float((expected - outputs).abs().max())
+    if not difference <= LARGEST_DIFFERENCE * max(1.0, float(expected.abs().max())):
+        raise RuntimeError(f"compaction changed the outputs by {difference:.3g}; please report this run's recipe.json")
+    return Compacted(small, small_masks, difference)
+
+
+def output(model: nn.Module, batch: Batch) -> Tensor:
+    """The model's predictions; a language model's state is left out."""
+    outputs = model(*arguments(batch))
+    return outputs[0] if isinstance(outputs, tuple) else outputs
+
+
+def read_final(folder: Path) -> nn.Module:
+    """The network that a finished run ended with, cut where the run cut it."""
+    network, path = trained.read(folder).network, folder / COMPACT
+    return load_compact(path, network) if path.is_file() else network

@@ -1,0 +1,71 @@
+"""Networks whose gates were scored in one place and trained in another, as some released code has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from sparsernn.errors import UserError
+from sparsernn.methods.method import Method
+from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.structure.axes import Layout
+
+
+@dataclass(frozen=True)
+class GateExchange(Method):
+    """A method after whose first masks two gates of every recurrent layer exchange their weights and masks.
+
+    Arguments:
+        method: what makes the masks.
+        gates: the two gates.
+    """
+
+    method: Method
+    gates: tuple[str, str]
+
+    @property
+    def target(self) -> float | None:
+        return self.method.target
+
+    def prepare(self, run: Sparsifier) -> None:
+        self.method.prepare(run)
+        exchanged = False
+        for recurrence in run.wiring.recurrences:
+            for local, name in recurrence.weights.items():
+                layout = recurrence.layout(local)
+                if set(self.gates) <= set(layout.gates) and "gate" in layout.stored:
+                    _exchange(layout, run.weights[name].data, self.gates)
+                    exchanged = True
+                    if name in run.masks.kept:
+                        _exchange(layout, run.masks.kept[name], self.gates)
+        if not exchanged:
+            raise UserError(
+                f"no layer has the gates {' and '.join(self.gates)}",
+                "two gates of the cell, such as update and candidate",
+                "change exchange.gates",
+            )
+        run.note("exchange")
+
+    def penalty(self, run: Sparsifier) -> torch.Tensor | None:
+        return self.method.penalty(run)
+
+    def before_step(self, run: Sparsifier) -> bool:
+        return self.method.before_step(run)
+
+    def after_step(self, run: Sparsifier) -> None:
+        self.method.after_step(run)
+
+    def finalize(self, run: Sparsifier) -> None:
+        self.method.finalize(run)
+
+    def settled(self, run: Sparsifier) -> bool:
+        return self.method.settled(run)
+
+
+def _exchange(layout: Layout, tensor: torch.Tensor, gates: tuple[str, str]) -> None:
+    """Exchange the rows of two gates, in place."""
+    first, second = (layout.view(tensor)[layout.gates.index(gate)] for gate in gates)
+    rows = first.clone()
+    first.copy_(second)
+    second.copy_(rows)

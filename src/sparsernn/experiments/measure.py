@@ -1,0 +1,25 @@
+"""The figures that a row asks for."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """What is measured on a trained row.
+
+    Arguments:
+        compact: cut the network after training and measure what is left.
+        test_batch_size: sequences scored at once; 1 for a language model read in one piece.
+        latency_batches: batch sizes timed against the recipe's first row; empty times nothing.
+        latency_seconds: upper bound on the time spent timing, all rows together.
+        spectra: write the step Jacobians' spectra and the connections by gate, before and after training, to
+            `spectra.json` in the run folder.
+    """
+
+    compact: bool = True
+    test_batch_size: int = 250
+    latency_batches: tuple[int, ...] = (1, 32)
+    latency_seconds: float = 20.0
+    spectra: bool = False

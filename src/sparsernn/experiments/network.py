@@ -1,0 +1,131 @@
+"""From a row and the sizes of its data to a network: built, and sized to a number of bytes."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sparsernn import models
+from sparsernn.data.task import Loaded
+from sparsernn.errors import UserError
+from sparsernn.experiments import typed
+from sparsernn.experiments.rows import Row
+
+LARGEST_UNITS = 1 << 14
+
+
+def describe(loaded: Loaded) -> dict[str, Any]:
+    """What a model and a report need to know of the data, as JSON values."""
+    return {
+        "objective": loaded.objective,
+        "inputs": loaded.inputs,
+        "tokens": loaded.tokens,
+        "outputs": loaded.outputs,
+        "metric": loaded.metric,
+        "labels": list(loaded.labels),
+        "note": loaded.note,
+    }
+
+
+def find_model(name: str) -> type[Any]:
+    """The model class in the file `name` of `models/`, the one there that states its objective."""
+    by_name = {}
+    for file in pkgutil.iter_modules(models.__path__):
+        for value in vars(importlib.import_module(f"{models.__name__}.{file.name}")).values():
+            if isinstance(value, type) and hasattr(value, "objective") and value.__module__.endswith(f".{file.name}"):
+                by_name[file.name] = value
+    if name not in by_name:
+        raise typed.unknown("model", name, list(by_name), "model")
+    return by_name[name]
+
+
+def build(row: Row, data: Mapping[str, Any], seed: int = 0) -> nn.Module:
+    """The row's network for data of these sizes; the same seed gives the same weights."""
+    model = find_model(row.model)
+    if model.objective != data["objective"]:
+        raise UserError(
+            f"row {row.name!r} puts the model {row.model!r}, made for {model.objective}, to {data['objective']}",
+            "a model made for the task",
+            "Choose another model or task",
+        )
+    options = {**sizes(data), **row.options}
+    kinds = typed.parameters(model)
+    for name in options:
+        if name not in kinds:
+            raise typed.unknown("argument", name, list(kinds), f"model {row.model}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return model(**options)
+
+
+def with_vectors(row: Row, loaded: Loaded, data: Mapping[str, Any], seed: int) -> nn.Module:
+    """The row's network, its embedding beginning with the task's word vectors where it has some."""
+    network = build(row, data, seed)
+    if loaded.vectors is not None:
+        give_vectors(network, loaded.vectors)
+    return network
+
+
+def give_vectors(model: nn.Module, vectors: Tensor) -> None:
+    """Begin the model's embedding with word vectors.
+
+    Raises: UserError if it has another shape, or the model none.
+    """
+    embedding = embedding_of(model)
+    shapes = tuple(vectors.shape), tuple(embedding.weight.shape)
+    if shapes[0] != shapes[1]:
+        raise UserError(
+            f"word vectors {shapes[0]} do not fit an embedding {shapes[1]}",
+            f"a model with an embedding {vectors.shape[1]} wide",
+            f"set model.inputs={vectors.shape[1]}",
+        )
+    with torch.no_grad():
+        embedding.weight.copy_(vectors)
+
+
+def embedding_of(model: nn.Module) -> nn.Embedding:
+    """The model's word vectors. Raises: UserError if it has none."""
+    embedding = getattr(model, "embedding", None)
+    if not isinstance(embedding, nn.Embedding):
+        raise UserError("the model has no embedding of words", "a model that reads words", "set model.inputs")
+    return embedding
+
+
+def sizes(data: Mapping[str, Any]) -> dict[str, int]:
+    """The model arguments that the data fix."""
+    if data["objective"] == "language_model":
+        return {"vocabulary": data["inputs"]}
+    made = {"horizon" if data["objective"] == "forecasting" else "classes": data["outputs"]}
+    return {"vocabulary" if data["tokens"] else "inputs": data["inputs"], **made}
+
+
+def stored_bytes(network: nn.Module) -> int:
+    """Bytes of all parameters and buffers."""
+    tensors = [*network.parameters(), *network.buffers()]
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def units_for(row: Row, data: Mapping[str, Any], limit_bytes: int) -> int:
+    """The largest number of units with which the row's dense network takes at most `limit_bytes`."""
+
+    def size(units: int) -> int:
+        with torch.device("meta"):
+            model = find_model(row.model)
+            return stored_bytes(model(**{**sizes(data), **row.options, "units": units}))
+
+    low, high = 1, LARGEST_UNITS
+    if size(low) > limit_bytes:
+        raise UserError(
+            f"row {row.name!r} does not fit in {limit_bytes} bytes even with one unit",
+            f"at least {size(low)} bytes",
+            "Match a larger row",
+        )
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if size(middle) <= limit_bytes else (low, middle - 1)
+    return low

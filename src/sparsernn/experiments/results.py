@@ -1,0 +1,87 @@
+"""Result files: one JSON object a row, written by the run that made the figures."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sparsernn.errors import UserError
+from sparsernn.training import durable
+
+Result = dict[str, Any]
+"""A result file's content: what `FIELDS` names."""
+RESULT = "result.json"
+FIELDS = ("recipe", "row", "size", "seed", "metrics", "published", "command", "seconds", "environment")
+
+
+def run_folder(out: Path, row: str, seed: int) -> Path:
+    """Where a row's run lies."""
+    return out / f"{row}-seed{seed}"
+
+
+def result_path(folder: Path, result: Mapping[str, Any]) -> Path:
+    """Where a result lies in a folder of results."""
+    return folder / result["recipe"] / f"{result['row']}-{result['size']}-seed{result['seed']}.json"
+
+
+def read(path: Path) -> Result:
+    """A result file's content.
+
+    Raises: UserError if it is damaged.
+    """
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        complete = set(result) == set(FIELDS) and isinstance(result["metrics"], dict)
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path} cannot be read: {error}", "what a run writes", "run its row again") from error
+    if not complete:
+        raise UserError(f"{path} is incomplete", "the fields " + ", ".join(FIELDS), "run its row again")
+    return result
+
+
+def write(path: Path, result: Mapping[str, Any]) -> None:
+    """Write a result file, whole or not at all."""
+    content = json.dumps({name: result[name] for name in FIELDS}, indent=1, allow_nan=False) + "\n"
+    with durable.one_clear_error("a result", path.parent, "the weights are kept in the run folder"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        durable.replace(path, lambda aside: aside.write_text(content))
+
+
+def command(recipe: str, size: str, row: str, seed: int, assignments: Sequence[str]) -> str:
+    """The command that makes a row's figures again; folders, which differ between machines, are left out."""
+    words = ["sparsernn", "run", recipe, "--size", size, "--rows", row, "--seed", str(seed)]
+    return shlex.join([*words, *(word for assignment in assignments for word in ("--set", assignment))])
+
+
+def output_folder(out: Path | None, recipe: str, resume: bool, parent: Path = Path("runs")) -> Path:
+    """The folder for a recipe's runs: `out`, or the first free `runs/<recipe>`, or with `resume` the last used one.
+
+    Raises: UserError if the folder holds something and `resume` was not asked for.
+    """
+    if out is None:
+        number = 1
+        while in_use(numbered(parent, recipe, number)):
+            number += 1
+        return numbered(parent, recipe, max(1, number - 1) if resume else number)
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file", "a folder, or a name that is free", "Choose another --out")
+    if in_use(out) and not resume:
+        raise UserError(
+            f"the output folder {out} is in use: it holds files already",
+            "an empty or new folder",
+            "Pass --resume to go on with what is there, or choose another --out",
+        )
+    return out
+
+
+def numbered(parent: Path, recipe: str, number: int) -> Path:
+    """`parent/recipe`, `parent/recipe-2`, ..."""
+    return parent / (recipe if number == 1 else f"{recipe}-{number}")
+
+
+def in_use(folder: Path) -> bool:
+    """Whether a folder holds anything."""
+    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))

@@ -1,0 +1,87 @@
+"""What is measured on a trained row: quality on the test split, size and work."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sparsernn.compaction.compact import save_compact
+from sparsernn.data.task import Batch, Loaded
+from sparsernn.experiments import spectra
+from sparsernn.experiments.compacted import COMPACT, Compacted, arguments, cut
+from sparsernn.experiments.trained import Trained
+from sparsernn.measure import cost
+from sparsernn.measure.confusion import confusion
+from sparsernn.training import durable, objectives
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """A row's figures by name, and the seconds that training and scoring took."""
+
+    metrics: dict[str, Any]
+    seconds: float
+
+
+def score(trained: Trained, loaded: Loaded, folder: Path) -> Scored:
+    """Cut the trained network where the row says so, and measure what is left on the test split.
+
+    The run folder gets the cut network, the confusion of classes and the spectra, where there are any.
+    """
+    started = time.perf_counter()
+    row, network = trained.row, trained.network
+    example = objectives.to_device(batch_of(loaded, 1), next(network.parameters()).device)
+    final = Compacted(network, trained.masks, None)
+    if row.measure.compact:
+        final = cut(network, trained.masks, example)
+        save_compact(folder / COMPACT, final.network)
+    valid_batch_size = row.settings.valid_batch_size or row.settings.batch_size
+    valid = objectives.evaluate(final.network, loaded.valid, loaded.objective, valid_batch_size)
+    test = objectives.evaluate(final.network, loaded.test, loaded.objective, row.measure.test_batch_size)
+    if loaded.labels and loaded.objective in ("classification", "tagging"):
+        write_confusion(folder, confusion(final.network, loaded.test, loaded.labels))
+    metrics = {**test, **{f"valid_{name}": value for name, value in valid.items()}, **sizes(trained, final, example)}
+    for source in row.sources:
+        metrics |= source.figures(row)
+    if final.difference is not None:
+        metrics["compaction_difference"] = final.difference
+    if trained.spectra is not None:
+        spectra.write(folder, trained.spectra, spectra.describe(loaded, network, trained.masks))
+    return Scored(metrics, trained.seconds + time.perf_counter() - started)
+
+
+def sizes(trained: Trained, final: Compacted, example: Batch) -> dict[str, Any]:
+    """`weights` and `bytes_dense` are of the network as it was built. `bytes` are what the final network takes when
+    each matrix is stored as its kept values and one bit a weight, or plainly where that is smaller.
+    """
+    before = cost.count(trained.network)
+    left = cost.count(final.network, final.masks, example=arguments(example))
+    return {
+        "sparsity": trained.masks.sparsity(),
+        "weights": before.weights + before.biases,
+        "weights_kept": left.kept + left.biases,
+        "bytes_dense": before.dense_bytes,
+        "bytes": left.packed_bytes,
+        "macs_per_token": left.macs(),
+        **cost.own_figures(final.network),
+    }
+
+
+def write_confusion(folder: Path, counts: dict[str, Any]) -> None:
+    """Write how often each label was taken for each other."""
+    durable.replace(folder / "confusion.json", lambda aside: aside.write_text(json.dumps(counts)))
+
+
+def batch_of(loaded: Loaded, size: int) -> Batch:
+    """A batch of exactly `size` test sequences, repeated where the split is shorter."""
+    batch = next(loaded.test.batches(size))
+    axis = objectives.find_objective(loaded.objective).batch_axis
+    rows = torch.arange(size) % batch.inputs.shape[axis]
+    lengths = None if batch.lengths is None else batch.lengths[rows]
+    targets = batch.targets.index_select(axis if batch.targets.dim() > axis else 0, rows)
+    return Batch(batch.inputs.index_select(axis, rows), targets, lengths)

@@ -1,0 +1,44 @@
+"""What a row's network does to its states before and after training, for the figures of a report."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from sparsernn.data.task import Loaded
+from sparsernn.experiments.rows import Row
+from sparsernn.measure.jacobian import connections, spectra
+from sparsernn.methods.method import Method
+from sparsernn.structure.masks import Masks
+from sparsernn.training import durable, objectives
+from sparsernn.training.steps import Training
+
+FILE = "spectra.json"
+SEQUENCES = 4
+
+
+def at_start(row: Row, loaded: Loaded, model: nn.Module, method: Method | None) -> dict[str, Any]:
+    """Spectra and connections of the network as training will find it: a copy of it is made sparse in the same way."""
+    objective = objectives.find_objective(loaded.objective)
+    training = Training(copy.deepcopy(model), loaded.train, None, objective, method, row.settings)
+    masks = Masks({}) if training.sparsifier is None else training.sparsifier.masks
+    return describe(loaded, training.model, masks)
+
+
+def describe(loaded: Loaded, model: nn.Module, masks: Masks) -> dict[str, Any]:
+    """Spectra on test sequences, and connections."""
+    objective = objectives.find_objective(loaded.objective)
+    batch = objectives.to_device(next(iter(loaded.test.batches(SEQUENCES))), next(model.parameters()).device)
+    arguments = objective.arguments(batch)
+    values = spectra(model, lambda model: model(*arguments), sequences=SEQUENCES)
+    return {"spectra": values, "connections": connections(model, masks)}
+
+
+def write(folder: Path, start: dict[str, Any], trained: dict[str, Any]) -> None:
+    """Leave both in the run folder."""
+    text = json.dumps({"start": start, "trained": trained})
+    durable.replace(folder / FILE, lambda aside: aside.write_text(text))

@@ -1,0 +1,149 @@
+"""Values from a command line or a JSON file, checked against the types that the receiving class declares."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+import json
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Union
+
+from sparsernn.errors import UserError
+
+CONSTANTS = {"none": None, "true": True, "false": False}
+BARE_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+"""What JSON does not take for a number is one here too: .05, 1., +2, 1.e-3."""
+
+
+class Mismatch(ValueError):
+    """A value that is not of the declared type."""
+
+
+def unknown(what: str, name: str, names: Sequence[str], where: str) -> UserError:
+    """The error for a name that is not among `names`, with the nearest one that is."""
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
+    return UserError(
+        f"{where}: there is no {what} {name!r}",
+        "one of " + ", ".join(names) if names else f"no {what}, as there is none to give",
+        f"Did you mean {near[0]!r}? Use that, or another of them" if near else "Leave it out",
+    )
+
+
+def parameters(target: Callable[..., Any]) -> dict[str, Any]:
+    """Names and declared types of what `target` (a class) takes; `Any` where none is declared."""
+    taken = [
+        parameter.name
+        for parameter in inspect.signature(target).parameters.values()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    ]
+    hints = typing.get_type_hints(target if dataclasses.is_dataclass(target) else target.__init__)
+    return {name: hints.get(name, Any) for name in taken}
+
+
+def construct(target: Callable[..., Any], values: Mapping[str, Any], where: str) -> Any:
+    """`target(**values)` with every name and type checked first."""
+    kinds = parameters(target)
+    for name in values:
+        if name not in kinds:
+            raise unknown("field", name, list(kinds), where)
+    return target(**{name: checked(value, kinds[name], f"{where}.{name}") for name, value in values.items()})
+
+
+def checked(value: Any, kind: Any, where: str) -> Any:
+    """`value` as `kind`, or the error that says what `where` takes."""
+    try:
+        return convert(value, kind)
+    except Mismatch as error:
+        raise wrong_type(where, value, kind) from error
+
+
+def parse(text: str, kind: Any, where: str) -> Any:
+    """The value of type `kind` that `text` spells, as JSON or as a bare word."""
+    candidates: list[Any] = [CONSTANTS[text.lower()]] if text.lower() in CONSTANTS else []
+    try:
+        candidates.append(json.loads(text))
+    except json.JSONDecodeError:
+        if BARE_NUMBER.fullmatch(text):
+            candidates.append(float(text))
+    for candidate in (*candidates, text):
+        try:
+            return convert(candidate, kind)
+        except Mismatch:
+            continue
+    raise wrong_type(where, text, kind)
+
+
+def wrong_type(where: str, value: Any, kind: Any) -> UserError:
+    """The error for a value that is not of its declared type."""
+    return UserError(f"{where} cannot be {value!r}", describe(kind), f"Give {where} such a value")
+
+
+def convert(value: Any, kind: Any) -> Any:
+    """`value` as `kind`: whole numbers serve as floats, lists as tuples, objects as dataclasses.
+
+    Raises: Mismatch if it is of another type.
+    """
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any or isinstance(kind, typing.TypeVar):
+        return value
+    if origin in (Union, types.UnionType):
+        return convert_union(value, arguments)
+    if origin is Literal:
+        if any(value == choice and type(value) is type(choice) for choice in arguments):
+            return value
+    elif origin in (tuple, list):
+        return convert_sequence(value, origin, arguments)
+    elif kind in (None, types.NoneType):
+        if value is None:
+            return None
+    elif kind is float:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return float(value)
+    elif isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
+        return construct(kind, value, kind.__name__)
+    elif isinstance(value, bool):
+        if kind is bool:
+            return value
+    elif isinstance(value, origin or kind):
+        return value
+    raise Mismatch
+
+
+def convert_union(value: Any, kinds: tuple[Any, ...]) -> Any:
+    """`value` as the first of `kinds` that takes it; its own type is tried first, so that 1 stays whole."""
+    for kind in sorted(kinds, key=lambda kind: kind is not type(value)):
+        try:
+            return convert(value, kind)
+        except Mismatch:
+            continue
+    raise Mismatch
+
+
+def convert_sequence(value: Any, origin: type, kinds: tuple[Any, ...]) -> Any:
+    """`value` as a tuple or list of `kinds`."""
+    if not isinstance(value, (list, tuple)):
+        raise Mismatch
+    if origin is tuple and kinds and kinds[-1] is not Ellipsis:
+        if len(kinds) != len(value):
+            raise Mismatch
+        return tuple(convert(item, kind) for item, kind in zip(value, kinds, strict=True))
+    return origin(convert(item, kinds[0] if kinds else Any) for item in value)
+
+
+def describe(kind: Any) -> str:
+    """A type in words."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    words = {int: "a whole number", float: "a number", str: "text", bool: "true or false", types.NoneType: "none"}
+    if kind in words:
+        return words[kind]
+    if origin in (Union, types.UnionType):
+        return " or ".join(describe(argument) for argument in arguments)
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, arguments))
+    if origin in (tuple, list):
+        return "a list such as [1, 2] of " + " and ".join(describe(a) for a in arguments if a is not Ellipsis)
+    return getattr(kind, "__name__", str(kind))

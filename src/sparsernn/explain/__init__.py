@@ -1,0 +1,1 @@
+"""Explanations: what the automata of a trained network look for."""

@@ -1,0 +1,207 @@
+"""The trained classifier of a run folder with all that a reader of its automata needs: words, texts, weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sparsernn.cells.rational import Rational
+from sparsernn.data.splits import SequenceSplit
+from sparsernn.data.table_file import TableFile, encode_file
+from sparsernn.data.task import Batch, Split, Task
+from sparsernn.data.text import encode, encoder_from_json
+from sparsernn.data.text_classification import TextClassification
+from sparsernn.errors import UserError
+from sparsernn.experiments import compacted, trained
+from sparsernn.experiments.network import embedding_of
+from sparsernn.explain.phrases import check_readable
+from sparsernn.models.classifier import Classifier
+from sparsernn.own_data import runs
+
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Readable:
+    """A text classifier of one layer of automata, and its data.
+
+    Attributes:
+        network: the final network, cut where the run cut it; cell: its automata; whole: the automata at full size.
+        words: names of the token ids.
+        labels: names of the classes.
+        encoded: from texts to a split.
+        corpus: the texts whose phrases are ranked, called when they are needed; source: what they are.
+    """
+
+    folder: Path
+    network: Classifier
+    cell: Rational
+    whole: Rational
+    words: Sequence[str]
+    labels: Sequence[str]
+    encoded: Callable[[Sequence[str]], SequenceSplit]
+    corpus: Callable[[], SequenceSplit]
+    source: str
+
+    @property
+    def vectors(self) -> Tensor:
+        """A vector for every token id. [word input]"""
+        return embedding_of(self.network).weight.detach()
+
+    def columns(self, direction: int) -> Tensor:
+        """The output layer's weights of the patterns of one direction. [class pattern]"""
+        weight, widths = self.network.head.weight.detach(), self.cell.widths
+        first = 0 if not direction else weight.shape[1] // 2 if self.network.pool == "last" else widths[0]
+        return weight[:, first : first + widths[direction]]
+
+
+class Reading(NamedTuple):
+    """What the network makes of a batch of texts.
+
+    Shapes: x [time batch input], outputs of each direction [time batch pattern], pooled the same without time,
+        logits [batch class], lengths [batch].
+    """
+
+    x: Tensor
+    outputs: list[Tensor]
+    pooled: list[Tensor]
+    logits: Tensor
+    lengths: Tensor
+
+
+def open_run(folder: Path, data: Path | None) -> Readable:
+    """The classifier in a run folder, or in the folder that `sparsernn train` printed.
+
+    Arguments:
+        data: folder of the task's files, or a file whose texts are ranked: like the one trained on, or for a recipe's
+            row a text a line; None: the data of the training.
+    Raises: UserError if the network cannot be read, or its data are not there.
+    """
+    run = _one_of(folder)
+    whole, network = trained.read(run), compacted.read_final(run)
+    network.eval()
+    if not isinstance(network, Classifier) or network.embedding is None:
+        raise UserError(
+            f"{run} holds no text classifier", "a classifier of words", "explain a run whose data are labelled texts"
+        )
+    cell, uncut = check_readable(network.cell), check_readable(whole.network.get_submodule("cell"))
+    task = whole.row.task
+    texts = _of_file(run, task, data) if isinstance(task, TableFile) else _of_task(run, task, data)
+    return Readable(run, network, cell, uncut, labels=whole.data["labels"], **texts)
+
+
+def _one_of(folder: Path) -> Path:
+    """The run that a folder is, or that it holds."""
+    if (folder / "recipe.json").is_file():
+        return folder
+    inside = sorted(path.parent for path in folder.glob("*/recipe.json"))
+    if not inside or list(folder.glob("sparse-seed*")):
+        return runs.find_run(folder)
+    if len(inside) > 1:
+        names = ", ".join(run.name for run in inside)
+        raise UserError(f"{folder} holds {len(inside)} runs", f"one of them: {names}", f"explain {inside[-1]}")
+    return inside[0]
+
+
+def _of_task(run: Path, task: Task, data: Path | None) -> dict[str, Any]:
+    """Words and texts of a recipe's row."""
+    if not isinstance(task, TextClassification):
+        raise UserError(f"{run} was not trained on labelled texts", "such a run", "choose another run")
+    file = data if data is not None and data.is_file() else None
+    loaded = task.load(None if file else data)
+
+    def encoded(texts: Sequence[str]) -> SequenceSplit:
+        return task.encoded(texts, loaded.vocabulary)
+
+    def corpus() -> SequenceSplit:
+        return _texts(loaded.train) if file is None else encoded(_lines(file))
+
+    return {
+        "words": loaded.vocabulary, "encoded": encoded, "corpus": corpus,
+        "source": file.name if file else "the training texts",
+    }  # fmt: skip
+
+
+def _of_file(run: Path, task: TableFile, data: Path | None) -> dict[str, Any]:
+    """Words and texts of a run of `sparsernn train`."""
+    preparation = runs.read_preparation(run)
+    encoder = encoder_from_json(preparation.tokenizer)
+
+    def encoded(texts: Sequence[str]) -> SequenceSplit:
+        ids = list(encode(encoder, texts, length=preparation.length))
+        offsets = np.cumsum([0, *map(len, ids)])
+        return SequenceSplit(np.concatenate(ids), offsets, np.zeros(len(ids), np.int64))
+
+    file = data if data is not None and data.is_file() else None
+
+    def corpus() -> SequenceSplit:
+        return _texts(task.load(data).train if file is None else encode_file(preparation, file).split)
+
+    source = file.name if file else f"the training texts of {Path(task.path).name}"
+    return {"words": encoder.words, "encoded": encoded, "corpus": corpus, "source": source}
+
+
+def _texts(split: Split) -> SequenceSplit:
+    if not isinstance(split, SequenceSplit):
+        raise UserError("the data are no labelled texts", "a task of texts", "choose another run")
+    return split
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}", "a text a line, UTF-8", "give another file") from error
+    if not lines:
+        raise UserError(f"{path} is empty", "a text a line", "give another file")
+    return lines
+
+
+def batches(split: SequenceSplit) -> Iterator[tuple[np.ndarray, Batch]]:
+    """All texts, those of like length together: their numbers and a batch."""
+    order = np.argsort(split.lengths, kind="stable")
+    for first in range(0, len(order), BATCH):
+        rows = order[first : first + BATCH]
+        yield rows, split.batch(rows)
+
+
+@torch.no_grad()
+def read(network: Classifier, batch: Batch) -> Reading:
+    """Run the network and keep what its parts gave out."""
+    kept: dict[str, Tensor] = {}
+    handles = [
+        network.head.register_forward_pre_hook(lambda module, inputs: kept.update(pooled=inputs[0])),
+        network.cell.register_forward_hook(lambda module, inputs, made: kept.update(x=inputs[0], output=made[0])),
+    ]
+    try:
+        logits = network(*compacted.arguments(batch))
+    finally:
+        for handle in handles:
+            handle.remove()
+    widths, pooled = network.cell.widths, kept["pooled"]
+    lengths = torch.full((len(logits),), kept["x"].shape[1]) if batch.lengths is None else batch.lengths
+    starts = [0, pooled.shape[1] // 2 if network.pool == "last" else widths[0]]
+    return Reading(
+        kept["x"].transpose(0, 1),
+        list(kept["output"].transpose(0, 1).split(widths, -1)),
+        [pooled[:, start : start + width] for start, width in zip(starts, widths, strict=False)],
+        logits,
+        lengths,
+    )
+
+
+def ends_of(reading: Reading, direction: int, pool: str) -> Tensor:
+    """After how many tokens, in the order of reading, a pattern's score counts: where it is highest for "max" pooling,
+    else at the end of the text. [batch pattern]"""
+    outputs, lengths = reading.outputs[direction], reading.lengths.unsqueeze(1)
+    if pool != "max":
+        return lengths.expand(-1, outputs.shape[2])
+    inside = torch.arange(len(outputs)).view(-1, 1, 1) < reading.lengths.view(1, -1, 1)
+    best = outputs.masked_fill(~inside, -torch.inf).argmax(0)
+    return lengths - best if direction else best + 1

@@ -1,0 +1,1 @@
+"""A user's own file: the networks that suit it, their training, and predictions for another file."""

@@ -1,0 +1,106 @@
+"""A trained run applied to another file: the file's own labels, with probabilities, in the order of its rows."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sparsernn.data.preparation import Encoded, Preparation
+from sparsernn.data.table_file import encode_file
+from sparsernn.data.table_rows import Progress, no_progress
+from sparsernn.errors import UserError
+from sparsernn.experiments.compacted import arguments, read_final
+from sparsernn.own_data.runs import find_run, read_preparation
+from sparsernn.training import durable, objectives
+
+BATCH = 256
+
+
+def predict(folder: Path, file: Path, progress: Progress = no_progress) -> dict[str, Any]:
+    """Predictions for every row (or series, or window) of a file.
+
+    Arguments:
+        folder: what `sparsernn train` printed, or one run in it.
+        file: like the file trained on; its label column may be absent.
+    Returns: {"predictions": [...]}: for labels {"label", "probability", "probabilities"}; for a forecast
+        {"forecast": [...]} in the file's own unit; both with "id" where series have one; for a language model its
+        perplexity.
+    Raises: UserError for a folder or file that does not fit.
+    """
+    run = find_run(folder)
+    preparation, network = read_preparation(run), read_final(run)
+    network.eval()
+    encoded = encode_file(preparation, file, progress)
+    if preparation.kind == "language_model":
+        figures = objectives.evaluate(network, encoded.split, "language_model", 1)
+        return {"predictions": [{"perplexity": figures["perplexity"], "loss": figures["loss"]}]}
+    with torch.inference_mode():
+        outputs = list(_outputs(network, encoded))
+    if preparation.kind == "forecast":
+        forecasts = [{"forecast": preparation.unscaled(output.numpy()).tolist()} for output in outputs]
+        return {"predictions": _identified(encoded, forecasts)}
+    probabilities = [output.double().softmax(-1).numpy() for output in outputs]
+    return {"predictions": _labels(preparation, encoded, probabilities)}
+
+
+def _outputs(network: torch.nn.Module, encoded: Encoded) -> Iterator[torch.Tensor]:
+    """One tensor an example: [classes], [steps classes] or [horizon]."""
+    for batch in encoded.split.batches(BATCH):
+        outputs = network(*arguments(batch))
+        lengths = [outputs.shape[1]] * len(outputs) if batch.lengths is None else batch.lengths.tolist()
+        yield from (row[:length] if outputs.dim() == 3 else row for row, length in zip(outputs, lengths, strict=True))
+
+
+def _labels(preparation: Preparation, encoded: Encoded, probabilities: list[np.ndarray]) -> list[dict[str, Any]]:
+    if encoded.rows is None:
+        return _identified(encoded, [_label(preparation, one) for one in probabilities])
+    steps = np.concatenate(probabilities)
+    ordered = np.empty_like(steps)
+    ordered[encoded.rows] = steps
+    return [_label(preparation, one) for one in ordered]
+
+
+def _identified(encoded: Encoded, predictions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """With the ids of the series, where they have any."""
+    if not any(encoded.names):
+        return predictions
+    return [{"id": name, **one} for name, one in zip(encoded.names, predictions, strict=True)]
+
+
+def _label(preparation: Preparation, probabilities: np.ndarray) -> dict[str, Any]:
+    best = int(probabilities.argmax())
+    named = {label: float(value) for label, value in zip(preparation.labels, probabilities, strict=True)}
+    return {"label": preparation.labels[best], "probability": named[preparation.labels[best]], "probabilities": named}
+
+
+def write_csv(predictions: list[dict[str, Any]], path: Path) -> None:
+    """One row a prediction: label and a column of probability per label, or the forecast values.
+
+    Raises: UserError if the file cannot be written; it is written whole or not at all.
+    """
+    try:
+        durable.replace(path, lambda aside: _fill(aside, [_flat(one) for one in predictions]))
+    except OSError as error:
+        raise UserError(
+            f"The predictions could not be written to {path}: {(error.strerror or str(error)).lower()}",
+            "a file in a folder that exists and may be written to",
+            "make the folder, or give another --out",
+        ) from error
+
+
+def _fill(path: Path, rows: list[dict[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["label"])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _flat(one: dict[str, Any]) -> dict[str, Any]:
+    cells = {key: value for key, value in one.items() if not isinstance(value, dict | list)}
+    cells |= {f"p({label})": value for label, value in one.get("probabilities", {}).items()}
+    return cells | {f"t+{step}": value for step, value in enumerate(one.get("forecast", []), 1)}

@@ -1,0 +1,1 @@
+"""What the tables of one paper share; parts of recipes, not recipes."""

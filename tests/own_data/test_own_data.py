@@ -1,0 +1,165 @@
+"""A file of one's own, of every kind: trained, reported, and predicted in the order of its rows."""
+
+import csv
+import json
+import math
+import random
+from pathlib import Path
+
+import pytest
+
+from sparsernn.data.table_file import TableFile
+from sparsernn.errors import UserError
+from sparsernn.experiments.sources.start import Start
+from sparsernn.own_data import networks, prediction, training
+from sparsernn.reports import page
+
+LABELS = ("<script>alert(1)</script>", "plain")
+
+
+def write(path: Path, columns: list[str], rows: list[list]) -> str:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(rows)
+    return str(path)
+
+
+def texts(folder: Path) -> TableFile:
+    chance = random.Random(0)
+    rows = [
+        [f"a {chance.choice(['good', 'fine'] if kind else ['bad', 'dull'])} day", LABELS[kind]] for kind in [0, 1] * 60
+    ]
+    return TableFile(path=write(folder / "texts.csv", ["text", "label"], rows), text="text", label="label")
+
+
+def wide(folder: Path) -> TableFile:
+    rows = [[kind + 0.1 * step for step in range(4)] + [LABELS[kind]] for kind in [0, 1] * 60]
+    path = write(folder / "wide.csv", ["a", "b", "c", "d", "label"], rows)
+    return TableFile(path=path, series_columns="a:d", label="label")
+
+
+def long_series(folder: Path, per: str) -> TableFile:
+    rows = []
+    for series in range(40):
+        for step in range(5):
+            kind = series % 2 if per == "series" else step % 2
+            rows.append([f"s{series}", step, kind + 0.1 * step, LABELS[kind]])
+    path = write(folder / f"{per}.csv", ["id", "time", "x", "label"], rows)
+    return TableFile(path=path, id="id", time="time", series=("x",), label="label", label_per=per)
+
+
+def forecast(folder: Path) -> TableFile:
+    rows = [[step, math.sin(step / 3)] for step in range(400)]
+    return TableFile(
+        path=write(folder / "wave.csv", ["time", "x"], rows), forecast="x", time="time", horizon=3, window=12
+    )
+
+
+def running_text(folder: Path) -> TableFile:
+    path = folder / "text.txt"
+    path.write_text("\n".join("the cat sat on the mat and the dog lay down" for _ in range(300)))
+    return TableFile(path=str(path), language_model=True)
+
+
+KINDS = {
+    "texts": (texts, 120),
+    "wide": (wide, 120),
+    "label_per_series": (lambda folder: long_series(folder, "series"), 40),
+    "label_per_step": (lambda folder: long_series(folder, "step"), 200),
+    "forecast": (forecast, None),
+    "running_text": (running_text, 1),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_is_trained_on_and_predicted(kind, tmp_path, monkeypatch):
+    monkeypatch.setenv("SPARSERNN_CACHE", str(tmp_path / "cache"))
+    make, expected = KINDS[kind]
+    task = make(tmp_path)
+    asked = training.Training(task, units=4, epochs=2, out=tmp_path / "out", progress=False)
+    outcome = training.train(asked)
+    assert len(outcome.results) == 3 and all(result["metrics"] for result in outcome.results)
+    sparse = outcome.results[-1]["metrics"]
+    assert sparse["sparsity"] == pytest.approx(0.9, abs=0.02) and sparse["compaction_difference"] <= 1e-5
+    shown = page.write(outcome.run_folders, tmp_path / "report.html").read_text()
+    assert "<script>alert(1)" not in shown
+    found = json.loads(json.dumps(prediction.predict(tmp_path / "out", Path(task.path))))["predictions"]
+    assert expected is None or len(found) == expected
+    if "label" in found[0]:
+        assert all(one["label"] in LABELS and sum(one["probabilities"].values()) == pytest.approx(1) for one in found)
+    prediction.write_csv(found, tmp_path / "predictions.csv")
+    with (tmp_path / "predictions.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == len(found)
+
+
+def test_large_files_are_sampled_and_small_ones_are_not(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPARSERNN_CACHE", str(tmp_path / "cache"))
+    task = texts(tmp_path)
+    loaded = task.load()
+    assert networks.sampled(task, loaded) == loaded
+    monkeypatch.setattr(networks, "MOST_BATCHES", 2)
+    monkeypatch.setattr(networks, "MOST_VALIDATED", 5)
+    told = []
+    outcome = training.train(
+        training.Training(task, units=4, epochs=1, out=tmp_path / "out", progress=False), told.append
+    )
+    assert "96 texts train, 12 validate, 12 test" in told
+    assert "an epoch reads 64 of those that train, other ones each time" in told
+    assert len(outcome.results) == 3
+
+
+def test_the_sparse_network_trains_longer_and_for_a_forecast_slower(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPARSERNN_CACHE", str(tmp_path / "cache"))
+    task = texts(tmp_path)
+    loaded, method = task.load(), training.make_method("magnitude", 0.9)
+    dense, sparse = networks.rows(task, loaded, method, cell="gru")
+    assert (dense.settings.epochs, sparse.settings.epochs) == (40, 60) and Start("dense") in sparse.sources
+    assert sparse.settings.learning_rate == dense.settings.learning_rate
+    series = forecast(tmp_path)
+    dense, sparse = networks.rows(series, series.load(), method, cell="gru")
+    assert sparse.settings.learning_rate == dense.settings.learning_rate / 4
+    _, from_scratch = networks.rows(series, series.load(), training.make_method("rigl", 0.9), cell="gru")
+    assert from_scratch.settings.learning_rate == dense.settings.learning_rate and from_scratch.sources == ()
+    given = networks.rows(task, loaded, method, cell="gru", units=7, epochs=3)
+    assert [(row.settings.epochs, row.options["units"]) for row in given] == [(3, 7), (3, 7)]
+
+
+def test_predictions_that_cannot_be_written(tmp_path):
+    with pytest.raises(UserError, match="could not be written to .*/none/a.csv: no such file"):
+        prediction.write_csv([{"label": "a"}], tmp_path / "none" / "a.csv")
+
+
+def test_forecasts_are_named_by_their_series(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPARSERNN_CACHE", str(tmp_path / "cache"))
+    rows = [[name, step, step % 5] for name in ("b", "a") for step in range(120)]
+    path = write(tmp_path / "two.csv", ["id", "time", "x"], rows)
+    task = TableFile(path=path, forecast="x", id="id", time="time", horizon=2, window=6)
+    training.train(training.Training(task, units=4, epochs=1, out=tmp_path / "out", progress=False))
+    found = prediction.predict(tmp_path / "out", Path(path))["predictions"]
+    assert [one["id"] for one in found] == ["b", "a"] and all(len(one["forecast"]) == 2 for one in found)
+
+
+@pytest.mark.parametrize("wrong", [{"units": -3}, {"epochs": -1}, {"seed": -1}], ids=str)
+def test_a_negative_number_is_refused(wrong):
+    with pytest.raises(UserError, match=f"{next(iter(wrong))} is -"):
+        training.Training(TableFile(path="none.csv"), **wrong)
+
+
+def test_a_folder_in_use_is_refused_without_advice_that_does_not_apply(tmp_path):
+    (tmp_path / "kept.txt").write_text("")
+    with pytest.raises(UserError, match="holds something already") as raised:
+        training.Training(TableFile(path="none.csv"), out=tmp_path)
+    assert "resume" not in str(raised.value)
+
+
+def test_the_methods_are_taken_by_name(tmp_path, monkeypatch):
+    assert training.make_method("rigl", 0.8).sparsity == 0.8
+    assert training.make_method("group_lasso", 0.8).strength == training.STRENGTH
+    with pytest.raises(UserError, match="magnitude"):
+        training.make_method("magnitud", 0.8)
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    with pytest.raises(UserError, match="not the folder of a training"):
+        prediction.predict(tmp_path, tmp_path / "x.csv")
