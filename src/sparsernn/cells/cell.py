@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import abc
 import importlib
+import inspect
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
 from sparsernn.cells.parts.arithmetic import Math, Multiply, State, Vector
@@ -43,6 +44,16 @@ class Line:
     whole: bool = False
 
 
+class _OptionsAlone:
+    """The signature of a cell to those who ask: its options, by name."""
+
+    def __get__(self, cell: Cell | None, kind: type[Cell]) -> inspect.Signature:
+        by_name = inspect.Parameter.KEYWORD_ONLY
+        return inspect.Signature(
+            [inspect.Parameter(field.name, by_name, default=field.default) for field in fields(kind)]
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cell(abc.ABC):
     """The declaration of one recurrent layer: options that change what a step computes, as a frozen dataclass.
@@ -70,6 +81,7 @@ class Cell(abc.ABC):
     known_as: ClassVar[tuple[str, ...]] = ()
     positional: ClassVar[tuple[str, ...]] = ()
     dropout_per: ClassVar[str] = "forward"
+    __signature__: ClassVar[Any] = _OptionsAlone()
 
     def __new__(cls, *sizes: Any, **options: Any) -> Any:
         if sizes or "input_size" in options:

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparsernn.cells.rational import Rational
 from sparsernn.data.splits import SequenceSplit
 from sparsernn.data.table_file import TableFile, encode_file
 from sparsernn.data.task import Batch, Split, Task
@@ -23,6 +22,7 @@ from sparsernn.experiments.network import embedding_of
 from sparsernn.explain.phrases import check_readable
 from sparsernn.models.classifier import Classifier
 from sparsernn.own_data import runs
+from sparsernn.running.modules import Recurrent
 
 BATCH = 64
 
@@ -41,8 +41,8 @@ class Readable:
 
     folder: Path
     network: Classifier
-    cell: Rational
-    whole: Rational
+    cell: Recurrent
+    whole: Recurrent
     words: Sequence[str]
     labels: Sequence[str]
     encoded: Callable[[Sequence[str]], SequenceSplit]
