@@ -81,7 +81,6 @@ class Cell(abc.ABC):
     known_as: ClassVar[tuple[str, ...]] = ()
     positional: ClassVar[tuple[str, ...]] = ()
     dropout_per: ClassVar[str] = "forward"
-    __signature__: ClassVar[Any] = _OptionsAlone()
 
     def __new__(cls, *sizes: Any, **options: Any) -> Any:
         if sizes or "input_size" in options:
@@ -188,6 +187,9 @@ class Cell(abc.ABC):
     def reads_state(self) -> bool:
         """Whether any weight multiplies the output of the step before."""
         return any(text.endswith(f"<- {self.state_axes[0]}") for text in self.axes.values())
+
+
+Cell.__signature__ = _OptionsAlone()  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, kw_only=True)
