@@ -8,15 +8,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from sparsernn import folders, sparsify
-from sparsernn.cells.cell import Cell
 from sparsernn.errors import UserError
 from sparsernn.measure.gradient_flow import effective_gradient_flow, gradient_over_time
 from sparsernn.methods.static import Static
 from sparsernn.models.classifier import Classifier
 from sparsernn.models.language_model import LanguageModel
+from sparsernn.running.runner import active
 
 CELLS = folders.names("cells")
-STEPPED = [name for name, kind in folders.entries("cells").items() if kind._layer is Cell._layer]
+STEPPED = [name for name, kind in folders.entries("cells").items() if kind().reads_state]
 X, LABELS = torch.randn(3, 6, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 1])
 
 
@@ -95,7 +95,7 @@ def test_measuring_leaves_everything_as_it_was(measure):
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
-    assert not [name for module in model.modules() for name in vars(module) if name == "advance"]
+    assert active() is None and not [module for module in model.modules() if "forward" in vars(module)]
 
 
 @pytest.mark.parametrize("frozen", [False, True])

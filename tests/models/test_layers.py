@@ -70,7 +70,8 @@ def test_dropped_words_are_dropped_wherever_they_stand():
 
 
 def test_cells_by_name():
-    assert type(make_cell("gru", 3, 4, 2, reset="before")) is GRU
+    made = make_cell("gru", 3, 4, 2, reset="before")
+    assert type(made) is module_of(GRU) and made.cells == [GRU(reset="before")] * 2
     with pytest.raises(UserError, match="is not in cells"):
         make_cell("gruu", 3, 4)
     with pytest.raises(UserError, match='pool is "middle"'):

@@ -86,7 +86,7 @@ def test_gates_of_a_diagonal_peephole():
     owned = members(Groups.of(wiring, model, "gate"), wiring.parameters(model))
     with_peephole = {"input": 0, "forget": 1, "output": 2}
     for number, pieces in enumerate(owned):
-        gate, unit = model.gates[number // 3], number % 3
+        gate, unit = model.cell.gates[number // 3], number % 3
         assert pieces.get("weight_ch_l0") == ({with_peephole[gate] * 3 + unit} if gate in with_peephole else None)
 
 
@@ -298,7 +298,7 @@ def test_no_group_stands_above_one_before_it_in_line():
     model, wiring = built("our rational mixed")
     groups = Groups.of(wiring, model, "state")
     scores = torch.rand(groups.count, generator=torch.Generator().manual_seed(0))
-    lengths = [length for layer in model.cell.lengths for length in layer]
+    lengths = [length for layer in model.cell.cells for length in layer.lengths]
     assert sum(lengths) == groups.count
     expected = torch.cat([part.cummin(0).values for part in scores.split(lengths)])
     assert torch.equal(groups.in_line(scores), expected) and not torch.equal(scores, expected)
