@@ -99,55 +99,22 @@ class Loaded:
     ) -> Loaded:
         """Sequences, or with `per_step` their steps, with a class each; with a vocabulary the inputs are token ids."""
         train, valid, test = splits
-        return cls(
-            train,
-            valid,
-            test,
-            "tagging" if per_step else "classification",
-            inputs=inputs,
-            tokens=bool(vocabulary),
-            outputs=len(labels),
-            metric="accuracy",
-            labels=labels,
-            vocabulary=vocabulary,
-            vectors=vectors,
-            note=note,
-        )
+        objective, tokens, outputs = "tagging" if per_step else "classification", bool(vocabulary), len(labels)
+        described = (objective, inputs, tokens, outputs, "accuracy", labels, vocabulary)
+        return cls(train, valid, test, *described, vectors=vectors, note=note)
 
     @classmethod
     def of_forecasts(cls, splits: Iterable[Split], target: str, *, inputs: int, horizon: int, note: str) -> Loaded:
         """Windows of series, each followed by the values of the feature `target`."""
         train, valid, test = splits
-        return cls(
-            train,
-            valid,
-            test,
-            "forecasting",
-            inputs=inputs,
-            tokens=False,
-            outputs=horizon,
-            metric="mse",
-            labels=(target,),
-            note=note,
-        )
+        return cls(train, valid, test, "forecasting", inputs, False, horizon, "mse", (target,), note=note)
 
     @classmethod
     def of_text(cls, splits: Iterable[Split], vocabulary: Sequence[str], *, metric: str, note: str) -> Loaded:
         """Running text whose next token is predicted."""
         train, valid, test = splits
         words = len(vocabulary)
-        return cls(
-            train,
-            valid,
-            test,
-            "language_model",
-            inputs=words,
-            tokens=True,
-            outputs=words,
-            metric=metric,
-            vocabulary=vocabulary,
-            note=note,
-        )
+        return cls(train, valid, test, "language_model", words, True, words, metric, vocabulary=vocabulary, note=note)
 
 
 def choose(name: str, value: object, choices: Sequence[object]) -> None:

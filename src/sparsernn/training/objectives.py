@@ -6,7 +6,7 @@ import abc
 import difflib
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from sparsernn.training.cross_entropy import cross_entropy
 IGNORED = -100  # the target of a step that is not scored, as in torch
 
 Network = Callable[..., Any]
+Examples = TypeVar("Examples", bound=Batch)
 Sums = dict[str, tuple[float, float]]  # name -> (total, count)
 
 
@@ -197,7 +198,7 @@ def add_sums(sums: Sums, more: Mapping[str, tuple[float, float]], weight: float 
         sums[name] = (before[0] + weight * total, before[1] + weight * count)
 
 
-def to_device(batch: Batch, device: torch.device) -> Batch:
+def to_device(batch: Examples, device: torch.device) -> Examples:
     """The batch with its tensors on `device`; lengths stay where torch's packing wants them, on the CPU."""
     return batch._replace(inputs=batch.inputs.to(device), targets=batch.targets.to(device))
 
