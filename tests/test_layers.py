@@ -2,8 +2,10 @@
 
 import configparser
 import pkgutil
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
 from importlinter.cli import lint_imports
 
@@ -31,6 +33,7 @@ TABLE = {
     "explain": {"experiments", "own_data", "models", "cells", "data", "training", "running"},
     "reports": set(),
     "listing": set(),
+    "options": set(),
     "errors": set(),
     "folders": {"errors"},
     "denormals": set(),
@@ -91,3 +94,22 @@ def test_an_import_that_is_not_granted_is_found(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(TABLE, "runtime", set())
     assert lint_imports(config_filename=str(write_contracts(tmp_path / "importlinter.ini")), no_cache=True) != 0
     assert "sparsernn.runtime.formats -> sparsernn.native" in capsys.readouterr().out
+
+
+def circle(imports: dict[str, set[str]]) -> list[str]:
+    """Modules each of which imports the next, the first being the last; none if there is no circle."""
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        return error.args[1][::-1]
+    return []
+
+
+def test_no_module_imports_itself_by_way_of_others_not_even_for_types():
+    graph = grimp.build_graph("sparsernn", exclude_type_checking_imports=False, cache_dir=None)
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    assert " -> ".join(circle(imports)) == ""
+
+
+def test_a_circle_is_found():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) in (["b", "c", "b"], ["c", "b", "c"])

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
-from typing import Annotated, Any
+from typing import Annotated, Protocol
 
 import typer
 from rich.console import Console
@@ -22,6 +22,15 @@ import sparsernn
 from sparsernn import listing
 from sparsernn.errors import UserError
 from sparsernn.experiments.typed import unknown
+from sparsernn.options import (
+    AsJson,
+    FileOptions,
+    NetworkOptions,
+    Out,
+    RequestOptions,
+    SearchOptions,
+    option_groups,
+)
 
 WIDTH_WITHOUT_TERMINAL = 150
 
@@ -29,14 +38,14 @@ WIDTH_WITHOUT_TERMINAL = 150
 class Commands(TyperGroup):
     """Commands for which a wrong value is one message on the standard error stream and exit status 2."""
 
-    def main(self, *args: Any, **options: Any) -> Any:
+    def invoke(self, context: typer.Context) -> object:
         try:
-            return super().main(*args, **options)
+            return super().invoke(context)
         except UserError as error:
             typer.echo(f"Error: {error}", err=True)
             raise SystemExit(2) from None
 
-    def resolve_command(self, context: Any, args: list[str]) -> Any:
+    def resolve_command(self, context: typer.Context, args: list[str]) -> tuple:
         if args and args[0] not in self.commands and not args[0].startswith("-"):
             raise unknown("command", args[0], list(self.commands), "sparsernn")
         return super().resolve_command(context, args)
@@ -44,7 +53,18 @@ class Commands(TyperGroup):
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, rich_markup_mode=None)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
+
+class Outcome(Protocol):
+    """What runs left: their folders, the folder of these, and their results."""
+
+    @property
+    def out(self) -> Path: ...
+
+    @property
+    def run_folders(self) -> Sequence[Path]: ...
+
+    @property
+    def results(self) -> object: ...
 
 
 def main() -> None:
@@ -76,28 +96,23 @@ def list_entries(
     """List methods, cells, recipes, tasks and kernels."""
     if kind is not None and kind not in listing.FOLDERS:
         raise unknown("kind", kind, list(listing.FOLDERS), "list")
-    listed = {name: listing.entries(name) for name in ([kind] if kind else listing.FOLDERS)}
+    folders = {name: listing.entries(name) for name in ([kind] if kind else listing.FOLDERS)}
     if as_json:
-        typer.echo(json.dumps(listed[kind] if kind else listed, indent=1))
+        typer.echo(json.dumps(folders[kind] if kind else folders, indent=1))
         return
-    for name, entries in listed.items():
+    for name, entries in folders.items():
         rows = [(entry["name"], entry.get("error") or entry["summary"], entry["source"]) for entry in entries]
         print_table((name, "what it is", "source"), rows)
 
 
 @app.command()
+@option_groups
 def run(
     recipe: Annotated[str, typer.Argument(help="A name from `sparsernn list recipes`.")],
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", help="Change one field, as settings.epochs=3; may be repeated.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the runs; default: a free one under runs/.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with what the folder holds.")] = False,
+    options: RequestOptions,
     as_json: AsJson = False,
-    size: Annotated[str | None, typer.Option(help="full, cpu or quick; default: the recipe's own.")] = None,
     rows: Annotated[str | None, typer.Option(help="Names of rows, separated by commas; default: all.")] = None,
     seeds: Annotated[str, typer.Option("--seed", "--seeds", help="Seeds, separated by commas.")] = "0",
-    data: Annotated[Path | None, typer.Option(help="Folder of the data files; default: SPARSERNN_DATA.")] = None,
     results: Annotated[Path | None, typer.Option(help="A second folder for the result files.")] = None,
 ) -> None:
     """Run a recipe: train, compact, score and time its rows, and write a page about them."""
@@ -108,36 +123,23 @@ def run(
     from sparsernn.experiments.experiment import Experiment, Request
     from sparsernn.experiments.jobs import Jobs
 
-    request = Request(
-        recipe=recipe,
-        size=size,
-        rows=None if rows is None else tuple(name.strip() for name in rows.split(",")),
-        seeds=whole_numbers(seeds, "--seed"),
-        assignments=tuple(assignments or ()),
-        out=out,
-        data=data,
-        results=results,
-        resume=resume,
-    )
+    names = None if rows is None else tuple(name.strip() for name in rows.split(","))
+    numbers = whole_numbers(seeds, "--seed")
+    request = Request(recipe, rows=names, seeds=numbers, results=results, **options.keywords)
     experiment = Experiment.of(request)
     outcome = execution.run(Jobs(experiment, lambda line: typer.echo(line, err=True)))
     show(outcome, experiment.title, as_json)
 
 
 @app.command()
+@option_groups
 def search(
     recipe: Annotated[str, typer.Argument(help="A name from `sparsernn list recipes`.")],
     row: Annotated[str, typer.Option(help="The row whose method's strength is searched.")],
     goal: Annotated[str, typer.Option(help="A figure of the result and its wanted value, as weights_kept=5000.")],
-    tolerance: Annotated[float, typer.Option(help="Largest accepted difference; default: a tenth of the goal.")] = -1.0,
-    strength: Annotated[float, typer.Option(help="First strength.")] = 8e-6,
-    trials: Annotated[int, typer.Option(help="Largest number of trainings.")] = 25,
-    assignments: Annotated[list[str] | None, typer.Option("--set", help="Change one field; may be repeated.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the runs; default: a free one under runs/.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with what the folder holds.")] = False,
-    size: Annotated[str | None, typer.Option(help="full, cpu or quick; default: the recipe's own.")] = None,
+    bounds: SearchOptions,
+    options: RequestOptions,
     seed: Annotated[int, typer.Option(help="Seed of every training.")] = 0,
-    data: Annotated[Path | None, typer.Option(help="Folder of the data files; default: SPARSERNN_DATA.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Find the strength of a regularising method that leaves a network of a wanted size."""
@@ -149,38 +151,23 @@ def search(
     from sparsernn.experiments.size_search import TargetSearch
 
     metric, value = goal_of(goal)
-    aim = TargetSearch(value, value / 10 if tolerance < 0 else tolerance, strength, trials=trials)
-    changes = tuple(assignments or ())
-    request = Request(recipe, size, seeds=(seed,), assignments=changes, out=out, data=data, resume=resume)
-    accepted = target_search.run(aim, request, row, metric, lambda line: typer.echo(line, err=True))
+    tolerance = value / 10 if bounds.tolerance < 0 else bounds.tolerance
+    target = TargetSearch(value, tolerance, bounds.strength, trials=bounds.trials)
+    request = Request(recipe, seeds=(seed,), **options.keywords)
+    figures = target_search.run(target, request, row, metric, lambda line: typer.echo(line, err=True))
     if as_json:
-        typer.echo(json.dumps(accepted, indent=1))
+        typer.echo(json.dumps(figures, indent=1))
     else:
-        print_table(("", ""), [(name, str(value)) for name, value in accepted.items()])
+        print_table(("", ""), [(name, str(value)) for name, value in figures.items()])
 
 
 @app.command()
+@option_groups
 def train(
     file: Annotated[Path, typer.Argument(help="CSV, TSV or Parquet (plain or gzipped), or a text file.")],
-    text: Annotated[str, typer.Option(help="Column of the texts.")] = "",
-    label: Annotated[str, typer.Option(help="Column of the labels.")] = "",
-    id_column: Annotated[str, typer.Option("--id", help="Column that tells series apart, a row being a step.")] = "",
-    time: Annotated[str, typer.Option(help="Column that orders the rows of a series.")] = "",
-    series: Annotated[str, typer.Option(help="Columns read at every step, separated by commas.")] = "",
-    label_per: Annotated[str, typer.Option(help="step or series; default: as the labels vary.")] = "auto",
-    series_columns: Annotated[str, typer.Option(help="Columns that are a row's steps: A:Z or A,B,C.")] = "",
-    forecast: Annotated[str, typer.Option(help="Column to forecast.")] = "",
-    horizon: Annotated[int, typer.Option(help="Rows to forecast.")] = 1,
-    window: Annotated[int, typer.Option(help="Rows read before a forecast; 0 chooses.")] = 0,
-    language_model: Annotated[bool, typer.Option("--language-model", help="The file is running text.")] = False,
-    tokenizer: Annotated[str, typer.Option(help="words, bpe, blanks or characters.")] = "words",
-    cell: Annotated[str, typer.Option(help="A name from `sparsernn list cells`.")] = "gru",
-    method: Annotated[str, typer.Option(help="A name from `sparsernn list methods`.")] = "magnitude",
-    sparsity: Annotated[float, typer.Option(help="Fraction of zeros of the recurrent weights.")] = 0.9,
-    units: Annotated[int, typer.Option(help="Hidden units; 0 chooses.")] = 0,
-    epochs: Annotated[int, typer.Option(help="Passes over the file; 0 chooses by its size.")] = 0,
-    seed: Annotated[int, typer.Option(help="Of splits, weights and order.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="Folder of the runs; default: a free one under runs/.")] = None,
+    columns: FileOptions,
+    network: NetworkOptions,
+    out: Out = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a small sparse network on a file of one's own, beside a dense one and a baseline."""
@@ -190,24 +177,9 @@ def train(
     from sparsernn.data.table_file import TableFile
     from sparsernn.own_data import training
 
-    task = TableFile(
-        path=str(file),
-        text=text,
-        label=label,
-        id=id_column,
-        time=time,
-        label_per=label_per,
-        forecast=forecast,
-        series=tuple(name.strip() for name in series.split(",") if name.strip()),
-        series_columns=series_columns,
-        horizon=horizon,
-        window=window,
-        language_model=language_model,
-        tokenizer=tokenizer,
-        seed=seed,
-    )
+    task = TableFile(path=str(file), seed=network.seed, **columns.keywords)
     command = shlex.join(["sparsernn", *sys.argv[1:]])
-    asked = training.Training(task, cell, method, sparsity, units, epochs, seed, out, command=command)
+    asked = training.Training(task, **vars(network), out=out, command=command)
     with reading_progress() as progress:
         outcome = training.train(asked, lambda line: typer.echo(line, err=True), progress)
     show(outcome, f"Own data: {file.name}", as_json)
@@ -227,11 +199,11 @@ def predict(
     from sparsernn.own_data import prediction
 
     with reading_progress() as progress:
-        predicted = prediction.predict(folder, file, progress)
+        outcome = prediction.predict(folder, file, progress)
     if out is not None:
-        prediction.write_csv(predicted["predictions"], out)
+        prediction.write_csv(outcome["predictions"], out)
     if as_json or out is None:
-        typer.echo(json.dumps(predicted, indent=None if as_json else 1, ensure_ascii=False))
+        typer.echo(json.dumps(outcome, indent=None if as_json else 1, ensure_ascii=False))
     else:
         typer.echo(out)
 
@@ -254,18 +226,18 @@ def explain(
     from sparsernn.explain import explanation
     from sparsernn.reports import automata, page
 
-    about = explanation.explain(folder, data, text, most=top, one_sided=one_sided)
+    content = explanation.explain(folder, data, text, most=top, one_sided=one_sided)
     if as_json:
-        typer.echo(json.dumps(about, indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(content, indent=1, ensure_ascii=False))
         return
-    run = Path(about["folder"])
+    run = Path(content["folder"])
     written = page.write([run], run / "explanation.html", title=f"What {run.name} looks for")
-    typer.echo(automata.summary(about))
-    for table in (automata.phrase_table(about), automata.word_table(about)):
+    typer.echo(automata.summary(content))
+    for table in (automata.phrase_table(content), automata.word_table(content)):
         print_table(table.columns, table.rows)
-    if document := automata.document(about):
-        typer.echo(f"{document.text}: {document.answer}")
-        print_table(document.table.columns, document.table.rows)
+    if about := automata.document(content):
+        typer.echo(f"{about.text}: {about.answer}")
+        print_table(about.table.columns, about.table.rows)
     typer.echo(written)
 
 
@@ -308,7 +280,7 @@ def goal_of(text: str) -> tuple[str, float]:
         raise UserError(f"--goal is {text!r}", "a figure and a number: weights_kept=5000", "Correct --goal") from error
 
 
-def show(outcome: Any, title: str, as_json: bool) -> None:
+def show(outcome: Outcome, title: str, as_json: bool) -> None:
     """Write the page about some runs; print their table and the page's path, or everything as JSON."""
     from sparsernn.reports import page, reading, tables
 
@@ -360,7 +332,7 @@ def whole_numbers(text: str, where: str) -> tuple[int, ...]:
         raise UserError(f"{where} is {text!r}", "whole numbers such as 0 or 0,1,2", f"Correct {where}") from error
 
 
-def print_table(columns: tuple[str, ...], rows: Any) -> None:
+def print_table(columns: tuple[str, ...], rows: Sequence[Sequence[str]]) -> None:
     """Print rows of text, numbers to the right."""
     console = Console()
     if not console.is_terminal:

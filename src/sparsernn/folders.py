@@ -18,6 +18,7 @@ from typing import Any
 
 from sparsernn.errors import UserError
 
+Entry = Any  # what a file of a folder defines: a class or an object
 PACKAGE = __name__.rpartition(".")[0]
 
 
@@ -26,9 +27,9 @@ def names(folder: str) -> list[str]:
     return sorted(entries(folder))
 
 
-def entries(folder: str) -> dict[str, Any]:
+def entries(folder: str) -> dict[str, Entry]:
     """Every entry of a folder by name; a file that cannot be imported is warned about and left out."""
-    found = {}
+    by_name = {}
     for name in _file_names(folder):
         try:
             entry = _entry(folder, name)
@@ -37,8 +38,8 @@ def entries(folder: str) -> dict[str, Any]:
             warnings.warn(f"{where}.py is left out: {type(error).__name__}: {error}", stacklevel=2)
             continue
         if entry is not None:
-            found[name] = entry
-    return found
+            by_name[name] = entry
+    return by_name
 
 
 def broken(folder: str) -> dict[str, Exception]:
@@ -52,31 +53,31 @@ def broken(folder: str) -> dict[str, Exception]:
     return errors
 
 
-def find(folder: str, name: str) -> Any:
+def find(folder: str, name: str) -> Entry:
     """The entry called `name`, by file name or one of its `known_as`; names resolve only within the folder.
 
     Raises: UserError naming the nearest known entry; the file's own error where it cannot be imported.
     """
-    wanted = str(name).strip().lower().replace("-", "_")
-    if wanted in _file_names(folder):
-        entry = _entry(folder, wanted)
+    spelling = str(name).strip().lower().replace("-", "_")
+    if spelling in _file_names(folder):
+        entry = _entry(folder, spelling)
         if entry is not None:
             return entry
-    known = entries(folder)
-    spoken = {entry_name: entry_name for entry_name in known}
-    for entry_name, entry in known.items():
+    by_name = entries(folder)
+    spoken = {entry_name: entry_name for entry_name in by_name}
+    for entry_name, entry in by_name.items():
         spoken |= {alias.lower().replace("-", "_"): entry_name for alias in getattr(entry, "known_as", ())}
-    if wanted in spoken:
-        return known[spoken[wanted]]
-    near = difflib.get_close_matches(wanted, list(spoken), n=1, cutoff=0.5)
+    if spelling in spoken:
+        return by_name[spoken[spelling]]
+    near = difflib.get_close_matches(spelling, list(spoken), n=1, cutoff=0.5)
     advice = f'try "{spoken[near[0]]}", the nearest' if near else "pick one of these"
-    raise UserError(f'"{name}" is not in {folder}', f"one of {', '.join(sorted(known)) or 'nothing yet'}", advice)
+    raise UserError(f'"{name}" is not in {folder}', f"one of {', '.join(sorted(by_name)) or 'nothing yet'}", advice)
 
 
-def name_of(folder: str, entry: Any) -> str:
+def name_of(folder: str, entry: object) -> str:
     """The name under which a class, or an object of it, is an entry of a folder."""
-    for name, known in entries(folder).items():
-        if known is entry or known is type(entry):
+    for name, candidate in entries(folder).items():
+        if candidate is entry or candidate is type(entry):
             return name
     described = getattr(entry, "__name__", type(entry).__name__)
     raise UserError(
@@ -93,18 +94,19 @@ def _folder(folder: str) -> ModuleType:
 
 def _file_names(folder: str) -> list[str]:
     package = _folder(folder)
-    found: list[str] = []
+    file_names: list[str] = []
     for module in pkgutil.iter_modules(package.__path__):
         if module.ispkg:
             inner = f"{folder}.{module.name}"
-            found += [f"{module.name}.{name}" for name in _file_names(inner) if hasattr(_folder(inner), "KIND")]
+            if hasattr(_folder(inner), "KIND"):
+                file_names += [f"{module.name}.{name}" for name in _file_names(inner)]
         elif not module.name.startswith("_"):
-            found.append(module.name)
-    return sorted(found)
+            file_names.append(module.name)
+    return sorted(file_names)
 
 
 @cache
-def _entry(folder: str, name: str) -> Any | None:
+def _entry(folder: str, name: str) -> Entry:
     """What one file of a folder defines, or None."""
     inner, _, file = name.rpartition(".")
     package = _folder(f"{folder}.{inner}" if inner else folder)
@@ -114,15 +116,15 @@ def _entry(folder: str, name: str) -> Any | None:
     module = importlib.import_module(f"{package.__name__}.{file}")
     public = {key: value for key, value in vars(module).items() if not key.startswith("_")}
     classes = [value for value in public.values() if _is_concrete(value, kind) and value.__module__ == module.__name__]
-    found = list(dict.fromkeys(classes)) or _own_instances(module, public, kind)
-    if len(found) > 1:
-        called = ", ".join(getattr(value, "__name__", repr(value)[:40]) for value in found)
+    candidates = list(dict.fromkeys(classes)) or _own_instances(module, public, kind)
+    if len(candidates) > 1:
+        called = ", ".join(getattr(value, "__name__", repr(value)[:40]) for value in candidates)
         raise UserError(
-            f"{module.__file__} defines {len(found)} entries: {called}",
+            f"{module.__file__} defines {len(candidates)} entries: {called}",
             f"one public {kind.__name__} in a file",
             "move the others to files of their own",
         )
-    return found[0] if found else None
+    return candidates[0] if candidates else None
 
 
 def _kind(package: ModuleType) -> type | None:
@@ -133,11 +135,11 @@ def _kind(package: ModuleType) -> type | None:
     return getattr(importlib.import_module(module), name)
 
 
-def _is_concrete(value: Any, kind: type) -> bool:
+def _is_concrete(value: object, kind: type) -> bool:
     return inspect.isclass(value) and issubclass(value, kind) and value is not kind and not inspect.isabstract(value)
 
 
-def _own_instances(module: ModuleType, public: dict[str, Any], kind: type) -> list[Any]:
+def _own_instances(module: ModuleType, public: dict[str, object], kind: type) -> list[object]:
     """Instances of `kind` bound by the file itself; one it merely imports belongs to another file."""
     candidates = {key: value for key, value in public.items() if isinstance(value, kind)}
     if not candidates:

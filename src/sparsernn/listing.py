@@ -6,7 +6,6 @@ import inspect
 import re
 import sys
 import warnings
-from typing import Any
 
 from sparsernn import folders
 
@@ -19,9 +18,9 @@ def entries(kind: str) -> list[dict[str, str]]:
     folder = FOLDERS[kind]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = folders.entries(folder)
+        by_name = folders.entries(folder)
     home = f"{folders.PACKAGE}.{folder}"
-    described = [{"name": name, **describe(entry, f"{home}.{name}")} for name, entry in found.items()]
+    described = [{"name": name, **describe(entry, f"{home}.{name}")} for name, entry in by_name.items()]
     described += [
         {"name": name, "summary": "", "source": "", "error": f"{type(error).__name__}: {error}"}
         for name, error in folders.broken(folder).items()
@@ -29,12 +28,11 @@ def entries(kind: str) -> list[dict[str, str]]:
     return sorted(described, key=lambda entry: entry["name"])
 
 
-def describe(entry: Any, module: str) -> dict[str, str]:
+def describe(entry: object, module: str) -> dict[str, str]:
     """First line and source, as a class's docstring, an object's own fields or its file's docstring give them."""
     text = inspect.getdoc(entry if inspect.isclass(entry) else sys.modules[module]) or ""
     source = SOURCE.search(text)
     summary = getattr(entry, "title", None) or text.partition("\n")[0]
-    given = getattr(entry, "source", None)
-    if not isinstance(given, str):
-        given = " ".join(source[1].split()) if source else ""
-    return {"summary": summary, "source": given}
+    field = getattr(entry, "source", None)
+    in_text = " ".join(source[1].split()) if source else ""
+    return {"summary": summary, "source": field if isinstance(field, str) else in_text}

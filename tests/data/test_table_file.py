@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sparsernn.data.preparation import Preparation
 from sparsernn.data.table_file import TableFile, encode_file
-from sparsernn.data.table_series import pieces
+from sparsernn.data.table_steps import pieces
 from sparsernn.errors import UserError
 
 

@@ -8,7 +8,8 @@ import pyarrow.parquet
 import pytest
 
 from sparsernn.data import table_rows
-from sparsernn.data.table_rows import column_names, read_rows, text_lines
+from sparsernn.data.csv_file import text_lines
+from sparsernn.data.table_rows import column_names, read_rows
 from sparsernn.errors import UserError
 
 CSV = 'text,label\n"a, ""b""\nc",x\n\nd,y\n'

@@ -60,23 +60,18 @@ class ActivityRecognition(Task):
         values = ((np.concatenate(sensors) - learned.mean(0)) / learned.std(0)).astype(np.float32)
         targets = np.concatenate(labels)
         parts = (SequenceSplit(values, offsets, targets, rows=part, bucketed=True, per_step=True) for part in rows)
-        return Loaded(
-            *parts,
-            "tagging",
-            inputs=len(SENSORS),
-            tokens=False,
-            outputs=len(LABELS),
-            metric="accuracy",
-            labels=LABELS,
-            note="split by person",
-        )
+        return Loaded.of_classes(parts, LABELS, inputs=len(SENSORS), per_step=True, note="split by person")
+
+
+def _sensor_values(row: dict[str, str]) -> list[float]:
+    return [float(row[sensor]) for sensor in SENSORS]
 
 
 def _recording(name: str, content: bytes) -> tuple[np.ndarray, np.ndarray]:
     """Sensors [samples 6] and class numbers [samples] of one file."""
     try:
         rows = list(csv.DictReader(io.StringIO(content.decode("utf8"))))
-        values = np.array([[float(row[sensor]) for sensor in SENSORS] for row in rows])
+        values = np.array([_sensor_values(row) for row in rows])
         return values, np.array([LABELS.index(row["label"]) for row in rows], np.int64)
     except (KeyError, ValueError, TypeError) as error:
         raise UserError(

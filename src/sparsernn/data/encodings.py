@@ -65,9 +65,9 @@ def find_encoder(name: str, folder: Path) -> Path:
         return folder / name
     package = importlib.util.find_spec(name) if name.isidentifier() else None
     for place in package.submodule_search_locations or () if package else ():
-        for found in sorted(Path(place).rglob("config.json")):
-            if all((found.parent / needed).is_file() for needed in NEEDED):
-                return found.parent
+        for path in sorted(Path(place).rglob("config.json")):
+            if all((path.parent / needed).is_file() for needed in NEEDED):
+                return path.parent
     raise UserError(
         f"There is no encoder {name!r}",
         f"a folder, absolute or under {folder}, or an installed package with {' and '.join(NEEDED)}",
@@ -76,16 +76,16 @@ def find_encoder(name: str, folder: Path) -> Path:
 
 
 def _key(folder: Path, texts: list[str], length: int) -> str:
-    known = hashlib.sha256(json.dumps(length).encode())
+    digest = hashlib.sha256(json.dumps(length).encode())
     for name in NEEDED:
         with open(folder / name, "rb") as file:
-            known.update(hashlib.file_digest(file, "sha256").digest())
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     for text in texts:
-        known.update(len(text).to_bytes(8, "little") + text.encode("utf8", "surrogatepass"))
-    return "encodings-" + known.hexdigest()[:24]
+        digest.update(len(text).to_bytes(8, "little") + text.encode("utf8", "surrogatepass"))
+    return "encodings-" + digest.hexdigest()[:24]
 
 
-def _encode(folder: Path, texts: list[str], length: int, writer: StoreWriter, progress: Progress) -> dict[str, Any]:
+def _encode(folder: Path, texts: list[str], length: int, writer: StoreWriter, progress: Progress) -> dict[str, object]:
     import torch
 
     tokenizer, model = _loaded(folder)
@@ -106,19 +106,19 @@ def _encode(folder: Path, texts: list[str], length: int, writer: StoreWriter, pr
 
 def _loaded(folder: Path) -> tuple[Any, Any]:
     try:
-        from transformers import AutoModel, AutoTokenizer
+        transformers = importlib.import_module("transformers")
     except ImportError as error:
         raise UserError(
             "The package transformers is not installed", "it, to run an encoder", "run: pip install transformers"
         ) from error
     options = {"local_files_only": True, "trust_remote_code": False}
     try:
-        return AutoTokenizer.from_pretrained(folder, **options), AutoModel.from_pretrained(
-            folder, use_safetensors=True, **options
-        ).eval()
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
+        model = transformers.AutoModel.from_pretrained(folder, use_safetensors=True, **options)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"The encoder in {folder} cannot be read: {str(error).splitlines()[0]}",
             "a Hugging Face encoder",
             "get the folder again",
         ) from error
+    return tokenizer, model.eval()

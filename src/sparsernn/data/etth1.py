@@ -57,24 +57,14 @@ class Etth1(Task):
         """Read the file and cut it into windows."""
         names = COLUMNS if self.columns == "all" else (self.target,)
         path = find_file(self, FILE, folder)
-        series = np.concatenate(
-            [np.stack([rows.numbers(name) for name in names], 1) for rows in read_rows(path, names)]
-        )
+        series = np.concatenate([rows.matrix(names) for rows in read_rows(path, names)])
         if len(series) < BOUNDS[3]:
             raise UserError(f"The file {path} has {len(series)} rows", f"at least {BOUNDS[3]}", "get the file again")
         learned = series[: BOUNDS[1]]
         scaled = ((series - learned.mean(0)) / learned.std(0)).astype(np.float32)
         parts = (self._split(scaled, names, part) for part in range(3))
-        return Loaded(
-            *parts,
-            "forecasting",
-            inputs=len(names),
-            tokens=False,
-            outputs=self.horizon,
-            metric="mse",
-            labels=(self.target,),
-            note="standardised with the training rows",
-        )
+        note = "standardised with the training rows"
+        return Loaded.of_forecasts(parts, self.target, inputs=len(names), horizon=self.horizon, note=note)
 
     def _split(self, series: np.ndarray, names: tuple[str, ...], part: int) -> WindowSplit:
         first = max(0, BOUNDS[part] - self.window)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import io
 import os
 import tarfile
 from collections.abc import Iterator
 from functools import lru_cache
+from io import BufferedIOBase, BufferedReader, TextIOWrapper
 from pathlib import Path
 from typing import IO
 
@@ -26,16 +26,16 @@ def data_folder(folder: Path | str | None) -> Path:
 def cache_folder(folder: Path | str | None = None) -> Path:
     """The folder given, or SPARSERNN_CACHE, or the user's cache folder; it is made."""
     users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sparsernn"
-    chosen = Path(folder or os.environ.get("SPARSERNN_CACHE") or users)
+    path = Path(folder or os.environ.get("SPARSERNN_CACHE") or users)
     try:
-        chosen.mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"The cache folder {chosen} cannot be made: {error.strerror}",
+            f"The cache folder {path} cannot be made: {error.strerror}",
             "a folder that can be written",
             "set SPARSERNN_CACHE, or the cache option, to another folder",
         ) from error
-    return chosen
+    return path
 
 
 def find_file(task: Task, name: str, folder: Path | str | None) -> Path:
@@ -47,9 +47,9 @@ def find_file(task: Task, name: str, folder: Path | str | None) -> Path:
             f"the data set from: {task.origin}",
             f"put it at {data_folder(folder) / name}, or give its folder with --data or SPARSERNN_DATA",
         )
-    known = task.files.get(name, "")
-    if known and task.verify:
-        _check_sum(path, known, task.origin)
+    checksum = task.files.get(name, "")
+    if checksum and task.verify:
+        _check_sum(path, checksum, task.origin)
     return path
 
 
@@ -60,16 +60,16 @@ def locate(name: str, folder: Path | str | None) -> Path | None:
     return next((candidate for candidate in (path, twin) if candidate.is_file()), None)
 
 
-def open_bytes(path: Path) -> IO[bytes]:
+def open_bytes(path: Path) -> BufferedIOBase:
     """A binary stream of the content, uncompressed where it is gzipped."""
     with open(path, "rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rb") if zipped else open(path, "rb")
+    return gzip.GzipFile(path, "rb") if zipped else open(path, "rb")
 
 
 def open_text(path: Path, encoding: str = "utf8") -> IO[str]:
     """A text stream of the content; line ends are left as they are and only \\n ends a line."""
-    return io.TextIOWrapper(io.BufferedReader(open_bytes(path), BLOCK_BYTES), encoding, newline="\n")
+    return TextIOWrapper(BufferedReader(open_bytes(path), BLOCK_BYTES), encoding, newline="\n")
 
 
 def lines(path: Path, encoding: str = "utf8") -> Iterator[str]:
@@ -98,16 +98,16 @@ def _unreadable(path: Path, error: Exception) -> UserError:
     return UserError(f"The file {path} cannot be read: {error}", "a complete file", "get the file again")
 
 
-def _check_sum(path: Path, known: str, origin: str) -> None:
+def _check_sum(path: Path, checksum: str, origin: str) -> None:
     state = path.stat()
     try:
-        found = _content_sum(path, state.st_size, state.st_mtime_ns)
+        sum_now = _content_sum(path, state.st_size, state.st_mtime_ns)
     except (EOFError, gzip.BadGzipFile) as error:
         raise _unreadable(path, error) from error
-    if found != known:
+    if sum_now != checksum:
         raise UserError(
-            f"The content of {path} has the SHA-256 {found[:16]}...",
-            f"{known[:16]}..., the sum of the file from: {origin}",
+            f"The content of {path} has the SHA-256 {sum_now[:16]}...",
+            f"{checksum[:16]}..., the sum of the file from: {origin}",
             "get the file again, or set verify=false to use this one as it is",
         )
 

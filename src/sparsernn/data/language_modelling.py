@@ -81,18 +81,8 @@ class LanguageModelling(Task):
         train = self._ids(islice(self.tokens("train", folder), used), places)
         valid = self._ids(self.tokens("valid", folder), places)
         test = self._drawn(train) if self.test_on_train else self._split(self._ids(self.tokens("test", folder), places))
-        return Loaded(
-            self._split(train),
-            self._split(valid),
-            test,
-            "language_model",
-            inputs=len(words),
-            tokens=True,
-            outputs=len(words),
-            metric=self.metric(),
-            vocabulary=words,
-            note=self.note(),
-        )
+        splits = (self._split(train), self._split(valid), test)
+        return Loaded.of_text(splits, words, metric=self.metric(), note=self.note())
 
     def _words(self, counts: Counter[str]) -> list[str]:
         words = [word for word, _ in counts.most_common(self.vocabulary or None)]
@@ -115,10 +105,9 @@ class LanguageModelling(Task):
         return np.frombuffer(ids, np.int32)
 
     def _drawn(self, train: np.ndarray) -> Split:
-        every = TextWindowSplit(train, self.steps)
-        chosen = np.random.default_rng(self.seed).permutation(len(every))
-        number = max(1, round(self.test_on_train * len(every)))
-        return TextWindowSplit(train, self.steps, np.sort(chosen[:number]))
+        count = len(TextWindowSplit(train, self.steps))
+        windows = np.random.default_rng(self.seed).permutation(count)
+        return TextWindowSplit(train, self.steps, np.sort(windows[: max(1, round(self.test_on_train * count))]))
 
     def _split(self, ids: np.ndarray) -> Split:
         return TextWindowSplit(ids, self.steps) if self.windows else TextSplit(ids, self.steps, self.keep_last)

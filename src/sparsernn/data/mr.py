@@ -52,8 +52,8 @@ class MovieReviews(TextClassification):
     def divide(self, parts: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
         folds = cut(len(labels), (1,) * FOLDS, self.seed)
         rest = np.sort(np.concatenate([rows for number, rows in enumerate(folds) if number != self.fold]))
-        kept, held = cut_by_label(labels[rest], (1 - self.shares[1], self.shares[1]), self.seed)
-        return {"train": rest[kept], "valid": rest[held], "test": np.sort(folds[self.fold])}
+        train, valid = cut_by_label(labels[rest], (1 - self.shares[1], self.shares[1]), self.seed)
+        return {"train": rest[train], "valid": rest[valid], "test": np.sort(folds[self.fold])}
 
     def note(self, folder: Path | str | None) -> str:
         return f"fold {self.fold} of {FOLDS}"

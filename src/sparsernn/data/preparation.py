@@ -5,15 +5,26 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
-from sparsernn.data.splits import Split
+from sparsernn.data.store import Store, StoreWriter
 from sparsernn.data.table_rows import Rows
+from sparsernn.data.task import PARTS, Split
 from sparsernn.errors import UserError
 
 KINDS = ("text", "series", "wide", "forecast", "language_model")
+
+
+class Columns(TypedDict, total=False):
+    """Column names by what the columns hold; an empty name means that there is none."""
+
+    text: str
+    label: str
+    id: str
+    time: str
+    series: list[str]
 
 
 @dataclass(frozen=True)
@@ -22,7 +33,7 @@ class Preparation:
 
     Arguments:
         kind: "text", "series" (a row a step), "wide" (a row a series), "forecast" or "language_model".
-        columns: column names by what they are: "text", "label", "id", "time", "series" (a list).
+        columns: names of the columns that are read.
         labels: class names in the order of their numbers.
         means, deviations: of the training rows, one a feature.
         tokenizer: cleaning rule and vocabulary as JSON.
@@ -32,7 +43,7 @@ class Preparation:
     """
 
     kind: str
-    columns: dict[str, Any]
+    columns: Columns
     labels: tuple[str, ...] = ()
     means: tuple[float, ...] = ()
     deviations: tuple[float, ...] = ()
@@ -63,13 +74,13 @@ class Preparation:
     @property
     def names(self) -> list[str]:
         """The columns a file must have; the label is not among them."""
-        singles = [self.columns[name] for name in ("text", "id", "time") if self.columns.get(name)]
-        return [*singles, *self.columns.get("series", ())]
+        singles = (self.columns.get("text"), self.columns.get("id"), self.columns.get("time"))
+        return [*filter(None, singles), *self.columns.get("series", ())]
 
     def class_numbers(self, rows: Rows) -> np.ndarray:
         """The rows' labels as numbers; one that training did not see is a UserError."""
         numbers = {name: number for number, name in enumerate(self.labels)}
-        names = rows.labels(self.columns["label"])
+        names = rows.labels(self.columns.get("label", ""))
         try:
             return np.array([numbers[name] for name in names], np.int64)
         except KeyError:
@@ -130,6 +141,18 @@ def numbered(seen: dict[str, int], codes: np.ndarray, column: str) -> tuple[list
     place = np.empty(len(names), np.int64)
     place[[seen[name] for name in names]] = np.arange(len(names))
     return names, place[codes]
+
+
+def targets_of(store: Store, count: int) -> tuple[bool, np.ndarray]:
+    """Whether a file has labels, and its targets: zeros where it has none."""
+    labelled = "targets" in store.names
+    return labelled, store.array("targets") if labelled else np.zeros(count, np.int64)
+
+
+def write_parts(writer: StoreWriter, parts: Sequence[np.ndarray]) -> None:
+    """Store the rows of train, valid and test."""
+    for name, part in zip(PARTS, parts, strict=True):
+        writer.append(name, part)
 
 
 def require_parts(parts: Sequence[np.ndarray], path: object, what: str) -> None:

@@ -38,12 +38,12 @@ class Sample(Split):
     def _drawn(self, seed: int | None) -> Split:
         many = len(self.whole)
         if seed is None:
-            chosen = np.arange(self.count) * many // self.count
+            examples = np.arange(self.count) * many // self.count
         else:
-            chosen = np.random.RandomState(seed % 2**32).permutation(many)[: self.count]
+            examples = np.random.RandomState(seed % 2**32).permutation(many)[: self.count]
         if isinstance(self.whole, WindowSplit):
-            return replace(self.whole, starts=self.whole.starts[chosen])
-        return replace(self.whole, rows=chosen if self.whole.rows is None else self.whole.rows[chosen])
+            return replace(self.whole, starts=self.whole.starts[examples])
+        return replace(self.whole, rows=examples if self.whole.rows is None else self.whole.rows[examples])
 
 
 def at_most(split: Split, count: int) -> Split:

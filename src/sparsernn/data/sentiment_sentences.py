@@ -30,7 +30,7 @@ class SentimentSentences(TextClassification):
 
     origin: ClassVar[str] = "Sentiment Labelled Sentences (Kotzias et al. 2015, UCI)"
     files: ClassVar[dict[str, str]] = {
-        f"sentiment_sentences/{FILES[site]}.txt.gz": known for site, known in SUMS.items()
+        f"sentiment_sentences/{FILES[site]}.txt.gz": checksum for site, checksum in SUMS.items()
     }
 
     length: int = 0

@@ -44,19 +44,9 @@ class SequentialDigits(Task):
                 "scikit-learn, which carries the digits",
                 "install sparsernn[train]",
             ) from error
-        digits = load_digits()
-        images = torch.from_numpy((digits.images / 16).astype(np.float32))  # [examples 8 8]
+        pixels, labels = load_digits(return_X_y=True)
+        images = torch.from_numpy((pixels.reshape(-1, 8, 8) / 16).astype(np.float32))  # [examples 8 8]
         inputs = images if self.order == "row" else images.reshape(len(images), 64, 1)
-        targets = torch.from_numpy(digits.target.astype(np.int64))
-        train, valid, test = (TensorSplit(inputs[rows], targets[rows]) for rows in cut(len(images), ROWS))
-        return Loaded(
-            train,
-            valid,
-            test,
-            "classification",
-            inputs=inputs.shape[2],
-            tokens=False,
-            outputs=10,
-            metric="accuracy",
-            labels=tuple("0123456789"),
-        )
+        targets = torch.from_numpy(labels.astype(np.int64))
+        parts = (TensorSplit(inputs[rows], targets[rows]) for rows in cut(len(images), ROWS))
+        return Loaded.of_classes(parts, tuple("0123456789"), inputs=inputs.shape[2])

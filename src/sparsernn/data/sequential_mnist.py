@@ -67,16 +67,7 @@ class SequentialMnist(Task):
         train, valid, test = self._bounds(len(inputs))
         parts = (_ScaledSplit(inputs[rows], targets[rows], self.scale) for rows in (train, valid, test))
         note = "validation and test digits are the same" if self.division == "one_shot" else ""
-        return Loaded(
-            *parts,
-            "classification",
-            inputs=inputs.shape[2],
-            tokens=False,
-            outputs=10,
-            metric="accuracy",
-            labels=tuple("0123456789"),
-            note=note,
-        )
+        return Loaded.of_classes(parts, tuple("0123456789"), inputs=inputs.shape[2], note=note)
 
     def _arranged(self, images: Tensor) -> Tensor:
         if self.order == "row":

@@ -38,8 +38,8 @@ def cut_by_label(labels: np.ndarray, fractions: tuple[float, ...], seed: int | N
     parts: list[list[np.ndarray]] = [[] for _ in fractions]
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
-        for part, chosen in zip(parts, cut(len(rows), fractions, seed), strict=True):
-            part.append(rows[chosen])
+        for part, places in zip(parts, cut(len(rows), fractions, seed), strict=True):
+            part.append(rows[places])
     return [np.sort(np.concatenate(part)) for part in parts]
 
 
@@ -198,25 +198,25 @@ class TextWindowSplit(Split):
     Arguments:
         tokens: [tokens] ids, in memory or memory-mapped.
         steps: targets in a window.
-        chosen: [windows] numbers of those that are read, counted from the start of the text; None reads all. They do
+        numbers: [windows] of the windows that are read, counted from the start of the text; None reads all. They do
             not move when shuffled.
     """
 
     tokens: np.ndarray = field(repr=False)
     steps: int = 100
-    chosen: np.ndarray | None = field(default=None, repr=False)
+    numbers: np.ndarray | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
-        return (len(self.tokens) - 1) // self.steps if self.chosen is None else len(self.chosen)
+        return (len(self.tokens) - 1) // self.steps if self.numbers is None else len(self.numbers)
 
     def number_of_batches(self, size: int) -> int:
         return -(-len(self) // _checked_size(size))
 
     def batches(self, size: int, *, shuffle_seed: int | None = None) -> Iterator[Batch]:
-        spare = len(self.tokens) - 1 - len(self) * self.steps if self.chosen is None else 0
+        spare = len(self.tokens) - 1 - len(self) * self.steps if self.numbers is None else 0
         offset = 0 if shuffle_seed is None else shuffle_seed % (spare + 1)
         order = _order(len(self), shuffle_seed)
-        starts = offset + self.steps * (order if self.chosen is None else self.chosen[order])
+        starts = offset + self.steps * (order if self.numbers is None else self.numbers[order])
         for first in range(0, len(starts), _checked_size(size)):
             rows = starts[None, first : first + size] + np.arange(self.steps + 1)[:, None]
             window = torch.from_numpy(self.tokens[rows].astype(np.int64))  # [time+1 batch]

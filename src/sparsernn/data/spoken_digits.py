@@ -6,7 +6,7 @@ import io
 import wave
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -66,18 +66,10 @@ class SpokenDigits(Task):
         learned = np.concatenate([frames[offsets[row] : offsets[row + 1]] for row in rows[0]])
         values = ((frames - learned.mean(0)) / learned.std(0)).astype(np.float32)
         parts = (SequenceSplit(values, offsets, digits, rows=part, bucketed=True) for part in rows)
-        return Loaded(
-            *parts,
-            "classification",
-            inputs=self.bands,
-            tokens=False,
-            outputs=10,
-            metric="accuracy",
-            labels=tuple("0123456789"),
-            note=f"speaker {self.speaker} held out" if self.speaker else "",
-        )
+        note = f"speaker {self.speaker} held out" if self.speaker else ""
+        return Loaded.of_classes(parts, tuple("0123456789"), inputs=self.bands, note=note)
 
-    def _build(self, archive: Path, writer: StoreWriter) -> dict[str, Any]:
+    def _build(self, archive: Path, writer: StoreWriter) -> dict[str, object]:
         offsets = [0]
         filters = mel_filters(self.bands, self.window)
         for name, content in sorted(members(archive, ".wav")):

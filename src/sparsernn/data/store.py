@@ -6,13 +6,20 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypedDict
 
 import numpy as np
 
 from sparsernn.errors import UserError
+
+
+class ArrayShape(TypedDict):
+    """Type and sizes of a stored array, as the manifest has them."""
+
+    dtype: str
+    shape: list[int]
 
 
 class StoreWriter:
@@ -21,7 +28,7 @@ class StoreWriter:
     def __init__(self, folder: Path):
         self.folder = folder
         self._open: dict[str, BinaryIO] = {}
-        self._arrays: dict[str, dict[str, Any]] = {}
+        self._arrays: dict[str, ArrayShape] = {}
 
     def append(self, name: str, rows: np.ndarray) -> None:
         """Add rows to the end of an array; the first call fixes its type and the shape of a row."""
@@ -43,7 +50,7 @@ class StoreWriter:
         del self._arrays[name]
         (self.folder / name).unlink()
 
-    def close(self, values: dict[str, Any] | None = None) -> None:
+    def close(self, values: Mapping[str, object] | None = None) -> None:
         """Close the files; with values, write them and the list of arrays as the manifest."""
         for file in self._open.values():
             file.close()
@@ -73,21 +80,21 @@ class Store:
         return self._arrays[name]
 
 
-def _mapped(path: Path, described: dict[str, Any]) -> np.ndarray:
+def _mapped(path: Path, described: ArrayShape) -> np.ndarray:
     shape, kind = tuple(described["shape"]), np.dtype(described["dtype"])
     if path.stat().st_size != int(np.prod(shape)) * kind.itemsize:
         raise OSError(f"{path} has another size than its manifest says")
     return np.memmap(path, kind, "r", shape=shape) if 0 not in shape else np.empty(shape, kind)
 
 
-def file_key(path: Path | str, options: dict[str, Any]) -> str:
+def file_key(path: Path | str, options: Mapping[str, object]) -> str:
     """A name for what `options` make of a file in its present state."""
     state = Path(path).stat()
     facts = [str(Path(path).resolve()), state.st_size, state.st_mtime_ns, options]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:24]
 
 
-def open_or_build(cache: Path, key: str, build: Callable[[StoreWriter], dict[str, Any]]) -> Store:
+def open_or_build(cache: Path, key: str, build: Callable[[StoreWriter], Mapping[str, object]]) -> Store:
     """The store called `key` under `cache`; where absent or damaged it is made by `build`, which returns its values."""
     folder = cache / key
     try:

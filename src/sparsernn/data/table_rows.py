@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import datetime
 import difflib
-import gzip
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparsernn.data.csv_file import ROWS_AT_ONCE, CsvFile, Progress, existing, no_progress
 from sparsernn.errors import UserError
 
-LINE_BYTES = 16 << 20
-ROWS_AT_ONCE = 8192
-DELIMITERS = ",\t;|"
-
-Progress = Callable[[str, int, int], None]
-
-
-def no_progress(what: str, done: int, total: int) -> None:
-    """Report nothing."""
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
 
 
 @dataclass(frozen=True)
@@ -85,6 +77,10 @@ class Rows:
             )
         return array
 
+    def matrix(self, columns: Sequence[str]) -> np.ndarray:
+        """The columns as finite numbers, [rows columns]."""
+        return np.stack([self.numbers(column) for column in columns], 1)
+
     def times(self, column: str) -> np.ndarray:
         """The column as seconds or plain numbers: numbers stay, ISO dates are converted."""
         values = self.columns[column]
@@ -92,7 +88,7 @@ class Rows:
             return self.numbers(column)
         return np.array([self._seconds(column, row, value) for row, value in enumerate(values)], np.float64)
 
-    def _seconds(self, column: str, row: int, value: Any) -> float:
+    def _seconds(self, column: str, row: int, value: object) -> float:
         try:
             date = datetime.datetime.fromisoformat(str(value).strip())
         except ValueError:
@@ -113,17 +109,17 @@ def _number(value: Any) -> float | None:
 
 def column_names(path: Path | str) -> list[str]:
     """The columns of a file, in order."""
-    path = _existing(path)
+    path = existing(path)
     if _is_parquet(path):
         return list(_parquet(path).schema_arrow.names)
-    return _header(_csv_reader(path), path)
+    return CsvFile(path).header()
 
 
 def read_rows(
     path: Path | str, columns: Sequence[str], progress: Progress = no_progress, what: str = "reading"
 ) -> Iterator[Rows]:
     """Stream the chosen columns in chunks; `progress(what, done, total)` is called first and after each chunk."""
-    path = _existing(path)
+    path = existing(path)
     progress(what, 0, path.stat().st_size)
     yield from (_parquet_rows if _is_parquet(path) else _csv_rows)(path, tuple(dict.fromkeys(columns)), progress, what)
     progress(what, path.stat().st_size, path.stat().st_size)
@@ -138,19 +134,19 @@ def csv_records(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
 
 def csv_fields(path: Path) -> Iterator[list[str]]:
     """The rows of a comma-separated file without a header, one by one."""
-    for _, row in _rows_of(_csv_reader(path, ","), path):
+    for _, row in CsvFile(path, ","):
         yield row
 
 
-def require_columns(path: Path, wanted: Sequence[str], present: Sequence[str]) -> None:
-    """One UserError for all wanted columns that are absent, naming the nearest ones, or there twice."""
-    wrong = [name for name in wanted if present.count(name) != 1]
+def require_columns(path: Path, columns: Sequence[str], present: Sequence[str]) -> None:
+    """One UserError for all columns that are absent, naming the nearest ones, or there twice."""
+    wrong = [name for name in columns if present.count(name) != 1]
     if not wrong:
         return
     faults = [f"{'no' if name not in present else 'more than one'} column {name!r}" for name in wrong]
     nearest = {name: difflib.get_close_matches(name, present, n=1, cutoff=0.4) for name in wrong}
-    found = [(near[0], name) for name, near in nearest.items() if near and near[0] != name]
-    corrections = [repr(near) + (f" for {name!r}" if len(wrong) > 1 else "") for near, name in found]
+    pairs = [(near[0], name) for name, near in nearest.items() if near and near[0] != name]
+    corrections = [repr(near) + (f" for {name!r}" if len(wrong) > 1 else "") for near, name in pairs]
     listed = ", ".join(map(repr, present[:20])) + (", ..." if len(present) > 20 else "")
     raise UserError(
         f"{path} has {' and '.join(faults)}",
@@ -159,141 +155,20 @@ def require_columns(path: Path, wanted: Sequence[str], present: Sequence[str]) -
     )
 
 
-def _existing(path: Path | str) -> Path:
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"The file {path} was not found", "a CSV, TSV or Parquet file", "check the path")
-    if path.stat().st_size == 0:
-        raise UserError(f"The file {path} is empty", "a header and at least one row", "give a file with rows")
-    return path
-
-
 def _is_parquet(path: Path) -> bool:
     with open(path, "rb") as file:
         return file.read(4) == b"PAR1"
 
 
-class _Lines:
-    """Decoded lines of a file, with the position for progress and errors."""
-
-    def __init__(self, path: Path):
-        self.path = path
-        self._file = open(path, "rb")  # noqa: SIM115
-        zipped = self._file.read(2) == b"\x1f\x8b"
-        self._file.seek(0)
-        self._stream: Any = gzip.GzipFile(fileobj=self._file) if zipped else self._file
-        self._number = self._bytes = 0
-
-    @property
-    def done(self) -> int:
-        """Bytes of the file as stored that were read."""
-        return self._file.tell()
-
-    def __iter__(self) -> Iterator[str]:
-        with self._file:
-            while raw := self._next():
-                self._number += 1
-                yield self._decoded(raw)
-                self._bytes += len(raw)
-
-    def _next(self) -> bytes:
-        try:
-            raw = self._stream.readline(LINE_BYTES + 1)
-        except (EOFError, OSError) as error:
-            raise UserError(
-                f"The file {self.path} cannot be read: {error}", "a complete file", "get it again"
-            ) from error
-        if len(raw) > LINE_BYTES:
-            raise UserError(
-                f"Line {self._number + 1} of {self.path} is longer than {LINE_BYTES >> 20} MB",
-                "one row a line",
-                "check the file for a missing line end, or shorten the text",
-            )
-        return raw
-
-    def _decoded(self, raw: bytes) -> str:
-        try:
-            return raw.decode("utf-8-sig" if self._number == 1 else "utf8")
-        except UnicodeDecodeError as error:
-            raise UserError(
-                f"Line {self._number} of {self.path} is not UTF-8 (byte {self._bytes + error.start} of the file is"
-                f" 0x{raw[error.start]:02x})",
-                "text in UTF-8",
-                "save the file as UTF-8",
-            ) from None
-
-
-def text_lines(path: Path | str, progress: Progress = no_progress, what: str = "reading") -> Iterator[str]:
-    """The lines of a UTF-8 text file, plain or gzipped, without their ends."""
-    path = _existing(path)
-    progress(what, 0, path.stat().st_size)
-    source = _Lines(path)
-    for number, line in enumerate(source):
-        if number % ROWS_AT_ONCE == 0:
-            progress(what, source.done, path.stat().st_size)
-        yield line.rstrip("\r\n")
-    progress(what, path.stat().st_size, path.stat().st_size)
-
-
-def _csv_reader(path: Path, delimiter: str = "") -> _Counted:
-    """A csv reader of the file; without a delimiter, with the one that its first line has most of."""
-    csv.field_size_limit(max(csv.field_size_limit(), LINE_BYTES))
-    source = _Lines(path)
-    stream = iter(source)
-    first = next(stream, "")
-    suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    counts = {mark: first.count(mark) for mark in DELIMITERS}
-    likely = "\t" if suffix in (".tsv", ".tab") else max(DELIMITERS, key=counts.__getitem__)
-
-    def all_lines() -> Iterator[str]:
-        yield first
-        yield from stream
-
-    return _Counted(csv.reader(all_lines(), delimiter=delimiter or likely, strict=True), source)
-
-
-@dataclass(frozen=True)
-class _Counted:
-    """A csv reader with the lines it reads."""
-
-    reader: Any
-    source: _Lines
-
-
-def _rows_of(counted: _Counted, path: Path) -> Iterator[tuple[int, list[str]]]:
-    """First line and fields of every row that is not blank."""
-    while True:
-        line = counted.reader.line_num + 1
-        try:
-            row = next(counted.reader, None)
-        except csv.Error as error:
-            raise UserError(
-                f"The row that starts in line {line} of {path} cannot be read: {error}",
-                "fields quoted as in RFC 4180",
-                "look for a quotation mark that is not closed or not doubled",
-            ) from error
-        if row is None:
-            return
-        if row:
-            yield line, row
-
-
-def _header(counted: _Counted, path: Path) -> list[str]:
-    _, names = next(_rows_of(counted, path), (0, []))
-    if not names:
-        raise UserError(f"The file {path} is empty", "a header and at least one row", "give a file with rows")
-    return [name.strip() for name in names]
-
-
 def _csv_rows(path: Path, columns: tuple[str, ...], progress: Progress, what: str) -> Iterator[Rows]:
-    counted, total = _csv_reader(path), path.stat().st_size
-    names = _header(counted, path)
+    file, total = CsvFile(path), path.stat().st_size
+    names = file.header()
     require_columns(path, columns, names)
     picked = [names.index(name) for name in columns]
     places: list[int] = []
     values: list[list[str]] = [[] for _ in columns]
     empty = True
-    for line, row in _rows_of(counted, path):
+    for line, row in file:
         if len(row) != len(names):
             raise UserError(
                 f"Line {line} of {path} has {len(row)} fields and the header has {len(names)}",
@@ -305,7 +180,7 @@ def _csv_rows(path: Path, columns: tuple[str, ...], progress: Progress, what: st
             column.append(row[place])
         if len(places) == ROWS_AT_ONCE:
             yield Rows(path, "line", places, dict(zip(columns, values, strict=True)))
-            progress(what, counted.source.done, total)
+            progress(what, file.done, total)
             places, values, empty = [], [[] for _ in columns], False
     if places:
         yield Rows(path, "line", places, dict(zip(columns, values, strict=True)))
@@ -313,7 +188,7 @@ def _csv_rows(path: Path, columns: tuple[str, ...], progress: Progress, what: st
         raise UserError(f"The file {path} has a header and no rows", "at least one row", "give a file with rows")
 
 
-def _parquet(path: Path) -> Any:
+def _parquet(path: Path) -> ParquetFile:
     try:
         import pyarrow
         import pyarrow.parquet

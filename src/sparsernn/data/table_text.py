@@ -4,28 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import compress, islice
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparsernn.data.preparation import Encoded, Preparation, numbered, require_parts
+from sparsernn.data.csv_file import text_lines
+from sparsernn.data.preparation import Columns, Encoded, Preparation, numbered, require_parts, targets_of, write_parts
 from sparsernn.data.splits import SequenceSplit, TextSplit, cut_by_label
 from sparsernn.data.store import Store, StoreWriter
-from sparsernn.data.table_rows import Progress, column_names, read_rows, text_lines
-from sparsernn.data.task import Loaded
+from sparsernn.data.table_options import TableOptions
+from sparsernn.data.table_rows import Progress, column_names, read_rows
+from sparsernn.data.task import PARTS, Loaded
 from sparsernn.data.text import encode, encoder_from_json, learn_encoder
 from sparsernn.errors import UserError
 
-if TYPE_CHECKING:
-    from sparsernn.data.table_file import TableFile
-
-PARTS = ("train", "valid", "test")
 TEXTS_TO_LEARN_FROM = 200_000
 LEAST_TOKENS = 100
 END = "<eos>"
 
 
-def build_texts(task: TableFile, writer: StoreWriter, progress: Progress) -> Preparation:
+def build_texts(task: TableOptions, writer: StoreWriter, progress: Progress) -> Preparation:
     """Read the table three times as a stream: labels, words, ids."""
     seen: dict[str, int] = {}
     codes = [
@@ -39,12 +36,11 @@ def build_texts(task: TableFile, writer: StoreWriter, progress: Progress) -> Pre
     learned[parts[0][:: -(-len(parts[0]) // TEXTS_TO_LEARN_FROM)]] = True
     texts = compress(_texts(task.path, task.text, progress, "counting words"), learned)
     encoder = learn_encoder(texts, task.vocabulary, task.tokenizer, least=2)
-    columns = {"text": task.text, "label": task.label}
+    columns: Columns = {"text": task.text, "label": task.label}
     preparation = Preparation("text", columns, tuple(labels), tokenizer=encoder.to_json(), length=task.length or 200)
     _write_texts(preparation, task.path, writer, progress)
     writer.append("targets", targets)
-    for name, part in zip(PARTS, parts, strict=True):
-        writer.append(name, part)
+    write_parts(writer, parts)
     return preparation
 
 
@@ -56,35 +52,24 @@ def _texts(path: str, column: str, progress: Progress, what: str) -> Iterator[st
 def _write_texts(preparation: Preparation, path: str, writer: StoreWriter, progress: Progress) -> None:
     encoder = encoder_from_json(preparation.tokenizer)
     lengths = [0]
-    for ids in encode(
-        encoder, _texts(path, preparation.columns["text"], progress, "encoding"), length=preparation.length
-    ):
+    texts = _texts(path, preparation.columns.get("text", ""), progress, "encoding")
+    for ids in encode(encoder, texts, length=preparation.length):
         writer.append("tokens", ids)
         lengths.append(len(ids))
     writer.append("offsets", np.cumsum(lengths))
 
 
-def load_texts(task: TableFile, store: Store, preparation: Preparation) -> Loaded:
+def load_texts(task: TableOptions, store: Store, preparation: Preparation) -> Loaded:
     """The splits of a prepared table of texts."""
     arrays = (store.array("tokens"), store.array("offsets"), store.array("targets"))
     splits = (SequenceSplit(*arrays, rows=store.array(part), bucketed=True) for part in PARTS)
     words = encoder_from_json(preparation.tokenizer).words
-    return Loaded(
-        *splits,
-        "classification",
-        inputs=len(words),
-        tokens=True,
-        outputs=len(preparation.labels),
-        metric="accuracy",
-        labels=preparation.labels,
-        vocabulary=words,
-        note=task.note(),
-    )
+    return Loaded.of_classes(splits, preparation.labels, inputs=len(words), vocabulary=words, note=task.note())
 
 
 def write_new_texts(preparation: Preparation, path: str, writer: StoreWriter, progress: Progress) -> None:
     """Another file's texts as ids, with its labels where it has them."""
-    column = preparation.columns["label"]
+    column = preparation.columns.get("label", "")
     if column in column_names(path):
         for rows in read_rows(path, [column], progress, "reading labels"):
             writer.append("targets", preparation.class_numbers(rows))
@@ -94,12 +79,11 @@ def write_new_texts(preparation: Preparation, path: str, writer: StoreWriter, pr
 def new_texts(preparation: Preparation, store: Store) -> Encoded:
     """The examples of another file, in its order."""
     offsets = store.array("offsets")
-    labelled = "targets" in store.names
-    targets = store.array("targets") if labelled else np.zeros(len(offsets) - 1, np.int64)
+    labelled, targets = targets_of(store, len(offsets) - 1)
     return Encoded(SequenceSplit(store.array("tokens"), offsets, targets), labelled)
 
 
-def build_running_text(task: TableFile, writer: StoreWriter, progress: Progress) -> Preparation:
+def build_running_text(task: TableOptions, writer: StoreWriter, progress: Progress) -> Preparation:
     """Read a text file three times as a stream: lines, words, ids; the parts follow each other in the file."""
     count = sum(1 for _ in text_lines(task.path, progress, "reading"))
     ends = np.rint(np.cumsum(task.shares) / sum(task.shares) * count).astype(int)
@@ -122,21 +106,12 @@ def build_running_text(task: TableFile, writer: StoreWriter, progress: Progress)
     return preparation
 
 
-def load_running_text(task: TableFile, store: Store, preparation: Preparation) -> Loaded:
+def load_running_text(task: TableOptions, store: Store, preparation: Preparation) -> Loaded:
     """The splits of a prepared text file."""
     words = encoder_from_json(preparation.tokenizer).words
     splits = (TextSplit(store.array(part), preparation.length) for part in PARTS)
     metric = "bits_per_character" if task.tokenizer == "characters" else "perplexity"
-    return Loaded(
-        *splits,
-        "language_model",
-        inputs=len(words),
-        tokens=True,
-        outputs=len(words),
-        metric=metric,
-        vocabulary=words,
-        note=task.note(),
-    )
+    return Loaded.of_text(splits, words, metric=metric, note=task.note())
 
 
 def write_new_running_text(preparation: Preparation, path: str, writer: StoreWriter, progress: Progress) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -14,6 +14,7 @@ from torch import Tensor
 from sparsernn.errors import UserError
 
 IGNORED = -100
+PARTS = ("train", "valid", "test")
 
 
 class Batch(NamedTuple):
@@ -83,6 +84,37 @@ class Loaded:
     vocabulary: Sequence[str] = field(default=(), repr=False)
     vectors: Tensor | None = field(default=None, repr=False)
     note: str = ""
+
+    @classmethod
+    def of_classes(
+        cls,
+        splits: Iterable[Split],
+        labels: Sequence[str],
+        *,
+        inputs: int,
+        per_step: bool = False,
+        vocabulary: Sequence[str] = (),
+        vectors: Tensor | None = None,
+        note: str = "",
+    ) -> Loaded:
+        """Sequences, or with `per_step` their steps, with a class each; with a vocabulary the inputs are token ids."""
+        train, valid, test = splits
+        objective, tokens, outputs = "tagging" if per_step else "classification", bool(vocabulary), len(labels)
+        described = (objective, inputs, tokens, outputs, "accuracy", labels, vocabulary)
+        return cls(train, valid, test, *described, vectors=vectors, note=note)
+
+    @classmethod
+    def of_forecasts(cls, splits: Iterable[Split], target: str, *, inputs: int, horizon: int, note: str) -> Loaded:
+        """Windows of series, each followed by the values of the feature `target`."""
+        train, valid, test = splits
+        return cls(train, valid, test, "forecasting", inputs, False, horizon, "mse", (target,), note=note)
+
+    @classmethod
+    def of_text(cls, splits: Iterable[Split], vocabulary: Sequence[str], *, metric: str, note: str) -> Loaded:
+        """Running text whose next token is predicted."""
+        train, valid, test = splits
+        words = len(vocabulary)
+        return cls(train, valid, test, "language_model", words, True, words, metric, vocabulary=vocabulary, note=note)
 
 
 def choose(name: str, value: object, choices: Sequence[object]) -> None:

@@ -7,7 +7,8 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,9 +26,8 @@ WORDS_BEFORE_RARE_ONES_GO = 4_000_000
 # What keras.preprocessing.text turns into blanks.
 _KERAS_FILTER = str.maketrans(dict.fromkeys('!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n', " "))
 _NOT_IN_SENTENCES = re.compile(r"[^A-Za-z0-9(),!?'`]")
-_APART_IN_SENTENCES = tuple((mark, f" {mark}") for mark in ("'s", "'ve", "n't", "'re", "'d", "'ll")) + tuple(
-    (mark, f" {mark} ") for mark in ",!()?"
-)
+_APART_IN_SENTENCES = {mark: f" {mark}" for mark in ("'s", "'ve", "n't", "'re", "'d", "'ll")}
+_APART_IN_SENTENCES |= {mark: f" {mark} " for mark in ",!()?"}
 _WORDS_AND_MARKS = re.compile(r"\w+|[^\w\s]+").findall
 
 
@@ -39,7 +39,7 @@ def keras_words(text: str) -> list[str]:
 def sentence_words(text: str) -> list[str]:
     """The clean-up of the convolutional sentence classifiers (Kim 2014), then lower case."""
     text = _NOT_IN_SENTENCES.sub(" ", text)
-    for mark, apart in _APART_IN_SENTENCES:
+    for mark, apart in _APART_IN_SENTENCES.items():
         text = text.replace(mark, apart)
     return text.lower().split()
 
@@ -162,7 +162,7 @@ def _counted(texts: Iterable[str], split: Callable[[str], list[str]]) -> Counter
     return counts
 
 
-def _tokenizers() -> Any:
+def _tokenizers() -> ModuleType:
     try:
         import tokenizers
     except ImportError as error:

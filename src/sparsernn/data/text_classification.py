@@ -13,13 +13,12 @@ import numpy as np
 from sparsernn.data.encodings import encodings, find_encoder
 from sparsernn.data.files import data_folder
 from sparsernn.data.splits import SequenceSplit, cut_by_label
-from sparsernn.data.task import Loaded, Task, choose
+from sparsernn.data.task import PARTS, Loaded, Task, choose
 from sparsernn.data.text import WordEncoder, encode, learn_encoder
 from sparsernn.data.word_vectors import word_vectors
 from sparsernn.errors import UserError
 
 ENCODED = 128
-PARTS = ("train", "valid", "test")
 CHOICES = {"keep": ("first", "last"), "padding": ("left", "right"), "unknown": ("token", "drop")}
 
 
@@ -117,8 +116,9 @@ class TextClassification(Task):
             return self._contextual(folder, targets, rows)
         learned = np.isin(np.arange(len(targets)), np.arange(len(targets)) if self.vectors else rows["train"])
         texts = (document.text for document, use in zip(self.documents(folder), learned, strict=True) if use)
-        encoder = learn_encoder(texts, self.vocabulary, self.cleaning, **self._marks())
-        words, names = encoder.words, self.label_names()
+        before, after = self._ends
+        encoder = learn_encoder(texts, self.vocabulary, self.cleaning, before=before, after=after)
+        words = encoder.words
         ids = list(
             encode(
                 encoder,
@@ -129,17 +129,11 @@ class TextClassification(Task):
             )
         )
         values, offsets = np.concatenate(ids), np.concatenate([[0], np.cumsum([len(text) for text in ids])])
-        train, valid, test = (self._split(values, offsets, targets, rows[part]) for part in PARTS)
-        return Loaded(
-            train,
-            valid,
-            test,
-            "classification",
+        splits = (self._split(values, offsets, targets, rows[part]) for part in PARTS)
+        return Loaded.of_classes(
+            splits,
+            self.label_names(),
             inputs=len(words),
-            tokens=True,
-            outputs=len(names),
-            metric="accuracy",
-            labels=names,
             vocabulary=words,
             note=self.note(folder),
             vectors=word_vectors(data_folder(folder) / self.vectors, words, normalise=True) if self.vectors else None,
@@ -152,32 +146,21 @@ class TextClassification(Task):
             length=self.length or ENCODED,
         )
         values, offsets = store.array("vectors"), store.array("offsets")
-        train, valid, test = (SequenceSplit(values, offsets, targets, rows=rows[part], bucketed=True) for part in PARTS)
-        names = self.label_names()
-        return Loaded(
-            train,
-            valid,
-            test,
-            "classification",
-            inputs=values.shape[1],
-            tokens=False,
-            outputs=len(names),
-            metric="accuracy",
-            labels=names,
-            note=self.note(folder),
-        )
+        splits = (SequenceSplit(values, offsets, targets, rows=rows[part], bucketed=True) for part in PARTS)
+        return Loaded.of_classes(splits, self.label_names(), inputs=values.shape[1], note=self.note(folder))
 
     def encoded(self, texts: Iterable[str], words: Sequence[str]) -> SequenceSplit:
         """Other texts, prepared alike, without labels. Raises: UserError for byte pairs, which are more than words."""
         if self.cleaning == "bpe":
             raise UserError("The task cuts texts into byte pairs", "a task whose tokens are words", "take another run")
-        encoder = WordEncoder(self.cleaning, list(words), *self._marks().values())
+        encoder = WordEncoder(self.cleaning, list(words), *self._ends)
         ids = list(encode(encoder, texts, length=self.length, keep=self.keep, unknown=self.unknown))
         offsets = np.cumsum([0, *map(len, ids)])
         return self._split(np.concatenate(ids), offsets, np.zeros(len(ids), np.int64), None)
 
-    def _marks(self) -> dict[str, str]:
-        return {"before": "<s>", "after": "</s>"} if self.marks else {}
+    @property
+    def _ends(self) -> tuple[str, str]:
+        return ("<s>", "</s>") if self.marks else ("", "")
 
     def _split(
         self, values: np.ndarray, offsets: np.ndarray, targets: np.ndarray, rows: np.ndarray | None
@@ -199,9 +182,9 @@ class TextClassification(Task):
         loose = rows.pop("")
         if len(loose):
             cuts = cut_by_label(labels[loose], self.shares, self.seed)
-            return {part: loose[chosen] for part, chosen in zip(PARTS, cuts, strict=True)}
+            return {part: loose[places] for part, places in zip(PARTS, cuts, strict=True)}
         if not len(rows["valid"]):
             train, share = rows["train"], self.shares[1]
-            kept, held = cut_by_label(labels[train], (1 - share, share), self.seed)
-            rows |= {"train": train[kept], "valid": train[held]}
+            learned, validated = cut_by_label(labels[train], (1 - share, share), self.seed)
+            rows |= {"train": train[learned], "valid": train[validated]}
         return rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +31,8 @@ def word_vectors(
     if not path.is_file():
         raise UserError(f"The word vectors {path} were not found", "a GloVe file", "give the path of the file")
     place = {word: row for row, word in enumerate(vocabulary)}
-    found = _npz_vectors(path, place) if path.suffix == ".npz" else _text_vectors(path, place)
-    width = len(next(iter(found.values()), ()))
+    vectors = _npz_vectors(path, place) if path.suffix == ".npz" else _text_vectors(path, place)
+    width = len(next(iter(vectors.values()), ()))
     if not width:
         raise UserError(
             f"The word vectors {path} hold no word of the vocabulary",
@@ -40,7 +40,7 @@ def word_vectors(
             "check the file and the cleaning rule",
         )
     matrix = np.random.RandomState(seed).uniform(-unknown, unknown, (len(place), width)).astype(np.float32)
-    for word, vector in found.items():
+    for word, vector in vectors.items():
         matrix[place[word]] = vector
     if normalise:
         matrix /= np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
@@ -49,16 +49,16 @@ def word_vectors(
     return torch.from_numpy(matrix)
 
 
-def _text_vectors(path: Path, wanted: dict[str, int]) -> dict[str, np.ndarray]:
-    found: dict[str, np.ndarray] = {}
+def _text_vectors(path: Path, vocabulary: Container[str]) -> dict[str, np.ndarray]:
+    vectors: dict[str, np.ndarray] = {}
     width = 0
     for number, line in enumerate(lines(path), 1):
         width = width or line.count(" ")
         word, *numbers = line.rsplit(" ", width)
-        if word not in wanted:
+        if word not in vocabulary:
             continue
         try:
-            found[word] = np.array(numbers, np.float32)
+            vectors[word] = np.array(numbers, np.float32)
             if len(numbers) != width:
                 raise ValueError
         except ValueError as error:
@@ -67,10 +67,10 @@ def _text_vectors(path: Path, wanted: dict[str, int]) -> dict[str, np.ndarray]:
                 "one word vector a line",
                 "get the file again",
             ) from error
-    return found
+    return vectors
 
 
-def _npz_vectors(path: Path, wanted: dict[str, int]) -> dict[str, np.ndarray]:
+def _npz_vectors(path: Path, vocabulary: Container[str]) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             words = file["words_utf8"].tobytes().decode("utf8").split("\n")
@@ -87,4 +87,4 @@ def _npz_vectors(path: Path, wanted: dict[str, int]) -> dict[str, np.ndarray]:
             "as many of each",
             "get the file again",
         )
-    return {word: vectors[row] for row, word in enumerate(words) if word in wanted}
+    return {word: vectors[row] for row, word in enumerate(words) if word in vocabulary}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -13,8 +13,27 @@ from sparsernn.errors import UserError
 IGNORED = -100
 
 
+class Batch(Protocol):
+    """Some examples, with their lengths where these differ."""
+
+    @property
+    def inputs(self) -> torch.Tensor: ...
+
+    @property
+    def targets(self) -> torch.Tensor: ...
+
+    @property
+    def lengths(self) -> torch.Tensor | None: ...
+
+
+class Split(Protocol):
+    """Examples that are read in batches."""
+
+    def batches(self, size: int, /) -> Iterable[Batch]: ...
+
+
 @torch.no_grad()
-def confusion(model: nn.Module, split: Any, labels: Sequence[str], *, batch_size: int = 250) -> dict[str, Any]:
+def confusion(model: nn.Module, split: Split, labels: Sequence[str], *, batch_size: int = 250) -> dict[str, object]:
     """{"labels": [...], "matrix": [[...]]}: examples (or steps, for a label per step) by true and predicted class.
 
     Arguments:
@@ -31,8 +50,8 @@ def confusion(model: nn.Module, split: Any, labels: Sequence[str], *, batch_size
     model.eval()
     try:
         for batch in getattr(split, "unordered", split.batches)(batch_size):
-            given = (batch.inputs.to(device),) if batch.lengths is None else (batch.inputs.to(device), batch.lengths)
-            scores = model(*given).cpu()
+            inputs = batch.inputs.to(device)
+            scores = (model(inputs) if batch.lengths is None else model(inputs, batch.lengths)).cpu()
             if scores.shape[-1] != classes:
                 raise UserError(
                     f"the model gives {scores.shape[-1]} scores for {classes} labels",

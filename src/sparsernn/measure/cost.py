@@ -16,6 +16,7 @@ from sparsernn.running.automata import automata_figures
 from sparsernn.running.modules import Built
 from sparsernn.running.torch_layers import RUN_BY_US
 from sparsernn.structure import budget
+from sparsernn.structure.masks import Masks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,7 +157,7 @@ def _executions(matrix: Matrix, embedding: bool) -> float:
     return 1.0 if embedding and matrix.executions == 0 else matrix.executions
 
 
-def count(model: nn.Module, masks: Any = None, example: tuple | None = None) -> Cost:
+def count(model: nn.Module, masks: Masks | Mapping[str, Tensor] | None = None, example: tuple | None = None) -> Cost:
     """The cost of a model, with the weights that `masks` leaves.
 
     Every parameter of two or more dimensions multiplies one vector per token, an embedding's none. Give
@@ -169,7 +170,7 @@ def count(model: nn.Module, masks: Any = None, example: tuple | None = None) -> 
         example: arguments of the model's forward; tokens are what its first recurrent module sees.
     Raises: UserError if a mask's shape is not its weight's, or the model has no parameter.
     """
-    kept = getattr(masks, "kept", masks) or {}
+    kept = masks.kept if isinstance(masks, Masks) else masks or {}
     uses = _measured_uses(model, example) if example is not None else None
     matrices: dict[int, Matrix] = {}
     vectors: dict[int, tuple[str, int, int]] = {}
@@ -263,7 +264,7 @@ def _vectors(output: Any) -> float:
     """How many vectors a module's output holds: its numbers over its last dimension."""
     while isinstance(output, tuple | list) and not hasattr(output, "batch_sizes"):
         output = output[0]
-    tensor = getattr(output, "data", output)
+    tensor: Any = getattr(output, "data", output)
     return tensor.numel() / max(tensor.shape[-1], 1) if tensor.dim() else 1.0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -14,12 +14,15 @@ from sparsernn.kernels.registry import Problem, State
 from sparsernn.kernels.sequence import reference
 from sparsernn.running.modules import Built
 from sparsernn.running.runner import Place, running_by
+from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import Wiring, unwrap
 
 Loss = Callable[[], Tensor]
 
 
-def effective_gradient_flow(model: nn.Module, loss: Loss, masks: Any = None) -> dict[str, Any]:
+def effective_gradient_flow(
+    model: nn.Module, loss: Loss, masks: Masks | Mapping[str, Tensor] | None = None
+) -> dict[str, Any]:
     """Norms of the gradient of the weights that exist: of the whole model, of each matrix and of each of its gates.
 
     EGF_p = (1 / L) sum over the L weight matrices of ||gradient * mask||_p. Gradients, weights and random state are
@@ -35,7 +38,7 @@ def effective_gradient_flow(model: nn.Module, loss: Loss, masks: Any = None) -> 
     Deviations: a layer is a weight matrix (a recurrent layer has several); vectors are left out.
     """
     inner = unwrap(model)
-    kept = getattr(masks, "kept", masks) or {}
+    kept = masks.kept if isinstance(masks, Masks) else masks or {}
     weights = {name: weight for name, weight in inner.named_parameters() if weight.dim() > 1 and weight.requires_grad}
     with torch.random.fork_rng(), torch.enable_grad():
         gradients = _gradients(_checked(loss()), weights)
@@ -140,7 +143,7 @@ def _checked(value: Tensor) -> Tensor:
     return value
 
 
-def _gradients(value: Tensor, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+def _gradients(value: Tensor, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if not weights:
         raise UserError("no weight matrix is trained", "one with requires_grad", "unfreeze a part of the model")
     found = torch.autograd.grad(value, list(weights.values()), allow_unused=True)

@@ -16,7 +16,12 @@ from sparsernn.structure.wiring import Wiring, unwrap
 
 
 def spectra(
-    model: nn.Module, forward: Callable[[nn.Module], Any], *, sequences: int = 4, horizon: int = 4, part: str = "hidden"
+    model: nn.Module,
+    forward: Callable[[nn.Module], object],
+    *,
+    sequences: int = 4,
+    horizon: int = 4,
+    part: str = "hidden",
 ) -> dict[str, dict[str, Any]]:
     """Singular values and eigenvalues of the step Jacobians dh_t/dh_{t-1} of every recurrent layer, on real inputs.
 

@@ -8,10 +8,9 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sparsernn.denormals import is_flushing_denormal, set_flush_denormal
 from sparsernn.errors import UserError
@@ -41,7 +40,7 @@ class Timing:
 
 def latency(
     models: Mapping[str, nn.Module],
-    example: Callable[[int], Any],
+    example: Callable[[int], Tensor | tuple],
     *,
     batches: Sequence[int] = (1, 32),
     rounds: int = 30,
@@ -73,7 +72,7 @@ def latency(
 
 
 def _one_batch(
-    models: Mapping[str, nn.Module], arguments: Any, batch: int, rounds: int, seconds: float
+    models: Mapping[str, nn.Module], arguments: Tensor | tuple, batch: int, rounds: int, seconds: float
 ) -> dict[str, Timing]:
     inputs = arguments if isinstance(arguments, tuple) else (arguments,)
     names = list(models)
@@ -102,10 +101,10 @@ def _seconds(model: nn.Module, inputs: tuple, calls: int) -> float:
     return (time.perf_counter() - start) / calls
 
 
-def _timing(own: list[float], rival: list[float]) -> Timing:
-    low, middle, high = (1e3 * value for value in statistics.quantiles(own, n=4, method="inclusive"))
-    speedup = statistics.median(other / mine for other, mine in zip(rival, own, strict=True))
-    return Timing(milliseconds=middle, low=low, high=high, speedup=speedup, rounds=len(own))
+def _timing(seconds: list[float], rival: list[float]) -> Timing:
+    low, middle, high = (1e3 * value for value in statistics.quantiles(seconds, n=4, method="inclusive"))
+    speedup = statistics.median(other / mine for other, mine in zip(rival, seconds, strict=True))
+    return Timing(milliseconds=middle, low=low, high=high, speedup=speedup, rounds=len(seconds))
 
 
 @contextlib.contextmanager
@@ -133,13 +132,13 @@ def numbers(timings: Mapping[int, Mapping[str, Timing]], name: str) -> dict[str,
     `ms_batch_32` is the median per sequence at batch 32, `ms_batch_32_low` and `_high` its quartiles and
     `speedup_batch_32` the first model's time over this one's.
     """
-    found: dict[str, float] = {}
+    figures: dict[str, float] = {}
     for batch, models in timings.items():
         timing = models[name]
-        found |= {
+        figures |= {
             f"ms_batch_{batch}": timing.milliseconds,
             f"ms_batch_{batch}_low": timing.low,
             f"ms_batch_{batch}_high": timing.high,
             f"speedup_batch_{batch}": timing.speedup,
         }
-    return found
+    return figures

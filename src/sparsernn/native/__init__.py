@@ -3,13 +3,14 @@
 `module` is the extension or None; everything it does has a numpy reference beside the call.
 """
 
+import importlib
 import importlib.util
 from types import ModuleType
 
 module: ModuleType | None
 _failure: ImportError | None = None
 try:
-    from sparsernn.native import _native as module
+    module = importlib.import_module("sparsernn.native._native")
 except ImportError as error:
     module, _failure = None, error
 

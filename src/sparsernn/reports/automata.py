@@ -6,13 +6,14 @@ import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
 
 from sparsernn.errors import UserError
 from sparsernn.reports.figures import COLOURS, INK, PAPER, Picture
 from sparsernn.reports.quantities import Table, percent, significant
+from sparsernn.reports.reading import Json
 
 Words = tuple[tuple[str, str], ...]
+Scored = tuple[str, Sequence[Json]]
 
 STATE, STEP, ABOVE, BELOW = 17, 128, 62, 62
 LONGEST = 17
@@ -76,20 +77,20 @@ class Document:
     table: Table
 
 
-def explanation(found: Mapping[str, Any], label: str) -> Explanation | None:
+def explanation(content: Json, label: str) -> Explanation | None:
     """The section of a run; None where it was not explained.
 
     Raises: UserError if the file is not what `sparsernn explain` writes.
     """
-    if not found:
+    if not content:
         return None
     try:
         return Explanation(
             label,
-            summary(found),
-            structure(found["before"], found["after"]),
-            tuple(_pattern(pattern) for pattern in found["patterns"]),
-            document(found),
+            summary(content),
+            structure(content["before"], content["after"]),
+            tuple(_pattern(pattern) for pattern in content["patterns"]),
+            document(content),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
@@ -99,42 +100,42 @@ def explanation(found: Mapping[str, Any], label: str) -> Explanation | None:
         ) from error
 
 
-def summary(found: Mapping[str, Any]) -> str:
+def summary(content: Json) -> str:
     """How many automata, and where their phrases come from."""
-    left = [length for length in found["after"] if length]
-    where = "where a pattern's value is highest" if found["pool"] == "max" else "at the end of the text"
-    mean = " The classifier reads the mean of a pattern's values over the text." if found["pool"] == "mean" else ""
-    before = found["before"]
+    left = [length for length in content["after"] if length]
+    where = "where a pattern's value is highest" if content["pool"] == "max" else "at the end of the text"
+    mean = " The classifier reads the mean of a pattern's values over the text." if content["pool"] == "mean" else ""
+    before = content["before"]
     return (
         f"{len(left)} of {len(before)} patterns and {sum(left)} of {sum(before)} transitions are left. "
-        f"Phrases are those of {found['texts']:,} texts ({found['source']}), {found['search']} search, scored {where}; "
-        f"words in brackets are read on a self-loop.{mean}"
+        f"Phrases are those of {content['texts']:,} texts ({content['source']}), {content['search']} search, "
+        f"scored {where}; words in brackets are read on a self-loop.{mean}"
     )
 
 
-def runs(words: Sequence[Mapping[str, Any]]) -> Words:
+def runs(words: Sequence[Json]) -> Words:
     """A phrase as (text, "main" or "loop"): words of the main path one by one, those on a self-loop together, with the
     middle of long ones left out."""
-    found: list[tuple[str, str]] = []
+    phrase: list[tuple[str, str]] = []
     for main, group in itertools.groupby(words, lambda word: bool(word["transition"])):
         listed = [str(word["word"]) for word in group]
         if main:
-            found += [(word, "main") for word in listed]
+            phrase += [(word, "main") for word in listed]
         else:
             shown = listed if len(listed) <= LONGEST_LOOP else [*listed[:2], "…", *listed[-2:]]
-            found.append((" ".join(shown), "loop"))
-    return tuple(found)
+            phrase.append((" ".join(shown), "loop"))
+    return tuple(phrase)
 
 
-def plain(words: Sequence[Mapping[str, Any]]) -> str:
+def plain(words: Sequence[Json]) -> str:
     """A phrase as text, self-loops in brackets."""
     return " ".join(text if kind == "main" else f"[{text}]" for text, kind in runs(words))
 
 
-def phrase_table(found: Mapping[str, Any]) -> Table:
+def phrase_table(content: Json) -> Table:
     """A line for each pattern, number of tokens and rank: the phrases with the highest and the lowest scores."""
     rows = []
-    for pattern in found["patterns"]:
+    for pattern in content["patterns"]:
         name = f"{pattern['number']}: {_worth(pattern)}"
         for group in reversed(pattern["phrases"]):
             tokens = str(group["tokens"])
@@ -144,28 +145,33 @@ def phrase_table(found: Mapping[str, Any]) -> Table:
     return Table(("pattern", "tokens", "highest", "score", "lowest", "score"), tuple(rows))
 
 
-def word_table(found: Mapping[str, Any]) -> Table:
+def word_table(content: Json) -> Table:
     """A line for each transition: the words that it likes best and least, and the mean score of the loop behind it."""
     rows = []
-    for pattern in found["patterns"]:
+    for pattern in content["patterns"]:
         for number, transition in enumerate(pattern["transitions"], 1):
-            words = (", ".join(word for word, _ in transition[side]) for side in ("top", "bottom"))
-            rows.append((str(pattern["number"]), str(number), *words, f"{transition['loop']:.2f}"))
+            best, worst = _listed(transition["top"]), _listed(transition["bottom"])
+            rows.append((str(pattern["number"]), str(number), best, worst, f"{transition['loop']:.2f}"))
     return Table(("pattern", "transition", "highest", "lowest", "loop"), tuple(rows))
 
 
-def document(found: Mapping[str, Any]) -> Document | None:
+def _listed(scored: Sequence[tuple[str, float]]) -> str:
+    return ", ".join(word for word, _ in scored)
+
+
+def document(content: Json) -> Document | None:
     """The text that was explained, if one was."""
-    about = found.get("document")
+    about = content.get("document")
     if not about:
         return None
     labels = list(about["logits"])
     ordered = sorted(about["patterns"], key=lambda each: -_spread(each["contributions"]))
-    rows = [
-        (str(each["number"]), significant(each["value"]), *(_signed(each["contributions"][label]) for label in labels),
-         plain(each["phrase"]) or "–", "–" if each["score"] is None else significant(each["score"]))
-        for each in ordered
-    ]  # fmt: skip
+    rows = []
+    for each in ordered:
+        contributions = [_signed(each["contributions"][label]) for label in labels]
+        score = "–" if each["score"] is None else significant(each["score"])
+        phrase = plain(each["phrase"]) or "–"
+        rows.append((str(each["number"]), significant(each["value"]), *contributions, phrase, score))
     for name in ("bias", "logits"):
         rows.append((name, "", *(_signed(about[name][label]) for label in labels), "", ""))
     table = Table(("pattern", "value", *labels, "strongest match", "its score"), tuple(rows))
@@ -181,20 +187,22 @@ def _spread(values: Mapping[str, float]) -> float:
     return max(values.values()) - min(values.values())
 
 
-def _worth(pattern: Mapping[str, Any]) -> str:
+def _worth(pattern: Json) -> str:
     backward = ", reads backward" if pattern["direction"] == "backward" else ""
     return f"toward {pattern['toward']}, weight {significant(pattern['pull'])}{backward}"
 
 
-def _pairs(group: Mapping[str, Any]) -> list[tuple[tuple[str, Any], tuple[str, Any]]]:
+def _pairs(group: Json) -> list[tuple[Scored, Scored]]:
     """(score, words) of the highest and the lowest phrases, side by side."""
-    columns = [[(significant(one["score"]), one["phrase"]) for one in group[side]] for side in ("top", "bottom")]
-    count = max(map(len, columns))
-    top, bottom = (column + [("", [])] * (count - len(column)) for column in columns)
-    return list(zip(top, bottom, strict=True))
+    top, bottom = _scored(group["top"]), _scored(group["bottom"])
+    return list(itertools.zip_longest(top, bottom, fillvalue=("", [])))
 
 
-def _pattern(pattern: Mapping[str, Any]) -> Pattern:
+def _scored(phrases: Sequence[Json]) -> list[Scored]:
+    return [(significant(each["score"]), each["phrase"]) for each in phrases]
+
+
+def _pattern(pattern: Json) -> Pattern:
     phrases = tuple(
         Phrases(group["tokens"], tuple(((high, runs(a)), (low, runs(b))) for (high, a), (low, b) in _pairs(group)))
         for group in reversed(pattern["phrases"])
@@ -203,7 +211,7 @@ def _pattern(pattern: Mapping[str, Any]) -> Pattern:
     return Pattern(title, drawing(pattern), phrases)
 
 
-def drawing(pattern: Mapping[str, Any]) -> Picture:
+def drawing(pattern: Json) -> Picture:
     """The automaton: states, self-loops with their mean score, main paths with the words they like best and least."""
     transitions = pattern["transitions"]
     width, height = 2 * 46 + STEP * len(transitions), ABOVE + BELOW + 2 * STATE

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import statistics
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from scipy.stats import t as student
 
 from sparsernn.reports.quantities import COSTS, Quantity, Table, difference, goal, in_one_unit, mean, score, value_of
+from sparsernn.reports.reading import Json
 
-Result = Mapping[str, Any]
-Group = tuple[str, Sequence[Result]]
+Group = tuple[str, Sequence[Json]]
+Pairs = Sequence[tuple[float, float]]
 DENSE = "dense"
 
 
@@ -30,9 +31,9 @@ def compare(groups: Sequence[Group], main: Quantity | None) -> Table:
         columns += _against_source(groups, quantity)
     for quantity in COSTS:
         columns += _column(quantity.title, quantity, _values(groups, "metrics", quantity))
-    cells = zip(*(texts for _, texts in columns), strict=True) if columns else [() for _ in groups]
-    rows = tuple((label, *row) for (label, _), row in zip(groups, cells, strict=True))
-    return Table(("network", *(title for title, _ in columns)), rows)
+    columns.insert(0, ("network", [label for label, _ in groups]))
+    rows = zip(*(texts for _, texts in columns), strict=True)
+    return Table(tuple(title for title, _ in columns), tuple(rows))
 
 
 def _validation(groups: Sequence[Group], main: Quantity) -> list[Quantity]:
@@ -53,14 +54,11 @@ def _against_source(groups: Sequence[Group], quantity: Quantity) -> list[tuple[s
 
 
 def _values(groups: Sequence[Group], part: str, quantity: Quantity) -> list[list[float]]:
-    return [
-        [
-            in_one_unit(value, quantity)
-            for result in results
-            if (value := value_of(result.get(part) or {}, quantity)) is not None
-        ]
-        for _, results in groups
-    ]
+    values = []
+    for _, results in groups:
+        present = (value_of(result.get(part) or {}, quantity) for result in results)
+        values.append([in_one_unit(value, quantity) for value in present if value is not None])
+    return values
 
 
 def _column(title: str, quantity: Quantity, values: Sequence[Sequence[float]]) -> list[tuple[str, list[str]]]:
@@ -76,12 +74,12 @@ def paired(groups: Sequence[Group], partner: str = DENSE) -> Table | None:
     Arguments:
         partner: PREFIX_ROW is set against PREFIX_partner, or else against partner.
     """
-    main, found = _partnered(groups, partner)
-    rows = [
-        (name, other, *(mean(main, [pair[side] for pair in pairs]) for side in (0, 1)), *_apart(main, pairs))
-        for name, other, pairs in found
-        if main is not None
-    ]
+    main, partnered = _partnered(groups, partner)
+    rows = []
+    for name, other, pairs in partnered:
+        if main is not None:
+            ours, theirs = zip(*pairs, strict=True)
+            rows.append((name, other, mean(main, ours), mean(main, theirs), *_apart(main, pairs)))
     if main is None or not rows:
         return None
     return Table(("network", "against", main.title, "its figure", "difference, seed by seed", *_SUMMARY), tuple(rows))
@@ -92,14 +90,13 @@ def pooled(groups: Sequence[Group], partner: str) -> Table | None:
 
     The prefixes are those that `partner` has rows of.
     """
-    main, found = _partnered(groups, partner)
-    together: dict[str, list[tuple[str, list[tuple[float, float]]]]] = {}
-    for name, other, pairs in found:
-        prefix = other.removesuffix(partner)
-        together.setdefault(name.removeprefix(prefix), []).append((prefix, pairs))
+    main, partnered = _partnered(groups, partner)
+    together: dict[str, list[Pairs]] = {}
+    for name, other, pairs in partnered:
+        together.setdefault(name.removeprefix(other.removesuffix(partner)), []).append(pairs)
     rows = []
     for method, settings in together.items():
-        pairs = [pair for _, some in settings for pair in some]
+        pairs = list(itertools.chain.from_iterable(settings))
         if main is not None:
             rows.append((method, str(len(settings)), str(len(pairs)), *_apart(main, pairs)))
     if not rows:
@@ -107,24 +104,22 @@ def pooled(groups: Sequence[Group], partner: str) -> Table | None:
     return Table(("method", "settings", "pairs", f"difference to {partner}", *_SUMMARY), tuple(rows))
 
 
-def _partnered(
-    groups: Sequence[Group], partner: str
-) -> tuple[Quantity | None, list[tuple[str, str, list[tuple[float, float]]]]]:
+def _partnered(groups: Sequence[Group], partner: str) -> tuple[Quantity | None, list[tuple[str, str, Pairs]]]:
     """What counts, and every row with the one it is measured by and their figures of the same seed, where there are."""
     by_name = dict(groups)
     main = goal(result for _, results in groups for result in results)
-    found = []
+    partnered = []
     for name, results in groups:
         other = partner_of(name, list(by_name), partner)
         if main is not None and other is not None and (pairs := _pairs(results, by_name[other], main)):
-            found.append((name, other, pairs))
-    return main, found
+            partnered.append((name, other, pairs))
+    return main, partnered
 
 
 _SUMMARY = ("95 % interval", "better")
 
 
-def _apart(quantity: Quantity, pairs: Sequence[tuple[float, float]]) -> tuple[str, str, str]:
+def _apart(quantity: Quantity, pairs: Pairs) -> tuple[str, str, str]:
     """Mean and deviation of the differences, the interval of the mean, how many are better."""
     apart = [mine - other for mine, other in pairs]
     better = sum(gap > 0 if quantity.better == "higher" else gap < 0 for gap in apart)
@@ -150,8 +145,8 @@ def partner_of(name: str, names: Sequence[str], partner: str = DENSE) -> str | N
     return f"{max(fitting, key=len)}{partner}" if fitting else None
 
 
-def _pairs(results: Sequence[Result], others: Sequence[Result], main: Quantity) -> list[tuple[float, float]]:
+def _pairs(results: Sequence[Json], others: Sequence[Json], main: Quantity) -> Pairs:
     """Figures of the same seed and size."""
-    found = {(other["size"], other["seed"]): value_of(other["metrics"], main) for other in others}
-    pairs = [(value_of(mine["metrics"], main), found.get((mine["size"], mine["seed"]))) for mine in results]
+    theirs = {(other["size"], other["seed"]): value_of(other["metrics"], main) for other in others}
+    pairs = [(value_of(mine["metrics"], main), theirs.get((mine["size"], mine["seed"]))) for mine in results]
     return [(in_one_unit(a, main), in_one_unit(b, main)) for a, b in pairs if a is not None and b is not None]

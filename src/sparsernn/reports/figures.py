@@ -10,7 +10,7 @@ import math
 import statistics
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -23,13 +23,16 @@ from matplotlib.transforms import Bbox
 from sparsernn.reports import quantities, tables
 from sparsernn.reports.reading import Mask, Run
 
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
+
 INK, PALE, PAPER = "#1f2933", "#d5dce3", "#ffffff"
 COLOURS = ("#0b6e99", "#d1495b", "#3a8a4d", "#e08e1b", "#7a5195", "#8c6d46", "#2a9d8f", "#c05299", "#5c677d", "#9aa81c")
 DASHES = ("-", "--", ":", "-.")
 MOST_SQUARES = 128
 LONGEST_NAME = 30
 
-STYLE = {
+STYLE: dict[RcKeyType, object] = {
     "svg.fonttype": "path",
     "svg.hashsalt": "sparsernn",
     "text.parse_math": False,
@@ -84,8 +87,12 @@ def training_curves(runs: Sequence[Run]) -> list[Picture]:
 def _recorded_goal(runs: Sequence[Run]) -> quantities.Quantity | None:
     """What the runs compete on, or without a result yet the first known metric of their curves."""
     main = tables.goal_of(runs)
-    known = [q for q in quantities.GOALS if q.key != "loss" and any(_curve(run, q.key)[0] for run in runs)]
-    return main if main in known else next(iter(known), None)
+    recorded = [goal for goal in quantities.GOALS if goal.key != "loss" and _is_recorded(runs, goal.key)]
+    return main if main in recorded else next(iter(recorded), None)
+
+
+def _is_recorded(runs: Sequence[Run], key: str) -> bool:
+    return any(_curve(run, key)[0] for run in runs)
 
 
 def _curve(run: Run, key: str) -> tuple[list[float], list[float]]:
@@ -98,7 +105,7 @@ def _curve(run: Run, key: str) -> tuple[list[float], list[float]]:
 
 
 def _curves(runs: Sequence[Run], key: str, title: str, caption: str, as_percent: bool = False) -> Picture | None:
-    if not any(_curve(run, key)[0] for run in runs):
+    if not _is_recorded(runs, key):
         return None
     with style():
         figure = Figure(figsize=(5.4, 3.4), layout="constrained")
@@ -111,7 +118,7 @@ def _curves(runs: Sequence[Run], key: str, title: str, caption: str, as_percent:
         if key == "sparsity":
             axes.set_ylim(-0.03, 1.03)
         if as_percent:
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+            show_percent(axes)
         legend(figure, axes)
         return Picture(svg(figure), f"{title[:1].upper()}{title[1:]}", caption)
 
@@ -132,7 +139,8 @@ def legend(figure: Figure, axes: Axes) -> None:
     """Names of the lines below the axes."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:
-        columns = 1 if max(map(len, labels)) > 24 else 2 if max(map(len, labels)) > 12 else 3
+        longest = max(map(len, labels))
+        columns = 1 + (longest <= 24) + (longest <= 12)
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
 
 
@@ -171,9 +179,10 @@ def trade_off(runs: Sequence[Run]) -> list[Picture]:
         points = []
         for number, (label, row) in enumerate(tables.seeds_together(runs)):
             both = [(quantities.value_of(run.metrics, against), quantities.value_of(run.metrics, main)) for run in row]
-            known = [(x, y) for x, y in both if x and y is not None]
-            if known:
-                points.append(Point(*zip(*known, strict=True), label, number))
+            pairs = [(x, y) for x, y in both if x and y is not None]
+            if pairs:
+                xs, ys = zip(*pairs, strict=True)
+                points.append(Point(xs, ys, label, number))
         if len(points) > 1:
             corner = "upper left" if main.better == "higher" else "lower left"
             caption = f"{main.better.capitalize()} and further left is better: the {corner} corner wins."
@@ -260,7 +269,7 @@ def _free_place(
     px: float, py: float, width: float, height: float, scale: float, frame: Bbox, taken: Sequence[Bbox]
 ) -> tuple[Bbox, float]:
     """The place for a name around a point that covers least of what is there and leaves the frame least."""
-    best: tuple[float, Bbox, float] | None = None
+    least, best = math.inf, (frame, 0.0)
     for radius in (8, 12, 18, 26, 36, 48, 62):
         for turn in range(16):
             angle = 2 * math.pi * turn / 16
@@ -272,9 +281,9 @@ def _free_place(
             cost = covered + 4 * outside
             if cost < 1e-6:
                 return box, radius
-            if best is None or cost < best[0]:
-                best = (cost, box, radius)
-    return best[1], best[2]
+            if cost < least:
+                least, best = cost, (box, radius)
+    return best
 
 
 def _overlap(one: Bbox, other: Bbox) -> float:
@@ -294,7 +303,7 @@ def mask_pictures(run: Run) -> list[Picture]:
 
 def _layer_picture(layer: str, masks: Sequence[Mask]) -> Picture:
     panels = [mask.by_gate() for mask in masks]
-    squares = [{gate: _binned(kept) for gate, kept in row.items()} for row in panels]
+    squares = [dict(zip(row, map(_binned, row.values()), strict=True)) for row in panels]
     exact = all(step == (1, 1) for row in squares for _, step in row.values())
     top = max(float(values.max(initial=0)) for row in squares for values, _ in row.values()) or 1.0
     columns = max(map(len, panels))
@@ -315,7 +324,7 @@ def _layer_picture(layer: str, masks: Sequence[Mask]) -> Picture:
                     axes.set_ylabel(f"{kept.shape[0]:,} {_destination(mask)}")
         if not exact:
             bar = figure.colorbar(image, ax=grid, shrink=0.8, pad=0.02, ticks=MaxNLocator(4))
-            bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+            show_percent(bar.ax)
             bar.set_label("kept")
         return Picture(svg(figure), layer, _reading(masks, [step for row in squares for _, step in row.values()]))
 
@@ -361,16 +370,21 @@ def confusion(matrix: Sequence[Sequence[float]]) -> Picture:
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="none")
         axes.set(xlabel="predicted class, by number", ylabel="true class, by number")
         bar = figure.colorbar(image, ax=axes, shrink=0.85)
-        bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+        show_percent(bar.ax)
         return Picture(svg(figure), "Confusion matrix", "Share of the examples of each true class.")
 
 
 @contextlib.contextmanager
-def style(changes: Mapping[str, object] | None = None) -> Iterator[None]:
+def style(changes: Mapping[RcKeyType, object] | None = None) -> Iterator[None]:
     """The pages' style; characters that matplotlib's font lacks show as boxes, the page's own text has them."""
     with matplotlib.rc_context({**STYLE, **(changes or {})}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
         yield
+
+
+def show_percent(axes: Axes) -> None:
+    """Write the fractions of the vertical axis as percentages."""
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
 
 
 def svg(figure: Figure) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from sparsernn.reports import figures
 from sparsernn.reports.figures import Picture
-from sparsernn.reports.reading import Run
+from sparsernn.reports.reading import Json, Run
 
 MOST_PANELS = 12
 STILL = 1e-9
@@ -21,17 +20,21 @@ Series = list[tuple[float, float]]
 
 def pictures(runs: Sequence[Run]) -> list[Picture]:
     """For all runs together: weights born and dead at each event, and how much of the first mask exists still."""
-    moving = [run for run in runs if any(event.get("born") or event.get("died") for event in run.events)]
+    moving = [run for run in runs if any(map(_has_moved, run.events))]
     if not moving:
         return []
-    found = []
+    curves = []
     if any(len(_born(run)) for run in moving):
         caption = "Weights that came (solid) and went (dashed) at each event, in percent of those that exist."
-        found.append(_curves(moving, "Births and deaths", caption, (_born, _died)))
+        curves.append(_curves(moving, "Births and deaths", caption, (_born, _died)))
     if any(len(_overlap(run)) > 1 for run in moving):
         caption = "Weights of the first mask that exist, in percent of that mask."
-        found.append(_curves(moving, "Overlap with the first mask", caption, (_overlap,)))
-    return found
+        curves.append(_curves(moving, "Overlap with the first mask", caption, (_overlap,)))
+    return curves
+
+
+def _has_moved(event: Json) -> bool:
+    return bool(event.get("born") or event.get("died"))
 
 
 def densities(run: Run) -> Picture | None:
@@ -45,7 +48,7 @@ def densities(run: Run) -> Picture | None:
     rows = -(-len(shown) // columns)
     with figures.style():
         figure = Figure(figsize=(3.6 * columns + 0.4, 2.5 * rows + 0.5), layout="constrained")
-        grid = figure.subplots(rows, columns, squeeze=False).flatten()
+        grid = list(figure.subplots(rows, columns, squeeze=False).flat)
         gates = list(dict.fromkeys(gate for lines in shown.values() for gate in lines if gate))
         for axes, (name, lines) in zip(grid, shown.items(), strict=False):
             for gate, points in lines.items():
@@ -69,16 +72,16 @@ def _density(run: Run, name: str) -> dict[str, Series]:
     return {"": _series(run, lambda event: _at(event, "density", name))}
 
 
-def _at(event: Mapping[str, Any], *path: str) -> Any:
-    found: Any = event
+def _at(event: Json, *path: str) -> object:
+    value: object = event
     for key in path:
-        found = found.get(key) if isinstance(found, Mapping) else None
-    return found
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
 
 
-def _series(run: Run, value: Callable[[Mapping[str, Any]], Any]) -> Series:
-    found = [(event.get("step"), value(event)) for event in run.events]
-    return [(float(x), float(y)) for x, y in found if isinstance(x, int | float) and isinstance(y, int | float)]
+def _series(run: Run, value: Callable[[Json], object]) -> Series:
+    points = [(event.get("step"), value(event)) for event in run.events]
+    return [(float(x), float(y)) for x, y in points if isinstance(x, int | float) and isinstance(y, int | float)]
 
 
 def _moves(points: Series) -> bool:
@@ -97,7 +100,7 @@ def _died(run: Run) -> Series:
 def _share(run: Run, key: str) -> Series:
     """Births or deaths over the weights that exist after the event; of masks whose size is known."""
 
-    def share(event: Mapping[str, Any]) -> float | None:
+    def share(event: Json) -> float | None:
         density = event.get("density")
         if not isinstance(density, Mapping) or not isinstance(event.get(key), int | float):
             return None
@@ -127,15 +130,16 @@ def _curves(runs: Sequence[Run], title: str, caption: str, kinds: Sequence[Calla
         return Picture(figures.svg(figure), title, caption)
 
 
-def _draw(axes: Axes, points: Series, dash: str = "-", **look: Any) -> None:
+def _draw(axes: Axes, points: Series, dash: str = "-", *, color: str, label: str | None) -> None:
     if points:
-        axes.plot(*zip(*points, strict=True), dash, lw=1.6, marker="o" if len(points) < 3 else None, **look)
+        steps, values = zip(*points, strict=True)
+        axes.plot(steps, values, dash, lw=1.6, marker="o" if len(points) < 3 else None, color=color, label=label)
 
 
 def _as_percent_over_steps(axes: Axes) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+    figures.show_percent(axes)
 
 
 def _legend_once(figure: Figure, grid: Sequence[Axes]) -> None:

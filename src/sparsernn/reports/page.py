@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
@@ -18,7 +18,7 @@ from sparsernn.reports import automata, figures, movement, quantities, spectra, 
 from sparsernn.reports.comparison import paired
 from sparsernn.reports.figures import Picture
 from sparsernn.reports.quantities import Table
-from sparsernn.reports.reading import Run, read_runs
+from sparsernn.reports.reading import Json, Run, read_runs
 
 LARGEST_CONFUSION_TABLE = 20
 NOTES = {
@@ -128,7 +128,7 @@ def render(runs: Sequence[Run], title: str | None = None, summary: str | None = 
         curves=figures.training_curves(runs),
         movement=movement.pictures(runs),
         spectra=spectra.pictures(runs),
-        explanations=[found for run in runs if (found := automata.explanation(run.explanation, run.label))],
+        explanations=[shown for run in runs if (shown := automata.explanation(run.explanation, run.label))],
         sections=sections,
         opened=next((section.label for section in sections if section.pictures), sections[0].label if sections else ""),
         layer_note=LAYER_NOTE,
@@ -138,24 +138,25 @@ def render(runs: Sequence[Run], title: str | None = None, summary: str | None = 
 
 
 def _named(runs: Sequence[Run], key: str) -> list[str]:
-    found = [run.recipe.get(key) or run.result.get(key) for run in runs]
-    return [str(value) for value in dict.fromkeys(found) if isinstance(value, str) and value]
+    values = [run.recipe.get(key) or run.result.get(key) for run in runs]
+    return [value for value in dict.fromkeys(values) if isinstance(value, str) and value]
 
 
 def summarize(runs: Sequence[Run]) -> str:
     """One sentence: the best run, and the smallest of those, against the first."""
     main = tables.goal_of(runs)
-    scored = [(run, value) for run in runs if main and (value := quantities.value_of(run.metrics, main)) is not None]
-    if not scored:
+    values = [] if main is None else [(run, quantities.value_of(run.metrics, main)) for run in runs]
+    scored = [(run, value) for run, value in values if value is not None]
+    if main is None or not scored:
         return f"{len(runs)} run{'s' if len(runs) > 1 else ''}, none with a result yet."
     if len(scored) == 1:
         run, value = scored[0]
         return f"{run.label}: {main.title} {main.write(value)}{_size(run)}."
     best, value = (max if main.better == "higher" else min)(scored, key=lambda pair: pair[1])
     text = f"{len(runs)} networks. Best {main.title}: {best.label}, {main.write(value)}{_size(best)}."
-    weighed = [pair for pair in scored if _bytes(pair[0])]
+    weighed = [(size, run, value) for run, value in scored if (size := _bytes(run))]
     if len(weighed) > 1:
-        small, value = min(weighed, key=lambda pair: _bytes(pair[0]))
+        _, small, value = min(weighed, key=lambda sized: sized[0])
         if small is not best:
             text += f" Smallest: {small.label}, {main.write(value)}{_size(small)}."
     return text
@@ -166,14 +167,14 @@ def _bytes(run: Run) -> float | None:
 
 
 def _size(run: Run) -> str:
-    found = _bytes(run)
-    return f" with {quantities.size(found)}" if found else ""
+    size = _bytes(run)
+    return f" with {quantities.size(size)}" if size else ""
 
 
 def _notes(runs: Sequence[Run]) -> list[str]:
     """How the numbers of the table came about, for those that are there."""
     columns = tables.results(runs).columns
-    notes = [text for word, text in NOTES.items() if any(word in column for column in columns)]
+    notes = [text for word, text in NOTES.items() if word in "\n".join(columns)]
     data = [run.recipe.get("data") for run in runs]
     notes += dict.fromkeys(str(each["note"]) for each in data if isinstance(each, Mapping) and each.get("note"))
     unfinished = [run.label for run in runs if not run.result]
@@ -195,11 +196,11 @@ def _section(run: Run) -> Section | None:
 
 
 def _confusion(run: Run) -> Confusion | None:
-    matrix, given = run.confusion.get("matrix"), run.confusion.get("labels")
+    matrix, names = run.confusion.get("matrix"), run.confusion.get("labels")
     if not isinstance(matrix, list) or not matrix or any(len(row) != len(matrix) for row in matrix):
         return None
-    labels = tuple(map(str, given if given and len(given) == len(matrix) else range(len(matrix))))
-    pairs = [(i, j) for i in range(len(matrix)) for j in range(len(matrix)) if i != j and matrix[i][j]]
+    labels = tuple(map(str, names if names and len(names) == len(matrix) else range(len(matrix))))
+    pairs = [(i, j) for i, j in itertools.permutations(range(len(matrix)), 2) if matrix[i][j]]
     pairs.sort(key=lambda pair: -matrix[pair[0]][pair[1]])
     worst = tuple((labels[i], labels[j], f"{matrix[i][j]:,}") for i, j in pairs[:8])
     if len(labels) > LARGEST_CONFUSION_TABLE:
@@ -222,7 +223,7 @@ def _environments(runs: Sequence[Run]) -> list[tuple[str, list[tuple[str, str]]]
     return [("" if alone else ", ".join(labels), facts) for labels, facts in groups.values()]
 
 
-def _facts(values: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
+def _facts(values: Json, before: str = "") -> list[tuple[str, str]]:
     facts = []
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -232,7 +233,7 @@ def _facts(values: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]
     return facts
 
 
-def _words(value: Any) -> str:
+def _words(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):

@@ -6,7 +6,8 @@ import dataclasses
 import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+
+from sparsernn.reports.reading import Json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,8 +24,12 @@ class Table:
 
     def markdown(self) -> str:
         """The table for a Markdown file, numbers to the right."""
-        lines = [self.columns, ("---", *("---:" for _ in self.columns[1:])), *self.rows]
-        return "\n".join("| " + " | ".join(_markdown_cell(cell) for cell in line) + " |" for line in lines) + "\n"
+        rule = ("---", *("---:" for _ in self.columns[1:]))
+        return "".join(_markdown_line(cells) for cells in (self.columns, rule, *self.rows))
+
+
+def _markdown_line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(map(_markdown_cell, cells)) + " |\n"
 
 
 def _markdown_cell(text: str) -> str:
@@ -108,26 +113,29 @@ COSTS = (
 )
 
 
-def value_of(metrics: Mapping[str, Any], quantity: Quantity) -> float | None:
+def value_of(metrics: Mapping[str, object], quantity: Quantity) -> float | None:
     """A metric under its own name or with `test_` before it; None if absent or not a finite number."""
     for key in (f"test_{quantity.key}", quantity.key):
-        found = metrics.get(key)
-        if isinstance(found, int | float) and not isinstance(found, bool) and math.isfinite(found):
-            return float(found)
+        value = metrics.get(key)
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            return float(value)
     return None
 
 
-def goal(results: Iterable[Mapping[str, Any]], named: Iterable[str] = ()) -> Quantity | None:
+def goal(results: Iterable[Json], named: Iterable[str] = ()) -> Quantity | None:
     """The quantity that results compete on: the task's own, else a published one, else the first known one."""
-    found = list(results)
-    metrics = [result.get("metrics") or {} for result in found]
-    candidates = [q for q in GOALS if any(value_of(each, q) is not None for each in metrics)]
+    results = list(results)
+    candidates = [q for q in GOALS if _is_in(results, "metrics", q)]
     if any(q.key == "perplexity" for q in candidates):  # a language model's accuracy comes last
         candidates.sort(key=lambda q: q.key == "accuracy")
-    published = {q.key for q in candidates for each in found if value_of(each.get("published") or {}, q) is not None}
-    wanted = [*named, *(q.key for q in candidates if q.key in published)]
-    ranks = {key: rank for rank, key in reversed(list(enumerate(wanted)))}
-    return min(candidates, key=lambda q: ranks.get(q.key, len(ranks) + len(wanted)), default=None)
+    preferred = [*named, *(q.key for q in candidates if _is_in(results, "published", q))]
+    ranks = {key: rank for rank, key in reversed(list(enumerate(preferred)))}
+    return min(candidates, key=lambda q: ranks.get(q.key, len(preferred)), default=None)
+
+
+def _is_in(results: Iterable[Json], part: str, quantity: Quantity) -> bool:
+    """Whether any of the results has a value of the quantity."""
+    return any(value_of(result.get(part) or {}, quantity) is not None for result in results)
 
 
 def in_one_unit(value: float, quantity: Quantity) -> float:

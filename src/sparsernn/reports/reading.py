@@ -16,6 +16,8 @@ from sparsernn.errors import UserError
 
 LARGEST_MASK_FILE = 2**31
 
+Json = Mapping[str, Any]  # an object as it is read from JSON
+
 
 @dataclasses.dataclass(frozen=True)
 class Mask:
@@ -64,21 +66,21 @@ class Run:
     """
 
     folder: Path
-    result: Mapping[str, Any]
-    recipe: Mapping[str, Any]
-    environment: Mapping[str, Any]
-    records: tuple[Mapping[str, Any], ...]
+    result: Json
+    recipe: Json
+    environment: Json
+    records: tuple[Json, ...]
     masks: Mapping[str, Mask]
-    confusion: Mapping[str, Any]
+    confusion: Json
     label: str
-    events: tuple[Mapping[str, Any], ...] = ()
-    spectra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    explanation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    events: tuple[Json, ...] = ()
+    spectra: Json = dataclasses.field(default_factory=dict)
+    explanation: Json = dataclasses.field(default_factory=dict)
 
     @property
-    def metrics(self) -> Mapping[str, Any]:
-        found = self.result.get("metrics")
-        return found if isinstance(found, Mapping) else {}
+    def metrics(self) -> Json:
+        metrics = self.result.get("metrics")
+        return metrics if isinstance(metrics, Mapping) else {}
 
     @property
     def goal(self) -> str:
@@ -92,12 +94,9 @@ class Run:
 
     def curve(self, key: str) -> tuple[list[float], list[float]]:
         """Steps and values of one quantity; epochs where it is absent or not finite are left out."""
-        points = [
-            (record["step"], record[key])
-            for record in self.records
-            if _is_finite(record.get("step")) and _is_finite(record.get(key))
-        ]
-        return [float(step) for step, _ in points], [float(value) for _, value in points]
+        records = [each for each in self.records if _is_finite(each.get("step")) and _is_finite(each.get(key))]
+        steps = [float(record["step"]) for record in records]
+        return steps, [float(record[key]) for record in records]
 
 
 def read_run(folder: Path | str) -> Run:
@@ -144,17 +143,17 @@ def read_runs(folders: Iterable[Path | str]) -> list[Run]:
 
 
 def _runs_in(folder: Path) -> list[Run]:
-    found = [path.parent for path in sorted(folder.glob("*/recipe.json"))]
-    if not found or (folder / "recipe.json").is_file() or (folder / "result.json").is_file():
+    inside = [path.parent for path in sorted(folder.glob("*/recipe.json"))]
+    if not inside or (folder / "recipe.json").is_file() or (folder / "result.json").is_file():
         return [read_run(folder)]
-    return sorted(map(read_run, found), key=lambda run: not run.is_trained_dense)
+    return sorted(map(read_run, inside), key=lambda run: not run.is_trained_dense)
 
 
 def _told_apart(run: Run, runs: list[Run]) -> Run:
     same = [other for other in runs if other.label == run.label]
     for words in (("recipe",), ("size",), ("seed",), ("recipe", "size"), ("size", "seed"), ("recipe", "size", "seed")):
-        names = [tuple(other.result.get(word) for word in words) for other in same]
-        if len(set(names)) == len(same):
+        names = {tuple(map(other.result.get, words)) for other in same}
+        if len(names) == len(same):
             parts = [f"seed {run.result[word]}" if word == "seed" else str(run.result.get(word)) for word in words]
             return dataclasses.replace(run, label=f"{run.label}, {', '.join(parts)}")
     return dataclasses.replace(run, label=f"{run.label}, {run.folder}")
@@ -182,7 +181,7 @@ def read_masks(path: Path | str) -> dict[str, Mask]:
         ) from error
 
 
-def _mask(name: str, stored: Any, layout: Mapping[str, Any]) -> Mask:
+def _mask(name: str, stored: Mapping[str, np.ndarray], layout: Json) -> Mask:
     bits, shape = stored[f"{name}.bits"], tuple(int(size) for size in stored[f"{name}.shape"])
     count = math.prod(shape)
     if bits.dtype != np.uint8 or min(shape, default=0) < 0 or bits.size != -(-count // 8):
@@ -191,19 +190,19 @@ def _mask(name: str, stored: Any, layout: Mapping[str, Any]) -> Mask:
     return Mask(name, kept, tuple(map(str, layout.get("axes") or ())), tuple(map(str, layout.get("gates") or ())))
 
 
-def _object(path: Path) -> dict[str, Any]:
+def _object(path: Path) -> Json:
     if not path.is_file():
         return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise _damaged(path, str(error)) from error
-    if not isinstance(found, dict):
-        raise _damaged(path, f"it holds a {type(found).__name__}")
-    return found
+    if not isinstance(values, dict):
+        raise _damaged(path, f"it holds a {type(values).__name__}")
+    return values
 
 
-def _records(path: Path) -> list[dict[str, Any]]:
+def _records(path: Path) -> list[Json]:
     """The lines of a metrics file; a last line cut short by a kill is left out."""
     if not path.is_file():
         return []
@@ -228,5 +227,5 @@ def _damaged(path: Path, why: str) -> UserError:
     return UserError(f"{path} cannot be read: {why}", "JSON as a run writes it", "restore the file or run again")
 
 
-def _is_finite(value: Any) -> bool:
+def _is_finite(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from sparsernn.reports import figures
 from sparsernn.reports.figures import Picture
-from sparsernn.reports.reading import Run
+from sparsernn.reports.reading import Json, Run
 
 TIMES = {"start": ("before training", "--"), "trained": ("after training", "-")}
 SIDES = {"input": "from the input", "recurrent": "from the state"}
@@ -23,49 +22,47 @@ SMALLEST = 1e-4
 def pictures(runs: Sequence[Run]) -> list[Picture]:
     """Of the runs that measured them: singular values, eigenvalues, and connections by gate. One picture each."""
     measured = [run for run in runs if _layers(run, "start", "spectra") or _layers(run, "trained", "spectra")]
-    found = []
+    shown = []
     if measured:
         caption = (
             "Share of the {} of the step Jacobians dh_t/dh_(t-1) above each size, all layers together; dashed before "
             "training, solid after. Test sequences, last steps."
         )
-        found.append(_shares(measured, _singular, "Singular values of a step", caption.format("singular values")))
-        found.append(_shares(measured, _moduli, "Eigenvalues of a step", caption.format("eigenvalues' magnitudes")))
+        shown.append(_shares(measured, _singular, "Singular values of a step", caption.format("singular values")))
+        shown.append(_shares(measured, _moduli, "Eigenvalues of a step", caption.format("eigenvalues' magnitudes")))
     counted = [run for run in runs if _layers(run, "trained", "connections")]
     if counted:
-        found.append(_connections(counted))
-    return found
+        shown.append(_connections(counted))
+    return shown
 
 
-def _layers(run: Run, time: str, what: str) -> Mapping[str, Any]:
-    at = run.spectra.get(time)
-    found = at.get(what) if isinstance(at, Mapping) else None
-    return found if isinstance(found, Mapping) else {}
+def _layers(run: Run, time: str, what: str) -> Json:
+    measured = run.spectra.get(time)
+    layers = measured.get(what) if isinstance(measured, Mapping) else None
+    return layers if isinstance(layers, Mapping) else {}
 
 
-def _singular(layer: Mapping[str, Any]) -> list[float]:
+def _singular(layer: Json) -> list[float]:
     return [float(value) for value in layer.get("singular_values", [])]
 
 
-def _moduli(layer: Mapping[str, Any]) -> list[float]:
+def _moduli(layer: Json) -> list[float]:
     return [math.hypot(*value) for value in layer.get("eigenvalues", [])]
 
 
-def _shares(
-    runs: Sequence[Run], values: Callable[[Mapping[str, Any]], list[float]], title: str, caption: str
-) -> Picture:
+def _shares(runs: Sequence[Run], values: Callable[[Json], list[float]], title: str, caption: str) -> Picture:
     """How large a share of the values lies above each size."""
     with figures.style():
         figure = Figure(figsize=(5.4, 3.4), layout="constrained")
         axes = figure.add_subplot()
         for number, run in enumerate(runs):
             for time, (_, dash) in TIMES.items():
-                layers = _layers(run, time, "spectra").values()
-                found = sorted((value for layer in layers for value in values(layer)), reverse=True)
+                layers = map(values, _layers(run, time, "spectra").values())
+                above = sorted(itertools.chain.from_iterable(layers), reverse=True)
                 label = figures.short(run.label) if time == "trained" else None
-                if found:
-                    share = np.arange(1, len(found) + 1) / len(found)
-                    sizes = np.maximum(found, SMALLEST)
+                if above:
+                    share = np.arange(1, len(above) + 1) / len(above)
+                    sizes = np.maximum(above, SMALLEST)
                     axes.plot(sizes, share, dash, lw=1.6, label=label, color=_colour(number))
         axes.axvline(1.0, color=figures.INK, lw=0.8)
         axes.set_xscale("log")
@@ -73,7 +70,7 @@ def _shares(
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.set_xlabel("size")
-        _as_percent(axes)
+        figures.show_percent(axes)
         if len(runs) > 1:
             figures.legend(figure, axes)
         return Picture(figures.svg(figure), title, caption)
@@ -82,19 +79,19 @@ def _shares(
 def _connections(runs: Sequence[Run]) -> Picture:
     """A bar a run for each gate of inputs and state."""
     by_run = [_densities(run) for run in runs]
-    gates = list(dict.fromkeys(key for found in by_run for key in found))
+    gates = list(dict.fromkeys(itertools.chain.from_iterable(by_run)))
     width = 0.8 / len(runs)
     with figures.style():
         figure = Figure(figsize=(max(5.4, 0.9 * len(gates) + 1.5), 3.4), layout="constrained")
         axes = figure.add_subplot()
-        for number, (run, found) in enumerate(zip(runs, by_run, strict=True)):
+        for number, (run, densities) in enumerate(zip(runs, by_run, strict=True)):
             places = np.arange(len(gates)) + width * (number - (len(runs) - 1) / 2)
-            heights = [found.get(gate, 0.0) for gate in gates]
+            heights = [densities.get(gate, 0.0) for gate in gates]
             axes.bar(places, heights, width, color=_colour(number), label=figures.short(run.label))
         names = [f"{gate}\n{SIDES[side]}" for side, gate in gates]
         axes.set_xticks(range(len(gates)), names, fontsize=8)
         axes.grid(visible=False, axis="x")
-        _as_percent(axes)
+        figures.show_percent(axes)
         if len(runs) > 1:
             figures.legend(figure, axes)
         caption = "Weights kept after training, in percent of each gate, over all layers."
@@ -115,7 +112,3 @@ def _densities(run: Run) -> dict[tuple[str, str], float]:
 
 def _colour(number: int) -> str:
     return figures.COLOURS[number % len(figures.COLOURS)]
-
-
-def _as_percent(axes: Axes) -> None:
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))

@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TypeGuard
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
 from sparsernn.reports import figures, quantities, tables
 from sparsernn.reports.figures import Picture
-from sparsernn.reports.reading import Run
+from sparsernn.reports.reading import Json, Run
 
 PARTS = ("task", "model", "method", "settings")
 LEAST = 3
 SEEDS = ("settings.seed", "task.seed")
 
 Line = dict[float, list[float]]
+Fields = dict[str, object]
 
 
 def sweeps(runs: Sequence[Run]) -> list[Picture]:
@@ -35,11 +35,11 @@ def sweeps(runs: Sequence[Run]) -> list[Picture]:
     return pictures
 
 
-def fields(recipe: Mapping[str, Any]) -> dict[str, Any]:
+def fields(recipe: Json) -> Fields:
     """Everything that a row says of itself, flat: "method.rate" -> 0.5."""
-    flat: dict[str, Any] = {}
+    flat: Fields = {}
 
-    def add(path: str, value: Any) -> None:
+    def add(path: str, value: object) -> None:
         if isinstance(value, Mapping):
             for key, inner in value.items():
                 add(f"{path}.{key}", inner)
@@ -51,32 +51,40 @@ def fields(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _lines(described: Sequence[tuple[dict[str, Any], float]], name: str) -> dict[str, Line]:
+def _lines(described: Sequence[tuple[Fields, float]], name: str) -> dict[str, Line]:
     """Runs that differ in this field and their seeds alone: value -> figures, by what they have in common."""
-    found: dict[str, Line] = {}
+    lines: dict[str, Line] = {}
     for values, y in described:
-        if _is_number(values.get(name)):
-            rest = {key: value for key, value in values.items() if key != name and key not in SEEDS}
-            found.setdefault(json.dumps(rest, sort_keys=True), {}).setdefault(float(values[name]), []).append(y)
-    return found
+        value = values.get(name)
+        if _is_number(value):
+            rest = {key: other for key, other in values.items() if key != name and key not in SEEDS}
+            lines.setdefault(json.dumps(rest, sort_keys=True), {}).setdefault(float(value), []).append(y)
+    return lines
 
 
 def _labels(keys: Sequence[str]) -> list[str]:
     """What sets each line apart from the others: the method's name, and further fields where that is not enough."""
     described = [json.loads(key) for key in keys]
-    differing = [name for name in described[0] if len({json.dumps(each.get(name)) for each in described}) > 1]
     named = [str(each.get("method.name") or "dense") for each in described]
     if len(set(named)) == len(named):
         return named
-    rest = [name for name in differing if name != "method.name"]
+    differing = [name for name in described[0] if name != "method.name" and _differs(name, described)][:3]
     return [
-        ", ".join([label, *(f"{name.rpartition('.')[2].replace('_', ' ')} {each.get(name)}" for name in rest[:3])])
+        ", ".join([label, *(f"{_words(name)} {each.get(name)}" for name in differing)])
         for label, each in zip(named, described, strict=True)
     ]
+
+
+def _differs(name: str, described: Sequence[Fields]) -> bool:
+    return len({json.dumps(each.get(name)) for each in described}) > 1
+
+
+def _words(name: str) -> str:
+    return name.rpartition(".")[2].replace("_", " ")
 
 
 def _picture(name: str, lines: Sequence[Line], labels: Sequence[str], main: quantities.Quantity) -> Picture:
@@ -93,7 +101,7 @@ def _picture(name: str, lines: Sequence[Line], labels: Sequence[str], main: quan
         axes.set_xlabel(setting)
         axes.set_ylabel(main.title)
         if main.write is quantities.score:
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+            figures.show_percent(axes)
         if len(lines) > 1:
             figures.legend(figure, axes)
         caption = f"{main.better.capitalize()} is better." if main.better else ""

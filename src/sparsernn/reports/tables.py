@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from sparsernn.errors import UserError
-from sparsernn.reports.comparison import DENSE, compare, paired, pooled
+from sparsernn.reports.comparison import DENSE, Group, compare, paired, pooled
 from sparsernn.reports.quantities import COSTS, Quantity, Table, goal, percent, value_of
-from sparsernn.reports.reading import Mask, Run
+from sparsernn.reports.reading import Json, Mask, Run
 
 MARKED = re.compile(r"^<!-- table: (?P<name>[\w./-]+) -->\n(?P<body>.*?)^<!-- end table -->$", re.DOTALL | re.MULTILINE)
 OPENING = re.compile(r"^<!-- table: ", re.MULTILINE)
@@ -22,8 +22,9 @@ OPENING = re.compile(r"^<!-- table: ", re.MULTILINE)
 
 def goal_of(runs: Iterable[Run]) -> Quantity | None:
     """The quantity that runs compete on."""
-    known = list(runs)
-    return goal([run.result for run in known], [run.goal for run in known])
+    runs = list(runs)
+    goals = [run.goal for run in runs]
+    return goal([run.result for run in runs], goals)
 
 
 def results(runs: Sequence[Run]) -> Table:
@@ -37,20 +38,25 @@ def over_seeds(runs: Sequence[Run]) -> Table | None:
     return compare(groups, goal_of(runs)) if any(len(results) > 1 for _, results in groups) else None
 
 
-def by_row(runs: Iterable[Run]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+def by_row(runs: Iterable[Run]) -> list[tuple[str, list[Json]]]:
     """The results of finished runs that differ in their seed alone, together."""
-    return [(name, [run.result for run in row]) for name, row in seeds_together(run for run in runs if run.result)]
+    finished = [run for run in runs if run.result]
+    return [(name, _results(row)) for name, row in seeds_together(finished)]
+
+
+def _results(runs: Sequence[Run]) -> list[Json]:
+    return [run.result for run in runs]
 
 
 def seeds_together(runs: Iterable[Run]) -> list[tuple[str, list[Run]]]:
     """Runs that differ in their seed alone, by the row's name; each unfinished one by its own."""
-    found: dict[tuple[str, ...], list[Run]] = {}
+    rows: dict[tuple[str, ...], list[Run]] = {}
     for number, run in enumerate(runs):
         words = (str(run.result.get(word, "")) for word in ("row", "recipe", "size"))
-        found.setdefault(tuple(words) if run.result else (run.label, str(number)), []).append(run)
-    names = [name for name, *_ in found]
+        rows.setdefault(tuple(words) if run.result else (run.label, str(number)), []).append(run)
+    names = [name for name, *_ in rows]
     return [
-        (key[0] if names.count(key[0]) == 1 or not row[0].result else ", ".join(key), row) for key, row in found.items()
+        (key[0] if names.count(key[0]) == 1 or not row[0].result else ", ".join(key), row) for key, row in rows.items()
     ]
 
 
@@ -64,30 +70,33 @@ def results_table(results_folder: Path | str, recipe: str) -> str:
             `name/size/pooled/row` the same with all prefixes together.
     Raises: UserError if there is no result or a file is damaged.
     """
-    name, wanted, view, partner = (*recipe.split("/"), "", "", "")[:4]
+    name, size, view, partner = (*recipe.split("/"), "", "", "")[:4]
     folder = Path(results_folder) / name
-    found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    by_row_and_size: dict[tuple[str, str], list[Json]] = {}
     for path in sorted(folder.glob("*.json")):
         result = _result(path)
-        if not wanted or result["size"] == wanted:
-            found.setdefault((str(result["row"]), str(result["size"])), []).append(result)
-    if not found:
+        if not size or result["size"] == size:
+            by_row_and_size.setdefault((str(result["row"]), str(result["size"])), []).append(result)
+    if not by_row_and_size:
         raise UserError(
-            f"{folder} holds no result{f' of size {wanted}' if wanted else ''}",
+            f"{folder} holds no result{f' of size {size}' if size else ''}",
             "files named <row>-<size>-seed<k>.json, as `sparsernn run` writes them",
             f"run `sparsernn run {name}` or correct the table's marker",
         )
-    if all(isinstance(result["metrics"].get("dense"), Mapping) for group in found.values() for result in group):
-        return side_by_side([result for group in found.values() for result in group]).markdown()
-    sizes = {size_name for _, size_name in found}
-    groups = [(row if len(sizes) == 1 else f"{row} ({size_name})", group) for (row, size_name), group in found.items()]
+    results = list(itertools.chain.from_iterable(by_row_and_size.values()))
+    if all(isinstance(result["metrics"].get("dense"), Mapping) for result in results):
+        return side_by_side(results).markdown()
+    one_size = len({size_name for _, size_name in by_row_and_size}) == 1
+    groups = [
+        (row if one_size else f"{row} ({size_name})", group) for (row, size_name), group in by_row_and_size.items()
+    ]
     groups.sort(key=_largest_first)
     if view:
         return _against(groups, recipe, view, partner or DENSE).markdown()
-    return compare(groups, goal(result for _, group in groups for result in group)).markdown()
+    return compare(groups, goal(itertools.chain.from_iterable(group for _, group in groups))).markdown()
 
 
-def _against(groups: Sequence[Any], recipe: str, view: str, partner: str) -> Table:
+def _against(groups: Sequence[Group], recipe: str, view: str, partner: str) -> Table:
     table = {"paired": paired, "pooled": pooled}.get(view, lambda *_: None)(groups, partner)
     if table is None:
         raise UserError(
@@ -98,7 +107,7 @@ def _against(groups: Sequence[Any], recipe: str, view: str, partner: str) -> Tab
     return table
 
 
-def side_by_side(results: Sequence[Mapping[str, Any]]) -> Table:
+def side_by_side(results: Sequence[Json]) -> Table:
     """Results that hold the figures of several networks on one data set: a row a data set.
 
     The difference is in points, hundredths of the figure's unit; the time is of one processor core.
@@ -111,7 +120,8 @@ def side_by_side(results: Sequence[Mapping[str, Any]]) -> Table:
             continue
         values = [value_of(metrics, measure) for metrics in networks.values()]
         texts = ["–" if value is None else measure.write(value) for value in values]
-        gain = 100 * (values[2] - values[1]) if None not in values[1:] else math.nan
+        _, dense, sparse = values
+        gain = math.nan if dense is None or sparse is None else 100 * (sparse - dense)
         kept = 1 - networks["sparse"]["sparsity"]
         title = f"{result['row'].replace('_', ' ')}: {measure.title}"
         minutes = result["metrics"]["processor_seconds"] / 60
@@ -121,13 +131,14 @@ def side_by_side(results: Sequence[Mapping[str, Any]]) -> Table:
     return Table(titles, tuple(rows))
 
 
-def _largest_first(group: tuple[str, list[Mapping[str, Any]]]) -> tuple[float, str]:
-    label, found = group
-    weights = [value_of(result["metrics"], q) for result in found for q in COSTS if q.key in ("bytes", "weights_kept")]
+def _largest_first(group: tuple[str, list[Json]]) -> tuple[float, str]:
+    label, results = group
+    costs = [quantity for quantity in COSTS if quantity.key in ("bytes", "weights_kept")]
+    weights = [value_of(result["metrics"], cost) for result, cost in itertools.product(results, costs)]
     return -max((value for value in weights if value is not None), default=0.0), label
 
 
-def _result(path: Path) -> dict[str, Any]:
+def _result(path: Path) -> Json:
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
         complete = isinstance(result["metrics"], dict) and {"recipe", "row", "size", "seed"} <= set(result)
@@ -153,15 +164,15 @@ def layers(run: Run) -> Table:
 
 def by_layer(masks: Mapping[str, Mask]) -> dict[str, list[Mask]]:
     """Input and recurrent matrices of a layer together; vectors are left out."""
-    found: dict[str, list[Mask]] = {}
+    layers: dict[str, list[Mask]] = {}
     for name, mask in masks.items():
         if mask.kept.ndim < 2:
             continue
         module, _, parameter = name.rpartition(".")
         level = re.search(r"_(l\d+\w*)$", parameter)
         layer = f"{module} {level.group(1) if level else ''}".strip() or parameter
-        found.setdefault(layer, []).append(mask)
-    return found
+        layers.setdefault(layer, []).append(mask)
+    return layers
 
 
 def _units(masks: Sequence[Mask]) -> tuple[str, str]:
@@ -171,8 +182,8 @@ def _units(masks: Sequence[Mask]) -> tuple[str, str]:
     """
     axis = next((mask.axes[-2] for mask in masks if len(mask.axes) >= 2), "hidden")
     noun = {"hidden": "units", "word": "words"}.get(axis, "rows")
-    kinds = {found.group(1) for mask in masks if (found := re.search(r"weight_(ih|hh)", mask.name))}
-    reading = [np.stack([kept.any(axis=1) for kept in mask.by_gate().values()]) for mask in masks]
+    kinds = {match.group(1) for mask in masks if (match := re.search(r"weight_(ih|hh)", mask.name))}
+    reading = [_reading_rows(mask) for mask in masks]
     if len(kinds) == 1:
         reading.append(np.ones_like(reading[0]))
     if len({array.shape for array in reading}) > 1:
@@ -181,6 +192,11 @@ def _units(masks: Sequence[Mask]) -> tuple[str, str]:
     units = gates.any(axis=0)
     constant = f"{int((~gates & units).sum()):,}" if len(gates) > 1 else "–"
     return f"{int(units.sum()):,} of {units.size:,} {noun}", constant
+
+
+def _reading_rows(mask: Mask) -> np.ndarray:
+    """Which rows of each gate have a weight left, [gate unit]."""
+    return np.stack([kept.any(axis=1) for kept in mask.by_gate().values()])
 
 
 def fill(text: str, results_folder: Path | str) -> str:
@@ -194,12 +210,12 @@ def fill(text: str, results_folder: Path | str) -> str:
             "<!-- table: NAME --> and <!-- end table -->, each on a line of its own",
             "add the missing line",
         )
-    return MARKED.sub(
-        lambda found: (
-            f"<!-- table: {found['name']} -->\n{results_table(results_folder, found['name'])}<!-- end table -->"
-        ),
-        text,
-    )
+
+    def filled(match: re.Match[str]) -> str:
+        table = results_table(results_folder, match["name"])
+        return f"<!-- table: {match['name']} -->\n{table}<!-- end table -->"
+
+    return MARKED.sub(filled, text)
 
 
 def check(files: Iterable[Path | str], results_folder: Path | str = "results") -> list[str]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.optimizer import ParamsT, StateDict
 
 from sparsernn.errors import UserError
+
+Group = dict[str, Any]
 
 
 class NTASGD(Optimizer):
@@ -31,7 +34,7 @@ class NTASGD(Optimizer):
     Deviations: the last losses are left out of the minimum, as in the authors' code; their pseudocode keeps the last.
     """
 
-    def __init__(self, params: Iterable[Any], lr: float = 1e-3, weight_decay: float = 0.0, patience: int = 5):
+    def __init__(self, params: ParamsT, lr: float = 1e-3, weight_decay: float = 0.0, patience: int = 5):
         for name, value in (("lr", lr), ("weight_decay", weight_decay)):
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
                 raise UserError(f"{name} is {value!r}", "a number of at least 0", f"Change {name}")
@@ -53,7 +56,7 @@ class NTASGD(Optimizer):
             group["lowest"], group["recent"] = min(group["lowest"], oldest), [*later, loss]
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """One update of every parameter that has a gradient; returns what the closure does."""
         loss = None
         if closure is not None:
@@ -67,7 +70,7 @@ class NTASGD(Optimizer):
                     self._update(parameter, group)
         return loss
 
-    def _update(self, parameter: Tensor, group: dict[str, Any]) -> None:
+    def _update(self, parameter: Tensor, group: Group) -> None:
         if not group["averages"]:
             _descend(parameter, group)
             return
@@ -82,7 +85,7 @@ class NTASGD(Optimizer):
         """Where the steps of a parameter's average are counted, at 0."""
         return torch.zeros((), dtype=torch.int32, device=parameter.device)
 
-    def _count(self, parameter: Tensor, group: dict[str, Any], steps: Tensor) -> None:
+    def _count(self, parameter: Tensor, group: Group, steps: Tensor) -> None:
         """One step of gradient descent, counted."""
         _descend(parameter, group)
         steps.add_(1)
@@ -114,7 +117,7 @@ class NTASGD(Optimizer):
     def _before_shown(self, weight: Tensor, average: Tensor) -> None:
         """Make an average fit to be evaluated."""
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: StateDict) -> None:
         """As torch's; counts go to their parameter's device."""
         super().load_state_dict(state_dict)
         for parameter, state in self.state.items():
@@ -140,7 +143,7 @@ class SNTASGD(NTASGD):
     def _uncounted(self, parameter: Tensor) -> Tensor:
         return torch.zeros_like(parameter, dtype=torch.int32) if parameter.dim() > 1 else super()._uncounted(parameter)
 
-    def _count(self, parameter: Tensor, group: dict[str, Any], steps: Tensor) -> None:
+    def _count(self, parameter: Tensor, group: Group, steps: Tensor) -> None:
         if parameter.dim() < 2:
             super()._count(parameter, group, steps)
             return
@@ -153,9 +156,11 @@ class SNTASGD(NTASGD):
             average.masked_fill_(weight == 0, 0)
 
 
-def _descend(parameter: Tensor, group: dict[str, Any]) -> None:
+def _descend(parameter: Tensor, group: Group) -> None:
     """w <- w - lr (g + weight_decay w)."""
     gradient = parameter.grad
+    if gradient is None:
+        return
     if group["weight_decay"]:
         gradient = gradient.add(parameter, alpha=group["weight_decay"])
     parameter.add_(gradient, alpha=-group["lr"])

@@ -14,13 +14,14 @@ import shutil
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 import safetensors.torch
 import torch
 
 from sparsernn.training import state_tree
 from sparsernn.training.durable import sync_folder, write_durably
+from sparsernn.training.state_tree import State
 
 FORMAT = 1
 STATE, TENSORS, MANIFEST = "state.json", "tensors.safetensors", "manifest.json"
@@ -32,18 +33,34 @@ class Unreadable(ValueError):
     """A checkpoint that is not whole, with the reason."""
 
 
+class FileSum(TypedDict):
+    """Size and checksum of a file."""
+
+    bytes: int
+    sha256: str
+
+
+class Manifest(TypedDict):
+    """What a checkpoint says of itself, apart from its own checksum."""
+
+    format: int
+    number: int
+    metrics_bytes: int
+    files: dict[str, FileSum]
+
+
 class Checkpoint(NamedTuple):
     """What a checkpoint holds: its number, the state, and how many bytes of metrics.jsonl belong to it."""
 
     number: int
-    state: Any
+    state: State
     metrics_bytes: int
 
 
 def numbers(folder: Path) -> list[int]:
     """Numbers of the checkpoints in a folder, oldest first."""
-    found = (NAME.fullmatch(path.name) for path in folder.iterdir()) if folder.is_dir() else ()
-    return sorted(int(match[1]) for match in found if match)
+    matches = (NAME.fullmatch(path.name) for path in folder.iterdir()) if folder.is_dir() else ()
+    return sorted(int(match[1]) for match in matches if match)
 
 
 def path_of(folder: Path, number: int) -> Path:
@@ -51,7 +68,7 @@ def path_of(folder: Path, number: int) -> Path:
     return folder / f"checkpoint-{number}"
 
 
-def write(folder: Path, number: int, state: Any, metrics_bytes: int) -> Path:
+def write(folder: Path, number: int, state: State, metrics_bytes: int) -> Path:
     """Write a checkpoint so that it is either there, whole and on the disk, or not there at all.
 
     Raises: OSError, with nothing left behind.
@@ -61,13 +78,13 @@ def write(folder: Path, number: int, state: Any, metrics_bytes: int) -> Path:
         TENSORS: safetensors.torch.save(unshared(tensors)),
         STATE: json.dumps(values, allow_nan=False).encode(),
     }
-    manifest = {
+    manifest: Manifest = {
         "format": FORMAT,
         "number": number,
         "metrics_bytes": metrics_bytes,
         "files": {name: {"bytes": len(content), "sha256": _sum(content)} for name, content in contents.items()},
     }
-    contents[MANIFEST] = json.dumps(manifest | {"sha256": _manifest_sum(manifest)}, indent=1).encode()
+    contents[MANIFEST] = json.dumps({**manifest, "sha256": _manifest_sum(manifest)}, indent=1).encode()
     final = path_of(folder, number)
     unfinished = final.with_name(final.name + ".tmp")
     try:
@@ -114,7 +131,7 @@ def remove_all_but(folder: Path, kept: list[int]) -> None:
                 path.unlink()
 
 
-def _manifest(path: Path, number: int) -> dict[str, Any]:
+def _manifest(path: Path, number: int) -> Manifest:
     manifest = json.loads(_regular_file(path / MANIFEST, LARGEST_MANIFEST_BYTES))
     claimed = manifest.pop("sha256")
     if claimed != _manifest_sum(manifest):
@@ -126,7 +143,7 @@ def _manifest(path: Path, number: int) -> dict[str, Any]:
     return manifest
 
 
-def _content(path: Path, expected: Mapping[str, Any]) -> bytes:
+def _content(path: Path, expected: FileSum) -> bytes:
     content = _regular_file(path, expected["bytes"])
     if len(content) != expected["bytes"] or _sum(content) != expected["sha256"]:
         raise Unreadable(f"{path.parent.name}/{path.name}: {len(content)} bytes whose size or checksum is wrong")
@@ -150,7 +167,7 @@ def _sum(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _manifest_sum(manifest: Mapping[str, Any]) -> str:
+def _manifest_sum(manifest: Manifest) -> str:
     return _sum(json.dumps(manifest, sort_keys=True).encode())
 
 

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
 ROWS_BYTES = 1 << 20  # of a block of rows in float32: what stays in a core's cache
 MANY = 1_000  # classes from which the blocks pay
 
 
+class _Context(Protocol):
+    """What autograd keeps from the forward to the backward pass."""
+
+    needs_input_grad: tuple[bool, ...]
+    saved_tensors: tuple[Tensor, Tensor, Tensor]
+    ignored: int
+
+    def save_for_backward(self, *tensors: Tensor | None) -> None: ...
+
+
 class _Blockwise(torch.autograd.Function):
     """Mean cross entropy; the gradient is computed with it, while a block of logits is in the cache."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, targets: Tensor, ignored: int) -> Tensor:
+    def forward(ctx: _Context, logits: Tensor, targets: Tensor, ignored: int) -> Tensor:
         rows, classes = logits.shape
-        wanted = ctx.needs_input_grad[0]
-        gradient = torch.empty_like(logits) if wanted else None
+        gradient = torch.empty_like(logits) if ctx.needs_input_grad[0] else None
         scored = targets != ignored
         count = scored.sum().clamp(min=1)
         places = targets.masked_fill(~scored, 0).unsqueeze(1)
@@ -32,9 +40,9 @@ class _Blockwise(torch.autograd.Function):
             values = space[: part.stop - start]
             values.copy_(logits[part])
             values.sub_(values.amax(1, keepdim=True))
-            chosen = values.gather(1, places[part])
+            at_target = values.gather(1, places[part])
             sums = values.exp_().sum(1, keepdim=True)
-            total += (sums.log() - chosen).masked_fill_(~scored[part].unsqueeze(1), 0.0).sum()
+            total += (sums.log() - at_target).masked_fill_(~scored[part].unsqueeze(1), 0.0).sum()
             if gradient is not None:
                 share = scored[part].unsqueeze(1) / count
                 values.mul_(share / sums).scatter_add_(1, places[part], -share)
@@ -44,7 +52,7 @@ class _Blockwise(torch.autograd.Function):
         return total / count
 
     @staticmethod
-    def backward(ctx: FunctionCtx, by_loss: Tensor) -> tuple[Tensor | None, None, None]:
+    def backward(ctx: _Context, by_loss: Tensor) -> tuple[Tensor | None, None, None]:
         logits, targets, gradient = ctx.saved_tensors
         if not torch.is_grad_enabled():
             return gradient if by_loss == 1 else gradient * by_loss.to(gradient.dtype), None, None

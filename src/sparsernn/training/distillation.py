@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sparsernn.errors import UserError
-from sparsernn.training.objectives import IGNORED, Objective, Sums, detached
+from sparsernn.training.batches import Batch, Carry
+from sparsernn.training.objectives import IGNORED, Network, Objective, Sums, detached
 
 
 def check(share: float, temperature: float) -> None:
@@ -40,31 +42,31 @@ class Distillation(Objective):
         check(share, temperature)
         self.objective, self.share, self.temperature = objective, share, temperature
         self.teacher = copy.deepcopy(teacher).eval().requires_grad_(False)
-        self.metric, self.better, self.batch_axis = objective.metric, objective.better, objective.batch_axis  # type: ignore[misc]
+        self.metric, self.better, self.batch_axis = objective.metric, objective.better, objective.batch_axis
 
-    def arguments(self, batch: Any) -> tuple[Any, ...]:
+    def arguments(self, batch: Batch) -> tuple[Tensor, ...]:
         return self.objective.arguments(batch)
 
-    def targets(self, batch: Any) -> Tensor:
+    def targets(self, batch: Batch) -> Tensor:
         return self.objective.targets(batch)
 
-    def figures(self, sums: Any) -> dict[str, float]:
+    def figures(self, sums: Mapping[str, tuple[float, float]]) -> dict[str, float]:
         return self.objective.figures(sums)
 
-    def loss(self, model: nn.Module, batch: Any, carry: Any = None) -> tuple[Tensor, Sums, Any]:
+    def loss(self, model: Network, batch: Batch, carry: Carry = None) -> tuple[Tensor, Sums, Carry]:
         if not torch.is_grad_enabled():
             return self.objective.loss(model, batch, carry)
-        own, teachers = carry or (None, None)
+        state, teachers = carry if isinstance(carry, tuple) else (None, None)
         student = _Heard(model)
-        loss, sums, own = self.objective.loss(student, batch, own)
+        loss, sums, state = self.objective.loss(student, batch, state)
         self.teacher.to(loss.device)
         lesson = _Heard(self.teacher)
         with torch.no_grad():
             _, _, teachers = self.objective.loss(lesson, batch, teachers)
         difference = self.difference(student.output, lesson.output, batch)
-        return (1 - self.share) * loss + self.share * difference, sums, (own, detached(teachers))
+        return (1 - self.share) * loss + self.share * difference, sums, (state, detached(teachers))
 
-    def difference(self, student: Tensor, teacher: Tensor, batch: Any) -> Tensor:
+    def difference(self, student: Tensor, teacher: Tensor, batch: Batch) -> Tensor:
         """How far the outputs are apart, on average over the targets that are scored."""
         targets = self.targets(batch)
         if targets.is_floating_point():
@@ -78,11 +80,11 @@ class Distillation(Objective):
 class _Heard:
     """Calls a network and keeps what it said."""
 
-    def __init__(self, network: nn.Module):
+    def __init__(self, network: Network):
         self.network = network
         self.output: Tensor = torch.empty(0)
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *arguments: Tensor) -> Any:
         said = self.network(*arguments)
         self.output = said[0] if isinstance(said, tuple) else said
         return said

@@ -6,8 +6,8 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -17,7 +17,7 @@ from sparsernn import denormals
 MUST_MATCH = ("flush_denormal", "processes")
 
 
-def describe_environment(**more: Any) -> dict[str, Any]:
+def describe_environment(**more: object) -> dict[str, object]:
     """Versions and the machine as JSON values; `more` is added. Names no host, user or path."""
     return {
         "sparsernn": sparsernn.__version__,
@@ -46,6 +46,6 @@ def processor_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def differences(before: dict[str, Any], now: dict[str, Any], names: tuple[str, ...]) -> list[str]:
+def differences(before: Mapping[str, object], now: Mapping[str, object], names: tuple[str, ...]) -> list[str]:
     """The named entries that are not the same, as "name: before, now"."""
     return [f"{name}: {before.get(name)}, now {now.get(name)}" for name in names if before.get(name) != now.get(name)]

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol, TypeGuard
 
 from torch.optim import Optimizer
 
 from sparsernn.methods.sparsifier import Sparsifier
+
+
+class _Evaluated(Protocol):
+    """An optimizer with other weights to evaluate than to train."""
+
+    def eval(self) -> object: ...
+
+    def train(self) -> object: ...
 
 
 def show(optimizer: Optimizer, sparsifier: Sparsifier | None) -> None:
@@ -34,9 +43,10 @@ def evaluated_weights(optimizer: Optimizer, sparsifier: Sparsifier | None) -> It
 
 def note_validation(optimizer: Optimizer, loss: float) -> None:
     """Tell an optimizer that asks for it, by having `validated(loss)`, the loss of a validation."""
-    if callable(getattr(optimizer, "validated", None)):
-        optimizer.validated(loss)
+    validated = getattr(optimizer, "validated", None)
+    if callable(validated):
+        validated(loss)
 
 
-def _has_others(optimizer: Optimizer) -> bool:
+def _has_others(optimizer: object) -> TypeGuard[_Evaluated]:
     return callable(getattr(optimizer, "eval", None)) and callable(getattr(optimizer, "train", None))

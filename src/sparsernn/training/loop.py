@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
-from typing import Any
 
 from torch import nn
 
@@ -17,6 +16,7 @@ from sparsernn.errors import UserError
 from sparsernn.methods.method import Method
 from sparsernn.structure.masks import Masks
 from sparsernn.training import resumption
+from sparsernn.training.batches import Split
 from sparsernn.training.objectives import Objective, find_objective
 from sparsernn.training.run_folder import RunFolder
 from sparsernn.training.settings import Settings
@@ -50,8 +50,8 @@ class Fitted:
 
 def fit(
     model: nn.Module,
-    train: Any,
-    valid: Any = None,
+    train: Split,
+    valid: Split | None = None,
     *,
     objective: str | Objective,
     method: Method | None = None,

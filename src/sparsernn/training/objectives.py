@@ -5,17 +5,20 @@ from __future__ import annotations
 import abc
 import difflib
 import math
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from sparsernn.errors import UserError
+from sparsernn.training.batches import Batch, Carry, Split
 from sparsernn.training.cross_entropy import cross_entropy
 
 IGNORED = -100  # the target of a step that is not scored, as in torch
 
+Network = Callable[..., Any]
+Examples = TypeVar("Examples", bound=Batch)
 Sums = dict[str, tuple[float, float]]  # name -> (total, count)
 
 
@@ -26,23 +29,23 @@ class Objective(abc.ABC):
     `batch_axis` is the axis of a batch along which its examples lie.
     """
 
-    metric: ClassVar[str]
-    better: ClassVar[str]
-    batch_axis: ClassVar[int] = 0
+    metric: str
+    better: str
+    batch_axis: int = 0
 
     @abc.abstractmethod
-    def loss(self, model: nn.Module, batch: Any, carry: Any = None) -> tuple[Tensor, Sums, Any]:
+    def loss(self, model: Network, batch: Batch, carry: Carry = None) -> tuple[Tensor, Sums, Carry]:
         """Mean loss over the batch's targets, sums for the figures, and the state to carry into the next batch."""
 
-    def arguments(self, batch: Any) -> tuple[Any, ...]:
+    def arguments(self, batch: Batch) -> tuple[Tensor, ...]:
         """What the model is called with."""
         return (batch.inputs,) if batch.lengths is None else (batch.inputs, batch.lengths)
 
-    def targets(self, batch: Any) -> Tensor:
+    def targets(self, batch: Batch) -> Tensor:
         """Targets, those that are not scored replaced by `IGNORED`."""
         return batch.targets
 
-    def count(self, batch: Any) -> int:
+    def count(self, batch: Batch) -> int:
         """How many targets the mean is over."""
         targets = self.targets(batch)
         return targets.numel() if targets.is_floating_point() else int((targets != IGNORED).sum())
@@ -67,7 +70,7 @@ class Classification(Objective):
     metric = "accuracy"
     better = "higher"
 
-    def loss(self, model: nn.Module, batch: Any, carry: Any = None) -> tuple[Tensor, Sums, Any]:
+    def loss(self, model: Network, batch: Batch, carry: Carry = None) -> tuple[Tensor, Sums, Carry]:
         return *_cross_entropy(model(*self.arguments(batch)), self.targets(batch)), None
 
 
@@ -80,13 +83,13 @@ class Tagging(Objective):
     metric = "accuracy"
     better = "higher"
 
-    def targets(self, batch: Any) -> Tensor:
+    def targets(self, batch: Batch) -> Tensor:
         if batch.lengths is None:
             return batch.targets
         steps = torch.arange(batch.targets.shape[1], device=batch.targets.device)
         return batch.targets.masked_fill(steps >= batch.lengths.to(steps.device)[:, None], IGNORED)
 
-    def loss(self, model: nn.Module, batch: Any, carry: Any = None) -> tuple[Tensor, Sums, Any]:
+    def loss(self, model: Network, batch: Batch, carry: Carry = None) -> tuple[Tensor, Sums, Carry]:
         logits = model(*self.arguments(batch))
         targets = self.targets(batch)[:, : logits.shape[1]]
         return *_cross_entropy(logits.flatten(0, 1), targets.flatten()), None
@@ -101,7 +104,7 @@ class Forecasting(Objective):
     metric = "mse"
     better = "lower"
 
-    def loss(self, model: nn.Module, batch: Any, carry: Any = None) -> tuple[Tensor, Sums, Any]:
+    def loss(self, model: Network, batch: Batch, carry: Carry = None) -> tuple[Tensor, Sums, Carry]:
         difference = model(*self.arguments(batch)) - batch.targets
         loss, count = difference.square().mean(), difference.numel()
         absolute = difference.detach().abs().mean()
@@ -125,7 +128,7 @@ class LanguageModelling(Objective):
     better = "lower"
     batch_axis = 1
 
-    def loss(self, model: nn.Module, batch: Any, carry: Any = None) -> tuple[Tensor, Sums, Any]:
+    def loss(self, model: Network, batch: Batch, carry: Carry = None) -> tuple[Tensor, Sums, Carry]:
         logits, state = model(*self.arguments(batch), carry)
         loss, sums = _cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), accuracy=not logits.requires_grad)
         return loss, sums, detached(state)
@@ -157,7 +160,7 @@ def find_objective(objective: str | Objective) -> Objective:
     )
 
 
-def evaluate(model: nn.Module, split: Any, objective: str | Objective, batch_size: int) -> dict[str, float]:
+def evaluate(model: nn.Module, split: Split, objective: str | Objective, batch_size: int) -> dict[str, float]:
     """Figures of a model on a split, in evaluation mode; each mean is over all targets of the split.
 
     Where the split's batches continue each other, the state is carried from one to the next; else they come in the
@@ -172,8 +175,8 @@ def evaluate(model: nn.Module, split: Any, objective: str | Objective, batch_siz
     try:
         with torch.no_grad():
             for batch in getattr(split, "unordered", split.batches)(batch_size):
-                _, found, carry = objective.loss(model, to_device(batch, device), carry)
-                add_sums(sums, found)
+                _, of_batch, carry = objective.loss(model, to_device(batch, device), carry)
+                add_sums(sums, of_batch)
                 carry = carry if carries_state(split) else None
     finally:
         for module, training in was_training.items():
@@ -183,7 +186,7 @@ def evaluate(model: nn.Module, split: Any, objective: str | Objective, batch_siz
     return objective.figures(sums)
 
 
-def carries_state(split: Any) -> bool:
+def carries_state(split: Split) -> bool:
     """Whether each batch of a split continues the one before it."""
     return bool(getattr(split, "carries_state", False))
 
@@ -195,12 +198,12 @@ def add_sums(sums: Sums, more: Mapping[str, tuple[float, float]], weight: float 
         sums[name] = (before[0] + weight * total, before[1] + weight * count)
 
 
-def to_device(batch: Any, device: torch.device) -> Any:
+def to_device(batch: Examples, device: torch.device) -> Examples:
     """The batch with its tensors on `device`; lengths stay where torch's packing wants them, on the CPU."""
     return batch._replace(inputs=batch.inputs.to(device), targets=batch.targets.to(device))
 
 
-def detached(state: Any) -> Any:
+def detached(state: Carry) -> Carry:
     """A state, or a nested tuple of states, cut off from the graph that made it."""
     if isinstance(state, Tensor):
         return state.detach()

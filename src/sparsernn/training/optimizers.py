@@ -3,7 +3,6 @@
 import difflib
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import torch
 from torch.optim import Optimizer
@@ -28,15 +27,15 @@ def optimizer_names() -> dict[str, type[Optimizer]]:
     return torchs | OWN
 
 
-def find_optimizer(name: str) -> type[Optimizer]:
+def find_optimizer(name: str) -> Callable[..., Optimizer]:
     """The optimizer called `name`; case and underscores do not matter."""
-    known = optimizer_names()
-    plain = {called.replace("_", ""): called for called in known}
-    wanted = name.strip().lower().replace("_", "").replace("-", "")
-    if wanted in plain:
-        return known[plain[wanted]]
-    near = plain[difflib.get_close_matches(wanted, plain, n=1, cutoff=0.0)[0]]
-    raise UserError(f"There is no optimizer {name!r}", "one of " + ", ".join(known), f"Did you mean {near!r}?")
+    classes = optimizer_names()
+    plain = {called.replace("_", ""): called for called in classes}
+    spelling = name.strip().lower().replace("_", "").replace("-", "")
+    if spelling in plain:
+        return classes[plain[spelling]]
+    near = plain[difflib.get_close_matches(spelling, plain, n=1, cutoff=0.0)[0]]
+    raise UserError(f"There is no optimizer {name!r}", "one of " + ", ".join(classes), f"Did you mean {near!r}?")
 
 
 def build_optimizer(settings: Settings, parameters: Iterable[torch.nn.Parameter]) -> Optimizer:
@@ -44,7 +43,6 @@ def build_optimizer(settings: Settings, parameters: Iterable[torch.nn.Parameter]
 
     Raises: UserError if the optimizer takes no such argument or refuses its value.
     """
-    make: Callable[..., Optimizer]
     make = find_optimizer(settings.optimizer) if isinstance(settings.optimizer, str) else settings.optimizer
     called = getattr(make, "__name__", type(make).__name__)
     trained = [parameter for parameter in parameters if parameter.requires_grad]
@@ -66,7 +64,7 @@ def build_optimizer(settings: Settings, parameters: Iterable[torch.nn.Parameter]
 
 
 def _fused(
-    make: Callable[..., Optimizer], trained: list[torch.nn.Parameter], arguments: dict[str, Any]
+    make: Callable[..., Optimizer], trained: list[torch.nn.Parameter], arguments: dict[str, object]
 ) -> dict[str, bool]:
     """One pass over each weight where torch has it, which it does not choose on CPUs by itself.
 
@@ -78,10 +76,10 @@ def _fused(
     return {"fused": True} if offered and fits else {}
 
 
-def _accepted(make: Callable[..., Optimizer], called: str, settings: Settings) -> dict[str, Any]:
+def _accepted(make: Callable[..., Optimizer], called: str, settings: Settings) -> dict[str, object]:
     taken = inspect.signature(make).parameters
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, object] = {}
     for name in ("momentum", "weight_decay"):
         value = getattr(settings, name)
         if name in taken or (takes_any and value):

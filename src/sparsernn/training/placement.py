@@ -8,21 +8,25 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sparsernn.errors import UserError
+from sparsernn.training.batches import Batch
 from sparsernn.training.objectives import Objective
 from sparsernn.training.settings import Settings
+from sparsernn.training.state_tree import State
+
+T = TypeVar("T")
 
 
 class Part(NamedTuple):
     """One process's share of a batch, and what its loss and its sums weigh."""
 
-    batch: Any
+    batch: Batch
     loss_weight: float
     sums_weight: float
 
@@ -39,7 +43,7 @@ class Placement:
         self.optimizer = optimizer
         return model.to(self.device)
 
-    def part(self, batch: Any, objective: Objective) -> Part:
+    def part(self, batch: Batch, objective: Objective) -> Part:
         """This process's share of the batch, the examples dealt out along the objective's batch axis.
 
         With the weights the mean over processes of the weighted losses is the mean over the whole batch. A batch
@@ -50,8 +54,8 @@ class Placement:
             return Part(batch, 1.0, 1.0)
         if examples < self.processes:
             return Part(batch, 1.0, 1.0 / self.processes)
-        share = type(batch)(
-            *(None if value is None else _share(value, axis, self.rank, self.processes) for value in batch)
+        share = batch._make(
+            None if value is None else _share(value, axis, self.rank, self.processes) for value in batch
         )
         return Part(share, objective.count(share) * self.processes / max(objective.count(batch), 1), 1.0)
 
@@ -63,11 +67,11 @@ class Placement:
         self.optimizer.step()
         self.optimizer.zero_grad()
 
-    def from_first(self, value: Any) -> Any:
+    def from_first(self, value: T) -> T:
         """The first process's value, in every process."""
         return value
 
-    def from_all(self, value: Any) -> list[Any]:
+    def from_all(self, value: T) -> list[T]:
         """The values of all processes, in every process."""
         return [value]
 
@@ -75,11 +79,11 @@ class Placement:
         """Each number summed over the processes."""
         return numbers
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """What must be restored on resume."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Restore what `state_dict` gave."""
 
     def precision(self) -> AbstractContextManager[None]:
@@ -115,12 +119,12 @@ class Accelerated(Placement):
         self.processes = self.accelerator.num_processes
 
     def prepare(self, model: nn.Module, optimizer: Optimizer) -> nn.Module:
-        had_own_forward = "forward" in vars(model)
+        forward_is_patched = "forward" in vars(model)
         called, self.optimizer = self.accelerator.prepare(model, optimizer)
         # Accelerate makes the model itself compute in lower precision and copies what it returns to float32; here the
         # loss is inside `precision` instead, and the model stays as it was.
         self.accelerator.unwrap_model(called, keep_fp32_wrapper=False)
-        if not had_own_forward:
+        if not forward_is_patched:
             vars(model).pop("forward", None)
         return called
 
@@ -131,13 +135,13 @@ class Accelerated(Placement):
         self.optimizer.step()
         self.optimizer.zero_grad()
 
-    def from_first(self, value: Any) -> Any:
+    def from_first(self, value: T) -> T:
         return self.from_all(value)[0]
 
-    def from_all(self, value: Any) -> list[Any]:
+    def from_all(self, value: T) -> list[T]:
         if self.processes == 1:
             return [value]
-        values: list[Any] = [None] * self.processes
+        values = [value] * self.processes
         torch.distributed.all_gather_object(values, value)
         return values
 
@@ -145,13 +149,13 @@ class Accelerated(Placement):
         if self.processes == 1:
             return numbers
         total = torch.tensor(numbers, dtype=torch.float64, device=self.device)
-        return self.accelerator.reduce(total, "sum").tolist()
+        return cast(Tensor, self.accelerator.reduce(total, "sum")).tolist()
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         scaler = self.accelerator.scaler
         return {} if scaler is None else {"scaler": scaler.state_dict()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
 

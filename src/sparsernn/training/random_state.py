@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import numpy as np
 import torch
 
+from sparsernn.training.state_tree import State
+
 
 def seed_everything(seed: int, rank: int = 0) -> None:
     """Seed Python, numpy and torch; processes of one training draw different numbers."""
-    own = seed_of(seed, rank)
-    random.seed(own)
-    np.random.seed(own)
-    torch.manual_seed(own)
+    number = seed_of(seed, rank)
+    random.seed(number)
+    np.random.seed(number)
+    torch.manual_seed(number)
 
 
 def seed_of(*numbers: int) -> int:
@@ -22,7 +23,7 @@ def seed_of(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
-def random_state() -> dict[str, Any]:
+def random_state() -> State:
     """Tensors and plain values that `set_random_state` takes."""
     version, numbers, following = random.getstate()
     name, keys, position, has_gauss, gauss = np.random.get_state()
@@ -36,7 +37,7 @@ def random_state() -> dict[str, Any]:
     return state
 
 
-def set_random_state(state: dict[str, Any]) -> None:
+def set_random_state(state: State) -> None:
     """Put the generators back into a state that `random_state` gave."""
     version, numbers, following = state["python"]
     random.setstate((version, tuple(numbers.tolist()), following))

@@ -5,18 +5,21 @@ from __future__ import annotations
 import dataclasses
 import time
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch.optim import Optimizer
 
 from sparsernn.errors import UserError
 from sparsernn.training import state_tree
+from sparsernn.training.batches import Carry
 from sparsernn.training.checkpoints import Checkpoint
 from sparsernn.training.environment import MUST_MATCH, describe_environment, differences
 from sparsernn.training.objectives import to_device
 from sparsernn.training.random_state import random_state, set_random_state
-from sparsernn.training.run_folder import RunFolder, as_json, differing_keys
+from sparsernn.training.run_folder import Json, RunFolder, as_json, differing_keys
+from sparsernn.training.state_tree import State
 
 if TYPE_CHECKING:
     from sparsernn.training.steps import Training
@@ -73,10 +76,10 @@ def begin(training: Training, run: RunFolder, resume: bool) -> None:
         _restore(training, run)
 
 
-def state_of(training: Training) -> dict[str, Any]:
+def state_of(training: Training) -> State:
     """Everything from which the training can continue to the same bits."""
     sums = {name: list(pair) for name, pair in training.sums.items()}
-    own = {"random": random_state(), "carry": state_tree.moved(training.carry, torch.device("cpu")), "sums": sums}
+    process = {"random": random_state(), "carry": state_tree.moved(training.carry, torch.device("cpu")), "sums": sums}
     return {
         "fit": _described(training),
         "epoch": training.epoch,
@@ -88,11 +91,11 @@ def state_of(training: Training) -> dict[str, Any]:
         "sparsifier": training.sparsifier_state(),
         "best": training.best,
         "placement": training.placement.state_dict(),
-        "processes": training.placement.from_all(own),
+        "processes": training.placement.from_all(process),
     }
 
 
-def load_state(training: Training, state: dict[str, Any]) -> None:
+def load_state(training: Training, state: State) -> None:
     """Continue from what `state_of` gave.
 
     Raises: UserError if it belongs to another training; one of MALFORMED if it is damaged.
@@ -118,11 +121,11 @@ def load_state(training: Training, state: dict[str, Any]) -> None:
     training.best = state_tree.moved(state["best"], training.placement.device)
     training.epoch, training.batch, training.seconds = state["epoch"], state["batch"], float(state["seconds"])
     training.history = [dict(row) for row in state["history"]]
-    own = state["processes"][training.placement.rank]
-    training.sums = {name: (float(total), float(count)) for name, (total, count) in own["sums"].items()}
-    _check_carry(training, own["carry"])
-    training.carry = state_tree.moved(own["carry"], training.placement.device)
-    set_random_state(own["random"])
+    process = state["processes"][training.placement.rank]
+    training.sums = {name: (float(total), float(count)) for name, (total, count) in process["sums"].items()}
+    _check_carry(training, process["carry"])
+    training.carry = state_tree.moved(process["carry"], training.placement.device)
+    set_random_state(process["random"])
 
 
 class OtherTraining(UserError):
@@ -131,19 +134,19 @@ class OtherTraining(UserError):
 
 def _restore(training: Training, run: RunFolder) -> None:
     reasons = []
-    for found in run.checkpoints():
-        if isinstance(found, Checkpoint):
+    for checkpoint in run.checkpoints():
+        if isinstance(checkpoint, Checkpoint):
             try:
-                load_state(training, found.state)
+                load_state(training, checkpoint.state)
             except OtherTraining:
                 raise
             except MALFORMED as error:
-                reasons.append(f"checkpoint-{found.number}: {type(error).__name__}: {error}"[:300])
+                reasons.append(f"checkpoint-{checkpoint.number}: {type(error).__name__}: {error}"[:300])
                 continue
-            run.truncate_metrics(found.metrics_bytes)
-            run.forget_checkpoints_after(found.number)
+            run.truncate_metrics(checkpoint.metrics_bytes)
+            run.forget_checkpoints_after(checkpoint.number)
             return
-        reasons.append(str(found))
+        reasons.append(str(checkpoint))
     if reasons:
         raise UserError(
             f"No checkpoint in {run.path} can be used ({'; '.join(reasons)})",
@@ -154,13 +157,13 @@ def _restore(training: Training, run: RunFolder) -> None:
     run.forget_checkpoints_after(0)
 
 
-def _described(training: Training) -> dict[str, Any]:
+def _described(training: Training) -> Json:
     """What must be the same when a training is resumed."""
     method = training.method
     return as_json(
         {
             "objective": type(training.objective).__name__,
-            "method": None if method is None else {"name": type(method).__name__, **_plain(dataclasses.asdict(method))},
+            "method": None if method is None else {"name": type(method).__name__, **_fields(method)},
             "settings": {
                 name: value for name, value in training.settings.to_json().items() if name not in FREE_SETTINGS
             },
@@ -169,7 +172,13 @@ def _described(training: Training) -> dict[str, Any]:
     )
 
 
-def _plain(value: Any) -> Any:
+def _fields(method: object) -> Json:
+    if not dataclasses.is_dataclass(method) or isinstance(method, type):
+        raise TypeError(f"{method} is not an object of a dataclass")
+    return {name: _plain(value) for name, value in dataclasses.asdict(method).items()}
+
+
+def _plain(value: object) -> object:
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -177,7 +186,7 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, (bool, int, float, str)) else type(value).__name__
 
 
-def _check_environment(before: dict[str, Any], now: dict[str, Any]) -> None:
+def _check_environment(before: Mapping[str, object], now: Mapping[str, object]) -> None:
     different = differences(before, now, MUST_MATCH)
     if different:
         raise UserError(
@@ -194,7 +203,7 @@ def _check_environment(before: dict[str, Any], now: dict[str, Any]) -> None:
         )
 
 
-def _check_position(training: Training, state: dict[str, Any]) -> None:
+def _check_position(training: Training, state: State) -> None:
     epoch, batch, history = state["epoch"], state["batch"], state["history"]
     if type(epoch) is not int or type(batch) is not int:
         raise TypeError("its position is not a whole number")
@@ -210,7 +219,7 @@ def _check_position(training: Training, state: dict[str, Any]) -> None:
             raise TypeError(f"row {number} of its history has something else in place of numbers")
 
 
-def _check_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
+def _check_optimizer(optimizer: Optimizer, state: State) -> None:
     """Groups must have the same options, and tensors must fit their parameter as those of known optimizers do."""
     for saved, group in zip(state["param_groups"], optimizer.param_groups, strict=True):
         for name, value in group.items():
@@ -232,7 +241,7 @@ def _fits(shape: torch.Size, parameter: torch.Size) -> bool:
     return shape.numel() == 1 or (len(shape) <= len(parameter) and all(size in (1, full) for size, full in sizes))
 
 
-def _check_carry(training: Training, carry: Any) -> None:
+def _check_carry(training: Training, carry: Carry) -> None:
     """Compare a carried state with one that the model makes."""
     if carry is None:
         return

@@ -7,18 +7,20 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import safetensors
 import safetensors.torch
-from torch import nn
+from torch import Tensor, nn
 
 from sparsernn.errors import UserError
 from sparsernn.structure.masks import Masks
 from sparsernn.training import checkpoints, durable
 from sparsernn.training.checkpoints import Checkpoint
+from sparsernn.training.state_tree import State
 from sparsernn.training.tracking import Logger, Row
 
 RECIPE, ENVIRONMENT, METRICS = "recipe.json", "environment.json", "metrics.jsonl"
@@ -26,6 +28,7 @@ MASKS, WEIGHTS, CHECKPOINTS, LOCK = "masks.npz", "weights.safetensors", "checkpo
 EVENTS = "events.jsonl"
 KEPT_CHECKPOINTS = 2
 ABSENT = object()
+Json = dict[str, Any]  # an object as it is read from JSON
 
 
 class RunFolder:
@@ -44,7 +47,7 @@ class RunFolder:
         self._lock = self._locked() if self.writes else None
 
     @classmethod
-    def create(cls, path: Path | str, recipe: Mapping[str, Any], resume: bool = False) -> RunFolder:
+    def create(cls, path: Path | str, recipe: Mapping[str, object], resume: bool = False) -> RunFolder:
         """A folder for a new run; with `resume` the folder of the same run, if it was begun before.
 
         Raises: UserError if a run is there already, or, with `resume`, one of another recipe.
@@ -67,7 +70,7 @@ class RunFolder:
         return run
 
     @classmethod
-    def open(cls, path: Path | str, recipe: Mapping[str, Any] | None = None) -> RunFolder:
+    def open(cls, path: Path | str, recipe: Mapping[str, object] | None = None) -> RunFolder:
         """The folder of a run that was begun before; with `recipe`, only if that is what it was begun with.
 
         Raises: UserError if there is no run, or one of another recipe: the differing keys are named.
@@ -89,17 +92,17 @@ class RunFolder:
         return run
 
     @property
-    def recipe(self) -> dict[str, Any]:
+    def recipe(self) -> Json:
         """What the run was begun with."""
         return self._read_json(RECIPE)
 
     @property
-    def environment(self) -> dict[str, Any]:
+    def environment(self) -> Json:
         """What the run was begun on; empty before training begins."""
         return self._read_json(ENVIRONMENT) if (self.path / ENVIRONMENT).exists() else {}
 
     @property
-    def metrics(self) -> list[dict[str, Any]]:
+    def metrics(self) -> list[Row]:
         """One row per epoch."""
         path = self.path / METRICS
         try:
@@ -142,11 +145,11 @@ class RunFolder:
         """The final masks."""
         return Masks.load(self.path / MASKS)
 
-    def write_environment(self, environment: Mapping[str, Any]) -> None:
+    def write_environment(self, environment: Mapping[str, object]) -> None:
         """Record what the run runs on."""
         self._write_json(ENVIRONMENT, environment)
 
-    def append_metrics(self, row: Mapping[str, Any]) -> None:
+    def append_metrics(self, row: Mapping[str, object]) -> None:
         """Add an epoch's row."""
         line = json.dumps(finite(row), allow_nan=False) + "\n"
         with self._one_clear_error(METRICS), (self.path / METRICS).open("ab") as file:
@@ -165,7 +168,7 @@ class RunFolder:
             with self._one_clear_error(METRICS):
                 os.truncate(path, size)
 
-    def save_checkpoint(self, state: Any) -> None:
+    def save_checkpoint(self, state: State) -> None:
         """Write a checkpoint, then delete all but the last two."""
         folder, metrics = self.path / CHECKPOINTS, self.path / METRICS
         with self._one_clear_error("A checkpoint"):
@@ -173,20 +176,20 @@ class RunFolder:
             metrics.touch()
             durable.sync_file(metrics)
             durable.sync_folder(self.path)
-            known = checkpoints.numbers(folder)
-            number = known[-1] + 1 if known else 1
+            numbers = checkpoints.numbers(folder)
+            number = numbers[-1] + 1 if numbers else 1
             checkpoints.write(folder, number, state, metrics.stat().st_size)
-            checkpoints.remove_all_but(folder, [number, *known[1 - KEPT_CHECKPOINTS :]])
+            checkpoints.remove_all_but(folder, [number, *numbers[1 - KEPT_CHECKPOINTS :]])
 
     def checkpoints(self) -> Iterator[Checkpoint | checkpoints.Unreadable]:
         """The checkpoints, newest first; one that cannot be used is given as the reason."""
         size = self.metrics_bytes
         for number in reversed(checkpoints.numbers(self.path / CHECKPOINTS)):
             try:
-                found = checkpoints.read(self.path / CHECKPOINTS, number)
-                if found.metrics_bytes > size:
+                checkpoint = checkpoints.read(self.path / CHECKPOINTS, number)
+                if checkpoint.metrics_bytes > size:
                     raise checkpoints.Unreadable(f"checkpoint-{number}: {METRICS} is shorter than it was then")
-                yield found
+                yield checkpoint
             except checkpoints.Unreadable as error:
                 yield error
 
@@ -195,9 +198,12 @@ class RunFolder:
         folder = self.path / CHECKPOINTS
         if self.writes and folder.is_dir():
             with self._one_clear_error("The list of checkpoints"):
-                checkpoints.remove_all_but(folder, [known for known in checkpoints.numbers(folder) if known <= number])
+                older = [earlier for earlier in checkpoints.numbers(folder) if earlier <= number]
+                checkpoints.remove_all_but(folder, older)
 
-    def save_result(self, weights: Mapping[str, Any], masks: Masks, events: Sequence[Mapping[str, Any]] = ()) -> None:
+    def save_result(
+        self, weights: Mapping[str, Tensor], masks: Masks, events: Sequence[Mapping[str, object]] = ()
+    ) -> None:
         """Write what the masks did, if anything, the final masks and the weights; the weights last."""
         lines = "".join(json.dumps(finite(event), allow_nan=False) + "\n" for event in events)
         with self._one_clear_error("The result"):
@@ -235,16 +241,16 @@ class RunFolder:
             ) from error
         return descriptor
 
-    def _one_clear_error(self, what: str) -> Any:
+    def _one_clear_error(self, what: str) -> AbstractContextManager[None]:
         return durable.one_clear_error(what, self.path, "the checkpoints before are intact")
 
-    def _write_json(self, name: str, values: Mapping[str, Any]) -> None:
+    def _write_json(self, name: str, values: Mapping[str, object]) -> None:
         content = json.dumps(as_json(values), indent=2).encode() + b"\n"
         if self.writes:
             with self._one_clear_error(name):
                 durable.replace(self.path / name, lambda path: path.write_bytes(content))
 
-    def _read_json(self, name: str) -> dict[str, Any]:
+    def _read_json(self, name: str) -> Json:
         try:
             values = json.loads((self.path / name).read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
@@ -260,7 +266,7 @@ class RunFolder:
         return values
 
 
-def differing_keys(before: Any, now: Any, path: str = "") -> list[str]:
+def differing_keys(before: object, now: object, path: str = "") -> list[str]:
     """Where two nested JSON values differ: "settings.epochs: 3, now 4"."""
     if isinstance(before, dict) and isinstance(now, dict):
         names = dict.fromkeys([*before, *now])
@@ -272,7 +278,7 @@ def differing_keys(before: Any, now: Any, path: str = "") -> list[str]:
     return [f"{path}: {next(shown)}, now {next(shown)}"]
 
 
-def finite(values: Any) -> Any:
+def finite(values: object) -> object:
     """The same nested values with numbers that JSON cannot hold replaced by None."""
     if isinstance(values, float) and not math.isfinite(values):
         return None
@@ -283,7 +289,7 @@ def finite(values: Any) -> Any:
     return values
 
 
-def as_json(values: Mapping[str, Any]) -> dict[str, Any]:
+def as_json(values: Mapping[str, object]) -> Json:
     """The values as they are after being written to JSON and read back."""
     try:
         return json.loads(json.dumps(finite(values), allow_nan=False))

@@ -86,7 +86,7 @@ class Settings:
                 object.__setattr__(self, name, tuple(getattr(self, name)))
         object.__setattr__(self, "optimizer_options", dict(self.optimizer_options))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The settings as plain JSON values; an optimizer that is a callable is written by its name."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         if callable(self.optimizer):
@@ -94,7 +94,7 @@ class Settings:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
-CHOICES: dict[str, tuple[Any, ...]] = {
+CHOICES: dict[str, tuple[object, ...]] = {
     "schedule": ("constant", "step", "plateau", "cosine"),
     "keep": ("best", "last"),
     "precision": ("float32", "bfloat16", "float16"),
@@ -119,7 +119,7 @@ RANGES: dict[str, tuple[type, float, float, bool]] = {
 }
 
 
-def _is_in_range(value: Any, kind: type, low: float, high: float) -> bool:
+def _is_in_range(value: object, kind: type, low: float, high: float) -> bool:
     if isinstance(value, bool) or not isinstance(value, int if kind is int else (int, float)):
         return False
     return math.isfinite(value) and low <= value <= high

@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from sparsernn.errors import UserError
 
+State = dict[str, Any]  # nested: tensors, numbers, text, lists, tuples and dicts
+Tree = TypeVar("Tree")
 
-def split(state: Any) -> tuple[dict[str, Tensor], Any]:
+
+def split(state: object) -> tuple[dict[str, Tensor], object]:
     """The tensors of a nested state by path, and the rest as JSON values that refer to them."""
     tensors: dict[str, Tensor] = {}
     return tensors, _encoded(state, "", tensors)
 
 
-def join(tensors: Mapping[str, Tensor], values: Any) -> Any:
+def join(tensors: Mapping[str, Tensor], values: object) -> Any:
     """The nested state that `split` took apart.
 
     Raises: ValueError, TypeError or KeyError for values that `split` cannot have made.
@@ -45,18 +49,22 @@ def join(tensors: Mapping[str, Tensor], values: Any) -> Any:
     raise ValueError(f"unknown kind of value {kind!r}")
 
 
-def moved(state: Any, device: Any) -> Any:
+def moved(state: Tree, device: torch.device) -> Tree:
     """The same nested state with every tensor on `device`."""
+    return cast(Tree, _moved(state, device))
+
+
+def _moved(state: object, device: torch.device) -> object:
     if isinstance(state, Tensor):
         return state.to(device)
     if isinstance(state, dict):
-        return {key: moved(value, device) for key, value in state.items()}
+        return {key: _moved(value, device) for key, value in state.items()}
     if isinstance(state, (list, tuple)):
-        return type(state)(moved(value, device) for value in state)
+        return type(state)(_moved(value, device) for value in state)
     return state
 
 
-def shapes(state: Any) -> Any:
+def shapes(state: object) -> object:
     """The same nested state with every tensor replaced by its type and shape."""
     if isinstance(state, Tensor):
         return str(state.dtype), tuple(state.shape)
@@ -67,7 +75,7 @@ def shapes(state: Any) -> Any:
     return type(state).__name__
 
 
-def _encoded(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+def _encoded(value: object, path: str, tensors: dict[str, Tensor]) -> object:
     if isinstance(value, Tensor):
         name = f"{path}#{len(tensors)}" if path in tensors else path
         tensors[name] = value.detach()
@@ -90,7 +98,7 @@ def _encoded(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     )
 
 
-def _encoded_mapping(value: Mapping[Any, Any], path: str, tensors: dict[str, Tensor]) -> Any:
+def _encoded_mapping(value: Mapping, path: str, tensors: dict[str, Tensor]) -> object:
     below = {key: _encoded(item, f"{path}/{key}", tensors) for key, item in value.items()}
     if all(isinstance(key, str) for key in below):
         return {"dict": below}

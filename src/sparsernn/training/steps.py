@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -13,6 +12,7 @@ from sparsernn.errors import UserError
 from sparsernn.methods.method import Method
 from sparsernn.methods.sparsifier import Sparsifier
 from sparsernn.structure.masks import Masks
+from sparsernn.training.batches import Batch, Carry, Split
 from sparsernn.training.evaluated_weights import evaluated_weights, note_validation, show
 from sparsernn.training.objectives import Objective, add_sums, carries_state, evaluate, to_device
 from sparsernn.training.optimizers import build_optimizer
@@ -20,6 +20,7 @@ from sparsernn.training.placement import placement_of
 from sparsernn.training.random_state import seed_everything, seed_of
 from sparsernn.training.schedules import rate_factor
 from sparsernn.training.settings import Settings
+from sparsernn.training.state_tree import State
 from sparsernn.training.tracking import Row
 
 
@@ -31,15 +32,21 @@ class Training:
     """Model, optimizer, sparsifier and position; `fit` drives it and `resumption` saves it."""
 
     def __init__(
-        self, model: nn.Module, train: Any, valid: Any, objective: Objective, method: Method | None, settings: Settings
+        self,
+        model: nn.Module,
+        train: Split,
+        valid: Split | None,
+        objective: Objective,
+        method: Method | None,
+        settings: Settings,
     ):
         self.model, self.train, self.valid = model, train, valid
         self.objective, self.method, self.settings = objective, method, settings
         self.epoch, self.batch, self.seconds = 0, 0, 0.0
         self.sums: dict[str, tuple[float, float]] = {}
-        self.carry: Any = None
+        self.carry: Carry = None
         self.history: list[Row] = []
-        self.best: dict[str, Any] | None = None
+        self.best: State | None = None
         self.batches = train.number_of_batches(settings.batch_size)
         self.steps = settings.epochs * self.batches
         if not self.batches:
@@ -71,16 +78,16 @@ class Training:
     @property
     def is_over(self) -> bool:
         """Whether all epochs are done, or the last `patience` of those that count brought no new best."""
-        chosen, patience = best_row(self.history, self.objective), self.settings.patience
-        stale = 0 if chosen is None else sum(row["settled"] for row in self.history[chosen + 1 :])
+        best, patience = best_row(self.history, self.objective), self.settings.patience
+        stale = 0 if best is None else sum(row["settled"] for row in self.history[best + 1 :])
         return self.epoch >= self.settings.epochs or (patience is not None and stale >= patience)
 
-    def epoch_batches(self, size: int | None = None) -> Iterator[Any]:
+    def epoch_batches(self, size: int | None = None) -> Iterator[Batch]:
         """The batches of this epoch, in an order that follows from the seed and the epoch alone."""
         seed = None if carries_state(self.train) else seed_of(self.settings.seed, self.epoch)
         return self.train.batches(size or self.settings.batch_size, shuffle_seed=seed)
 
-    def first_batch(self, size: int | None = None) -> Any:
+    def first_batch(self, size: int | None = None) -> Batch:
         """The first training batch, whole in every process."""
         return to_device(next(iter(self.epoch_batches(size))), self.placement.device)
 
@@ -89,7 +96,7 @@ class Training:
         with self.placement.precision():
             return self.objective.loss(self.model, self.first_batch(self.settings.scoring_examples))[0]
 
-    def train_on(self, batch: Any) -> float:
+    def train_on(self, batch: Batch) -> float:
         """One step; returns the loss without the penalty."""
         self.set_rate()
         part = self.placement.part(batch, self.objective)
@@ -152,7 +159,7 @@ class Training:
         """Whether the method has reached its target, so that this epoch may be kept."""
         return bool(getattr(self.sparsifier, "settled", True))
 
-    def sparsifier_state(self) -> dict[str, Any] | None:
+    def sparsifier_state(self) -> State | None:
         """The sparsifier's state, or None without one."""
         return None if self.sparsifier is None else self.sparsifier.state_dict()
 
@@ -167,14 +174,14 @@ class Training:
     def finish(self) -> tuple[Masks, Row | None]:
         """Go back to the best epoch, leave plain parameters, and return the masks and the row that was kept."""
         show(self.optimizer, self.sparsifier)
-        chosen = None
+        place = None
         if self.best is not None:
-            chosen = best_row(self.history, self.objective)
+            place = best_row(self.history, self.objective)
             self.model.load_state_dict(self.best["model"])
             if self.sparsifier is not None:
                 self.sparsifier.load_state_dict(self.best["sparsifier"])
         masks = Masks({}) if self.sparsifier is None else self.sparsifier.finalize()
-        return masks, None if chosen is None else self.history[chosen]
+        return masks, None if place is None else self.history[place]
 
 
 def validation_loss(row: Row) -> float:
@@ -184,10 +191,10 @@ def validation_loss(row: Row) -> float:
 
 def best_row(history: list[Row], objective: Objective) -> int | None:
     """Index of the best validated row among those at which the method had reached its target."""
-    chosen = None
+    best = None
     name = f"valid_{objective.metric}"
     for index, row in enumerate(history):
         if row["settled"] and name in row:
-            if objective.is_better(row[name], None if chosen is None else history[chosen][name]):
-                chosen = index
-    return chosen
+            if objective.is_better(row[name], None if best is None else history[best][name]):
+                best = index
+    return best

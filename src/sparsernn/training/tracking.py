@@ -9,12 +9,15 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sparsernn.errors import UserError
 from sparsernn.training import durable
 
-Row = dict[str, Any]
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+Row = dict[str, Any]  # the figures of an epoch
 
 
 class Logger(Protocol):
@@ -101,7 +104,7 @@ class Progress:
     def __init__(self, shown: bool, *, epochs: int, steps: int, done: int, metric: str):
         self.shown, self.epochs, self.steps, self.metric = shown, epochs, steps, metric
         self.started, self.done_before, self.done = time.perf_counter(), done, done
-        self.bar: Any = None
+        self.bar: Bar | None = None
         if shown and steps and sys.stderr.isatty() and importlib.util.find_spec("rich"):
             self._open_bar()
 

@@ -1,0 +1,106 @@
+"""Options of a task that reads a user's own file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sparsernn.data.task import Task, choose
+from sparsernn.errors import UserError
+
+TOKENIZERS = ("words", "bpe", "blanks", "characters")
+
+
+@dataclass(frozen=True)
+class TableOptions(Task):
+    """What a user says of a file: its columns, what to learn from them, and how to read it.
+
+    What the file is follows from the columns that are named: `text` and `label`; `series` and `label`, a row a step
+    (`id` tells series apart, `time` orders the rows); `series_columns` and `label`, a row a series; `forecast`, with
+    more inputs in `series`; or `language_model`.
+
+    Arguments:
+        path: the file.
+        text, label, id, time, forecast: names of columns.
+        series: names of the columns that are read at every step.
+        label_per: "series", "step" or "auto": by step where the labels of a series differ.
+        series_columns: columns that are the steps of a row's series: "A:Z" or "A,B,C".
+        language_model: the file is running text.
+        horizon: rows to forecast.
+        window: rows read before a forecast; 0 chooses.
+        vocabulary: ids in all.
+        tokenizer: "words", "bpe", "blanks" or "characters".
+        length: tokens kept of a text (0: 200, the last), tokens a language model reads at a time (0: 35), or steps of
+            the pieces into which series with a label per step are cut (0: 250).
+        valid, test: shares held back: of the rows of each class, of the series, or the last rows of every series.
+        seed: of the split.
+        cache: folder of the prepared arrays; "" is the user's cache folder.
+    """
+
+    path: str = ""
+    text: str = ""
+    label: str = ""
+    id: str = ""
+    time: str = ""
+    series: tuple[str, ...] = ()
+    label_per: str = "auto"
+    series_columns: str = ""
+    forecast: str = ""
+    horizon: int = 1
+    window: int = 0
+    language_model: bool = False
+    vocabulary: int = 20_000
+    tokenizer: str = "words"
+    length: int = 0
+    valid: float = 0.1
+    test: float = 0.1
+    seed: int = 0
+    cache: str = ""
+
+    def __post_init__(self) -> None:
+        choose("label_per", self.label_per, ("auto", "step", "series"))
+        choose("tokenizer", self.tokenizer, TOKENIZERS)
+        if self.valid <= 0 or self.test <= 0 or self.valid + self.test >= 1:
+            raise UserError(
+                f"valid is {self.valid} and test is {self.test}",
+                "shares above 0 that leave rows to train",
+                "give 0.1 for both",
+            )
+        if self.horizon < 1 or self.window < 0 or self.length < 0:
+            raise UserError(
+                f"horizon is {self.horizon}, window {self.window}, length {self.length}",
+                "a horizon of at least 1, the others not negative",
+                "correct the option",
+            )
+
+    @property
+    def kind(self) -> str:
+        """What the file is, from the columns given; a UserError where they do not say it."""
+        described = {
+            "text": self.text,
+            "wide": self.series_columns,
+            "forecast": self.forecast,
+            "language_model": self.language_model,
+            "series": self.series and not self.forecast,
+        }
+        kinds = [name for name, value in described.items() if value]
+        if len(kinds) != 1:
+            said = " and ".join(kinds) or "nothing"
+            raise UserError(
+                f"The columns describe {said}",
+                "one of text, series, series-columns, forecast or a text file",
+                "give --text COLUMN --label COLUMN, for instance",
+            )
+        if kinds[0] in ("text", "wide", "series") and not self.label:
+            raise UserError("No label column was given", "the column of the classes", "give --label COLUMN")
+        return kinds[0]
+
+    @property
+    def shares(self) -> tuple[float, float, float]:
+        """Parts of train, valid and test."""
+        return 1 - self.valid - self.test, self.valid, self.test
+
+    def note(self) -> str:
+        """What a reader of a figure must know about the data."""
+        manner = "by time" if self.kind in ("forecast", "language_model") else f"by seed {self.seed}"
+        return f"{Path(self.path).name}: {self.valid:.0%} and {self.test:.0%} held back {manner}"

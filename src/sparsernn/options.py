@@ -1,0 +1,105 @@
+"""Options that commands share or that belong together, each group a dataclass with an option a field."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+import typer
+
+Result = TypeVar("Result")
+Keywords = dict[str, Any]
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
+Out = Annotated[Path | None, typer.Option(help="Folder of the runs; default: a free one under runs/.")]
+
+
+@dataclass
+class RequestOptions:
+    """How a recipe is run."""
+
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", help="Change one field, as settings.epochs=3; may be repeated.")
+    ] = None
+    out: Out = None
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with what the folder holds.")] = False
+    size: Annotated[str | None, typer.Option(help="full, cpu or quick; default: the recipe's own.")] = None
+    data: Annotated[Path | None, typer.Option(help="Folder of the data files; default: SPARSERNN_DATA.")] = None
+
+    @property
+    def keywords(self) -> Keywords:
+        """The same as arguments of a request."""
+        return vars(self) | {"assignments": tuple(self.assignments or ())}
+
+
+@dataclass
+class SearchOptions:
+    """How a strength is searched."""
+
+    tolerance: Annotated[float, typer.Option(help="Largest accepted difference; default: a tenth of the goal.")] = -1.0
+    strength: Annotated[float, typer.Option(help="First strength.")] = 8e-6
+    trials: Annotated[int, typer.Option(help="Largest number of trainings.")] = 25
+
+
+@dataclass
+class FileOptions:
+    """What a user's file is."""
+
+    text: Annotated[str, typer.Option(help="Column of the texts.")] = ""
+    label: Annotated[str, typer.Option(help="Column of the labels.")] = ""
+    id: Annotated[str, typer.Option("--id", help="Column that tells series apart, a row being a step.")] = ""
+    time: Annotated[str, typer.Option(help="Column that orders the rows of a series.")] = ""
+    series: Annotated[str, typer.Option(help="Columns read at every step, separated by commas.")] = ""
+    label_per: Annotated[str, typer.Option(help="step or series; default: as the labels vary.")] = "auto"
+    series_columns: Annotated[str, typer.Option(help="Columns that are a row's steps: A:Z or A,B,C.")] = ""
+    forecast: Annotated[str, typer.Option(help="Column to forecast.")] = ""
+    horizon: Annotated[int, typer.Option(help="Rows to forecast.")] = 1
+    window: Annotated[int, typer.Option(help="Rows read before a forecast; 0 chooses.")] = 0
+    language_model: Annotated[bool, typer.Option("--language-model", help="The file is running text.")] = False
+    tokenizer: Annotated[str, typer.Option(help="words, bpe, blanks or characters.")] = "words"
+
+    @property
+    def keywords(self) -> Keywords:
+        """The same as options of the task `table_file`."""
+        return vars(self) | {"series": tuple(filter(None, map(str.strip, self.series.split(","))))}
+
+
+@dataclass
+class NetworkOptions:
+    """What is trained on a user's file."""
+
+    cell: Annotated[str, typer.Option(help="A name from `sparsernn list cells`.")] = "gru"
+    method: Annotated[str, typer.Option(help="A name from `sparsernn list methods`.")] = "magnitude"
+    sparsity: Annotated[float, typer.Option(help="Fraction of zeros of the recurrent weights.")] = 0.9
+    units: Annotated[int, typer.Option(help="Hidden units; 0 chooses.")] = 0
+    epochs: Annotated[int, typer.Option(help="Passes over the file; 0 chooses by its size.")] = 0
+    seed: Annotated[int, typer.Option(help="Of splits, weights and order.")] = 0
+
+
+def option_groups(command: Callable[..., Result]) -> Callable[..., Result]:
+    """A command whose parameters that are dataclasses are given as one option for each field."""
+    hints = get_type_hints(command, include_extras=True)
+    groups = {name: kind for name, kind in hints.items() if isinstance(kind, type) and is_dataclass(kind)}
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        if name not in groups:
+            parameters.append(parameter.replace(annotation=hints[name], kind=parameter.KEYWORD_ONLY))
+            continue
+        kinds = get_type_hints(groups[name], include_extras=True)
+        for field in fields(groups[name]):
+            option = inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default)
+            parameters.append(option.replace(annotation=kinds[field.name]))
+
+    @functools.wraps(command)
+    def called(**values: object) -> Result:
+        for name, kind in groups.items():
+            values[name] = kind(**{field.name: values.pop(field.name) for field in fields(kind)})
+        return command(**values)
+
+    vars(called)["__signature__"] = inspect.Signature(parameters)
+    called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return called
