@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from sparsernn import Sparsifier, set_flush_denormal
 from sparsernn.cells.gru import GRU
+from sparsernn.methods.engines.initial_pruning import InitialPruning
 from sparsernn.methods.grasp import GraSP
-from sparsernn.methods.initial_pruning import InitialPruning
 from sparsernn.methods.jacobian_spectrum import JacobianSpectrum
 from sparsernn.methods.random_pruning import RandomPruning
 from sparsernn.methods.snip import SNIP

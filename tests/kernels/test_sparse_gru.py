@@ -19,8 +19,8 @@ from sparsernn.methods.magnitude import Magnitude
 from sparsernn.methods.random_pruning import RandomPruning
 from sparsernn.methods.rigl import RigL
 from sparsernn.methods.sparse_evolutionary_training import SparseEvolutionaryTraining
-from sparsernn.methods.sparsifier import Sparsifier
 from sparsernn.methods.st_rnn import STRNN
+from sparsernn.sparsifying.sparsifier import Sparsifier
 from sparsernn.structure import presence
 
 pytestmark = pytest.mark.skipif(native.module is None, reason="needs the compiled extension")

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from sparsernn import Sparsifier, sparsify
 from sparsernn.methods.magnitude import Magnitude
-from sparsernn.methods.schedules import RAMPS, polynomial
-from sparsernn.methods.scores import magnitude
+from sparsernn.methods.parts.schedules import RAMPS, polynomial
+from sparsernn.methods.parts.scores import magnitude
 from tests.methods.networks import UNITS, batch, network, same_masks, same_weights, start, steps_of, train
 
 STEPS = 40

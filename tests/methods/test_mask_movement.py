@@ -4,7 +4,7 @@ import json
 
 import torch
 
-from sparsernn.methods.rewiring import MOST_NOTES
+from sparsernn.methods.engines.rewiring import MOST_NOTES
 from sparsernn.methods.snfs import SNFS
 from sparsernn.methods.st_rnn import STRNN
 from tests.methods.networks import loss_of, start, train

@@ -10,11 +10,11 @@ import torch
 from sparsernn import folders
 from sparsernn.errors import UserError
 from sparsernn.measure.cost import own_figures
-from sparsernn.methods.sparsifier import Sparsifier
 from sparsernn.recipes import dodge2019_text, network, trained
 from sparsernn.recipes.execution import Execution, Request, seeded
 from sparsernn.recipes.overrides import override
 from sparsernn.recipes.size_search import STATE
+from sparsernn.sparsifying.sparsifier import Sparsifier
 from tests.recipes.made_reviews import write_reviews
 
 RECIPES = {name: entry for name, entry in folders.entries("recipes").items() if name.startswith("dodge2019_")}

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from sparsernn import folders
-from sparsernn.methods.sparsifier import Sparsifier
 from sparsernn.recipes import liu2021_text, network
 from sparsernn.recipes.execution import Execution, Request, seeded
 from sparsernn.reports import page
 from sparsernn.reports.reading import read_run, read_runs
+from sparsernn.sparsifying.sparsifier import Sparsifier
 
 RECIPES = {name: entry for name, entry in folders.entries("recipes").items() if name.startswith("liu2021_")}
 WORDS = {"objective": "language_model", "inputs": 10_000, "tokens": True, "outputs": 10_000}

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from sparsernn.errors import UserError
-from sparsernn.methods.rewiring import Rewiring, plain_weights
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.methods.engines.rewiring import Rewiring, plain_weights
+from sparsernn.sparsifying.sparsifier import Sparsifier
 from sparsernn.structure.budget import check_number
 from sparsernn.structure.groups import Family, Groups
 from sparsernn.structure.movement import pack, unpack

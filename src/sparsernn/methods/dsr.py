@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from sparsernn.methods.rewiring import Rewiring, plain_weights
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.methods.engines.rewiring import Rewiring, plain_weights
+from sparsernn.sparsifying.sparsifier import Sparsifier
 from sparsernn.structure.budget import check_positive
 from sparsernn.structure.choice import count
 from sparsernn.structure.groups import Family, Groups

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sparsernn.methods.initial_pruning import NormalisedPruning
-from sparsernn.methods.one_batch import Passes, batch_loss, gradients, scored_weights
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.methods.engines.initial_pruning import NormalisedPruning
+from sparsernn.methods.parts.one_batch import Passes, batch_loss, gradients, scored_weights
 from sparsernn.running.passes import stepwise
+from sparsernn.sparsifying.sparsifier import Sparsifier
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from sparsernn.errors import UserError
-from sparsernn.methods.regularizing import Regularizing
-from sparsernn.methods.scores import best, magnitude
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.methods.engines.regularizing import Regularizing
+from sparsernn.methods.parts.scores import best, magnitude
+from sparsernn.sparsifying.sparsifier import Sparsifier
 from sparsernn.structure.budget import check_fraction, check_sparsity
 from sparsernn.structure.groups import Groups
 

@@ -9,10 +9,10 @@ from typing import ClassVar
 from torch import Tensor
 
 from sparsernn.errors import UserError
-from sparsernn.methods.pruning import Pruning
-from sparsernn.methods.schedules import steps_between
-from sparsernn.methods.scores import magnitude
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.methods.engines.pruning import Pruning
+from sparsernn.methods.parts.schedules import steps_between
+from sparsernn.methods.parts.scores import magnitude
+from sparsernn.sparsifying.sparsifier import Sparsifier
 from sparsernn.structure.budget import check_sparsity
 from sparsernn.structure.groups import Groups
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from sparsernn.errors import UserError
-from sparsernn.methods.initial_pruning import NormalisedPruning
-from sparsernn.methods.one_batch import Passes, gradients, scored_layers
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.methods.engines.initial_pruning import NormalisedPruning
+from sparsernn.methods.parts.one_batch import Passes, gradients, scored_layers
 from sparsernn.running.jacobians import FUNCTIONALS, PARTS, mean_square, product, unroll
 from sparsernn.running.passes import Pass
+from sparsernn.sparsifying.sparsifier import Sparsifier
 
 
 class Reading(NamedTuple):

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from sparsernn.errors import UserError
-from sparsernn.methods.pruning import ScheduledPruning
-from sparsernn.methods.scores import magnitude
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.methods.engines.pruning import ScheduledPruning
+from sparsernn.methods.parts.scores import magnitude
+from sparsernn.sparsifying.sparsifier import Sparsifier
 from sparsernn.structure.budget import check_fraction
 from sparsernn.structure.groups import Groups
 

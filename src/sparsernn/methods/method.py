@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from sparsernn.methods.sparsifier import Sparsifier
+    from sparsernn.sparsifying.sparsifier import Sparsifier
 
 
 class Method(abc.ABC):

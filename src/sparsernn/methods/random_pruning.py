@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from sparsernn.methods.pruning import OneShotPruning
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.methods.engines.pruning import OneShotPruning
+from sparsernn.sparsifying.sparsifier import Sparsifier
 from sparsernn.structure.groups import Groups
 
 

@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from sparsernn.methods.rewiring import Rewiring
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.methods.engines.rewiring import Rewiring
+from sparsernn.sparsifying.sparsifier import Sparsifier
 from sparsernn.structure.groups import Family, Groups
 
 

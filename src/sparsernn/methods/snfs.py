@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from sparsernn.methods.redistribution import averaged_norms
-from sparsernn.methods.rewiring import Rewiring
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.methods.engines.rewiring import Rewiring
+from sparsernn.methods.parts.redistribution import averaged_norms
+from sparsernn.sparsifying.sparsifier import Sparsifier
 from sparsernn.structure.groups import Family, Groups
 
 

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from sparsernn.methods.initial_pruning import NormalisedPruning
-from sparsernn.methods.one_batch import Passes, batch_loss, gradients, scored_weights
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.methods.engines.initial_pruning import NormalisedPruning
+from sparsernn.methods.parts.one_batch import Passes, batch_loss, gradients, scored_weights
+from sparsernn.sparsifying.sparsifier import Sparsifier
 
 
 @dataclass(frozen=True)

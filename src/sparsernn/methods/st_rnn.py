@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
-from sparsernn.methods.rewiring import Rewiring
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.methods.engines.rewiring import Rewiring
+from sparsernn.sparsifying.sparsifier import Sparsifier
 from sparsernn.structure.groups import Family, Groups
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from sparsernn.errors import UserError
-from sparsernn.methods.sparsifier import Sparsifier
-from sparsernn.methods.topology import Sparse
+from sparsernn.methods.parts.topology import Sparse
+from sparsernn.sparsifying.sparsifier import Sparsifier
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from sparsernn.errors import UserError
-from sparsernn.methods.initial_pruning import InitialPruning
-from sparsernn.methods.one_batch import gradients, scored_layers
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.methods.engines.initial_pruning import InitialPruning
+from sparsernn.methods.parts.one_batch import gradients, scored_layers
+from sparsernn.sparsifying.sparsifier import Sparsifier
 from sparsernn.structure.layer import Recurrence
 
 

@@ -8,7 +8,7 @@ import torch
 
 from sparsernn.errors import UserError
 from sparsernn.methods.method import Method
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.sparsifying.sparsifier import Sparsifier
 from sparsernn.structure.axes import Layout
 
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import safetensors.torch
 import torch
 
-from sparsernn.training import state_tree
+from sparsernn.sparsifying import state_tree
 from sparsernn.training.durable import sync_folder, write_durably
 
 FORMAT = 1

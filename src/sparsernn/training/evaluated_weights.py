@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from torch.optim import Optimizer
 
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.sparsifying.sparsifier import Sparsifier
 
 
 def show(optimizer: Optimizer, sparsifier: Sparsifier | None) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch.optim import Optimizer
 
 from sparsernn.errors import UserError
-from sparsernn.training import state_tree
+from sparsernn.sparsifying import state_tree
 from sparsernn.training.checkpoints import Checkpoint
 from sparsernn.training.environment import MUST_MATCH, describe_environment, differences
 from sparsernn.training.objectives import to_device

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sparsernn.errors import UserError
 from sparsernn.methods.method import Method
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.sparsifying.sparsifier import Sparsifier
 from sparsernn.structure.masks import Masks
 from sparsernn.training.evaluated_weights import evaluated_weights, note_validation, show
 from sparsernn.training.objectives import Objective, add_sums, carries_state, evaluate, to_device

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from sparsernn.errors import UserError
-from sparsernn.methods.one_batch import Passes, gradients, scored_layers
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.methods.parts.one_batch import Passes, gradients, scored_layers
 from sparsernn.running.jacobians import unroll
 from sparsernn.running.passes import Pass
+from sparsernn.sparsifying.sparsifier import Sparsifier
 from sparsernn.structure.budget import check_fraction
 from sparsernn.structure.layer import Recurrence
 

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from sparsernn.errors import UserError
 from sparsernn.methods.method import Method
-from sparsernn.methods.rescaling import Rescaling, check_rescaling
-from sparsernn.methods.schedules import RAMPS, check_fires, choose, steps_between
-from sparsernn.methods.scores import best
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.methods.parts.rescaling import Rescaling, check_rescaling
+from sparsernn.methods.parts.schedules import RAMPS, check_fires, choose, steps_between
+from sparsernn.methods.parts.scores import best
+from sparsernn.sparsifying.sparsifier import Sparsifier
 from sparsernn.structure.budget import check_fraction, check_sparsity, settle
 from sparsernn.structure.choice import top
 from sparsernn.structure.groups import Groups

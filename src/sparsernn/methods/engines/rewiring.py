@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from sparsernn.errors import UserError
-from sparsernn.methods import redistribution
-from sparsernn.methods.schedules import DECAYS, check_fires, choose, steps_between
-from sparsernn.methods.sparsifier import Sparsifier
-from sparsernn.methods.topology import Sparse, check_choice
+from sparsernn.methods.parts import redistribution
+from sparsernn.methods.parts.schedules import DECAYS, check_fires, choose, steps_between
+from sparsernn.methods.parts.topology import Sparse, check_choice
+from sparsernn.sparsifying.sparsifier import Sparsifier
 from sparsernn.structure.budget import check_fraction
 from sparsernn.structure.choice import count, pick, top
 from sparsernn.structure.groups import BLOCK, Family, Groups

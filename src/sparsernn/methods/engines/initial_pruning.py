@@ -9,11 +9,11 @@ from typing import ClassVar
 from torch import Tensor
 
 from sparsernn.errors import UserError
-from sparsernn.methods.normalisers import check_normaliser, normalised
-from sparsernn.methods.one_batch import Passes, follow, passes_of
-from sparsernn.methods.pruning import OneShotPruning
-from sparsernn.methods.scores import mean_over
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.methods.engines.pruning import OneShotPruning
+from sparsernn.methods.parts.normalisers import check_normaliser, normalised
+from sparsernn.methods.parts.one_batch import Passes, follow, passes_of
+from sparsernn.methods.parts.scores import mean_over
+from sparsernn.sparsifying.sparsifier import Sparsifier
 from sparsernn.structure.groups import Groups
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sparsernn.errors import UserError
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.sparsifying.sparsifier import Sparsifier
 from sparsernn.structure.choice import top
 from sparsernn.structure.groups import Groups
 

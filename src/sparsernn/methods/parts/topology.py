@@ -9,8 +9,8 @@ import torch
 
 from sparsernn.errors import UserError
 from sparsernn.methods.method import Method
-from sparsernn.methods.rescaling import Rescaling, check_rescaling
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.methods.parts.rescaling import Rescaling, check_rescaling
+from sparsernn.sparsifying.sparsifier import Sparsifier
 from sparsernn.structure import budget
 from sparsernn.structure.choice import pick
 from sparsernn.structure.groups import Family

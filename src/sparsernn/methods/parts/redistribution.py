@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.sparsifying.sparsifier import Sparsifier
 from sparsernn.structure.budget import apportion
 from sparsernn.structure.choice import count
 from sparsernn.structure.groups import Family, Groups

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from sparsernn.errors import UserError
-from sparsernn.methods.sparsifier import Sparsifier
 from sparsernn.running.passes import Pass, stepwise
+from sparsernn.sparsifying.sparsifier import Sparsifier
 from sparsernn.structure.layer import Recurrence
 
 Passes = dict[str, list[Pass]]

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from sparsernn.errors import UserError
-from sparsernn.methods.first_forward import FirstForward, Hook, carry_over
 from sparsernn.methods.method import Method
-from sparsernn.methods.optimizer_memory import forget, renew
+from sparsernn.sparsifying.first_forward import FirstForward, Hook, carry_over
+from sparsernn.sparsifying.optimizer_memory import forget, renew
 from sparsernn.structure import presence
 from sparsernn.structure.choice import count
 from sparsernn.structure.groups import Groups, Where, select

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from sparsernn.errors import UserError
-from sparsernn.methods.isometry import approximate_isometry
-from sparsernn.methods.one_batch import Passes, follow, passes_of, scored_layers
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.methods.parts.isometry import approximate_isometry
+from sparsernn.methods.parts.one_batch import Passes, follow, passes_of, scored_layers
 from sparsernn.running.jacobians import mean_square_singular_value
 from sparsernn.running.passes import Pass
+from sparsernn.sparsifying.sparsifier import Sparsifier
 from sparsernn.structure.layer import Recurrence
 
 RESCALINGS = ("none", "variance", "dense", "one", "isometry", "drive")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sparsernn.errors import UserError
 from sparsernn.methods.method import Method
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.sparsifying.sparsifier import Sparsifier
 from sparsernn.structure.budget import check_fraction
 from sparsernn.structure.groups import Groups
 
