@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from sparsernn import Sparsifier, folders
-from sparsernn.methods.engines.rewiring import BIRTHS, Rewiring
+from sparsernn.methods.engines.rewiring import Rewiring
+from sparsernn.methods.parts.births import BIRTHS
 from sparsernn.methods.parts.redistribution import RULES
 from sparsernn.methods.parts.topology import DISTRIBUTIONS
 from sparsernn.methods.rigl import RigL

@@ -12,7 +12,9 @@ from torch import Tensor
 from sparsernn.errors import UserError
 from sparsernn.methods.engines.initial_pruning import InitialPruning
 from sparsernn.methods.parts.one_batch import gradients, scored_layers
-from sparsernn.sparsifying.sparsifier import Sparsifier
+from sparsernn.methods.parts.scores import mean_over
+from sparsernn.methods.run import Run
+from sparsernn.structure.groups import Groups
 from sparsernn.structure.layer import Recurrence
 
 
@@ -26,7 +28,11 @@ class SynFlow(InitialPruning):
     is summed over those that feed none. A group's score is the mean over its weights.
 
     Arguments:
-        sparsity, granularity, scope, per, rescale: as `SNIP`.
+        sparsity: fraction of groups absent, in [0, 1).
+        granularity: "weight", "gate", "neuron", a block such as "16x1".
+        scope: "uniform" (each layer, tensor or gate alike) or "global" (one ranking).
+        per: at levels "weight" and blocks, what has a budget: a "kernel" (all matrices of a layer), "tensor" or "gate".
+        rescale: what happens to the weights that are left: see `RandomPruning`.
         rounds: how many times scores are computed, along an exponential ladder of densities.
         steps: time steps of the flow.
     Shapes: weights of recurrent layers.
@@ -44,14 +50,18 @@ class SynFlow(InitialPruning):
         if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1:
             raise UserError(f"steps is {self.steps!r}", "a number of time steps, at least 1", "pass steps=4")
 
-    def importance(self, run: Sparsifier) -> dict[str, Tensor]:
+    def score(self, run: Run, groups: Groups) -> Tensor:
+        return mean_over(run, groups, self.importance(run))
+
+    def importance(self, run: Run) -> dict[str, Tensor]:
+        """The score of every weight of the selected tensors, by name."""
         scored_layers(run)
         sizes = {name: weight.detach().abs().double().requires_grad_() for name, weight in run.weights.items()}
         with torch.enable_grad():
             slopes = gradients(self.flow(run, sizes), {name: sizes[name] for name in run.selected})
         return {name: sizes[name].detach() * slope for name, slope in slopes.items()}
 
-    def flow(self, run: Sparsifier, sizes: Mapping[str, Tensor]) -> Tensor:
+    def flow(self, run: Run, sizes: Mapping[str, Tensor]) -> Tensor:
         """The sum of what leaves the last layers. sizes: |w| by name. []"""
         wiring = run.wiring
         flows = [torch.ones(len(wiring.units.parent), dtype=torch.double, device=run.device)] * self.steps
@@ -94,13 +104,13 @@ def layer_flow(layer: Recurrence, sizes: Mapping[str, Tensor], inputs: list[Tens
     return outputs
 
 
-def _entering(run: Sparsifier, layer: Recurrence) -> Tensor:
+def _entering(run: Run, layer: Recurrence) -> Tensor:
     """Numbers of the units that a layer reads."""
     weights = [run.wiring.weights[name] for name in layer.weights.values()]
     return next(weight.axes["input"] for weight in weights if "input" in weight.axes)
 
 
-def _written(run: Sparsifier, layer: Recurrence) -> Tensor:
+def _written(run: Run, layer: Recurrence) -> Tensor:
     """Numbers of the units that it hands on."""
     path = layer.where[0]
     place = [other.label for other in run.wiring.recurrences if other.where[0] == path].index(layer.label)

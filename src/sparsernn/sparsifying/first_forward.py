@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -16,61 +16,39 @@ from sparsernn.tracing.recording import Recorder
 
 
 class FirstForward:
-    """Two hooks that record one forward of a model, hand over its complete wiring, and are gone.
+    """Records one forward of a model and hands over its complete wiring.
 
-    A forward that raises, is being compiled or runs in inference mode is let pass; the next one is followed instead.
+    A forward that raises or runs in inference mode is let pass; the next one is followed instead.
 
     Arguments:
         model: the unwrapped module.
-        found: called with the wiring.
+        follow: called with the wiring.
     """
 
-    def __init__(self, model: nn.Module, found: Callable[[Wiring], None]):
-        self.model, self.found = model, found
+    def __init__(self, model: nn.Module, follow: Callable[[Wiring], None]):
+        self.model, self.follow = model, follow
         self.recorder: Recorder | None = None
-        self.handles = [
-            model.register_forward_pre_hook(Hook(self, "begin"), prepend=True),
-            model.register_forward_hook(Hook(self, "end"), always_call=True),
-        ]
 
-    def remove(self) -> None:
-        for handle in self.handles:
-            handle.remove()
+    def begin(self, drawn: Mapping[str, Tensor]) -> bool:
+        """A forward begins, with these weights in the place of parameters. Whether it is recorded."""
+        if torch.is_inference_mode_enabled():
+            return False
+        self.recorder = Recorder(self.model, Wiring.local(self.model))
+        self.recorder.parameters |= {id(weight): (weight, name) for name, weight in drawn.items()}
+        self.recorder.__enter__()
+        return True
 
-    def begin(self, *_: Any) -> None:
-        if self.recorder is None and not torch.compiler.is_compiling() and not torch.is_inference_mode_enabled():
-            self.recorder = Recorder(self.model, Wiring.local(self.model))
-            self.recorder.__enter__()
-            # Where the model is itself a recurrent layer, the recorder's hooks on it have to come first.
-            self.model._forward_hooks.move_to_end(self.handles[1].id)
-
-    def end(self, arguments: Any, result: Any) -> None:
+    def end(self, result: Any) -> bool:
+        """The forward is over, or has raised. Whether all is known now."""
         recorder, self.recorder = self.recorder, None
         if recorder is None:
-            return
+            return False
         recorder.__exit__(None, None, None)
-        if result is not None:
-            self.remove()
-            recorder.finish(result)
-            self.found(recorder.wiring)
-
-
-class Hook:
-    """One hook that calls its owner. In a copy of the model it leads nowhere and takes itself off when called."""
-
-    def __init__(self, owner: FirstForward | None = None, name: str = ""):
-        self.owner, self.name = owner, name
-
-    def __call__(self, module: nn.Module, *arguments: Any) -> None:
-        if self.owner is not None and module is self.owner.model:
-            getattr(self.owner, self.name)(*arguments)
-            return
-        for hooks in (module._forward_pre_hooks, module._forward_hooks):
-            for key in [key for key, hook in hooks.items() if hook is self]:
-                del hooks[key]
-
-    def __reduce__(self) -> tuple[type[Hook], tuple[()]]:
-        return Hook, ()
+        if result is None:
+            return False
+        recorder.finish(result)
+        self.follow(recorder.wiring)
+        return True
 
 
 def carry_over(old: Groups, new: Groups, masks: Masks) -> Tensor:

@@ -1,9 +1,7 @@
-"""The seam between a method and any training loop: hooks on the optimizer, and all state in one place."""
+"""The seam between a method and any training loop: it drives the method, and holds all that changes."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,23 +9,28 @@ from torch import Tensor, nn
 
 from sparsernn.errors import UserError
 from sparsernn.methods.method import Method
-from sparsernn.sparsifying.first_forward import FirstForward, Hook, carry_over
-from sparsernn.sparsifying.optimizer_memory import forget, renew
+from sparsernn.sparsifying import state_tree
+from sparsernn.sparsifying.checks import check_arguments, check_holds
+from sparsernn.sparsifying.drawing import Drawing
+from sparsernn.sparsifying.first_forward import FirstForward, carry_over
+from sparsernn.sparsifying.forward_hooks import ForwardHooks
+from sparsernn.sparsifying.saved_state import fields_of, with_fields
+from sparsernn.sparsifying.sparse_run import Loss, SparseRun
+from sparsernn.sparsifying.step_hooks import StepHooks
 from sparsernn.structure import presence
-from sparsernn.structure.choice import count
-from sparsernn.structure.groups import Groups, Where, select
+from sparsernn.structure.groups import Where
 from sparsernn.structure.masks import Masks
-from sparsernn.structure.movement import describe, pack
-from sparsernn.structure.wiring import Wiring, unwrap
+from sparsernn.structure.wiring import Wiring
 from sparsernn.structure.zeroing import zero_absent_
 
 
-class Sparsifier:
+class Sparsifier(SparseRun):
     """Makes a model sparse while it is trained by a loop of one's own.
 
     The optimizer's own `step` drives it: masks, schedules and counters follow, and after every step absent
     weights are exactly zero. Steps that the optimizer skips (overflow, accumulation) do not count. Add
-    `penalty()` to the loss and call `finalize()` at the end. All names are those of the unwrapped model.
+    `penalty()` to the loss and call `finalize()` at the end. All names are those of the unwrapped model. Copied
+    together with model and optimizer, by `copy.deepcopy((model, optimizer, sparsifier))`, it goes on by itself.
 
     Arguments:
         model: any module with recurrent layers of torch or of this package.
@@ -43,6 +46,8 @@ class Sparsifier:
     Attributes:
         masks: `masks.kept` maps names to bool tensors, True = the weight exists.
         events: what the masks did, one JSON-able dict each.
+        state: what the method remembers.
+        owned: parameters that the method owns, by name; they are in none of the model's own lists.
     Raises: UserError for a selection that matches nothing or a schedule that cannot fire within `steps`.
     """
 
@@ -53,58 +58,37 @@ class Sparsifier:
         optimizer: torch.optim.Optimizer | None = None,
         *,
         steps: int = 0,
-        loss: Any = None,
+        loss: Loss = None,
         where: Where = None,
         seed: int = 0,
         example: Any = None,
     ):
-        _check(method, steps, at_least=0 if optimizer is None else 1)
-        self.model, self.method, self.optimizer = unwrap(model), method, optimizer
-        self.steps, self.loss, self.where, self.seed = steps, loss, where, seed
-        self.step_count = 0
-        self.generator = torch.Generator().manual_seed(seed)
-        self.memory: dict[str, Any] = {}
-        self.events: list[dict[str, Any]] = []
-        self._hidden: dict[nn.Parameter, Tensor] = {}
-        self._begun = self._overflows = False
-        self._handles: list[Any] = []
-        self._groups: dict[tuple[str, str], Groups] = {}
-        arguments = None if example is None else example if isinstance(example, tuple) else (example,)
-        self.wiring = Wiring.of(self.model, arguments)
-        self.masks = Masks.full(self.wiring, self.model, set(select(self.wiring, self.model, where)))
-        self._unmasked: dict[str, Tensor] = {}
-        self._rescaled: dict[str, Tensor] = {}
+        check_arguments(method, steps, at_least=0 if optimizer is None else 1)
+        super().__init__(model, method, optimizer, steps, loss, where, example)
+        self.generator.manual_seed(seed)
+        self._ended = False
+        if optimizer is not None:
+            check_holds(optimizer, {name: self.model.get_parameter(name) for name in self.masks.selected})
         self._attach()
-        self._prepare()
-
-    @property
-    def weights(self) -> dict[str, nn.Parameter]:
-        """Every known parameter of the model, by name."""
-        return self.wiring.parameters(self.model)
-
-    @property
-    def selected(self) -> list[str]:
-        return sorted(self.masks.selected)
+        try:
+            method.prepare(self)
+        except Exception:
+            self._detach()
+            raise
+        self.enforce()
+        self._begun = True
+        self._first_weights.compare(self.model, self.masks.kept)
+        self._expect_training()
 
     @property
     def settled(self) -> bool:
         """Whether the masks have reached their final size."""
         return self.method.settled(self)
 
-    def groups(self, level: str, per: str = "tensor") -> Groups:
-        """The groups of a granularity that start in the selected tensors; masks cover all they touch."""
-        if (level, per) not in self._groups:
-            groups = Groups.of(self.wiring, self.model, level, self.where, per).to(self.device)
-            self._groups[level, per] = groups
-            for name in groups.names:
-                if name not in self.masks.kept:
-                    self.masks.kept[name] = torch.ones_like(self.model.get_parameter(name), dtype=torch.bool)
-        return self._groups[level, per]
-
     def penalty(self) -> Tensor:
         """What to add to the loss; a zero without gradient for methods that have none. []"""
-        found = self.method.penalty(self)
-        return found if found is not None else torch.zeros((), device=self.device)
+        penalty = self.method.penalty(self)
+        return penalty if penalty is not None else torch.zeros((), device=self.device)
 
     def step(self) -> None:
         """The same as `optimizer.step()`."""
@@ -119,166 +103,88 @@ class Sparsifier:
         self.masks.constant_gates = self.masks.find_constant_gates(self.wiring, self.model)
         return self.masks
 
-    def enforce(self) -> None:
-        """Write exact zeros where weights are absent; until the first forward remember what the first masks zero."""
-        for name, kept in self.masks.kept.items():
-            parameter = self.model.get_parameter(name)
-            if not self._begun and name not in self._unmasked and count(kept) < kept.numel():
-                self._unmasked[name] = parameter.detach().clone()
-            zero_absent_(parameter.data, kept)
-
-    def remove(self, groups: Groups, kept: Tensor) -> dict[str, Tensor]:
-        """Take groups out of the masks; what is absent already stays so. kept: [groups.count]. Returns the deaths."""
-        before = {name: self.masks.kept[name].clone() for name in groups.names}
-        groups.keep(self.masks, kept)
-        for name, was in before.items():
-            self.masks.kept[name] &= was
-        return {name: was & ~self.masks.kept[name] for name, was in before.items()}
-
-    def changed(
-        self,
-        kind: str,
-        born: dict[str, Tensor] | None = None,
-        died: dict[str, Tensor] | None = None,
-        step: int | None = None,
-    ) -> None:
-        """A method has rewritten masks: all ranks agree, the optimizer forgets births and deaths, the event is noted.
-
-        Arguments:
-            born, died: name -> where weights came to exist or ceased to.
-            step: the step that the event belongs to; the last one done, if not given.
-        """
-        for kept in self.masks.kept.values():
-            self.agree_(kept)
-        for moved in (born or {}, died or {}) if self._begun else ():
-            for name, where in moved.items():
-                self.forget(name, where)
-        counts = [None if moved is None else sum(map(count, moved.values())) for moved in (born, died)]
-        self.note(kind, *counts, step)
-
-    def note(self, kind: str, born: int | None = None, died: int | None = None, step: int | None = None) -> None:
-        """Write the zeros, and an event with what `movement.describe` finds.
-
-        An event is {"step", "event": kind, "born", "died"} and the keys told there. The step is that in which it
-        happened, counted from 1; 0 is before training. born, died: how many weights came and went, left out if None.
-        """
-        if kind == "start":
-            self.memory |= {f"first.{name}": pack(self.masks.kept[name]) for name in self.masks.selected}
-        self.enforce()
-        first = {key.removeprefix("first."): bits for key, bits in self.memory.items() if key.startswith("first.")}
-        moved = {"born": born, "died": died}
-        self.events.append(
-            {"step": self.step_count if step is None else step, "event": kind}
-            | {name: number for name, number in moved.items() if number is not None}
-            | describe(self.masks, first)
-        )
-
-    def forget(self, name: str, where: Tensor) -> None:
-        """Empty the optimizer's memory (momentum, averages, whatever has the weight's shape) at some positions."""
-        if self.optimizer is not None:
-            forget(self.optimizer, self.model.get_parameter(name), where)
-
-    def learning_rate(self, name: str) -> float:
-        """The optimizer's present learning rate for a parameter."""
-        parameter = self.model.get_parameter(name)
-        groups = [] if self.optimizer is None else self.optimizer.param_groups
-        return next((float(group["lr"]) for group in groups if any(own is parameter for own in group["params"])), 0.0)
-
-    def forget_all(self) -> None:
-        """Give the optimizer the memory of a new one."""
-        if self.optimizer is not None:
-            renew(self.optimizer)
+    squash_mask = finalize
 
     def state_dict(self) -> dict[str, dict[str, Any]]:
         """Everything that a resumed run needs: {"tensors": name -> tensor, "values": JSON-able}."""
-        tensors = {f"kept.{name}": kept.clone() for name, kept in self.masks.kept.items()}
+        tensors, values = state_tree.split({"state": fields_of(self.state), "owned": self._owned.state_dict()})
+        tensors |= {f"kept.{name}": kept for name, kept in self.masks.kept.items()}
+        tensors |= {f"first.{name}": bits for name, bits in self._history.first_masks.items()}
         tensors["generator"] = self.generator.get_state()
-        tensors |= {f"memory.{key}": value.clone() for key, value in self.memory.items() if isinstance(value, Tensor)}
-        values = {
-            "step_count": self.step_count,
-            "events": [dict(event) for event in self.events],
-            "memory": {key: value for key, value in self.memory.items() if not isinstance(value, Tensor)},
+        events = [dict(event) for event in self.events]
+        return {
+            "tensors": {name: tensor.clone() for name, tensor in tensors.items()},
+            "values": {"step_count": self.step_count, "events": events, "method": values},
         }
-        return {"tensors": tensors, "values": values}
 
     def load_state_dict(self, state: dict[str, dict[str, Any]]) -> None:
         """Continue from `state_dict`; the model's weights may be loaded before or after the `Sparsifier` is made.
 
-        Raises: UserError if the state belongs to another model.
+        Raises: UserError if the state belongs to another model or method, or was saved by an earlier version.
         """
-        tensors, values = state["tensors"], state["values"]
-        first = {name: self.masks.kept[name].clone() for name in self._unmasked}
-        for name in (key.removeprefix("kept.") for key in tensors if key.startswith("kept.")):
-            if name not in self.masks.kept and name in self.wiring.weights:
-                self.masks.kept[name] = torch.ones_like(self.model.get_parameter(name), dtype=torch.bool)
-        self.masks.load_state_dict(
-            {key.removeprefix("kept."): value for key, value in tensors.items() if key.startswith("kept.")}
+        values, tensors = state["values"], {name: tensor.clone() for name, tensor in state["tensors"].items()}
+        if "method" not in values:
+            raise UserError(
+                "the state was saved by an earlier version of sparsernn",
+                "one with a typed state of the method",
+                "finish the run with that version, or start it again",
+            )
+        masks, first_masks = (
+            {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+            for prefix in ("kept.", "first.")
         )
-        self._unmask(first)
+        before = {name: self.masks.kept[name].clone() for name in self._first_weights.before}
+        self._cover([name for name in masks if name in self.wiring.weights])
+        self.masks.load_state_dict(masks)
+        self._first_weights.bring_back(self.model, before)
+        remembered = state_tree.join(tensors, values["method"])
+        self.state = with_fields(self.method.initial_state(), remembered["state"])
+        self._owned.load_state_dict(remembered["owned"])
         self.generator.set_state(tensors["generator"].cpu())
-        self.step_count, self.events = int(values["step_count"]), [dict(event) for event in values["events"]]
-        memory = {
-            key.removeprefix("memory."): value.clone() for key, value in tensors.items() if key.startswith("memory.")
-        }
-        self.memory = memory | dict(values["memory"])
+        self._history.events, self._history.first_masks = [dict(event) for event in values["events"]], first_masks
+        self.step_count = int(values["step_count"])
         self.enforce()
 
-    squash_mask = finalize
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the hooks: a copy has its own."""
+        return {name: value for name, value in vars(self).items() if name not in ("_forwards", "_optimizer_steps")}
 
-    def warn(self, message: str) -> None:
-        warnings.warn(message, stacklevel=4)
-
-    @property
-    def device(self) -> torch.device:
-        return next(iter(self.weights.values())).device
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if not self._ended:
+            self._attach()
+            self._expect_training()
 
     def _attach(self) -> None:
-        if self.optimizer is not None:
-            known = {id(parameter) for group in self.optimizer.param_groups for parameter in group["params"]}
-            missing = [name for name in self.masks.selected if id(self.model.get_parameter(name)) not in known]
-            if missing:
-                raise UserError(
-                    f"the optimizer does not hold {missing[0]}",
-                    "an optimizer over this model's parameters",
-                    "build it from model.parameters() of the same model",
-                )
-            self._handles.append(self.optimizer.register_step_pre_hook(self._before_step))
-            self._handles.append(self.optimizer.register_step_post_hook(self._after_step))
-        if not self.wiring.recorded:
-            self._handles.append(FirstForward(self.model, self._rewire))
+        first = None if self.wiring.recorded else FirstForward(self.model, self._rewire)
+        self._forwards = ForwardHooks(self.model, first)
+        steps = (self._gradients_ready, self._gradients_again, self._step_done)
+        self._optimizer_steps = None if self.optimizer is None else StepHooks(self.optimizer, *steps)
 
-    def _prepare(self) -> None:
-        """The first masks."""
-        try:
-            self.method.prepare(self)
-        except Exception:
-            self._detach()
-            raise
-        self.enforce()
-        self._begun = True
+    def _expect_training(self) -> None:
+        """The first masks are made."""
+        self._hand_masks()
+        draws = type(self.method).before_forward is not Method.before_forward
+        drawing = Drawing(self.model, self.masks, lambda: self.method.before_forward(self)) if draws else None
+        remembers = self._first_weights.before and self.optimizer is not None
+        self._forwards.expect_training(drawing, self._first_weights.forget if remembers else None)
+
+    def _hand_masks(self) -> None:
+        """Kernels may compute with those weights alone that exist."""
         if not self.method.reads_dense_gradient:
             for name in self.masks.kept:
                 presence.follow(self.model.get_parameter(name), self.masks, name)
-        self._rescaled = {
-            name: self.model.get_parameter(name).detach().clone()
-            for name, before in self._unmasked.items()
-            if not torch.equal(self.model.get_parameter(name), before.masked_fill(~self.masks.kept[name], 0))
-        }
-        if self._unmasked and self.optimizer is not None:
-            self._handles.append(self.model.register_forward_pre_hook(Hook(self, "_trains")))
 
-    def _trains(self, *_: Any) -> None:
-        """The first forward of training: what the first masks have zeroed is of no more use, and is in the way."""
-        if self.model.training and torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            self._unmasked, self._rescaled = {}, {}
-            self._handles.pop().remove()
-
-    def _detach(self) -> None:
+    def _withdraw_masks(self) -> None:
         for name in self.masks.kept:
             presence.forget(self.model.get_parameter(name))
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+
+    def _detach(self) -> None:
+        self._withdraw_masks()
+        self._forwards.remove()
+        if self._optimizer_steps is not None:
+            self._optimizer_steps.remove()
+        self._ended = True
 
     def _rewire(self, wiring: Wiring) -> None:
         """Readers are known now: absent groups take their pieces there along."""
@@ -290,52 +196,19 @@ class Sparsifier:
         self.enforce()
 
     @torch.no_grad()
-    def _unmask(self, first: dict[str, Tensor]) -> None:
-        """Bring back what only `prepare` has zeroed or rescaled: weights loaded before the `Sparsifier` was made."""
-        for name, before in self._unmasked.items():
-            parameter = self.model.get_parameter(name)
-            left = self._rescaled[name] if name in self._rescaled else before.masked_fill(~first[name], 0)
-            if torch.equal(parameter, left):
-                parameter.copy_(before)
-        self._unmasked, self._rescaled = {}, {}
-
-    def _before_step(self, optimizer: torch.optim.Optimizer, arguments: tuple, keywords: dict[str, Any]) -> Any:
-        # GradScaler leaves found_inf on optimizers that skip an overflow by themselves.
-        found = getattr(optimizer, "found_inf", None)
-        self._overflows = found is not None and bool(found)
-        closure = keywords.get("closure", arguments[1] if len(arguments) > 1 else None)
-        if self._overflows:
-            return None
-        if closure is None:
-            self._gradients_ready()
-            return None
-        if "closure" in keywords:
-            return arguments, keywords | {"closure": self._following(closure)}
-        return (arguments[0], self._following(closure), *arguments[2:]), keywords
-
-    def _following(self, closure: Callable[[], Any]) -> Callable[[], Any]:
-        """A closure that masks the gradients it makes; only its first call counts as this step's gradient."""
-        calls = 0
-
-        def masked() -> Any:
-            nonlocal calls
-            loss, calls = closure(), calls + 1
-            self._gradients_ready() if calls == 1 else self._mask_gradients()
-            return loss
-
-        return masked
-
-    @torch.no_grad()
-    def _gradients_ready(self) -> None:
+    def _gradients_ready(self) -> bool:
         proceed = self.method.before_step(self)
         self._mask_gradients()
-        if not proceed and self.optimizer is not None:
-            for group in self.optimizer.param_groups:
-                for parameter in group["params"]:
-                    if parameter.grad is not None:
-                        self._hidden[parameter], parameter.grad = parameter.grad, None
+        if proceed:
+            self._owned.step()
+        self._owned.clear()
+        return proceed
 
     @torch.no_grad()
+    def _gradients_again(self) -> None:
+        self._mask_gradients()
+        self._owned.clear()
+
     def _mask_gradients(self) -> None:
         for name, kept in self.masks.kept.items():
             parameter = self.model.get_parameter(name)
@@ -343,37 +216,11 @@ class Sparsifier:
                 zero_absent_(parameter.grad, kept)
 
     @torch.no_grad()
-    def _after_step(self, *_: Any) -> None:
-        for parameter, gradient in self._hidden.items():
-            parameter.grad = gradient
-        self._hidden.clear()
-        if self._overflows:
-            return
-        self._unmasked, self._rescaled = {}, {}
+    def _step_done(self) -> None:
+        self._first_weights.forget()
         self.step_count += 1
         self.method.after_step(self)
         self.enforce()
-
-    def agree_(self, flags: Tensor) -> Tensor:
-        """Under data parallel every rank takes the flags of rank 0, in place."""
-        if (
-            torch.distributed.is_available()
-            and torch.distributed.is_initialized()
-            and torch.distributed.get_world_size() > 1
-        ):
-            torch.distributed.broadcast(flags.view(torch.uint8), 0)
-        return flags
-
-
-def _check(method: Any, steps: Any, at_least: int) -> None:
-    if not isinstance(method, Method):
-        raise UserError(
-            f"the method is {method!r}", "an object such as RigL(sparsity=0.9)", "import one from sparsernn.methods"
-        )
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < at_least:
-        raise UserError(
-            f"steps is {steps!r}", "the number of optimizer steps of the whole training", "pass steps=epochs * batches"
-        )
 
 
 def sparsify(
@@ -382,7 +229,7 @@ def sparsify(
     optimizer: torch.optim.Optimizer | None = None,
     *,
     steps: int = 0,
-    loss: Any = None,
+    loss: Loss = None,
     where: Where = None,
     seed: int = 0,
     example: Any = None,

@@ -9,65 +9,59 @@ from typing import ClassVar
 from torch import Tensor
 
 from sparsernn.errors import UserError
-from sparsernn.methods.engines.pruning import OneShotPruning
-from sparsernn.methods.parts.normalisers import check_normaliser, normalised
-from sparsernn.methods.parts.one_batch import Passes, follow, passes_of
-from sparsernn.methods.parts.scores import mean_over
-from sparsernn.sparsifying.sparsifier import Sparsifier
+from sparsernn.methods.method import Method
+from sparsernn.methods.parts.one_batch import follow
+from sparsernn.methods.parts.rescaling import Rescaling, check_rescaling
+from sparsernn.methods.parts.scopes import check_scope, prune_to
+from sparsernn.methods.run import Run
+from sparsernn.structure.budget import check_sparsity
 from sparsernn.structure.groups import Groups
 
 
 @dataclass(frozen=True)
-class InitialPruning(OneShotPruning):
-    """Shared by methods that score every weight before training. See its subclasses."""
+class InitialPruning(Method[None]):
+    """By which score, with which budgets, in how many rounds; and how the weights that are left make up for the others.
 
+    Round k of n leaves (1 - sparsity)^(k/n) of the groups; each is scored with the masks of the one before.
+    """
+
+    sparsity: float
+    granularity: str = "weight"
+    scope: str = "uniform"
     per: str = "kernel"
+    rescale: str = "none"
     rounds: int = 1
     granularities: ClassVar[tuple[str, ...]] = ("weight", "gate", "neuron", "16x1")
+    reads_dense_gradient: ClassVar[bool] = False
     needs_loss: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        check_sparsity(self.sparsity)
+        check_scope(self.scope)
+        check_rescaling(self.rescale)
         if isinstance(self.rounds, bool) or not isinstance(self.rounds, int) or self.rounds < 1:
             raise UserError(f"rounds is {self.rounds!r}", "a whole number of at least 1", "pass rounds=1 for one shot")
 
+    @property
+    def target(self) -> float:
+        return self.sparsity
+
     @abc.abstractmethod
-    def importance(self, run: Sparsifier) -> dict[str, Tensor]:
-        """The score of every weight of the selected tensors, larger is better, by name."""
+    def score(self, run: Run[None], groups: Groups) -> Tensor:
+        """What each group is worth, larger is better. [groups.count]"""
 
-    def score(self, run: Sparsifier, groups: Groups) -> Tensor:
-        return mean_over(run, groups, self.importance(run))
+    def initial_state(self) -> None:
+        return None
 
-    def remove(self, run: Sparsifier) -> None:
-        """Round k of n leaves (1 - sparsity)^(k/n) of the groups; each is scored with the masks of the one before."""
+    def prepare(self, run: Run[None]) -> None:
+        rescaling = Rescaling(run, self.rescale)
         if self.needs_loss:
             follow(run)
         for number in range(1, self.rounds):
-            self.prune(run, 1 - (1 - self.sparsity) ** (number / self.rounds))
-        self.prune(run, self.sparsity)
+            self._prune(run, 1 - (1 - self.sparsity) ** (number / self.rounds))
+        self._prune(run, self.sparsity)
+        rescaling.apply_()
 
-
-@dataclass(frozen=True)
-class NormalisedPruning(InitialPruning):
-    """Shared by those whose scores may be divided by how much a weight moves the layer's outputs on noise."""
-
-    normaliser: str = "none"
-    floor: float | None = None
-    reads_passes: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_normaliser(self.divisor, self.floor)
-
-    @property
-    def divisor(self) -> str:
-        """The normaliser in use."""
-        return self.normaliser
-
-    @abc.abstractmethod
-    def raw(self, run: Sparsifier, passes: Passes) -> dict[str, Tensor]:
-        """Scores before normalisation, by name. passes: of every recurrent layer, if `reads_passes`."""
-
-    def importance(self, run: Sparsifier) -> dict[str, Tensor]:
-        passes = passes_of(run) if self.reads_passes or self.divisor != "none" else {}
-        return normalised(run, self.raw(run, passes), passes, self.divisor, self.floor)
+    def _prune(self, run: Run[None], sparsity: float) -> None:
+        groups = run.groups(self.granularity, self.per)
+        prune_to(run, groups, self.score(run, groups), sparsity, self.scope)

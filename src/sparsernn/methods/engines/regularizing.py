@@ -9,16 +9,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from sparsernn.errors import UserError
 from sparsernn.methods.method import Method
-from sparsernn.sparsifying.sparsifier import Sparsifier
-from sparsernn.structure.budget import check_fraction
+from sparsernn.methods.parts.removal import RemovalState, levels_of, remove_all_but
+from sparsernn.methods.run import Run
+from sparsernn.structure.budget import check_fraction, check_number
 from sparsernn.structure.groups import Groups
 
 
 @dataclass(frozen=True)
-class Regularizing(Method):
-    """Shared by methods whose penalty decides what is small enough to go. See its subclasses."""
+class Regularizing(Method[RemovalState]):
+    """Which penalty, how strong, until when; and which groups survive it."""
 
     strength: float
     granularity: str | tuple[str, ...] = "neuron"
@@ -26,50 +26,42 @@ class Regularizing(Method):
     starts_trained: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if (
-            isinstance(self.strength, bool)
-            or not isinstance(self.strength, int | float)
-            or not 0 <= self.strength < float("inf")
-        ):
-            raise UserError(f"strength is {self.strength!r}", "a number >= 0", "pass a small number such as 0.001")
+        check_number(self.strength, "strength")
         if self.stop is not None:
             check_fraction(self.stop, "stop")
 
     @property
     def levels(self) -> tuple[str, ...]:
-        return (self.granularity,) if isinstance(self.granularity, str) else tuple(self.granularity)
+        return levels_of(self.granularity)
 
-    def prepare(self, run: Sparsifier) -> None:
+    @abc.abstractmethod
+    def survivors(self, run: Run[RemovalState], groups: Groups) -> Tensor:
+        """Which groups are large enough to stay. [groups.count]"""
+
+    def initial_state(self) -> RemovalState:
+        return RemovalState()
+
+    def prepare(self, run: Run[RemovalState]) -> None:
         for level in self.levels:
             run.groups(level)
         if run.steps == 0:
             self._end(run)
 
-    def after_step(self, run: Sparsifier) -> None:
+    def after_step(self, run: Run[RemovalState]) -> None:
         if self.stop is not None and run.step_count == max(1, round(self.stop * run.steps)):
             self._end(run)
 
-    def finalize(self, run: Sparsifier) -> None:
+    def finalize(self, run: Run[RemovalState]) -> None:
         if not self.has_ended(run):
             self._end(run)
 
-    def settled(self, run: Sparsifier) -> bool:
+    def settled(self, run: Run[RemovalState]) -> bool:
         return self.stop is None or self.has_ended(run)
 
-    def has_ended(self, run: Sparsifier) -> bool:
+    def has_ended(self, run: Run[RemovalState]) -> bool:
         """Whether groups were removed, after which there is no penalty."""
-        return "removed" in run.memory
+        return run.state.removed is not None
 
     @torch.no_grad()
-    def _end(self, run: Sparsifier) -> None:
-        survivors = {level: self.survivors(run, run.groups(level)) for level in self.levels}
-        died: dict[str, Tensor] = {}
-        for level, kept in survivors.items():
-            for name, where in run.remove(run.groups(level), kept).items():
-                died[name] = died[name] | where if name in died else where
-        run.memory["removed"] = run.step_count
-        run.changed("remove", died=died)
-
-    @abc.abstractmethod
-    def survivors(self, run: Sparsifier, groups: Groups) -> Tensor:
-        """Which groups are large enough to stay. [groups.count]"""
+    def _end(self, run: Run[RemovalState]) -> None:
+        remove_all_but(run, {level: self.survivors(run, run.groups(level)) for level in self.levels})

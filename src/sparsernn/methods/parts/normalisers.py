@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from sparsernn.errors import UserError
-from sparsernn.methods.parts.one_batch import Passes, gradients, scored_layers
+from sparsernn.methods.parts.one_batch import Passes, gradients, passes_of, scored_layers
+from sparsernn.methods.run import Run
 from sparsernn.running.jacobians import unroll
 from sparsernn.running.passes import Pass
-from sparsernn.sparsifying.sparsifier import Sparsifier
 from sparsernn.structure.budget import check_fraction
 from sparsernn.structure.layer import Recurrence
 
@@ -54,20 +54,25 @@ def check_normaliser(name: str, floor: float | None) -> None:
         check_fraction(floor, "floor")
 
 
+def passes_for(run: Run, name: str) -> Passes:
+    """The passes that the normaliser of that name looks at."""
+    return {} if name == "none" else passes_of(run)
+
+
 def normalised(
-    run: Sparsifier, scores: Mapping[str, Tensor], passes: Passes, name: str, floor: float | None = None
+    run: Run, scores: Mapping[str, Tensor], passes: Passes, name: str, floor: float | None = None
 ) -> dict[str, Tensor]:
     """Scores divided by the normaliser of that name, 0/0 being 0; a floor takes the place of the reading's own."""
     if name == "none":
         return dict(scores)
     reading = READINGS[name] if floor is None else dataclasses.replace(READINGS[name], floor=floor)
-    found = dict(scores)
+    quotients = dict(scores)
     for recurrence, weights in scored_layers(run):
         scored = {local: full for local, full in recurrence.weights.items() if full in scores}
         gamma = normaliser(recurrence, weights, list(scored), passes[recurrence.label][0], reading, run.generator)
         for local, full in scored.items():
-            found[full] = (found[full] / gamma[local]).where((found[full] != 0) | (gamma[local] != 0), 0.0)
-    return found
+            quotients[full] = (scores[full] / gamma[local]).where((scores[full] != 0) | (gamma[local] != 0), 0.0)
+    return quotients
 
 
 def normaliser(
@@ -99,9 +104,9 @@ def normaliser(
     with torch.enable_grad():
         states, _ = unroll(weights, Pass(recurrence, inputs, start), reading.offset)
         total = sum(state[0].sum() for state in (states[1:] if reading.every_step else states[-1:]))
-    found = {local: slope.abs() for local, slope in gradients(total, {at: weights[at] for at in locals_}).items()}
-    place = round(reading.floor * (sum(slope.numel() for slope in found.values()) - 1))
+    sizes = {local: slope.abs() for local, slope in gradients(total, {at: weights[at] for at in locals_}).items()}
+    place = round(reading.floor * (sum(slope.numel() for slope in sizes.values()) - 1))
     if not reading.floor:
-        return found
-    least = torch.cat([slope.flatten() for slope in found.values()]).kthvalue(place + 1).values
-    return {local: slope.clamp_min(least) for local, slope in found.items()}
+        return sizes
+    least = torch.cat([slope.flatten() for slope in sizes.values()]).kthvalue(place + 1).values
+    return {local: slope.clamp_min(least) for local, slope in sizes.items()}

@@ -1,59 +1,38 @@
-"""How the births of an event are shared out over tensors or gates, and the averaged gradients that may decide it."""
+"""How the births of an event are shared out over tensors or gates."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
-from sparsernn.sparsifying.sparsifier import Sparsifier
+from sparsernn.methods.parts.averages import Averages
+from sparsernn.methods.parts.growth import by_average
+from sparsernn.methods.run import Run
 from sparsernn.structure.budget import apportion
 from sparsernn.structure.choice import count
-from sparsernn.structure.groups import Family, Groups
+from sparsernn.structure.groups import Groups
 from sparsernn.structure.zeroing import zero_absent_
 
 RULES = ("none", "momentum", "survivors")
 FULLEST = 0.99  # of a family's free places, filled by importance
 
 
-def average_gradients(run: Sparsifier, names: Sequence[str], momentum: float) -> None:
-    """Follow the gradients, those of absent weights included: average = momentum average + (1 - momentum) gradient."""
-    for name in names:
-        gradient = run.model.get_parameter(name).grad
-        if gradient is not None:
-            averaged(run, name).lerp_(gradient, 1 - momentum)
-
-
-def averaged(run: Sparsifier, name: str) -> Tensor:
-    """The averaged gradient of a tensor, zeros before the first step."""
-    parameter, key = run.model.get_parameter(name), f"average.{name}"
-    found = run.memory.get(key)
-    if found is None or found.device != parameter.device:
-        run.memory[key] = torch.zeros_like(parameter.data) if found is None else found.to(parameter.device)
-    return run.memory[key]
-
-
-def averaged_norms(run: Sparsifier, groups: Groups, family: Family) -> Tensor:
-    """Magnitude of the averaged gradient of each group, a tensor of its own. [family.size]"""
-    return groups.family_norms({name: averaged(run, name) for name in groups.names}, family)
-
-
-def importance(run: Sparsifier, groups: Groups, rule: str) -> list[float]:
+def importance(run: Run, averages: Averages, groups: Groups, rule: str) -> list[float]:
     """What a weight of each family is worth before the event: mean |averaged gradient|; nothing where not asked for."""
     if rule != "momentum":
         return []
-    found = []
+    means = []
     for family in groups.families:
-        kept = groups.kept(run.masks, family)
-        norms = averaged_norms(run, groups, family)
-        zero_absent_(norms, kept)
-        found.append(float(norms.sum(dtype=torch.float64)) / max(count(kept), 1))
-    return found
+        present = groups.kept(run.masks, family)
+        norms = by_average(run, averages, groups, family)
+        zero_absent_(norms, present)
+        means.append(float(norms.sum(dtype=torch.float64)) / max(count(present), 1))
+    return means
 
 
 def shares(
-    run: Sparsifier, groups: Groups, rule: str, lost: Sequence[int], barred: bool, importance: Sequence[float]
+    run: Run, groups: Groups, rule: str, lost: Sequence[int], barred: bool, importance: Sequence[float]
 ) -> list[int]:
     """How many groups each family grows; together as many as were dropped.
 

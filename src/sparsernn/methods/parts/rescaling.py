@@ -10,9 +10,9 @@ from torch import Tensor
 from sparsernn.errors import UserError
 from sparsernn.methods.parts.isometry import approximate_isometry
 from sparsernn.methods.parts.one_batch import Passes, follow, passes_of, scored_layers
+from sparsernn.methods.run import Run
 from sparsernn.running.jacobians import mean_square_singular_value
 from sparsernn.running.passes import Pass
-from sparsernn.sparsifying.sparsifier import Sparsifier
 from sparsernn.structure.layer import Recurrence
 
 RESCALINGS = ("none", "variance", "dense", "one", "isometry", "drive")
@@ -30,7 +30,7 @@ def check_rescaling(kind: str) -> None:
 class Rescaling:
     """Made before pruning, applied after it. See `RandomPruning` for the kinds."""
 
-    def __init__(self, run: Sparsifier, kind: str):
+    def __init__(self, run: Run, kind: str):
         self.run, self.kind = run, kind
         self.squares: dict[str, Tensor] = {}
         self.layers: list[tuple[Recurrence, dict[str, Tensor]]] = []
@@ -60,14 +60,12 @@ class Rescaling:
             after = self._by_gate(name).square().sum((1, 2))
             self._by_gate(name).mul_(torch.where(after > 0, (before / after).sqrt(), 1.0).view(-1, 1, 1))
         reached = {layer.label: self._fit(layer, weights) for layer, weights in self.layers}
-        self.run.note("rescale")
-        if reached:
-            self.run.events[-1]["mean_squared_singular_value"] = reached
+        self.run.note("rescale", more={"mean_squared_singular_value": reached} if reached else None)
 
     def _drive(self) -> None:
         """Scale what reads the input, gate by gate; each layer with those below it as they are by then."""
         for layer, weights in scored_layers(self.run):
-            seen = torch.cat([_seen(given) for given in passes_of(self.run)[layer.label]])
+            seen = torch.cat([_seen(one) for one in passes_of(self.run)[layer.label]])
             for local in [local for local in weights if _reads_input(layer, local)]:
                 if layer.weights[local] in self.run.selected:
                     gates = self._by_gate(layer.weights[local])
@@ -100,8 +98,8 @@ class Rescaling:
 
     def _spectrum(self, layer: Recurrence, weights: Mapping[str, Tensor]) -> float:
         """The mean squared singular value on the passes of the batch."""
-        found = [mean_square_singular_value(weights, given, HORIZON) for given in self.passes[layer.label]]
-        return sum(found) / len(found)
+        values = [mean_square_singular_value(weights, one, HORIZON) for one in self.passes[layer.label]]
+        return sum(values) / len(values)
 
     def _fit(self, layer: Recurrence, weights: dict[str, Tensor]) -> float:
         """Scale the matrices that read the state; the mean squared singular value that this brings."""
@@ -135,12 +133,12 @@ def nearest_factor(of: Callable[[float], float], target: float, most: float = 64
     return (low * high) ** 0.5
 
 
-def _seen(given: Pass) -> Tensor:
+def _seen(one: Pass) -> Tensor:
     """The inputs of all steps before the end of each sequence. [step input]"""
-    if given.lengths is None:
-        return given.inputs.flatten(0, 1)
-    steps = torch.arange(given.inputs.shape[0], device=given.lengths.device).unsqueeze(1)
-    return given.inputs[(steps < given.lengths).to(given.inputs.device)]
+    if one.lengths is None:
+        return one.inputs.flatten(0, 1)
+    steps = torch.arange(one.inputs.shape[0], device=one.lengths.device).unsqueeze(1)
+    return one.inputs[(steps < one.lengths).to(one.inputs.device)]
 
 
 def _reads_input(layer: Recurrence, local: str) -> bool:
