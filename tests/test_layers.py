@@ -22,8 +22,9 @@ TABLE = {
     "kernels": {"runtime.formats", "native"},
     "cells": {"structure", "kernels", "running"},
     "models": {"cells", "structure"},
-    "methods": {"structure", "tracing", "running"},
-    "training": {"methods", "structure"},
+    "methods": {"structure", "running"},
+    "sparsifying": {"methods", "structure", "tracing"},
+    "training": {"sparsifying", "methods", "structure"},
     "measure": {"structure", "kernels", "cells", "running"},
     "recipes": {
         "models",

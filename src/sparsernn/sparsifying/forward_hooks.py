@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from sparsernn.errors import UserError
 from sparsernn.sparsifying.drawing import Drawing
 from sparsernn.sparsifying.first_forward import FirstForward
 
@@ -29,6 +30,7 @@ class ForwardHooks:
         self.drawing: Drawing | None = None
         self.begins: Callable[[], None] | None = None
         self._depth = 0
+        self._compiled = False
         self._handles: list[RemovableHandle] = []
         self._update()
 
@@ -42,6 +44,15 @@ class ForwardHooks:
         self.drawing, self.begins = drawing, begins
         self._update()
 
+    def check(self) -> None:
+        """Raises: UserError if compiled code has run without the weights that were to be drawn for it."""
+        if self._compiled and self.drawing is not None:
+            raise UserError(
+                "a compiled model is trained by a method that draws weights for every forward",
+                "a model that is not compiled",
+                "leave torch.compile out, or choose another method",
+            )
+
     def remove(self) -> None:
         """Nothing is left to do."""
         self.first = self.drawing = self.begins = None
@@ -49,6 +60,7 @@ class ForwardHooks:
 
     def begin(self, *_: Any) -> None:
         if torch.compiler.is_compiling():
+            self._compiled = True
             return
         self._depth += 1
         if self._depth > 1:

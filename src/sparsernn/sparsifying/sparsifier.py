@@ -197,6 +197,7 @@ class Sparsifier(SparseRun):
 
     @torch.no_grad()
     def _gradients_ready(self) -> bool:
+        self._forwards.check()
         proceed = self.method.before_step(self)
         self._mask_gradients()
         if proceed:
