@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor
@@ -54,6 +56,7 @@ class GraSP(InitialPruning):
         passes, weights = passes_for(run, self.normaliser), scored_weights(run)
         with torch.enable_grad(), stepwise(run.model, run.wiring):
             slopes = gradients(batch_loss(run), weights, again=True)
-            products = gradients(sum((slope * slope.detach()).sum() for slope in slopes.values()), weights)
+            along = reduce(add, [(slope * slope.detach()).sum() for slope in slopes.values()])
+            products = gradients(along, weights)
         effects = {name: weight.detach() * products[name] for name, weight in weights.items()}
         return normalised(run, effects, passes, self.normaliser, self.floor)

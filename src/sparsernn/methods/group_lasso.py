@@ -76,7 +76,7 @@ class GroupLasso(Regularizing):
             return None
         total = torch.zeros((), device=next(iter(run.weights.values())).device)
         for level in self.levels:
-            total = total + run.groups(level).norms(run.weights).sum()
+            total = total + run.groups(level).norms(dict(run.weights)).sum()
         return self.strength * total
 
     def after_step(self, run: Run[RemovalState]) -> None:
@@ -89,8 +89,9 @@ class GroupLasso(Regularizing):
         """The proximal map of amount * sum_g ||w_g||: w_g <- w_g max(0, 1 - amount / ||w_g||)."""
         for level in self.levels:
             groups = run.groups(level)
-            norms = groups.norms(run.weights)
-            groups.scale_(run.weights, (1 - amount / norms.clamp_min(1e-30)).clamp_min(0))
+            weights: dict[str, Tensor] = dict(run.weights)
+            norms = groups.norms(weights)
+            groups.scale_(weights, (1 - amount / norms.clamp_min(1e-30)).clamp_min(0))
 
     def survivors(self, run: Run[RemovalState], groups: Groups) -> Tensor:
         scores = groups.in_line(magnitude(run, groups))

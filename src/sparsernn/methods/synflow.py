@@ -70,8 +70,8 @@ class SynFlow(InitialPruning):
         for layer in wiring.recurrences:
             entering, written = _entering(run, layer), _written(run, layer)
             values = [flow[entering] for flow in flows]
-            own = {local: sizes[name] for local, name in layer.weights.items()}
-            outputs = layer_flow(layer, own, values, len(written))
+            layer_sizes = {local: sizes[name] for local, name in layer.weights.items()}
+            outputs = layer_flow(layer, layer_sizes, values, len(written))
             flows = [flow.index_put((written,), output) for flow, output in zip(flows, outputs, strict=True)]
             if not read & set(written.tolist()):
                 leaving = leaving + outputs[-1].sum()
@@ -93,10 +93,10 @@ def layer_flow(layer: Recurrence, sizes: Mapping[str, Tensor], inputs: list[Tens
         now: dict[str, Tensor] = {}
         for local, layout in sorted(matrices.items(), key=lambda entry: "gate" not in entry[1].stored):
             source = (layout.source or layout.destination[-1:])[0]
-            given = x if source == "input" else (before if "gate" in layout.stored else now).get(source)
-            if given is not None:
+            incoming = x if source == "input" else (before if "gate" in layout.stored else now).get(source)
+            if incoming is not None:
                 matrix = layout.view(sizes[local]).sum(0) if "gate" in layout.stored else sizes[local]
-                made = matrix @ given if layout.source else matrix * given
+                made = matrix @ incoming if layout.source else matrix * incoming
                 now[layout.destination[-1]] = now.get(layout.destination[-1], 0.0) + made
         loose = [flow.sum() for axis, flow in now.items() if axis not in read and axis != handed_on]
         outputs.append(now.get(handed_on, x.new_zeros(width)) + sum(loose))

@@ -34,7 +34,8 @@ class FirstForward:
         if torch.is_inference_mode_enabled():
             return False
         self.recorder = Recorder(self.model, Wiring.local(self.model))
-        self.recorder.parameters |= {id(weight): (weight, name) for name, weight in drawn.items()}
+        stand_ins: dict[int, tuple[Any, str]] = {id(weight): (weight, name) for name, weight in drawn.items()}
+        self.recorder.parameters |= stand_ins
         self.recorder.__enter__()
         return True
 

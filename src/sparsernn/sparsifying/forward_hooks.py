@@ -73,7 +73,8 @@ class ForwardHooks:
             drawn = {} if self.drawing is None else self.drawing.draw()
         if self.first is not None and self.first.begin(drawn):
             # Where the model is itself a recurrent layer, the recorder's hooks on it have to come first.
-            self.model._forward_hooks.move_to_end(self._handles[1].id)
+            self._handles.pop().remove()
+            self._handles.append(self.model.register_forward_hook(Hook(self, "end"), always_call=True))
         if self.drawing is not None:
             self.drawing.put(drawn)
 

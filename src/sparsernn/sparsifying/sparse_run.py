@@ -120,7 +120,8 @@ class SparseRun(abc.ABC):
         for moved in (born or {}, died or {}) if self._begun else ():
             for name, where in moved.items():
                 self.forget(name, where)
-        self.note(kind, *(None if moved is None else sum(map(count, moved.values())) for moved in (born, died)))
+        counts = [None if moved is None else sum(map(count, moved.values())) for moved in (born, died)]
+        self.note(kind, counts[0], counts[1])
 
     def note(
         self,
@@ -157,7 +158,7 @@ class SparseRun(abc.ABC):
         """The optimizer's present learning rate for a parameter."""
         parameter = self.model.get_parameter(name)
         groups = [] if self.optimizer is None else self.optimizer.param_groups
-        return next((float(group["lr"]) for group in groups if any(own is parameter for own in group["params"])), 0.0)
+        return next((float(group["lr"]) for group in groups if any(one is parameter for one in group["params"])), 0.0)
 
     def agree_(self, flags: Tensor) -> Tensor:
         """Under data parallel every rank takes the flags of rank 0, in place."""

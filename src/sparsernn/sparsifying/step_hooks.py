@@ -38,7 +38,7 @@ class StepHooks:
         for handle in self._handles:
             handle.remove()
 
-    def _before(self, optimizer: optim.Optimizer, arguments: tuple, keywords: dict[str, Any]) -> Any:
+    def _before(self, optimizer: optim.Optimizer, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         # GradScaler leaves found_inf on optimizers that skip an overflow by themselves.
         overflow = getattr(optimizer, "found_inf", None)
         self._overflows = overflow is not None and bool(overflow)
@@ -51,7 +51,7 @@ class StepHooks:
         following = self._following(optimizer, closure)
         if "closure" in keywords:
             return arguments, keywords | {"closure": following}
-        return (arguments[0], following, *arguments[2:]), keywords
+        return (optimizer, following, *arguments[2:]), keywords
 
     def _following(self, optimizer: optim.Optimizer, closure: Callable[[], Any]) -> Callable[[], Any]:
         """A closure that tells of the gradients it makes; only its first call counts as this step's gradient."""

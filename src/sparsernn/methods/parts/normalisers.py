@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor
@@ -87,7 +89,7 @@ def normaliser(
 
     Arguments:
         weights: of the layer, by local name.
-        locals_: those of which it is wanted.
+        locals_: those of which it is computed.
         like: a pass of the layer, for its sizes.
     """
     steps = reading.steps or like.inputs.shape[0]
@@ -103,7 +105,7 @@ def normaliser(
     )
     with torch.enable_grad():
         states, _ = unroll(weights, Pass(recurrence, inputs, start), reading.offset)
-        total = sum(state[0].sum() for state in (states[1:] if reading.every_step else states[-1:]))
+        total = reduce(add, [state[0].sum() for state in (states[1:] if reading.every_step else states[-1:])])
     sizes = {local: slope.abs() for local, slope in gradients(total, {at: weights[at] for at in locals_}).items()}
     place = round(reading.floor * (sum(slope.numel() for slope in sizes.values()) - 1))
     if not reading.floor:

@@ -17,10 +17,10 @@ DISTRIBUTIONS = ("uniform", "erdos_renyi", "erdos_renyi_kernel")
 COUNTS = ("exact", "bernoulli")
 
 
-def check_choice(value: str, known: Sequence[str], name: str) -> None:
-    """Raises: UserError unless the value is one of those known."""
-    if value not in known:
-        raise UserError(f"{name} is {value!r}", f"one of {', '.join(known)}", f"pass {name}= one of these")
+def check_choice(value: str, choices: Sequence[str], name: str) -> None:
+    """Raises: UserError unless the value is one of the choices."""
+    if value not in choices:
+        raise UserError(f"{name} is {value!r}", f"one of {', '.join(choices)}", f"pass {name}= one of these")
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,9 @@ class RandomTopology:
                 'use distribution="uniform" for blocks',
             )
         shapes = [family.shape if self.distribution == "erdos_renyi_kernel" else family.fans for family in families]
-        if self.eps is None:
+        if self.sparsity is not None:
             return budget.erdos_renyi(shapes, self.sparsity, self.power)
-        counts = budget.from_epsilon(shapes, self.eps, self.power)
+        counts = budget.from_epsilon(shapes, self.eps or 0.0, self.power)
         for family, count in zip(families, counts, strict=True):
             if not count:
                 raise UserError(
