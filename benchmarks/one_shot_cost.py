@@ -24,13 +24,12 @@ from torch import Tensor, nn
 from sparsernn import Sparsifier, set_flush_denormal
 from sparsernn.cells.gru import GRU
 from sparsernn.methods.grasp import GraSP
-from sparsernn.methods.initial_pruning import InitialPruning
 from sparsernn.methods.jacobian_spectrum import JacobianSpectrum
 from sparsernn.methods.random_pruning import RandomPruning
 from sparsernn.methods.snip import SNIP
 
 STEPS, INPUTS, BATCH, CLASSES, HORIZON = 28, 28, 64, 10, 4
-METHODS: dict[str, InitialPruning] = {
+METHODS: dict[str, SNIP | GraSP | JacobianSpectrum] = {
     "snip": SNIP(0.95),
     "snip normalised": SNIP(0.95, normaliser="released"),
     "jacobian": JacobianSpectrum(0.95, horizon=HORIZON),

@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from sparsernn import Sparsifier, set_flush_denormal
-from sparsernn.methods.rewiring import Rewiring
+from sparsernn.methods.engines.rewiring import Rewiring
 from sparsernn.methods.rigl import RigL
 from sparsernn.methods.snfs import SNFS
 from sparsernn.methods.sparse_evolutionary_training import SparseEvolutionaryTraining

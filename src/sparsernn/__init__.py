@@ -11,12 +11,12 @@ __version__ = "0.1.0"
 _HOMES = {
     "Masks": "sparsernn.structure.masks",
     "explain_kernels": "sparsernn.running.explaining",
-    "Sparsifier": "sparsernn.methods.sparsifier",
+    "Sparsifier": "sparsernn.sparsifying.sparsifier",
     "compact": "sparsernn.compaction.compact",
     "load_compact": "sparsernn.compaction.compact",
     "save_compact": "sparsernn.compaction.compact",
     "set_flush_denormal": "sparsernn.denormals",
-    "sparsify": "sparsernn.methods.sparsifier",
+    "sparsify": "sparsernn.sparsifying.sparsifier",
 }
 __all__ = [
     "Masks",
@@ -33,8 +33,8 @@ __all__ = [
 if TYPE_CHECKING:
     from sparsernn.compaction.compact import compact, load_compact, save_compact
     from sparsernn.denormals import set_flush_denormal
-    from sparsernn.methods.sparsifier import Sparsifier, sparsify
     from sparsernn.running.explaining import explain_kernels
+    from sparsernn.sparsifying.sparsifier import Sparsifier, sparsify
     from sparsernn.structure.masks import Masks
 
 

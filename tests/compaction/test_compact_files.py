@@ -9,13 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save_file
-from sparsernn.running.stacked import Stacked
 from torch import nn
 
 from sparsernn.cells.gru import GRU
+from sparsernn.cells.lstm import LSTM
 from sparsernn.compaction.compact import compact, load_compact, save_compact
 from sparsernn.errors import UserError
 from sparsernn.models.language_model import LanguageModel
+from sparsernn.nn import module_of
 from sparsernn.structure.masks import Masks
 from tests.structure.networks import Reading, difference, random_masks
 
@@ -28,12 +29,12 @@ def saved(path, model: nn.Module, *inputs, seed: int = 6) -> nn.Module:
     return small
 
 
-def test_unequal_layers_come_back_stacked(tmp_path):
+def test_unequal_layers_come_back_as_a_module_of_this_package(tmp_path):
     model = Reading(nn.LSTM(4, 6, 2), "final state")
     small = saved(tmp_path / "small", model, IDS)
-    assert isinstance(small.cell, Stacked)
+    assert type(small.cell) is module_of(LSTM)
     loaded = load_compact(tmp_path / "small", Reading(nn.LSTM(4, 6, 2), "final state"))
-    assert isinstance(loaded.cell, Stacked)
+    assert type(loaded.cell) is module_of(LSTM)
     assert difference(small, loaded, IDS) == 0 and difference(small, copy.deepcopy(loaded), IDS) == 0
 
 

@@ -4,7 +4,6 @@ import copy
 
 import pytest
 import torch
-from sparsernn.running.stacked import Stacked
 from torch import nn
 
 from sparsernn.cells.gru import GRU
@@ -12,6 +11,7 @@ from sparsernn.cells.lstm import LSTM
 from sparsernn.cells.peephole_lstm import PeepholeLSTM
 from sparsernn.compaction.compact import compact
 from sparsernn.errors import UserError
+from sparsernn.nn import module_of
 from sparsernn.structure.masks import Masks
 from sparsernn.tracing.recording import trace
 from tests.structure.networks import (
@@ -55,9 +55,10 @@ def test_both_directions_that_are_read_together_get_one_width(cell):
 def test_unequal_layers_stay_one_torch_module_if_uniform():
     model, ids = Reading(nn.LSTM(4, 6, 2), "output"), torch.randint(7, (5, 2))
     masks = without_neurons(model, {"cell.l0": [1, 4, 5], "cell.l1": [0]}, ids)
-    stacked, _ = check_exact(model, masks, ids)
+    unequal, _ = check_exact(model, masks, ids)
     uniform, _ = check_exact(model, masks, ids, uniform=True)
-    assert type(stacked.cell) is Stacked and stacked.cell.hidden_size == 5
+    assert type(unequal.cell) is module_of(LSTM) and unequal.cell.hidden_size == 5
+    assert list(unequal.state_dict()) == list(model.state_dict())
     assert type(uniform.cell) is nn.LSTM and uniform.cell.hidden_size == 5
     assert size_of(uniform.cell) == lstm_size(4, 5) + lstm_size(5, 5)
     equal, _ = check_exact(model, without_neurons(model, {"cell.l0": [1], "cell.l1": [3]}, ids), ids)
@@ -68,8 +69,7 @@ def test_unequal_layers_stay_one_torch_module_if_uniform():
 def test_a_layer_without_any_weight_keeps_one_unit(cell):
     model, ids = Reading(cell(4, 6, 2), "mean"), torch.randint(7, (5, 2))
     small, _ = check_exact(model, without_neurons(model, {"cell.l0": list(range(6))}, ids), ids)
-    first = small.cell.layers[0] if isinstance(small.cell, Stacked) else small.cell
-    assert first.weight_hh_l0.shape[1] == 1
+    assert small.cell.weight_hh_l0.shape[1] == 1
     assert small.embedding.weight.shape == (7, 1)
 
 
@@ -84,8 +84,7 @@ def test_a_direction_that_nobody_reads_is_cut_although_its_units_read_each_other
 
     model, x = Forward(), torch.randn(5, 2, 4)
     small, _ = check_exact(model, full_masks(model, x), x)
-    assert small.rnn.layers[0].hidden_size == 6
-    assert small.rnn.layers[1].hidden_size == 1
+    assert small.rnn.widths == [6, 1]
 
 
 @pytest.mark.parametrize("cell", [nn.LSTM, nn.GRU, nn.RNN, LSTM, GRU])

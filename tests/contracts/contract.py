@@ -190,3 +190,16 @@ def is_described(entry: type) -> None:
     for slot in SLOTS:
         found = re.search(rf"^{slot}:(.*(?:\n +.*)*)", text, re.MULTILINE)
         assert found and found[1].strip(), f"{slot} is missing or empty"
+
+
+def names_every_option(entry: type) -> None:
+    """Whatever can be passed is explained in the docstring of the class itself."""
+    text = (entry.__doc__ or "").partition("Arguments:")[2].partition("Shapes:")[0]
+    options = [field.name for field in dataclasses.fields(entry) if field.init]
+    assert not [name for name in options if not re.search(rf"^ +(?:\w+, )*{name}(?:, \w+)*: ", text, re.MULTILINE)]
+
+
+def is_in_a_short_chain(entry: type) -> None:
+    """At most two classes of the package are above it, and they are abstract."""
+    above = [kind for kind in entry.__mro__[1:] if kind.__module__.startswith("sparsernn.")]
+    assert len(above) <= 2 and all(inspect.isabstract(kind) for kind in above)

@@ -37,6 +37,8 @@ def test_it_is_one_short_file(added):
 def test_it_is_found_by_name(added):
     assert folders.find("methods", NAME) is added[0]
     contract.is_described(added[0])
+    contract.names_every_option(added[0])
+    contract.is_in_a_short_chain(added[0])
 
 
 @pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)

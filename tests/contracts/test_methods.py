@@ -49,3 +49,9 @@ def test_resumes_bit_for_bit(case):
 )
 def test_is_described(entry):
     contract.is_described(entry)
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=lambda method: method.__name__)
+def test_is_flat_and_explains_every_option(method):
+    contract.names_every_option(method)
+    contract.is_in_a_short_chain(method)

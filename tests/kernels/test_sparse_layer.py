@@ -35,9 +35,7 @@ every_cell = pytest.mark.parametrize("name", CELLS)
 @pytest.fixture
 def taken_when_sparse(monkeypatch):
     """It is taken up to a share of 0.3, however small a layer and however few the sequences."""
-    eager = {
-        cell: replace(about, densest=0.3, densest_of_few=0.3, smallest=1) for cell, about in sparse.CELLS.items()
-    }
+    eager = {cell: replace(about, densest=0.3, densest_of_few=0.3, smallest=1) for cell, about in sparse.CELLS.items()}
     monkeypatch.setattr(sparse, "CELLS", eager)
 
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from sparsernn import native
-from sparsernn.methods import rewiring, sparsifier
+from sparsernn.methods.engines import rewiring
+from sparsernn.sparsifying import sparse_run, sparsifier
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
@@ -33,7 +34,8 @@ def test_masking_overhead_compares_steps(overhead, method):
 
 
 def test_masking_overhead_refuses_a_figure_if_a_zero_is_wrong(overhead, monkeypatch):
-    monkeypatch.setattr(sparsifier, "zero_absent_", lambda tensor, kept: None)
+    for module in (sparse_run, sparsifier):
+        monkeypatch.setattr(module, "zero_absent_", lambda tensor, kept: None)
     with pytest.raises(SystemExit, match="absent weights that are not zero"):
         overhead.compare("SGD", "static", rounds=10, every=100)
 
@@ -65,7 +67,8 @@ def test_peak_memory_is_read_and_refused_if_a_zero_is_wrong(monkeypatch):
         monkeypatch.setattr(memory, name, value)
     for name in ("dense", *memory.METHODS):
         assert memory.train(name, units=16, steps=4, momentum=0.9) > 1e7
-    monkeypatch.setattr(sparsifier, "zero_absent_", lambda tensor, kept: None)
+    for module in (sparse_run, sparsifier):
+        monkeypatch.setattr(module, "zero_absent_", lambda tensor, kept: None)
     with pytest.raises(SystemExit, match="no figure for static"):
         memory.train("static", units=16, steps=4, momentum=0.9)
 
@@ -94,6 +97,6 @@ def test_one_shot_cost_refuses_a_figure_if_a_score_is_wrong(monkeypatch):
     cost = load("one_shot_cost")
     row = cost.compare(units=5, rounds=3)
     assert set(row["methods"]) >= {"snip", "jacobian / step", "grasp"} and row["methods"]["snip"]["ratio"] == 1
-    monkeypatch.setattr(cost.SNIP, "raw", lambda self, run, passes: cost.METHODS["jacobian"].importance(run))
+    monkeypatch.setattr(cost.SNIP, "importance", lambda self, run: cost.METHODS["jacobian"].importance(run))
     with pytest.raises(SystemExit, match="no figure for 5 units: the scores of"):
         cost.compare(units=5, rounds=3)

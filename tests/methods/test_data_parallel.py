@@ -11,10 +11,10 @@ from torch.nn.parallel import DistributedDataParallel
 from sparsernn import Sparsifier
 from sparsernn.methods.deep_r import DeepR
 from sparsernn.methods.dsr import DSR
+from sparsernn.methods.engines.rewiring import Rewiring
 from sparsernn.methods.group_lasso import GroupLasso
 from sparsernn.methods.magnitude import Magnitude
 from sparsernn.methods.random_pruning import RandomPruning
-from sparsernn.methods.rewiring import Rewiring
 from sparsernn.methods.rigl import RigL
 from sparsernn.methods.snfs import SNFS
 from sparsernn.methods.sparse_evolutionary_training import SparseEvolutionaryTraining

@@ -12,15 +12,15 @@ def test_the_threshold_doubles_and_halves(threshold, factor):
     model, optimizer, sparsifier = start(DSR(0.7, every=1, threshold=threshold), steps=5, rate=0.0)
     for event in range(5):
         train(sparsifier, 1)
-        assert sparsifier.memory.get("threshold", threshold) == threshold * factor**event
+        assert sparsifier.state.threshold == threshold * factor**event
 
 
 def test_the_threshold_stays_where_it_fits():
     model, optimizer, sparsifier = start(DSR(0.7, every=2, rate=0.2, tolerance=0.5), steps=3, rate=0.0)
     weights = torch.cat([model.get_parameter(name).detach()[kept] for name, kept in sparsifier.masks.kept.items()])
-    sparsifier.memory["threshold"] = threshold = weights.abs().quantile(0.2).item()
+    sparsifier.state.threshold = threshold = weights.abs().quantile(0.2).item()
     train(sparsifier, 3)
-    assert sparsifier.memory["threshold"] == threshold
+    assert sparsifier.state.threshold == threshold
 
 
 def test_what_is_below_dies_and_what_survives_grows():

@@ -48,7 +48,7 @@ def test_a_target_that_was_not_reached_is_said():
     model, optimizer, sparsifier = start(IterativeL2(0.95, every=10), 30)
     train(sparsifier, 30)
     assert not sparsifier.settled
-    with pytest.warns(UserWarning, match="0.95 was not reached: 0.60 after 30 of 30 steps; 6 events"):
+    with pytest.warns(UserWarning, match="0.95 was not reached: 0.60 after 30 of 30 steps.* step 60"):
         sparsifier.finalize()
 
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from sparsernn import Sparsifier, sparsify
 from sparsernn.methods.magnitude import Magnitude
-from sparsernn.methods.schedules import RAMPS, polynomial
-from sparsernn.methods.scores import magnitude
+from sparsernn.methods.parts.schedules import RAMPS, polynomial
+from sparsernn.methods.parts.scores import magnitude
 from tests.methods.networks import UNITS, batch, network, same_masks, same_weights, start, steps_of, train
 
 STEPS = 40
@@ -144,7 +144,7 @@ def test_rewinding_brings_back_the_values_of_that_step(rewind):
         kept = sparsifier.masks.kept.get(name, torch.ones_like(weight, dtype=torch.bool))
         assert torch.equal(weight, then[name].masked_fill(~kept, 0))
     assert not optimizer.state
-    assert not sparsifier.memory.keys() - {"last"}
+    assert not sparsifier.state.ticket
     train(sparsifier, STEPS // 2, first=STEPS // 2)
     assert sparsifier.masks.sparsity() == pytest.approx(0.6, abs=1e-3)
 

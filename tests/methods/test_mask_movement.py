@@ -4,7 +4,7 @@ import json
 
 import torch
 
-from sparsernn.methods.rewiring import MOST_NOTES
+from sparsernn.methods.engines.rewiring import MOST_NOTES
 from sparsernn.methods.snfs import SNFS
 from sparsernn.methods.st_rnn import STRNN
 from tests.methods.networks import loss_of, start, train
@@ -43,16 +43,16 @@ def test_notes_are_not_without_end_and_lose_no_birth():
         optimizer.step()
         moved += sum(int((kept & ~before[name]).sum()) for name, kept in sparsifier.masks.kept.items())
     assert [event["step"] for event in sparsifier.events] == [0, *range(4, 31, 3)]
-    unnoted = sparsifier.memory["unnoted"]
+    unnoted = sparsifier.state.unnoted
     assert sum(event["born"] for event in sparsifier.events[1:]) + unnoted[1] == moved
 
 
 def test_weights_loaded_before_the_sparsifier_are_remembered_until_training_begins():
     model, optimizer, sparsifier = start(SNFS(0.5, every=2), steps=4)
-    assert set(sparsifier._unmasked) == NAMES
+    assert set(sparsifier._first_weights.before) == NAMES
     model.eval()
     loss_of(model)
-    assert sparsifier._unmasked
+    assert sparsifier._first_weights.before
     model.train()
     loss_of(model)
-    assert not sparsifier._unmasked and not model._forward_pre_hooks
+    assert not sparsifier._first_weights.before and not model._forward_pre_hooks

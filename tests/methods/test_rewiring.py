@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from sparsernn import Sparsifier, folders
-from sparsernn.methods.redistribution import RULES
-from sparsernn.methods.rewiring import BIRTHS, Rewiring
+from sparsernn.methods.engines.rewiring import Rewiring
+from sparsernn.methods.parts.births import BIRTHS
+from sparsernn.methods.parts.redistribution import RULES
+from sparsernn.methods.parts.topology import DISTRIBUTIONS
 from sparsernn.methods.rigl import RigL
 from sparsernn.methods.sparse_evolutionary_training import SparseEvolutionaryTraining
 from sparsernn.methods.st_rnn import STRNN
-from sparsernn.methods.topology import DISTRIBUTIONS
 from tests.methods.networks import absent_are_zero, network, same_masks, start, steps_of, train
 
 METHODS = {name: kind for name, kind in folders.entries("methods").items() if issubclass(kind, Rewiring)}

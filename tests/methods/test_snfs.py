@@ -38,7 +38,7 @@ def test_an_event_by_brute_force(kind, rule):
         shares = apportion(sum(lost), importance, [int(0.99 * free) for free in room])
         assert shares != lost
     for name, drop, share in zip(names, lost, shares, strict=True):
-        assert torch.allclose(sparsifier.memory[f"average.{name}"], average[name])
+        assert torch.allclose(sparsifier.state.averages[name], average[name])
         now = sparsifier.masks.kept[name]
         assert int(now.sum()) == int(was[name].sum()) - drop + share
         born, left_out = now & ~was[name], ~now & ~was[name]
@@ -52,4 +52,4 @@ def test_a_skipped_overflow_leaves_the_average_alone():
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     scaler.scale(loss_of(model) * torch.inf).backward()
     scaler.step(optimizer)
-    assert not any(key.startswith("average.") for key in sparsifier.memory)
+    assert not sparsifier.state.averages

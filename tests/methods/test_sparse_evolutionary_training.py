@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from sparsernn import Sparsifier
-from sparsernn.methods.rewiring import farthest_by_sign
+from sparsernn.methods.parts.drops import farthest_by_sign
 from sparsernn.methods.sparse_evolutionary_training import SparseEvolutionaryTraining
 from tests.methods.networks import start, train
 

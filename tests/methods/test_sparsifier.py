@@ -2,6 +2,7 @@
 
 import copy
 import json
+import pickle
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sparsernn import Masks, Sparsifier, sparsify
+from sparsernn.errors import UserError
 from sparsernn.methods.group_lasso import GroupLasso
 from sparsernn.methods.magnitude import Magnitude
 from sparsernn.methods.random_pruning import RandomPruning
@@ -338,3 +340,30 @@ def test_bfloat16_weights():
         optimizer.step()
         assert absent_are_zero(model, sparsifier.masks)
     assert sparsifier.masks.sparsity() == pytest.approx(0.5, abs=1e-3)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda three: pickle.loads(pickle.dumps(three))])
+@pytest.mark.parametrize("method", METHODS, ids=named)
+@pytest.mark.parametrize("at", [0, 4])
+def test_what_is_copied_together_goes_on_by_itself(method, at, copied):
+    model, optimizer, sparsifier = start(method, steps=10)
+    train(sparsifier, at)
+    before = copy.deepcopy(model.state_dict())
+    twin, other, twins = copied((model, optimizer, sparsifier))
+    for _ in steps_of(twins, 10 - at, first=at):
+        assert absent_are_zero(twin, twins.masks)
+    assert twins.step_count == 10 and sparsifier.step_count == at
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    train(sparsifier, 10 - at, first=at)
+    assert same_weights(model, twin) and sparsifier.events == twins.events
+    assert same_masks(twins.finalize().kept, sparsifier.finalize().kept)
+    assert not has_hooks(twin) and not has_hooks(model)
+    assert not other._optimizer_step_pre_hooks and not other._optimizer_step_post_hooks
+
+
+def test_a_state_of_an_earlier_version_is_refused():
+    model, optimizer, sparsifier = start(RigL(0.5, every=2), steps=8)
+    state = sparsifier.state_dict()
+    state["values"]["memory"] = state["values"].pop("method")
+    with pytest.raises(UserError, match="earlier version"):
+        sparsifier.load_state_dict(state)

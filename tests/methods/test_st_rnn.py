@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from sparsernn.methods.parts.schedules import DECAYS
 from sparsernn.methods.random_pruning import RandomPruning
-from sparsernn.methods.schedules import DECAYS
 from sparsernn.methods.st_rnn import STRNN
 from tests.methods.networks import start, steps_of, train
 

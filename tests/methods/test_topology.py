@@ -50,7 +50,7 @@ def test_epsilon_of_the_text_classification_model(eps, sparsity):
     with torch.device("meta"):
         model = Classifier(256, 2, cell="lstm", units=256, vocabulary=20000)
     groups = Groups.of(trace(model), model, "weight", ["embedding*", "cell*weight*"], "gate")
-    kept = STRNN(eps=eps).counts_to_keep(groups.families)
+    kept = STRNN(eps=eps).topology.counts_to_keep(groups.families)
     assert kept == [20256 * eps] + 8 * [512 * eps]
     assert 100 * (1 - sum(kept) / 5_644_288) == pytest.approx(sparsity, abs=3e-3)
 

@@ -6,6 +6,7 @@ import torch
 from sparsernn.cells.gru import GRU
 from sparsernn.errors import UserError
 from sparsernn.models.layers import ElementDropout, LockedDropout, WordEmbedding, check_pool, make_cell, pool
+from sparsernn.nn import module_of
 
 
 @pytest.mark.parametrize("how", ["last", "mean", "max"])

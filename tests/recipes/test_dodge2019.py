@@ -20,8 +20,8 @@ from sparsernn.experiments.sources.search import Search
 from sparsernn.experiments.sources.start import Start
 from sparsernn.experiments.sources.zeros import Zeros
 from sparsernn.measure.cost import own_figures
-from sparsernn.methods.sparsifier import Sparsifier
 from sparsernn.recipes.papers import dodge2019_text
+from sparsernn.sparsifying.sparsifier import Sparsifier
 from tests.recipes.made_reviews import write_reviews
 
 RECIPES = {name: entry for name, entry in folders.entries("recipes").items() if name.startswith("dodge2019_")}

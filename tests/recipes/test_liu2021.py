@@ -15,10 +15,10 @@ from sparsernn.experiments.execution import run
 from sparsernn.experiments.experiment import Experiment, Request
 from sparsernn.experiments.jobs import Jobs
 from sparsernn.experiments.rows import Row
-from sparsernn.methods.sparsifier import Sparsifier
 from sparsernn.recipes.papers import liu2021_text
 from sparsernn.reports import page
 from sparsernn.reports.reading import read_run, read_runs
+from sparsernn.sparsifying.sparsifier import Sparsifier
 
 RECIPES = {name: entry for name, entry in folders.entries("recipes").items() if name.startswith("liu2021_")}
 WORDS = {"objective": "language_model", "inputs": 10_000, "tokens": True, "outputs": 10_000}

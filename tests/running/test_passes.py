@@ -1,19 +1,20 @@
 """Layers run step by step compute what they compute otherwise, twice differentiable, and tell what they were given."""
 
-import dataclasses
-
 import pytest
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from sparsernn.kernels import registry
+from sparsernn.kernels.sequence import reference
 from sparsernn.running.jacobians import (
     mean_square_singular_value,
     product,
     step_jacobian,
     unroll,
 )
-from sparsernn.running.passes import Pass, is_active, stepwise
+from sparsernn.running.passes import Pass, stepwise
+from sparsernn.running.runner import active
 from sparsernn.tracing.recording import trace
 from tests.structure.networks import MAKERS
 
@@ -35,8 +36,8 @@ def close(left, right):
     assert all(torch.allclose(ours, theirs, atol=1e-12) for ours, theirs in zip(left, right, strict=True))
 
 
-def weights_of(model, recurrence):
-    return {local: model.get_parameter(name) for local, name in recurrence.weights.items()}
+def weights_of(model, layer):
+    return {local: model.get_parameter(name) for local, name in layer.weights.items()}
 
 
 @pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True}, {"batch_first": True}])
@@ -47,15 +48,15 @@ def test_outputs_and_states_are_the_same(kind, options):
     output, states = cell(x)
     wiring = trace(cell)
     with stepwise(cell, wiring) as passes:
-        assert is_active()
+        assert active() is not None
         again, ends = cell(x)
         close((again,), (output,))
         close(ends, states)
         cell(x, states)
-    assert not is_active() and "forward" not in vars(cell)
+    assert active() is None and "forward" not in vars(cell)
     directions = 2 if options.get("bidirectional") else 1
     count = options.get("num_layers", 1) * directions
-    assert [one.recurrence.label for one in passes] == [one.label for one in wiring.recurrences] * 2
+    assert [one.layer.label for one in passes] == [one.label for one in wiring.layers] * 2
     first = states[0] if isinstance(states, tuple) else states
     assert torch.equal(passes[-1].start[0], first[count - 1])
 
@@ -107,7 +108,7 @@ def test_the_forward_comes_back_when_the_model_raises():
     cell = made("torch GRU")
     with pytest.raises(ZeroDivisionError), stepwise(cell, trace(cell)):
         raise ZeroDivisionError
-    assert "forward" not in vars(cell) and not is_active()
+    assert "forward" not in vars(cell) and active() is None
 
 
 @pytest.mark.parametrize("kind", MAKERS)
@@ -133,7 +134,7 @@ def test_unrolling_a_pass_ends_where_the_layer_ended(kind, lengths):
     given = x if lengths is None else pack_padded_sequence(x, lengths, enforce_sorted=False)
     with stepwise(cell, trace(cell)) as passes:
         _, ends = cell(given)
-    states, running = unroll(weights_of(cell, passes[0].recurrence), passes[0])
+    states, running = unroll(weights_of(cell, passes[0].layer), passes[0])
     close(states[-1], tuple(end[0] for end in (ends if isinstance(ends, tuple) else (ends,))))
     assert len(states) == TIME + 1 and (running is None) == (lengths is None)
     if lengths is not None:
@@ -143,18 +144,20 @@ def test_unrolling_a_pass_ends_where_the_layer_ended(kind, lengths):
 @pytest.mark.parametrize("offset", [0.0, 0.1])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("kind", ["our LSTM", "our GRU", "our GRU before", "our highway"])
-def test_the_first_steps_may_be_taken_at_once(kind, bias, offset):
+def test_the_first_steps_may_be_taken_at_once(kind, bias, offset, monkeypatch):
     cell = made(kind, **({} if bias else {"bias": False}))
     with stepwise(cell, trace(cell)) as passes:
         cell(inputs(TIME, BATCH, INPUTS))
-    given, recurrence = passes[0], passes[0].recurrence
-    assert (recurrence.advance_all is None) == (kind == "our highway")
-    weights, found = weights_of(cell, recurrence), []
-    for one in (recurrence, dataclasses.replace(recurrence, advance_all=None)):
-        states, _ = unroll(weights, Pass(one, given.inputs, given.start), offset, last=2)
-        assert len(states) == 3
+    (given,) = passes
+    weights, found, calls = weights_of(cell, given.layer), [], []
+    monkeypatch.setattr(registry, "run", lambda problem: calls.append(problem) or reference.run(problem))
+    for last in (2, None):
+        states, _ = unroll(weights, given, offset, last=last)
+        assert len(states) == (TIME if last is None else last) + 1
         chi = product(states[-3], states[-2], "JT1", "hidden", torch.Generator()).square().sum()
-        found.append([*states[0], *torch.autograd.grad(chi, list(weights.values()), allow_unused=True)])
+        found.append([*states[-3], *torch.autograd.grad(chi, list(weights.values()), allow_unused=True)])
+    # A highway network has no bias that all of its gates read: with an offset it takes every step by itself.
+    assert [len(problem.x) for problem in calls] == ([] if kind == "our highway" and offset else [TIME - 2])
     for ours, expected in zip(*found, strict=True):
         assert (ours is None) == (expected is None)
         assert ours is None or torch.allclose(ours, expected)
@@ -167,13 +170,13 @@ def test_products_with_the_step_jacobian(kind, part):
     with stepwise(cell, trace(cell)) as passes:
         cell(inputs(TIME, BATCH, INPUTS))
     (given,) = passes
-    weights = weights_of(cell, given.recurrence)
+    weights = weights_of(cell, given.layer)
     start = tuple(inputs(BATCH, state.shape[-1]).requires_grad_() for state in given.start)
-    given = Pass(given.recurrence, given.inputs[:1], start)
+    given = Pass(given.layer, given.inputs[:1], start)
     states, _ = unroll(weights, given)
     whole = torch.stack(
         [
-            step_jacobian(given.recurrence, weights, given.inputs[0, number], tuple(s[number] for s in start), part)
+            step_jacobian(given.layer.cell, weights, given.inputs[0, number], tuple(s[number] for s in start), part)
             for number in range(BATCH)
         ]
     )
@@ -190,7 +193,7 @@ def test_the_mean_squared_singular_value_is_that_of_the_whole_matrices():
     x = inputs(3, 200, INPUTS)
     with stepwise(cell, trace(cell)) as passes:
         outputs, _ = cell(x)
-    given, weights = passes[0], weights_of(cell, passes[0].recurrence)
+    given, weights = passes[0], weights_of(cell, passes[0].layer)
     jacobians = (1 - outputs[2].square()).unsqueeze(-1) * cell.weight_hh_l0
     exact = float(torch.linalg.svdvals(jacobians.detach()).square().mean())
     assert mean_square_singular_value(weights, given, horizon=1) == pytest.approx(exact, rel=0.1)

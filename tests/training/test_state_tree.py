@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsernn.errors import UserError
-from sparsernn.training import state_tree
+from sparsernn.sparsifying import state_tree
 
 LEAVES = st.one_of(
     st.none(),

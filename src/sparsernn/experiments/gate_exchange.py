@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from sparsernn.errors import UserError
 from sparsernn.methods.method import Method
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.methods.run import Run
 from sparsernn.structure.axes import Layout
 
 
@@ -28,12 +30,15 @@ class GateExchange(Method):
     def target(self) -> float | None:
         return self.method.target
 
-    def prepare(self, run: Sparsifier) -> None:
+    def initial_state(self) -> Any:
+        return self.method.initial_state()
+
+    def prepare(self, run: Run) -> None:
         self.method.prepare(run)
         exchanged = False
-        for recurrence in run.wiring.recurrences:
-            for local, name in recurrence.weights.items():
-                layout = recurrence.layout(local)
+        for layer in run.wiring.layers:
+            for local, name in layer.weights.items():
+                layout = layer.layouts[local]
                 if set(self.gates) <= set(layout.gates) and "gate" in layout.stored:
                     _exchange(layout, run.weights[name].data, self.gates)
                     exchanged = True
@@ -47,19 +52,22 @@ class GateExchange(Method):
             )
         run.note("exchange")
 
-    def penalty(self, run: Sparsifier) -> torch.Tensor | None:
+    def before_forward(self, run: Run) -> Mapping[str, torch.Tensor] | None:
+        return self.method.before_forward(run)
+
+    def penalty(self, run: Run) -> torch.Tensor | None:
         return self.method.penalty(run)
 
-    def before_step(self, run: Sparsifier) -> bool:
+    def before_step(self, run: Run) -> bool:
         return self.method.before_step(run)
 
-    def after_step(self, run: Sparsifier) -> None:
+    def after_step(self, run: Run) -> None:
         self.method.after_step(run)
 
-    def finalize(self, run: Sparsifier) -> None:
+    def finalize(self, run: Run) -> None:
         self.method.finalize(run)
 
-    def settled(self, run: Sparsifier) -> bool:
+    def settled(self, run: Run) -> bool:
         return self.method.settled(run)
 
 

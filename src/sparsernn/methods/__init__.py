@@ -1,3 +1,3 @@
-"""What becomes zero: one file per method over three engines."""
+"""What becomes zero: one file a method; `engines` and `parts` hold what methods are composed of."""
 
 KIND = "sparsernn.methods.method:Method"

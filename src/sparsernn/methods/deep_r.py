@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import math
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from sparsernn.errors import UserError
-from sparsernn.methods.rewiring import Rewiring, plain_weights
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.methods.engines.rewiring import Rewiring, RewiringState
+from sparsernn.methods.parts.drops import plain_weights
+from sparsernn.methods.parts.growth import AT_RANDOM, Growth
+from sparsernn.methods.run import Run
 from sparsernn.structure.budget import check_number
 from sparsernn.structure.groups import Family, Groups
 from sparsernn.structure.movement import pack, unpack
 from sparsernn.structure.zeroing import zero_absent_
+
+
+@dataclass
+class DeepRState(RewiringState):
+    """What is remembered: where signs are `positive`, packed, by name."""
+
+    positive: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -26,10 +35,29 @@ class DeepR(Rewiring):
     - lr strength + sqrt(2 lr temperature) noise, lr being the learning rate. At an event those whose sign is no
     longer theirs go dormant and as many of all dormant ones, these included, awake at 0, so the number is constant.
 
-    Arguments: those of `Rewiring` but rate, floor, decay, drop; here
-        sparsity: fraction of zeros, in [0, 1); or eps=.
+    Arguments:
+        sparsity: fraction of zeros over all selected tensors, in [0, 1).
         every: steps between events (the paper: 1, so every step), or a fraction of training.
-        strength: of the L1 penalty; temperature: of the random walk.
+        eps: instead of `sparsity`: an Erdős–Rényi network in which a matrix keeps eps (n_in + n_out) weights, rounded.
+        granularity: "weight".
+        distribution: "uniform" (every tensor alike), "erdos_renyi" or "erdos_renyi_kernel" (small tensors are denser).
+        power: exponent of the Erdős–Rényi rule: 0 is uniform, 1 the papers' rule.
+        per: whether a "tensor" or each "gate" of it is a matrix of its own.
+        counts: "exact", or "bernoulli": every weight exists with its matrix's density, by itself.
+        rescale: what happens to the first weights that are left: see `RandomPruning`.
+        rate: not used, nor are decay, floor and drop: signs decide what goes.
+        decay: not used.
+        floor: not used.
+        stop: fraction of training after which the mask stays.
+        drop: not used.
+        regrow_dropped: whether what was just dropped may grow again.
+        birth: "keep" (a weight dropped and grown at once keeps its value, others start at 0), "zero" or "initial" (a
+            random one of the values that its tensor began with).
+        redistribution: how births are shared out: "none" (a tensor grows what it dropped), "momentum" (in proportion to
+            the mean |averaged gradient| of its weights) or "survivors" (to the number of weights it has left).
+        momentum: of the averaged gradient, which is kept only where it is needed.
+        strength: of the L1 penalty.
+        temperature: of the random walk.
     Shapes: single weights; acts on each tensor (or gate) by itself, unless redistribution says otherwise.
     Raises: UserError if a value is out of range or no event falls within training.
     Source: Bellec et al. 2018, algorithm 1 (DEEP R).
@@ -43,7 +71,6 @@ class DeepR(Rewiring):
     temperature: float = 1e-12
     stop: float = 1.0
     birth: str = "zero"
-    grows_at_random: ClassVar[bool] = True
     known_as: ClassVar[tuple[str, ...]] = ("deepr", "deep_rewiring")
 
     def __post_init__(self) -> None:
@@ -53,30 +80,34 @@ class DeepR(Rewiring):
         if self.granularity != "weight":
             raise UserError(f'Deep R at granularity "{self.granularity}"', '"weight"', "blocks have no sign")
 
-    def prepare(self, run: Sparsifier) -> None:
+    def initial_state(self) -> DeepRState:
+        return DeepRState()
+
+    def prepare(self, run: Run[DeepRState]) -> None:
         for name in run.groups(self.granularity, self.per).names:
-            run.memory[f"positive.{name}"] = pack(run.weights[name].detach() >= 0)
+            run.state.positive[name] = pack(run.weights[name].detach() >= 0)
         super().prepare(run)
 
-    def grow_score(self, run: Sparsifier, groups: Groups, family: Family) -> None:
-        return None
+    @property
+    def growth(self) -> Growth:
+        return AT_RANDOM
 
-    def stay(self, run: Sparsifier, groups: Groups, family: Family, kept: Tensor, rate: float) -> Tensor:
-        positive = unpack(run.memory[f"positive.{family.tensor}"], run.masks.kept[family.tensor])
+    def stay(self, run: Run[DeepRState], groups: Groups, family: Family, present: Tensor, rate: float) -> Tensor:
+        positive = unpack(run.state.positive[family.tensor], run.masks.kept[family.tensor])
         values = groups.entries(plain_weights(run, groups), family)
         return torch.where(groups.entries({family.tensor: positive}, family), values >= 0, values <= 0)
 
-    def after_step(self, run: Sparsifier) -> None:
+    def after_step(self, run: Run[DeepRState]) -> None:
         for name in run.groups(self.granularity, self.per).names:
             self._walk(run, name)
         super().after_step(run)
 
-    def _walk(self, run: Sparsifier, name: str) -> None:
+    def _walk(self, run: Run[DeepRState], name: str) -> None:
         """Penalty and noise of one step."""
         parameter, rate = run.weights[name], run.learning_rate(name)
         kept = run.masks.kept[name]
         if self.strength:
-            positive = unpack(run.memory[f"positive.{name}"], kept)
+            positive = unpack(run.state.positive[name], kept)
             parameter.data.sub_(torch.where(positive, 1.0, -1.0).to(parameter.dtype), alpha=rate * self.strength)
         if self.temperature:
             noise = torch.randn(kept.shape, generator=run.generator, dtype=torch.float32)

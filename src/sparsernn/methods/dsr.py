@@ -7,11 +7,21 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from sparsernn.methods.rewiring import Rewiring, plain_weights
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.methods.engines.rewiring import Rewiring, RewiringState
+from sparsernn.methods.parts.drops import plain_weights
+from sparsernn.methods.parts.growth import AT_RANDOM, Growth
+from sparsernn.methods.run import Run
 from sparsernn.structure.budget import check_positive
 from sparsernn.structure.choice import count
 from sparsernn.structure.groups import Family, Groups
+
+
+@dataclass
+class DSRState(RewiringState):
+    """What is remembered: the `threshold` H, and how many weights were `below` it in this event."""
+
+    threshold: float = 0.0
+    below: int = 0
 
 
 @dataclass(frozen=True)
@@ -23,13 +33,29 @@ class DSR(Rewiring):
     the event; they start at 0. Then, with a goal of p times the number of weights: if more than 1 + `tolerance` of it
     were below the threshold H is halved, if less than 1 - `tolerance` it is doubled. No tensor loses its last weight.
 
-    Arguments: those of `Rewiring`; here
-        sparsity: fraction of zeros, in [0, 1); or eps=.
+    Arguments:
+        sparsity: fraction of zeros over all selected tensors, in [0, 1).
         every: steps between rewirings (int), or a fraction of training (float).
+        eps: instead of `sparsity`: an Erdős–Rényi network in which a matrix keeps eps (n_in + n_out) weights, rounded.
+        granularity: "weight" or a block such as "16x1".
+        distribution: "uniform" (every tensor alike), "erdos_renyi" or "erdos_renyi_kernel" (small tensors are denser).
+        power: exponent of the Erdős–Rényi rule: 0 is uniform, 1 the papers' rule.
+        per: whether a "tensor" or each "gate" of it is a matrix of its own.
+        counts: "exact", or "bernoulli": every weight exists with its matrix's density, by itself.
+        rescale: what happens to the first weights that are left: see `RandomPruning`.
+        rate: the goal of an event as a fraction p of all weights.
+        decay: whether p stays ("constant") or falls to `floor` ("cosine", "linear").
+        floor: p at the end.
+        stop: fraction of training after which the mask stays.
+        drop: not used: the threshold decides.
+        regrow_dropped: whether what was just dropped may grow again.
+        birth: "keep" (a weight dropped and grown at once keeps its value, others start at 0), "zero" or "initial" (a
+            random one of the values that its tensor began with).
+        redistribution: how births are shared out: "none" (a tensor grows what it dropped), "momentum" (in proportion to
+            the mean |averaged gradient| of its weights) or "survivors" (to the number of weights it has left).
+        momentum: of the averaged gradient, which is kept only where it is needed.
         threshold: H at the first event.
-        rate: the goal of an event as a fraction p of all weights; decay: "constant", or as p falls to `floor`.
         tolerance: relative distance from the goal within which H stays.
-        redistribution: "survivors", "momentum" or "none".
     Shapes: any weight; blocks are compared by their norm.
     Raises: UserError if a value is out of range or no event falls within training.
     Source: Mostafa & Wang 2019, algorithm 1.
@@ -45,7 +71,6 @@ class DSR(Rewiring):
     stop: float = 1.0
     regrow_dropped: bool = False
     redistribution: str = "survivors"
-    grows_at_random: ClassVar[bool] = True
     known_as: ClassVar[tuple[str, ...]] = ("dynamic_sparse_reparameterization",)
     granularities: ClassVar[tuple[str, ...]] = ("weight", "16x1")
 
@@ -54,20 +79,23 @@ class DSR(Rewiring):
         check_positive(self.threshold, "threshold")
         check_positive(self.tolerance, "tolerance")
 
-    def grow_score(self, run: Sparsifier, groups: Groups, family: Family) -> None:
-        return None
+    @property
+    def growth(self) -> Growth:
+        return AT_RANDOM
 
-    def stay(self, run: Sparsifier, groups: Groups, family: Family, kept: Tensor, rate: float) -> Tensor:
-        above = groups.family_norms(plain_weights(run, groups), family) > run.memory.get("threshold", self.threshold)
-        run.memory["below"] = run.memory.get("below", 0) + count(kept & ~above)
+    def initial_state(self) -> DSRState:
+        return DSRState(threshold=self.threshold)
+
+    def stay(self, run: Run[DSRState], groups: Groups, family: Family, present: Tensor, rate: float) -> Tensor:
+        above = groups.family_norms(plain_weights(run, groups), family) > run.state.threshold
+        run.state.below += count(present & ~above)
         return above
 
-    def rewire(self, run: Sparsifier, step: int) -> None:
+    def rewire(self, run: Run[DSRState], step: int) -> None:
+        run.state.below = 0
         super().rewire(run, step)
-        below, threshold = run.memory.pop("below"), run.memory.get("threshold", self.threshold)
         goal = self.rate_at(run, step - 1) * count(run.groups(self.granularity, self.per).kept(run.masks))
-        if below > (1 + self.tolerance) * goal:
-            threshold /= 2
-        elif below < (1 - self.tolerance) * goal:
-            threshold *= 2
-        run.memory["threshold"] = threshold
+        if run.state.below > (1 + self.tolerance) * goal:
+            run.state.threshold /= 2
+        elif run.state.below < (1 - self.tolerance) * goal:
+            run.state.threshold *= 2

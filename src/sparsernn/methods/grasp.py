@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor
 
-from sparsernn.methods.initial_pruning import NormalisedPruning
-from sparsernn.methods.one_batch import Passes, batch_loss, gradients, scored_weights
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.methods.engines.initial_pruning import InitialPruning
+from sparsernn.methods.parts.normalisers import check_normaliser, normalised, passes_for
+from sparsernn.methods.parts.one_batch import batch_loss, gradients, scored_weights
+from sparsernn.methods.parts.scores import mean_over
+from sparsernn.methods.run import Run
 from sparsernn.running.passes import stepwise
+from sparsernn.structure.groups import Groups
 
 
 @dataclass(frozen=True)
-class GraSP(NormalisedPruning):
+class GraSP(InitialPruning):
     """Before training, remove the weights whose absence would least reduce the gradient's norm: keep large w (H g).
 
     g is the gradient of one batch's loss in the scored weights and H its Hessian there, of the same batch. The score
     is signed; a group's is the mean over its weights.
 
-    Arguments: as `SNIP`.
+    Arguments:
+        sparsity: fraction of groups absent, in [0, 1).
+        granularity: "weight", "gate", "neuron", a block such as "16x1".
+        scope: "uniform" (each layer, tensor or gate alike) or "global" (one ranking).
+        per: at levels "weight" and blocks, what has a budget: a "kernel" (all matrices of a layer), "tensor" or "gate".
+        rescale: what happens to the weights that are left: see `RandomPruning`.
+        rounds: how many times scores are computed, along an exponential ladder of densities.
+        normaliser: "none", or what scores are divided by: "released" or "equation_5", see `JacobianSpectrum`.
+        floor: quantile at which the normaliser is clamped; None takes its own.
     Shapes: any weight. Needs `loss=` of the `Sparsifier`; the model must be differentiable twice.
     Raises: UserError for an option out of range, no loss, or scores that are not finite.
     Source: Wang et al. 2020, equation 8; normalised: Zhang & Stadie 2020, section 5.
@@ -28,9 +41,22 @@ class GraSP(NormalisedPruning):
         while it scores); one ranking a layer unless scope="global"; biases are never scored.
     """
 
-    def raw(self, run: Sparsifier, passes: Passes) -> dict[str, Tensor]:
-        weights = scored_weights(run)
+    normaliser: str = "none"
+    floor: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_normaliser(self.normaliser, self.floor)
+
+    def score(self, run: Run, groups: Groups) -> Tensor:
+        return mean_over(run, groups, self.importance(run))
+
+    def importance(self, run: Run) -> dict[str, Tensor]:
+        """The score of every weight of the selected tensors, by name."""
+        passes, weights = passes_for(run, self.normaliser), scored_weights(run)
         with torch.enable_grad(), stepwise(run.model, run.wiring):
             slopes = gradients(batch_loss(run), weights, again=True)
-            products = gradients(sum((slope * slope.detach()).sum() for slope in slopes.values()), weights)
-        return {name: weight.detach() * products[name] for name, weight in weights.items()}
+            along = reduce(add, [(slope * slope.detach()).sum() for slope in slopes.values()])
+            products = gradients(along, weights)
+        effects = {name: weight.detach() * products[name] for name, weight in weights.items()}
+        return normalised(run, effects, passes, self.normaliser, self.floor)

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from sparsernn.errors import UserError
-from sparsernn.methods.regularizing import Regularizing
-from sparsernn.methods.scores import best, magnitude
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.methods.engines.regularizing import Regularizing
+from sparsernn.methods.parts.removal import RemovalState
+from sparsernn.methods.parts.scores import best, magnitude
+from sparsernn.methods.run import Run
 from sparsernn.structure.budget import check_fraction, check_sparsity
 from sparsernn.structure.groups import Groups
 
@@ -54,7 +55,7 @@ class GroupLasso(Regularizing):
     def target(self) -> float | None:
         return self.sparsity
 
-    def prepare(self, run: Sparsifier) -> None:
+    def prepare(self, run: Run[RemovalState]) -> None:
         super().prepare(run)
         overlapping = len(self.levels) > 1 or any(run.groups(level).overlapping for level in self.levels)
         if self.proximal and overlapping:
@@ -70,28 +71,29 @@ class GroupLasso(Regularizing):
                 "pass optimizer=",
             )
 
-    def penalty(self, run: Sparsifier) -> Tensor | None:
+    def penalty(self, run: Run[RemovalState]) -> Tensor | None:
         if self.has_ended(run) or self.proximal:
             return None
         total = torch.zeros((), device=next(iter(run.weights.values())).device)
         for level in self.levels:
-            total = total + run.groups(level).norms(run.weights).sum()
+            total = total + run.groups(level).norms(dict(run.weights)).sum()
         return self.strength * total
 
-    def after_step(self, run: Sparsifier) -> None:
+    def after_step(self, run: Run[RemovalState]) -> None:
         if self.proximal and not self.has_ended(run) and run.optimizer is not None:
             self._shrink(run, run.optimizer.param_groups[0]["lr"] * self.strength)
         super().after_step(run)
 
     @torch.no_grad()
-    def _shrink(self, run: Sparsifier, amount: float) -> None:
+    def _shrink(self, run: Run[RemovalState], amount: float) -> None:
         """The proximal map of amount * sum_g ||w_g||: w_g <- w_g max(0, 1 - amount / ||w_g||)."""
         for level in self.levels:
             groups = run.groups(level)
-            norms = groups.norms(run.weights)
-            groups.scale_(run.weights, (1 - amount / norms.clamp_min(1e-30)).clamp_min(0))
+            weights: dict[str, Tensor] = dict(run.weights)
+            norms = groups.norms(weights)
+            groups.scale_(weights, (1 - amount / norms.clamp_min(1e-30)).clamp_min(0))
 
-    def survivors(self, run: Sparsifier, groups: Groups) -> Tensor:
+    def survivors(self, run: Run[RemovalState], groups: Groups) -> Tensor:
         scores = groups.in_line(magnitude(run, groups))
         if self.sparsity is not None:
             return best(groups, scores, round((1 - self.sparsity) * groups.count))

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import ClassVar
 
 from torch import Tensor
 
-from sparsernn.errors import UserError
-from sparsernn.methods.pruning import Pruning
-from sparsernn.methods.schedules import steps_between
-from sparsernn.methods.scores import magnitude
-from sparsernn.methods.sparsifier import Sparsifier
-from sparsernn.structure.budget import check_sparsity
+from sparsernn.methods.engines.pruning import Pruning
+from sparsernn.methods.parts.occasions import Ladder
+from sparsernn.methods.parts.scores import magnitude
+from sparsernn.methods.run import Run
 from sparsernn.structure.groups import Groups
 
 
@@ -26,7 +23,9 @@ class IterativeL2(Pruning):
 
     Arguments:
         sparsity: fraction of groups absent at the end, in [0, 1).
-        granularity, scope, per: as `SNIP`.
+        granularity: "weight", "gate", "neuron", a block such as "16x1", or another level of the cell.
+        scope: "uniform" (each layer, tensor or gate alike) or "global" (one ranking).
+        per: at levels "weight" and blocks, what has a budget: a "kernel" (all matrices of a layer), "tensor" or "gate".
         ladder: sparsities after the first event, the second and so on, rising.
         every: steps between events (int), or a fraction of training (float).
     Shapes: any weight.
@@ -42,43 +41,12 @@ class IterativeL2(Pruning):
     granularities: ClassVar[tuple[str, ...]] = ("weight", "gate", "neuron", "16x1")
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         object.__setattr__(self, "ladder", tuple(self.ladder))
-        for rung in self.ladder:
-            check_sparsity(rung)
-        if any(low >= high for low, high in pairwise(self.ladder)):
-            raise UserError(f"the ladder is {self.ladder}", "rising sparsities", "sort them, each once")
-        steps_between(self.every, 100)
+        super().__post_init__()
 
     @property
-    def rungs(self) -> list[float]:
-        """Sparsity after each event."""
-        return [rung for rung in self.ladder if rung < self.sparsity] + [self.sparsity]
+    def when(self) -> Ladder:
+        return Ladder(self.ladder, self.every)
 
-    def score(self, run: Sparsifier, groups: Groups) -> Tensor:
+    def score(self, run: Run, groups: Groups) -> Tensor:
         return magnitude(run, groups)
-
-    def prepare(self, run: Sparsifier) -> None:
-        if run.steps == 0:
-            self.prune(run, self.sparsity)
-        elif (every := steps_between(self.every, run.steps)) > run.steps:
-            raise UserError(
-                f"pruning every {every} steps can never fire in {run.steps} steps",
-                f"an interval of at most {run.steps} steps",
-                "make every= smaller, or train longer",
-            )
-
-    def after_step(self, run: Sparsifier) -> None:
-        events, rest = divmod(run.step_count, steps_between(self.every, run.steps))
-        if rest == 0 and events <= len(self.rungs):
-            self.prune(run, self.rungs[events - 1])
-
-    def finalize(self, run: Sparsifier) -> None:
-        if not self.settled(run):
-            run.warn(
-                f"the target sparsity {self.sparsity:.2f} was not reached: {run.masks.sparsity():.2f} after "
-                f"{run.step_count} of {run.steps} steps; {len(self.rungs)} events would have been needed"
-            )
-
-    def settled(self, run: Sparsifier) -> bool:
-        return run.steps == 0 or run.step_count >= len(self.rungs) * steps_between(self.every, run.steps)

@@ -10,11 +10,14 @@ import torch
 from torch import Tensor
 
 from sparsernn.errors import UserError
-from sparsernn.methods.initial_pruning import NormalisedPruning
-from sparsernn.methods.one_batch import Passes, gradients, scored_layers
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.methods.engines.initial_pruning import InitialPruning
+from sparsernn.methods.parts.normalisers import check_normaliser, normalised
+from sparsernn.methods.parts.one_batch import Passes, gradients, passes_of, scored_layers
+from sparsernn.methods.parts.scores import mean_over
+from sparsernn.methods.run import Run
 from sparsernn.running.jacobians import FUNCTIONALS, PARTS, mean_square, product, unroll
 from sparsernn.running.passes import Pass
+from sparsernn.structure.groups import Groups
 
 
 class Reading(NamedTuple):
@@ -30,7 +33,7 @@ READINGS = {"released": Reading("JT1", 0.9, "released", 0.1), "paper": Reading("
 
 
 @dataclass(frozen=True)
-class JacobianSpectrum(NormalisedPruning):
+class JacobianSpectrum(InitialPruning):
     """Before training, keep the weights that move the spectrum of the step Jacobian J = dh_t/dh_{t-1} most.
 
     score = sum over u = 0..horizon-1 of discount^u |d chi_u / d w| / |gamma|. chi_u, at the u-th step from the end of a
@@ -50,7 +53,12 @@ class JacobianSpectrum(NormalisedPruning):
     | offset | 0.1 | 0 |
 
     Arguments:
-        sparsity, granularity, scope, per, rescale, rounds: as `SNIP`.
+        sparsity: fraction of groups absent, in [0, 1).
+        granularity: "weight", "gate", "neuron", a block such as "16x1".
+        scope: "uniform" (each layer, tensor or gate alike) or "global" (one ranking).
+        per: at levels "weight" and blocks, what has a budget: a "kernel" (all matrices of a layer), "tensor" or "gate".
+        rescale: what happens to the weights that are left: see `RandomPruning`.
+        rounds: how many times scores are computed, along an exponential ladder of densities.
         normaliser: "none", "released" or "equation_5".
         floor: quantile at which the normaliser is clamped; None takes its own: 0 if "released", 0.01 if "equation_5".
         reading: "released" or "paper".
@@ -68,6 +76,7 @@ class JacobianSpectrum(NormalisedPruning):
     """
 
     normaliser: str | None = None
+    floor: float | None = None
     reading: str = "released"
     functional: str | None = None
     horizon: int = 4
@@ -76,14 +85,14 @@ class JacobianSpectrum(NormalisedPruning):
     part: str = "hidden"
     first_order: bool = False
     known_as: ClassVar[tuple[str, ...]] = ("jacobian", "spectrum")
-    reads_passes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        for name, value, known in (("reading", self.reading, READINGS), ("part", self.part, PARTS)):
-            if value not in known:
-                raise UserError(f'{name} is "{value}"', f"one of {', '.join(known)}", "choose one of them")
+        for name, value, choices in (("reading", self.reading, READINGS), ("part", self.part, PARTS)):
+            if value not in choices:
+                raise UserError(f'{name} is "{value}"', f"one of {', '.join(choices)}", "choose one of them")
         super().__post_init__()
-        functional, discount = self.chosen.functional, self.chosen.discount
+        functional, discount, normaliser, _ = self.settings
+        check_normaliser(normaliser, self.floor)
         if functional not in FUNCTIONALS:
             raise UserError(f'functional is "{functional}"', f"one of {', '.join(FUNCTIONALS)}", "choose one of them")
         if isinstance(self.horizon, bool) or not isinstance(self.horizon, int) or self.horizon < 1:
@@ -92,41 +101,45 @@ class JacobianSpectrum(NormalisedPruning):
             raise UserError(f"discount is {discount!r}", "a number in (0, 1]", "pass discount=1 for none")
 
     @property
-    def chosen(self) -> Reading:
-        """The reading, with the options that are given in their places."""
-        given = {name: getattr(self, name) for name in Reading._fields}
-        return READINGS[self.reading]._replace(**{name: value for name, value in given.items() if value is not None})
+    def settings(self) -> Reading:
+        """The reading, with the options that are set in their places."""
+        options = {name: getattr(self, name) for name in Reading._fields}
+        return READINGS[self.reading]._replace(**{name: value for name, value in options.items() if value is not None})
 
-    @property
-    def divisor(self) -> str:
-        return self.chosen.normaliser
+    def score(self, run: Run, groups: Groups) -> Tensor:
+        return mean_over(run, groups, self.importance(run))
 
-    def raw(self, run: Sparsifier, passes: Passes) -> dict[str, Tensor]:
-        found = {}
-        for recurrence, weights in scored_layers(run):
-            scored = {local: name for local, name in recurrence.weights.items() if name in run.selected}
-            given = passes[recurrence.label]
-            totals = [self.moved(weights, one, list(scored), run.generator) for one in given]
+    def importance(self, run: Run) -> dict[str, Tensor]:
+        """The score of every weight of the selected tensors, by name."""
+        passes = passes_of(run)
+        return normalised(run, self._slopes(run, passes), passes, self.settings.normaliser, self.floor)
+
+    def _slopes(self, run: Run, passes: Passes) -> dict[str, Tensor]:
+        """|d chi / d w|, or |w d chi|, by name, the mean over all passes of a layer."""
+        slopes = {}
+        for layer, weights in scored_layers(run):
+            scored = {local: name for local, name in layer.weights.items() if name in run.selected}
+            totals = [self.moved(weights, one, list(scored), run.generator) for one in passes[layer.label]]
             for local, name in scored.items():
-                total = sum(part[local] for part in totals) / len(given)
-                found[name] = total * weights[local].detach().abs() if self.first_order else total
-        return found
+                total = sum(part[local] for part in totals) / len(totals)
+                slopes[name] = total * weights[local].detach().abs() if self.first_order else total
+        return slopes
 
     def moved(
-        self, weights: Mapping[str, Tensor], given: Pass, locals_: list[str], generator: torch.Generator
+        self, weights: Mapping[str, Tensor], one: Pass, locals_: list[str], generator: torch.Generator
     ) -> dict[str, Tensor]:
         """sum over u of discount^u |d chi_u / d w| of one pass, by local name."""
-        functional, discount, _, offset = self.chosen
-        wanted = {local: weights[local] for local in locals_}
-        totals = {local: torch.zeros_like(weight) for local, weight in wanted.items()}
+        functional, discount, _, offset = self.settings
+        scored = {local: weights[local] for local in locals_}
+        totals = {local: torch.zeros_like(weight) for local, weight in scored.items()}
         with torch.enable_grad():
-            given = Pass(given.recurrence, given.inputs, _needing_gradients(given.start), given.lengths)
-            states, running = unroll(weights, given, offset, self.horizon)
+            one = Pass(one.layer, one.inputs, _needing_gradients(one.start), one.lengths)
+            states, running = unroll(weights, one, offset, self.horizon)
             for back in range(len(states) - 1):
                 before, after = states[-2 - back], states[-1 - back]
                 products = product(before, after, functional, self.part, generator)
                 chi = mean_square(products, None if running is None else running[-1 - back])
-                for local, slope in gradients(chi, wanted).items():
+                for local, slope in gradients(chi, scored).items():
                     totals[local] += discount**back * slope.abs()
         return totals
 

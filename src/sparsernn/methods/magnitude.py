@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from sparsernn.errors import UserError
-from sparsernn.methods.pruning import ScheduledPruning
-from sparsernn.methods.scores import magnitude
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.methods.engines.pruning import Pruning, PruningState
+from sparsernn.methods.parts.occasions import Ramp
+from sparsernn.methods.parts.scores import magnitude
+from sparsernn.methods.run import Run
 from sparsernn.structure.budget import check_fraction
 from sparsernn.structure.groups import Groups
 
 
+@dataclass
+class MagnitudeState(PruningState):
+    """What is remembered: the `ticket`, parameters by name to which training will be rewound."""
+
+    ticket: dict[str, Tensor] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
-class Magnitude(ScheduledPruning):
+class Magnitude(Pruning):
     """Remove the smallest weights, blocks, gates or neurons, gradually while training or at once.
 
     Sparsity follows s_t = s (1 - (1 - p)^3) between `start` and `stop`; a group's score is the root mean
@@ -39,7 +47,12 @@ class Magnitude(ScheduledPruning):
     Deviations: one ramp instead of the lottery-ticket papers' repeated trainings.
     """
 
+    start: float = 0.0
+    stop: float = 0.5
+    every: int | float = 0.02
+    schedule: str = "cubic"
     rewind: float | None = None
+    starts_trained: ClassVar[bool] = True
     reads_dense_gradient: ClassVar[bool] = False
     granularities: ClassVar[tuple[str, ...]] = ("weight", "gate", "neuron", "16x1")
 
@@ -52,10 +65,17 @@ class Magnitude(ScheduledPruning):
                     f"rewind {self.rewind} comes after stop {self.stop}", "rewind <= stop", "rewind to an earlier time"
                 )
 
-    def score(self, run: Sparsifier, groups: Groups) -> Tensor:
+    @property
+    def when(self) -> Ramp:
+        return Ramp(self.start, self.stop, self.every, self.schedule)
+
+    def initial_state(self) -> MagnitudeState:
+        return MagnitudeState()
+
+    def score(self, run: Run, groups: Groups) -> Tensor:
         return magnitude(run, groups)
 
-    def prepare(self, run: Sparsifier) -> None:
+    def prepare(self, run: Run[MagnitudeState]) -> None:
         if self.rewind is not None and run.steps == 0:
             raise UserError(
                 "rewinding a model that is not trained on",
@@ -65,19 +85,19 @@ class Magnitude(ScheduledPruning):
         super().prepare(run)
         self._remember(run)
 
-    def after_step(self, run: Sparsifier) -> None:
+    def after_step(self, run: Run[MagnitudeState]) -> None:
         self._remember(run)
         super().after_step(run)
 
-    def _remember(self, run: Sparsifier) -> None:
+    def _remember(self, run: Run[MagnitudeState]) -> None:
         if self.rewind is not None and run.step_count == round(self.rewind * run.steps):
             for name, parameter in run.model.named_parameters():
-                run.memory[f"ticket.{name}"] = parameter.detach().clone()
+                run.state.ticket[name] = parameter.detach().clone()
 
     @torch.no_grad()
-    def done(self, run: Sparsifier) -> None:
+    def then(self, run: Run[MagnitudeState]) -> None:
         if self.rewind is None:
             return
         for name, parameter in run.model.named_parameters():
-            parameter.copy_(run.memory.pop(f"ticket.{name}"))
+            parameter.copy_(run.state.ticket.pop(name))
         run.forget_all()

@@ -1,18 +1,20 @@
-"""What a sparsity method is: hyperparameters and five moments at which it may act."""
+"""What a sparsity method is: hyperparameters, and the moments at which it may act."""
 
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, Generic, TypeVar
 
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.methods.run import Run
+
+State = TypeVar("State")
 
 
-class Method(abc.ABC):
-    """A frozen dataclass of hyperparameters; it holds no state, the `Sparsifier` passed as `run` does.
+class Method(abc.ABC, Generic[State]):
+    """A frozen dataclass of hyperparameters. What changes while it works is in the state that it declares.
 
     Its file name in this folder is its name everywhere.
 
@@ -37,25 +39,41 @@ class Method(abc.ABC):
         return True
 
     @abc.abstractmethod
-    def prepare(self, run: Sparsifier) -> None:
-        """Check that the method can do its work in `run.steps`; make the first masks."""
+    def initial_state(self) -> State:
+        """A dataclass of what a resumed run has to know beside the masks, as it is before `prepare`; None for nothing.
 
-    def penalty(self, run: Sparsifier) -> Tensor | None:
+        Its fields hold tensors, numbers, text, and lists and dictionaries of these.
+        """
+
+    @abc.abstractmethod
+    def prepare(self, run: Run[State]) -> None:
+        """Check that the method can do its work in `run.steps`; make the first masks and the parameters it owns."""
+
+    def before_forward(self, run: Run[State]) -> Mapping[str, Tensor] | None:
+        """A forward of training begins: weights that stand in for the model's own during it, by name, or None.
+
+        They are drawn with `run.generator` and differentiable back to the model's parameters and those that the
+        method owns. Where a weight is absent they are made zero. A part that is computed again in the backward pass
+        (activation checkpointing) does not see them.
+        """
+        return None
+
+    def penalty(self, run: Run[State]) -> Tensor | None:
         """A term to be added to the loss, or None."""
         return None
 
-    def before_step(self, run: Sparsifier) -> bool:
+    def before_step(self, run: Run[State]) -> bool:
         """Gradients are ready. Return False to leave this update out."""
         return True
 
-    def after_step(self, run: Sparsifier) -> None:
+    def after_step(self, run: Run[State]) -> None:
         """Weights have moved; run.step_count counts this step."""
         return None
 
-    def finalize(self, run: Sparsifier) -> None:
+    def finalize(self, run: Run[State]) -> None:
         """Leave plain parameters and final masks."""
         return None
 
-    def settled(self, run: Sparsifier) -> bool:
+    def settled(self, run: Run[State]) -> bool:
         """Whether the masks have reached their final size."""
         return True

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from sparsernn.methods.pruning import OneShotPruning
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.methods.engines.initial_pruning import InitialPruning
+from sparsernn.methods.run import Run
 from sparsernn.structure.groups import Groups
 
 
 @dataclass(frozen=True)
-class RandomPruning(OneShotPruning):
+class RandomPruning(InitialPruning):
     """Remove groups at random before the first step: the baseline that every one-shot method has to beat.
 
     Arguments:
@@ -37,8 +37,10 @@ class RandomPruning(OneShotPruning):
     Deviations: none known; the other ways of rescaling are our own.
     """
 
+    per: str = "tensor"
+    rounds: int = field(default=1, init=False)
     known_as: ClassVar[tuple[str, ...]] = ("random",)
-    granularities: ClassVar[tuple[str, ...]] = ("weight", "gate", "neuron", "16x1")
+    needs_loss: ClassVar[bool] = False
 
-    def score(self, run: Sparsifier, groups: Groups) -> Tensor:
+    def score(self, run: Run, groups: Groups) -> Tensor:
         return torch.rand(groups.count, generator=run.generator).to(next(iter(run.weights.values())).device)

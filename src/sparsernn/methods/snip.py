@@ -7,13 +7,16 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from sparsernn.methods.initial_pruning import NormalisedPruning
-from sparsernn.methods.one_batch import Passes, batch_loss, gradients, scored_weights
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.methods.engines.initial_pruning import InitialPruning
+from sparsernn.methods.parts.normalisers import check_normaliser, normalised, passes_for
+from sparsernn.methods.parts.one_batch import batch_loss, gradients, scored_weights
+from sparsernn.methods.parts.scores import mean_over
+from sparsernn.methods.run import Run
+from sparsernn.structure.groups import Groups
 
 
 @dataclass(frozen=True)
-class SNIP(NormalisedPruning):
+class SNIP(InitialPruning):
     """Before training, remove the weights whose absence would change the loss of one batch least: |w dL/dw|.
 
     A group's score is the mean over its weights. In rounds (SNIP-it) each round scores what the one before left.
@@ -34,9 +37,20 @@ class SNIP(NormalisedPruning):
         to all gates while it scores; here only the normaliser "released" does.
     """
 
+    normaliser: str = "none"
+    floor: float | None = None
     known_as: ClassVar[tuple[str, ...]] = ("snip_it",)
 
-    def raw(self, run: Sparsifier, passes: Passes) -> dict[str, Tensor]:
-        weights = scored_weights(run)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_normaliser(self.normaliser, self.floor)
+
+    def score(self, run: Run, groups: Groups) -> Tensor:
+        return mean_over(run, groups, self.importance(run))
+
+    def importance(self, run: Run) -> dict[str, Tensor]:
+        """The score of every weight of the selected tensors, by name."""
+        passes, weights = passes_for(run, self.normaliser), scored_weights(run)
         slopes = gradients(batch_loss(run), weights)
-        return {name: (weight.detach() * slopes[name]).abs() for name, weight in weights.items()}
+        effects = {name: (weight.detach() * slopes[name]).abs() for name, weight in weights.items()}
+        return normalised(run, effects, passes, self.normaliser, self.floor)

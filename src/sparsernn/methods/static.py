@@ -3,69 +3,102 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from sparsernn.errors import UserError
-from sparsernn.methods.sparsifier import Sparsifier
-from sparsernn.methods.topology import Sparse
+from sparsernn.methods.method import Method
+from sparsernn.methods.parts.rescaling import Rescaling, check_rescaling
+from sparsernn.methods.parts.topology import RandomTopology
+from sparsernn.methods.run import Run
 
 
 @dataclass(frozen=True)
-class Static(Sparse):
+class Static(Method[None]):
     """A mask that never changes: random, or given, for example a connectome.
 
-    Arguments: those of `Sparse`; here
+    Arguments:
         sparsity: fraction of zeros of a random mask, in [0, 1); or eps=.
         masks: instead of both: name -> bool tensor, True = the weight exists; tensors not named stay dense.
+        eps: instead of `sparsity`: an Erdős–Rényi network in which a matrix keeps eps (n_in + n_out) weights, rounded.
+        granularity: "weight" or a block such as "16x1".
+        distribution: "uniform" (every tensor alike), "erdos_renyi" or "erdos_renyi_kernel" (small tensors are denser).
+        power: exponent of the Erdős–Rényi rule: 0 is uniform, 1 the papers' rule.
+        per: whether a "tensor" or each "gate" of it is a matrix of its own.
+        counts: "exact", or "bernoulli": every weight exists with its matrix's density, by itself.
+        rescale: what happens to the first weights that are left: see `RandomPruning`.
     Shapes: any weight; a given mask has its weight's shape.
     Raises: UserError for a mask whose name or shape does not fit the model.
     Source: Mocanu et al. 2018 (fixed Erdős–Rényi topology); the static baseline of Liu et al. 2021.
     Deviations: uniform masks have exact counts unless counts="bernoulli".
     """
 
+    sparsity: float | None = None
     masks: Mapping[str, Tensor] | None = None
+    _: KW_ONLY
+    eps: float | None = None
+    granularity: str = "weight"
+    distribution: str = "uniform"
+    power: float = 1.0
+    per: str = "tensor"
+    counts: str = "exact"
+    rescale: str = "none"
     granularities: ClassVar[tuple[str, ...]] = ("weight", "16x1")
     reads_dense_gradient: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.masks is None:
-            super().__post_init__()
+            _ = self.topology  # made once, so that its options are checked
+            check_rescaling(self.rescale)
         elif self.sparsity is not None or self.eps is not None:
             raise UserError(
                 "masks are given, and a sparsity or eps", "one of the three", "leave sparsity and eps out: masks say it"
             )
 
     @property
-    def target(self) -> float | None:
-        return super().target if self.masks is None else None
+    def topology(self) -> RandomTopology:
+        """The random masks."""
+        return RandomTopology(self.sparsity, self.eps, self.distribution, self.power, self.counts)
 
-    def prepare(self, run: Sparsifier) -> None:
-        if self.masks is None:
-            self.scatter(run)
+    @property
+    def target(self) -> float | None:
+        return self.topology.target if self.masks is None else None
+
+    def initial_state(self) -> None:
+        return None
+
+    def prepare(self, run: Run[None]) -> None:
+        if self.masks is not None:
+            self._apply(run, self.masks)
             return
-        if not self.masks:
+        groups, rescaling = run.groups(self.granularity, self.per), Rescaling(run, self.rescale)
+        self.topology.scatter(run, groups)
+        rescaling.apply_()
+
+    def _apply(self, run: Run[None], masks: Mapping[str, Tensor]) -> None:
+        """Take masks that are given."""
+        if not masks:
             raise UserError(
                 "masks is empty", "name -> bool tensor for at least one weight", "pass masks=None for a random mask"
             )
-        known = run.weights
-        for name, mask in self.masks.items():
-            if name not in known:
+        weights = run.weights
+        for name, mask in masks.items():
+            if name not in weights:
                 raise UserError(
                     f'a mask is given for "{name}"',
-                    f"names of this model's weights: {', '.join(known)}",
+                    f"names of this model's weights: {', '.join(weights)}",
                     "rename the mask",
                 )
             mask = torch.as_tensor(mask)
-            if mask.shape != known[name].shape:
+            if mask.shape != weights[name].shape:
                 raise UserError(
                     f"the mask of {name} has shape {tuple(mask.shape)}",
-                    f"{tuple(known[name].shape)}",
+                    f"{tuple(weights[name].shape)}",
                     "give a mask of the weight's shape",
                 )
-            run.masks.kept[name] = mask.to(known[name].device, torch.bool).clone()
-        run.masks.selected = set(self.masks)
+            run.masks.kept[name] = mask.to(weights[name].device, torch.bool).clone()
+        run.masks.selected = set(masks)
         run.changed("start")

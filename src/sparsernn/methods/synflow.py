@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from sparsernn.errors import UserError
-from sparsernn.methods.initial_pruning import InitialPruning
-from sparsernn.methods.one_batch import gradients, scored_layers
-from sparsernn.methods.sparsifier import Sparsifier
-from sparsernn.structure.layer import Recurrence
+from sparsernn.methods.engines.initial_pruning import InitialPruning
+from sparsernn.methods.parts.one_batch import gradients, scored_layers
+from sparsernn.methods.parts.scores import mean_over
+from sparsernn.methods.run import Run
+from sparsernn.structure.groups import Groups
+from sparsernn.structure.layer import Layer
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,11 @@ class SynFlow(InitialPruning):
     is summed over those that feed none. A group's score is the mean over its weights.
 
     Arguments:
-        sparsity, granularity, scope, per, rescale: as `SNIP`.
+        sparsity: fraction of groups absent, in [0, 1).
+        granularity: "weight", "gate", "neuron", a block such as "16x1".
+        scope: "uniform" (each layer, tensor or gate alike) or "global" (one ranking).
+        per: at levels "weight" and blocks, what has a budget: a "kernel" (all matrices of a layer), "tensor" or "gate".
+        rescale: what happens to the weights that are left: see `RandomPruning`.
         rounds: how many times scores are computed, along an exponential ladder of densities.
         steps: time steps of the flow.
     Shapes: weights of recurrent layers.
@@ -44,49 +50,52 @@ class SynFlow(InitialPruning):
         if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1:
             raise UserError(f"steps is {self.steps!r}", "a number of time steps, at least 1", "pass steps=4")
 
-    def importance(self, run: Sparsifier) -> dict[str, Tensor]:
+    def score(self, run: Run, groups: Groups) -> Tensor:
+        return mean_over(run, groups, self.importance(run))
+
+    def importance(self, run: Run) -> dict[str, Tensor]:
+        """The score of every weight of the selected tensors, by name."""
         scored_layers(run)
         sizes = {name: weight.detach().abs().double().requires_grad_() for name, weight in run.weights.items()}
         with torch.enable_grad():
             slopes = gradients(self.flow(run, sizes), {name: sizes[name] for name in run.selected})
         return {name: sizes[name].detach() * slope for name, slope in slopes.items()}
 
-    def flow(self, run: Sparsifier, sizes: Mapping[str, Tensor]) -> Tensor:
+    def flow(self, run: Run, sizes: Mapping[str, Tensor]) -> Tensor:
         """The sum of what leaves the last layers. sizes: |w| by name. []"""
         wiring = run.wiring
         flows = [torch.ones(len(wiring.units.parent), dtype=torch.double, device=run.device)] * self.steps
-        read = {unit for layer in wiring.recurrences for unit in _entering(run, layer).tolist()}
+        read = {unit for layer in wiring.layers for unit in _entering(run, layer).tolist()}
         leaving = flows[0].new_zeros(())
-        for layer in wiring.recurrences:
+        for layer in wiring.layers:
             entering, written = _entering(run, layer), _written(run, layer)
             values = [flow[entering] for flow in flows]
-            own = {local: sizes[name] for local, name in layer.weights.items()}
-            outputs = layer_flow(layer, own, values, len(written))
+            layer_sizes = {local: sizes[name] for local, name in layer.weights.items()}
+            outputs = layer_flow(layer, layer_sizes, values, len(written))
             flows = [flow.index_put((written,), output) for flow, output in zip(flows, outputs, strict=True)]
             if not read & set(written.tolist()):
                 leaving = leaving + outputs[-1].sum()
         return leaving
 
 
-def layer_flow(layer: Recurrence, sizes: Mapping[str, Tensor], inputs: list[Tensor], width: int) -> list[Tensor]:
+def layer_flow(layer: Layer, sizes: Mapping[str, Tensor], inputs: list[Tensor], width: int) -> list[Tensor]:
     """What a layer hands on at each step: h_t = sum over gates (|W| x_t + |U| h_{t-1}), and |P| h_t if it projects.
 
     Units that no matrix reads and that are not the output itself (states of automata) go into every output.
     """
-    layouts = {local: layer.layout(local) for local in layer.weights}
-    matrices = {local: layout for local, layout in layouts.items() if layout.incoming}
+    matrices = {local: layout for local, layout in layer.layouts.items() if layout.incoming}
     read = {axis for layout in matrices.values() for axis in layout.source}
-    handed_on = "projection" if "weight_hr" in matrices else layer.states[0]
+    handed_on = layer.cell.state_axes[0]
     outputs: list[Tensor] = []
     before: dict[str, Tensor] = {}
     for x in inputs:
         now: dict[str, Tensor] = {}
         for local, layout in sorted(matrices.items(), key=lambda entry: "gate" not in entry[1].stored):
             source = (layout.source or layout.destination[-1:])[0]
-            given = x if source == "input" else (before if "gate" in layout.stored else now).get(source)
-            if given is not None:
+            incoming = x if source == "input" else (before if "gate" in layout.stored else now).get(source)
+            if incoming is not None:
                 matrix = layout.view(sizes[local]).sum(0) if "gate" in layout.stored else sizes[local]
-                made = matrix @ given if layout.source else matrix * given
+                made = matrix @ incoming if layout.source else matrix * incoming
                 now[layout.destination[-1]] = now.get(layout.destination[-1], 0.0) + made
         loose = [flow.sum() for axis, flow in now.items() if axis not in read and axis != handed_on]
         outputs.append(now.get(handed_on, x.new_zeros(width)) + sum(loose))
@@ -94,14 +103,14 @@ def layer_flow(layer: Recurrence, sizes: Mapping[str, Tensor], inputs: list[Tens
     return outputs
 
 
-def _entering(run: Sparsifier, layer: Recurrence) -> Tensor:
+def _entering(run: Run, layer: Layer) -> Tensor:
     """Numbers of the units that a layer reads."""
     weights = [run.wiring.weights[name] for name in layer.weights.values()]
     return next(weight.axes["input"] for weight in weights if "input" in weight.axes)
 
 
-def _written(run: Sparsifier, layer: Recurrence) -> Tensor:
+def _written(run: Run, layer: Layer) -> Tensor:
     """Numbers of the units that it hands on."""
-    path = layer.where[0]
-    place = [other.label for other in run.wiring.recurrences if other.where[0] == path].index(layer.label)
+    path = layer.module
+    place = [other.label for other in run.wiring.layers if other.module == path].index(layer.label)
     return run.wiring.axes[path][run.wiring.descriptions[path].states[0][place]]

@@ -19,9 +19,9 @@ from typing import NamedTuple, TypedDict
 import safetensors.torch
 import torch
 
-from sparsernn.training import state_tree
+from sparsernn.sparsifying import state_tree
+from sparsernn.sparsifying.state_tree import State
 from sparsernn.training.durable import sync_folder, write_durably
-from sparsernn.training.state_tree import State
 
 FORMAT = 1
 STATE, TENSORS, MANIFEST = "state.json", "tensors.safetensors", "manifest.json"

@@ -8,7 +8,7 @@ from typing import Protocol, TypeGuard
 
 from torch.optim import Optimizer
 
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.sparsifying.sparsifier import Sparsifier
 
 
 class _Evaluated(Protocol):

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sparsernn.errors import UserError
+from sparsernn.sparsifying.state_tree import State
 from sparsernn.training.batches import Batch
 from sparsernn.training.objectives import Objective
 from sparsernn.training.settings import Settings
-from sparsernn.training.state_tree import State
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import torch
 
-from sparsernn.training.state_tree import State
+from sparsernn.sparsifying.state_tree import State
 
 
 def seed_everything(seed: int, rank: int = 0) -> None:

@@ -12,14 +12,14 @@ import torch
 from torch.optim import Optimizer
 
 from sparsernn.errors import UserError
-from sparsernn.training import state_tree
+from sparsernn.sparsifying import state_tree
+from sparsernn.sparsifying.state_tree import State
 from sparsernn.training.batches import Carry
 from sparsernn.training.checkpoints import Checkpoint
 from sparsernn.training.environment import MUST_MATCH, describe_environment, differences
 from sparsernn.training.objectives import to_device
 from sparsernn.training.random_state import random_state, set_random_state
 from sparsernn.training.run_folder import Json, RunFolder, as_json, differing_keys
-from sparsernn.training.state_tree import State
 
 if TYPE_CHECKING:
     from sparsernn.training.steps import Training

@@ -17,10 +17,10 @@ import safetensors.torch
 from torch import Tensor, nn
 
 from sparsernn.errors import UserError
+from sparsernn.sparsifying.state_tree import State
 from sparsernn.structure.masks import Masks
 from sparsernn.training import checkpoints, durable
 from sparsernn.training.checkpoints import Checkpoint
-from sparsernn.training.state_tree import State
 from sparsernn.training.tracking import Logger, Row
 
 RECIPE, ENVIRONMENT, METRICS = "recipe.json", "environment.json", "metrics.jsonl"

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from sparsernn.errors import UserError
 from sparsernn.methods.method import Method
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.sparsifying.sparsifier import Sparsifier
+from sparsernn.sparsifying.state_tree import State
 from sparsernn.structure.masks import Masks
 from sparsernn.training.batches import Batch, Carry, Split
 from sparsernn.training.evaluated_weights import evaluated_weights, note_validation, show
@@ -20,7 +21,6 @@ from sparsernn.training.placement import placement_of
 from sparsernn.training.random_state import seed_everything, seed_of
 from sparsernn.training.schedules import rate_factor
 from sparsernn.training.settings import Settings
-from sparsernn.training.state_tree import State
 from sparsernn.training.tracking import Row
 
 

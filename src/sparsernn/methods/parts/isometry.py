@@ -36,5 +36,5 @@ def approximate_isometry(weight: Tensor, kept: Tensor, steps: int = STEPS) -> Te
         return loss
 
     search.step(distance)
-    found = torch.zeros(mask.shape, device=weight.device).masked_scatter(mask, values.detach())
-    return (found if tall else found.T).to(weight.dtype).contiguous()
+    nearest = torch.zeros(mask.shape, device=weight.device).masked_scatter(mask, values.detach())
+    return (nearest if tall else nearest.T).to(weight.dtype).contiguous()

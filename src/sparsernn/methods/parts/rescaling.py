@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from sparsernn.errors import UserError
-from sparsernn.methods.isometry import approximate_isometry
-from sparsernn.methods.one_batch import Passes, follow, passes_of, scored_layers
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.methods.parts.isometry import approximate_isometry
+from sparsernn.methods.parts.one_batch import Passes, follow, passes_of, scored_layers
+from sparsernn.methods.run import Run
 from sparsernn.running.jacobians import mean_square_singular_value
 from sparsernn.running.passes import Pass
-from sparsernn.structure.layer import Recurrence
+from sparsernn.structure.layer import Layer
 
 RESCALINGS = ("none", "variance", "dense", "one", "isometry", "drive")
 HORIZON = 4
@@ -30,10 +30,10 @@ def check_rescaling(kind: str) -> None:
 class Rescaling:
     """Made before pruning, applied after it. See `RandomPruning` for the kinds."""
 
-    def __init__(self, run: Sparsifier, kind: str):
+    def __init__(self, run: Run, kind: str):
         self.run, self.kind = run, kind
         self.squares: dict[str, Tensor] = {}
-        self.layers: list[tuple[Recurrence, dict[str, Tensor]]] = []
+        self.layers: list[tuple[Layer, dict[str, Tensor]]] = []
         self.passes: Passes = {}
         self.targets: dict[str, float] = {}
         if kind == "variance":
@@ -60,14 +60,12 @@ class Rescaling:
             after = self._by_gate(name).square().sum((1, 2))
             self._by_gate(name).mul_(torch.where(after > 0, (before / after).sqrt(), 1.0).view(-1, 1, 1))
         reached = {layer.label: self._fit(layer, weights) for layer, weights in self.layers}
-        self.run.note("rescale")
-        if reached:
-            self.run.events[-1]["mean_squared_singular_value"] = reached
+        self.run.note("rescale", more={"mean_squared_singular_value": reached} if reached else None)
 
     def _drive(self) -> None:
         """Scale what reads the input, gate by gate; each layer with those below it as they are by then."""
         for layer, weights in scored_layers(self.run):
-            seen = torch.cat([_seen(given) for given in passes_of(self.run)[layer.label]])
+            seen = torch.cat([_seen(one) for one in passes_of(self.run)[layer.label]])
             for local in [local for local in weights if _reads_input(layer, local)]:
                 if layer.weights[local] in self.run.selected:
                     gates = self._by_gate(layer.weights[local])
@@ -83,7 +81,7 @@ class Rescaling:
                 for gate, mask in zip(self._by_gate(name), kept, strict=True):
                     gate.copy_(approximate_isometry(gate, mask))
 
-    def _reads_state(self, layer: Recurrence) -> list[str]:
+    def _reads_state(self, layer: Layer) -> list[str]:
         """The selected weights, by local name."""
         return [
             local
@@ -98,12 +96,12 @@ class Rescaling:
         gates = len(layout.gates) if layout.stored[0] == "gate" else 1
         return tensor.view(gates, tensor.shape[0] // gates, -1)
 
-    def _spectrum(self, layer: Recurrence, weights: Mapping[str, Tensor]) -> float:
+    def _spectrum(self, layer: Layer, weights: Mapping[str, Tensor]) -> float:
         """The mean squared singular value on the passes of the batch."""
-        found = [mean_square_singular_value(weights, given, HORIZON) for given in self.passes[layer.label]]
-        return sum(found) / len(found)
+        values = [mean_square_singular_value(weights, one, HORIZON) for one in self.passes[layer.label]]
+        return sum(values) / len(values)
 
-    def _fit(self, layer: Recurrence, weights: dict[str, Tensor]) -> float:
+    def _fit(self, layer: Layer, weights: dict[str, Tensor]) -> float:
         """Scale the matrices that read the state; the mean squared singular value that this brings."""
         scaled = self._reads_state(layer)
 
@@ -135,13 +133,13 @@ def nearest_factor(of: Callable[[float], float], target: float, most: float = 64
     return (low * high) ** 0.5
 
 
-def _seen(given: Pass) -> Tensor:
+def _seen(one: Pass) -> Tensor:
     """The inputs of all steps before the end of each sequence. [step input]"""
-    if given.lengths is None:
-        return given.inputs.flatten(0, 1)
-    steps = torch.arange(given.inputs.shape[0], device=given.lengths.device).unsqueeze(1)
-    return given.inputs[(steps < given.lengths).to(given.inputs.device)]
+    if one.lengths is None:
+        return one.inputs.flatten(0, 1)
+    steps = torch.arange(one.inputs.shape[0], device=one.lengths.device).unsqueeze(1)
+    return one.inputs[(steps < one.lengths).to(one.inputs.device)]
 
 
-def _reads_input(layer: Recurrence, local: str) -> bool:
-    return layer.layout(local).source == ("input",)
+def _reads_input(layer: Layer, local: str) -> bool:
+    return layer.layouts[local].source == ("input",)

@@ -8,20 +8,20 @@ import torch
 from torch import Tensor
 
 from sparsernn.errors import UserError
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.methods.run import Run
 from sparsernn.structure.choice import top
 from sparsernn.structure.groups import Groups
 
 
 @torch.no_grad()
-def magnitude(run: Sparsifier, groups: Groups) -> Tensor:
+def magnitude(run: Run, groups: Groups) -> Tensor:
     """Root mean square of each group's weights: |w| for single weights; smaller edge blocks compare fairly. [count]"""
     tensors = {name: parameter.detach() for name, parameter in run.weights.items() if name in groups.names}
     return groups.norms(tensors) / groups.sizes(tensors).to(run.weights[groups.names[0]].device).sqrt()
 
 
 @torch.no_grad()
-def mean_over(run: Sparsifier, groups: Groups, scores: Mapping[str, Tensor]) -> Tensor:
+def mean_over(run: Run, groups: Groups, scores: Mapping[str, Tensor]) -> Tensor:
     """The mean score of each group's scored weights; the score itself for single weights. [count]
 
     Arguments:

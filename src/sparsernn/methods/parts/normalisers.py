@@ -5,17 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor
 
 from sparsernn.errors import UserError
-from sparsernn.methods.one_batch import Passes, gradients, scored_layers
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.methods.parts.one_batch import Passes, gradients, passes_of, scored_layers
+from sparsernn.methods.run import Run
 from sparsernn.running.jacobians import unroll
 from sparsernn.running.passes import Pass
 from sparsernn.structure.budget import check_fraction
-from sparsernn.structure.layer import Recurrence
+from sparsernn.structure.layer import Layer
 
 SAMPLES, NOISE = 100, 0.1
 
@@ -54,24 +56,29 @@ def check_normaliser(name: str, floor: float | None) -> None:
         check_fraction(floor, "floor")
 
 
+def passes_for(run: Run, name: str) -> Passes:
+    """The passes that the normaliser of that name looks at."""
+    return {} if name == "none" else passes_of(run)
+
+
 def normalised(
-    run: Sparsifier, scores: Mapping[str, Tensor], passes: Passes, name: str, floor: float | None = None
+    run: Run, scores: Mapping[str, Tensor], passes: Passes, name: str, floor: float | None = None
 ) -> dict[str, Tensor]:
     """Scores divided by the normaliser of that name, 0/0 being 0; a floor takes the place of the reading's own."""
     if name == "none":
         return dict(scores)
     reading = READINGS[name] if floor is None else dataclasses.replace(READINGS[name], floor=floor)
-    found = dict(scores)
-    for recurrence, weights in scored_layers(run):
-        scored = {local: full for local, full in recurrence.weights.items() if full in scores}
-        gamma = normaliser(recurrence, weights, list(scored), passes[recurrence.label][0], reading, run.generator)
+    quotients = dict(scores)
+    for layer, weights in scored_layers(run):
+        scored = {local: full for local, full in layer.weights.items() if full in scores}
+        gamma = normaliser(layer, weights, list(scored), passes[layer.label][0], reading, run.generator)
         for local, full in scored.items():
-            found[full] = (found[full] / gamma[local]).where((found[full] != 0) | (gamma[local] != 0), 0.0)
-    return found
+            quotients[full] = (scores[full] / gamma[local]).where((scores[full] != 0) | (gamma[local] != 0), 0.0)
+    return quotients
 
 
 def normaliser(
-    recurrence: Recurrence,
+    layer: Layer,
     weights: Mapping[str, Tensor],
     locals_: list[str],
     like: Pass,
@@ -82,7 +89,7 @@ def normaliser(
 
     Arguments:
         weights: of the layer, by local name.
-        locals_: those of which it is wanted.
+        locals_: those of which it is computed.
         like: a pass of the layer, for its sizes.
     """
     steps = reading.steps or like.inputs.shape[0]
@@ -97,11 +104,11 @@ def normaliser(
         for state in like.start
     )
     with torch.enable_grad():
-        states, _ = unroll(weights, Pass(recurrence, inputs, start), reading.offset)
-        total = sum(state[0].sum() for state in (states[1:] if reading.every_step else states[-1:]))
-    found = {local: slope.abs() for local, slope in gradients(total, {at: weights[at] for at in locals_}).items()}
-    place = round(reading.floor * (sum(slope.numel() for slope in found.values()) - 1))
+        states, _ = unroll(weights, Pass(layer, inputs, start), reading.offset)
+        total = reduce(add, [state[0].sum() for state in (states[1:] if reading.every_step else states[-1:])])
+    sizes = {local: slope.abs() for local, slope in gradients(total, {at: weights[at] for at in locals_}).items()}
+    place = round(reading.floor * (sum(slope.numel() for slope in sizes.values()) - 1))
     if not reading.floor:
-        return found
-    least = torch.cat([slope.flatten() for slope in found.values()]).kthvalue(place + 1).values
-    return {local: slope.clamp_min(least) for local, slope in found.items()}
+        return sizes
+    least = torch.cat([slope.flatten() for slope in sizes.values()]).kthvalue(place + 1).values
+    return {local: slope.clamp_min(least) for local, slope in sizes.items()}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from torch import Tensor, nn, optim
 
 from sparsernn.structure.zeroing import zero_absent_
@@ -20,22 +23,26 @@ def forget(optimizer: optim.Optimizer, parameter: nn.Parameter, where: Tensor) -
             else:
                 zero_absent_(value, ~where.to(value.device))
     if isinstance(optimizer, optim.LBFGS):
-        for own in optimizer.state.values():
-            own["n_iter"] = 0
+        for memory in optimizer.state.values():
+            memory["n_iter"] = 0
 
 
 def renew(optimizer: optim.Optimizer) -> None:
     """Give the optimizer the memory of a new one."""
     try:
-        fresh = type(optimizer)([dict(group) for group in optimizer.param_groups]).state
+        fresh = _new_state(type(optimizer), [dict(group) for group in optimizer.param_groups])
     except TypeError:  # not to be had from parameter groups alone
         fresh = {}
     optimizer.state.clear()
     optimizer.state.update(fresh)
 
 
+def _new_state(make: Callable[..., optim.Optimizer], groups: list[dict[str, Any]]) -> dict[Any, Any]:
+    return dict(make(groups).state)
+
+
 def _first_value(optimizer: optim.Optimizer, name: str, parameter: nn.Parameter) -> float:
-    options = next(group for group in optimizer.param_groups if any(own is parameter for own in group["params"]))
+    options = next(group for group in optimizer.param_groups if any(one is parameter for one in group["params"]))
     if isinstance(optimizer, optim.Rprop) and name == "step_size":
         return float(options["lr"])
     if isinstance(optimizer, optim.Adagrad) and name == "sum":

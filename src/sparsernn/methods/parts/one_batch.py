@@ -8,21 +8,21 @@ import torch
 from torch import Tensor
 
 from sparsernn.errors import UserError
-from sparsernn.methods.sparsifier import Sparsifier
+from sparsernn.methods.run import Run
 from sparsernn.running.passes import Pass, stepwise
-from sparsernn.structure.layer import Recurrence
+from sparsernn.structure.layer import Layer
 
 Passes = dict[str, list[Pass]]
 
 
-def follow(run: Sparsifier) -> None:
+def follow(run: Run) -> None:
     """Run the model once if it is not known yet who reads which units."""
     if not run.wiring.recorded:
         with torch.no_grad():
             _call(run)
 
 
-def batch_loss(run: Sparsifier) -> Tensor:
+def batch_loss(run: Run) -> Tensor:
     """The loss on the batch. Raises: UserError if there is none, or it is not one finite number with a gradient."""
     with torch.enable_grad():
         loss = _call(run)
@@ -54,7 +54,7 @@ def gradients(of: Tensor, weights: Mapping[str, Tensor], again: bool = False) ->
     if not of.requires_grad:
         return {name: torch.zeros_like(weight) for name, weight in weights.items()}
     try:
-        found = torch.autograd.grad(
+        slopes = torch.autograd.grad(
             of, list(weights.values()), create_graph=again, retain_graph=True, allow_unused=True, materialize_grads=True
         )
     except RuntimeError as error:
@@ -65,55 +65,55 @@ def gradients(of: Tensor, weights: Mapping[str, Tensor], again: bool = False) ->
             "operations that torch can differentiate twice",
             "replace the operation while scoring, or choose SNIP or the Jacobian spectrum",
         ) from error
-    return dict(zip(weights, found, strict=True))
+    return dict(zip(weights, slopes, strict=True))
 
 
-def scored_weights(run: Sparsifier) -> dict[str, Tensor]:
+def scored_weights(run: Run) -> dict[str, Tensor]:
     """The tensors in which groups start, by name."""
     return {name: run.weights[name] for name in run.selected}
 
 
-def scored_layers(run: Sparsifier) -> list[tuple[Recurrence, dict[str, Tensor]]]:
+def scored_layers(run: Run) -> list[tuple[Layer, dict[str, Tensor]]]:
     """Every recurrent layer with a scored tensor, and all its weights by local name.
 
     Raises: UserError if a scored tensor belongs to no recurrent layer.
     """
-    found = []
+    layers = []
     left = set(run.selected)
-    for recurrence in run.wiring.recurrences:
-        if left & set(recurrence.weights.values()):
-            left -= set(recurrence.weights.values())
-            found.append((recurrence, {local: run.weights[name] for local, name in recurrence.weights.items()}))
+    for layer in run.wiring.layers:
+        if left & set(layer.weights.values()):
+            left -= set(layer.weights.values())
+            layers.append((layer, {local: run.weights[name] for local, name in layer.weights.items()}))
     if left:
         raise UserError(
             f"{sorted(left)[0]} belongs to no recurrent layer",
             "weights of recurrent layers, which alone have a step",
             "leave it out with where=, or choose another method or normaliser",
         )
-    return found
+    return layers
 
 
-def passes_of(run: Sparsifier) -> Passes:
+def passes_of(run: Run) -> Passes:
     """What every recurrent layer, by its label, was given while the loss of the batch was computed."""
     with torch.no_grad(), stepwise(run.model, run.wiring) as noted:
         _call(run)
-    found: Passes = {}
+    passes: Passes = {}
     for one in noted:
-        found.setdefault(one.recurrence.label, []).append(one)
-    for recurrence, _ in scored_layers(run):
-        if recurrence.label not in found:
+        passes.setdefault(one.layer.label, []).append(one)
+    for layer, _ in scored_layers(run):
+        if layer.label not in passes:
             raise UserError(
-                f"the layer {recurrence.label or 'of the model'} did not run while loss= was called",
+                f"the layer {layer.label or 'of the model'} did not run while loss= was called",
                 "a loss of the model that is made sparse",
                 "let loss= call this very model, or leave the layer out with where=",
             )
-    return found
+    return passes
 
 
-def _call(run: Sparsifier) -> Tensor:
+def _call(run: Run) -> Tensor:
     if not callable(run.loss):
         raise UserError(
-            f"{type(run.method).__name__} looks at one batch and there is no loss",
+            "the method looks at one batch and there is no loss",
             "a callable without arguments that returns the loss on one batch",
             "pass loss=lambda: cross_entropy(model(x), y) to Sparsifier",
         )

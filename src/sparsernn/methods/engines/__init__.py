@@ -1,0 +1,1 @@
+"""Engines that methods stand on: when groups are removed or grown, and in what order."""

@@ -1,0 +1,67 @@
+"""Engine: prune before the first step by what one batch, or the weights alone, tell; at once or in rounds."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from sparsernn.errors import UserError
+from sparsernn.methods.method import Method
+from sparsernn.methods.parts.one_batch import follow
+from sparsernn.methods.parts.rescaling import Rescaling, check_rescaling
+from sparsernn.methods.parts.scopes import check_scope, prune_to
+from sparsernn.methods.run import Run
+from sparsernn.structure.budget import check_sparsity
+from sparsernn.structure.groups import Groups
+
+
+@dataclass(frozen=True)
+class InitialPruning(Method[None]):
+    """By which score, with which budgets, in how many rounds; and how the weights that are left make up for the others.
+
+    Round k of n leaves (1 - sparsity)^(k/n) of the groups; each is scored with the masks of the one before.
+    """
+
+    sparsity: float
+    granularity: str = "weight"
+    scope: str = "uniform"
+    per: str = "kernel"
+    rescale: str = "none"
+    rounds: int = 1
+    granularities: ClassVar[tuple[str, ...]] = ("weight", "gate", "neuron", "16x1")
+    reads_dense_gradient: ClassVar[bool] = False
+    needs_loss: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_sparsity(self.sparsity)
+        check_scope(self.scope)
+        check_rescaling(self.rescale)
+        if isinstance(self.rounds, bool) or not isinstance(self.rounds, int) or self.rounds < 1:
+            raise UserError(f"rounds is {self.rounds!r}", "a whole number of at least 1", "pass rounds=1 for one shot")
+
+    @property
+    def target(self) -> float:
+        return self.sparsity
+
+    @abc.abstractmethod
+    def score(self, run: Run[None], groups: Groups) -> Tensor:
+        """What each group is worth, larger is better. [groups.count]"""
+
+    def initial_state(self) -> None:
+        return None
+
+    def prepare(self, run: Run[None]) -> None:
+        rescaling = Rescaling(run, self.rescale)
+        if self.needs_loss:
+            follow(run)
+        for number in range(1, self.rounds):
+            self._prune(run, 1 - (1 - self.sparsity) ** (number / self.rounds))
+        self._prune(run, self.sparsity)
+        rescaling.apply_()
+
+    def _prune(self, run: Run[None], sparsity: float) -> None:
+        groups = run.groups(self.granularity, self.per)
+        prune_to(run, groups, self.score(run, groups), sparsity, self.scope)

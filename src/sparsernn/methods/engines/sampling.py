@@ -1,0 +1,60 @@
+"""Engine: train a distribution of weights, one sample of it in every forward, and keep what is certain in the end."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from sparsernn.methods.method import Method
+from sparsernn.methods.parts.removal import RemovalState, levels_of, remove_all_but
+from sparsernn.methods.run import Run
+from sparsernn.structure.budget import check_positive
+from sparsernn.structure.groups import Groups
+
+
+@dataclass(frozen=True)
+class Sampling(Method[RemovalState]):
+    """Which parameters the distribution has beside the weights, how it is sampled; and which groups survive it."""
+
+    granularity: str | tuple[str, ...] = "weight"
+    learning_rate: float = 0.01
+    starts_trained: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_positive(self.learning_rate, "learning_rate")
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        return levels_of(self.granularity)
+
+    @abc.abstractmethod
+    def parameters(self, run: Run[RemovalState]) -> Mapping[str, Tensor]:
+        """What the method's own parameters start from, by name."""
+
+    @abc.abstractmethod
+    def sample(self, run: Run[RemovalState]) -> Mapping[str, Tensor]:
+        """The weights of one forward, by name, differentiable."""
+
+    @abc.abstractmethod
+    def survivors(self, run: Run[RemovalState], groups: Groups) -> Tensor:
+        """Which groups are certain enough to stay. [groups.count]"""
+
+    def initial_state(self) -> RemovalState:
+        return RemovalState()
+
+    def prepare(self, run: Run[RemovalState]) -> None:
+        for level in self.levels:
+            run.groups(level)
+        run.own(self.parameters(run), self.learning_rate)
+
+    def before_forward(self, run: Run[RemovalState]) -> Mapping[str, Tensor]:
+        return self.sample(run)
+
+    @torch.no_grad()
+    def finalize(self, run: Run[RemovalState]) -> None:
+        remove_all_but(run, {level: self.survivors(run, run.groups(level)) for level in self.levels})

@@ -1,0 +1,1 @@
+"""Parts that engines and methods are composed of: scores, schedules, budgets, rescaling."""

@@ -1,0 +1,45 @@
+"""Where weights grow: what an absent group would be worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sparsernn.methods.parts.averages import Averages, average_of
+from sparsernn.methods.run import Run
+from sparsernn.structure.groups import Family, Groups
+
+Worth = Callable[[Run, Averages, Groups, Family], Tensor]
+
+
+@dataclass(frozen=True)
+class Growth:
+    """A rule by which absent groups are chosen.
+
+    Arguments:
+        worth: of each group of a family, larger is better, a tensor of its own; None: any of them, at random. [size]
+        averages: whether it looks at averaged gradients.
+    """
+
+    worth: Worth | None = None
+    averages: bool = False
+
+
+def by_gradient(run: Run, averages: Averages, groups: Groups, family: Family) -> Tensor:
+    """Magnitude of the latest gradient. [size]"""
+    gradients = {}
+    for name in groups.names:
+        parameter = run.model.get_parameter(name)
+        gradients[name] = torch.zeros_like(parameter.data) if parameter.grad is None else parameter.grad
+    return groups.family_norms(gradients, family)
+
+
+def by_average(run: Run, averages: Averages, groups: Groups, family: Family) -> Tensor:
+    """Magnitude of the averaged gradient. [size]"""
+    return groups.family_norms({name: average_of(run, averages, name) for name in groups.names}, family)
+
+
+AT_RANDOM, BY_GRADIENT, BY_AVERAGE = Growth(), Growth(by_gradient), Growth(by_average, averages=True)

@@ -1,0 +1,1 @@
+"""The seam between a method and any training loop: hooks on a model and its optimizer, and all state in one place."""

@@ -1,0 +1,29 @@
+"""The state of a method, as what can be written without pickle: its fields by name."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, TypeVar
+
+from sparsernn.errors import UserError
+
+State = TypeVar("State")
+
+
+def fields_of(state: Any) -> dict[str, Any] | None:
+    """The fields of a dataclass by name; None of None."""
+    if state is None:
+        return None
+    return {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+
+
+def with_fields(state: State, fields: dict[str, Any] | None) -> State:
+    """A state of the same kind with these fields. Raises: UserError if they are those of another kind."""
+    expected = fields_of(state)
+    if (fields or {}).keys() != (expected or {}).keys():
+        raise UserError(
+            f"the saved state of the method has {', '.join(fields or {}) or 'nothing'}",
+            f"what this method remembers: {', '.join(expected or {}) or 'nothing'}",
+            "make the Sparsifier with the method that the state was saved with",
+        )
+    return state if fields is None else type(state)(**fields)

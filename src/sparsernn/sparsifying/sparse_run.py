@@ -1,0 +1,176 @@
+"""A training as its method sees it."""
+
+from __future__ import annotations
+
+import abc
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sparsernn.methods.method import Method
+from sparsernn.sparsifying.first_weights import FirstWeights
+from sparsernn.sparsifying.history import History
+from sparsernn.sparsifying.optimizer_memory import forget, renew
+from sparsernn.sparsifying.owned_parameters import OwnedParameters
+from sparsernn.sparsifying.ranks import agree_
+from sparsernn.structure.choice import count
+from sparsernn.structure.groups import Groups, Where, select
+from sparsernn.structure.masks import Masks
+from sparsernn.structure.wiring import unwrap
+from sparsernn.structure.zeroing import zero_absent_
+from sparsernn.tracing.recording import trace
+
+Loss = Callable[[], Tensor] | None
+
+
+class SparseRun(abc.ABC):
+    """What `methods.run.Run` promises: masks, the optimizer's memory, events, and what the method itself remembers.
+
+    Arguments: those of `Sparsifier`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        method: Method,
+        optimizer: torch.optim.Optimizer | None,
+        steps: int,
+        loss: Loss,
+        where: Where,
+        example: Any,
+    ):
+        self.model, self.method, self.optimizer = unwrap(model), method, optimizer
+        self.steps, self.loss, self.where = steps, loss, where
+        self.step_count = 0
+        self.generator = torch.Generator()
+        self.state = method.initial_state()
+        self._history, self._owned, self._first_weights = History(), OwnedParameters(), FirstWeights()
+        self._groups: dict[tuple[str, str], Groups] = {}
+        self._begun = False
+        arguments = None if example is None else example if isinstance(example, tuple) else (example,)
+        self.wiring = trace(self.model, arguments)
+        self.masks = Masks.full(self.wiring, self.model, set(select(self.wiring, self.model, where)))
+
+    @abc.abstractmethod
+    def finalize(self) -> Masks:
+        """The end of the run."""
+
+    @property
+    def weights(self) -> dict[str, nn.Parameter]:
+        """Every known parameter of the model, by name."""
+        return self.wiring.parameters(self.model)
+
+    @property
+    def selected(self) -> list[str]:
+        """Names of the tensors in which groups start."""
+        return sorted(self.masks.selected)
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return self._history.events
+
+    @property
+    def owned(self) -> Mapping[str, nn.Parameter]:
+        return self._owned.parameters
+
+    @property
+    def device(self) -> torch.device:
+        return next(iter(self.weights.values())).device
+
+    def groups(self, level: str, per: str = "tensor") -> Groups:
+        """The groups of a granularity that start in the selected tensors; masks cover all they touch."""
+        if (level, per) not in self._groups:
+            groups = Groups.of(self.wiring, self.model, level, self.where, per).to(self.device)
+            self._groups[level, per] = groups
+            self._cover(groups.names)
+        return self._groups[level, per]
+
+    def enforce(self) -> None:
+        """Write exact zeros where weights are absent; until the first forward remember what the first masks zero."""
+        for name, kept in self.masks.kept.items():
+            parameter = self.model.get_parameter(name)
+            if not self._begun and count(kept) < kept.numel():
+                self._first_weights.remember(name, parameter)
+            zero_absent_(parameter.data, kept)
+
+    def own(self, tensors: Mapping[str, Tensor], learning_rate: float) -> None:
+        """Make parameters of the method's own out of tensors; Adam steps them. To be called in `prepare`."""
+        self._owned.add(tensors, learning_rate)
+
+    def remove(self, groups: Groups, kept: Tensor) -> dict[str, Tensor]:
+        """Take groups out of the masks; what is absent already stays so. kept: [groups.count]. Returns the deaths."""
+        before = {name: self.masks.kept[name].clone() for name in groups.names}
+        groups.keep(self.masks, kept)
+        for name, was in before.items():
+            self.masks.kept[name] &= was
+        return {name: was & ~self.masks.kept[name] for name, was in before.items()}
+
+    def changed(
+        self, kind: str, born: Mapping[str, Tensor] | None = None, died: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """Masks were rewritten: all ranks agree, the optimizer forgets births and deaths, the event is noted.
+
+        Arguments:
+            born, died: name -> where weights came to exist or ceased to.
+        """
+        for kept in self.masks.kept.values():
+            self.agree_(kept)
+        for moved in (born or {}, died or {}) if self._begun else ():
+            for name, where in moved.items():
+                self.forget(name, where)
+        counts = [None if moved is None else sum(map(count, moved.values())) for moved in (born, died)]
+        self.note(kind, counts[0], counts[1])
+
+    def note(
+        self,
+        kind: str,
+        born: int | None = None,
+        died: int | None = None,
+        step: int | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write the zeros, and an event: see `History`.
+
+        Arguments:
+            born, died: how many weights came and went, left out if None.
+            step: that in which it happened; the last one done, if not given.
+            more: what else there is to tell, as JSON values.
+        """
+        if kind == "start":
+            self._history.begin(self.masks)
+        self.enforce()
+        moved = {"born": born, "died": died}
+        self._history.add(self.step_count if step is None else step, kind, moved, self.masks, more)
+
+    def forget(self, name: str, where: Tensor) -> None:
+        """Empty the optimizer's memory (momentum, averages, whatever has the weight's shape) at some positions."""
+        if self.optimizer is not None:
+            forget(self.optimizer, self.model.get_parameter(name), where)
+
+    def forget_all(self) -> None:
+        """Give the optimizer the memory of a new one."""
+        if self.optimizer is not None:
+            renew(self.optimizer)
+
+    def learning_rate(self, name: str) -> float:
+        """The optimizer's present learning rate for a parameter."""
+        parameter = self.model.get_parameter(name)
+        groups = [] if self.optimizer is None else self.optimizer.param_groups
+        return next((float(group["lr"]) for group in groups if any(one is parameter for one in group["params"])), 0.0)
+
+    def agree_(self, flags: Tensor) -> Tensor:
+        """Under data parallel every rank takes the flags of rank 0, in place."""
+        return agree_(flags)
+
+    def warn(self, message: str) -> None:
+        """Tell the user of something that would otherwise go unseen."""
+        warnings.warn(message, stacklevel=4)
+
+    def _cover(self, names: list[str]) -> None:
+        """Let masks be of these tensors too."""
+        for name in names:
+            if name not in self.masks.kept:
+                self.masks.kept[name] = torch.ones_like(self.model.get_parameter(name), dtype=torch.bool)
