@@ -234,7 +234,7 @@ def digits(units=100, scale=0.1):
 def test_without_a_normaliser_the_candidate_takes_nearly_everything():
     model, loss = digits()
     masks = sparsify(model, JacobianSpectrum(0.95, normaliser="none"), loss=loss)
-    kept = {gate: 0 for gate in model.cell.gates}
+    kept = {gate: 0 for gate in model.cell.cell.gates}
     for mask in masks.kept.values():
         for gate, part in zip(kept, mask.chunk(3), strict=True):
             kept[gate] += int(part.sum())
