@@ -38,7 +38,7 @@ def functions(folder: str) -> Iterator[tuple[Path, Function]]:
 def arguments(function: Function) -> list[str]:
     listed = function.args
     named = [*listed.posonlyargs, *listed.args, *listed.kwonlyargs, listed.vararg, listed.kwarg]
-    return [argument.arg for argument in named if argument and argument.arg not in ("self", "cls")]
+    return [argument.arg for argument in named if argument and argument.arg not in ("self", "cls", "ctx")]
 
 
 def class_chains() -> dict[str, int]:

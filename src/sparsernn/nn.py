@@ -6,6 +6,7 @@ A class takes every option of torch's class of that name, in torch's order, and 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import MISSING, fields
 from functools import cache
 from typing import Any
@@ -19,7 +20,7 @@ PLACEMENT = ("device", "dtype")
 
 
 @cache
-def module_of(cell: type[Cell]) -> type[Recurrent]:
+def module_of(cell: type[Cell]) -> Callable[..., Recurrent]:
     """The class of stacks of a cell, whose objects are called as `torch.nn.LSTM`."""
     shape = [field.name for field in fields(Shape)]
     signature = _signature(cell, shape[:3], shape[3:])
@@ -34,7 +35,7 @@ def module_of(cell: type[Cell]) -> type[Recurrent]:
 
 
 @cache
-def step_module_of(cell: type[Cell]) -> type[RecurrentStep]:
+def step_module_of(cell: type[Cell]) -> Callable[..., RecurrentStep]:
     """The class of single steps of a cell, whose objects are called as `torch.nn.LSTMCell`."""
     signature = _signature(cell, STEP_OPTIONS, ())
 

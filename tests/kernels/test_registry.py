@@ -16,7 +16,7 @@ from sparsernn.running.torch_layers import nominal_problems
 
 
 def problem_of(module) -> Problem:
-    return nominal_problems(module)[0][1]
+    return nominal_problems(module, 1)[0][1]
 
 
 def test_the_fused_kernel_is_taken_where_torch_has_one():

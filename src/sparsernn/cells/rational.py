@@ -38,7 +38,7 @@ class Rational(ScannedCell):
         input_dropout: rate of leaving out input features, one mask a sequence, held over time.
         loop_bias: b at first, the source's 0: a state begins by keeping half of its score from token to token. With
             2 it keeps 0.88, and what is far from the end of a long text is found sooner.
-        held: for each pattern whether its last self-loop has the score one; follows from `last_loop` unless given.
+        fixed: for each pattern whether its last self-loop has the score one; follows from `last_loop` unless given.
     Shapes: weight_ih [2*states input], main paths and then self-loops, the states of a pattern side by side. States are
         the output and all c: (z_n, c_n) with c_n [layers*directions batch states].
     Raises: UserError for an option that is out of range.
@@ -68,7 +68,7 @@ class Rational(ScannedCell):
     output_gate: bool = False
     input_dropout: float = field(default=0.0, compare=False)
     loop_bias: float = field(default=0.0, compare=False)
-    held: tuple[bool, ...] | None = None
+    fixed: tuple[bool, ...] | None = None
 
     def __post_init__(self) -> None:
         options = (("semiring", SEMIRINGS), ("last_loop", LAST_LOOPS), ("final", FINALS))
@@ -132,12 +132,12 @@ class Rational(ScannedCell):
         return replace(self, lengths=_lengths(self.lengths, sizes["hidden"]))
 
     def resized(self, kept: Mapping[str, Sequence[int]]) -> Self:
-        lengths, held = _shortened(self.automata({}), kept["pattern"], kept["state"])
-        return replace(self, lengths=lengths, held=held)
+        lengths, fixed = _shortened(self.automata({}), kept["pattern"], kept["state"])
+        return replace(self, lengths=lengths, fixed=fixed)
 
     def automata(self, sizes: Sizes) -> Automata:
-        held = self.held if self.held is not None else (self.last_loop == "one",) * len(self.patterns)
-        return automata_of(self.patterns, self.semiring, held)
+        fixed = self.fixed if self.fixed is not None else (self.last_loop == "one",) * len(self.patterns)
+        return automata_of(self.patterns, self.semiring, fixed)
 
     def starting_values(self, sizes: Sizes) -> list[float]:
         return [0.0, SEMIRINGS[self.semiring].zero]
@@ -227,4 +227,4 @@ def _shortened(
     gaps = any(automata.place[state] >= left[automata.owner[state]] for state in states)
     if not lengths or min(lengths) < 1 or sum(lengths) != len(states) or gaps:
         raise ValueError("the states that are left do not form patterns")
-    return lengths, tuple(automata.held[k] and left[k] == automata.sizes[k] for k in patterns)
+    return lengths, tuple(automata.fixed[k] and left[k] == automata.sizes[k] for k in patterns)

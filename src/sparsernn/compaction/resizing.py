@@ -182,6 +182,7 @@ def _of_unequal_widths(module: nn.RNNBase) -> nn.Module:
     shape = {name: getattr(module, name) for name in names}
     options = {field.name: getattr(cell, field.name) for field in fields(cell) if field.name != "projected"}
     same = module_of(type(cell))(**shape, **options, device="meta").train(module.training)
+    vars(same)["mode"] = module.mode
     for hooks in (
         "_forward_hooks",
         "_forward_pre_hooks",

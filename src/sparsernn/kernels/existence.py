@@ -61,10 +61,10 @@ def share(mask: Tensor | None) -> float:
     """The share of a mask that is set; 1 without a mask."""
     if mask is None or torch.compiler.is_compiling() or not mask.numel():
         return 1.0
-    known = _shares.get(mask)
-    if known is None or known.version != mask._version:
-        known = _shares[mask] = _Share(mask._version, float(mask.float().mean()))
-    return known.share
+    counted = _shares.get(mask)
+    if counted is None or counted.version != mask._version:
+        counted = _shares[mask] = _Share(mask._version, float(mask.float().mean()))
+    return counted.share
 
 
 def reads_state(text: str) -> bool:

@@ -41,7 +41,7 @@ class Pattern:
 
 def _by_rows(mask: np.ndarray) -> Any:
     starts = np.concatenate([[0], mask.sum(1).cumsum()]).astype(np.int32)
-    return native.module.SparseRows(starts, np.nonzero(mask)[1].astype(np.int32), mask.shape[1])
+    return native.loaded().SparseRows(starts, np.nonzero(mask)[1].astype(np.int32), mask.shape[1])
 
 
 _patterns: WeakIdKeyDictionary = WeakIdKeyDictionary()

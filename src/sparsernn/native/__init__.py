@@ -15,6 +15,13 @@ except ImportError as error:
     module, _failure = None, error
 
 
+def loaded() -> ModuleType:
+    """The extension. Raises: ImportError if it is absent; callers ask `why_absent` first."""
+    if module is None:
+        raise ImportError(why_absent())
+    return module
+
+
 def why_absent() -> str | None:
     """One sentence on why the extension is not there, or None where it is."""
     if module is not None:

@@ -37,7 +37,7 @@ class LayerAutomata:
         automata, algebra = self.automata, self.automata.algebra
         main, logit = torch_math.split(self.multiply("weight_ih", x), 2)  # type: ignore[arg-type]
         logit = logit + self.multiply("bias_loop")
-        loop = torch_math.choose(automata.loops_held, algebra.one, algebra.constant(torch_math, logit))
+        loop = torch_math.choose(automata.fixed_loops, algebra.one, algebra.constant(torch_math, logit))
         return algebra.main(torch_math, main, logit), loop
 
     def final_weights(self) -> Tensor:

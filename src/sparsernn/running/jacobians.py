@@ -20,18 +20,18 @@ FUNCTIONALS = ("JT1", "J1", "frobenius")
 PARTS = ("hidden", "state")
 
 
-def ending_together(given: Pass) -> tuple[Pass, Tensor | None]:
+def ending_together(one: Pass) -> tuple[Pass, Tensor | None]:
     """The same sequences, shifted so that all end at the last step, and which run at each step. [time batch] or None"""
-    if given.lengths is None:
-        return given, None
-    steps, lengths = given.inputs.shape[0], given.lengths.to(given.inputs.device)
+    if one.lengths is None:
+        return one, None
+    steps, lengths = one.inputs.shape[0], one.lengths.to(one.inputs.device)
     place = torch.arange(steps, device=lengths.device).unsqueeze(1) - (steps - lengths).unsqueeze(0)
-    index = place.clamp_min(0).unsqueeze(-1).expand_as(given.inputs)
-    return replace(given, inputs=given.inputs.gather(0, index), lengths=None), place >= 0
+    index = place.clamp_min(0).unsqueeze(-1).expand_as(one.inputs)
+    return replace(one, inputs=one.inputs.gather(0, index), lengths=None), place >= 0
 
 
 def unroll(
-    weights: Weights, given: Pass, offset: float = 0.0, last: int | None = None
+    weights: Weights, one: Pass, offset: float = 0.0, last: int | None = None
 ) -> tuple[list[State], Tensor | None]:
     """States before the first step and after each, of sequences that end together; differentiable in the weights.
 
@@ -42,13 +42,13 @@ def unroll(
             and can then be differentiated only once.
     Returns: time + 1 states, or last + 1, and which sequences run at each step. [time batch] or None
     """
-    given, running = ending_together(given)
-    steps, number = StepsOf(given.layer.cell, weights), len(given.inputs)
+    one, running = ending_together(one)
+    steps, number = StepsOf(one.layer.cell, weights), len(one.inputs)
     apart = 0 if last is None else max(number - last, 0)
-    state = _advanced(weights, given, offset, apart) if apart and running is None else None
+    state = _advanced(weights, one, offset, apart) if apart and running is None else None
     begun = 0 if state is None else apart
-    projected = steps.project(given.inputs[begun:]) + offset
-    states = [given.start if state is None else _views(state)]
+    projected = steps.project(one.inputs[begun:]) + offset
+    states = [one.start if state is None else _views(state)]
     for time in range(begun, number):
         state = steps.advance(projected[time - begun], states[-1])
         if running is not None:
@@ -89,15 +89,15 @@ def _views(state: State) -> State:
     return tuple(part.view_as(part) for part in state)
 
 
-def _advanced(weights: Weights, given: Pass, offset: float, steps: int) -> State | None:
+def _advanced(weights: Weights, one: Pass, offset: float, steps: int) -> State | None:
     """The state after the first steps, by the quickest kernel; None where the offset cannot be put into a bias."""
-    cell = given.layer.cell
+    cell = one.layer.cell
     if offset:
         if cell.gates_of("bias_ih") != cell.gates or not {"bias_ih", "bias_hh"} <= set(cell.axes):
             return None
         bias = weights.get("bias_ih", weights["weight_ih"].new_zeros(len(weights["weight_ih"])))
         weights = {"bias_hh": torch.zeros_like(bias), **weights, "bias_ih": bias + offset}
-    return registry.run(Problem(cell, weights, given.inputs[:steps], given.start))[1]
+    return registry.run(Problem(cell, weights, one.inputs[:steps], one.start))[1]
 
 
 def product(before: State, after: State, functional: str, part: str, generator: torch.Generator) -> Tensor:
@@ -115,10 +115,10 @@ def product(before: State, after: State, functional: str, part: str, generator: 
         weights = [_signs(target, generator) for target in targets]
         return torch.cat(_back(targets, sources, weights), -1)
     ones = [torch.ones_like(target, requires_grad=functional == "J1") for target in targets]
-    found = _back(targets, sources, ones)
+    products = _back(targets, sources, ones)
     if functional == "J1":
-        found = _back([sum(piece.sum() for piece in found)], ones, None)
-    return torch.cat(found, -1)
+        products = _back([torch.stack([piece.sum() for piece in products]).sum()], ones, None)
+    return torch.cat(products, -1)
 
 
 def mean_square(products: Tensor, running: Tensor | None) -> Tensor:
@@ -127,21 +127,21 @@ def mean_square(products: Tensor, running: Tensor | None) -> Tensor:
     return squares.mean() if running is None else (squares * running).sum() / running.sum().clamp_min(1)
 
 
-def mean_square_singular_value(weights: Weights, given: Pass, horizon: int, seed: int = 0) -> float:
+def mean_square_singular_value(weights: Weights, one: Pass, horizon: int, seed: int = 0) -> float:
     """The mean squared singular value of dh_t/dh_{t-1} over sequences and the last steps, estimated by random signs."""
     generator = torch.Generator().manual_seed(seed)
     weights = {local: weight.detach() for local, weight in weights.items()}
     with torch.no_grad():
-        states, running = unroll(weights, given)
-    inputs, found = ending_together(given)[0].inputs, []
-    steps = StepsOf(given.layer.cell, weights)
+        states, running = unroll(weights, one)
+    inputs, squares = ending_together(one)[0].inputs, []
+    steps = StepsOf(one.layer.cell, weights)
     for time in range(max(0, len(inputs) - horizon), len(inputs)):
         before = tuple(state.clone().requires_grad_() for state in states[time])
         with torch.enable_grad():
             after = steps.step(inputs[time], before)
             value = mean_square(product(before, after, "frobenius", "hidden", generator), _at(running, time))
-        found.append(float(value.detach()))
-    return sum(found) / len(found)
+        squares.append(float(value.detach()))
+    return sum(squares) / len(squares)
 
 
 def step_jacobian(cell: Cell, weights: Weights, x: Tensor, state: State, part: str = "hidden") -> Tensor:

@@ -89,7 +89,12 @@ def run_layers(
         output = pack_padded_sequence(output, lengths.cpu(), enforce_sorted=packed.sorted_indices is None)
     else:
         output = output.squeeze(1) if unbatched else output.transpose(0, 1) if turned else output
-    return output, ends if len(ends) > 1 else ends[0]
+    return output, alone_or_all(ends)
+
+
+def alone_or_all(states: Sequence[Tensor]) -> Tensor | tuple[Tensor, ...]:
+    """States as torch's modules return them: one by itself, several as a tuple."""
+    return tuple(states) if len(states) > 1 else states[0]
 
 
 def _run(stack: Stack, x: Tensor, starts: list[Tensor], lengths: Tensor | None, runner: Runner) -> tuple[Tensor, State]:

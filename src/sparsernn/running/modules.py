@@ -15,7 +15,7 @@ from sparsernn.cells.cell import Cell
 from sparsernn.cells.lstm import LSTM
 from sparsernn.errors import UserError
 from sparsernn.kernels.registry import Problem
-from sparsernn.running.loop import Input, Part, Stack, run_layers
+from sparsernn.running.loop import Input, Part, Stack, alone_or_all, run_layers
 from sparsernn.running.runner import Place, Runner, run_by_choice
 from sparsernn.structure.description import Description, describe_layers
 from sparsernn.structure.layer import layout_of, parameter_names
@@ -343,8 +343,7 @@ def run_step(module: nn.Module, part: Part, input: Tensor, hx: Any = None, runne
         )
     problem = Problem(part.cell, part.weights, x.unsqueeze(0), tuple(starts))
     _, ends = runner(Place(module, part.names), problem)
-    ends = tuple(end.squeeze(0) for end in ends) if unbatched else ends
-    return ends if len(ends) > 1 else ends[0]
+    return alone_or_all([end.squeeze(0) for end in ends] if unbatched else ends)
 
 
 def _changed_options(cell: Cell) -> list[str]:

@@ -75,12 +75,9 @@ class HandedMasks:
 
     def of(self, names: Mapping[str, str]) -> dict[str, Tensor] | None:
         """Local name -> mask of the weights of one layer; None where none of them has one."""
-        masks = {}
-        for local, name in names.items() if self.masks is not None else ():
-            mask = self.masks.kept.get(self.names.get(name, ""))
-            if mask is not None:
-                masks[local] = mask
-        return masks or None
+        kept = {} if self.masks is None else self.masks.kept
+        masks = {local: kept.get(self.names.get(name, "")) for local, name in names.items()}
+        return {local: mask for local, mask in masks.items() if mask is not None} or None
 
     def __reduce__(self) -> tuple[type[HandedMasks], tuple[()]]:
         return HandedMasks, ()

@@ -50,6 +50,8 @@ def parts_of(module: nn.Module) -> list[Part]:
     """Every layer and direction of a module that runs recurrent layers, with its present weights."""
     if isinstance(module, Built):
         return module.parts()
+    if not isinstance(module, nn.RNNBase | nn.RNNCellBase):
+        raise TypeError(f"{type(module).__name__} has no recurrent layers that are known")
     cell = recurrent.cell_of(module)
     return [
         Part(cell, {local: getattr(module, name) for local, name in names.items()}, sizes, names)

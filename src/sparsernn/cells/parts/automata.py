@@ -19,15 +19,15 @@ class Automata:
     Arguments:
         sizes: number of states of each pattern, without the one before the first token.
         semiring: "plus_times", "max_times", "max_plus" or "log".
-        held: for each pattern whether its last self-loop has the score one; () for none.
+        fixed: for each pattern whether its last self-loop has the score one; () for none.
     """
 
     sizes: tuple[int, ...]
     semiring: str = "plus_times"
-    held: tuple[bool, ...] = ()
+    fixed: tuple[bool, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "held", self.held or (False,) * len(self.sizes))
+        object.__setattr__(self, "fixed", self.fixed or (False,) * len(self.sizes))
 
     @property
     def states(self) -> int:
@@ -55,9 +55,9 @@ class Automata:
         return tuple(place == self.sizes[pattern] - 1 for place, pattern in zip(self.place, self.owner, strict=True))
 
     @cached_property
-    def loops_held(self) -> tuple[bool, ...]:
+    def fixed_loops(self) -> tuple[bool, ...]:
         """Whether the self-loop of a state has the score one. [state]"""
-        return tuple(last and self.held[pattern] for last, pattern in zip(self.last, self.owner, strict=True))
+        return tuple(last and self.fixed[pattern] for last, pattern in zip(self.last, self.owner, strict=True))
 
     @cached_property
     def table(self) -> tuple[tuple[int, ...], ...]:
@@ -81,8 +81,8 @@ class Automata:
         main, logit = arithmetic.split(projected, 2)
         logit = logit + constants.bias
         stay = algebra.constant(arithmetic, logit)
-        if any(self.held):
-            stay = arithmetic.choose(self.loops_held, algebra.one, stay)
+        if any(self.fixed):
+            stay = arithmetic.choose(self.fixed_loops, algebra.one, stay)
         enter = arithmetic.take(scores, self.before(1), algebra.one)
         if skip is not None:
             far = arithmetic.take(scores, self.before(2), algebra.one)
@@ -124,6 +124,6 @@ class ScanConstants:
 
 
 @cache
-def automata_of(sizes: tuple[int, ...], semiring: str = "plus_times", held: tuple[bool, ...] = ()) -> Automata:
+def automata_of(sizes: tuple[int, ...], semiring: str = "plus_times", fixed: tuple[bool, ...] = ()) -> Automata:
     """The same object for the same shape, so that its tables are made once."""
-    return Automata(sizes, semiring, held)
+    return Automata(sizes, semiring, fixed)

@@ -23,7 +23,7 @@ def run(problem: ScanProblem, instructions: str = "") -> tuple[Tensor, Tensor]:
     automata, constants = problem.automata, problem.constants
     inputs = (problem.projected, constants.bias, constants.final, constants.skip, problem.start)
     train = torch.is_grad_enabled() and any(part is not None and part.requires_grad for part in inputs)
-    about = (automata.sizes, automata.semiring, automata.held, train, instructions)
+    about = (automata.sizes, automata.semiring, automata.fixed, train, instructions)
     output, _, end = scan(*(part if part is None else part.contiguous() for part in inputs), problem.lengths, *about)
     return output, end
 
@@ -38,20 +38,20 @@ def scan(
     lengths: Tensor | None,
     sizes: Sequence[int],
     semiring: str,
-    held: Sequence[bool],
+    fixed: Sequence[bool],
     train: bool,
     instructions: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(output, scores after each step if `train`, final scores); see `reference.run`."""
-    given = [projected, bias, final, skip, start, lengths]
+    inputs = [projected, bias, final, skip, start, lengths]
     output, trace, end = _made(projected, start, sizes, train)
     if lengths is not None:
         trace.zero_()  # the pass leaves out the steps beyond a row's end
-    native.module.scan_forward(
+    native.loaded().scan_forward(
         semiring,
         list(sizes),
-        [int(holds) for holds in held],
-        *map(_array, given),
+        [int(holds) for holds in fixed],
+        *map(_array, inputs),
         _array(output),
         _array(trace) if train else None,
         _array(end),
@@ -62,7 +62,7 @@ def scan(
 
 
 @scan.register_fake
-def _(projected, bias, final, skip, start, lengths, sizes, semiring, held, train, instructions):
+def _(projected, bias, final, skip, start, lengths, sizes, semiring, fixed, train, instructions):
     return _made(projected, start, sizes, train)
 
 
@@ -80,15 +80,15 @@ def scan_backward(
     trace: Tensor,
     sizes: Sequence[int],
     semiring: str,
-    held: Sequence[bool],
+    fixed: Sequence[bool],
     instructions: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of projected, bias, final, skip (empty where it is not given) and start."""
     made = [torch.empty_like(projected), *(torch.empty_like(start) for _ in range(4))]
-    native.module.scan_backward(
+    native.loaded().scan_backward(
         semiring,
         list(sizes),
-        [int(holds) for holds in held],
+        [int(holds) for holds in fixed],
         *map(_array, (projected, bias, final, skip, start, lengths, output, trace, by_output, by_end)),
         *map(_array, (*made[:3], made[3] if skip is not None else None, made[4])),
         torch.get_num_threads(),
@@ -105,39 +105,39 @@ def _(by_output, by_end, projected, bias, final, skip, start, *rest):
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    *given, sizes, semiring, held, _, instructions = inputs
-    ctx.about = sizes, semiring, held, instructions
+    *tensors, sizes, semiring, fixed, _, instructions = inputs
+    ctx.about = sizes, semiring, fixed, instructions
     ctx.mark_non_differentiable(output[1])
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(*given, output[0], output[1])
+    ctx.save_for_backward(*tensors, output[0], output[1])
 
 
 def _backward(ctx: Any, by_output: Tensor | None, _: None, by_end: Tensor | None) -> tuple[Tensor | None, ...]:
-    *given, output, trace = ctx.saved_tensors
+    *tensors, output, trace = ctx.saved_tensors
     nothing = (None,) * 6
     if by_output is None and by_end is None:
         return (*(None,) * 5, *nothing)
     if torch.is_grad_enabled():
-        return (*_differentiable(ctx.about, given, by_output, by_end), *nothing)
+        return (*_differentiable(ctx.about, tensors, by_output, by_end), *nothing)
     by_output, by_end = (part if part is None else part.contiguous() for part in (by_output, by_end))
-    gradients = scan_backward(by_output, by_end, *given, output, trace, *ctx.about)
-    return (*(g if part is not None else None for g, part in zip(gradients, given[:5], strict=True)), *nothing)
+    gradients = scan_backward(by_output, by_end, *tensors, output, trace, *ctx.about)
+    return (*(g if part is not None else None for g, part in zip(gradients, tensors[:5], strict=True)), *nothing)
 
 
 def _differentiable(
-    about: tuple[Any, ...], given: list[Any], by_output: Tensor | None, by_end: Tensor | None
+    about: tuple[Any, ...], tensors: list[Any], by_output: Tensor | None, by_end: Tensor | None
 ) -> list[Tensor | None]:
     """Gradients that can be differentiated again: by way of the reference."""
-    sizes, semiring, held, _ = about
-    *inputs, lengths = given
+    sizes, semiring, fixed, _ = about
+    *inputs, lengths = tensors
     projected, bias, final, skip, start = inputs
-    automata = automata_of(tuple(sizes), semiring, tuple(held))
+    automata = automata_of(tuple(sizes), semiring, tuple(fixed))
     results = reference.run(ScanProblem(automata, projected, ScanConstants(bias, final, skip), start, lengths))
     asked = [part for part in inputs if part is not None and part.requires_grad]
     pairs = [(result, by) for result, by in zip(results, (by_output, by_end), strict=True) if by is not None]
     ends, gradients = zip(*pairs, strict=True)
-    found = iter(torch.autograd.grad(ends, asked, gradients, create_graph=True, allow_unused=True))
-    return [next(found) if part is not None and part.requires_grad else None for part in inputs]
+    slopes = iter(torch.autograd.grad(ends, asked, gradients, create_graph=True, allow_unused=True))
+    return [next(slopes) if part is not None and part.requires_grad else None for part in inputs]
 
 
 scan.register_autograd(_backward, setup_context=_save)

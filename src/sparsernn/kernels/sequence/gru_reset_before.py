@@ -52,16 +52,16 @@ class Scan(torch.autograd.Function):
         to_update = (before - candidates) * update * keep
         to_reset = before * reset * (1 - reset)
         inner = torch.empty(*states.shape[:2], 3 * width, dtype=states.dtype, device=states.device)
-        wanted = torch.zeros_like(start)
+        by_state = torch.zeros_like(start)
         for time in range(len(states) - 1, -1, -1):
-            wanted = wanted + outer[time]
+            by_state = by_state + outer[time]
             step = inner[time]
-            torch.mul(wanted, to_candidate[time], out=step[:, 2 * width :])
+            torch.mul(by_state, to_candidate[time], out=step[:, 2 * width :])
             through_reset = step[:, 2 * width :].to(low) @ of_candidate
             torch.mul(through_reset, to_reset[time], out=step[:, :width])
-            torch.mul(wanted, to_update[time], out=step[:, width : 2 * width])
-            wanted = wanted.mul_(update[time]).addcmul_(through_reset.to(wanted.dtype), reset[time])
-            wanted += step[:, : 2 * width].to(low) @ of_gates
+            torch.mul(by_state, to_update[time], out=step[:, width : 2 * width])
+            by_state = by_state.mul_(update[time]).addcmul_(through_reset.to(by_state.dtype), reset[time])
+            by_state += step[:, : 2 * width].to(low) @ of_gates
         flat = inner.flatten(0, 1).to(low)
         gradient = torch.cat(
             [
@@ -69,7 +69,7 @@ class Scan(torch.autograd.Function):
                 flat[:, 2 * width :].t() @ resets.flatten(0, 1).to(low),
             ]
         )
-        return inner, wanted, gradient
+        return inner, by_state, gradient
 
 
 def run(problem: Problem) -> tuple[Tensor, State]:

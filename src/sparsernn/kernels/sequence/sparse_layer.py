@@ -110,7 +110,7 @@ class Scan(torch.autograd.Function):
         ]
         matrices += [None, None] * (3 - len(setting.patterns))
         arrays = map(_array, (bias, inner_bias, x, activations, kept, states, memories))
-        native.module.sparse_layer_forward(cell.name, *matrices, *arrays, setting.threads, setting.instructions)
+        native.loaded().sparse_layer_forward(cell.name, *matrices, *arrays, setting.threads, setting.instructions)
         ctx.setting = setting
         ctx.save_for_backward(x, activations, kept, states, memories, *values)
         return states[1:], None if memories is None else memories[-1]
@@ -135,7 +135,7 @@ class Scan(torch.autograd.Function):
             )
         arrays = (activations, kept, states, memories, by_states, by_gates, by_products, by_start, by_memory)
         how = setting.threads, setting.instructions
-        native.module.sparse_layer_backward(cell.name, *matrices, *map(_array, arrays), *how)
+        native.loaded().sparse_layer_backward(cell.name, *matrices, *map(_array, arrays), *how)
         products = by_gates if by_products is None else by_products
         by_x = None
         if ctx.needs_input_grad[0]:

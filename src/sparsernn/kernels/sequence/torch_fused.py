@@ -34,7 +34,7 @@ def run(problem: Problem) -> tuple[Tensor, State]:
     fused_call = getattr(torch._VF, CALLS[problem.cell])
 
     def call(inputs: Tensor, start: State, *sizes: Tensor) -> tuple[Tensor, State]:
-        hx = start if len(start) > 1 else start[0]
+        hx = start if len(problem.cell.states) > 1 else start[0]
         directions = (False,) if sizes else (False, False)  # packed input has no batch axis that could be the first
         output, *finals = fused_call(inputs, *sizes, hx, flat, biased, 1, 0.0, False, *directions)
         return output, tuple(finals)
@@ -49,11 +49,12 @@ def run(problem: Problem) -> tuple[Tensor, State]:
 
 def packed(call: Callable[..., Any], x: Tensor, start: State, lengths: Tensor) -> tuple[Tensor, State]:
     """Sequences of different lengths in one call."""
-    sequences = pack_padded_sequence(x, lengths.cpu(), enforce_sorted=False)
-    start = tuple(part.index_select(1, sequences.sorted_indices) for part in start)
-    data, finals = call(sequences.data, start, sequences.batch_sizes)
+    ordered, order = lengths.cpu().sort(descending=True)
+    order, back = order.to(x.device), order.argsort().to(x.device)
+    sequences = pack_padded_sequence(x.index_select(1, order), ordered)
+    data, finals = call(sequences.data, tuple(part.index_select(1, order) for part in start), sequences.batch_sizes)
     output, _ = pad_packed_sequence(sequences._replace(data=data), total_length=x.shape[0])
-    return output, tuple(final.index_select(1, sequences.unsorted_indices) for final in finals)
+    return output.index_select(1, back), tuple(final.index_select(1, back) for final in finals)
 
 
 def in_stretches(call: Callable[..., Any], x: Tensor, state: State, lengths: Tensor) -> tuple[Tensor, State]:

@@ -1,0 +1,53 @@
+"""Selection of the tensors in which groups start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatch
+
+from torch import nn
+
+from sparsernn.errors import UserError
+from sparsernn.structure.wiring import Wiring, unwrap
+
+Where = str | Sequence[str] | Callable[[str], bool] | tuple[type[nn.Module], str] | None
+
+
+def select(wiring: Wiring, model: nn.Module, where: Where) -> list[str]:
+    """Names of the tensors in which groups start; by default the weight matrices of recurrent layers.
+
+    Arguments:
+        where: a glob, several, a predicate on names, or (module type, suffix).
+    Raises: UserError if nothing matches.
+    """
+    candidates = [name for name, weight in wiring.weights.items() if weight.layout.incoming]
+    matches = _predicate(wiring, model, where)
+    if selected := [name for name in candidates if matches(name)]:
+        return selected
+    raise UserError(
+        f"the selection {where!r} matches no weight" if where is not None else "the model has no recurrent layer",
+        "a selection of at least one of these weights: "
+        + (", ".join(candidates) or "none: the model has no RNN, LSTM, GRU, Linear or Embedding"),
+        "pass where= with one of these names or a glob such as 'lstm.weight_*'",
+    )
+
+
+def _predicate(wiring: Wiring, model: nn.Module, where: Where) -> Callable[[str], bool]:
+    """Whether a weight of this name is selected."""
+    if where is None:
+        recurrent = {name for layer in wiring.layers for name in layer.weights.values()}
+        return recurrent.__contains__
+    if callable(where):
+        return where
+    if isinstance(where, str):
+        return lambda name: fnmatch(name, where)
+    first, *others = where
+    if isinstance(first, str):
+        return lambda name: any(isinstance(pattern, str) and fnmatch(name, pattern) for pattern in where)
+    kind, suffix, inner = first, str(others[0]), unwrap(model)
+
+    def of_the_kind(name: str) -> bool:
+        module = inner.get_submodule(wiring.weights[name].module)
+        return isinstance(module, kind) and name.rpartition(".")[2].startswith(suffix)
+
+    return of_the_kind
