@@ -54,7 +54,7 @@ def rivals(units: int, sparsity: float) -> dict[str, Callable[[], Any]]:
         with using(provider):
             return step(layer, x)
 
-    found = [part.clone() for part in of("gru_reset_before_sparse")]
+    found = [part.clone() for part in of("sparse_layer")]
     expected = of("gru_reset_before")
     for (name, _), gradient in zip(layer.named_parameters(), expected[1:], strict=True):
         if name in run.masks.kept:
@@ -63,7 +63,7 @@ def rivals(units: int, sparsity: float) -> dict[str, Callable[[], Any]]:
     if not difference <= TOLERANCE:
         sys.exit(f"no figure for {units} units: the kernels differ by {difference:.1e}")
     return {
-        SPARSE: lambda: of("gru_reset_before_sparse"),
+        SPARSE: lambda: of("sparse_layer"),
         MASKED: lambda: of("gru_reset_before"),
         TORCH: lambda: step(other, x),
     }

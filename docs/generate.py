@@ -53,7 +53,7 @@ def listed(kind: str) -> str:
 
 def escape(text: str) -> str:
     """Text that Markdown shows as it is, outside backticks."""
-    parts = re.split(r"(`[^`]*`)", text)
+    parts = re.split(r"(``.*?``|`[^`]*`)", text)
     return "".join(part if part.startswith("`") else re.sub(r"([*<])", r"\\\1", part) for part in parts)
 
 
@@ -66,13 +66,18 @@ def reference(name: str) -> str:
     """One public name of the package, or everything in a folder of entries (`methods.*`)."""
     if name.endswith(".*"):
         folder = name.removesuffix(".*")
-        return "\n".join(described(key, entry, f"{folder}.{key}") for key, entry in folders.entries(folder).items())
+        entries = folders.entries(folder).items()
+        return "\n".join(described(key, entry, f"{folder}.{key}", members=False) for key, entry in entries)
     home, _, last = name.rpartition(".")
     return described(name, getattr(importlib.import_module(home), last), home)
 
 
-def described(title: str, value: Any, module: str) -> str:
-    """Heading, signature and docstring of a class, a function, or an object that a file defines."""
+def described(title: str, value: Any, module: str, members: bool = True) -> str:
+    """Heading, signature and docstring of a class, a function, or an object that a file defines.
+
+    Arguments:
+        members: whether methods that a class defines itself follow; the entries of a folder all have the same.
+    """
     lines = [f"### `{title}`", ""]
     if isinstance(value, str):
         return "\n".join([*lines, f"`{value!r}`", ""])
@@ -80,9 +85,9 @@ def described(title: str, value: Any, module: str) -> str:
         full = f"{sparsernn.__name__}.{module}"
         about = getattr(value, "title", "")
         return "\n".join([*lines, f"`{full}`", "", escape(about), "", slots(inspect.getdoc(sys.modules[full]) or "")])
-    lines += ["```python", f"from {value.__module__} import {value.__name__}", signature(value), "```", ""]
+    lines += ["```python", f"from {value.__module__} import {value.__name__}", *call_of(value), "```", ""]
     lines += [slots(inspect.getdoc(value) or "")]
-    for key, member in public_members(value):
+    for key, member in public_members(value) if members else ():
         lines += [
             f"#### `{value.__name__}.{key}`",
             "",
@@ -95,20 +100,22 @@ def described(title: str, value: Any, module: str) -> str:
     return "\n".join(lines)
 
 
+def call_of(value: Any) -> list[str]:
+    """How a class or a function is called, as a line; a protocol only if it is about a call."""
+    if not getattr(value, "_is_protocol", False):
+        return [signature(value)]
+    return [signature(vars(value)["__call__"], value.__name__)] if "__call__" in vars(value) else []
+
+
 def public_members(value: Any) -> list[tuple[str, Any]]:
-    """Documented methods that a class defines itself; none for methods, cells and tasks, which all have the same."""
-    if (
-        not inspect.isclass(value)
-        or value.__module__.count(".") == 2
-        and value.__module__.split(".")[1] in listing.FOLDERS.values()
-        and value.__name__ not in sparsernn.__all__
-    ):
+    """Documented methods that a class defines itself."""
+    if not inspect.isclass(value):
         return []
     own = {key: member.__func__ if isinstance(member, classmethod) else member for key, member in vars(value).items()}
     return [
         (key, member)
         for key, member in own.items()
-        if inspect.isfunction(member) and not key.startswith("_") and inspect.getdoc(member)
+        if inspect.isfunction(member) and not key.startswith("_") and member.__doc__
     ]
 
 

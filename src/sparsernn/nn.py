@@ -6,7 +6,7 @@ A class takes every option of torch's class of that name, in torch's order, and 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields
 from functools import cache
 from typing import Any
@@ -23,7 +23,7 @@ PLACEMENT = ("device", "dtype")
 def module_of(cell: type[Cell]) -> Callable[..., Recurrent]:
     """The class of stacks of a cell, whose objects are called as `torch.nn.LSTM`."""
     shape = [field.name for field in fields(Shape)]
-    signature = _signature(cell, shape[:3], shape[3:])
+    signature = _signature(cell, shape[:3], shape[3:-1], shape[-1:])
 
     def initialise(self: Recurrent, *sizes: Any, **options: Any) -> None:
         bound = _bound(signature, cell, sizes, options)
@@ -37,7 +37,7 @@ def module_of(cell: type[Cell]) -> Callable[..., Recurrent]:
 @cache
 def step_module_of(cell: type[Cell]) -> Callable[..., RecurrentStep]:
     """The class of single steps of a cell, whose objects are called as `torch.nn.LSTMCell`."""
-    signature = _signature(cell, STEP_OPTIONS, ())
+    signature = _signature(cell, STEP_OPTIONS, (), ())
 
     def initialise(self: RecurrentStep, *sizes: Any, **options: Any) -> None:
         bound = _bound(signature, cell, sizes, options)
@@ -47,20 +47,18 @@ def step_module_of(cell: type[Cell]) -> Callable[..., RecurrentStep]:
     return _class(cell, f"{cell.__name__}Cell", RecurrentStep, initialise, signature)
 
 
-def _signature(cell: type[Cell], first: Any, last: Any) -> inspect.Signature:
+def _signature(
+    cell: type[Cell], first: Sequence[str], last: Sequence[str], by_name: Sequence[str]
+) -> inspect.Signature:
     """Sizes, options of the cell that torch has in the midst of them, further ones, and the rest by name."""
     defaults = {field.name: field.default for field in fields(Shape)} | dict.fromkeys(PLACEMENT)
     defaults |= {field.name: field.default for field in fields(cell)}
-    options = [field.name for field in fields(cell) if field.name not in cell.positional]
+    options = [*by_name, *(field.name for field in fields(cell) if field.name not in cell.positional)]
     kinds = [(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in (*first, *cell.positional, *last, *PLACEMENT)]
     kinds += [(name, inspect.Parameter.KEYWORD_ONLY) for name in options]
-    parameters = []
-    for name, kind in kinds:
-        default = defaults[name]
-        parameters.append(
-            inspect.Parameter(name, kind, default=inspect.Parameter.empty if default is MISSING else default)
-        )
-    return inspect.Signature(parameters)
+    optional = {name: default for name, default in defaults.items() if default is not MISSING}
+    empty = inspect.Parameter.empty
+    return inspect.Signature([inspect.Parameter(name, kind, default=optional.get(name, empty)) for name, kind in kinds])
 
 
 def _bound(signature: inspect.Signature, cell: type[Cell], sizes: Any, options: Any) -> dict[str, Any]:

@@ -7,12 +7,20 @@ from tests.contracts import contract
 
 METHODS = folders.entries("methods")
 CELLS = contract.cells()
-OWN_LEVELS = {"rational": ("state",)}
+
+
+def levels_in_line(cell):
+    """Granularities whose groups are units in line, such as the states of automata, which only some cells have."""
+    declared = getattr(cell, "levels", {})
+    line = cell().lines if declared else None
+    return [level for level, axis in declared.items() if line is not None and axis == line.units]
+
+
 CASES = [
     (cell, name, granularity)
-    for cell in CELLS
+    for cell, kind in CELLS.items()
     for name, method in METHODS.items()
-    for granularity in (*method.granularities, *(OWN_LEVELS.get(cell, ()) if "neuron" in method.granularities else ()))
+    for granularity in (*method.granularities, *(levels_in_line(kind) if "neuron" in method.granularities else ()))
 ]
 
 

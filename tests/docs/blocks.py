@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from sparsernn import folders
 from sparsernn.cli import app
-from sparsernn.kernels import registry
+from sparsernn.kernels import product, registry
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -188,3 +188,4 @@ def forget_entries() -> None:
     folders._folder.cache_clear()
     folders._entry.cache_clear()
     registry.kernels_of.cache_clear()
+    product.products.cache_clear()

@@ -20,10 +20,10 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16)
 SHAPES = {"mixed": (1, 4, 2, 3), "one": (1,), "wide": (4,) * 25, "long": (63,)}
 
 
-def automata(sizes, semiring, time=7, batch=3, skip=False, dtype=torch.float64, held=()):
+def automata(sizes, semiring, time=7, batch=3, skip=False, dtype=torch.float64, fixed=()):
     """Automata and what they are run on: projected, bias, final, skip, start."""
     torch.manual_seed(0)
-    shape = automata_of(sizes, semiring, held)
+    shape = automata_of(sizes, semiring, fixed)
     given = [torch.randn(time, batch, 2 * shape.states, dtype=dtype), torch.randn(shape.states, dtype=dtype)]
     scores = [torch.rand(shape.states, dtype=dtype) for _ in range(2)]
     given += [scores[0], scores[1] if skip else None, torch.rand(batch, shape.states, dtype=dtype)]
@@ -64,8 +64,8 @@ def test_values_and_gradients_equal_the_references(semiring, sizes, skip, with_l
 @compiled
 @pytest.mark.parametrize("semiring", SEMIRINGS)
 def test_gradients_are_those_of_differences(semiring):
-    held = (False, True, True) if semiring == "plus_times" else ()
-    shape, given = automata((1, 3, 2), semiring, time=4, batch=2, skip=True, held=held)
+    fixed = (False, True, True) if semiring == "plus_times" else ()
+    shape, given = automata((1, 3, 2), semiring, time=4, batch=2, skip=True, fixed=fixed)
     lengths = torch.tensor([4, 2])
     assert torch.autograd.gradcheck(lambda *parts: cpu_native.run(problem(shape, parts, lengths)), given)
     assert torch.autograd.gradgradcheck(lambda *parts: cpu_native.run(problem(shape, parts, lengths)), given)
@@ -113,7 +113,7 @@ def test_long_texts_need_memory_in_proportion_to_their_length():
 @compiled
 def test_it_is_one_operation_to_the_compiler():
     shape, given = automata((1, 2), "plus_times", time=3)
-    arguments = (*given, torch.tensor([3, 1, 2]), shape.sizes, shape.semiring, shape.held, True, "")
+    arguments = (*given, torch.tensor([3, 1, 2]), shape.sizes, shape.semiring, shape.fixed, True, "")
     torch.library.opcheck(cpu_native.scan, arguments)
 
 

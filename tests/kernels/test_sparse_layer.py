@@ -12,7 +12,7 @@ from sparsernn import Sparsifier, folders, native
 from sparsernn.cells.gru import GRU
 from sparsernn.cells.lstm import LSTM
 from sparsernn.cells.rnn import RNN
-from sparsernn.kernels import existence, registry
+from sparsernn.kernels import patterns, registry
 from sparsernn.kernels.patterns import Pattern, pattern_of
 from sparsernn.kernels.registry import Problem, choose, using
 from sparsernn.kernels.sequence import reference
@@ -229,9 +229,9 @@ def test_a_mask_that_changes_in_place_is_seen():
     run = Sparsifier(model, RandomPruning(0.9), torch.optim.SGD(model.parameters(), 0.1), steps=3)
     weight, mask = model.cell.weight_hh_l0, run.masks.kept["cell.weight_hh_l0"]
     model(torch.randn(2, 3, 7))
-    share = existence.share(mask)
+    share = patterns.share(mask)
     mask[:, :3] = False
-    assert existence.share(mask) < share
+    assert patterns.share(mask) < share
     weight.data[~mask] = 0
     x = torch.randn(2, 3, 7)
     found = model(x)
@@ -243,17 +243,17 @@ def test_a_mask_that_changes_in_place_is_seen():
 
 def test_a_weight_that_changes_in_place_is_read_anew():
     weight = torch.randn(6, 4) * (torch.rand(6, 4) < 0.5)
-    mask = existence.read_off(weight)
-    assert torch.equal(mask, weight != 0) and existence.read_off(weight) is mask
+    mask = patterns.read_off(weight)
+    assert torch.equal(mask, weight != 0) and patterns.read_off(weight) is mask
     weight *= 2
-    assert existence.read_off(weight) is mask
+    assert patterns.read_off(weight) is mask
     weight[0] = 0
-    assert torch.equal(existence.read_off(weight), weight != 0) and not existence.read_off(weight)[0].any()
+    assert torch.equal(patterns.read_off(weight), weight != 0) and not patterns.read_off(weight)[0].any()
     trained_one = nn.Parameter(weight)
-    assert existence.mask_of(trained_one, None, "weight_hh") is None
+    assert patterns.mask_of(trained_one, None, "weight_hh") is None
     with torch.no_grad():
-        assert torch.equal(existence.mask_of(trained_one, None, "weight_hh"), weight != 0)
-    assert existence.mask_of(weight, {}, "weight_hh") is None
+        assert torch.equal(patterns.mask_of(trained_one, None, "weight_hh"), weight != 0)
+    assert patterns.mask_of(weight, {}, "weight_hh") is None
 
 
 def test_patterns_are_found_once_a_mask():

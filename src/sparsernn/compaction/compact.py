@@ -6,7 +6,6 @@ import copy
 import json
 import traceback
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from sparsernn.compaction.liveness import live_units
 from sparsernn.compaction.resizing import Cut, Replacements, equalise, resize
 from sparsernn.errors import UserError
+from sparsernn.running.modules import Recurrent
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import Wiring, unwrap
 from sparsernn.tracing.recording import record, run_quietly, tensors_of
@@ -27,10 +27,12 @@ NOT_THE_USERS = (
     str(Path(__file__).parent),
     str(Path(__file__).parents[1] / "cells"),
     str(Path(__file__).parents[1] / "kernels"),
+    str(Path(__file__).parents[1] / "running"),
+    str(Path(__file__).parents[1] / "nn.py"),
 )
 
 
-def compact(model: nn.Module, masks: Masks, example: Any = None, uniform: bool = False) -> tuple[nn.Module, Masks]:
+def compact(model: nn.Module, masks: Masks, example: object = None, uniform: bool = False) -> tuple[nn.Module, Masks]:
     """A smaller copy of the model with the same outputs (to rounding, <= 1e-6 in float32), and its masks.
 
     A unit is cut when nothing that reaches the model's result reads it, or when it is always zero itself (no
@@ -50,24 +52,24 @@ def compact(model: nn.Module, masks: Masks, example: Any = None, uniform: bool =
     """
     small = copy.deepcopy(unwrap(model))
     masks.apply_(small)
-    arguments = None if example is None else example if isinstance(example, tuple) else (example,)
-    wiring, before = Wiring.local(small), None
-    if arguments is None:
+    arguments = example if isinstance(example, tuple) else (example,)
+    wiring, before = Wiring.local(small), []
+    if example is None:
         wiring.follow_containers(small)
         wiring.resolve()
     else:
         before = tensors_of(record(small, wiring, arguments))
     alive = equalise(wiring, live_units(wiring, small), uniform)
     cuts = {path: Cut.of(wiring, path, alive) for path in wiring.descriptions}
-    history = getattr(small, HISTORY, [])
+    history = [*getattr(small, HISTORY, []), {path: cut.as_json() for path, cut in cuts.items() if cut.changes}]
     small, left = _cut(small, wiring, cuts, masks.kept)
-    setattr(small, HISTORY, [*history, {path: cut.as_json() for path, cut in cuts.items() if cut.changes}])
-    result = Masks(left, selected=set(masks.selected) & set(left))
+    setattr(small, HISTORY, history)
     after = Wiring.local(small)
-    result.layouts = {name: weight.layout for name, weight in after.weights.items()}
+    layouts = {name: weight.layout for name, weight in after.weights.items()}
+    result = Masks(left, layouts, set(masks.selected) & set(left))
     result.constant_gates = result.find_constant_gates(after, small)
-    small.cut_report = _report(wiring, alive)
-    if before is not None:
+    vars(small)["cut_report"] = _report(wiring, alive)
+    if example is not None:
         _compare(before, _try(small, arguments))
     return small, result
 
@@ -82,8 +84,9 @@ def _cut(
             continue
         prefix = f"{path}." if path else ""
         small = _replace(small, path, resize(small.get_submodule(path), cut, replacements))
-        for name in (name for name in kept if name in wiring.weights and wiring.weights[name].module == path):
-            masks[name] = cut.select(wiring.descriptions[path], name.removeprefix(prefix), kept[name])
+        for name, mask in kept.items():
+            if name in wiring.weights and wiring.weights[name].module == path:
+                masks[name] = cut.select(wiring.descriptions[path], name.removeprefix(prefix), mask)
     return small, masks
 
 
@@ -109,13 +112,14 @@ def _report(wiring: Wiring, alive: Tensor) -> list[str]:
     return lines
 
 
-def _try(small: nn.Module, arguments: tuple[Any, ...]) -> list[Tensor]:
+def _try(small: nn.Module, arguments: tuple[object, ...]) -> list[Tensor]:
     """What the small model returns. Raises: UserError naming the user's line that asks for another width."""
     try:
         return tensors_of(run_quietly(small, arguments))
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
-        line = ([frame for frame in frames if not frame.filename.startswith(NOT_THE_USERS)] or frames)[-1]
+        users = [frame for frame in frames if not frame.filename.startswith(NOT_THE_USERS)]
+        line = (users or frames)[-1]
         place = f"{line.filename}:{line.lineno}"
         raise UserError(
             f"the compacted model does not run on the example: {_first_line(error)} (at {place})",
@@ -179,14 +183,17 @@ def load_compact(path: Path | str, model: nn.Module) -> nn.Module:
             replacements = Replacements()
             for name, cut in step.items():
                 small = _replace(small, name, resize(small.get_submodule(name), cut, replacements))
-        _fill(small, tensors)
+        _fill(small, _renamed(small, tensors))
     except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
         raise UserError(
             f"{path} does not fit this model ({_first_line(error)})",
             "an instance of the architecture that was compacted",
             "build the model with its original sizes",
         ) from error
-    setattr(small, HISTORY, [{name: cut.as_json() for name, cut in step.items()} for step in history])
+    steps = []
+    for step in history:
+        steps.append({name: cut.as_json() for name, cut in step.items()})
+    setattr(small, HISTORY, steps)
     return small
 
 
@@ -198,14 +205,26 @@ def _read(path: Path | str) -> tuple[dict[str, Tensor], list[dict[str, Cut]]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}
         if header.get("format") != FORMAT:
             raise ValueError(f"its format is {header.get('format')!r}")
-        cuts = json.loads(header["cuts"])
-        return tensors, [{module: Cut.from_json(cut) for module, cut in step.items()} for step in cuts]
+        history = []
+        for step in json.loads(header["cuts"]):
+            history.append({module: Cut.from_json(cut) for module, cut in step.items()})
+        return tensors, history
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
         raise UserError(
             f"{path} is not a readable compacted model ({_first_line(error)})",
             f"a file written by save_compact ({FORMAT})",
             "use another copy, or compact the model again",
         ) from error
+
+
+def _renamed(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors by their present names; earlier versions gave layers of unequal widths a module each."""
+    names = {}
+    for path, module in model.named_modules():
+        for position, parameters in enumerate(module.names if isinstance(module, Recurrent) else ()):
+            prefix = f"{path}." if path else ""
+            names |= {f"{prefix}layers.{position}.{at}_l0": prefix + name for at, name in parameters.items()}
+    return {names.get(name, name): tensor for name, tensor in tensors.items()}
 
 
 def _fill(model: nn.Module, tensors: dict[str, Tensor]) -> None:

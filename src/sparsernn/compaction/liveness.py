@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsernn.structure.axes import OUTSIDE
-from sparsernn.structure.wiring import Line, Weight, Wiring
+from sparsernn.structure.wiring import NumberedLine, Weight, Wiring
 
 
 def live_units(wiring: Wiring, model: nn.Module) -> Tensor:
@@ -60,11 +60,12 @@ def _needed(wiring: Wiring, present: dict[str, Tensor]) -> Tensor:
         for use in readers:
             units, sources = use.units_by_dimension, _source_places(use)
             read = present[use.name]
-            for place, own in enumerate(units):
-                if own is not None and place not in sources:
-                    read = read & needed[own].view([-1 if other == place else 1 for other in range(len(units))])
+            for place, numbers in enumerate(units):
+                if numbers is not None and place not in sources:
+                    read = read & needed[numbers].view([-1 if other == place else 1 for other in range(len(units))])
             for place in sources:
-                needed[units[place][_any(read, [other for other in range(len(units)) if other != place])]] = True
+                if (numbers := units[place]) is not None:
+                    needed[numbers[_any(read, [other for other in range(len(units)) if other != place])]] = True
         for line in wiring.lines:
             needed[line.units[needed[line.owners]]] = True
         if int(needed.sum()) == before:
@@ -110,7 +111,7 @@ def _silent(wiring: Wiring, present: dict[str, Tensor]) -> Tensor:
     return silent
 
 
-def _fall_silent(line: Line, silent: Tensor, loud: Tensor) -> None:
+def _fall_silent(line: NumberedLine, silent: Tensor, loud: Tensor) -> None:
     """Silence passes down a line to all that stand behind it, and to the owner that hears nobody."""
     while True:
         behind = torch.ones_like(line.place, dtype=torch.bool)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from sparsernn.compaction.liveness import complete_lines
 from sparsernn.nn import module_of
-from sparsernn.running.carried_states import NarrowStates, WidenStates
+from sparsernn.running.carried_states import ExchangedStates, NarrowStates, WidenStates
+from sparsernn.running.modules import Recurrent, RecurrentStep
 from sparsernn.structure.description import Description
 from sparsernn.structure.modules.recurrent import cell_of
 from sparsernn.structure.neighbour import describe, exchange_parameters
 from sparsernn.structure.wiring import Wiring
+
+Hook = TypeVar("Hook", bound=ExchangedStates)
 
 
 @dataclass
@@ -53,6 +58,10 @@ class Cut:
         """For each state the width of the layers that the model reads; None where it reads none."""
         return [max((len(self.kept[key]) for key in keys), default=None) for keys in self.seen]
 
+    def is_even(self, keys: Iterable[str]) -> bool:
+        """Whether these axes stay equally wide."""
+        return len({len(self.kept[key]) for key in keys}) == 1
+
     def select(self, description: Description, local: str, tensor: Tensor) -> Tensor:
         """The surviving part of a parameter of the old module, or of a mask of it."""
         part = next(part for part in description.parts if part.name == local)
@@ -63,10 +72,10 @@ class Cut:
         return part.layout.stack(named).contiguous() if tensor.dim() < len(part.layout.stored) else named.contiguous()
 
     def _indices(self, keys: tuple[str, ...]) -> Tensor:
-        starts = torch.tensor([0, *(self.sizes[key] for key in keys)]).cumsum(0).tolist()
+        starts = [0, *itertools.accumulate(self.sizes[key] for key in keys)]
         return torch.cat([self.kept[key] + start for key, start in zip(keys, starts, strict=False)])
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """What `from_json` reads back."""
         return {
             "kept": {key: kept.tolist() for key, kept in self.kept.items()},
@@ -77,7 +86,7 @@ class Cut:
         }
 
     @classmethod
-    def from_json(cls, saved: dict[str, Any]) -> Cut:
+    def from_json(cls, saved: Mapping[str, Any]) -> Cut:
         """Raises: ValueError, KeyError or TypeError for anything that `as_json` cannot have written."""
         sizes, kept = dict(saved["sizes"]), dict(saved["kept"])
         if set(sizes) != set(kept):
@@ -89,22 +98,20 @@ class Cut:
                 raise ValueError(f"the units of {key} are not increasing numbers below {sizes[key]}")
         if not all(type(index) is int for index in saved["widen"]):
             raise TypeError("states are not whole numbers")
-        return cls(
-            {key: torch.tensor(units, dtype=torch.long) for key, units in kept.items()},
-            sizes,
-            saved["narrow"] is True,
-            list(saved["widen"]),
-            [[key for key in keys if kept[key]] for keys in saved["seen"]],
-        )
+        seen = []
+        for keys in saved["seen"]:
+            seen.append([key for key in keys if kept[key]])
+        tensors = {key: torch.tensor(units, dtype=torch.long) for key, units in kept.items()}
+        return cls(tensors, sizes, saved["narrow"] is True, list(saved["widen"]), seen)
 
 
 def seen_layers(wiring: Wiring, path: str) -> list[list[str]]:
     """For each state of a module, the axis keys of the layers and directions whose final state the model reads."""
-    found = []
+    seen = []
     for index, keys in enumerate(wiring.descriptions[path].states):
         read = wiring.states_read.get((path, index), set())
-        found.append([key for key in keys if read & set(wiring.axes[path][key].tolist())])
-    return found
+        seen.append([key for key in keys if read & set(wiring.axes[path][key].tolist())])
+    return seen
 
 
 def equalise(wiring: Wiring, alive: Tensor, uniform: bool = False) -> Tensor:
@@ -141,7 +148,7 @@ class Replacements:
     def __init__(self) -> None:
         self._pairs: dict[int, tuple[nn.Parameter, nn.Parameter]] = {}
 
-    def of(self, parameter: nn.Parameter, make: Any) -> nn.Parameter:
+    def of(self, parameter: nn.Parameter, make: Callable[[], Tensor]) -> nn.Parameter:
         """What replaces a parameter; `make()` gives its values the first time."""
         if id(parameter) not in self._pairs:
             self._pairs[id(parameter)] = (parameter, nn.Parameter(make().clone(), parameter.requires_grad))
@@ -156,9 +163,8 @@ def resize(module: nn.Module, cut: Cut, replacements: Replacements) -> nn.Module
     description = describe(module)
     if description is None or description.sizes != cut.sizes:
         raise ValueError(f"{type(module).__name__} has other sizes than those that were cut")
-    if any(key not in cut.kept for keys in cut.seen for key in keys) or any(
-        index >= len(description.states) for index in cut.widen
-    ):
+    seen = {key for keys in cut.seen for key in keys}
+    if not seen <= set(cut.kept) or any(index >= len(description.states) for index in cut.widen):
         raise ValueError(f"{type(module).__name__} has other states than those that were cut")
     tensors = {}
     for part in description.parts:
@@ -166,11 +172,13 @@ def resize(module: nn.Module, cut: Cut, replacements: Replacements) -> nn.Module
         tensors[part.name] = replacements.of(
             old, lambda old=old, name=part.name: cut.select(description, name, old.detach())
         )
-    if isinstance(module, nn.RNNBase) and any(
-        len({len(cut.kept[key]) for key in keys}) > 1 for keys in description.states
-    ):
+    if isinstance(module, nn.RNNBase) and not all(cut.is_even(keys) for keys in description.states):
         module = _of_unequal_widths(module)
-    small = module.resized(cut, tensors) if hasattr(module, "resized") else exchange_parameters(module, tensors)
+    small = (
+        module.resized(cut, tensors)
+        if isinstance(module, Recurrent | RecurrentStep)
+        else exchange_parameters(module, tensors)
+    )
     _exchange_states(small, cut, description)
     return small
 
@@ -183,34 +191,33 @@ def _of_unequal_widths(module: nn.RNNBase) -> nn.Module:
     options = {field.name: getattr(cell, field.name) for field in fields(cell) if field.name != "projected"}
     same = module_of(type(cell))(**shape, **options, device="meta").train(module.training)
     vars(same)["mode"] = module.mode
-    for hooks in (
-        "_forward_hooks",
-        "_forward_pre_hooks",
-        "_forward_hooks_with_kwargs",
-        "_forward_pre_hooks_with_kwargs",
-    ):
-        getattr(same, hooks).update(getattr(module, hooks))
+    for kind in ("_forward_hooks", "_forward_pre_hooks"):
+        for hooks in (kind, f"{kind}_with_kwargs"):
+            getattr(same, hooks).update(getattr(module, hooks))
     return same
 
 
 def _exchange_states(small: nn.Module, cut: Cut, description: Description) -> None:
     """States at the door of the model keep the width they had before any cut."""
-    kept = [[cut.kept[key].tolist() for key in keys] for keys in description.states]
-    widths = [max(cut.sizes[key] for key in keys) for keys in description.states]
+    kept, widths = [], []
+    for keys in description.states:
+        kept.append([cut.kept[key].tolist() for key in keys])
+        widths.append(max(cut.sizes[key] for key in keys))
     if all(len(units) == width for state, width in zip(kept, widths, strict=True) for units in state):
         return
     narrow, widen = _taken(small._forward_pre_hooks, NarrowStates), _taken(small._forward_hooks, WidenStates)
     if cut.narrow or narrow is not None:
-        small.register_forward_pre_hook(
-            NarrowStates(*narrow.then(kept)) if narrow else NarrowStates(kept, widths), with_kwargs=True
-        )
+        narrowing = NarrowStates(*narrow.then(kept)) if narrow else NarrowStates(kept, widths)
+        small.register_forward_pre_hook(narrowing, with_kwargs=True)
     if cut.widen or widen is not None:
-        small.register_forward_hook(
-            WidenStates(*widen.then(kept), widen.only) if widen else WidenStates(kept, widths, cut.widen)
-        )
+        widening = WidenStates(*widen.then(kept), widen.only) if widen else WidenStates(kept, widths, cut.widen)
+        small.register_forward_hook(widening)
 
 
-def _taken(hooks: dict[int, Any], kind: type) -> Any:
+def _taken(hooks: MutableMapping[int, Callable[..., object]], kind: type[Hook]) -> Hook | None:
     """The hook of an earlier cut, taken off."""
-    found = next((number for number, hook in hooks.items() if isinstance(hook, kind)), None)
-    return None if found is None else hooks.pop(found)
+    for number, hook in hooks.items():
+        if isinstance(hook, kind):
+            del hooks[number]
+            return hook
+    return None

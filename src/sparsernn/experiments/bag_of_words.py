@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sparsernn.data.splits import SequenceSplit
-from sparsernn.data.task import Loaded
+from sparsernn.data.task import Loaded, Split
 from sparsernn.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ def _scored(loaded: Loaded, longest: int, weigh: TfidfTransformer) -> dict[str, 
     seen = np.unique(counted[0].indices)
     weigh.fit(counted[0][:, seen])
     counted = [weigh.transform(matrix[:, seen]) for matrix in counted]
-    labels = [_labels(split) for split in splits]
+    texts = [_texts(split) for split in splits]
+    labels = [split.targets if split.rows is None else split.targets[split.rows] for split in texts]
     models = [LogisticRegression(C=strength, max_iter=300).fit(counted[0], labels[0]) for strength in STRENGTHS]
     best = max(models, key=lambda model: model.score(counted[1], labels[1]))
     return {
@@ -51,7 +52,7 @@ def _scored(loaded: Loaded, longest: int, weigh: TfidfTransformer) -> dict[str, 
     }
 
 
-def counts(split: Any, longest: int, vocabulary: int) -> csr_matrix:
+def counts(split: Split, longest: int, vocabulary: int) -> csr_matrix:
     """How often every run of 1 to `longest` words occurs in every text; runs of several words share hashed columns.
 
     Shapes: -> [texts vocabulary + 2^HASH_BITS], or [texts vocabulary] for single words.
@@ -59,8 +60,7 @@ def counts(split: Any, longest: int, vocabulary: int) -> csr_matrix:
     """
     from scipy.sparse import csr_matrix
 
-    if not isinstance(split, SequenceSplit) or split.per_step or split.values.ndim != 1:
-        raise UserError("a bag of words of something else than labelled texts", "a task of texts", "Leave out this row")
+    split = _texts(split)
     numbers = np.arange(len(split)) if split.rows is None else split.rows
     words = np.concatenate([split.values[split.offsets[row] : split.offsets[row + 1]] for row in numbers])
     texts = np.repeat(np.arange(len(split)), split.lengths)
@@ -77,5 +77,7 @@ def counts(split: Any, longest: int, vocabulary: int) -> csr_matrix:
     return csr_matrix((np.ones(len(place[0])), place), shape=shape)
 
 
-def _labels(split: Any) -> np.ndarray:
-    return split.targets if split.rows is None else split.targets[split.rows]
+def _texts(split: Split) -> SequenceSplit:
+    if not isinstance(split, SequenceSplit) or split.per_step or split.values.ndim != 1:
+        raise UserError("a bag of words of something else than labelled texts", "a task of texts", "Leave out this row")
+    return split

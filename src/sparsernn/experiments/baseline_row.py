@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from sparsernn.data.task import Task
 from sparsernn.experiments import baselines, typed
 from sparsernn.experiments.parts import fields_to_json, part_to_json
 from sparsernn.experiments.rows import Row, Runs, Source, check_threads
 from sparsernn.experiments.seeds import Seeds
+from sparsernn.training.run_folder import Json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +49,7 @@ class BaselineRow:
         """The row itself: it has no sources."""
         return self
 
-    def sized(self, data: Mapping[str, Any], runs: Runs) -> BaselineRow:
+    def sized(self, data: Json, runs: Runs) -> BaselineRow:
         """The row itself: it has no network."""
         return self
 
@@ -56,7 +57,7 @@ class BaselineRow:
         """The row in a line, for people."""
         return f"{self.baseline}, no network"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The row as plain JSON values; the task by the name of its file."""
         return {**fields_to_json(self), "task": part_to_json(self.task)}
 

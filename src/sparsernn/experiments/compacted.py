@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +14,7 @@ from sparsernn.experiments import trained
 from sparsernn.experiments.network import stored_bytes
 from sparsernn.measure import cost
 from sparsernn.structure.masks import Masks
+from sparsernn.training.run_folder import Json
 
 COMPACT = "compact.safetensors"
 LARGEST_DIFFERENCE = 1e-5
@@ -28,7 +28,7 @@ class Compacted(NamedTuple):
     difference: float | None
 
 
-def compact_run(folder: Path) -> dict[str, Any]:
+def compact_run(folder: Path) -> Json:
     """Cut the network in a run folder, check it on made-up inputs, save it; sizes before and after."""
     whole = trained.read(folder)
     small = cut(whole.network, whole.masks, made_up_batch(whole.data))
@@ -45,7 +45,7 @@ def compact_run(folder: Path) -> dict[str, Any]:
     }
 
 
-def made_up_batch(data: Mapping[str, Any], sequences: int = 2, steps: int = 5) -> Batch:
+def made_up_batch(data: Json, sequences: int = 2, steps: int = 5) -> Batch:
     """Random inputs of the shape that networks for this data take."""
     generator = torch.Generator().manual_seed(0)
     shape = (steps, sequences) if data["objective"] == "language_model" else (sequences, steps)

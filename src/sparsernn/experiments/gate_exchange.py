@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -30,7 +29,7 @@ class GateExchange(Method):
     def target(self) -> float | None:
         return self.method.target
 
-    def initial_state(self) -> Any:
+    def initial_state(self) -> object:
         return self.method.initial_state()
 
     def prepare(self, run: Run) -> None:

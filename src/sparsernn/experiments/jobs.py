@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -24,7 +23,7 @@ from sparsernn.experiments.scoring import Scored, score
 from sparsernn.experiments.size_search import SearchGaveUp
 from sparsernn.structure.masks import Masks
 from sparsernn.training.environment import describe_environment
-from sparsernn.training.run_folder import RunFolder, finite
+from sparsernn.training.run_folder import Json, RunFolder, finite
 
 
 class Jobs:
@@ -84,7 +83,7 @@ class Jobs:
             results.write(folder / results.RESULT, result)
         return result
 
-    def scored(self, row: AnyRow, loaded: Loaded, data: dict[str, Any], run: RunFolder, resume: bool) -> Scored:
+    def scored(self, row: AnyRow, loaded: Loaded, data: Json, run: RunFolder, resume: bool) -> Scored:
         """A row's figures: Row -> Prepared -> Trained -> Scored, or those of its baseline."""
         if isinstance(row, BaselineRow):
             started = time.perf_counter()
@@ -120,7 +119,7 @@ class Jobs:
         """The run folder of a row."""
         return results.run_folder(self.out, name, seed)
 
-    def figures(self, name: str, seed: int | None = None) -> dict[str, Any]:
+    def figures(self, name: str, seed: int | None = None) -> Json:
         """The metrics of a finished row; None: of the first seed that it is trained with."""
         if seed is None:
             seed = self.row(name).seeds.first(self.experiment.request.seeds)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
-from typing import Any
+from typing import Protocol, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +14,20 @@ from sparsernn.data.task import Loaded
 from sparsernn.errors import UserError
 from sparsernn.experiments import typed
 from sparsernn.experiments.rows import Row
+from sparsernn.training.run_folder import Json
 
 LARGEST_UNITS = 1 << 14
 
 
-def describe(loaded: Loaded) -> dict[str, Any]:
+class ModelClass(Protocol):
+    """A class of `models/`, which states its objective."""
+
+    objective: str
+
+    def __call__(self, **options: object) -> nn.Module: ...
+
+
+def describe(loaded: Loaded) -> Json:
     """What a model and a report need to know of the data, as JSON values."""
     return {
         "objective": loaded.objective,
@@ -32,19 +40,23 @@ def describe(loaded: Loaded) -> dict[str, Any]:
     }
 
 
-def find_model(name: str) -> type[Any]:
+def find_model(name: str) -> ModelClass:
     """The model class in the file `name` of `models/`, the one there that states its objective."""
-    by_name = {}
+    by_name: dict[str, ModelClass] = {}
     for file in pkgutil.iter_modules(models.__path__):
         for value in vars(importlib.import_module(f"{models.__name__}.{file.name}")).values():
-            if isinstance(value, type) and hasattr(value, "objective") and value.__module__.endswith(f".{file.name}"):
+            if _is_model(value) and value.__module__.endswith(f".{file.name}"):
                 by_name[file.name] = value
     if name not in by_name:
         raise typed.unknown("model", name, list(by_name), "model")
     return by_name[name]
 
 
-def build(row: Row, data: Mapping[str, Any], seed: int = 0) -> nn.Module:
+def _is_model(value: object) -> TypeGuard[ModelClass]:
+    return isinstance(value, type) and hasattr(value, "objective")
+
+
+def build(row: Row, data: Json, seed: int = 0) -> nn.Module:
     """The row's network for data of these sizes; the same seed gives the same weights."""
     model = find_model(row.model)
     if model.objective != data["objective"]:
@@ -63,7 +75,7 @@ def build(row: Row, data: Mapping[str, Any], seed: int = 0) -> nn.Module:
         return model(**options)
 
 
-def with_vectors(row: Row, loaded: Loaded, data: Mapping[str, Any], seed: int) -> nn.Module:
+def with_vectors(row: Row, loaded: Loaded, data: Json, seed: int) -> nn.Module:
     """The row's network, its embedding beginning with the task's word vectors where it has some."""
     network = build(row, data, seed)
     if loaded.vectors is not None:
@@ -96,7 +108,7 @@ def embedding_of(model: nn.Module) -> nn.Embedding:
     return embedding
 
 
-def sizes(data: Mapping[str, Any]) -> dict[str, int]:
+def sizes(data: Json) -> dict[str, int]:
     """The model arguments that the data fix."""
     if data["objective"] == "language_model":
         return {"vocabulary": data["inputs"]}
@@ -110,7 +122,7 @@ def stored_bytes(network: nn.Module) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def units_for(row: Row, data: Mapping[str, Any], limit_bytes: int) -> int:
+def units_for(row: Row, data: Json, limit_bytes: int) -> int:
     """The largest number of units with which the row's dense network takes at most `limit_bytes`."""
 
     def size(units: int) -> int:

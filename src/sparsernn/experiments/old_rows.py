@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+
+from sparsernn.training.run_folder import Json
 
 MOVED = {"start", "fresh", "match", "teacher", "search", "best_of", "exchange_gates", "compact", "resplit", "only_seed"}
 
 
-def translated(values: Mapping[str, Any]) -> dict[str, Any]:
+def translated(values: Json) -> Json:
     """The row as this version writes it; one that is written so already is left as it is."""
     if "seeds" in values or not isinstance(values.get("measure"), Mapping):
         return dict(values)

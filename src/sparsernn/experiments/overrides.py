@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from sparsernn import folders
 from sparsernn.errors import UserError
@@ -86,13 +85,13 @@ def choose(rows: Sequence[AnyRow], keys: list[str]) -> tuple[Sequence[AnyRow], l
     return named, keys[2:]
 
 
-def parts_of(row: AnyRow) -> dict[str, Any]:
+def parts_of(row: AnyRow) -> Mapping[str, object]:
     """The parts of `row` that have fields, by name: its own and its sources."""
     parts = {name: getattr(row, name, None) for name in PARTS if name != "model"}
     return parts | {name_of(source): source for source in row.sources}
 
 
-def fields_of(row: AnyRow, part: list[str]) -> dict[str, Any]:
+def fields_of(row: AnyRow, part: list[str]) -> dict[str, object]:
     """Fields of `part` in `row`, with their types."""
     if not part:
         return {name: kind for name, kind in typed.parameters(type(row)).items() if name in ROW_FIELDS}
@@ -107,7 +106,7 @@ def fields_of(row: AnyRow, part: list[str]) -> dict[str, Any]:
     return {name: kind for name, kind in arguments.items() if name not in FIXED_BY_DATA or name in row.options}
 
 
-def cell_options(row: Row) -> dict[str, Any]:
+def cell_options(row: Row) -> dict[str, object]:
     """What the cell of `row` takes beside what the model gives it, with types."""
     model = find_model(row.model)
     fixed = FIXED_BY_MODEL | {"recurrent_dropout"} & set(typed.parameters(model))
@@ -134,16 +133,16 @@ def changed(row: AnyRow, keys: list[str], text: str) -> AnyRow:
     return dataclasses.replace(row, **{part[0]: changed_part})
 
 
-def with_argument(row: Row, part: list[str], field: str, value: Any, where: str) -> Row:
+def with_argument(row: Row, part: list[str], field: str, value: object, where: str) -> Row:
     """`row` with another argument of its model, or of its model's cell."""
     if tuple(part) == CELL:
         return with_cell_options(row, {**(row.options.get("cell_options") or {}), field: value}, where)
     if (*part, field) == CELL:
-        return with_cell_options(row, value, where)
+        return with_cell_options(row, value if isinstance(value, dict) else None, where)
     return dataclasses.replace(row, options={**row.options, field: value})
 
 
-def with_cell_options(row: Row, options: dict[str, Any] | None, where: str) -> Row:
+def with_cell_options(row: Row, options: dict[str, object] | None, where: str) -> Row:
     """`row` with other options of its cell. Raises: UserError for one that the cell does not take."""
     kinds = cell_options(row)
     for name, value in (options or {}).items():

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from sparsernn.data.task import Loaded
 from sparsernn.experiments import network
 from sparsernn.experiments.rows import Prepared, Row, Runs
 from sparsernn.training import objectives
+from sparsernn.training.run_folder import Json
 
 
-def prepare(row: Row, loaded: Loaded, data: Mapping[str, Any], runs: Runs) -> Prepared:
+def prepare(row: Row, loaded: Loaded, data: Json, runs: Runs) -> Prepared:
     """The row's network, method and objective, changed by its sources one after the other."""
     first = network.with_vectors(row, loaded, data, row.settings.seed)
     prepared = Prepared(row, loaded, data, first, row.method, objectives.find_objective(loaded.objective))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from sparsernn.errors import UserError
 from sparsernn.training import durable
+from sparsernn.training.run_folder import Json
 
-Result = dict[str, Any]
+Result = Json
 """A result file's content: what `FIELDS` names."""
 RESULT = "result.json"
 FIELDS = ("recipe", "row", "size", "seed", "metrics", "published", "command", "seconds", "environment")
@@ -22,7 +22,7 @@ def run_folder(out: Path, row: str, seed: int) -> Path:
     return out / f"{row}-seed{seed}"
 
 
-def result_path(folder: Path, result: Mapping[str, Any]) -> Path:
+def result_path(folder: Path, result: Json) -> Path:
     """Where a result lies in a folder of results."""
     return folder / result["recipe"] / f"{result['row']}-{result['size']}-seed{result['seed']}.json"
 
@@ -42,7 +42,7 @@ def read(path: Path) -> Result:
     return result
 
 
-def write(path: Path, result: Mapping[str, Any]) -> None:
+def write(path: Path, result: Json) -> None:
     """Write a result file, whole or not at all."""
     content = json.dumps({name: result[name] for name in FIELDS}, indent=1, allow_nan=False) + "\n"
     with durable.one_clear_error("a result", path.parent, "the weights are kept in the run folder"):

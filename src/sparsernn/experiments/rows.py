@@ -7,7 +7,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 from torch import nn
 
@@ -16,12 +16,13 @@ from sparsernn.data.task import Loaded, Task
 from sparsernn.errors import UserError
 from sparsernn.experiments import old_rows, typed
 from sparsernn.experiments.measure import Measure
-from sparsernn.experiments.parts import fields_to_json, name_of, part_from_json, part_to_json, plain
+from sparsernn.experiments.parts import Options, fields_to_json, name_of, part_from_json, part_to_json, plain
 from sparsernn.experiments.seeds import Seeds
 from sparsernn.experiments.size_search import SearchGaveUp
 from sparsernn.methods.method import Method
 from sparsernn.structure.masks import Masks
 from sparsernn.training.objectives import Objective
+from sparsernn.training.run_folder import Json
 from sparsernn.training.settings import Settings
 
 SOURCES = "experiments.sources"
@@ -48,7 +49,7 @@ class Runs(Protocol):
         """The run folder of a row."""
         ...
 
-    def figures(self, name: str, seed: int | None = None) -> Mapping[str, Any]:
+    def figures(self, name: str, seed: int | None = None) -> Json:
         """The metrics of a finished row; None: of the first seed that it is trained with."""
         ...
 
@@ -56,7 +57,7 @@ class Runs(Protocol):
         """The network of a finished row at its full size, and its masks."""
         ...
 
-    def run_in(self, folder: Path, row: Row, seed: int) -> Mapping[str, Any]:
+    def run_in(self, folder: Path, row: Row, seed: int) -> Json:
         """The result of a row, trained in a folder that is not its own."""
         ...
 
@@ -75,7 +76,7 @@ class Prepared:
 
     row: Row
     loaded: Loaded
-    data: Mapping[str, Any]
+    data: Json
     network: nn.Module
     method: Method | None
     objective: Objective
@@ -114,7 +115,7 @@ class Source(abc.ABC):
         """The row that is trained, before its data are read."""
         return row
 
-    def size(self, row: Row, data: Mapping[str, Any], runs: Runs) -> Row:
+    def size(self, row: Row, data: Json, runs: Runs) -> Row:
         """The row with the sizes of its network, before that is built."""
         return row
 
@@ -165,7 +166,7 @@ class Row:
     name: str
     task: Task
     model: str = "classifier"
-    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    options: Options = dataclasses.field(default_factory=dict)
     method: Method | None = None
     settings: Settings = dataclasses.field(default_factory=Settings)
     sources: tuple[Source, ...] = ()
@@ -212,7 +213,7 @@ class Row:
             row = source.resolve(row, runs)
         return row
 
-    def sized(self, data: Mapping[str, Any], runs: Runs) -> Row:
+    def sized(self, data: Json, runs: Runs) -> Row:
         """The row with the sizes of its network, by its sources."""
         row = self
         for source in self.sources:
@@ -226,7 +227,7 @@ class Row:
         options = ", ".join(f"{name} {value}" for name, value in self.options.items())
         return f"{', '.join([how, *whence])}; {self.model} {options}; {self.settings.epochs} epochs"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The row as plain JSON values; task, method and sources by the names of their files."""
         return {
             "name": self.name,
@@ -242,7 +243,7 @@ class Row:
         }
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Row:
+    def from_json(cls, values: Json) -> Row:
         """The row that `to_json` wrote. Names resolve within their folders only."""
         values = old_rows.translated(values)
         if "baseline" in values:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -24,7 +24,7 @@ from sparsernn.training import durable, objectives
 class Scored:
     """A row's figures by name, and the seconds that training and scoring took."""
 
-    metrics: dict[str, Any]
+    metrics: Mapping[str, object]
     seconds: float
 
 
@@ -55,7 +55,7 @@ def score(trained: Trained, loaded: Loaded, folder: Path) -> Scored:
     return Scored(metrics, trained.seconds + time.perf_counter() - started)
 
 
-def sizes(trained: Trained, final: Compacted, example: Batch) -> dict[str, Any]:
+def sizes(trained: Trained, final: Compacted, example: Batch) -> dict[str, object]:
     """`weights` and `bytes_dense` are of the network as it was built. `bytes` are what the final network takes when
     each matrix is stored as its kept values and one bit a weight, or plainly where that is smaller.
     """
@@ -72,7 +72,7 @@ def sizes(trained: Trained, final: Compacted, example: Batch) -> dict[str, Any]:
     }
 
 
-def write_confusion(folder: Path, counts: dict[str, Any]) -> None:
+def write_confusion(folder: Path, counts: dict[str, object]) -> None:
     """Write how often each label was taken for each other."""
     durable.replace(folder / "confusion.json", lambda aside: aside.write_text(json.dumps(counts)))
 

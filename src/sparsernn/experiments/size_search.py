@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from sparsernn.errors import UserError
 from sparsernn.training import durable
+from sparsernn.training.run_folder import Json
 
 STATE = "search.json"
 
@@ -51,13 +51,8 @@ class TargetSearch:
     trials: int = 25
 
     def __post_init__(self) -> None:
-        if (
-            not self.goal > 0
-            or not self.tolerance >= 0
-            or not self.strength > 0
-            or not self.rate > 1
-            or self.trials < 1
-        ):
+        positive = self.goal > 0 and self.tolerance >= 0 and self.strength > 0
+        if not positive or not self.rate > 1 or self.trials < 1:
             raise UserError(
                 f"the search is {dataclasses.asdict(self)}",
                 "a goal and strength above 0, a tolerance from 0, a rate above 1, at least one trial",
@@ -66,7 +61,9 @@ class TargetSearch:
 
     def verdict(self, size: float) -> str:
         """What a size means for the next strength."""
-        return "accepted" if abs(size - self.goal) <= self.tolerance else "small" if size < self.goal else "large"
+        if abs(size - self.goal) <= self.tolerance:
+            return "accepted"
+        return "small" if size < self.goal else "large"
 
     def following(self, tried: list[Trial]) -> float | None:
         """The next strength, or None after an accepted trial.
@@ -95,7 +92,7 @@ def find(
     search: TargetSearch,
     metric: str,
     folder: Path,
-    train: Callable[[int, float], Mapping[str, Any]],
+    train: Callable[[int, float], Json],
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Trial]:
     """Train at one strength after the other until `metric` is near the goal; the trials, the last one accepted.
@@ -114,7 +111,7 @@ def find(
     return tried
 
 
-def _size(metrics: Mapping[str, Any], metric: str) -> float:
+def _size(metrics: Json, metric: str) -> float:
     value = metrics.get(metric)
     if isinstance(value, bool) or not isinstance(value, int | float):
         names = ", ".join(sorted(name for name, figure in metrics.items() if isinstance(figure, int | float)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -21,7 +20,7 @@ FILE = "spectra.json"
 SEQUENCES = 4
 
 
-def at_start(row: Row, loaded: Loaded, model: nn.Module, method: Method | None) -> dict[str, Any]:
+def at_start(row: Row, loaded: Loaded, model: nn.Module, method: Method | None) -> dict[str, object]:
     """Spectra and connections of the network as training will find it: a copy of it is made sparse in the same way."""
     objective = objectives.find_objective(loaded.objective)
     training = Training(copy.deepcopy(model), loaded.train, None, objective, method, row.settings)
@@ -29,7 +28,7 @@ def at_start(row: Row, loaded: Loaded, model: nn.Module, method: Method | None) 
     return describe(loaded, training.model, masks)
 
 
-def describe(loaded: Loaded, model: nn.Module, masks: Masks) -> dict[str, Any]:
+def describe(loaded: Loaded, model: nn.Module, masks: Masks) -> dict[str, object]:
     """Spectra on test sequences, and connections."""
     objective = objectives.find_objective(loaded.objective)
     batch = objectives.to_device(next(iter(loaded.test.batches(SEQUENCES))), next(model.parameters()).device)
@@ -38,7 +37,7 @@ def describe(loaded: Loaded, model: nn.Module, masks: Masks) -> dict[str, Any]:
     return {"spectra": values, "connections": connections(model, masks)}
 
 
-def write(folder: Path, start: dict[str, Any], trained: dict[str, Any]) -> None:
+def write(folder: Path, start: dict[str, object], trained: dict[str, object]) -> None:
     """Leave both in the run folder."""
     text = json.dumps({"start": start, "trained": trained})
     durable.replace(folder / FILE, lambda aside: aside.write_text(text))

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from sparsernn.experiments import execution, results, size_search
 from sparsernn.experiments.experiment import Experiment, Request
 from sparsernn.experiments.jobs import Jobs
 from sparsernn.experiments.size_search import TargetSearch
+from sparsernn.training.run_folder import Json
 
 
 def run(
     search: TargetSearch, request: Request, row: str, metric: str, say: Callable[[str], None] = lambda line: None
-) -> dict[str, Any]:
+) -> Json:
     """Train a row of a recipe at one strength after the other until `metric` of its result is near the goal.
 
     Arguments:
@@ -25,7 +25,7 @@ def run(
     """
     out = results.output_folder(request.out, f"{request.recipe}-search", request.resume)
 
-    def train(number: int, strength: float) -> Mapping[str, Any]:
+    def train(number: int, strength: float) -> Json:
         folder = out / f"trial-{number}"
         assignments = (*request.assignments, f"rows.{row}.method.strength={strength!r}")
         asked = dataclasses.replace(request, rows=(row,), assignments=assignments, out=folder, resume=folder.exists())

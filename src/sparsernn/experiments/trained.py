@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -15,7 +13,7 @@ from sparsernn.experiments.network import build
 from sparsernn.experiments.rows import Prepared, Row
 from sparsernn.structure.masks import Masks
 from sparsernn.training.loop import fit
-from sparsernn.training.run_folder import RunFolder
+from sparsernn.training.run_folder import Json, RunFolder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,11 +28,11 @@ class Trained:
     """
 
     row: Row
-    data: Mapping[str, Any]
+    data: Json
     network: nn.Module
     masks: Masks
     seconds: float = 0.0
-    spectra: dict[str, Any] | None = None
+    spectra: dict[str, object] | None = None
 
 
 def train(prepared: Prepared, run: RunFolder, *, resume: bool, progress: bool) -> Trained:

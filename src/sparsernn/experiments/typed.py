@@ -10,10 +10,11 @@ import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Union
+from typing import Any, Literal, TypeVar, Union
 
 from sparsernn.errors import UserError
 
+Made = TypeVar("Made")
 CONSTANTS = {"none": None, "true": True, "false": False}
 BARE_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 """What JSON does not take for a number is one here too: .05, 1., +2, 1.e-3."""
@@ -33,18 +34,18 @@ def unknown(what: str, name: str, names: Sequence[str], where: str) -> UserError
     )
 
 
-def parameters(target: Callable[..., Any]) -> dict[str, Any]:
-    """Names and declared types of what `target` (a class) takes; `Any` where none is declared."""
+def parameters(target: Callable[..., object]) -> dict[str, object]:
+    """Names and declared types of what `target` (a class) takes; `object` where none is declared."""
     taken = [
         parameter.name
         for parameter in inspect.signature(target).parameters.values()
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
     ]
     hints = typing.get_type_hints(target if dataclasses.is_dataclass(target) else target.__init__)
-    return {name: hints.get(name, Any) for name in taken}
+    return {name: hints.get(name, object) for name in taken}
 
 
-def construct(target: Callable[..., Any], values: Mapping[str, Any], where: str) -> Any:
+def construct(target: Callable[..., Made], values: Mapping[str, object], where: str) -> Made:
     """`target(**values)` with every name and type checked first."""
     kinds = parameters(target)
     for name in values:
@@ -53,7 +54,7 @@ def construct(target: Callable[..., Any], values: Mapping[str, Any], where: str)
     return target(**{name: checked(value, kinds[name], f"{where}.{name}") for name, value in values.items()})
 
 
-def checked(value: Any, kind: Any, where: str) -> Any:
+def checked(value: object, kind: object, where: str) -> object:
     """`value` as `kind`, or the error that says what `where` takes."""
     try:
         return convert(value, kind)
@@ -61,9 +62,9 @@ def checked(value: Any, kind: Any, where: str) -> Any:
         raise wrong_type(where, value, kind) from error
 
 
-def parse(text: str, kind: Any, where: str) -> Any:
+def parse(text: str, kind: object, where: str) -> object:
     """The value of type `kind` that `text` spells, as JSON or as a bare word."""
-    candidates: list[Any] = [CONSTANTS[text.lower()]] if text.lower() in CONSTANTS else []
+    candidates: list[object] = [CONSTANTS[text.lower()]] if text.lower() in CONSTANTS else []
     try:
         candidates.append(json.loads(text))
     except json.JSONDecodeError:
@@ -77,18 +78,18 @@ def parse(text: str, kind: Any, where: str) -> Any:
     raise wrong_type(where, text, kind)
 
 
-def wrong_type(where: str, value: Any, kind: Any) -> UserError:
+def wrong_type(where: str, value: object, kind: object) -> UserError:
     """The error for a value that is not of its declared type."""
     return UserError(f"{where} cannot be {value!r}", describe(kind), f"Give {where} such a value")
 
 
-def convert(value: Any, kind: Any) -> Any:
+def convert(value: object, kind: object) -> object:
     """`value` as `kind`: whole numbers serve as floats, lists as tuples, objects as dataclasses.
 
     Raises: Mismatch if it is of another type.
     """
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if kind is Any or isinstance(kind, typing.TypeVar):
+    if kind in (Any, object) or isinstance(kind, TypeVar):
         return value
     if origin in (Union, types.UnionType):
         return convert_union(value, arguments)
@@ -108,12 +109,12 @@ def convert(value: Any, kind: Any) -> Any:
     elif isinstance(value, bool):
         if kind is bool:
             return value
-    elif isinstance(value, origin or kind):
+    elif isinstance(kind := origin or kind, type) and isinstance(value, kind):
         return value
     raise Mismatch
 
 
-def convert_union(value: Any, kinds: tuple[Any, ...]) -> Any:
+def convert_union(value: object, kinds: tuple[object, ...]) -> object:
     """`value` as the first of `kinds` that takes it; its own type is tried first, so that 1 stays whole."""
     for kind in sorted(kinds, key=lambda kind: kind is not type(value)):
         try:
@@ -123,7 +124,7 @@ def convert_union(value: Any, kinds: tuple[Any, ...]) -> Any:
     raise Mismatch
 
 
-def convert_sequence(value: Any, origin: type, kinds: tuple[Any, ...]) -> Any:
+def convert_sequence(value: object, origin: type, kinds: tuple[object, ...]) -> object:
     """`value` as a tuple or list of `kinds`."""
     if not isinstance(value, (list, tuple)):
         raise Mismatch
@@ -131,10 +132,10 @@ def convert_sequence(value: Any, origin: type, kinds: tuple[Any, ...]) -> Any:
         if len(kinds) != len(value):
             raise Mismatch
         return tuple(convert(item, kind) for item, kind in zip(value, kinds, strict=True))
-    return origin(convert(item, kinds[0] if kinds else Any) for item in value)
+    return origin(convert(item, kinds[0] if kinds else object) for item in value)
 
 
-def describe(kind: Any) -> str:
+def describe(kind: object) -> str:
     """A type in words."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     words = {int: "a whole number", float: "a number", str: "text", bool: "true or false", types.NoneType: "none"}

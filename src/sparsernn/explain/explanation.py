@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from sparsernn.explain.phrases import HIGHEST, LOWEST, Matches, matches, nearest
 from sparsernn.explain.readable import Readable, Reading, batches, ends_of, open_run, read
 from sparsernn.running.automata import LayerAutomata
 from sparsernn.training import durable
+from sparsernn.training.run_folder import Json
 
 EXPLANATION = "explanation.json"
 SIDES = {HIGHEST: True, LOWEST: False}
@@ -26,7 +26,7 @@ NEAREST_AMONG = 5_000
 
 def explain(
     folder: Path, data: Path | None = None, text: str | None = None, *, most: int = 4, one_sided: bool = False
-) -> dict[str, Any]:
+) -> Json:
     """Explain the network of a finished run, write explanation.json beside it, and return what it holds.
 
     Arguments:
@@ -50,7 +50,7 @@ def explain(
     explanation = {
         "folder": str(opened.folder),
         "search": "one-sided" if one_sided else "two-sided",
-        "source": opened.source,
+        "source": opened.texts.source,
         "texts": len(ranked[0].texts),
         "pool": opened.network.pool,
         "labels": list(opened.labels),
@@ -69,7 +69,7 @@ def _rank(opened: Readable, one_sided: bool) -> list[Matches]:
     """Each direction's matches in the whole corpus, in the corpus's order."""
     parts: list[list[Matches]] = [[] for _ in range(opened.cell.directions)]
     rows = []
-    for numbers, batch in batches(opened.corpus()):
+    for numbers, batch in batches(opened.texts.corpus()):
         rows.append(numbers)
         by_direction = _matches(opened, batch, read(opened.network, batch), one_sided)
         for part, batch_matches in zip(parts, by_direction, strict=True):
@@ -81,7 +81,7 @@ def _rank(opened: Readable, one_sided: bool) -> list[Matches]:
 def _matches(opened: Readable, batch: Batch, reading: Reading, one_sided: bool) -> list[Matches]:
     """Each direction's matches in a batch."""
     texts = [
-        [opened.words[int(number)] for number in ids[:length]]
+        [opened.texts.words[int(number)] for number in ids[:length]]
         for ids, length in zip(batch.inputs.tolist(), reading.lengths.tolist(), strict=True)
     ]
     return [
@@ -105,43 +105,41 @@ def _numbered(opened: Readable) -> list[tuple[int, int, int, int]]:
     return [(number, *each) for number, each in enumerate(alive, 1)]
 
 
-def _patterns(opened: Readable, ranked: list[Matches], most: int) -> list[dict[str, Any]]:
-    frequent = [number for number, word in enumerate(opened.words) if word not in SPECIALS][:NEAREST_AMONG]
+def _patterns(opened: Readable, ranked: list[Matches], most: int) -> list[dict[str, object]]:
+    frequent = [number for number, word in enumerate(opened.texts.words) if word not in SPECIALS][:NEAREST_AMONG]
     vectors = opened.vectors[frequent]
-    words = [opened.words[number] for number in frequent]
+    words = [opened.texts.words[number] for number in frequent]
     nearest = [
         nearest_words(opened.cell, direction, vectors, words, most) for direction in range(opened.cell.directions)
     ]
-    patterns = []
+    patterns: list[tuple[float, dict[str, object]]] = []
     for number, direction, pattern, states in _numbered(opened):
-        weights = opened.columns(direction)[:, pattern]
-        top = int(weights.argmax())
-        patterns.append(
-            {
-                "number": number,
-                "direction": DIRECTIONS[direction],
-                "states": states,
-                "weights": _by_label(opened, weights),
-                "toward": opened.labels[top],
-                "pull": float(weights.max() - weights.min()),
-                "transitions": nearest[direction][pattern][:states],
-                "phrases": [
-                    {"tokens": m}
-                    | {side: ranked[direction].ranked(pattern, m, high, most) for side, high in SIDES.items()}
-                    for m in range(1, states + 1)
-                ],
-            }
-        )
-    return sorted(patterns, key=lambda each: -each["pull"])
+        weights, phrases = opened.columns(direction)[:, pattern], []
+        for m in range(1, states + 1):
+            best = {side: ranked[direction].ranked(pattern, m, high, most) for side, high in SIDES.items()}
+            phrases.append({"tokens": m, **best})
+        pull = float(weights.max() - weights.min())
+        about = {
+            "number": number,
+            "direction": DIRECTIONS[direction],
+            "states": states,
+            "weights": _by_label(opened, weights),
+            "toward": opened.labels[int(weights.argmax())],
+            "pull": pull,
+            "transitions": nearest[direction][pattern][:states],
+            "phrases": phrases,
+        }
+        patterns.append((pull, about))
+    return [about for _, about in sorted(patterns, key=lambda pattern: -pattern[0])]
 
 
-def document(opened: Readable, text: str, one_sided: bool = False) -> dict[str, Any]:
+def document(opened: Readable, text: str, one_sided: bool = False) -> dict[str, object]:
     """What one text comes to: {"words", "label", "probabilities", "logits", "bias", "patterns"}.
 
     A class's logit is the bias plus the contributions of all patterns: a pattern's value times its weight. The match
     is the single path with the highest score, or the lowest where the value is negative.
     """
-    split = opened.encoded([text])
+    split = opened.texts.encoded([text])
     batch = split.batch(np.array([0]))
     reading = read(opened.network, batch)
     by_direction = _matches(opened, batch, reading, one_sided)
@@ -163,7 +161,7 @@ def document(opened: Readable, text: str, one_sided: bool = False) -> dict[str, 
     }
 
 
-def _match(paths: Matches, pattern: int, highest: bool) -> dict[str, Any]:
+def _match(paths: Matches, pattern: int, highest: bool) -> dict[str, object]:
     """The score and phrase of the best path of any number of tokens; None and [] where the text is too short."""
     scores = paths.scores[int(not highest), 0, pattern]
     if np.isnan(scores).all():

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparsernn.cells.rational import Rational
 from sparsernn.errors import UserError
@@ -18,6 +18,22 @@ from sparsernn.running.loop import reverse
 from sparsernn.running.modules import Recurrent
 
 LOWEST, HIGHEST = "bottom", "top"
+
+
+class Token(TypedDict):
+    """A word of a phrase, the number of its main-path transition, or 0 on a self-loop, and its place in the text."""
+
+    word: str
+    transition: int
+    position: int
+
+
+class Ranked(TypedDict):
+    """A phrase, its score, and the number of the text that it stands in."""
+
+    score: float
+    text: int
+    phrase: list[Token]
 
 
 @dataclass(frozen=True)
@@ -44,11 +60,8 @@ class Matches:
             [texts[number] for number in order],
         )
 
-    def phrase(self, text: int, pattern: int, m: int, highest: bool) -> list[dict[str, Any]]:
-        """The tokens of the best or worst path from its first to its last main-path token, in the order of the text.
-
-        Each is {"word", "transition": number of the main-path transition, or 0 on a self-loop, "position"}.
-        """
+    def phrase(self, text: int, pattern: int, m: int, highest: bool) -> list[Token]:
+        """The tokens of the best or worst path from its first to its last main-path token, in the order of the text."""
         tokens = self.tokens[int(not highest), text, pattern, m - 1, :m].tolist()
         place = {position: number for number, position in enumerate(tokens, 1)}
         return [
@@ -56,12 +69,12 @@ class Matches:
             for position in range(min(tokens), max(tokens) + 1)
         ]
 
-    def ranked(self, pattern: int, m: int, highest: bool, most: int) -> list[dict[str, Any]]:
-        """The phrases of m tokens with the highest or lowest scores, each once: {"score", "text", "phrase"}."""
+    def ranked(self, pattern: int, m: int, highest: bool, most: int) -> list[Ranked]:
+        """The phrases of m tokens with the highest or lowest scores, each once."""
         scores = self.scores[int(not highest), :, pattern, m - 1]
         order = np.argsort(-scores if highest else scores, kind="stable")  # NaN last
         seen: set[tuple[tuple[str, int], ...]] = set()
-        phrases: list[dict[str, Any]] = []
+        phrases: list[Ranked] = []
         for text in order[: np.count_nonzero(~np.isnan(scores))].tolist():
             phrase = self.phrase(text, pattern, m, highest)
             words = tuple((part["word"], part["transition"]) for part in phrase)
@@ -73,10 +86,10 @@ class Matches:
         return phrases
 
 
-def check_readable(module: Recurrent) -> Recurrent:
+def check_readable(module: nn.Module) -> Recurrent:
     """The module, if its patterns can be read. Raises: UserError if not."""
-    cell = module.cell
-    if not isinstance(cell, Rational):
+    cell = module.cell if isinstance(module, Recurrent) else module
+    if not isinstance(module, Recurrent) or not isinstance(cell, Rational):
         raise UserError(
             f"the network's cell is {type(cell).__name__}, which has no automata",
             "a rational cell",
@@ -137,7 +150,7 @@ def _in_text(paths: Paths, rows: tuple[int, ...], direction: int, lengths: np.nd
 @torch.no_grad()
 def nearest_words(
     cell: Recurrent, direction: int, vectors: Tensor, words: Sequence[str], most: int
-) -> list[list[dict[str, Any]]]:
+) -> list[list[dict[str, object]]]:
     """For each pattern and transition the words with the highest and the lowest score of the main path.
 
     Each transition is {"top": [[word, score], ...], "bottom": ..., "loop": mean score of the self-loop behind it}.
@@ -148,12 +161,17 @@ def nearest_words(
     automata = layer.automata
     main, loop = layer.token_scores(vectors)
     order = main.argsort(dim=0, stable=True)
-    made = []
+    transitions = []
     for state in range(automata.states):
         low, high = order[:most, state].tolist(), order[-most:, state].flip(0).tolist()
-        listed = {HIGHEST: high, LOWEST: low}
-        made.append(
-            {side: [[words[word], float(main[word, state])] for word in numbers] for side, numbers in listed.items()}
-            | {"loop": float(loop[:, state].mean())}
+        transitions.append(
+            {
+                HIGHEST: [[words[word], float(main[word, state])] for word in high],
+                LOWEST: [[words[word], float(main[word, state])] for word in low],
+                "loop": float(loop[:, state].mean()),
+            }
         )
-    return [[made[state] for state in row if state < automata.states] for row in layer.table.tolist()]
+    by_pattern = []
+    for row in layer.table.tolist():
+        by_pattern.append([transitions[state] for state in row if state < automata.states])
+    return by_pattern

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,27 +27,37 @@ from sparsernn.running.modules import Recurrent
 BATCH = 64
 
 
+class Texts(NamedTuple):
+    """Words, and the texts that they stand in.
+
+    Attributes:
+        words: names of the token ids.
+        encoded: from texts to a split.
+        corpus: the texts whose phrases are ranked, called when they are needed; source: what they are.
+    """
+
+    words: Sequence[str]
+    encoded: Callable[[Sequence[str]], SequenceSplit]
+    corpus: Callable[[], SequenceSplit]
+    source: str
+
+
 @dataclass(frozen=True)
 class Readable:
     """A text classifier of one layer of automata, and its data.
 
     Attributes:
         network: the final network, cut where the run cut it; cell: its automata; whole: the automata at full size.
-        words: names of the token ids.
         labels: names of the classes.
-        encoded: from texts to a split.
-        corpus: the texts whose phrases are ranked, called when they are needed; source: what they are.
+        texts: in which its phrases are looked for.
     """
 
     folder: Path
     network: Classifier
     cell: Recurrent
     whole: Recurrent
-    words: Sequence[str]
     labels: Sequence[str]
-    encoded: Callable[[Sequence[str]], SequenceSplit]
-    corpus: Callable[[], SequenceSplit]
-    source: str
+    texts: Texts
 
     @property
     def vectors(self) -> Tensor:
@@ -56,8 +66,9 @@ class Readable:
 
     def columns(self, direction: int) -> Tensor:
         """The output layer's weights of the patterns of one direction. [class pattern]"""
-        weight, widths = self.network.head.weight.detach(), self.cell.widths
-        first = 0 if not direction else weight.shape[1] // 2 if self.network.pool == "last" else widths[0]
+        weight, widths, first = self.network.head.weight.detach(), self.cell.widths, 0
+        if direction:
+            first = weight.shape[1] // 2 if self.network.pool == "last" else widths[0]
         return weight[:, first : first + widths[direction]]
 
 
@@ -93,7 +104,7 @@ def open_run(folder: Path, data: Path | None) -> Readable:
     cell, uncut = check_readable(network.cell), check_readable(whole.network.get_submodule("cell"))
     task = whole.row.task
     texts = _of_file(run, task, data) if isinstance(task, TableFile) else _of_task(run, task, data)
-    return Readable(run, network, cell, uncut, labels=whole.data["labels"], **texts)
+    return Readable(run, network, cell, uncut, whole.data["labels"], texts)
 
 
 def _one_of(folder: Path) -> Path:
@@ -109,7 +120,7 @@ def _one_of(folder: Path) -> Path:
     return inside[0]
 
 
-def _of_task(run: Path, task: Task, data: Path | None) -> dict[str, Any]:
+def _of_task(run: Path, task: Task, data: Path | None) -> Texts:
     """Words and texts of a recipe's row."""
     if not isinstance(task, TextClassification):
         raise UserError(f"{run} was not trained on labelled texts", "such a run", "choose another run")
@@ -122,13 +133,10 @@ def _of_task(run: Path, task: Task, data: Path | None) -> dict[str, Any]:
     def corpus() -> SequenceSplit:
         return _texts(loaded.train) if file is None else encoded(_lines(file))
 
-    return {
-        "words": loaded.vocabulary, "encoded": encoded, "corpus": corpus,
-        "source": file.name if file else "the training texts",
-    }  # fmt: skip
+    return Texts(loaded.vocabulary, encoded, corpus, file.name if file else "the training texts")
 
 
-def _of_file(run: Path, task: TableFile, data: Path | None) -> dict[str, Any]:
+def _of_file(run: Path, task: TableFile, data: Path | None) -> Texts:
     """Words and texts of a run of `sparsernn train`."""
     preparation = runs.read_preparation(run)
     encoder = encoder_from_json(preparation.tokenizer)
@@ -144,7 +152,7 @@ def _of_file(run: Path, task: TableFile, data: Path | None) -> dict[str, Any]:
         return _texts(task.load(data).train if file is None else encode_file(preparation, file).split)
 
     source = file.name if file else f"the training texts of {Path(task.path).name}"
-    return {"words": encoder.words, "encoded": encoded, "corpus": corpus, "source": source}
+    return Texts(encoder.words, encoded, corpus, source)
 
 
 def _texts(split: Split) -> SequenceSplit:

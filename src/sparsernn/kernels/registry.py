@@ -14,7 +14,7 @@ from torch import Tensor
 from sparsernn import folders
 from sparsernn.cells.cell import Cell
 from sparsernn.errors import UserError
-from sparsernn.kernels import existence
+from sparsernn.kernels import patterns
 
 State = tuple[Tensor, ...]
 Factors = tuple[Tensor | None, Tensor | None]
@@ -67,13 +67,13 @@ class Problem:
 
     def existing(self, local: str) -> Tensor | None:
         """The mask of a weight: the one handed in, or read off a weight that needs no gradient; None: all exist."""
-        return existence.mask_of(self.weights[local], self.masks, local)
+        return patterns.mask_of(self.weights[local], self.masks, local)
 
     @property
     def density(self) -> float:
         """The share that exists of the densest weight that reads a state; 1 where nothing is known."""
-        readers = [local for local in self.weights if existence.reads_state(self.cell.axes[local])]
-        return max((existence.share(self.existing(local)) for local in readers), default=1.0)
+        readers = [local for local in self.weights if patterns.reads_state(self.cell.axes[local])]
+        return max((patterns.share(self.existing(local)) for local in readers), default=1.0)
 
 
 @dataclass(frozen=True)
@@ -100,15 +100,14 @@ class Kernel(Generic[P]):
     plain: bool = False
 
 
-_forced: ContextVar[str] = ContextVar("forced", default="")
+_forced: ContextVar[tuple[str, ...]] = ContextVar("forced", default=())
 
 
 def candidates(problem: Call) -> Iterator[tuple[Kernel[Any], str | None]]:
-    """Every kernel of the operation in the order tried, with its refusal or None; within `using`, the one asked for."""
-    forced = _forced.get()
-    for kernel in kernels_of(problem.op):
-        if not forced or kernel.provider == forced:
-            yield kernel, kernel.refuses(problem)
+    """Every kernel of the operation in the order tried, with its refusal or None; within `using`, those asked for."""
+    kernels, forced = kernels_of(problem.op), _forced.get()
+    for kernel in [kernel for kernel in kernels if kernel.provider in forced] or kernels:
+        yield kernel, kernel.refuses(problem)
 
 
 @cache
@@ -150,9 +149,18 @@ def explain(problem: Call) -> str:
 
 
 @contextmanager
-def using(provider: str) -> Iterator[None]:
-    """Within the block only kernels of this provider are taken."""
-    token = _forced.set(provider)
+def using(*providers: str) -> Iterator[None]:
+    """Within the block only kernels of these providers are taken, for every operation that has one; "" asks for none.
+
+    Raises: UserError for a name that no kernel has.
+    """
+    providers = tuple(filter(None, providers))
+    names = {entry.provider for entry in folders.entries("kernels").values() if isinstance(entry, Kernel)}
+    if unknown := sorted(set(providers) - names):
+        raise UserError(
+            f"there is no kernel {unknown[0]!r}", f"one of {', '.join(sorted(names))}", "see `sparsernn list kernels`"
+        )
+    token = _forced.set(providers)
     try:
         yield
     finally:

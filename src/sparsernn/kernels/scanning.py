@@ -19,6 +19,7 @@ class ScanProblem:
         constants: tensors of what does not depend on the token. [state] each
         start: initial scores. [batch state]
         lengths: after its length a sequence keeps its scores and its output is zero. [batch] or None
+
     Kernels return outputs [time batch pattern] and final scores [batch state].
     """
 

@@ -6,10 +6,10 @@ import dataclasses
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from sparsernn.errors import UserError
 from sparsernn.running.automata import automata_figures
@@ -94,7 +94,7 @@ class Cost:
 
     @property
     def dense_bytes(self) -> int:
-        return sum(m.weights * m.bytes_per_number for m in self.matrices) + self._vector_bytes
+        return sum(matrix.weights * matrix.bytes_per_number for matrix in self.matrices) + self._vector_bytes
 
     @property
     def packed_bytes(self) -> int:
@@ -107,11 +107,11 @@ class Cost:
 
     def macs(self, embedding: bool = False) -> float:
         """Multiply-accumulates per token with the weights that exist."""
-        return sum(m.existing * _executions(m, embedding) for m in self.matrices)
+        return sum(matrix.existing * _executions(matrix, embedding) for matrix in self.matrices)
 
     def dense_macs(self, embedding: bool = False) -> float:
         """Multiply-accumulates per token if no weight were absent."""
-        return sum(m.weights * _executions(m, embedding) for m in self.matrices)
+        return sum(matrix.weights * _executions(matrix, embedding) for matrix in self.matrices)
 
     def flops(self, embedding: bool = False) -> float:
         return 2 * self.macs(embedding)
@@ -132,10 +132,11 @@ class Cost:
         for name, count in self.vectors.items():
             vectors.setdefault(Matrix(name, 1, count).layer, {})[name] = count
         width = self._vector_bytes // max(self.biases, 1)
-        return {
-            name: Cost(tuple(matrices.get(name, ())), own := vectors.get(name, {}), width * sum(own.values()))
-            for name in dict.fromkeys([*matrices, *vectors])
-        }
+        layers = {}
+        for name in dict.fromkeys([*matrices, *vectors]):
+            counts = vectors.get(name, {})
+            layers[name] = Cost(tuple(matrices.get(name, ())), counts, width * sum(counts.values()))
+        return layers
 
     def numbers(self) -> dict[str, float]:
         """Everything as plain numbers, for a result file."""
@@ -184,8 +185,8 @@ def count(model: nn.Module, masks: Masks | Mapping[str, Tensor] | None = None, e
             times *= uses(name)
         rows, columns = parameter.shape[0], parameter[:1].numel()
         matrix = Matrix(name, rows, columns, existing, times, parameter.element_size())
-        known = matrices.get(id(parameter), dataclasses.replace(matrix, executions=0.0))
-        matrices[id(parameter)] = dataclasses.replace(known, executions=known.executions + times)
+        first = matrices.get(id(parameter), dataclasses.replace(matrix, executions=0.0))
+        matrices[id(parameter)] = dataclasses.replace(first, executions=first.executions + times)
     if not matrices and not vectors:
         raise UserError(
             f"{type(model).__name__} has no parameter to count",
@@ -232,7 +233,7 @@ def _measured_uses(model: nn.Module, example: tuple) -> Callable[[str], float]:
     tokens: list[str] = []
 
     def watch(name: str, module: nn.Module) -> Callable:
-        def hook(_module: nn.Module, _inputs: tuple, output: Any) -> None:
+        def hook(_module: nn.Module, _inputs: tuple, output: object) -> None:
             rows[name] = rows.get(name, 0.0) + _vectors(output)
             if _is_recurrent(module) and name not in tokens:
                 tokens.append(name)
@@ -260,11 +261,13 @@ def _measured_uses(model: nn.Module, example: tuple) -> Callable[[str], float]:
     return uses
 
 
-def _vectors(output: Any) -> float:
+def _vectors(output: object) -> float:
     """How many vectors a module's output holds: its numbers over its last dimension."""
-    while isinstance(output, tuple | list) and not hasattr(output, "batch_sizes"):
+    while isinstance(output, tuple | list) and not isinstance(output, PackedSequence):
         output = output[0]
-    tensor: Any = getattr(output, "data", output)
+    tensor = output.data if isinstance(output, PackedSequence) else output
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"a module gave {type(tensor).__name__} in the place of a tensor")
     return tensor.numel() / max(tensor.shape[-1], 1) if tensor.dim() else 1.0
 
 
@@ -343,21 +346,23 @@ def training_over_run(
     dense = 2 * cost.dense_macs()
     points = []
     for step, sparsity in trajectory:
-        of = _by_name(cost, sparsity)
-        sparse = 2 * sum(m.weights * m.executions * (1 - of.get(m.name, 0.0)) for m in cost.matrices)
+        zeros = _by_name(cost, sparsity)
+        products = [matrix.weights * matrix.executions * (1 - zeros.get(matrix.name, 0.0)) for matrix in cost.matrices]
+        sparse = 2 * sum(products)
         points.append((step, step_flops(sparse, dense)))
     return average_over_steps(points, steps)
 
 
 def with_sparsity(cost: Cost, sparsity: Mapping[str, float] | float) -> Cost:
     """The same network with the given fraction of each matrix zero; matrices not named are whole."""
-    of = _by_name(cost, sparsity)
-    return _with_kept(cost, [round((1 - of.get(m.name, 0.0)) * m.weights) for m in cost.matrices])
+    zeros = _by_name(cost, sparsity)
+    return _with_kept(cost, [round((1 - zeros.get(matrix.name, 0.0)) * matrix.weights) for matrix in cost.matrices])
 
 
 def erdos_renyi(cost: Cost, sparsity: float) -> Cost:
     """The same network with the given fraction of all its weights zero, fewer of them in small matrices."""
-    return _with_kept(cost, budget.erdos_renyi([(m.columns, m.rows) for m in cost.matrices], sparsity))
+    fans = [(matrix.columns, matrix.rows) for matrix in cost.matrices]
+    return _with_kept(cost, budget.erdos_renyi(fans, sparsity))
 
 
 def from_epsilon(cost: Cost, eps: float, per: str = "gate") -> Cost:
@@ -369,7 +374,7 @@ def from_epsilon(cost: Cost, eps: float, per: str = "gate") -> Cost:
     if per not in ("gate", "tensor"):
         raise UserError(f'per is "{per}"', '"gate" or "tensor"', "choose one of them")
     stacked = [matrix.gates if per == "gate" else 1 for matrix in cost.matrices]
-    fans = [(m.columns, m.rows // gates) for m, gates in zip(cost.matrices, stacked, strict=True)]
+    fans = [(matrix.columns, matrix.rows // gates) for matrix, gates in zip(cost.matrices, stacked, strict=True)]
     kept = [gates * count for gates, count in zip(stacked, budget.from_epsilon(fans, eps), strict=True)]
     return _with_kept(cost, kept)
 
@@ -380,4 +385,8 @@ def _with_kept(cost: Cost, kept: Sequence[int]) -> Cost:
 
 
 def _by_name(cost: Cost, sparsity: Mapping[str, float] | float) -> Mapping[str, float]:
-    return sparsity if isinstance(sparsity, Mapping) else dict.fromkeys((m.name for m in cost.matrices), sparsity)
+    return (
+        sparsity
+        if isinstance(sparsity, Mapping)
+        else dict.fromkeys((matrix.name for matrix in cost.matrices), sparsity)
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +21,7 @@ Loss = Callable[[], Tensor]
 
 def effective_gradient_flow(
     model: nn.Module, loss: Loss, masks: Masks | Mapping[str, Tensor] | None = None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Norms of the gradient of the weights that exist: of the whole model, of each matrix and of each of its gates.
 
     EGF_p = (1 / L) sum over the L weight matrices of ||gradient * mask||_p. Gradients, weights and random state are
@@ -146,9 +145,9 @@ def _checked(value: Tensor) -> Tensor:
 def _gradients(value: Tensor, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if not weights:
         raise UserError("no weight matrix is trained", "one with requires_grad", "unfreeze a part of the model")
-    found = torch.autograd.grad(value, list(weights.values()), allow_unused=True)
-    pairs = zip(weights.items(), found, strict=True)
-    return {name: torch.zeros_like(weight) if gradient is None else gradient for (name, weight), gradient in pairs}
+    gradients = torch.autograd.grad(value, list(weights.values()), allow_unused=True)
+    named = zip(weights.items(), gradients, strict=True)
+    return {name: torch.zeros_like(weight) if gradient is None else gradient for (name, weight), gradient in named}
 
 
 def _norms(values: Tensor) -> dict[str, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +21,7 @@ def spectra(
     sequences: int = 4,
     horizon: int = 4,
     part: str = "hidden",
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, dict[str, object]]:
     """Singular values and eigenvalues of the step Jacobians dh_t/dh_{t-1} of every recurrent layer, on real inputs.
 
     Arguments:
@@ -43,27 +42,28 @@ def spectra(
         model.train(training)
     if not passes:
         raise UserError("no recurrent layer ran", "a forward of this model", "call the model in forward")
-    found: dict[str, list[Tensor]] = {}
-    for given in passes:
-        weights = {local: inner.get_parameter(name).detach() for local, name in given.layer.weights.items()}
-        found.setdefault(given.layer.label, []).extend(_jacobians(weights, given, sequences, horizon, part))
-    return {label: _summary(torch.stack(matrices)) for label, matrices in found.items()}
+    by_layer: dict[str, list[Tensor]] = {}
+    for layer_pass in passes:
+        layer = layer_pass.layer
+        weights = {local: inner.get_parameter(name).detach() for local, name in layer.weights.items()}
+        by_layer.setdefault(layer.label, []).extend(_jacobians(weights, layer_pass, sequences, horizon, part))
+    return {label: _summary(torch.stack(matrices)) for label, matrices in by_layer.items()}
 
 
-def _jacobians(weights: Mapping[str, Tensor], given: Pass, sequences: int, horizon: int, part: str) -> list[Tensor]:
+def _jacobians(weights: Mapping[str, Tensor], layer: Pass, sequences: int, horizon: int, part: str) -> list[Tensor]:
     with torch.no_grad():
-        states, running = unroll(weights, given)
-    inputs = ending_together(given)[0].inputs
-    steps = range(max(0, len(inputs) - horizon), len(inputs))
-    return [
-        step_jacobian(given.layer.cell, weights, inputs[time, number], tuple(s[number] for s in states[time]), part)
-        for number in range(min(sequences, inputs.shape[1]))
-        for time in steps
-        if running is None or bool(running[time, number])
-    ]
+        states, running = unroll(weights, layer)
+    inputs = ending_together(layer)[0].inputs
+    matrices = []
+    for number in range(min(sequences, inputs.shape[1])):
+        for time in range(max(0, len(inputs) - horizon), len(inputs)):
+            if running is None or bool(running[time, number]):
+                before = tuple(state[number] for state in states[time])
+                matrices.append(step_jacobian(layer.layer.cell, weights, inputs[time, number], before, part))
+    return matrices
 
 
-def _summary(matrices: Tensor) -> dict[str, Any]:
+def _summary(matrices: Tensor) -> dict[str, object]:
     singular = torch.linalg.svdvals(matrices).flatten().sort(descending=True).values
     eigenvalues = torch.linalg.eigvals(matrices).flatten()
     eigenvalues = eigenvalues[eigenvalues.abs().argsort(descending=True)]
@@ -81,14 +81,14 @@ def connections(model: nn.Module, masks: Masks) -> dict[str, dict[str, dict[str,
     A matrix without gates counts as a gate of its own name; tensors without a mask as whole.
     """
     inner = unwrap(model)
-    found: dict[str, dict[str, dict[str, dict[str, int]]]] = {}
+    by_layer: dict[str, dict[str, dict[str, dict[str, int]]]] = {}
     for layer in Wiring.local(inner).layers:
-        own = found.setdefault(layer.label, {"input": {}, "recurrent": {}})
+        sides = by_layer.setdefault(layer.label, {"input": {}, "recurrent": {}})
         for local, name in layer.weights.items():
             layout = layer.layouts[local]
             if not layout.incoming:
                 continue
-            side = own["input" if layout.source == ("input",) else "recurrent"]
+            side = sides["input" if layout.source == ("input",) else "recurrent"]
             kept = masks.kept.get(name)
             kept = torch.ones_like(inner.get_parameter(name), dtype=torch.bool) if kept is None else kept
             gated = "gate" in layout.stored
@@ -96,4 +96,4 @@ def connections(model: nn.Module, masks: Masks) -> dict[str, dict[str, dict[str,
                 entry = side.setdefault(gate, {"kept": 0, "dense": 0})
                 entry["kept"] += int(torch.count_nonzero(rows))
                 entry["dense"] += rows.numel()
-    return found
+    return by_layer

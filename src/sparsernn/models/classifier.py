@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from sparsernn.models.encoder import Encoder
+from sparsernn.models.constructor import taking
+from sparsernn.models.encoder import Encoder, LabelOptions
 from sparsernn.models.layers import check_pool, pool
+
+
+@dataclass(frozen=True)
+class ClassifierOptions(LabelOptions):
+    """Arguments of a classifier."""
+
+    pool: str = "last"
 
 
 class Classifier(Encoder):
@@ -30,38 +39,12 @@ class Classifier(Encoder):
 
     objective: ClassVar[str] = "classification"
 
-    def __init__(
-        self,
-        inputs: int,
-        classes: int,
-        cell: str = "gru",
-        units: int = 64,
-        layers: int = 1,
-        bidirectional: bool = False,
-        dropout: float = 0.0,
-        pool: str = "last",
-        vocabulary: int | None = None,
-        cell_options: dict[str, Any] | None = None,
-        embedding_init: float | None = None,
-        embedding_dropout: float = 0.0,
-        embedding_frozen: bool = False,
-    ):
-        check_pool(pool)
-        super().__init__(
-            inputs,
-            cell,
-            units,
-            layers,
-            bidirectional,
-            dropout,
-            vocabulary,
-            cell_options,
-            embedding_init,
-            embedding_dropout,
-            embedding_frozen,
-        )
-        self.pool = pool
-        self.head = nn.Linear(self.width, classes)
+    @taking(ClassifierOptions)
+    def __init__(self, options: ClassifierOptions):
+        check_pool(options.pool)
+        super().__init__(options.inputs, options)
+        self.pool = options.pool
+        self.head = nn.Linear(self.width, options.classes)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         output, finals = self.cell(x if self.embedding is None else self.dropout(self.embedding(x)), lengths=lengths)

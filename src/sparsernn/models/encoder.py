@@ -2,51 +2,60 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from sparsernn.models.layers import ElementDropout, WordEmbedding, make_cell
+from sparsernn.models.layers import CellOptions, ElementDropout, WordEmbedding, make_cell
+
+
+@dataclass(frozen=True)
+class EncoderOptions:
+    """Options of an encoder; `Classifier` says what they mean."""
+
+    cell: str = "gru"
+    units: int = 64
+    layers: int = 1
+    bidirectional: bool = False
+    dropout: float = 0.0
+    vocabulary: int | None = None
+    cell_options: CellOptions | None = None
+    embedding_init: float | None = None
+    embedding_dropout: float = 0.0
+    embedding_frozen: bool = False
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    inputs: int
+    classes: int
+
+
+@dataclass(frozen=True)
+class LabelOptions(EncoderOptions, _Sizes):
+    """The same after the sizes of what is read and of what is told apart."""
 
 
 class Encoder(nn.Module):
     """A recurrent encoder with an optional embedding before it. See the models built on it."""
 
-    def __init__(
-        self,
-        inputs: int,
-        cell: str,
-        units: int,
-        layers: int,
-        bidirectional: bool,
-        dropout: float,
-        vocabulary: int | None,
-        cell_options: dict[str, Any] | None,
-        embedding_init: float | None = None,
-        embedding_dropout: float = 0.0,
-        embedding_frozen: bool = False,
-    ):
+    def __init__(self, inputs: int, options: EncoderOptions):
         super().__init__()
-        self.embedding = WordEmbedding(vocabulary, inputs, embedding_dropout, padding_idx=0) if vocabulary else None
-        if self.embedding is not None and embedding_init is not None:
-            with torch.no_grad():
-                self.embedding.weight[1:].uniform_(-embedding_init, embedding_init)
-        if self.embedding is not None:
-            self.embedding.weight.requires_grad_(not embedding_frozen)
+        self.embedding = _embedding(inputs, options.vocabulary, options) if options.vocabulary else None
         self.cell = make_cell(
-            cell,
+            options.cell,
             inputs,
-            units,
-            layers,
+            options.units,
+            options.layers,
             batch_first=True,
-            bidirectional=bidirectional,
-            dropout=dropout if layers > 1 else 0.0,
-            **(cell_options or {}),
+            bidirectional=options.bidirectional,
+            dropout=options.dropout if options.layers > 1 else 0.0,
+            **(options.cell_options or {}),
         )
-        self.dropout = ElementDropout(dropout)
-        self.directions = 2 if bidirectional else 1
-        self.width = units * self.directions
+        self.dropout = ElementDropout(options.dropout)
+        self.directions = 2 if options.bidirectional else 1
+        self.width = options.units * self.directions
 
     def encode(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Shapes: x [batch time inputs], or ids [batch time] -> [batch time width]."""
@@ -54,3 +63,12 @@ class Encoder(nn.Module):
             x = self.dropout(self.embedding(x))
         output, _ = self.cell(x, lengths=lengths)
         return self.dropout(output)
+
+
+def _embedding(inputs: int, words: int, options: EncoderOptions) -> WordEmbedding:
+    embedding = WordEmbedding(words, inputs, options.embedding_dropout, padding_idx=0)
+    if options.embedding_init is not None:
+        with torch.no_grad():
+            embedding.weight[1:].uniform_(-options.embedding_init, options.embedding_init)
+    embedding.weight.requires_grad_(not options.embedding_frozen)
+    return embedding

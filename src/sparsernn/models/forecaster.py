@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor, nn
 
-from sparsernn.models.encoder import Encoder
-from sparsernn.models.layers import pool
+from sparsernn.models.encoder import Encoder, EncoderOptions
+from sparsernn.models.layers import CellOptions, pool
 
 
 class Forecaster(Encoder):
@@ -29,16 +29,14 @@ class Forecaster(Encoder):
         layers: int = 1,
         dropout: float = 0.0,
         residual: int | None = None,
-        cell_options: dict[str, Any] | None = None,
+        cell_options: CellOptions | None = None,
     ):
-        super().__init__(inputs, cell, units, layers, False, dropout, None, cell_options)
+        super().__init__(inputs, EncoderOptions(cell, units, layers, dropout=dropout, cell_options=cell_options))
         self.residual = residual
         self.head = nn.Linear(self.width, horizon)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         change = self.head(pool(self.encode(x, lengths), lengths, "last", 1))
-        return (
-            change
-            if self.residual is None
-            else change + pool(x, lengths, "last", 1)[:, self.residual : self.residual + 1]
-        )
+        if self.residual is None:
+            return change
+        return change + pool(x, lengths, "last", 1)[:, self.residual : self.residual + 1]

@@ -40,7 +40,8 @@ def initialise_(cell: Recurrent, kind: str, scale: float | None = None) -> None:
         raise UserError(f"init_scale is {scale!r} with {kind}", "a number above 0", "pass init_scale=0.1, for example")
     for one, sizes, names in zip(cell.cells, cell.sizes, cell.names, strict=True):
         layouts = {local: layout_of(one, local) for local in names}
-        rows = sum(sizes[axis] for axis in {axis for layout in layouts.values() for axis in layout.source})
+        sources = {axis for layout in layouts.values() for axis in layout.source}
+        rows = sum(sizes[axis] for axis in sources)
         for local, name in names.items():
             parameter = cell.get_parameter(name)
             if layouts[local].incoming:

@@ -2,13 +2,62 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from sparsernn.errors import UserError
-from sparsernn.models.layers import ElementDropout, LockedDropout, WordEmbedding, make_cell
+from sparsernn.models.constructor import taking
+from sparsernn.models.layers import CellOptions, ElementDropout, LockedDropout, WordEmbedding, make_cell
+
+States = tuple[Tensor | tuple[Tensor, ...], ...]
+"""Of each layer, as its module gives them."""
+
+
+@dataclass(frozen=True)
+class LanguageModelOptions:
+    """Arguments of a language model.
+
+    Raises: UserError for those that exclude each other, or an unknown kind of dropout.
+    """
+
+    vocabulary: int
+    units: int = 200
+    layers: int = 2
+    cell: str = "lstm"
+    embedding: int | None = None
+    tied: bool = False
+    dropout: float = 0.0
+    dropout_kind: str = "element"
+    input_dropout: float | None = None
+    output_dropout: float | None = None
+    embedding_dropout: float = 0.0
+    recurrent_dropout: float = 0.0
+    init: float | None = None
+    zero_bias: bool = True
+    frozen_embedding: float | None = None
+    cell_options: CellOptions | None = None
+
+    def __post_init__(self) -> None:
+        if self.tied and self.width != self.units:
+            raise UserError(
+                f"tied weights with an embedding of {self.width} and {self.units} units",
+                "equal widths",
+                "leave embedding out, or tied=False",
+            )
+        if self.dropout_kind not in ("element", "variational"):
+            raise UserError(
+                f'dropout_kind is "{self.dropout_kind}"', '"element" or "variational"', "choose one of them"
+            )
+        if self.tied and self.frozen_embedding is not None:
+            raise UserError("a frozen embedding that is the output layer", "one of the two", "leave out tied")
+
+    @property
+    def width(self) -> int:
+        """Of the embedding."""
+        return self.embedding or self.units
 
 
 class LanguageModel(nn.Module):
@@ -33,71 +82,40 @@ class LanguageModel(nn.Module):
 
     objective: ClassVar[str] = "language_model"
 
-    def __init__(
-        self,
-        vocabulary: int,
-        units: int = 200,
-        layers: int = 2,
-        cell: str = "lstm",
-        embedding: int | None = None,
-        tied: bool = False,
-        dropout: float = 0.0,
-        dropout_kind: str = "element",
-        input_dropout: float | None = None,
-        output_dropout: float | None = None,
-        embedding_dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        init: float | None = None,
-        zero_bias: bool = True,
-        frozen_embedding: float | None = None,
-        cell_options: dict[str, Any] | None = None,
-    ):
+    @taking(LanguageModelOptions)
+    def __init__(self, options: LanguageModelOptions):
         super().__init__()
-        width = embedding or units
-        if tied and width != units:
-            raise UserError(
-                f"tied weights with an embedding of {width} and {units} units",
-                "equal widths",
-                "leave embedding out, or tied=False",
-            )
-        if dropout_kind not in ("element", "variational"):
-            raise UserError(f'dropout_kind is "{dropout_kind}"', '"element" or "variational"', "choose one of them")
-        if tied and frozen_embedding is not None:
-            raise UserError("a frozen embedding that is the output layer", "one of the two", "leave out tied")
-        make = ElementDropout if dropout_kind == "element" else LockedDropout
-        self.embedding = WordEmbedding(vocabulary, width, embedding_dropout)
+        units, dropout, cell_options = options.units, options.dropout, options.cell_options or {}
+        make = ElementDropout if options.dropout_kind == "element" else LockedDropout
+        self.embedding = WordEmbedding(options.vocabulary, options.width, options.embedding_dropout)
         self.cells = nn.ModuleList(
-            make_cell(
-                cell, width if layer == 0 else units, units, recurrent_dropout=recurrent_dropout, **(cell_options or {})
-            )
-            for layer in range(layers)
+            make_cell(options.cell, inputs, units, recurrent_dropout=options.recurrent_dropout, **cell_options)
+            for inputs in (options.width if layer == 0 else units for layer in range(options.layers))
         )
-        self.input_dropout = make(dropout if input_dropout is None else input_dropout)
+        self.input_dropout = make(dropout if options.input_dropout is None else options.input_dropout)
         self.dropout = make(dropout)
-        self.output_dropout = make(dropout if output_dropout is None else output_dropout)
-        self.head = nn.Linear(units, vocabulary)
-        if tied:
+        self.output_dropout = make(dropout if options.output_dropout is None else options.output_dropout)
+        self.head = nn.Linear(units, options.vocabulary)
+        if options.tied:
             self.head.weight = self.embedding.weight
-        self._initialise(init, zero_bias)
-        if frozen_embedding is not None:
-            nn.init.normal_(self.embedding.weight, 0.0, frozen_embedding)
-            self.embedding.weight.requires_grad_(False)
+        self._initialise(options)
 
     @torch.no_grad()
-    def _initialise(self, init: float | None, zero_bias: bool) -> None:
-        bound = 0.1 if init is None else init
+    def _initialise(self, options: LanguageModelOptions) -> None:
+        bound = 0.1 if options.init is None else options.init
         nn.init.uniform_(self.embedding.weight, -bound, bound)
         nn.init.uniform_(self.head.weight, -bound, bound)
         nn.init.zeros_(self.head.bias)
-        if init is None:
-            return
-        for name, parameter in self.cells.named_parameters():
-            if "bias" in name and zero_bias:
+        for name, parameter in self.cells.named_parameters() if options.init is not None else ():
+            if "bias" in name and options.zero_bias:
                 nn.init.zeros_(parameter)
             else:
                 nn.init.uniform_(parameter, -bound, bound)
+        if options.frozen_embedding is not None:
+            nn.init.normal_(self.embedding.weight, 0.0, options.frozen_embedding)
+            self.embedding.weight.requires_grad_(False)
 
-    def forward(self, ids: Tensor, state: tuple[Any, ...] | None = None) -> tuple[Tensor, tuple[Any, ...]]:
+    def forward(self, ids: Tensor, state: States | None = None) -> tuple[Tensor, States]:
         x = self.input_dropout(self.embedding(ids))
         states = []
         for index, cell in enumerate(self.cells):

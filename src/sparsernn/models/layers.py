@@ -13,6 +13,7 @@ from sparsernn.models.initialisation import initialise_
 from sparsernn.nn import module_of
 from sparsernn.running.modules import Recurrent
 
+CellOptions = dict[str, Any]  # arguments of a cell, which checks them itself
 POOLS = ("last", "mean", "max")
 
 
@@ -24,7 +25,7 @@ def make_cell(
     *,
     init: str | None = None,
     init_scale: float | None = None,
-    **options: Any,
+    **options: object,
 ) -> Recurrent:
     """A cell by its file name in `sparsernn.cells`, with its own first weights or those of `initialisation`."""
     cell = module_of(folders.find("cells", name))(inputs, units, layers, **options)
@@ -79,9 +80,8 @@ class WordEmbedding(nn.Embedding):
     def forward(self, ids: Tensor) -> Tensor:
         if not self.training or not self.rate:
             return super().forward(ids)
-        mask = torch.empty(self.num_embeddings, 1, device=self.weight.device).bernoulli_(1 - self.rate) / (
-            1 - self.rate
-        )
+        mask = torch.empty(self.num_embeddings, 1, device=self.weight.device).bernoulli_(1 - self.rate)
+        mask = mask / (1 - self.rate)
         return nn.functional.embedding(ids, self.weight * mask, self.padding_idx)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor, nn
 
-from sparsernn.models.encoder import Encoder
+from sparsernn.models.constructor import taking
+from sparsernn.models.encoder import Encoder, LabelOptions
 
 
 class Tagger(Encoder):
@@ -18,20 +19,10 @@ class Tagger(Encoder):
 
     objective: ClassVar[str] = "tagging"
 
-    def __init__(
-        self,
-        inputs: int,
-        classes: int,
-        cell: str = "gru",
-        units: int = 64,
-        layers: int = 1,
-        bidirectional: bool = False,
-        dropout: float = 0.0,
-        vocabulary: int | None = None,
-        cell_options: dict[str, Any] | None = None,
-    ):
-        super().__init__(inputs, cell, units, layers, bidirectional, dropout, vocabulary, cell_options)
-        self.head = nn.Linear(self.width, classes)
+    @taking(LabelOptions)
+    def __init__(self, options: LabelOptions):
+        super().__init__(options.inputs, options)
+        self.head = nn.Linear(self.width, options.classes)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         return self.head(self.encode(x, lengths))

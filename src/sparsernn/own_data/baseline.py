@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -40,11 +40,16 @@ def baseline(task: TableFile, loaded: Loaded, parts: dict[str, np.ndarray]) -> t
 
 def tfidf(task: TableFile, parts: dict[str, np.ndarray]) -> dict[str, float]:
     """TF-IDF of words and word pairs with logistic regression (scikit-learn) on whole texts, tuned on validation."""
+    from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
     from sklearn.linear_model import LogisticRegression
 
-    hashing: dict[str, Any] = {"ngram_range": (1, 2), "n_features": 2**20, "alternate_sign": False, "norm": None}
-    counts = HashingVectorizer(**hashing)
+    counts = HashingVectorizer(
+        ngram_range=(1, 2),
+        n_features=2**20,
+        alternate_sign=False,
+        norm=None,  # pyright: ignore[reportArgumentType]
+    )
     weigh = TfidfTransformer(sublinear_tf=True)
     rows = [parts[name][:: -(-len(parts[name]) // MOST_TEXTS)] for name in ("train", "valid")]
     train, valid, test = _texts_of(task, [*rows, parts["test"]])
@@ -53,7 +58,7 @@ def tfidf(task: TableFile, parts: dict[str, np.ndarray]) -> dict[str, float]:
     models = [LogisticRegression(C=strength, max_iter=300).fit(matrix[:, met], train.labels) for strength in STRENGTHS]
 
     def accuracy(model: LogisticRegression, part: Part) -> float:
-        columns: Any = weigh.transform(counts.transform(part.texts))
+        columns = csr_matrix(weigh.transform(counts.transform(part.texts)))
         return float(model.score(columns[:, met], part.labels))
 
     best = max(models, key=lambda model: accuracy(model, valid))

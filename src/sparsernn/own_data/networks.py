@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 from sparsernn.data.sampling import at_most
 from sparsernn.data.table_file import TableFile
 from sparsernn.data.task import Loaded
 from sparsernn.experiments.measure import Measure
+from sparsernn.experiments.parts import Options
 from sparsernn.experiments.rows import Row, Source
 from sparsernn.experiments.sources.latent_vectors import LatentVectors
 from sparsernn.experiments.sources.start import Start
@@ -38,7 +38,7 @@ class Choice:
     model: str
     units: int
     steps: int
-    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    options: Options = dataclasses.field(default_factory=dict)
     slower: float = 1.0
     taught: float = 0.0
 

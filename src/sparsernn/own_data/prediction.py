@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +18,10 @@ from sparsernn.own_data.runs import find_run, read_preparation
 from sparsernn.training import durable, objectives
 
 BATCH = 256
+Prediction = dict[str, object]
 
 
-def predict(folder: Path, file: Path, progress: Progress = no_progress) -> dict[str, Any]:
+def predict(folder: Path, file: Path, progress: Progress = no_progress) -> dict[str, list[Prediction]]:
     """Predictions for every row (or series, or window) of a file.
 
     Arguments:
@@ -56,7 +56,7 @@ def _outputs(network: torch.nn.Module, encoded: Encoded) -> Iterator[torch.Tenso
         yield from (row[:length] if outputs.dim() == 3 else row for row, length in zip(outputs, lengths, strict=True))
 
 
-def _labels(preparation: Preparation, encoded: Encoded, probabilities: list[np.ndarray]) -> list[dict[str, Any]]:
+def _labels(preparation: Preparation, encoded: Encoded, probabilities: list[np.ndarray]) -> list[Prediction]:
     if encoded.rows is None:
         return _identified(encoded, [_label(preparation, one) for one in probabilities])
     steps = np.concatenate(probabilities)
@@ -65,20 +65,20 @@ def _labels(preparation: Preparation, encoded: Encoded, probabilities: list[np.n
     return [_label(preparation, one) for one in ordered]
 
 
-def _identified(encoded: Encoded, predictions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _identified(encoded: Encoded, predictions: list[Prediction]) -> list[Prediction]:
     """With the ids of the series, where they have any."""
     if not any(encoded.names):
         return predictions
     return [{"id": name, **one} for name, one in zip(encoded.names, predictions, strict=True)]
 
 
-def _label(preparation: Preparation, probabilities: np.ndarray) -> dict[str, Any]:
+def _label(preparation: Preparation, probabilities: np.ndarray) -> Prediction:
     best = int(probabilities.argmax())
     named = {label: float(value) for label, value in zip(preparation.labels, probabilities, strict=True)}
     return {"label": preparation.labels[best], "probability": named[preparation.labels[best]], "probabilities": named}
 
 
-def write_csv(predictions: list[dict[str, Any]], path: Path) -> None:
+def write_csv(predictions: list[Prediction], path: Path) -> None:
     """One row a prediction: label and a column of probability per label, or the forecast values.
 
     Raises: UserError if the file cannot be written; it is written whole or not at all.
@@ -93,14 +93,21 @@ def write_csv(predictions: list[dict[str, Any]], path: Path) -> None:
         ) from error
 
 
-def _fill(path: Path, rows: list[dict[str, Any]]) -> None:
+def _fill(path: Path, rows: list[Prediction]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["label"])
         writer.writeheader()
         writer.writerows(rows)
 
 
-def _flat(one: dict[str, Any]) -> dict[str, Any]:
-    cells = {key: value for key, value in one.items() if not isinstance(value, dict | list)}
-    cells |= {f"p({label})": value for label, value in one.get("probabilities", {}).items()}
-    return cells | {f"t+{step}": value for step, value in enumerate(one.get("forecast", []), 1)}
+def _flat(prediction: Prediction) -> Prediction:
+    """Every value in a column of its own."""
+    cells: Prediction = {}
+    for key, value in prediction.items():
+        if isinstance(value, dict):
+            cells |= {f"p({label})": probability for label, probability in value.items()}
+        elif isinstance(value, list):
+            cells |= {f"t+{step}": forecast for step, forecast in enumerate(value, 1)}
+        else:
+            cells[key] = value
+    return cells

@@ -6,7 +6,8 @@ import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from sparsernn import folders
 from sparsernn.data.splits import SequenceSplit
@@ -19,6 +20,7 @@ from sparsernn.experiments.execution import Outcome
 from sparsernn.experiments.experiment import Experiment, Request
 from sparsernn.experiments.jobs import Jobs
 from sparsernn.experiments.recipe import Recipe
+from sparsernn.methods.method import Method
 from sparsernn.own_data import networks
 from sparsernn.own_data.baseline import DESCRIPTIONS, baseline
 from sparsernn.own_data.runs import write_preparation
@@ -101,14 +103,14 @@ def examples(loaded: Loaded) -> str:
     return {"forecasting": "windows", "tagging": "pieces of series"}.get(loaded.objective, "series")
 
 
-def make_method(name: str, sparsity: float) -> Any:
+def make_method(name: str, sparsity: float) -> Method:
     """A method by its name, at a sparsity where it has one."""
-    kind = folders.find("methods", name)
+    kind: Callable[..., Method] = folders.find("methods", name)
     options = {"sparsity": sparsity, "strength": STRENGTH}
     return kind(**{name: value for name, value in options.items() if name in typed.parameters(kind)})
 
 
-def row_numbers(loaded: Loaded) -> dict[str, Any]:
+def row_numbers(loaded: Loaded) -> dict[str, np.ndarray]:
     """Which rows of the file are in which split, where a row is an example."""
     splits = {"train": loaded.train, "valid": loaded.valid, "test": loaded.test}
     return {
@@ -119,7 +121,7 @@ def row_numbers(loaded: Loaded) -> dict[str, Any]:
 
 
 def write_baseline(
-    out: Path, asked: Training, name: str, figures: dict[str, float], environment: Any, seconds: float
+    out: Path, asked: Training, name: str, figures: dict[str, float], environment: object, seconds: float
 ) -> Path:
     """A run folder with the baseline's result alone, so that the report has its row."""
     folder = results.run_folder(out, "baseline", asked.seed)

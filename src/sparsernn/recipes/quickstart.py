@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
 
 from sparsernn.data.sequential_digits import SequentialDigits
 from sparsernn.experiments.measure import Measure
@@ -27,11 +27,12 @@ def rows(size: Size) -> list[Row]:
     """
     epochs, start = EPOCHS[size], Start("dense")
 
-    def row(name: str, learning_rate: float, epochs: int, **fields: Any) -> Row:
+    def row(name: str, learning_rate: float, epochs: int, **changes: object) -> Row:
         options = {"cell": "gru", "units": UNITS[size]}
         settings = Settings(learning_rate=learning_rate, batch_size=32, epochs=epochs, clip=1.0)
         measure = Measure(latency_seconds=SECONDS[size])
-        return Row(name, SequentialDigits(), options=options, settings=settings, threads=1, measure=measure, **fields)
+        plain = Row(name, SequentialDigits(), options=options, settings=settings, threads=1, measure=measure)
+        return dataclasses.replace(plain, **changes)
 
     return [
         row("dense", 3e-3, epochs),

@@ -77,7 +77,7 @@ def run_layers(
     plain = plain.unsqueeze(1) if unbatched else plain.transpose(0, 1) if turned else plain
     if plain.dim() != 3 or plain.shape[-1] != stack.parts[0].sizes["input"]:
         raise UserError(
-            f"the input has the shape {list(plain.shape)}",
+            f"the input has the shape {list(x.data.shape)}",
             f"{stack.parts[0].sizes['input']} features in the last of two or three dimensions",
             "check the last dimension of the input",
         )

@@ -65,8 +65,8 @@ def erdos_renyi(shapes: Sequence[Sequence[int]], sparsity: float, power: float =
         if not over:
             break
         dense.update(over)
-    wanted = [float(sizes[index]) if index in dense else eps * scales[index] for index in range(len(sizes))]
-    return _none_empty(settle(wanted, sizes, total), sizes)
+    shares = [float(sizes[index]) if index in dense else eps * scales[index] for index in range(len(sizes))]
+    return _none_empty(settle(shares, sizes, total), sizes)
 
 
 def from_epsilon(shapes: Sequence[Sequence[int]], eps: float, power: float = 1.0) -> list[int]:
@@ -81,25 +81,25 @@ def apportion(total: int, importance: Sequence[float], room: Sequence[int], even
 
     Source: Dettmers & Zettlemoyer 2019, appendix (evenly); Mostafa & Wang 2019, algorithm 1 (in proportion).
     """
-    wanted, left = [0.0] * len(room), float(min(total, sum(room)))
+    shares, left = [0.0] * len(room), float(min(total, sum(room)))
     weights = list(importance)
     while left > 1e-6:
-        open_ = [index for index, most in enumerate(room) if wanted[index] < most]
+        open_ = [index for index, most in enumerate(room) if shares[index] < most]
         if not sum(weights[index] for index in open_) > 0:
             weights = [1.0] * len(room)
         scale = sum(weights[index] for index in open_)
         for index in open_:
-            wanted[index] += left * weights[index] / scale
-        left = sum(max(want - most, 0.0) for want, most in zip(wanted, room, strict=True))
-        wanted = [min(want, float(most)) for want, most in zip(wanted, room, strict=True)]
+            shares[index] += left * weights[index] / scale
+        left = sum(max(share - most, 0.0) for share, most in zip(shares, room, strict=True))
+        shares = [min(share, float(most)) for share, most in zip(shares, room, strict=True)]
         weights = [1.0] * len(room) if evenly else weights
-    return settle(wanted, room, min(total, sum(room)))
+    return settle(shares, room, min(total, sum(room)))
 
 
-def settle(wanted: Sequence[float], sizes: Sequence[int], total: int) -> list[int]:
-    """Whole counts nearest to `wanted` that add up to `total`, none above its size: largest remainders first."""
-    counts = [min(int(value), size) for value, size in zip(wanted, sizes, strict=True)]
-    by_remainder = sorted(range(len(counts)), key=lambda index: (counts[index] - wanted[index], index))
+def settle(shares: Sequence[float], sizes: Sequence[int], total: int) -> list[int]:
+    """Whole counts nearest to the shares that add up to `total`, none above its size: largest remainders first."""
+    counts = [min(int(value), size) for value, size in zip(shares, sizes, strict=True)]
+    by_remainder = sorted(range(len(counts)), key=lambda index: (counts[index] - shares[index], index))
     left = total - sum(counts)
     while left > 0:
         open_ = [index for index in by_remainder if counts[index] < sizes[index]]

@@ -50,12 +50,12 @@ def count(flags: Tensor) -> int:
 
 def _pick_few(candidates: Tensor, number: int, generator: torch.Generator) -> Tensor:
     """Draw places, so many at a time, until there are enough different ones."""
-    chosen = torch.zeros_like(candidates)
-    while missing := number - count(chosen):
+    drawn = torch.zeros_like(candidates)
+    while missing := number - count(drawn):
         places = torch.randint(candidates.numel(), (min(missing, MOST_DRAWN),), generator=generator)
         places = places.to(candidates.device)
-        chosen[places[candidates[places]]] = True
-    return chosen
+        drawn[places[candidates[places]]] = True
+    return drawn
 
 
 def _threshold(scores: Tensor, keep: int) -> Tensor:

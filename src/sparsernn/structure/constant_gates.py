@@ -11,8 +11,6 @@ from torch import Tensor
 
 from sparsernn.structure.layer import Layer
 
-STATE = frozenset(("a state",))
-
 
 class ConstantGate(NamedTuple):
     """One gate of one unit that has the same value at every step of every sequence."""
@@ -27,11 +25,12 @@ class Partly:
 
     Attributes:
         values: [unit]
-        gates: names of the gates from whose rows they come.
+        sources: for each of them the places from which it comes, a bit each: the gates of the cell, and one for all
+            else, such as a state. [unit]
     """
 
-    def __init__(self, values: np.ndarray, gates: frozenset[str] = frozenset()):
-        self.values, self.gates = values, gates
+    def __init__(self, values: np.ndarray, sources: np.ndarray | int = 0):
+        self.values, self.sources = values, np.broadcast_to(np.asarray(sources), values.shape)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -49,10 +48,10 @@ class Partly:
         return -self + other
 
     def __neg__(self) -> Partly:
-        return Partly(-self.values, self.gates)
+        return Partly(-self.values, self.sources)
 
     def __truediv__(self, other: float) -> Partly:
-        return Partly(self.values / other, self.gates)
+        return Partly(self.values / other, self.sources)
 
     def __mul__(self, other: Partly | float) -> Partly:
         product = self._with(other, np.multiply)
@@ -64,40 +63,36 @@ class Partly:
 
     def _with(self, other: Partly | float, function: np.ufunc) -> Partly:
         if isinstance(other, Partly):
-            return Partly(np.array(function(self.values, other.values)), self.gates | other.gates)
-        return Partly(np.array(function(self.values, other)), self.gates)
+            return Partly(np.array(function(self.values, other.values)), self.sources | other.sources)
+        return Partly(np.array(function(self.values, other)), self.sources)
 
 
 class Folding:
     """Arithmetic on partly known numbers, which notes what is activated; see `cells.parts.arithmetic.Math`."""
 
-    def __init__(self, gates: tuple[str, ...]):
-        self.gates = gates
-        self.activated: list[tuple[frozenset[str], np.ndarray]] = []
+    def __init__(self) -> None:
+        self.activated: list[Partly] = []
 
     def split(self, vector: Partly, parts: int) -> list[Partly]:
-        pieces = np.split(vector.values, parts)
-        names = [gate for gate in self.gates if gate in vector.gates]
-        if len(names) != parts:
-            return [Partly(piece, vector.gates) for piece in pieces]
-        return [Partly(piece, frozenset((name,))) for piece, name in zip(pieces, names, strict=True)]
+        pieces = zip(np.split(vector.values, parts), np.split(vector.sources, parts), strict=True)
+        return [Partly(values, sources) for values, sources in pieces]
 
     def join(self, vectors: Sequence[Partly]) -> Partly:
-        gates = frozenset().union(*(vector.gates for vector in vectors))
-        return Partly(np.concatenate([vector.values for vector in vectors]), gates)
+        values = np.concatenate([vector.values for vector in vectors])
+        return Partly(values, np.concatenate([vector.sources for vector in vectors]))
 
     def take(self, vector: Partly, places: tuple[int, ...], fill: float) -> Partly:
-        index = np.asarray(places)
-        return Partly(np.where(index < 0, fill, vector.values[np.maximum(index, 0)]), vector.gates)
+        absent, index = np.asarray(places) < 0, np.maximum(places, 0)
+        return Partly(np.where(absent, fill, vector.values[index]), np.where(absent, 0, vector.sources[index]))
 
     def choose(self, flags: tuple[bool, ...], yes: float, no: Partly) -> Partly:
-        return Partly(np.where(flags, yes, no.values), no.gates)
+        return Partly(np.where(flags, yes, no.values), no.sources)
 
     def constant(self, value: float, like: Partly) -> Partly:
         return Partly(np.array(value))
 
     def clamp(self, vector: Partly, low: float, high: float) -> Partly:
-        return Partly(np.clip(vector.values, low, high), vector.gates)
+        return Partly(np.clip(vector.values, low, high), vector.sources)
 
     def sigmoid(self, vector: Partly) -> Partly:
         return self._activated(vector, 1 / (1 + np.exp(-vector.values)))
@@ -126,11 +121,11 @@ class Folding:
         return first._with(second, np.logaddexp)
 
     def finite(self, vector: Partly) -> Partly:
-        return Partly(np.where(vector.values == -math.inf, 0, vector.values), vector.gates)
+        return Partly(np.where(vector.values == -math.inf, 0, vector.values), vector.sources)
 
     def _activated(self, vector: Partly, values: np.ndarray) -> Partly:
-        self.activated.append((vector.gates, values))
-        return Partly(values, vector.gates)
+        self.activated.append(Partly(values, vector.sources))
+        return self.activated[-1]
 
 
 class RowsWithWeights:
@@ -142,16 +137,19 @@ class RowsWithWeights:
 
     def __init__(self, layer: Layer, weights: Mapping[str, Tensor], kept: Mapping[str, Tensor]):
         self.layer, self.weights, self.kept = layer, weights, kept
+        self.bits = {gate: 1 << number for number, gate in enumerate(layer.cell.gates)}
+        self.elsewhere = 1 << len(self.bits)
 
     def __call__(self, name: str, vector: Partly | None = None, gates: tuple[str, ...] | None = None) -> Partly | float:
         if name not in self.weights:
             return 0.0
-        stacked = self.layer.cell.gates_of(name) if "gate" in self.layer.layouts[name].stored else ()
+        gated = "gate" in self.layer.layouts[name].stored
+        bits = [self.bits.get(gate, self.elsewhere) for gate in self.layer.cell.gates_of(name)] if gated else [0]
+        sources = np.repeat(bits, len(self.weights[name]) // len(bits))
         if vector is None:
-            return Partly(self.weights[name].detach().cpu().double().numpy().copy(), frozenset(stacked))
-        rows = self.rows(name)
-        part = self.layer.cell.rows(name, gates, len(rows))
-        return Partly(rows[part], frozenset(stacked if gates is None else gates))
+            return Partly(self.weights[name].detach().cpu().double().numpy().copy(), sources)
+        part = self.layer.cell.rows(name, gates, len(sources))
+        return Partly(self.rows(name)[part], sources[part])
 
     def rows(self, name: str) -> np.ndarray:
         """The bias where no weight comes in, NaN elsewhere. [row]"""
@@ -178,19 +176,13 @@ def constant_gates(layer: Layer, weights: Mapping[str, Tensor], kept: Mapping[st
         kept: local name -> bool tensor, True = the weight exists; tensors not named are whole.
     """
     cell = layer.cell
-    multiply, arithmetic = RowsWithWeights(layer, weights, kept), Folding(cell.gates)
+    multiply, arithmetic = RowsWithWeights(layer, weights, kept), Folding()
     unknown = {axis: np.full(layer.sizes[axis], math.nan) for axis in (*cell.state_axes, "input")}
     with np.errstate(all="ignore"):
         x = cell.project(Partly(unknown["input"]), multiply, arithmetic)
-        cell.step(x, tuple(Partly(unknown[axis], STATE) for axis in cell.state_axes), multiply, arithmetic)
-    by_gate: dict[str, np.ndarray] = {}
-    for gates, values in sorted(arithmetic.activated, key=lambda entry: len(entry[0])):
-        new = [gate for gate in gates if gate not in by_gate]
-        if len(gates) == 1 and not new:
-            (gate,) = gates
-            by_gate[gate] = np.where(np.isnan(values), math.nan, by_gate[gate])
-        elif len(new) == 1 and gates <= set(cell.gates):
-            by_gate[new[0]] = values
+        state = tuple(Partly(unknown[axis], multiply.elsewhere) for axis in cell.state_axes)
+        cell.step(x, state, multiply, arithmetic)
+    by_gate = _by_gate(arithmetic.activated, multiply.bits)
     stacked = cell.gates_of("weight_ih")
     for gate, rows in zip(stacked, np.split(multiply.rows("weight_ih"), len(stacked)), strict=True):
         by_gate.setdefault(gate, rows)
@@ -200,3 +192,22 @@ def constant_gates(layer: Layer, weights: Mapping[str, Tensor], kept: Mapping[st
         if gate in by_gate
         for unit in np.flatnonzero(~np.isnan(by_gate[gate]))
     ]
+
+
+def _by_gate(activated: Sequence[Partly], bits: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """What of the activated vectors belongs to each gate; one that is activated again and again varies if any does.
+
+    A vector of several gates belongs to the one that is not activated by itself, if there is only one such gate.
+    """
+    by_gate: dict[str, np.ndarray] = {}
+    for vector in activated:
+        for gate, bit in bits.items():
+            values = vector.values[vector.sources == bit]
+            if len(values):
+                by_gate[gate] = np.where(np.isnan(values), math.nan, by_gate.get(gate, values))
+    for vector in activated:
+        together = int(np.bitwise_or.reduce(vector.sources))
+        gates = [gate for gate, bit in bits.items() if together & bit and gate not in by_gate]
+        if len(gates) == 1 and together < 1 << len(bits) and (vector.sources == together).all():
+            by_gate[gates[0]] = vector.values
+    return by_gate

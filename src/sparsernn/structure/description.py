@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from sparsernn.cells.cell import Cell, Line
 from sparsernn.structure.axes import Layout
-from sparsernn.structure.layer import Layer, layout_of
+from sparsernn.structure.layer import Layer, layer_suffixes, layout_of
 
 Segments = tuple[str, ...]
 
@@ -83,42 +83,33 @@ def describe_layers(
         sizes: units along each axis.
         names: local weight name -> parameter name.
     """
-    axes = cells[0].state_axes
+    axes, keys = cells[0].state_axes, [_keys(cell, place) for place, cell in enumerate(cells)]
     lengths, parts, producers, layers = {"input": sizes[0]["input"]}, [], [], []
     lines, same = [], []
-    feeding: Segments = ("input",)
-    states: list[list[str]] = [[] for _ in axes]
-    for first in range(0, len(cells), directions):
-        handed_on = []
-        for position in range(first, first + directions):
-            cell, local_names = cells[position], names[position]
-            keys = {axis: f"{axis}_{position}" for axis in dict.fromkeys(axes)}
-            lengths |= {key: sizes[position][axis] for axis, key in keys.items()}
-            scope = {axis: (key,) for axis, key in keys.items()} | {"memory": (keys[axes[-1]],), "input": feeding}
-            layouts = {local: layout_of(cell, local) for local in cell.axes if local in local_names}
-            parts += [_part(local_names[local], layout, scope) for local, layout in layouts.items()]
-            producers += _producers(cell, layouts, local_names, keys)
-            suffix = "" if len(cells) == 1 else f"l{first // directions}" + ("_reverse" if position > first else "")
-            layers.append(Layer(cell, dict(local_names), sizes[position], "", suffix))
-            if (line := cell.lines) is not None:
-                lines.append(replace(line, units=keys[line.units], owners=keys[line.owners]))
-            if cell.passes_input:
-                same.append((feeding[0], keys[axes[0]]))
-            for collected, axis in zip(states, axes, strict=True):
-                collected.append(keys[axis])
-            handed_on.append(keys[axes[0]])
-        feeding = tuple(handed_on)
-    return Description(
-        lengths,
-        tuple(parts),
-        tuple(producers),
-        ("input",),
-        feeding,
-        tuple(tuple(collected) for collected in states),
-        tuple(layers),
-        lines=tuple(lines),
-        same=tuple(same),
-    )
+    suffixes = [""] if len(cells) == 1 else layer_suffixes(len(cells), directions)
+    for place, (cell, local_names, suffix) in enumerate(zip(cells, names, suffixes, strict=True)):
+        first = place - place % directions
+        feeding = tuple(below[axes[0]] for below in keys[max(first - directions, 0) : first]) or ("input",)
+        lengths |= {key: sizes[place][axis] for axis, key in keys[place].items()}
+        layouts = {local: layout_of(cell, local) for local in cell.axes if local in local_names}
+        scope = {axis: (key,) for axis, key in keys[place].items()}
+        scope |= {"memory": (keys[place][axes[-1]],), "input": feeding}
+        parts += [_part(local_names[local], layout, scope) for local, layout in layouts.items()]
+        producers += _producers(cell, layouts, local_names, keys[place])
+        layers.append(Layer(cell, dict(local_names), sizes[place], "", suffix))
+        if (line := cell.lines) is not None:
+            lines.append(replace(line, units=keys[place][line.units], owners=keys[place][line.owners]))
+        if cell.passes_input:
+            same.append((feeding[0], keys[place][axes[0]]))
+    writes = tuple(top[axes[0]] for top in keys[-directions:])
+    states = tuple(tuple(layer[axis] for layer in keys) for axis in axes)
+    stack = Description(lengths, tuple(parts), tuple(producers), ("input",), writes, states, tuple(layers))
+    return replace(stack, lines=tuple(lines), same=tuple(same))
+
+
+def _keys(cell: Cell, place: int) -> dict[str, str]:
+    """Axis of a state -> axis key in the stack."""
+    return {axis: f"{axis}_{place}" for axis in cell.state_axes}
 
 
 def _part(name: str, layout: Layout, scope: dict[str, Segments]) -> Part:

@@ -49,10 +49,14 @@ def layout_of(cell: Cell, local: str) -> Layout:
     return Layout.parse(cell.axes[local], cell.gates_of(local))
 
 
+def layer_suffixes(count: int, directions: int) -> list[str]:
+    """ "l0", "l0_reverse", "l1", ...: layer by layer, the reverse direction second."""
+    return [f"l{place // directions}" + ("_reverse" if place % directions else "") for place in range(count)]
+
+
 def parameter_names(cells: Sequence[Cell], directions: int, bias: bool) -> list[dict[str, str]]:
     """Torch's parameter names, layer by layer, the reverse direction second: local weight name -> parameter name."""
-    names = []
-    for position, cell in enumerate(cells):
-        suffix = f"_l{position // directions}" + ("_reverse" if position % directions else "")
-        names.append({local: local + suffix for local in cell.axes if bias or "bias" not in local})
-    return names
+    return [
+        {local: f"{local}_{suffix}" for local in cell.axes if bias or "bias" not in local}
+        for cell, suffix in zip(cells, layer_suffixes(len(cells), directions), strict=True)
+    ]

@@ -78,15 +78,15 @@ class Masks:
 
     def by_gate(self, model: nn.Module | None = None) -> dict[str, dict[str, float]]:
         """Parameter name -> gate -> fraction of weights kept, where the tensor has gates."""
-        found = {}
+        by_gate = {}
         for name, kept in self.kept.items():
             layout = self.layouts.get(name)
             if layout is not None and layout.incoming and "gate" in layout.stored:
-                found[name] = {
+                by_gate[name] = {
                     gate: int(torch.count_nonzero(part)) / max(part.numel(), 1)
                     for gate, part in zip(layout.gates, layout.view(kept), strict=True)
                 }
-        return found
+        return by_gate
 
     def find_constant_gates(self, wiring: Wiring, model: nn.Module) -> list[tuple[str, str, int]]:
         """(layer, gate, unit) of every gate that never changes; see `structure.constant_gates`."""
@@ -116,7 +116,7 @@ class Masks:
         arrays["layouts"] = np.frombuffer(json.dumps(described).encode(), dtype=np.uint8)
         arrays["about"] = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
         buffer = io.BytesIO()
-        np.savez(buffer, **arrays)
+        np.savez(buffer, **arrays)  # pyright: ignore[reportArgumentType]
         Path(path).write_bytes(buffer.getvalue())
 
     @classmethod
@@ -125,7 +125,8 @@ class Masks:
         try:
             arrays = _read_arrays(Path(path))
             about = json.loads(arrays["about"].tobytes())
-            kept = {name: _unpack(arrays, name) for name in (key[:-5] for key in arrays if key.endswith(".bits"))}
+            names = [key.removesuffix(".bits") for key in arrays if key.endswith(".bits")]
+            kept = {name: _unpack(arrays, name) for name in names}
             layouts = {
                 str(name): Layout.parse(entry["text"], tuple(entry["gates"]))
                 for name, entry in about["layouts"].items()
@@ -149,7 +150,7 @@ class Masks:
         if set(state) != set(self.kept) or any(state[name].shape != kept.shape for name, kept in self.kept.items()):
             differing = (
                 sorted(set(state) ^ set(self.kept))[:3]
-                or [n for n, k in self.kept.items() if state[n].shape != k.shape][:3]
+                or [name for name, kept in self.kept.items() if state[name].shape != kept.shape][:3]
             )
             raise UserError(
                 f"the saved masks do not fit this model ({', '.join(differing)})",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +22,7 @@ def unpack(bits: Tensor, like: Tensor) -> Tensor:
     return torch.from_numpy(unpack_mask(bits.cpu().numpy(), tuple(like.shape))).to(like.device)
 
 
-def describe(masks: Masks, first: Mapping[str, Tensor]) -> dict[str, Any]:
+def describe(masks: Masks, first: Mapping[str, Tensor]) -> dict[str, object]:
     """Where weights exist now, as JSON values.
 
     Arguments:
@@ -37,7 +36,7 @@ def describe(masks: Masks, first: Mapping[str, Tensor]) -> dict[str, Any]:
     sizes = {name: kept.numel() for name, kept in masks.kept.items()}
     counts = {name: count(kept) for name, kept in masks.kept.items()}
     total = sum(sizes[name] for name in masks.selected)
-    found: dict[str, Any] = {
+    state: dict[str, object] = {
         "sparsity": 1 - sum(counts[name] for name in masks.selected) / total if total else 0.0,
         "density": {name: counts[name] / max(sizes[name], 1) for name in sizes},
         "gate_density": masks.by_gate(),
@@ -48,5 +47,5 @@ def describe(masks: Masks, first: Mapping[str, Tensor]) -> dict[str, Any]:
             was = unpack(bits, masks.kept[name])
             began += count(was)
             still += count(was.logical_and_(masks.kept[name]))
-        found["overlap"] = still / max(began, 1)
-    return found
+        state["overlap"] = still / max(began, 1)
+    return state

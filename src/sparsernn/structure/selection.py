@@ -34,20 +34,17 @@ def select(wiring: Wiring, model: nn.Module, where: Where) -> list[str]:
 
 def _predicate(wiring: Wiring, model: nn.Module, where: Where) -> Callable[[str], bool]:
     """Whether a weight of this name is selected."""
-    if where is None:
-        recurrent = {name for layer in wiring.layers for name in layer.weights.values()}
-        return recurrent.__contains__
-    if callable(where):
-        return where
-    if isinstance(where, str):
-        return lambda name: fnmatch(name, where)
-    first, *others = where
-    if isinstance(first, str):
-        return lambda name: any(isinstance(pattern, str) and fnmatch(name, pattern) for pattern in where)
-    kind, suffix, inner = first, str(others[0]), unwrap(model)
-
-    def of_the_kind(name: str) -> bool:
-        module = inner.get_submodule(wiring.weights[name].module)
-        return isinstance(module, kind) and name.rpartition(".")[2].startswith(suffix)
-
-    return of_the_kind
+    match where:
+        case None:
+            recurrent = {name for layer in wiring.layers for name in layer.weights.values()}
+            return recurrent.__contains__
+        case (type() as kind, str() as suffix):
+            return lambda name: (
+                isinstance(unwrap(model).get_submodule(wiring.weights[name].module), kind)
+                and name.rpartition(".")[2].startswith(suffix)
+            )
+        case str():
+            return lambda name: fnmatch(name, where)
+        case Sequence():
+            return lambda name: any(fnmatch(name, str(pattern)) for pattern in where)
+    return where

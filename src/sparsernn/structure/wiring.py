@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
+from sparsernn.cells.cell import Line
 from sparsernn.structure.axes import OUTSIDE, Layout, Units
 from sparsernn.structure.description import Description
 from sparsernn.structure.layer import Layer
@@ -62,8 +63,8 @@ class Written:
 
 
 @dataclass(frozen=True)
-class Line:
-    """Units in line, owner after owner. See `Lines`.
+class NumberedLine:
+    """Units in line, owner after owner. See `Line`.
 
     Attributes:
         axis: name of the owners' axis.
@@ -107,7 +108,7 @@ class Wiring:
     uses: list[Weight] = field(default_factory=list)
     layers: list[Layer] = field(default_factory=list)
     written: list[Written] = field(default_factory=list)
-    lines: list[Line] = field(default_factory=list)
+    lines: list[NumberedLine] = field(default_factory=list)
     descriptions: dict[str, Description] = field(default_factory=dict)
     axes: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     external: dict[int, str] = field(default_factory=dict)
@@ -140,18 +141,14 @@ class Wiring:
             else:
                 self.weights[name] = weight
             self.uses.append(replace(weight, name=first))
+        names = {part.name: self.tied.get(prefix + part.name, prefix + part.name) for part in description.parts}
         for producer in description.producers:
-            pieces = tuple((self.tied.get(prefix + local, prefix + local), gate) for local, gate in producer.pieces)
+            pieces = tuple((names[local], gate) for local, gate in producer.pieces)
             self.written.append(Written(numbers[producer.axis], pieces, producer.recurrent, path))
         for layer in description.layers:
-            names = {local: self.tied.get(prefix + name, prefix + name) for local, name in layer.weights.items()}
-            self.layers.append(replace(layer, weights=names, module=path))
-        for lines in description.lines:
-            owner = torch.tensor(lines.owner)
-            place = torch.arange(len(owner)) - torch.searchsorted(owner, owner)
-            owners = numbers[lines.owners][owner]
-            axis = lines.owners.rpartition("_")[0]
-            self.lines.append(Line(axis, numbers[lines.units], owners, place, lines.reach, lines.whole))
+            weights = {local: names[name] for local, name in layer.weights.items()}
+            self.layers.append(replace(layer, weights=weights, module=path))
+        self.lines += [_numbered(line, numbers) for line in description.lines]
         for left, right in description.same:
             self.join(numbers[left], numbers[right])
         if "word" in numbers:
@@ -214,18 +211,19 @@ class Wiring:
     def resolve(self) -> None:
         """Replace every unit number by its representative, after all joins."""
         find = self.units.find
-        for name, weight in self.weights.items():
-            self.weights[name] = replace(weight, axes={axis: find(numbers) for axis, numbers in weight.axes.items()})
-        self.uses = [
-            replace(use, axes={axis: find(numbers) for axis, numbers in use.axes.items()}) for use in self.uses
-        ]
+        self.weights = {name: self._resolved(weight) for name, weight in self.weights.items()}
+        self.uses = [self._resolved(use) for use in self.uses]
         self.written = [replace(written, units=find(written.units)) for written in self.written]
         self.lines = [replace(line, units=find(line.units), owners=find(line.owners)) for line in self.lines]
-        self.axes = {path: {key: find(numbers) for key, numbers in axes.items()} for path, axes in self.axes.items()}
+        for axes in self.axes.values():
+            axes.update({key: find(numbers) for key, numbers in axes.items()})
         self.external = {int(find(torch.tensor(number))): reason for number, reason in self.external.items()}
-        self.returned = set(_roots(self.units, self.returned))
-        self.shifted = set(_roots(self.units, self.shifted))
-        self.states_read = {state: set(_roots(self.units, units)) for state, units in self.states_read.items()}
+        self.returned = _roots(self.units, self.returned)
+        self.shifted = _roots(self.units, self.shifted)
+        self.states_read = {state: _roots(self.units, units) for state, units in self.states_read.items()}
+
+    def _resolved(self, weight: Weight) -> Weight:
+        return replace(weight, axes={axis: self.units.find(numbers) for axis, numbers in weight.axes.items()})
 
     def parameters(self, model: nn.Module) -> dict[str, nn.Parameter]:
         """The model's parameters under this wiring's names."""
@@ -233,22 +231,30 @@ class Wiring:
         return {name: inner.get_parameter(name) for name in self.weights}
 
 
-def _roots(units: Units, numbers: Iterable[int]) -> list[int]:
-    found = sorted(numbers)
-    return units.find(torch.tensor(found)).tolist() if found else []
+def _numbered(line: Line, numbers: Mapping[str, Tensor]) -> NumberedLine:
+    """A line of a module whose axes are given by their keys."""
+    owner = torch.tensor(line.owner)
+    place = torch.arange(len(owner)) - torch.searchsorted(owner, owner)
+    axis, owners = line.owners.rpartition("_")[0], numbers[line.owners][owner]
+    return NumberedLine(axis, numbers[line.units], owners, place, line.reach, line.whole)
+
+
+def _roots(units: Units, numbers: Iterable[int]) -> set[int]:
+    ordered = sorted(numbers)
+    return set(units.find(torch.tensor(ordered)).tolist()) if ordered else set()
 
 
 def _described(model: nn.Module) -> list[tuple[str, nn.Module, Description]]:
-    """Known modules, outermost first, without the insides of a known one."""
-    found: list[tuple[str, nn.Module, Description]] = []
+    """Modules that are known, outermost first, without the insides of one of them."""
+    described: list[tuple[str, nn.Module, Description]] = []
     inside: tuple[str, ...] = ()
     for path, module in model.named_modules():
         if path.startswith(inside) and inside:
             continue
         description = describe(module)
         if description is not None:
-            found.append((path, module, description))
+            described.append((path, module, description))
             inside += (f"{path}." if path else "",)
             if not path:
                 break
-    return found
+    return described

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +17,10 @@ from sparsernn.running.carried_states import WidenStates
 from sparsernn.structure.axes import OUTSIDE
 from sparsernn.structure.description import Description
 from sparsernn.structure.wiring import Wiring, unwrap
-from sparsernn.tracing.shadows import MOVES, READS_NO_VALUE, Shadows, distinct, name_of, tensors_in, units_in
+from sparsernn.tracing.shadows import MOVES, READS_NO_VALUE, Call, Shadows, distinct, tensors_in, units_in
 
 
-def trace(model: nn.Module, example: tuple[Any, ...] | None = None) -> Wiring:
+def trace(model: nn.Module, example: tuple[object, ...] | None = None) -> Wiring:
     """The wiring of a model: every known module, and who reads whose units.
 
     Arguments:
@@ -35,7 +36,7 @@ def trace(model: nn.Module, example: tuple[Any, ...] | None = None) -> Wiring:
     return wiring
 
 
-def record(model: nn.Module, wiring: Wiring, example: tuple[Any, ...]) -> Any:
+def record(model: nn.Module, wiring: Wiring, example: tuple[object, ...]) -> object:
     """Run `model(*example)` once, without gradients, complete the wiring, and return what the model returned."""
     recorder = Recorder(model, wiring)
     with recorder:
@@ -44,7 +45,7 @@ def record(model: nn.Module, wiring: Wiring, example: tuple[Any, ...]) -> Any:
     return result
 
 
-def run_quietly(model: nn.Module, example: tuple[Any, ...]) -> Any:
+def run_quietly(model: nn.Module, example: tuple[object, ...]) -> object:
     """`model(*example)` in evaluation mode without gradients; modes and torch's generator are as before afterwards."""
     modes = {module: module.training for module in model.modules()}
     state = torch.random.get_rng_state()
@@ -57,21 +58,21 @@ def run_quietly(model: nn.Module, example: tuple[Any, ...]) -> Any:
             module.training = training
 
 
-def tensors_of(result: Any) -> list[Tensor]:
+def tensors_of(result: object) -> list[Tensor]:
     """Every tensor that a forward returned, also inside dataclasses, dictionaries and objects of one's own."""
-    found: list[Tensor] = []
+    tensors: list[Tensor] = []
     waiting, seen = [result], set()
     while waiting:
         value = waiting.pop(0)
         if isinstance(value, Tensor):
-            found.append(value)
+            tensors.append(value)
         elif id(value) not in seen and not isinstance(value, str | bytes | type | nn.Module):
             seen.add(id(value))
             waiting[:0] = _contents(value)
-    return found
+    return tensors
 
 
-def _contents(value: Any) -> list[Any]:
+def _contents(value: object) -> list[object]:
     if isinstance(value, Mapping):
         return list(value.values())
     if isinstance(value, list | tuple | set):
@@ -98,24 +99,23 @@ class Recorder(TorchFunctionMode):
         self.read: set[int] = set()
         self.called: set[str] = set()
         self.inside = 0
-        self.handles: list[Any] = []
-        self.parameters = {id(parameter): (parameter, name) for name, parameter in wiring.parameters(model).items()}
+        self.hooks = ExitStack()
+        self.parameters: dict[int, tuple[Tensor, str]] = {
+            id(parameter): (parameter, name) for name, parameter in wiring.parameters(model).items()
+        }
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         for path in self.wiring.descriptions:
-            module = self.model.get_submodule(path)
-            self.handles.append(module.register_forward_pre_hook(self._enter_module))
-            self.handles.append(
-                module.register_forward_hook(self._leave_module(path), with_kwargs=True, always_call=True)
-            )
+            module, leave = self.model.get_submodule(path), self._leave_module(path)
+            self.hooks.enter_context(module.register_forward_pre_hook(self._enter_module))
+            self.hooks.enter_context(module.register_forward_hook(leave, with_kwargs=True, always_call=True))
         return super().__enter__()
 
-    def __exit__(self, *details):
-        for handle in self.handles:
-            handle.remove()
-        return super().__exit__(*details)
+    def __exit__(self, *details: object) -> None:
+        self.hooks.close()
+        super().__exit__(*details)
 
-    def finish(self, result: Any) -> None:
+    def finish(self, result: object) -> None:
         """The forward is over: what it returns is read by somebody unknown, states excepted."""
         wiring, returned = self.wiring, tensors_of(result)
         for tensor in returned:
@@ -130,39 +130,42 @@ class Recorder(TorchFunctionMode):
                 self._read_states([tensor])
         for path, axes in wiring.axes.items():
             if path not in self.called or not returned:
+                reason = "the model returned no tensor" if path in self.called else "the example did not use it"
                 for units in axes.values():
-                    wiring.mark(
-                        units, "the model returned no tensor" if path in self.called else "the example did not use it"
-                    )
+                    wiring.mark(units, reason)
         for path, index in self.passed & set(wiring.states_read):
-            wiring.states_read[path, index] |= {
-                int(unit) for key in wiring.descriptions[path].states[index] for unit in wiring.axes[path][key]
-            }
+            for key in wiring.descriptions[path].states[index]:
+                wiring.states_read[path, index].update(wiring.axes[path][key].tolist())
         wiring.recorded = True
         wiring.resolve()
 
-    def __torch_function__(self, function, types, arguments=(), keywords=None):
-        keywords = keywords or {}
-        result = function(*arguments, **keywords)
-        if self.inside:
-            return result
-        given, made = tensors_in((arguments, keywords)), tensors_in(result)
-        self._watch_parameters(function, given, result)
-        followed = [tensor for tensor in given if self.shadows.of(tensor) is not None]
-        if not followed:
-            return result
-        name = name_of(function)
-        self.shadows.explain(function, arguments, keywords, result, followed)
-        if name in ("detach", "detach_") and id(followed[0]) in self.states:
-            self.states[id(result)] = self.states[id(followed[0])]
-        elif made:
-            self.read |= {id(tensor) for tensor in followed}
-        if name in MOVES | {"detach", "detach_", "__get__"}:
-            sources = set().union(*(self._origins(tensor) for tensor in followed))
-            self.drawn |= {id(tensor): sources for tensor in made if sources}
-        elif made or name not in READS_NO_VALUE:
-            self._read_states(followed)
+    def __torch_function__(
+        self,
+        function: Callable[..., object],
+        types: Sequence[type],
+        arguments: Sequence[object] = (),
+        keywords: Mapping[str, object] | None = None,
+    ) -> object:
+        result = function(*arguments, **(keywords or {}))
+        if not self.inside:
+            self._explain(Call(function, arguments, keywords or {}, result))
         return result
+
+    def _explain(self, call: Call) -> None:
+        self._watch_parameters(call)
+        followed = [tensor for tensor in call.inputs if self.shadows.of(tensor) is not None]
+        if not followed:
+            return
+        self.shadows.explain(call, followed)
+        if call.name in ("detach", "detach_") and id(followed[0]) in self.states:
+            self.states[id(call.result)] = self.states[id(followed[0])]
+        elif call.outputs:
+            self.read |= {id(tensor) for tensor in followed}
+        if call.name in MOVES | {"detach", "detach_", "__get__"}:
+            sources = set().union(*(self._origins(tensor) for tensor in followed))
+            self.drawn |= {id(tensor): sources for tensor in call.outputs if sources}
+        elif call.outputs or call.name not in READS_NO_VALUE:
+            self._read_states(followed)
 
     def _origins(self, tensor: Tensor) -> set[tuple[str, int]]:
         """The states, (module, number), that a tensor is, or was drawn from by indexing and the like."""
@@ -170,64 +173,63 @@ class Recorder(TorchFunctionMode):
 
     def _read_states(self, tensors: list[Tensor]) -> None:
         for tensor in tensors:
-            for origin in self._origins(tensor):
-                self.wiring.states_read.setdefault(origin, set()).update(units_in(self.shadows.of(tensor)))
+            if (shadow := self.shadows.of(tensor)) is not None:
+                for origin in self._origins(tensor):
+                    self.wiring.states_read.setdefault(origin, set()).update(units_in(shadow))
 
-    def _watch_parameters(self, function: Callable, given: list[Tensor], result: Any) -> None:
+    def _watch_parameters(self, call: Call) -> None:
         """A known weight that the forward reads by itself keeps all of its units."""
-        for tensor in given:
+        for tensor in call.inputs:
             if id(tensor) not in self.parameters:
                 continue
             name = self.parameters[id(tensor)][1]
-            if name_of(function) == "__get__" and isinstance(result, Tensor):
-                self.parameters[id(result)] = (result, name)
-            elif name_of(function) not in READS_NO_VALUE and not name_of(function).startswith("new_"):
+            if call.name == "__get__" and isinstance(call.result, Tensor):
+                self.parameters[id(call.result)] = (call.result, name)
+            elif call.name not in READS_NO_VALUE and not call.name.startswith("new_"):
                 for units in self.wiring.weights[name].axes.values():
-                    self.wiring.mark(units, f"{name_of(function)} reads {name} itself")
+                    self.wiring.mark(units, f"{call.name} reads {name} itself")
 
-    def _enter_module(self, module: nn.Module, arguments: Any) -> None:
+    def _enter_module(self, module: nn.Module, arguments: object) -> None:
         self.inside += 1
 
-    def _leave_module(self, path: str) -> Callable:
-        def leave(module: nn.Module, arguments: Any, keywords: dict[str, Any], result: Any) -> None:
+    def _leave_module(self, path: str) -> Callable[[nn.Module, tuple[object, ...], dict[str, object], object], None]:
+        def leave(_: nn.Module, arguments: tuple[object, ...], keywords: dict[str, object], result: object) -> None:
             if result is not None and self.inside == 1:
-                self._module_called(path, module, arguments, dict(keywords), result)
+                self._module_called(path, arguments, dict(keywords), result)
             self.inside -= 1
 
         return leave
 
     def _module_called(
-        self, path: str, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], result: Any
+        self, path: str, arguments: tuple[object, ...], keywords: dict[str, object], result: object
     ) -> None:
         wiring, description = self.wiring, self.wiring.descriptions[path]
         self.called.add(path)
-        given = arguments[0] if arguments else keywords.pop("input", keywords.pop("x", None))
+        source = arguments[0] if arguments else keywords.pop("input", keywords.pop("x", None))
         if description.reads:
-            self._join_input(path, given.data if isinstance(given, PackedSequence) else given)
+            self._join_input(path, source.data if isinstance(source, PackedSequence) else source)
         if description.states:
             self._join_states(path, (*arguments[1:], *keywords.values()))
         if description.mixes:
             wiring.mark(wiring.reads(path), description.mixes)
-        output, states = (result, ()) if isinstance(result, Tensor) else _split_result(result, description)
+        output, states, one_step = _split_result(result, description)
         self.shadows.follow(output, wiring.writes(path))
-        for index, (keys, state) in enumerate(zip(description.states, states, strict=False)):
-            self._follow_state(
-                path, module, index, keys, state, stacked=state is not output and not _is_cell(result, description)
-            )
+        for index, state in enumerate(states[: len(description.states)]):
+            self._follow_state(path, index, state, stacked=state is not output and not one_step)
 
-    def _join_input(self, path: str, given: Tensor) -> None:
-        self.read.add(id(given))
-        self._read_states([given])
-        shadow, own = self.shadows.of(given), self.wiring.reads(path)
-        if shadow is None:
-            self.wiring.mark(own, "it reads the model's input, or something that could not be followed")
+    def _join_input(self, path: str, source: object) -> None:
+        shadow, units = self.shadows.of(source), self.wiring.reads(path)
+        if not isinstance(source, Tensor) or shadow is None:
+            self.wiring.mark(units, "it reads the model's input, or something that could not be followed")
             return
+        self.read.add(id(source))
+        self._read_states([source])
         (shadow,) = distinct(shadow)
         for row in shadow.reshape(-1, shadow.shape[-1]).unique(dim=0):
-            self.wiring.join(own, row)
+            self.wiring.join(units, row)
 
-    def _join_states(self, path: str, given: tuple[Any, ...]) -> None:
-        states = [tensor for tensor in tensors_in(given) if tensor.is_floating_point()]
+    def _join_states(self, path: str, arguments: tuple[object, ...]) -> None:
+        states = [tensor for tensor in tensors_in(arguments) if tensor.is_floating_point()]
         for keys, state in zip(self.wiring.descriptions[path].states, states, strict=False):
             shadow = self.shadows.of(state)
             if shadow is None:
@@ -237,11 +239,10 @@ class Recorder(TorchFunctionMode):
                 self.passed.add(self.states[id(state)])
             else:
                 self._read_states([state])
-            for own, rows in zip(
-                self._state_units(path, keys), shadow.reshape(len(keys), -1, shadow.shape[-1]), strict=True
-            ):
+            layers = shadow.reshape(len(keys), -1, shadow.shape[-1])
+            for units, rows in zip(self._state_units(path, keys), layers, strict=True):
                 for row in rows.unique(dim=0):
-                    self.wiring.join(own, row)
+                    self.wiring.join(units, row)
 
     def _state_units(self, path: str, keys: tuple[str, ...]) -> Tensor:
         """Unit numbers of a state, narrower layers padded. [layers*directions hidden]"""
@@ -249,11 +250,9 @@ class Recorder(TorchFunctionMode):
         widest = max(map(len, rows))
         return torch.stack([torch.cat([row, row.new_full((widest - len(row),), OUTSIDE)]) for row in rows])
 
-    def _follow_state(
-        self, path: str, module: nn.Module, index: int, keys: tuple[str, ...], state: Tensor, stacked: bool
-    ) -> None:
-        units = self._state_units(path, keys)
-        for hook in module._forward_hooks.values():
+    def _follow_state(self, path: str, index: int, state: Tensor, stacked: bool) -> None:
+        units = self._state_units(path, self.wiring.descriptions[path].states[index])
+        for hook in self.model.get_submodule(path)._forward_hooks.values():
             if isinstance(hook, WidenStates):
                 units = hook.spread(units, index)
         units = F.pad(units, (0, state.shape[-1] - units.shape[-1]))
@@ -264,21 +263,25 @@ class Recorder(TorchFunctionMode):
         self.states[id(state)] = (path, index)
 
 
-def _is_cell(result: Any, description: Description) -> bool:
+def _split_result(result: object, description: Description) -> tuple[Tensor, tuple[Tensor, ...], bool]:
+    """A module's output (the data of a packed one), its states in order, and whether they are those of one step."""
+    if isinstance(result, Tensor):
+        return result, (), False
+    if not isinstance(result, tuple):
+        raise TypeError(f"a known module returned {type(result).__name__}")
+    if _is_step(result, description):
+        return result[0], result, True
+    output, states = result
+    output = output.data if isinstance(output, PackedSequence) else output
+    return output, states if isinstance(states, tuple) else (states,), False
+
+
+def _is_step(result: tuple[Tensor, ...], description: Description) -> bool:
     """Whether a module handed back (h, c) of one step, as torch.nn.LSTMCell does."""
     return (
         len(description.states) == len(result) > 1
         and len(description.states[0]) == 1
-        and all(isinstance(value, Tensor) for value in result)
+        and all(isinstance(state, Tensor) for state in result)
         and result[0].shape == result[1].shape
         and result[0].dim() <= 2
     )
-
-
-def _split_result(result: Any, description: Description) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """A recurrent module's result: its output (the data of a packed one) and its states in order."""
-    if _is_cell(result, description):
-        return result[0], tuple(result)
-    output, states = result
-    output = output.data if isinstance(output, PackedSequence) else output
-    return output, states if isinstance(states, tuple) else (states,)

@@ -7,8 +7,8 @@ passes it on; what is unknown makes its units external, with the reason kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -16,6 +16,8 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from sparsernn.structure.axes import OUTSIDE
 from sparsernn.structure.wiring import Wiring
+
+Tree = TypeVar("Tree")
 
 MOVES = frozenset(
     """
@@ -63,6 +65,38 @@ READS_NO_VALUE = frozenset(
 )
 
 
+class Call:
+    """One call of a torch function, and what it gave.
+
+    Attributes:
+        inputs, outputs: every tensor in arguments and result, in order.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., object],
+        arguments: Sequence[object],
+        keywords: Mapping[str, object],
+        result: object,
+    ):
+        self.function, self.arguments, self.keywords, self.result = function, arguments, keywords, result
+        self.inputs, self.outputs = tensors_in((arguments, keywords)), tensors_in(result)
+
+    @property
+    def name(self) -> str:
+        """ "cat", "__getitem__": the name under which the tables above list the function."""
+        return getattr(self.function, "__name__", str(self.function))
+
+    @property
+    def source(self) -> object:
+        """The first argument."""
+        return self.argument(0, "input")
+
+    def argument(self, place: int, name: str, default: object = None) -> object:
+        """An argument that may be given by its place or by its name."""
+        return self.arguments[place] if len(self.arguments) > place else self.keywords.get(name, default)
+
+
 class Shadows:
     """The unit numbers of the tensors of one forward.
 
@@ -72,181 +106,173 @@ class Shadows:
 
     def __init__(self, wiring: Wiring):
         self.wiring = wiring
-        self._known: dict[int, tuple[Tensor, Tensor]] = {}
+        self._by_id: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def of(self, tensor: Any) -> Tensor | None:
+    def of(self, tensor: object) -> Tensor | None:
         """Unit numbers of a tensor, of its shape; None where it carries no unit."""
-        known = self._known.get(id(tensor))
-        return known[1] if known is not None else None
+        _, shadow = self._by_id.get(id(tensor), (None, None))
+        return shadow
 
     def follow(self, tensor: Tensor, shadow: Tensor) -> None:
         """From now on the tensor carries these units; the tensor is kept alive, so that its id stays its own."""
-        self._known[id(tensor)] = (tensor, shadow.expand(tensor.shape))
+        self._by_id[id(tensor)] = (tensor, shadow.expand(tensor.shape))
 
-    def mark(self, tensors: list[Tensor], reason: str) -> None:
+    def mark(self, tensors: Iterable[object], reason: str) -> None:
         """Something unknown reads these tensors: their units are never cut."""
         for tensor in tensors:
             shadow = self.of(tensor)
             if shadow is not None:
                 self.wiring.mark(distinct(shadow)[0], reason)
 
-    def explain(self, function: Callable, arguments: Any, keywords: Any, result: Any, followed: list[Tensor]) -> None:
+    def explain(self, call: Call, followed: list[Tensor]) -> None:
         """Pass the units of `followed`, among a function's arguments, on to its result."""
-        name = name_of(function)
         try:
-            self._explain(name, function, arguments, keywords, result, followed)
+            self._explain(call, followed)
         except Exception as error:
-            self.mark(followed, f"{name} could not be followed: {error}")
+            self.mark(followed, f"{call.name} could not be followed: {error}")
 
-    def _explain(
-        self, name: str, function: Callable, arguments: Any, keywords: Any, result: Any, followed: list[Tensor]
-    ) -> None:
-        first = arguments[0] if arguments else keywords.get("input")
-        if name in COPIES_TYPE and self.of(first) is None or name.startswith("new_"):
+    def _explain(self, call: Call, followed: list[Tensor]) -> None:
+        name, shadow = call.name, self.of(call.source)
+        if name in COPIES_TYPE and shadow is None or name.startswith("new_"):
             return
         if name == "__setitem__":
-            self._write(function, arguments)
-        elif not tensors_in(result):
+            self._write(call)
+        elif not call.outputs:
             if name not in READS_NO_VALUE:
                 self.mark(followed, f"{name} looks at its values")
         elif name in FILLS:
-            self._fill(name, function, arguments, keywords, result)
+            self._fill(call)
         elif name in MOVES or name == "__get__":
-            self._move(function, arguments, keywords, result)
-        elif self.of(first) is not None and name in KEEPS_ZERO | MOVES_ZERO | MAY_MOVE_ZERO:
-            self._pass(name, function, arguments, keywords, result)
+            self._move(call)
+        elif shadow is not None and name in KEEPS_ZERO | MOVES_ZERO | MAY_MOVE_ZERO:
+            self._pass(call, shadow)
         elif name in COMBINES:
-            self._combine(name, arguments, keywords, result, followed)
+            self._combine(call, followed)
         elif name in REDUCES:
-            self._reduce(name, arguments, keywords, result, first)
+            self._reduce(call, shadow)
         elif name in NORMALISES:
-            self._normalise(name, arguments, keywords, result, first)
-        elif name in PRODUCTS and self.of(arguments[1]) is not None:
-            self._multiply(name, arguments, result)
+            self._normalise(call, shadow)
+        elif name in PRODUCTS and (right := self.of(call.arguments[1])) is not None:
+            self._multiply(call, right)
         else:
             self.mark(followed, f"{name} reads it")
 
-    def _to_shadow(self, value: Any) -> Any:
-        if not isinstance(value, Tensor):
-            return value
-        known = self.of(value)
-        if known is not None:
-            return known
-        return torch.full(value.shape, OUTSIDE) if value.is_floating_point() else value.cpu()
+    def _shadow(self, tensor: Tensor) -> Tensor:
+        """The shadow of a tensor among others; where it carries no unit, OUTSIDE, or the indices that it holds."""
+        shadow = self.of(tensor)
+        if shadow is not None:
+            return shadow
+        return torch.full(tensor.shape, OUTSIDE) if tensor.is_floating_point() else tensor.cpu()
 
-    def _move(self, function: Callable, arguments: Any, keywords: Any, result: Any) -> list[Tensor]:
+    def _shadowed(self, tree: Tree) -> Tree:
+        """Nested containers with shadows in the place of tensors."""
+        return tree_map(lambda leaf: self._shadow(leaf) if isinstance(leaf, Tensor) else leaf, tree)
+
+    def _move(self, call: Call) -> None:
         """Do to the shadows what was done to the tensors."""
-        moved = tensors_in(function(*tree_map(self._to_shadow, arguments), **tree_map(self._to_shadow, keywords)))
-        for tensor, shadow in zip(tensors_in(result), moved, strict=True):
+        moved = call.function(*self._shadowed(call.arguments), **self._shadowed(call.keywords))
+        for tensor, shadow in zip(call.outputs, tensors_in(moved), strict=True):
             if tensor.is_floating_point():
                 self.follow(tensor, shadow)
-        return moved
 
-    def _fill(self, name: str, function: Callable, arguments: Any, keywords: Any, result: Any) -> None:
+    def _fill(self, call: Call) -> None:
         """Padding and masked positions: along time they belong to the unit in whose column they stand."""
-        place, called = FILLS[name], "padding_value" if name == "_pad_packed_sequence" else "value"
-        value = keywords.get(called, arguments[place] if len(arguments) > place else None)
-        if name.startswith("masked_fill"):
-            self.mark(tensors_in((arguments[1:], keywords)), f"{name} spreads it over others")
-            shadow = self._to_shadow(arguments[0]).expand(result.shape)
-            self.follow(result, shadow)
+        place, filled = FILLS[call.name], call.outputs[0]
+        name = "padding_value" if call.name == "_pad_packed_sequence" else "value"
+        if call.name.startswith("masked_fill"):
+            self.mark(tensors_in((call.arguments[1:], call.keywords)), f"{call.name} spreads it over others")
+            shadow = self._shadow(call.inputs[0]).expand(filled.shape)
         else:
-            blank = [*arguments[:place], 0, *arguments[place + 1 :]] if len(arguments) > place else arguments
-            self._move(function, blank, {key: given for key, given in keywords.items() if key != called}, result)
-            filled = tensors_in(result)[0]
-            shadow = _without_padding(self._to_shadow(filled))
-            self.follow(filled, shadow)
+            blank = [0 if position == place else argument for position, argument in enumerate(call.arguments)]
+            keywords = {key: argument for key, argument in call.keywords.items() if key != name}
+            self._move(Call(call.function, blank, keywords, call.result))
+            shadow = _without_padding(self._shadow(filled))
+        self.follow(filled, shadow)
+        value = call.argument(place, name)
         if isinstance(value, Tensor) or value:
             self._shift(shadow)
 
-    def _write(self, function: Callable, arguments: Any) -> None:
+    def _write(self, call: Call) -> None:
         """buffer[index] = value; a buffer that is a view of another is not followed."""
-        buffer, index, value = arguments
+        buffer, (_, index, value) = call.inputs[0], call.arguments
         if not isinstance(value, Tensor):
             if value:
-                self._shift(self._to_shadow(buffer))
+                self._shift(self._shadow(buffer))
         elif buffer._is_view():
-            self.mark(tensors_in(arguments), "it is written into a view")
+            self.mark(call.inputs, "it is written into a view")
         else:
-            shadow = self._to_shadow(buffer).clone()
-            function(shadow, tree_map(self._to_shadow, index), self._to_shadow(value))
+            shadow = self._shadow(buffer).clone()
+            call.function(shadow, self._shadowed(index), self._shadow(value))
             self.follow(buffer, shadow)
 
-    def _pass(self, name: str, function: Callable, arguments: Any, keywords: Any, result: Tensor) -> None:
-        shadow = self.of(arguments[0] if arguments else keywords["input"])
-        moves = name in MOVES_ZERO
-        if name in MAY_MOVE_ZERO:
-            moves = bool(function(torch.zeros_like(arguments[0]), *arguments[1:], **keywords).ne(0).any())
+    def _pass(self, call: Call, shadow: Tensor) -> None:
+        moves = call.name in MOVES_ZERO
+        if call.name in MAY_MOVE_ZERO:
+            (zeros,) = tensors_in(call.function(torch.zeros_like(call.inputs[0]), *call.arguments[1:], **call.keywords))
+            moves = bool(zeros.ne(0).any())
         if moves:
             self._shift(shadow)
-        self.follow(result, shadow)
+        self.follow(call.outputs[0], shadow)
 
-    def _combine(self, name: str, arguments: Any, keywords: Any, result: Tensor, followed: list[Tensor]) -> None:
+    def _combine(self, call: Call, followed: list[Tensor]) -> None:
+        name, result = call.name, call.outputs[0]
         self.mark([tensor for tensor in followed if _is_spread(tensor, result)], f"{name} spreads it over others")
         wide = [tensor for tensor in followed if not _is_spread(tensor, result)]
         if not wide:
             return
-        shadows = [torch.broadcast_to(self._known[id(tensor)][1], result.shape) for tensor in wide]
+        shadows = [torch.broadcast_to(self._shadow(tensor), result.shape) for tensor in wide]
         for other in shadows[1:]:
             _join_rows(self.wiring, shadows[0], other)
-        others = [tensor for tensor in tensors_in((arguments, keywords)) if self.of(tensor) is None]
+        others = [tensor for tensor in call.inputs if self.of(tensor) is None]
         if any(not _is_spread(tensor, result) for tensor in others):
             self.mark(followed, f"{name} combines it with a tensor of its own width from outside")
-        numbers = [
-            leaf for leaf in tree_flatten((arguments, keywords))[0] if isinstance(leaf, int | float) and leaf != 0
-        ]
+        leaves = tree_flatten((call.arguments, call.keywords))[0]
+        numbers = [leaf for leaf in leaves if isinstance(leaf, int | float) and leaf != 0]
         valued = [tensor for tensor in others if tensor.dtype != torch.bool]
         if name not in SCALES and (numbers or valued):
             self._shift(shadows[0])
         self.follow(result, shadows[0])
 
-    def _reduce(self, name: str, arguments: Any, keywords: Any, result: Any, source: Tensor) -> None:
-        shadow = self.of(source)
-        dims = keywords.get("dim", arguments[1] if len(arguments) > 1 else None)
-        if shadow is None or dims is None or isinstance(dims, Tensor):
-            self.mark(tensors_in((arguments, keywords)), f"{name} reads it")
+    def _reduce(self, call: Call, shadow: Tensor | None) -> None:
+        dims = call.argument(1, "dim")
+        dims = dims if isinstance(dims, tuple | list) else [dims]
+        places = [place for place in dims if isinstance(place, int)]
+        if shadow is None or len(places) < len(dims):
+            self.mark(call.inputs, f"{call.name} reads it")
             return
-        keep = bool(keywords.get("keepdim", arguments[2] if len(arguments) > 2 else False))
-        places = sorted(
-            {place % source.dim() for place in (dims if isinstance(dims, tuple | list) else (dims,))}, reverse=True
-        )
-        for place in places:
+        keep = bool(call.argument(2, "keepdim"))
+        for place in sorted({place % shadow.dim() for place in places}, reverse=True):
             if not _is_constant(shadow, place):
-                self.mark([source], f"{name} runs over its units")
+                self.mark([call.source], f"{call.name} runs over its units")
                 return
             shadow = shadow.narrow(place, 0, 1) if keep else shadow.select(place, 0)
-        if name not in ("sum", "mean", "amax", "amin", "max", "min", "norm"):
+        if call.name not in ("sum", "mean", "amax", "amin", "max", "min", "norm"):
             self._shift(shadow)
-        self.follow(result if isinstance(result, Tensor) else result[0], shadow)
+        self.follow(call.outputs[0], shadow)
 
-    def _normalise(self, name: str, arguments: Any, keywords: Any, result: Tensor, source: Tensor) -> None:
-        shadow = self.of(source)
-        place = keywords.get("dim", arguments[1] if len(arguments) > 1 else -1)
-        if shadow is None or place is None or not _is_constant(shadow, place):
-            self.mark([source], f"{name} runs over its units")
+    def _normalise(self, call: Call, shadow: Tensor | None) -> None:
+        place = call.argument(1, "dim", -1)
+        if shadow is None or not isinstance(place, int) or not _is_constant(shadow, place):
+            self.mark([call.source], f"{call.name} runs over its units")
             return
         self._shift(shadow)
-        self.follow(result, shadow)
+        self.follow(call.outputs[0], shadow)
 
-    def _multiply(self, name: str, arguments: Any, result: Tensor) -> None:
-        left, right = arguments
-        shadow = self.of(right)
-        self.mark([left], f"{name} sums over it")
-        if shadow is None or shadow.dim() < 2 or not _is_constant(shadow, -2):
-            self.mark([right], f"{name} sums over it")
+    def _multiply(self, call: Call, shadow: Tensor) -> None:
+        """A product from the left, shadow being that of the right factor."""
+        left, right = call.arguments
+        self.mark([left], f"{call.name} sums over it")
+        if shadow.dim() < 2 or not _is_constant(shadow, -2):
+            self.mark([right], f"{call.name} sums over it")
             return
+        result = call.outputs[0]
         self.follow(result, torch.broadcast_to(shadow.select(-2, 0).unsqueeze(-2), result.shape))
 
     def _shift(self, shadow: Tensor) -> None:
         self.wiring.shifted |= units_in(shadow)
 
 
-def name_of(function: Callable) -> str:
-    """ "cat", "__getitem__": the name under which the tables above list a torch function."""
-    return getattr(function, "__name__", str(function))
-
-
-def tensors_in(tree: Any) -> list[Tensor]:
+def tensors_in(tree: object) -> list[Tensor]:
     """Every tensor in nested containers, in order."""
     return [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, Tensor)]
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from sparsernn.experiments import network
 from sparsernn.experiments.rows import Row, RowSource, Runs
+from sparsernn.training.run_folder import Json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +20,6 @@ class Match(RowSource):
 
     decides: ClassVar[str] = "units"
 
-    def size(self, row: Row, data: Mapping[str, Any], runs: Runs) -> Row:
+    def size(self, row: Row, data: Json, runs: Runs) -> Row:
         limit = runs.figures(self.row, row.settings.seed)["bytes"]
         return dataclasses.replace(row, options={**row.options, "units": network.units_for(row, data, limit)})

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from sparsernn.errors import UserError
 from sparsernn.experiments import size_search
-from sparsernn.experiments.parts import fields_to_json, with_field
+from sparsernn.experiments.parts import with_field
 from sparsernn.experiments.rows import Row, Runs, Source
 from sparsernn.experiments.size_search import TargetSearch
+from sparsernn.training.run_folder import Json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Search(TargetSearch, Source):
         """The row at the strength that is found; the accepted training is moved to the search's own seed."""
         place = runs.out / f"{row.name}-search"
 
-        def train(number: int, strength: float) -> Mapping[str, Any]:
+        def train(number: int, strength: float) -> Json:
             return runs.run_in(place / f"trial-{number}", at(row, strength), self.seed)["metrics"]
 
         trials = size_search.find(self, self.metric, place, train, runs.say)
@@ -52,7 +52,7 @@ class Search(TargetSearch, Source):
         return at(row, trials[-1].strength)
 
     def figures(self, row: Row) -> dict[str, float]:
-        return {"strength": fields_to_json(row.method)["strength"]}
+        return {"strength": vars(row.method)["strength"]}
 
 
 def at(row: Row, strength: float) -> Row:

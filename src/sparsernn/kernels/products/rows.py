@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from sparsernn.kernels import compiled, existence
+from sparsernn.kernels import compiled, patterns
 from sparsernn.kernels.patterns import Pattern, pattern_of
 from sparsernn.kernels.product import Matrix, Product, Times
 
@@ -76,7 +76,7 @@ def refuses(matrix: Matrix) -> str | None:
     mask = matrix.existing()
     if mask is None:
         return "nobody says which numbers of the weight exist"
-    if (density := existence.share(mask)) > DENSEST:
+    if (density := patterns.share(mask)) > DENSEST:
         return f"{density:.0%} of the numbers exist; above {DENSEST:.0%} a dense product is faster"
     return None
 

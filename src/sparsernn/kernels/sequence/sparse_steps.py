@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sparsernn.kernels.existence import reads_state
+from sparsernn.kernels.patterns import reads_state
 from sparsernn.kernels.product import Products, best, matrix_of, products
 from sparsernn.kernels.registry import Kernel, Problem, State
 from sparsernn.kernels.stepping import step_through

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from sparsernn.data.amazon import Amazon
 from sparsernn.data.sentiment_sentences import SentimentSentences
 from sparsernn.data.text_classification import TextClassification
 from sparsernn.experiments.measure import Measure
+from sparsernn.experiments.parts import Options
 from sparsernn.experiments.recipe import Size
 from sparsernn.experiments.rows import Row, Source
 from sparsernn.experiments.seeds import Seeds
@@ -129,7 +130,7 @@ class Corpus:
         return float(0.1 / (2 * self.width + 1) ** 0.5)
 
     @property
-    def options(self) -> dict[str, Any]:
+    def options(self) -> Options:
         """Of the model: word vectors are an embedding that stays as it is, an encoder's are its inputs."""
         words = {} if self.task.encoder else {"inputs": WIDTH, "embedding_frozen": True}
         return {"units": self.patterns, **words}
@@ -143,7 +144,7 @@ class Corpus:
 _FAST, _OPEN = Beginning(2.5), Beginning(loop_bias=2.0)
 _SHORT = {"given": _FAST, "begun": _FAST}
 _LONG = dict.fromkeys(("begun", "learned", "tuned"), Beginning(2.5, 2.0))
-_PREPARED: dict[str, Any] = {"vectors": VECTORS, "marks": True, "vocabulary": 40_000}
+_PREPARED: Options = {"vectors": VECTORS, "marks": True, "vocabulary": 40_000}
 CORPORA: dict[str, Corpus] = {
     "kitchen": Corpus(Amazon(domain="kitchen", **_PREPARED), starts=_SHORT),
     "dvd": Corpus(Amazon(domain="dvd", **_PREPARED), starts={"given": _OPEN, **_LONG}, strength=6),
@@ -165,7 +166,7 @@ def row(
     lengths: int | Mapping[int, int] = LONGEST,
     assignment: Assignment | None = None,
     stage: Stage = GIVEN,
-    **changes: Any,
+    **changes: object,
 ) -> Row:
     """A classifier of as many patterns as a corpus has at first, on its frozen vectors, named CORPUS_NAME.
 
@@ -257,7 +258,7 @@ def structure(
     goal: int,
     tolerance: float,
     assignment: Assignment | None = None,
-    **changes: Any,
+    **changes: object,
 ) -> Row:
     """Patterns of four states with a penalty on every state, at a constant learning rate.
 
@@ -272,7 +273,7 @@ def structure(
     strength = FIRST_STRENGTHS[goal * 96 // everything] * (texts.strength if size == "cpu" else 1)
     near = {"full": tolerance, "cpu": min(tolerance, NEAR * goal), "quick": everything}[size]
     search = Search(goal=goal, tolerance=near, strength=strength, metric="transitions")
-    return row(
+    made = row(
         size,
         corpus,
         name,
@@ -280,8 +281,8 @@ def structure(
         stage=LEARNED,
         method=GroupLasso(strength, "state", stop=None, threshold=texts.threshold),
         sources=(*begun_with(size, corpus), search),
-        **changes,
     )
+    return dataclasses.replace(made, **changes)
 
 
 def begun_with(size: Size, corpus: str) -> tuple[Source, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from sparsernn.data.ag_news import AgNews
 from sparsernn.data.amazon_fine_food import AmazonFineFood
@@ -15,6 +14,7 @@ from sparsernn.data.yelp_2018 import Yelp2018
 from sparsernn.data.yelp_polarity import YelpPolarity
 from sparsernn.experiments.baseline_row import AnyRow, BaselineRow
 from sparsernn.experiments.measure import Measure
+from sparsernn.experiments.parts import Options
 from sparsernn.experiments.recipe import Size
 from sparsernn.experiments.rows import Row
 from sparsernn.experiments.seeds import Seeds
@@ -30,7 +30,7 @@ MASKED = ("embedding.weight", "cell.weight*")
 # What the paper does not say, chosen on IMDb's validation split and the same for all rows and data sets: small first
 # word vectors, so that rare words say little, whole words dropped in training, forget gates that are nearly open at
 # first, as only the last step is read, the learning rate along a cosine.
-MODEL: dict[str, Any] = {
+MODEL: Options = {
     "cell": "lstm",
     "pool": "last",
     "dropout": 0.5,
@@ -64,7 +64,7 @@ class Corpus:
     batch_size: int
     rate: float
     epochs: int
-    cpu: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    cpu: Options = dataclasses.field(default_factory=dict)
     seeds: Seeds = Seeds()
     sparse_learning_rate: float | None = None
     patience: int = 3
@@ -92,7 +92,7 @@ CORPORA: dict[str, Corpus] = {
     "yelp_polarity": Corpus(YelpPolarity(), 1e-3, 64, 0.2, epochs=5),
 }
 BASELINES = ("bag_of_words", "tfidf")
-QUICK: dict[str, Any] = {"vocabulary": 500, "length": 20}
+QUICK: Options = {"vocabulary": 500, "length": 20}
 
 
 def methods(corpus: Corpus, eps: float, epochs: int) -> dict[str, Method | None]:
@@ -100,8 +100,8 @@ def methods(corpus: Corpus, eps: float, epochs: int) -> dict[str, Method | None]
 
     The rate of ST-RNN falls along a cosine, that of SET stays.
     """
-    budget: dict[str, Any] = {"eps": eps, "distribution": "erdos_renyi", "per": "gate"}
-    rewiring: dict[str, Any] = {"every": 1 / epochs, "rate": corpus.rate, "stop": 1.0, **budget}
+    budget: Options = {"eps": eps, "distribution": "erdos_renyi", "per": "gate"}
+    rewiring: Options = {"every": 1 / epochs, "rate": corpus.rate, "stop": 1.0, **budget}
     return {
         "dense": None,
         "st_rnn": STRNN(**rewiring, decay="cosine", floor=FLOOR),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from sparsernn.data.ptb_word import PtbWord
 from sparsernn.experiments.measure import Measure
+from sparsernn.experiments.parts import Options
 from sparsernn.experiments.recipe import Size
 from sparsernn.experiments.rows import Row
 from sparsernn.methods.group_lasso import GroupLasso
@@ -50,7 +51,7 @@ RESCALE: dict[Size, str] = {"full": "none", "cpu": "variance", "quick": "varianc
 ISS_STRENGTH: dict[Kind, float] = {"lstm": 0.003 / STEPS, "rhn": 0.005 / STEPS}
 ISS_UNITS_REMOVED = 0.77
 
-MODELS: dict[Kind, dict[Size, dict[str, Any]]] = {
+MODELS: dict[Kind, dict[Size, Options]] = {
     "lstm": {
         "full": {"cell": "lstm", "units": 1500, "layers": 2},
         "cpu": {"cell": "lstm", "units": 200, "layers": 2},
@@ -82,7 +83,7 @@ class Words:
         return EPOCHS[self.kind][self.size]
 
     @property
-    def options(self) -> dict[str, Any]:
+    def options(self) -> Options:
         """Arguments of the model; PyTorch's initial weights in the cells, U(-0.1, 0.1) in embedding and output."""
         sizes = dict(MODELS[self.kind][self.size])
         if self.kind == "lstm":
@@ -91,10 +92,10 @@ class Words:
         scale = DROPOUT[self.size] / DROPOUT["full"]
         return {**HIGHWAY, **sizes, **{name: round(rate * scale, 3) for name, rate in rates.items()}}
 
-    def row(self, name: str, method: Method | None, **changes: Any) -> Row:
+    def row(
+        self, name: str, method: Method | None, published: Mapping[str, float] | None = None, **changes: object
+    ) -> Row:
         """A row trained with momentum, the learning rate divided at every epoch that does not improve."""
-        published = changes.pop("published", {}) if self.size == "full" else {}
-        changes.pop("published", None)
         settings = Settings(
             optimizer="sgd",
             learning_rate=LEARNING_RATE[self.size],
@@ -115,15 +116,15 @@ class Words:
             settings=settings,
             threads=None if self.size == "full" else 1,
             measure=Measure(compact=False, test_batch_size=20, latency_batches=()),
-            published=published,
+            published=published or {} if self.size == "full" else {},
         )
         return dataclasses.replace(row, **changes)
 
-    def once_an_epoch(self, **fields: Any) -> dict[str, Any]:
+    def once_an_epoch(self, **fields: object) -> Options:
         """Fields of a method that rewires after every epoch but the last."""
         return {"every": 1 / self.epochs, "stop": 1.0, **fields}
 
-    def methods(self, budget: Mapping[str, Any]) -> dict[str, Method]:
+    def methods(self, budget: Options) -> dict[str, Method]:
         """The sparse methods of the tables by name, each as its source has it, all rewiring once an epoch."""
         cosine = {"decay": "cosine", "floor": FLOOR}
         scaled = self.scaled(budget)
@@ -135,30 +136,30 @@ class Words:
             "snfs": SNFS(**self.once_an_epoch(rate=SNFS_RATE[self.size], **cosine), **scaled),
         }
 
-    def st_rnn(self, budget: Mapping[str, Any]) -> STRNN:
+    def st_rnn(self, budget: Options) -> STRNN:
         """The paper's method, whose rate falls along a cosine."""
         rate = RATE[self.kind][self.size]
         return STRNN(**self.once_an_epoch(rate=rate, decay="cosine", floor=FLOOR), **self.scaled(budget))
 
-    def set(self, budget: Mapping[str, Any]) -> SparseEvolutionaryTraining:
+    def set(self, budget: Options) -> SparseEvolutionaryTraining:
         """SET, whose rate stays."""
         return SparseEvolutionaryTraining(**self.once_an_epoch(rate=0.3, decay="constant"), **self.scaled(budget))
 
-    def scaled(self, budget: Mapping[str, Any]) -> dict[str, Any]:
+    def scaled(self, budget: Options) -> Options:
         """A budget and how the first weights are scaled to it."""
         return {"rescale": RESCALE[self.size], **budget}
 
-    def small_dense(self, name: str, units: int, **changes: Any) -> Row:
+    def small_dense(self, name: str, units: int) -> Row:
         """A dense network with fewer units, trained the same way."""
-        return self.row(name, None, options={**self.options, "units": units}, **changes)
+        return self.row(name, None, options={**self.options, "units": units})
 
-    def iss(self, name: str, **changes: Any) -> Row:
+    def iss(self, name: str) -> Row:
         """Group lasso on whole units from the first step, the smallest removed half-way."""
         method = GroupLasso(strength=ISS_STRENGTH[self.kind], granularity="neuron", sparsity=ISS_UNITS_REMOVED)
-        return self.row(name, method, **changes)
+        return self.row(name, method)
 
 
-def budget(distribution: str, sparsity: float) -> dict[str, Any]:
+def budget(distribution: str, sparsity: float) -> Options:
     """A budget for every tensor by its short name: "uniform" or "er"."""
     return {"sparsity": sparsity, "distribution": {"uniform": "uniform", "er": "erdos_renyi"}[distribution]}
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
 
 from sparsernn.data.sequential_digits import SequentialDigits
 from sparsernn.data.sequential_mnist import SequentialMnist
 from sparsernn.data.task import Task
 from sparsernn.experiments.measure import Measure
+from sparsernn.experiments.parts import Options
 from sparsernn.experiments.recipe import Size
 from sparsernn.experiments.rows import Row
 from sparsernn.methods.grasp import GraSP
@@ -25,7 +24,7 @@ EPOCHS = 50
 SPARSITY = 0.95
 NORMAL = {"init": "normal", "init_scale": 0.1}
 GLOROT = {"init": "glorot"}
-CELLS: dict[str, dict[str, Any]] = {
+CELLS: dict[str, Options] = {
     "rnn": {},
     "lstm": {"forget_bias": 1.0},
     "peephole_lstm": {"peephole": "full"},
@@ -58,9 +57,9 @@ def row(
     *,
     cell: str = "gru",
     units: int = 400,
-    init: Mapping[str, Any] = NORMAL,
+    init: Options = NORMAL,
     error: float | None = None,
-    **changes: Any,
+    **changes: object,
 ) -> Row:
     """A row: Adam, 1e-3, batches of 64, no clipping, no dropout; the network of the last epoch counts.
 
@@ -86,9 +85,9 @@ def row(
     return dataclasses.replace(made, **changes)
 
 
-def jacobian(sparsity: float = SPARSITY, cell: str = "gru", **options: Any) -> JacobianSpectrum:
+def jacobian(sparsity: float = SPARSITY, cell: str = "gru", **changes: object) -> JacobianSpectrum:
     """The paper's own method, as its code computes it."""
-    return JacobianSpectrum(sparsity, part=PARTS.get(cell, "hidden"), **options)
+    return dataclasses.replace(JacobianSpectrum(sparsity, part=PARTS.get(cell, "hidden")), **changes)
 
 
 def random(sparsity: float = SPARSITY) -> RandomPruning:
@@ -101,7 +100,7 @@ def random_drive(sparsity: float = SPARSITY) -> RandomPruning:
     return RandomPruning(sparsity, per="kernel", rescale="drive")
 
 
-def compared(sparsity: float = SPARSITY) -> dict[str, tuple[Method, Mapping[str, Any]]]:
+def compared(sparsity: float = SPARSITY) -> dict[str, tuple[Method, Options]]:
     """The rivals by name, each with the first weights that the authors gave it."""
     return {
         "jacobian": (jacobian(sparsity), NORMAL),
