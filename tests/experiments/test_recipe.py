@@ -225,7 +225,7 @@ def test_the_units_of_a_matched_row_are_the_most_that_fit():
 def test_a_model_for_another_kind_of_task_is_refused():
     with pytest.raises(UserError, match="made for classification"):
         network.build(DIGITS[0], {**made_up_data(DIGITS[0]), "objective": "forecasting"})
-    with pytest.raises(UserError, match="Did you mean 'classifier'"):
+    with pytest.raises(UserError, match='Try "classifier", the nearest'):
         network.build(dataclasses.replace(DIGITS[0], model="clasifier"), made_up_data(DIGITS[0]))
     with pytest.raises(UserError, match="Did you mean 'units'"):
         network.build(dataclasses.replace(DIGITS[0], options={"unit": 3}), made_up_data(DIGITS[0]))

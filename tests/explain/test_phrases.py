@@ -10,6 +10,7 @@ from sparsernn.cells.gru import GRU
 from sparsernn.cells.rational import Rational
 from sparsernn.errors import UserError
 from sparsernn.explain.phrases import check_readable, matches, nearest_words
+from sparsernn.running.automata import LayerAutomata
 from tests.explain.test_paths import every_path
 
 LENGTHS = (3, 1, 2)
@@ -48,8 +49,9 @@ def test_all_paths_make_the_output_and_the_outermost_are_found(direction, final)
     cell, x, lengths, texts = made(5, final=final)
     _, (last, _) = cell(x, lengths=lengths)
     found = matches(cell, direction, x, at_the_end(lengths), texts)
-    main, loop = (scores.detach().numpy() for scores in cell.token_scores(x, direction))
-    weights, table = cell.final_weights(direction).detach(), cell.automata(direction).table.tolist()
+    main, loop = (scores.detach().numpy() for scores in LayerAutomata(cell, direction).token_scores(x))
+    layer = LayerAutomata(cell, direction)
+    weights, table = layer.final_weights().detach(), layer.table.tolist()
     for text, length in enumerate(lengths.tolist()):
         read = np.arange(length)[::-1] if direction else np.arange(length)
         for pattern, states in enumerate(LENGTHS):
@@ -93,7 +95,7 @@ def test_phrases_are_in_the_order_of_the_text_and_each_is_ranked_once():
 def test_nearest_words_are_ordered_by_the_score_of_the_main_path():
     cell, *_ = made(3)
     vectors = torch.randn(8, 4, dtype=torch.double)
-    main, loop = cell.token_scores(vectors, 0)
+    main, loop = LayerAutomata(cell).token_scores(vectors)
     listed = nearest_words(cell, 0, vectors, WORDS, 3)
     assert [len(transitions) for transitions in listed] == list(LENGTHS)
     first = listed[0][1]

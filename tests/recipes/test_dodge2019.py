@@ -21,6 +21,7 @@ from sparsernn.experiments.sources.start import Start
 from sparsernn.experiments.sources.zeros import Zeros
 from sparsernn.measure.cost import own_figures
 from sparsernn.recipes.papers import dodge2019_text
+from sparsernn.running.automata import LayerAutomata
 from sparsernn.sparsifying.sparsifier import Sparsifier
 from tests.recipes.made_reviews import write_reviews
 
@@ -109,7 +110,7 @@ def test_a_state_below_the_threshold_takes_those_behind_it_and_its_pattern_along
     assert run.groups("state").sizes(run.weights).unique().tolist() == [size]
     assert run.settled and run.penalty() > 0
     run.finalize()
-    assert model.cell.live_lengths() == [1, 0, *[4] * 22]
+    assert LayerAutomata(model.cell).live_lengths() == [1, 0, *[4] * 22]
     assert own_figures(model) == {"transitions": 89, "patterns": 23}
 
 

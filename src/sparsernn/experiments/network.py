@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from typing import Protocol, TypeGuard
-
 import torch
 from torch import Tensor, nn
 
-from sparsernn import models
+from sparsernn import folders
 from sparsernn.data.task import Loaded
 from sparsernn.errors import UserError
 from sparsernn.experiments import typed
 from sparsernn.experiments.rows import Row
+from sparsernn.models.model import Model
 from sparsernn.training.run_folder import Json
 
 LARGEST_UNITS = 1 << 14
-
-
-class ModelClass(Protocol):
-    """A class of `models/`, which states its objective."""
-
-    objective: str
-
-    def __call__(self, **options: object) -> nn.Module: ...
 
 
 def describe(loaded: Loaded) -> Json:
@@ -40,20 +29,9 @@ def describe(loaded: Loaded) -> Json:
     }
 
 
-def find_model(name: str) -> ModelClass:
-    """The model class in the file `name` of `models/`, the one there that states its objective."""
-    by_name: dict[str, ModelClass] = {}
-    for file in pkgutil.iter_modules(models.__path__):
-        for value in vars(importlib.import_module(f"{models.__name__}.{file.name}")).values():
-            if _is_model(value) and value.__module__.endswith(f".{file.name}"):
-                by_name[file.name] = value
-    if name not in by_name:
-        raise typed.unknown("model", name, list(by_name), "model")
-    return by_name[name]
-
-
-def _is_model(value: object) -> TypeGuard[ModelClass]:
-    return isinstance(value, type) and hasattr(value, "objective")
+def find_model(name: str) -> type[Model]:
+    """The model in the file `name` of `models/`."""
+    return folders.find("models", name)
 
 
 def build(row: Row, data: Json, seed: int = 0) -> nn.Module:

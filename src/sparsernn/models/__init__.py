@@ -1,1 +1,3 @@
 """Cells put to a task."""
+
+KIND = "sparsernn.models.model:Model"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sparsernn.models.layers import CellOptions, ElementDropout, WordEmbedding, make_cell
+from sparsernn.models.model import Model
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class LabelOptions(EncoderOptions, _Sizes):
     """The same after the sizes of what is read and of what is told apart."""
 
 
-class Encoder(nn.Module):
+class Encoder(Model):
     """A recurrent encoder with an optional embedding before it. See the models built on it."""
 
     def __init__(self, inputs: int, options: EncoderOptions):

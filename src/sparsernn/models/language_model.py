@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from sparsernn.errors import UserError
 from sparsernn.models.constructor import taking
 from sparsernn.models.layers import CellOptions, ElementDropout, LockedDropout, WordEmbedding, make_cell
+from sparsernn.models.model import Model
 
 States = tuple[Tensor | tuple[Tensor, ...], ...]
 """Of each layer, as its module gives them."""
@@ -60,7 +61,7 @@ class LanguageModelOptions:
         return self.embedding or self.units
 
 
-class LanguageModel(nn.Module):
+class LanguageModel(Model):
     """Embedding, recurrent layers, a linear layer over the vocabulary; states are carried from batch to batch.
 
     Arguments:
