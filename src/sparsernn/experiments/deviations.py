@@ -11,7 +11,7 @@ from sparsernn.experiments.baseline_row import AnyRow
 from sparsernn.experiments.parts import plain
 
 Stated = Mapping[str, object]
-"""What a paper states of a row, by the field's path in `Row.to_json`: "settings.learning_rate", "model.options.units"."""
+"""What a paper states of a row, by the path in `Row.to_json`: "settings.learning_rate", "model.options.units"."""
 NOT_STATED = "not stated"
 ABSENT = "none"
 ROW = "row"
@@ -40,9 +40,7 @@ class Deviation:
         """Whether it declares this difference."""
         if self.field != difference.field or not fnmatchcase(difference.row, self.rows):
             return False
-        return self.field == ROW or (
-            alike(self.published, difference.published) and alike(self.ours, difference.ours)
-        )
+        return self.field == ROW or (alike(self.published, difference.published) and alike(self.ours, difference.ours))
 
     @property
     def is_checked(self) -> bool:

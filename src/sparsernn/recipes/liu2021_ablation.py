@@ -8,7 +8,15 @@ from sparsernn.experiments.deviations import Deviation
 from sparsernn.experiments.recipe import Recipe, Size
 from sparsernn.experiments.rows import Row
 from sparsernn.recipes.papers import liu2021
-from sparsernn.recipes.papers.liu2021_words import RATES_OF_RIVALS, SCALED, STRNN_RATES, TRAINING, Words, budget, compared
+from sparsernn.recipes.papers.liu2021_words import (
+    RATES_OF_RIVALS,
+    SCALED,
+    STRNN_RATES,
+    TRAINING,
+    Words,
+    budget,
+    compared,
+)
 
 SPARSITY = liu2021.STACKED_LSTM.sparsities[0]
 
@@ -40,7 +48,9 @@ recipe = Recipe(
         *STRNN_RATES,
         RATES_OF_RIVALS[0],
         *(dataclasses.replace(RATES_OF_RIVALS[0], rows=name) for name in ("uniform", "absolute")),
-        Deviation("steps between SET and ST-RNN", "all at once, in Table 2", "one by one", "to see which of them helps"),
+        Deviation(
+            "steps between SET and ST-RNN", "all at once, in Table 2", "one by one", "to see which of them helps"
+        ),
     ),
     scaled=SCALED,
 )

@@ -5,7 +5,15 @@ from __future__ import annotations
 from sparsernn.experiments.deviations import Deviation
 from sparsernn.experiments.recipe import Recipe, Size
 from sparsernn.experiments.rows import Row
-from sparsernn.recipes.papers.liu2021_words import RATES_OF_RIVALS, SCALED, STRNN_RATES, TRAINING, Words, budget, compared
+from sparsernn.recipes.papers.liu2021_words import (
+    RATES_OF_RIVALS,
+    SCALED,
+    STRNN_RATES,
+    TRAINING,
+    Words,
+    budget,
+    compared,
+)
 
 SPARSITIES = (0.4, 0.53, 0.67, 0.8, 0.9, 0.95)
 METHODS = ("st_rnn", "set", "static")

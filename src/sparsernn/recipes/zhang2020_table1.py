@@ -33,7 +33,9 @@ recipe = Recipe(
     default_size="full",
     paper=digits.beside(
         "Table 1",
-        Deviation("plain cell of the sparse rows", "without its tanh in training (code)", "with it", "an error", "rnn_*"),
+        Deviation(
+            "plain cell of the sparse rows", "without its tanh in training (code)", "with it", "an error", "rnn_*"
+        ),
     ),
     scaled=digits.SCALED,
 )

@@ -69,7 +69,9 @@ recipe = Recipe(
         Deviation("steps", 20_000, "12 passes of 1,632", "training counts passes", "wiki2_*"),
         Deviation("steps", 12_000, "the first 14.9 % of the text, once", "as many steps", "wiki103_*"),
         Deviation("steps", 30_000, "the first 4.8 % of the text, once", "as many steps", "1b_*"),
-        Deviation("softmax", "1,000 negatives are drawn", "over all words", "there is no sampled softmax here", "wiki103_*"),
+        Deviation(
+            "softmax", "1,000 negatives are drawn", "over all words", "there is no sampled softmax here", "wiki103_*"
+        ),
         Deviation("softmax", "1,000 negatives are drawn", "over all words", "there is no sampled softmax here", "1b_*"),
     ),
     scaled=(

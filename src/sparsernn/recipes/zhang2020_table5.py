@@ -26,9 +26,7 @@ def rows(size: Size) -> list[Row]:
     random and frozen, and windows are read apart from each other, each from zero states.
     """
     task = PtbWord(end_of_sentence=False, windows=True, fraction=FRACTION[size])
-    dense = zhang2020_words.dense(
-        size, "dense", task, zhang2020.TABLE_5, UNITS[size], EMBEDDING[size], EPOCHS[size]
-    )
+    dense = zhang2020_words.dense(size, "dense", task, zhang2020.TABLE_5, UNITS[size], EMBEDDING[size], EPOCHS[size])
     small = [
         dataclasses.replace(dense, name=f"dense_{units}", options={**dense.options, "units": units})
         for units in SMALL_UNITS[size]
@@ -50,7 +48,9 @@ recipe = Recipe(
         "Table 5",
         zhang2020.TABLE_5,
         *(
-            Deviation("model.options.units", zhang2020.TABLE_5.units, units, "the source's small networks", f"dense_{units}")
+            Deviation(
+                "model.options.units", zhang2020.TABLE_5.units, units, "the source's small networks", f"dense_{units}"
+            )
             for units in zhang2020.TABLE_5_SMALL
         ),
         Deviation("settings.epochs", NOT_STATED, EPOCHS["full"], "the last counts"),
