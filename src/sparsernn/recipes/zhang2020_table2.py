@@ -22,7 +22,8 @@ def rows(size: Size) -> list[Row]:
     """Rows METHOD_UNITS.
 
     random_drive_UNITS is our own, and random_drive_UNITS_long the same with all epochs where the others have fewer. It
-    begins with Glorot's weights, so its pair is random_glorot_UNITS; random_UNITS begins with N(0, 0.1²), as the source.
+    begins with Glorot's weights, so its pair is random_glorot_UNITS; random_UNITS begins with N(0, 0.1²), as the source
+    has it.
     """
     published = zhang2020.TABLE_2
     table = []

@@ -1,7 +1,7 @@
 """Facts of Zhang & Stadie 2020, One-shot pruning of recurrent neural networks by Jacobian spectrum evaluation.
 
-The tables stand in the section "Evaluation" and in the appendix; what the text leaves open is read in the first author's
-public code, and said so.
+The tables stand in the section "Evaluation" and in the appendix; what the text leaves open is read in the first
+author's public code, and said so.
 """
 
 from __future__ import annotations
