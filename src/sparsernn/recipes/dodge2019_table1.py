@@ -22,12 +22,12 @@ def rows(size: Size) -> list[Row]:
     `domains_*` is the source's network: on all domains together three automata with eight transitions, what is left of
     24 automata with 96. `mix_*` and `sentences_*` are our own, and begin with as many automata as are to be read.
     """
-    own = [
+    readable = [
         dataclasses.replace(made, options={**made.options, "units": patterns})
         for corpus, (patterns, goal, tolerance) in FEW.items()
         for made in (begun(size, corpus), *learned(size, corpus, goal, tolerance))
     ]
-    return [*own, begun(size, "domains"), *learned(size, "domains", GOAL, NEAR)]
+    return [*readable, begun(size, "domains"), *learned(size, "domains", GOAL, NEAR)]
 
 
 def stated(row: AnyRow) -> Stated:

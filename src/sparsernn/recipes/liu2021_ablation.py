@@ -25,9 +25,9 @@ def rows(size: Size) -> list[Row]:
     """Each row changes one thing of the row before it.
 
     `set` is the original method. `uniform` gives every tensor the same sparsity. `absolute` drops the smallest
-    magnitudes whatever their sign. `decay` lets the rate fall: at "full" from 0.7, with a mean over training of 0.35 beside
-    SET's 0.3; at "cpu" from 0.3, with a mean of 0.15, so that half as much is rewired. `st_rnn` also lets a
-    weight that is dropped and grown in one event keep its value.
+    magnitudes whatever their sign. `decay` lets the rate fall: at "full" from 0.7, with a mean of 0.35 beside SET's
+    0.3; at "cpu" from 0.3, with a mean of 0.15, so that half as much is rewired. `st_rnn` also lets a weight that is
+    dropped and grown in one event keep its value.
     """
     words = Words("lstm", size)
     original, uniform = (words.set(budget(distribution, SPARSITY)) for distribution in ("er", "uniform"))

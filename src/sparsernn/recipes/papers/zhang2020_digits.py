@@ -69,11 +69,12 @@ def row(
 
     Arguments:
         init: of the cell's kernel, as options of `models.layers.make_cell`.
-        error: the published validation error in per cent.
+        error: the published validation error in per cent, which stands beside the row if it is trained as long.
         changes: fields of the row to be set otherwise.
     """
     width = 8 if size == "quick" else units
-    published = {} if error is None or size == "quick" else {"accuracy": accuracy(error)}
+    whole = epochs(size, units) == EPOCHS
+    published = {"accuracy": accuracy(error)} if error is not None and whole else {}
     made = Row(
         name=name,
         task=task(size),
