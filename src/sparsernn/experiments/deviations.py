@@ -125,8 +125,9 @@ def scalings(full: list[AnyRow], cpu: list[AnyRow]) -> list[Difference]:
     counterparts = {row.name: flat(row.to_json()) for row in full}
     differences = []
     for row in cpu:
-        before, after = counterparts.get(row.name), flat(row.to_json())
-        for field in dict.fromkeys((*before, *after)) if before else ():
+        after = flat(row.to_json())
+        before = counterparts.get(row.name, after)
+        for field in dict.fromkeys((*before, *after)):
             values = before.get(field, ABSENT), after.get(field, ABSENT)
             if field.partition(".")[0] not in UNCOMPARED and not alike(*values):
                 differences.append(Difference(row.name, field, *values))
