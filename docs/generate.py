@@ -203,7 +203,8 @@ def described(title: str, value: Any, module: str, members: bool = True) -> str:
 
 def declared(name: str, value: Any) -> list[str]:
     """What a recipe declares: how its rows differ from the paper, and from each other at "full" and "cpu"."""
-    lines: list[str] = []
+    paper = value.paper if isinstance(value, Recipe) else None
+    lines = [f"**Compared with:** {escape(paper.source)}.", ""] if paper else []
     for kind, title in {"deviations": "Deviations", "scaled": "Scaled"}.items() if isinstance(value, Recipe) else ():
         titles, make = PAGE_OF_DEVIATIONS[kind]
         rows = list(make(name))

@@ -339,16 +339,6 @@ DEVIATIONS = (
     ),
 )
 GLOVE = Deviation("model.options.inputs", dodge2019.GLOVE.width, WIDTH, "vectors of 300 numbers are not at hand")
-STRENGTHS = tuple(
-    Deviation(
-        "search.strength",
-        dodge2019.FIRST_STRENGTH,
-        strength,
-        "where the authors' own searches end, so that fewer trainings are needed",
-        f"*_structure_{goal}*",
-    )
-    for goal, strength in FIRST_STRENGTHS.items()
-)
 ASSIGNED = Deviation(
     "hyper-parameters",
     "the best of 20 random assignments for each row",
@@ -366,7 +356,19 @@ SCALED = (
 OPENED = Scaled("model.options.cell_options.loop_bias", "on long texts self-loops begin nearly open")
 
 
-def beside(place: str, goals: Iterable[int] = (), *deviations: Deviation) -> Paper:
-    """A figure or table of the paper, and how rows with these goals among 96 transitions differ from it."""
-    strengths = [one for one, goal in zip(STRENGTHS, FIRST_STRENGTHS, strict=True) if goal in goals]
+def beside(
+    place: str, goals: Iterable[int], *deviations: Deviation, vectors: dodge2019.Vectors = dodge2019.GLOVE
+) -> Paper:
+    """A figure or table of the paper, and how its rows, those with a goal among them, differ from it."""
+    everything = vectors.patterns * LONGEST
+    strengths = (
+        Deviation(
+            "search.strength",
+            dodge2019.FIRST_STRENGTH,
+            FIRST_STRENGTHS[goal * 96 // everything],
+            "about where such searches end, so that fewer trainings are needed",
+            f"*_structure_{goal}*",
+        )
+        for goal in goals
+    )
     return Paper(dodge2019.NAME, place, stated, (*DEVIATIONS, *strengths, *deviations))
