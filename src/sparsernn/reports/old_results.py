@@ -40,7 +40,7 @@ TOLD = (
     Told("liu2021_"),
     Told("ptb_small_dense"),
     Told("quickstart"),
-    Told("zhang2020_table4"),
+    Told("zhang2020_table4", scored="train"),
     Told("zhang2020_table5"),
     Told("zhang2020_", scored="valid"),
 )
