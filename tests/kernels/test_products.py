@@ -75,9 +75,7 @@ def results(problem, name, gates, product, vector):
     multiplied = Products(problem, lambda matrix: product)(name, vector, gates)
     multiplied.sin().sum().backward()
     masks = problem.masks or {}
-    return multiplied, {
-        local: leaf.grad * masks.get(local, 1) for local, leaf in leaves.items() if leaf.grad is not None
-    }
+    return multiplied, {local: leaf.grad * masks.get(local, 1) for local, leaf in leaves.items() if leaf.grad is not None}
 
 
 @pytest.mark.parametrize("shape", [(1,), (3,), (4, 3), (0,)], ids=str)

@@ -3,7 +3,6 @@
 import pytest
 
 from sparsernn import folders
-from sparsernn.experiments.rows import Row
 from sparsernn.reports.old_results import translated
 
 EVERY = [(recipe, size) for recipe in folders.names("recipes") for size in ("cpu", "full", "quick")]

@@ -288,12 +288,7 @@ def test_single_steps_are_the_steps_of_the_layer(name):
 @pytest.mark.parametrize("name", ["RNNCell", "LSTMCell", "GRUCell"])
 def test_single_steps_of_the_wrong_shape_are_refused(name):
     step, wrong = getattr(sparsernn.nn, name)(3, 4), torch.zeros(2, 5)
-    for arguments in (
-        (torch.zeros(2, 4),),
-        (torch.zeros(5, 2, 3),),
-        (torch.zeros(2, 3), wrong),
-        (torch.zeros(3), wrong),
-    ):
+    for arguments in ((torch.zeros(2, 4),), (torch.zeros(5, 2, 3),), (torch.zeros(2, 3), wrong), (torch.zeros(3), wrong)):
         with pytest.raises(UserError, match="the input has the shape"):
             step(*arguments)
 

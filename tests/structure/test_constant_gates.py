@@ -92,9 +92,7 @@ def sru(w, x, h, c):
 
 def qrnn(w, x, h, c):
     candidate, *rest = (x @ w["weight_ih"].T + w["bias_ih"]).chunk(len(w["bias_ih"]) // UNITS, -1)
-    return {"candidate": [tanh(candidate)]} | dict(
-        zip(("forget", "output"), ([s(gate)] for gate in rest), strict=False)
-    )
+    return {"candidate": [tanh(candidate)]} | dict(zip(("forget", "output"), ([s(gate)] for gate in rest), strict=False))
 
 
 def rational(w, x, h, c, main=lambda row: row, loop=s):

@@ -95,9 +95,8 @@ def _in_sight(results: Sequence[Json]) -> str:
 
 def _against_source(groups: Sequence[Group], quantity: Quantity, more: str) -> list[tuple[str, list[str]]]:
     ours, source = (_values(groups, part, quantity) for part in ("metrics", "published"))
-    columns = _column(f"{quantity.title}{more}", quantity, ours) + _column(
-        f"{quantity.title}, published", quantity, source
-    )
+    columns = _column(f"{quantity.title}{more}", quantity, ours)
+    columns += _column(f"{quantity.title}, published", quantity, source)
     if any(mine and theirs for mine, theirs in zip(ours, source, strict=True)):
         texts = [
             difference(quantity, [sum(mine) / len(mine) - theirs[0]] if mine and theirs else [])
