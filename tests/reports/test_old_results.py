@@ -16,6 +16,9 @@ def test_what_is_said_of_old_files_is_what_the_recipes_declare(recipe, size):
         assert splits["drawn"] == row.seeds.resplit, row.name
         assert not splits["drawn"] or tuple(splits[name] for name in ("train", "valid", "test")) == row.task.shares
         one_shot = getattr(row.task, "division", "") == "one_shot"
+        measure = getattr(row, "measure", None)
+        in_sight = translated(old)["provenance"]["test_in_sight"]
+        assert (measure.test_in_sight if measure else "no").startswith(in_sight), row.name
         on_train = "train" if getattr(row.task, "test_on_train", 0) else "test"
         assert splits["scored"] == ("valid" if one_shot else on_train), row.name
 

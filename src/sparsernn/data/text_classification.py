@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sparsernn.data.encodings import encodings, find_encoder
+from sparsernn.data.encodings import NEEDED, encodings, find_encoder
 from sparsernn.data.files import data_folder
 from sparsernn.data.splits import SequenceSplit, cut_by_label
 from sparsernn.data.task import PARTS, Loaded, Task, choose
@@ -95,6 +95,14 @@ class TextClassification(Task):
                 "get the file again",
             )
         return number
+
+    def other_files(self, folder: Path | str | None) -> dict[str, Path]:
+        """The word vectors, or the files of the encoder."""
+        paths = {self.vectors: data_folder(folder) / self.vectors} if self.vectors else {}
+        if not self.encoder:
+            return paths
+        encoder = find_encoder(self.encoder, data_folder(folder))
+        return paths | {f"{self.encoder}/{name}": encoder / name for name in NEEDED}
 
     def label_names(self) -> tuple[str, ...]:
         """Names of the classes in the order of their numbers."""
