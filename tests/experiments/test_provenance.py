@@ -37,6 +37,11 @@ def test_settings_files_and_precision_are_stated(tmp_path):
     assert provenance.provenance(BaselineRow("b", SequentialDigits(), "features"), None)["test_in_sight"] == "no"
 
 
+def test_no_folder_of_this_machine_is_stated():
+    settings = {"task": {"path": "/home/me/loads.csv", "series": ["/a/b", "heat"]}, "epochs": 2}
+    assert provenance.without_folders(settings) == {"task": {"path": "loads.csv", "series": ["b", "heat"]}, "epochs": 2}
+
+
 def test_the_sums_of_data_and_vectors_are_of_their_content(tmp_path):
     contents = {"mr/rt-polarity.pos.gz": b"good\n", "mr/rt-polarity.neg.gz": b"bad\n", "vectors.txt": b"good 1\n"}
     for name, content in contents.items():

@@ -26,11 +26,20 @@ def provenance(row: AnyRow, data: Path | None) -> dict[str, Any]:
     return {
         "version": sparsernn.__version__,
         "commit": commit(),
-        "settings": row.to_json(),
+        "settings": without_folders(row.to_json()),
         "files": checksums(row.task, data),
         "precision": row.settings.precision if network else "float64",
         "test_in_sight": row.measure.test_in_sight if network else "no",
     }
+
+
+def without_folders(value: Any) -> Any:
+    """JSON values with the last part of absolute paths alone: folders differ between machines."""
+    if isinstance(value, dict):
+        return {name: without_folders(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [without_folders(part) for part in value]
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def splits(row: AnyRow, loaded: Loaded) -> dict[str, Any]:
