@@ -101,6 +101,8 @@ CORPORA: dict[str, Corpus] = {
     "ag_news": Corpus(AgNews(), 1e-2, 64, 0.2, epochs=8, cpu={"train": "subset"}),
     "yelp_polarity": Corpus(YelpPolarity(), 1e-3, 64, 0.2, epochs=5),
 }
+CORPORA["tweets_apart"] = dataclasses.replace(CORPORA["sanders"], task=SandersTwitter(near_duplicates="drop"))
+"""The tweets with the same test part, and no near copy of it in training."""
 BASELINES = ("bag_of_words", "tfidf")
 QUICK: dict[str, Any] = {"vocabulary": 500, "length": 20}
 
