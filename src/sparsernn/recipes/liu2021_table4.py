@@ -6,7 +6,7 @@ from sparsernn.experiments.baseline_row import AnyRow
 from sparsernn.experiments.recipe import Recipe, Size
 from sparsernn.recipes.papers.liu2021_text import rows as text_rows
 
-CORPORA = ("imdb", "sanders", "yelp_2018", "amazon")
+CORPORA = ("imdb", "sanders", "tweets_apart", "yelp_2018", "amazon")
 KINDS = ("dense", "st_rnn", "set", "static", "bag_of_words", "tfidf")
 EPS = 10.0
 # Accuracies of the source where they are known.
@@ -14,7 +14,10 @@ PUBLISHED = {"imdb_dense": 0.853}
 
 
 def rows(size: Size) -> list[AnyRow]:
-    """Rows DATA_METHOD. Data without an official split are split anew by each seed, alike for all rows of the seed."""
+    """Rows DATA_METHOD. Data without an official split are split anew by each seed, alike for all rows of the seed.
+
+    `tweets_apart` are the tweets of `sanders` without near-duplicates of test tweets in training, which is our own.
+    """
     return text_rows(size, CORPORA, EPS, KINDS, PUBLISHED)
 
 
