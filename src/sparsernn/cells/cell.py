@@ -69,6 +69,8 @@ class Cell(abc.ABC):
         own_gates: gates of a weight that has fewer than the cell.
         levels: granularity -> the axes whose indices are its groups.
         silent: the gate that holds a unit at zero, from a zero state, when all of its own inputs are zero.
+        mirrored: gates that some papers write as 1 - gate: what they add to such a gate is taken from this one.
+        reads_all_states: whether gates see all states, not the output alone; a step Jacobian is then that of them all.
         known_as: other names of the cell.
         positional: options that torch's class of the same name takes in the midst of its sizes.
         dropout_per: whether recurrent dropout draws a mask for a "forward" or for each "sequence" of it.
@@ -78,6 +80,8 @@ class Cell(abc.ABC):
     states: ClassVar[tuple[str, ...]] = ("hidden",)
     levels: ClassVar[Mapping[str, str]] = {"neuron": "hidden", "gate": "gate hidden <-", "input": "input"}
     silent: ClassVar[str] = "candidate"
+    mirrored: ClassVar[tuple[str, ...]] = ()
+    reads_all_states: ClassVar[bool] = False
     known_as: ClassVar[tuple[str, ...]] = ()
     positional: ClassVar[tuple[str, ...]] = ()
     dropout_per: ClassVar[str] = "forward"

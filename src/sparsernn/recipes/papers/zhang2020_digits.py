@@ -31,8 +31,6 @@ CELLS: dict[str, dict[str, Any]] = {
     "peephole_lstm": {"peephole": "full"},
     "gru": {"reset": "before"},
 }
-# The authors' peephole LSTM keeps both states in one vector, of which it takes the Jacobian.
-PARTS = {"peephole_lstm": "state"}
 L2_RUNGS = (0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99)
 """Their counter starts at the second rung."""
 
@@ -86,9 +84,9 @@ def row(
     return dataclasses.replace(made, **changes)
 
 
-def jacobian(sparsity: float = SPARSITY, cell: str = "gru", **options: Any) -> JacobianSpectrum:
+def jacobian(sparsity: float = SPARSITY, **options: Any) -> JacobianSpectrum:
     """The paper's own method, as its code computes it."""
-    return JacobianSpectrum(sparsity, part=PARTS.get(cell, "hidden"), **options)
+    return JacobianSpectrum(sparsity, **options)
 
 
 def random(sparsity: float = SPARSITY) -> RandomPruning:
