@@ -65,7 +65,7 @@ class JacobianSpectrum(InitialPruning):
         functional: "JT1", "J1" or "frobenius".
         horizon: steps from the end of each sequence.
         discount: weight of a step relative to the one after it.
-        offset: added to all gates while scoring, and taken from a gate that the authors write the other way round: their
+        offset: added to all gates while scoring, and taken from one that the authors write the other way round: their
             update gate of a GRU opens towards the candidate.
         part: "hidden" takes the Jacobian of the output, other states held fixed; "state" that of all states together;
             None: the latter where gates read all states, as those of a peephole LSTM do, and the former elsewhere.

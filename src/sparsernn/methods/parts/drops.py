@@ -13,7 +13,6 @@ from sparsernn.structure.choice import count, top
 from sparsernn.structure.groups import Family, Groups
 from sparsernn.structure.zeroing import rule_out_
 
-
 Rounding = Callable[[float], int]
 
 
