@@ -50,9 +50,12 @@ def test_an_event_by_brute_force():
     train(sparsifier, 5)
     old = sparsifier.masks.state_dict()
     weights = {name: model.get_parameter(name).detach().clone() for name in old}
+    plain = copy.deepcopy(model)
+    plain.zero_grad()
+    loss_of(plain, 5).backward()
+    gradients = {name: plain.get_parameter(name).grad for name in old}
     optimizer.zero_grad()
     loss_of(model, 5).backward()
-    gradients = {name: model.get_parameter(name).grad.clone() for name in old}
     others = copy.deepcopy(model.head.state_dict())
     optimizer.step()
     assert sparsifier.step_count == 6

@@ -50,7 +50,8 @@ def read_off(weight: Tensor) -> Tensor | None:
         return None
     reading = _readings.get(weight)
     if reading is None or reading.version != weight._version:
-        mask = weight.detach() != 0
+        with torch.inference_mode(False):
+            mask = weight.detach() != 0
         if reading is not None and torch.equal(mask, reading.mask):
             mask = reading.mask
         reading = _readings[weight] = _Reading(weight._version, mask)

@@ -121,6 +121,9 @@ class Rewiring(Method[RewiringState]):
     def reads_dense_gradient(self) -> bool:
         return self.growth.worth is not None or self.averages_gradients
 
+    def reads_next_gradient(self, run: Run[RewiringState]) -> bool:
+        return self.averages_gradients or (self.reads_dense_gradient and self.is_due(run, run.step_count + 1))
+
     def initial_state(self) -> RewiringState:
         return RewiringState()
 
