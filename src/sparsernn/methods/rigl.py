@@ -14,9 +14,10 @@ from sparsernn.methods.parts.growth import BY_GRADIENT, Growth
 class RigL(Rewiring):
     """Rewire by gradient: drop the weakest weights, grow where the loss would fall fastest.
 
-    Every `every` steps a cosine-decaying fraction of each tensor's weights is dropped by magnitude and as many
-    are grown where |gradient| is largest among all others, those just dropped included. Grown weights start at
-    0 with empty optimizer memory; the event replaces that step's update. None follows where the rate has come to 0.
+    Every `every` steps a cosine-decaying fraction of each tensor's weights, rounded down as in the authors' code, is
+    dropped by magnitude and as many are grown where |gradient| is largest among all others, those just dropped
+    included. Grown weights start at 0 with empty optimizer memory; the event replaces that step's update. There is
+    none where the rate has come to 0.
 
     Arguments:
         sparsity: fraction of zeros over all selected tensors, in [0, 1).
@@ -41,9 +42,9 @@ class RigL(Rewiring):
         momentum: of the averaged gradient, which is kept only where it is needed.
     Shapes: any weight; acts on each tensor (or gate) by itself, unless redistribution says otherwise.
     Raises: UserError if a value is out of range or no event falls within training.
-    Source: Evci et al. 2020, Algorithm 1; of n weights int(rate n) are dropped, as in the authors' code.
+    Source: Evci et al. 2020, Algorithm 1.
     Deviations: the gradient is that of the step's own batch or accumulated batches; ties are broken by position; an
-        event that would move nothing is left out, where the authors' code leaves out the update all the same.
+        event that would move nothing costs no update, where the authors' code leaves out the update all the same.
     """
 
     every: int | float = 100

@@ -17,20 +17,33 @@ _at_the_end_of_backward: Callable[[Callable[[], None]], None] = torch.autograd.V
 
 
 @dataclass(frozen=True)
-class _Separated:
-    """A gradient whose absent entries are zero, and the version it then had, as had its mask.
+class _Absent:
+    """What a gradient had at absent places.
 
     Attributes:
-        absent: what stood at absent places, where it is asked for; zero elsewhere.
-        place, value: the largest entry that is left, by which one sees how it was scaled since.
+        entries: zero where weights exist.
+        place, value: the largest entry that was left in the gradient, by which one sees how it was scaled since.
     """
+
+    entries: Tensor
+    place: Tensor
+    value: Tensor
+
+    def rejoined(self, gradient: Tensor) -> Tensor:
+        """The whole gradient, scaled as what was left of it is by now."""
+        value = torch.take(gradient, self.place).float()
+        factor = torch.where(self.value != 0, value / self.value, torch.ones_like(value))
+        return gradient + self.entries * factor.to(gradient.dtype)
+
+
+@dataclass(frozen=True)
+class _Separated:
+    """A gradient whose absent entries are zero, its version and its mask's then, and those entries if asked for."""
 
     gradient: weakref.ref[Tensor]
     version: int
     mask_version: int
-    absent: Tensor | None = None
-    place: Tensor | None = None
-    value: Tensor | None = None
+    absent: _Absent | None
 
     def is_of(self, gradient: Tensor | None) -> bool:
         return gradient is not None and self.gradient() is gradient
@@ -80,9 +93,7 @@ class Gradients:
         gradient, separated = self.model.get_parameter(name).grad, self._separated.get(name)
         if gradient is None or separated is None or separated.absent is None or not separated.is_of(gradient):
             return gradient
-        value = torch.take(gradient, separated.place).float()
-        factor = torch.where(separated.value != 0, value / separated.value, torch.ones_like(value))
-        return gradient + separated.absent * factor.to(gradient.dtype)
+        return separated.absent.rejoined(gradient)
 
     def mask(self) -> None:
         """Make `.grad` zero at absent places where somebody, or a change of the masks, has left it otherwise."""
@@ -107,14 +118,12 @@ class Gradients:
         gradient, kept = parameter.grad, self.masks.kept.get(name)
         if gradient is None or kept is None:
             return
-        before, absent, place, value = self._separated.get(name), None, None, None
-        if self.is_read():
-            absent = gradient.masked_fill(kept.to(gradient.device), 0)
-            if before is not None and before.absent is not None:
-                absent += before.absent
+        before, absent = self._separated.get(name), None
+        entries = gradient.masked_fill(kept.to(gradient.device), 0) if self.is_read() else None
         zero_absent_(gradient, kept)
-        if absent is not None:
+        if entries is not None:
+            if before is not None and before.absent is not None:
+                entries += before.absent.entries
             place = gradient.abs().argmax()
-            value = torch.take(gradient, place).float()
-        versions = gradient._version, kept._version
-        self._separated[name] = _Separated(weakref.ref(gradient), *versions, absent, place, value)
+            absent = _Absent(entries, place, torch.take(gradient, place).float())
+        self._separated[name] = _Separated(weakref.ref(gradient), gradient._version, kept._version, absent)

@@ -30,9 +30,10 @@ class Sparsifier(SparseRun):
     """Makes a model sparse while it is trained by a loop of one's own.
 
     The optimizer's own `step` drives it: masks, schedules and counters follow, and after every step absent
-    weights are exactly zero, as their gradients are after every backward pass: clipping counts what exists. Steps that
-    the optimizer skips (overflow, accumulation) do not count. Add `penalty()` to the loss and call `finalize()` at the end. All names are those of the unwrapped model. Copied
-    together with model and optimizer, by `copy.deepcopy((model, optimizer, sparsifier))`, it goes on by itself.
+    weights are exactly zero, as their gradients are after every backward pass, so that clipping counts what exists.
+    Steps that the optimizer skips (overflow, accumulation) do not count. Add `penalty()` to the loss and call
+    `finalize()` at the end. All names are those of the unwrapped model. Copied together with model and optimizer, by
+    `copy.deepcopy((model, optimizer, sparsifier))`, it goes on by itself.
 
     Arguments:
         model: any module with recurrent layers of torch or of this package.
