@@ -256,6 +256,13 @@ def test_a_weight_that_changes_in_place_is_read_anew():
     assert patterns.mask_of(weight, {}, "weight_hh") is None
 
 
+def test_what_is_read_off_in_inference_is_remembered_as_well():
+    weight = torch.eye(4)
+    with torch.inference_mode():
+        assert patterns.share(patterns.read_off(weight)) == 0.25
+    assert patterns.share(patterns.read_off(weight)) == 0.25
+
+
 def test_patterns_are_found_once_a_mask():
     mask = torch.rand(6, 4) < 0.5
     first = pattern_of(mask, (0, 4))
