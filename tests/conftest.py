@@ -1,10 +1,12 @@
 """What every test shares: one thread, flushed denormals, and the folder of real data where there is one."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
+from _pytest.terminal import TerminalReporter
 from hypothesis import settings
 
 from sparsernn.denormals import set_flush_denormal
@@ -12,6 +14,16 @@ from sparsernn.denormals import set_flush_denormal
 torch.set_num_threads(1)
 settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
 settings.load_profile("repeatable")
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    """How many tests were skipped, and for which reasons, at the end of every run."""
+    reports = terminalreporter.stats.get("skipped", [])
+    if reports:
+        terminalreporter.section(f"{len(reports)} skipped")
+    reasons = Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in reports)
+    for reason, count in reasons.most_common():
+        terminalreporter.line(f"{count:5}  {reason}")
 
 
 @pytest.fixture(autouse=True)

@@ -61,6 +61,8 @@ class FileOptions:
     window: Annotated[int, typer.Option(help="Rows read before a forecast; 0 chooses.")] = 0
     language_model: Annotated[bool, typer.Option("--language-model", help="The file is running text.")] = False
     tokenizer: Annotated[str, typer.Option(help="words, bpe, blanks or characters.")] = "words"
+    groups: Annotated[str, typer.Option(help="Column of persons, threads, ...: each is in one part alone.")] = ""
+    near_duplicates: Annotated[str, typer.Option(help="drop those of test texts from training, or keep.")] = "keep"
 
     @property
     def keywords(self) -> Keywords:

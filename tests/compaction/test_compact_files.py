@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 
 import pytest
 import torch
@@ -36,6 +37,19 @@ def test_unequal_layers_come_back_as_a_module_of_this_package(tmp_path):
     loaded = load_compact(tmp_path / "small", Reading(nn.LSTM(4, 6, 2), "final state"))
     assert type(loaded.cell) is module_of(LSTM)
     assert difference(small, loaded, IDS) == 0 and difference(small, copy.deepcopy(loaded), IDS) == 0
+
+
+def test_files_of_earlier_versions_which_gave_each_layer_a_module_are_read(tmp_path):
+    small = saved(tmp_path / "small", Reading(nn.LSTM(4, 6, 2), "final state"), IDS)
+    with safe_open(str(tmp_path / "small"), "pt") as file:
+        metadata, tensors = file.metadata(), {}
+        for name in file.keys():
+            parameter, layer = re.fullmatch(r"(.*?)(?:_l(\d))?", name).groups()
+            earlier = parameter.replace("cell.", f"cell.layers.{layer}.") + "_l0" if layer else name
+            tensors[earlier] = file.get_tensor(name)
+    assert "cell.layers.1.weight_hh_l0" in tensors
+    save_file(tensors, str(tmp_path / "earlier"), metadata)
+    assert difference(small, load_compact(tmp_path / "earlier", Reading(nn.LSTM(4, 6, 2), "final state")), IDS) == 0
 
 
 def test_tied_weights_are_saved_once_and_come_back_tied(tmp_path):

@@ -57,7 +57,7 @@ def taken(kernel, name, with_lengths):
     lengths = LENGTHS if with_lengths else None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rows, "SMALLEST", 0)
-        takes = [kept for kept in (None, 0.05) if kernel.refuses(problem_of(name, 40, kept, lengths=lengths)) is None]
+        takes = [kept for kept in (None, 0.02) if kernel.refuses(problem_of(name, 40, kept, lengths=lengths)) is None]
     return takes[0] if takes else False
 
 
@@ -104,7 +104,7 @@ def test_each_kernel_takes_something_and_each_cell_is_taken():
 @pytest.mark.parametrize("name", CELLS)
 @pytest.mark.parametrize("kernel", kernels_of("sequence"), ids=lambda kernel: kernel.provider)
 def test_what_stands_behind_the_end_of_a_sequence_does_not_matter(kernel, name):
-    problem = problem_of(name, 40, 0.05, lengths=torch.tensor([2, 9]), batch=2)
+    problem = problem_of(name, 40, 0.02, lengths=torch.tensor([2, 9]), batch=2)
     if kernel.refuses(problem) is not None:
         return
     found = []

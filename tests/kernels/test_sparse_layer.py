@@ -35,7 +35,7 @@ every_cell = pytest.mark.parametrize("name", CELLS)
 @pytest.fixture
 def taken_when_sparse(monkeypatch):
     """It is taken up to a share of 0.3, however small a layer and however few the sequences."""
-    eager = {cell: replace(about, densest=0.3, densest_of_few=0.3, smallest=1) for cell, about in sparse.CELLS.items()}
+    eager = {cell: replace(about, densest=(0.3,) * 4, smallest=1) for cell, about in sparse.CELLS.items()}
     monkeypatch.setattr(sparse, "CELLS", eager)
 
 
@@ -256,6 +256,13 @@ def test_a_weight_that_changes_in_place_is_read_anew():
     assert patterns.mask_of(weight, {}, "weight_hh") is None
 
 
+def test_what_is_read_off_in_inference_is_remembered_as_well():
+    weight = torch.eye(4)
+    with torch.inference_mode():
+        assert patterns.share(patterns.read_off(weight)) == 0.25
+    assert patterns.share(patterns.read_off(weight)) == 0.25
+
+
 def test_patterns_are_found_once_a_mask():
     mask = torch.rand(6, 4) < 0.5
     first = pattern_of(mask, (0, 4))
@@ -334,7 +341,7 @@ def test_it_refuses_every_cell_that_it_does_not_compute():
 @every_cell
 def test_it_is_left_where_dense_products_are_faster(name, batch):
     about = sparse.CELLS[CELLS[name]]
-    densest = about.densest if batch == 64 else about.densest_of_few
+    densest = about.densest[3 if batch == 64 else 0]
     for density in (densest / 2, densest + 0.1):
         problem = problem_of(name, max(about.smallest, 40), batch, density, time=1)
         assert (sparse.refuses(problem) is None) == (problem.density <= densest)

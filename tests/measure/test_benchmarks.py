@@ -6,7 +6,7 @@ import torch
 
 from sparsernn import native
 from sparsernn.methods.engines import rewiring
-from sparsernn.sparsifying import sparse_run, sparsifier
+from sparsernn.sparsifying import gradients, sparse_run
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
@@ -34,7 +34,7 @@ def test_masking_overhead_compares_steps(overhead, method):
 
 
 def test_masking_overhead_refuses_a_figure_if_a_zero_is_wrong(overhead, monkeypatch):
-    for module in (sparse_run, sparsifier):
+    for module in (sparse_run, gradients):
         monkeypatch.setattr(module, "zero_absent_", lambda tensor, kept: None)
     with pytest.raises(SystemExit, match="absent weights that are not zero"):
         overhead.compare("SGD", "static", rounds=10, every=100)
@@ -67,7 +67,7 @@ def test_peak_memory_is_read_and_refused_if_a_zero_is_wrong(monkeypatch):
         monkeypatch.setattr(memory, name, value)
     for name in ("dense", *memory.METHODS):
         assert memory.train(name, units=16, steps=4, momentum=0.9) > 1e7
-    for module in (sparse_run, sparsifier):
+    for module in (sparse_run, gradients):
         monkeypatch.setattr(module, "zero_absent_", lambda tensor, kept: None)
     with pytest.raises(SystemExit, match="no figure for static"):
         memory.train("static", units=16, steps=4, momentum=0.9)

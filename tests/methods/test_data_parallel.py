@@ -1,5 +1,6 @@
 """Two processes under DistributedDataParallel hold the same masks and weights."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,15 @@ METHODS = {
 }
 
 
+def averaged_gradients(model: nn.Module, number: int) -> dict[str, torch.Tensor]:
+    """Of the losses of both processes in one step, at absent weights too."""
+    plain = copy.deepcopy(model)
+    plain.zero_grad()
+    for inputs, labels in (batch(2 * number), batch(2 * number + 1)):
+        (nn.functional.cross_entropy(plain(inputs), labels) / 2).backward()
+    return {name: weight.grad for name, weight in plain.named_parameters()}
+
+
 def work(rank: int, folder: str) -> None:
     """One of two processes: train with every method on this process's own batches, and write what came out."""
     torch.set_num_threads(1)
@@ -48,7 +58,11 @@ def work(rank: int, folder: str) -> None:
         for number in range(STEPS):
             inputs, labels = batch(2 * number + rank)
             optimizer.zero_grad()
+            expected = averaged_gradients(model, number) if isinstance(method, RigL | SNFS) and number else {}
             (nn.functional.cross_entropy(parallel(inputs), labels) + sparsifier.penalty()).backward()
+            if expected and method.reads_next_gradient(sparsifier):
+                for weight in sparsifier.masks.kept:
+                    assert torch.allclose(sparsifier.gradient(weight), expected[weight], rtol=1e-4, atol=1e-7)
             optimizer.step()
             assert absent_are_zero(model, sparsifier.masks)
             if isinstance(method, Rewiring):

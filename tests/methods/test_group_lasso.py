@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from sparsernn import Sparsifier, compact
 from sparsernn.methods.group_lasso import GroupLasso
+from sparsernn.nn import Rational
 from tests.methods.networks import CLASSES, INPUTS, UNITS, batch, loss_of, network, start, train
 
 
@@ -18,15 +19,16 @@ def rows_of(unit):
     return torch.arange(4) * UNITS + unit
 
 
-def neuron(model, layer, unit):
-    """Every weight of one hidden unit, each once."""
-    ih, hh, *biases = weights_of(
+def neuron(model, layer, unit, biases=False):
+    """Every weight of one hidden unit, each once: what comes in and what goes out (Wen et al. 2018: no biases)."""
+    ih, hh, *more = weights_of(
         model.rnn, [f"{name}_l{layer}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
     )
     own = torch.zeros_like(hh, dtype=torch.bool)
     own[rows_of(unit)], own[:, unit] = True, True
     reader = model.rnn.weight_ih_l1 if layer == 0 else model.head.weight
-    return torch.cat([ih[rows_of(unit)].flatten(), hh[own], *(bias[rows_of(unit)] for bias in biases), reader[:, unit]])
+    counted = [bias[rows_of(unit)] for bias in more if biases]
+    return torch.cat([ih[rows_of(unit)].flatten(), hh[own], *counted, reader[:, unit]])
 
 
 def gate(model, layer, row):
@@ -63,6 +65,49 @@ def test_penalty_and_gradient_by_brute_force(levels):
     wanted = torch.autograd.grad(expected, list(model.parameters()), allow_unused=True, materialize_grads=True)
     assert penalty.item() == pytest.approx(expected.item(), rel=1e-5)
     assert all(torch.allclose(ours, theirs, atol=1e-6) for ours, theirs in zip(found, wanted, strict=True))
+
+
+@pytest.mark.parametrize("biases", [True, False])
+def test_biases_count_where_that_is_asked_for(biases):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    sparsifier = Sparsifier(model, GroupLasso(1.0, "neuron", biases=biases), optimizer, steps=10, example=(batch()[0],))
+    expected = sum(neuron(model, layer, unit, biases).norm() for layer in (0, 1) for unit in range(UNITS))
+    assert sparsifier.penalty().item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_a_state_of_an_automaton_is_measured_with_its_bias():
+    """|g| with g = (W[:, k, i], W[:, k, n + i], b[k, i]), 2 E + 1 numbers; a norm below 0.1 goes (Dodge 2019)."""
+    torch.manual_seed(0)
+    model = Rational(300, 2, lengths=4)
+    weight, bias = model.weight_ih_l0, model.bias_loop_l0
+    with torch.no_grad():
+        bias.fill_(0.3)
+    run = Sparsifier(model, GroupLasso(1.0, "state"), torch.optim.SGD(model.parameters(), lr=0.1), steps=4)
+    groups = [torch.cat([weight[state], weight[8 + state], bias[state : state + 1]]) for state in range(8)]
+    assert groups[0].numel() == 601
+    assert run.penalty().item() == pytest.approx(sum(group.norm() for group in groups).item(), rel=1e-6)
+    with torch.no_grad():
+        for state, norm in ((3, 0.0999), (7, 0.1001)):
+            weight[[state, 8 + state]] *= (norm**2 - 0.05**2) ** 0.5 / weight[[state, 8 + state]].norm()
+            bias[state] = 0.05
+    stay = run.method.survivors(run, run.groups("state"))
+    assert stay.tolist() == [state != 3 for state in range(8)]
+
+
+def test_a_unit_goes_with_its_biases_and_small_weights_go_whatever_the_biases_are():
+    model, optimizer, sparsifier = start(GroupLasso(0.0, "neuron", stop=0.5), steps=2, rate=0.0, example=(batch()[0],))
+    with torch.no_grad():
+        for weight in (model.rnn.weight_ih_l0, model.rnn.weight_hh_l0):
+            weight[rows_of(3)] = 0
+        model.rnn.weight_hh_l0[:, 3] = 0
+        model.rnn.weight_ih_l1[:, 3] = 0
+        model.rnn.bias_ih_l0[rows_of(3)] = 5.0
+    train(sparsifier, 1)
+    assert not bool(sparsifier.groups("neuron").kept(sparsifier.masks)[3])
+    assert not bool(model.rnn.bias_ih_l0[rows_of(3)].any())
+    small, report = compact(model, sparsifier.finalize(), example=(batch()[0],))
+    assert torch.allclose(small(batch()[0]), model(batch()[0]), atol=1e-6)
 
 
 def test_the_gradient_of_a_group_at_zero_is_zero():

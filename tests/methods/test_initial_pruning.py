@@ -16,7 +16,9 @@ from sparsernn.methods.parts.rescaling import nearest_factor
 from sparsernn.methods.random_pruning import RandomPruning
 from sparsernn.methods.snip import SNIP
 from sparsernn.methods.synflow import SynFlow
-from sparsernn.running.passes import stepwise
+from sparsernn.running.jacobians import unroll
+from sparsernn.running.passes import Pass, stepwise
+from sparsernn.structure.layer import Layer
 from tests.methods.networks import batch, loss_of, network
 from tests.structure.networks import MAKERS
 
@@ -106,7 +108,8 @@ def chi(model, functional, part, back, offset):
     cell = copy.deepcopy(model.cell)
     with torch.no_grad():
         for bias in [cell.bias_ih_l0] if offset else []:
-            bias.add_(offset)
+            signs = (1, -1, 1) if "GRU" in type(cell).__name__ else (1,)
+            bias.add_(offset * torch.tensor(signs).repeat_interleave(len(bias) // len(signs)))
     squares = []
     for x in model.x.unbind(1):
         _, state = cell(x[: TIME - back - 1].unsqueeze(1))
@@ -135,6 +138,68 @@ def test_the_jacobian_score_is_the_slope_of_chi(kind, functional, part):
         weight = model.get_parameter(name)
         slopes = [difference(lambda back=back: chi(model, *known, back, offset), weight, place) for back in range(2)]
         assert score == pytest.approx(abs(float(slopes[0])) + 0.9 * abs(float(slopes[1])), rel=1e-4, abs=1e-8)
+
+
+def authors_gru(x, h, kernel, recurrent):
+    """One step of the graph in which the authors score: the update gate opens towards the candidate. [unit] each"""
+    r, z, o = (x @ weight.T for weight in kernel)
+    reset, update = torch.sigmoid(r + h @ recurrent[0].T + 0.1), torch.sigmoid(z + h @ recurrent[1].T + 0.1)
+    candidate = torch.tanh(o + (reset * h) @ recurrent[2].T + 0.1)
+    return (1 - update) * h + update * candidate
+
+
+def test_one_unit_without_weights_steps_as_in_the_authors_graph():
+    weights = {"weight_ih": torch.zeros(3, 1), "weight_hh": torch.zeros(3, 1)}
+    one = Pass(Layer(GRU(reset="before")), torch.zeros(1, 1, 1), (torch.ones(1, 1),))
+    states, _ = unroll(weights, one, offset=0.1)
+    blocks = [torch.zeros(1, 1)] * 3
+    assert states[1][0].item() == pytest.approx(authors_gru(torch.zeros(1), torch.ones(1), blocks, blocks).item())
+    assert states[1][0].item() == pytest.approx(0.5273, abs=5e-5)
+
+
+def test_the_released_reading_scores_a_gru_as_the_authors_graph_does():
+    """Their update gate is one minus ours: the negative of our weights, with the same magnitude of every slope."""
+    model = Net("our GRU before")
+    with torch.no_grad():
+        for bias in (model.cell.bias_ih_l0, model.cell.bias_hh_l0):
+            bias.zero_()
+    signs = torch.tensor([1.0, -1.0, 1.0], dtype=torch.double).view(3, 1, 1)
+    theirs = [
+        (signs * weight.detach().view(3, UNITS, -1)).requires_grad_()
+        for weight in (model.cell.weight_ih_l0, model.cell.weight_hh_l0)
+    ]
+    states = [torch.zeros(BATCH, UNITS, dtype=torch.double, requires_grad=True)]
+    for x in model.x:
+        states.append(authors_gru(x, states[-1], *theirs))
+    expected = [torch.zeros_like(weight) for weight in theirs]
+    for back in range(TIME):
+        before, after = states[-2 - back], states[-1 - back]
+        (product,) = torch.autograd.grad(after.sum(), before, create_graph=True)
+        slopes = torch.autograd.grad(product.square().mean(), theirs, retain_graph=True, allow_unused=True)
+        for total, slope in zip(expected, slopes, strict=True):
+            total += 0 if slope is None else 0.9**back * slope.abs()
+    run = Sparsifier(model, RandomPruning(0.0), loss=model.loss)
+    generator = torch.Generator()
+    generator.set_state(run.generator.get_state())
+
+    def noise(*shape):
+        return 0.1 * torch.randn(shape, generator=generator).double()
+
+    inputs, state = noise(5, 100, INPUTS), 1 + noise(100, UNITS)
+    for x in inputs:
+        state = authors_gru(x, state, *theirs)
+    gammas = torch.autograd.grad(state.sum(), theirs)
+    ours = JacobianSpectrum(0.5).importance(run)
+    for name, total, gamma in zip(("weight_ih", "weight_hh"), expected, gammas, strict=True):
+        assert torch.allclose(ours[f"cell.{name}_l0"].view_as(total), total / gamma.abs(), rtol=1e-6)
+
+
+def test_a_peephole_lstm_is_scored_by_the_jacobian_of_its_whole_state():
+    """d (h, c) / d (h, c), as in the authors' code; of a plain LSTM d h / d h alone."""
+    for cell, part in (("our peephole full", "state"), ("torch LSTM", "hidden")):
+        model = Net(cell)
+        by_default, asked = (scores(JacobianSpectrum(0.5, part=one), model) for one in (None, part))
+        assert all(torch.equal(score, asked[name]) for name, score in by_default.items())
 
 
 @pytest.mark.parametrize("kind", ["torch LSTM", "our GRU before"])

@@ -50,15 +50,18 @@ def test_an_event_by_brute_force():
     train(sparsifier, 5)
     old = sparsifier.masks.state_dict()
     weights = {name: model.get_parameter(name).detach().clone() for name in old}
+    plain = copy.deepcopy(model)
+    plain.zero_grad()
+    loss_of(plain, 5).backward()
+    gradients = {name: plain.get_parameter(name).grad for name in old}
     optimizer.zero_grad()
     loss_of(model, 5).backward()
-    gradients = {name: model.get_parameter(name).grad.clone() for name in old}
     others = copy.deepcopy(model.head.state_dict())
     optimizer.step()
     assert sparsifier.step_count == 6
     fraction = rate * (1 + math.cos(math.pi * 5 / 16)) / 2
     for name, was in old.items():
-        number = math.ceil(fraction * int(was.sum()))
+        number = int(fraction * int(was.sum()))
         present = sorted(
             (abs(weights[name].flatten()[place].item()), place) for place in was.flatten().nonzero().flatten().tolist()
         )
@@ -127,4 +130,18 @@ def test_no_dropped_weight_comes_back_at_once_if_not_wanted():
         train(sparsifier, 1)
         for name, was in before.items():
             died = int((was & ~sparsifier.masks.kept[name]).sum())
-            assert died == math.ceil(0.3 * int(was.sum()))
+            assert died == int(0.3 * int(was.sum()))
+
+
+@pytest.mark.parametrize(("rate", "stop", "events"), [(0.3, 0.5, [0, 6]), (0.001, 1.0, [0, 6, 11, 16])])
+def test_an_event_that_moves_nothing_costs_no_update(rate, stop, events):
+    """At T_end = 10 the fraction 0.3 / 2 (1 + cos(pi)) is 0; int(0.001 * n) is 0 for n < 1,000 weights."""
+    model, optimizer, sparsifier = start(RigL(0.5, every=5, rate=rate, stop=stop), steps=20)
+    before, still = {}, []
+    for step in steps_of(sparsifier, 20):
+        after = {name: weight.detach().clone() for name, weight in model.head.named_parameters()}
+        if before and all(torch.equal(weight, before[name]) for name, weight in after.items()):
+            still.append(step)
+        before = after
+    assert still == ([6] if rate == 0.3 else [])
+    assert [event["step"] for event in sparsifier.events] == events

@@ -83,6 +83,35 @@ def test_the_methods_of_every_row_begin_with_their_budget(name):
                 assert run.masks.sparsity() == pytest.approx(row.method.target, abs=0.02), row.name
 
 
+def lstm_weights(first, second, embedded=1500, words=10_000):
+    """Embedding, two layers of four gates that read the one below and themselves, output layer; without biases."""
+    return words * embedded + 4 * first * (embedded + first) + 4 * second * (first + second) + words * second
+
+
+def highway_weights(units, depth=10, words=10_000):
+    """A tied embedding, two gates that read the input, and two that read the state at each of the levels."""
+    return words * units + 2 * units * units * (1 + depth)
+
+
+def test_group_lasso_leaves_as_many_units_as_in_the_source():
+    """21.8 of 66.0 million weights with 373 and 315 units (Table 2), 11.1 of 23.5 million (Table 3)."""
+    lstm, highway = rows_of("liu2021_table2", "full")["iss_67"], rows_of("liu2021_table3", "full")["iss"]
+    assert round((1 - lstm.method.sparsity) * 2 * 1500) == 373 + 315
+    assert lstm_weights(1500, 1500) == 66_000_000 and round(lstm_weights(373, 315) / 1e6, 1) == 21.8
+    units = round((1 - highway.method.sparsity) * 830)
+    assert round(highway_weights(units) / 1e6, 1) == 11.1 and round(highway_weights(830) / 1e6, 1) == 23.5
+    assert highway_weights(units) / highway_weights(830) == pytest.approx(0.472, abs=1e-3)
+
+
+def test_a_unit_of_a_highway_network_takes_its_word_weights_along():
+    row = rows_of("liu2021_table3", "quick")["iss"]
+    run = begun(row)
+    masks = run.finalize()
+    units, depth = row.options["units"], row.options["cell_options"]["depth"]
+    left = sum(int(kept.sum()) for name, kept in masks.kept.items() if "weight" in name)
+    assert left == highway_weights(round((1 - row.method.sparsity) * units), depth)
+
+
 @pytest.mark.parametrize(
     ("recipe", "name", "sparsity"),
     [

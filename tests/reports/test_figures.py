@@ -59,7 +59,7 @@ def test_seeds_are_one_point_of_the_trade_off_with_bars_on_both_axes(tmp_path):
     ]
     folders.append(made_runs.make_run(tmp_path / "b", "given", {"accuracy": 0.9, "transitions": 96}))
     (picture,) = figures.trade_off(read_runs(folders))
-    assert picture.svg.count("<!-- learned -->") == 1 and "standard deviations" in picture.caption
+    assert picture.svg.count("<!-- learned -->") == 1 and "sample deviations" in picture.caption
     point = figures.Point((40, 44, 48), (0.9, 0.92, 0.94), "learned", 0)
     assert point.place == pytest.approx((44, 0.92)) and point.spread == pytest.approx((4, 0.02))
     assert figures.Point((96,), (0.9,), "given", 1).spread == (0, 0)

@@ -69,7 +69,7 @@ def swept(folder, rates, method="st_rnn", seeds=(0,), **settings):
 def test_a_number_with_three_values_in_runs_otherwise_alike_is_a_sweep(tmp_path):
     runs = read_runs(swept(tmp_path, (0.3, 0.5, 0.7), seeds=(0, 1, 2)))
     (picture,) = sweeps.sweeps(runs)
-    assert picture.title == "Accuracy over the method's rate" and "standard deviations" in picture.caption
+    assert picture.title == "Accuracy over the method's rate" and "sample deviations" in picture.caption
     assert "Sweeps" in page.render(runs) and tables.over_seeds(runs).rows[0][:2] == ("rate_0.3", "3")
 
 

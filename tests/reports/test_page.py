@@ -122,3 +122,15 @@ def test_the_page_fits_a_browser_window(runs, tmp_path, width):
     ground = pixels[0, 0]
     assert (np.abs(pixels[:, :8] - ground).max() < 0.02) and (np.abs(pixels[:, -8:] - ground).max() < 0.02)
     assert pixels.std() > 0.05
+
+
+def test_the_page_says_where_figures_are_from_and_what_older_runs_do_not_say(tmp_path):
+    stated = {
+        "splits": {"scored": "valid"},
+        "provenance": {"commit": "0123abc+", "precision": "bfloat16", "test_in_sight": "no"},
+    }
+    folder = made_runs.make_run(tmp_path / "new", "new", {"accuracy": 0.5}, **stated)
+    text = page.render([read_run(folder)])
+    assert "0123abc+" in text and "bfloat16" in text and "accuracy on validation" in text
+    older = made_runs.make_run(tmp_path / "old", "old", {"accuracy": 0.5}, recipe="mine")
+    assert page.render([read_run(older)]).count("not stated") == 4

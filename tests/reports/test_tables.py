@@ -40,7 +40,10 @@ def test_seeds_become_mean_and_spread_beside_what_was_published(tmp_path):
         write_result(tmp_path, "dense", {"accuracy": accuracy, "bytes": 4000}, seed, published={"accuracy": 97.5})
     write_result(tmp_path, "small", {"accuracy": 0.9, "bytes": 400})
     lines = tables.results_table(tmp_path, "quickstart").splitlines()
-    assert lines[0] == ("| network | seeds | accuracy | accuracy, published | accuracy, difference | bytes |")
+    assert (
+        lines[0]
+        == "| network | seeds | accuracy ± sample deviation | accuracy, published | accuracy, difference | bytes |"
+    )
     assert lines[2] == "| dense | 3 | 97.00 ± 1.00 % | 97.50 % | −0.50 % | 4.00 kB |"
     assert lines[3] == "| small | 1 | 90.00 % | – | – | 400 B |"
 

@@ -91,7 +91,7 @@ def test_a_language_model_reads_on_where_it_stopped(cases):
     loss = functional.cross_entropy(logits.flatten(0, 1), ids[1:].flatten()).item()
     assert figures["loss"] == pytest.approx(loss, rel=1e-5)
     assert figures["perplexity"] == pytest.approx(math.exp(loss), rel=1e-5)
-    assert figures["bits_per_character"] == pytest.approx(loss / math.log(2), rel=1e-5)
+    assert figures["bits_per_token"] == pytest.approx(loss / math.log(2), rel=1e-5)
 
 
 def test_the_carried_state_has_no_graph(cases):

@@ -68,7 +68,10 @@ class Cell(abc.ABC):
         axes: local name of every weight -> its layout, in a sentence such as "gate hidden <- input".
         own_gates: gates of a weight that has fewer than the cell.
         levels: granularity -> the axes whose indices are its groups.
+        groups_count_biases: whether the norm of a group counts its biases, which go with it in any case.
         silent: the gate that holds a unit at zero, from a zero state, when all of its own inputs are zero.
+        mirrored: gates that some papers write as 1 - gate: what they add to such a gate is taken from this one.
+        reads_all_states: whether gates see all states, not the output alone; a step Jacobian is then that of them all.
         known_as: other names of the cell.
         positional: options that torch's class of the same name takes in the midst of its sizes.
         dropout_per: whether recurrent dropout draws a mask for a "forward" or for each "sequence" of it.
@@ -77,7 +80,10 @@ class Cell(abc.ABC):
     gates: ClassVar[tuple[str, ...]]
     states: ClassVar[tuple[str, ...]] = ("hidden",)
     levels: ClassVar[Mapping[str, str]] = {"neuron": "hidden", "gate": "gate hidden <-", "input": "input"}
+    groups_count_biases: ClassVar[bool] = False
     silent: ClassVar[str] = "candidate"
+    mirrored: ClassVar[tuple[str, ...]] = ()
+    reads_all_states: ClassVar[bool] = False
     known_as: ClassVar[tuple[str, ...]] = ()
     positional: ClassVar[tuple[str, ...]] = ()
     dropout_per: ClassVar[str] = "forward"

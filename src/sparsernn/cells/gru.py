@@ -25,10 +25,11 @@ class GRU(Cell):
     Shapes: weight_ih [3*hidden input], gates in torch's order r, z, n.
     Raises: UserError for an option that is out of range.
     Source: Cho et al. 2014; the "after" form is that of cuDNN.
-    Deviations: the update gate keeps the old state (torch), where Cho et al. let it take the new one.
+    Deviations: none known. Chung et al. 2014 and others write h' = (1 - z) h + z n, with 1 - z for z.
     """
 
     gates: ClassVar = ("reset", "update", "candidate")
+    mirrored: ClassVar = ("update",)
 
     reset: str = "after"
     gate_activation: str = "sigmoid"

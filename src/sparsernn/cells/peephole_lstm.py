@@ -31,6 +31,7 @@ class PeepholeLSTM(Cell):
 
     gates: ClassVar = ("input", "forget", "candidate", "output")
     states: ClassVar = ("hidden", "memory")
+    reads_all_states: ClassVar = True
     known_as: ClassVar = ("peephole",)
 
     peephole: str = "diagonal"

@@ -49,6 +49,7 @@ class Rational(ScannedCell):
 
     gates: ClassVar = ("main", "loop")
     states: ClassVar = ("pattern", "state")
+    groups_count_biases: ClassVar = True
     silent: ClassVar = "main"
     levels: ClassVar = {
         "neuron": "pattern",

@@ -60,6 +60,14 @@ def locate(name: str, folder: Path | str | None) -> Path | None:
     return next((candidate for candidate in (path, twin) if candidate.is_file()), None)
 
 
+def checksums(task: Task, folder: Path | str | None) -> dict[str, str]:
+    """The SHA-256 of the uncompressed content of each of a task's files that is there, by its name."""
+    paths = {name: path for name in task.files if (path := locate(name, folder)) is not None}
+    paths |= task.other_files(folder)
+    states = {name: (path, path.stat()) for name, path in paths.items()}
+    return {name: _content_sum(path, state.st_size, state.st_mtime_ns) for name, (path, state) in states.items()}
+
+
 def open_bytes(path: Path) -> BufferedIOBase:
     """A binary stream of the content, uncompressed where it is gzipped."""
     with open(path, "rb") as file:

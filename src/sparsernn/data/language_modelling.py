@@ -6,7 +6,7 @@ import abc
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -82,7 +82,8 @@ class LanguageModelling(Task):
         valid = self._ids(self.tokens("valid", folder), places)
         test = self._drawn(train) if self.test_on_train else self._split(self._ids(self.tokens("test", folder), places))
         splits = (self._split(train), self._split(valid), test)
-        return Loaded.of_text(splits, words, metric=self.metric(), note=self.note())
+        loaded = Loaded.of_text(splits, words, metric=self.metric(), note=self.note())
+        return replace(loaded, scored="train") if self.test_on_train else loaded
 
     def _words(self, counts: Counter[str]) -> list[str]:
         words = [word for word, _ in counts.most_common(self.vocabulary or None)]

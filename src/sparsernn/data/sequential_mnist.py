@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -67,7 +67,8 @@ class SequentialMnist(Task):
         train, valid, test = self._bounds(len(inputs))
         parts = (_ScaledSplit(inputs[rows], targets[rows], self.scale) for rows in (train, valid, test))
         note = "validation and test digits are the same" if self.division == "one_shot" else ""
-        return Loaded.of_classes(parts, tuple("0123456789"), inputs=inputs.shape[2], note=note)
+        loaded = Loaded.of_classes(parts, tuple("0123456789"), inputs=inputs.shape[2], note=note)
+        return replace(loaded, scored="valid") if note else loaded
 
     def _arranged(self, images: Tensor) -> Tensor:
         if self.order == "row":

@@ -43,6 +43,25 @@ def cut_by_label(labels: np.ndarray, fractions: tuple[float, ...], seed: int | N
     return [np.sort(np.concatenate(part)) for part in parts]
 
 
+def cut_by_group(groups: np.ndarray, fractions: tuple[float, ...], seed: int | None = 0) -> list[np.ndarray]:
+    """Like `cut`, with all rows of a group in one part, and the parts in ascending row order.
+
+    The groups come in an order that the seed draws, each to the part that lacks most rows; the last ones to parts that
+    have none yet. So parts have their share as nearly as whole groups allow, and their classes as they come.
+    """
+    names, numbers = np.unique(groups, return_inverse=True)
+    sizes = np.bincount(numbers)
+    missing = np.array(fractions) / np.sum(fractions) * len(groups)
+    part_of = np.full(len(names), -1)
+    for done, group in enumerate(_order(len(names), seed)):
+        empty = np.setdiff1d(np.flatnonzero(missing > 0), part_of)
+        open_parts = empty if len(names) - done <= len(empty) else np.arange(len(missing))
+        part = open_parts[np.argmax(missing[open_parts])]
+        part_of[group] = part
+        missing[part] -= sizes[group]
+    return [np.flatnonzero(part_of[numbers] == part) for part in range(len(missing))]
+
+
 @dataclass(frozen=True)
 class TensorSplit(Split):
     """Examples of equal length, held in memory.

@@ -33,6 +33,11 @@ class TableFile(TableOptions):
         """The splits; `folder` is where a relative path starts."""
         return self.prepare(folder=folder)[0]
 
+    def other_files(self, folder: Path | str | None) -> dict[str, Path]:
+        """The user's file, by its name alone."""
+        path = Path(self._placed(folder).path)
+        return {path.name: path}
+
     def prepare(self, progress: Progress = no_progress, folder: Path | str | None = None) -> tuple[Loaded, Preparation]:
         """The splits, and what a prediction needs; `progress(what, bytes done, bytes in all)` is called on the way."""
         kind = KINDS[self.kind]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sparsernn.data.task import Task, choose
@@ -35,6 +35,10 @@ class TableOptions(Task):
         valid, test: shares held back: of the rows of each class, of the series, or the last rows of every series.
         seed: of the split.
         cache: folder of the prepared arrays; "" is the user's cache folder.
+        groups: column of what belongs together, such as persons or threads: all rows of one are in one part; "" is
+            none.
+        near_duplicates: "keep" them, or "drop" training and validation texts that are nearly the same as one of a
+            later part.
     """
 
     path: str = ""
@@ -56,10 +60,13 @@ class TableOptions(Task):
     test: float = 0.1
     seed: int = 0
     cache: str = ""
+    groups: str = field(default="", metadata={"written": "if given"})
+    near_duplicates: str = field(default="keep", metadata={"written": "if given"})
 
     def __post_init__(self) -> None:
         choose("label_per", self.label_per, ("auto", "step", "series"))
         choose("tokenizer", self.tokenizer, TOKENIZERS)
+        choose("near_duplicates", self.near_duplicates, ("keep", "drop"))
         if self.valid <= 0 or self.test <= 0 or self.valid + self.test >= 1:
             raise UserError(
                 f"valid is {self.valid} and test is {self.test}",
@@ -93,7 +100,18 @@ class TableOptions(Task):
             )
         if kinds[0] in ("text", "wide", "series") and not self.label:
             raise UserError("No label column was given", "the column of the classes", "give --label COLUMN")
+        self._check_parts(kinds[0])
         return kinds[0]
+
+    def _check_parts(self, kind: str) -> None:
+        if self.groups and kind in ("forecast", "language_model"):
+            raise UserError("Groups were given for a split by time", "labelled texts or series", "leave out --groups")
+        if self.near_duplicates == "drop" and kind != "text":
+            raise UserError(
+                "Near-duplicates were to be dropped of something else than texts",
+                "a column of texts",
+                "leave out --near-duplicates",
+            )
 
     @property
     def shares(self) -> tuple[float, float, float]:
@@ -103,4 +121,6 @@ class TableOptions(Task):
     def note(self) -> str:
         """What a reader of a figure must know about the data."""
         manner = "by time" if self.kind in ("forecast", "language_model") else f"by seed {self.seed}"
-        return f"{Path(self.path).name}: {self.valid:.0%} and {self.test:.0%} held back {manner}"
+        groups = f", whole groups of {self.groups}" if self.groups else ""
+        dropped = ", near-duplicates dropped" if self.near_duplicates == "drop" else ""
+        return f"{Path(self.path).name}: {self.valid:.0%} and {self.test:.0%} held back {manner}{groups}{dropped}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from sparsernn.data.preparation import Columns, Encoded, Preparation, require_parts, targets_of, write_parts
-from sparsernn.data.splits import SequenceSplit, cut, cut_by_label
+from sparsernn.data.splits import SequenceSplit, cut
 from sparsernn.data.store import Store, StoreWriter
 from sparsernn.data.table_options import TableOptions
+from sparsernn.data.table_parts import cut_rows, row_groups
 from sparsernn.data.table_rows import Progress
 from sparsernn.data.table_steps import Steps, moments, pieces, read_steps, series_names, steps_of, write_scaled
 from sparsernn.data.task import PARTS, Loaded
@@ -31,10 +32,11 @@ def build_series(task: TableOptions, writer: StoreWriter, progress: Progress) ->
             "one label for a series",
             "give --label-per step, or correct the labels",
         )
+    groups = _series_groups(task, steps, progress)
     if per_step:
-        offsets, parts, length = _parts_of_steps(task, steps)
+        offsets, parts, length = _parts_of_steps(task, steps, groups)
     else:
-        offsets, parts, length = steps.offsets, cut_by_label(firsts, task.shares, task.seed), 0
+        offsets, parts, length = steps.offsets, cut_rows(task, firsts, groups), 0
     require_parts(parts, task.path, "series")
     means, deviations = moments(writer.array("raw"), steps.order[steps_of(offsets, parts[0])])
     preparation = Preparation("series", columns, steps.label_names, means, deviations, length=length, per_step=per_step)
@@ -45,16 +47,36 @@ def build_series(task: TableOptions, writer: StoreWriter, progress: Progress) ->
     return preparation
 
 
-def _parts_of_steps(task: TableOptions, steps: Steps) -> tuple[np.ndarray, list[np.ndarray], int]:
+def _series_groups(task: TableOptions, steps: Steps, progress: Progress) -> np.ndarray | None:
+    """The group of every series; a series in two of them is a UserError."""
+    groups = row_groups(task, progress)
+    if groups is None:
+        return None
+    groups = groups[steps.order]
+    firsts = groups[steps.offsets[:-1]]
+    mixed = np.flatnonzero(np.add.reduceat(groups != np.repeat(firsts, np.diff(steps.offsets)), steps.offsets[:-1]))
+    if len(mixed):
+        raise UserError(
+            f"Series {steps.names[mixed[0]][:40]!r} belongs to more than one group of {task.groups!r}",
+            "one group for a series",
+            "correct the column, or choose another one",
+        )
+    return firsts
+
+
+def _parts_of_steps(
+    task: TableOptions, steps: Steps, groups: np.ndarray | None
+) -> tuple[np.ndarray, list[np.ndarray], int]:
     """Offsets of the pieces, their parts (by series, or by time where there are few series), and their length."""
     count, shortest = len(steps.names), int(np.diff(steps.offsets).min())
-    by_time = count < LEAST_SERIES
+    by_time = groups is None and count < LEAST_SERIES
     length = task.length or PIECE_STEPS
     if by_time:
         length = max(1, min(length, shortest // LEAST_SERIES))
     offsets, series = pieces(steps.offsets, length)
     if not by_time:
-        return offsets, [np.flatnonzero(np.isin(series, part)) for part in cut(count, task.shares, task.seed)], length
+        whole = cut(count, task.shares, task.seed) if groups is None else cut_rows(task, groups, groups)
+        return offsets, [np.flatnonzero(np.isin(series, part)) for part in whole], length
     parts: list[list[np.ndarray]] = [[], [], []]
     for number in range(count):
         numbers = np.flatnonzero(series == number)

@@ -9,9 +9,10 @@ import numpy as np
 
 from sparsernn.data.csv_file import text_lines
 from sparsernn.data.preparation import Columns, Encoded, Preparation, numbered, require_parts, targets_of, write_parts
-from sparsernn.data.splits import SequenceSplit, TextSplit, cut_by_label
+from sparsernn.data.splits import SequenceSplit, TextSplit
 from sparsernn.data.store import Store, StoreWriter
 from sparsernn.data.table_options import TableOptions
+from sparsernn.data.table_parts import cut_rows, row_groups, without_copies
 from sparsernn.data.table_rows import Progress, column_names, read_rows
 from sparsernn.data.task import PARTS, Loaded
 from sparsernn.data.text import encode, encoder_from_json, learn_encoder
@@ -30,7 +31,8 @@ def build_texts(task: TableOptions, writer: StoreWriter, progress: Progress) -> 
         for rows in read_rows(task.path, [task.label, task.text], progress, "reading labels")
     ]
     labels, targets = numbered(seen, np.concatenate(codes), task.label)
-    parts = cut_by_label(targets, task.shares, task.seed)
+    parts = cut_rows(task, targets, row_groups(task, progress))
+    parts = without_copies(task, parts, _texts(task.path, task.text, progress, "comparing texts"))
     require_parts(parts, task.path, "rows")
     learned = np.zeros(len(targets), bool)
     learned[parts[0][:: -(-len(parts[0]) // TEXTS_TO_LEARN_FROM)]] = True

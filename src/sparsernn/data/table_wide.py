@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from sparsernn.data.preparation import Columns, Encoded, Preparation, numbered, require_parts, targets_of, write_parts
-from sparsernn.data.splits import SequenceSplit, cut_by_label
+from sparsernn.data.splits import SequenceSplit
 from sparsernn.data.store import Store, StoreWriter
 from sparsernn.data.table_options import TableOptions
+from sparsernn.data.table_parts import cut_rows, row_groups
 from sparsernn.data.table_rows import Progress, Rows, column_names, read_rows, require_columns
 from sparsernn.data.table_steps import moments, steps_of, write_scaled
 from sparsernn.errors import UserError
@@ -31,7 +32,7 @@ def build_wide(task: TableOptions, writer: StoreWriter, progress: Progress) -> P
         writer.append("raw", values[:, None])
         lengths.append(counts)
     labels, targets = numbered(seen, np.array(codes), task.label)
-    parts = cut_by_label(targets, task.shares, task.seed)
+    parts = cut_rows(task, targets, row_groups(task, progress))
     require_parts(parts, task.path, "rows")
     offsets = np.cumsum(np.concatenate(lengths))
     means, deviations = moments(writer.array("raw"), steps_of(offsets, parts[0]))

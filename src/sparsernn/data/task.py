@@ -70,6 +70,7 @@ class Loaded:
         vocabulary: names of the token ids.
         vectors: a vector for each token id, with which an embedding begins; None where there is none. [words width]
         note: what a reader of a figure must know about the data.
+        scored: which rows the split `test` holds: "test", or "valid" or "train" where there are no others.
     """
 
     train: Split
@@ -84,6 +85,7 @@ class Loaded:
     vocabulary: Sequence[str] = field(default=(), repr=False)
     vectors: Tensor | None = field(default=None, repr=False)
     note: str = ""
+    scored: str = "test"
 
     @classmethod
     def of_classes(
@@ -141,6 +143,10 @@ class Task(abc.ABC):
     files: ClassVar[dict[str, str]] = {}
 
     verify: bool = field(default=True, kw_only=True)
+
+    def other_files(self, folder: Path | str | None) -> dict[str, Path]:
+        """Files that are read beside `files`, by the names under which a result states their sums."""
+        return {}
 
     @abc.abstractmethod
     def load(self, folder: Path | str | None = None) -> Loaded:

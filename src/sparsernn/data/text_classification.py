@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sparsernn.data.encodings import encodings, find_encoder
+from sparsernn.data.encodings import NEEDED, encodings, find_encoder
 from sparsernn.data.files import data_folder
+from sparsernn.data.near_duplicates import Shingles, kept_apart
 from sparsernn.data.splits import SequenceSplit, cut_by_label
 from sparsernn.data.task import PARTS, Loaded, Task, choose
 from sparsernn.data.text import WordEncoder, encode, learn_encoder
@@ -19,7 +20,12 @@ from sparsernn.data.word_vectors import word_vectors
 from sparsernn.errors import UserError
 
 ENCODED = 128
-CHOICES = {"keep": ("first", "last"), "padding": ("left", "right"), "unknown": ("token", "drop")}
+CHOICES = {
+    "keep": ("first", "last"),
+    "padding": ("left", "right"),
+    "unknown": ("token", "drop"),
+    "near_duplicates": ("keep", "drop"),
+}
 
 
 class Document(NamedTuple):
@@ -54,6 +60,8 @@ class TextClassification(Task):
         encoder: a Hugging Face encoder whose frozen vectors of the first `length` tokens (0: 128) the network reads in
             place of words: a folder, absolute or under the data folder, or an installed package that carries one.
             They are computed once, which takes minutes, and kept in the cache folder. "" is none.
+        near_duplicates: "keep" them, or "drop" training and validation texts that are nearly the same as one of a
+            later part (`near_duplicates.Shingles`); the test part is the same for both.
     """
 
     vocabulary: int = 20_000
@@ -67,6 +75,7 @@ class TextClassification(Task):
     seed: int = 0
     vectors: str = field(default="", kw_only=True, metadata={"written": "if given"})
     encoder: str = field(default="", kw_only=True, metadata={"written": "if given"})
+    near_duplicates: str = field(default="keep", kw_only=True, metadata={"written": "if given"})
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -96,6 +105,14 @@ class TextClassification(Task):
             )
         return number
 
+    def other_files(self, folder: Path | str | None) -> dict[str, Path]:
+        """The word vectors, or the files of the encoder."""
+        paths = {self.vectors: data_folder(folder) / self.vectors} if self.vectors else {}
+        if not self.encoder:
+            return paths
+        encoder = find_encoder(self.encoder, data_folder(folder))
+        return paths | {f"{self.encoder}/{name}": encoder / name for name in NEEDED}
+
     def label_names(self) -> tuple[str, ...]:
         """Names of the classes in the order of their numbers."""
         return "negative", "positive"
@@ -103,6 +120,10 @@ class TextClassification(Task):
     def note(self, folder: Path | str | None) -> str:
         """What a reader of a figure must know about the data that was found."""
         return ""
+
+    def _noted(self, folder: Path | str | None) -> str:
+        dropped = "training texts without near-duplicates of others" if self.near_duplicates == "drop" else ""
+        return "; ".join(filter(None, (self.note(folder), dropped)))
 
     def load(self, folder: Path | str | None = None) -> Loaded:
         """Read the files three times as a stream: labels, words, ids."""
@@ -112,6 +133,8 @@ class TextClassification(Task):
             labels.append(document.label)
         targets = np.array(labels, np.int64)
         rows = self.divide(np.array(parts), targets)
+        if self.near_duplicates == "drop":
+            rows = kept_apart(Shingles.of(document.text for document in self.documents(folder)), rows)
         if self.encoder:
             return self._contextual(folder, targets, rows)
         learned = np.isin(np.arange(len(targets)), np.arange(len(targets)) if self.vectors else rows["train"])
@@ -135,7 +158,7 @@ class TextClassification(Task):
             self.label_names(),
             inputs=len(words),
             vocabulary=words,
-            note=self.note(folder),
+            note=self._noted(folder),
             vectors=word_vectors(data_folder(folder) / self.vectors, words, normalise=True) if self.vectors else None,
         )
 
@@ -147,7 +170,7 @@ class TextClassification(Task):
         )
         values, offsets = store.array("vectors"), store.array("offsets")
         splits = (SequenceSplit(values, offsets, targets, rows=rows[part], bucketed=True) for part in PARTS)
-        return Loaded.of_classes(splits, self.label_names(), inputs=values.shape[1], note=self.note(folder))
+        return Loaded.of_classes(splits, self.label_names(), inputs=values.shape[1], note=self._noted(folder))
 
     def encoded(self, texts: Iterable[str], words: Sequence[str]) -> SequenceSplit:
         """Other texts, prepared alike, without labels. Raises: UserError for byte pairs, which are more than words."""

@@ -48,7 +48,8 @@ def unigram(loaded: Loaded) -> dict[str, float]:
     surprise = -np.log(counts / counts.sum())
     tokens = np.concatenate([batch.targets.flatten().numpy() for batch in loaded.test.batches(1)])
     loss = float(surprise[tokens].mean())
-    return {"loss": loss, "perplexity": float(np.exp(loss)), "bits_per_character": loss / float(np.log(2))}
+    bits = "bits_per_character" if loaded.metric == "bits_per_character" else "bits_per_token"
+    return {"loss": loss, "perplexity": float(np.exp(loss)), bits: loss / float(np.log(2))}
 
 
 def features(loaded: Loaded) -> dict[str, float]:

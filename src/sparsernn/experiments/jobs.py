@@ -18,6 +18,7 @@ from sparsernn.experiments.baselines import BASELINES
 from sparsernn.experiments.experiment import Experiment
 from sparsernn.experiments.parts import plain
 from sparsernn.experiments.preparing import prepare
+from sparsernn.experiments.provenance import provenance, splits
 from sparsernn.experiments.rows import Row
 from sparsernn.experiments.scoring import Scored, score
 from sparsernn.experiments.size_search import SearchGaveUp
@@ -79,6 +80,8 @@ class Jobs:
                 "command": experiment.command_of(row.name, seed),
                 "seconds": round(scored.seconds, 1),
                 "environment": run.environment,
+                "splits": splits(row, loaded),
+                "provenance": provenance(row, experiment.request.data),
             }
             results.write(folder / results.RESULT, result)
         return result

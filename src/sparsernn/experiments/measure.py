@@ -16,6 +16,8 @@ class Measure:
         latency_seconds: upper bound on the time spent timing, all rows together.
         spectra: write the step Jacobians' spectra and the connections by gate, before and after training, to
             `spectra.json` in the run folder.
+        test_in_sight: whether the row's settings were chosen with figures of these test rows in sight: "no", or "yes"
+            and which.
     """
 
     compact: bool = True
@@ -23,3 +25,4 @@ class Measure:
     latency_batches: tuple[int, ...] = (1, 32)
     latency_seconds: float = 20.0
     spectra: bool = False
+    test_in_sight: str = dataclasses.field(default="no", metadata={"written": "if given"})

@@ -12,9 +12,11 @@ from sparsernn.training import durable
 from sparsernn.training.run_folder import Json
 
 Result = Json
-"""A result file's content: what `FIELDS` names."""
+"""A result file's content: what `FIELDS` and `FIELDS_SINCE` name."""
 RESULT = "result.json"
 FIELDS = ("recipe", "row", "size", "seed", "metrics", "published", "command", "seconds", "environment")
+FIELDS_SINCE = ("splits", "provenance")
+"""Fields that files of earlier versions lack."""
 
 
 def run_folder(out: Path, row: str, seed: int) -> Path:
@@ -34,7 +36,8 @@ def read(path: Path) -> Result:
     """
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
-        complete = set(result) == set(FIELDS) and isinstance(result["metrics"], dict)
+        fields = set(result) - set(FIELDS_SINCE)
+        complete = fields == set(FIELDS) and isinstance(result["metrics"], dict)
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{path} cannot be read: {error}", "what a run writes", "run its row again") from error
     if not complete:
@@ -44,7 +47,9 @@ def read(path: Path) -> Result:
 
 def write(path: Path, result: Json) -> None:
     """Write a result file, whole or not at all."""
-    content = json.dumps({name: result[name] for name in FIELDS}, indent=1, allow_nan=False) + "\n"
+    ordered = {name: result[name] for name in FIELDS}
+    ordered |= {name: result[name] for name in FIELDS_SINCE if name in result}
+    content = json.dumps(ordered, indent=1, allow_nan=False) + "\n"
     with durable.one_clear_error("a result", path.parent, "the weights are kept in the run folder"):
         path.parent.mkdir(parents=True, exist_ok=True)
         durable.replace(path, lambda aside: aside.write_text(content))

@@ -45,7 +45,8 @@ def score(trained: Trained, loaded: Loaded, folder: Path) -> Scored:
     test = objectives.evaluate(final.network, loaded.test, loaded.objective, row.measure.test_batch_size)
     if loaded.labels and loaded.objective in ("classification", "tagging"):
         write_confusion(folder, confusion(final.network, loaded.test, loaded.labels))
-    metrics = {**test, **{f"valid_{name}": value for name, value in valid.items()}, **sizes(trained, final, example)}
+    figures = {**test, **{f"valid_{name}": value for name, value in valid.items()}}
+    metrics = {**named(figures, loaded.metric), **sizes(trained, final, example)}
     for source in row.sources:
         metrics |= source.figures(row)
     if final.difference is not None:
@@ -53,6 +54,13 @@ def score(trained: Trained, loaded: Loaded, folder: Path) -> Scored:
     if trained.spectra is not None:
         spectra.write(folder, trained.spectra, spectra.describe(loaded, network, trained.masks))
     return Scored(metrics, trained.seconds + time.perf_counter() - started)
+
+
+def named(figures: dict[str, float], metric: str) -> dict[str, float]:
+    """Figures of a text whose tokens are characters: bits of a token are bits of a character."""
+    if metric != "bits_per_character":
+        return figures
+    return {name.replace("bits_per_token", metric): value for name, value in figures.items()}
 
 
 def sizes(trained: Trained, final: Compacted, example: Batch) -> dict[str, object]:

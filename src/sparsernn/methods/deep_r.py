@@ -13,6 +13,7 @@ from sparsernn.errors import UserError
 from sparsernn.methods.engines.rewiring import Rewiring, RewiringState
 from sparsernn.methods.parts.drops import plain_weights
 from sparsernn.methods.parts.growth import AT_RANDOM, Growth
+from sparsernn.methods.parts.schedules import steps_between
 from sparsernn.methods.run import Run
 from sparsernn.structure.budget import check_number
 from sparsernn.structure.groups import Family, Groups
@@ -34,6 +35,7 @@ class DeepR(Rewiring):
     Every place has a sign for good, that of its first value. After each step a weight theta = |w| moves on by
     - lr strength + sqrt(2 lr temperature) noise, lr being the learning rate. At an event those whose sign is no
     longer theirs go dormant and as many of all dormant ones, these included, awake at 0, so the number is constant.
+    With every=1 each step ends in an event, the first one too.
 
     Arguments:
         sparsity: fraction of zeros over all selected tensors, in [0, 1).
@@ -88,6 +90,10 @@ class DeepR(Rewiring):
             run.state.positive[name] = pack(run.weights[name].detach() >= 0)
         super().prepare(run)
 
+    def is_due(self, run: Run[DeepRState], step: int) -> bool:
+        every = steps_between(self.every, run.steps)
+        return super().is_due(run, step) if every > 1 else step <= round(self.stop * run.steps)
+
     @property
     def growth(self) -> Growth:
         return AT_RANDOM
@@ -101,6 +107,18 @@ class DeepR(Rewiring):
         for name in run.groups(self.granularity, self.per).names:
             self._walk(run, name)
         super().after_step(run)
+
+    def rewire(self, run: Run[DeepRState], step: int) -> int:
+        """The event; what had to go and could not, for want of free places, starts at 0 where it is."""
+        dropped = super().rewire(run, step)
+        for name in run.groups(self.granularity, self.per).names:
+            positive = unpack(run.state.positive[name], run.masks.kept[name])
+            values = run.weights[name].data
+            rightful = torch.where(positive, values >= 0, values <= 0)
+            if not bool(rightful.all()):
+                zero_absent_(values, rightful)
+                run.forget(name, ~rightful)
+        return dropped
 
     def _walk(self, run: Run[DeepRState], name: str) -> None:
         """Penalty and noise of one step."""

@@ -91,11 +91,12 @@ class DSR(Rewiring):
         run.state.below += count(present & ~above)
         return above
 
-    def rewire(self, run: Run[DSRState], step: int) -> None:
+    def rewire(self, run: Run[DSRState], step: int) -> int:
         run.state.below = 0
-        super().rewire(run, step)
+        dropped = super().rewire(run, step)
         goal = self.rate_at(run, step - 1) * count(run.groups(self.granularity, self.per).kept(run.masks))
         if run.state.below > (1 + self.tolerance) * goal:
             run.state.threshold /= 2
         elif run.state.below < (1 - self.tolerance) * goal:
             run.state.threshold *= 2
+        return dropped

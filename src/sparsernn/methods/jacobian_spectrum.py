@@ -65,8 +65,10 @@ class JacobianSpectrum(InitialPruning):
         functional: "JT1", "J1" or "frobenius".
         horizon: steps from the end of each sequence.
         discount: weight of a step relative to the one after it.
-        offset: added to all gates while scoring.
-        part: "hidden" takes the Jacobian of the output, other states held fixed; "state" that of all states together.
+        offset: added to all gates while scoring, and taken from one that the authors write the other way round: their
+            update gate of a GRU opens towards the candidate.
+        part: "hidden" takes the Jacobian of the output, other states held fixed; "state" that of all states together;
+            None: the latter where gates read all states, as those of a peephole LSTM do, and the former elsewhere.
         first_order: score |w d chi| instead of |d chi|: the estimated change if the weight were removed.
     Shapes: weights of recurrent layers, each scored by its own layer's Jacobian. Needs `loss=` of the `Sparsifier`.
     Raises: UserError for an option out of range, no loss, weights of other layers, or scores that are not finite.
@@ -82,14 +84,14 @@ class JacobianSpectrum(InitialPruning):
     horizon: int = 4
     discount: float | None = None
     offset: float | None = None
-    part: str = "hidden"
+    part: str | None = None
     first_order: bool = False
     known_as: ClassVar[tuple[str, ...]] = ("jacobian", "spectrum")
 
     def __post_init__(self) -> None:
-        for name, value, choices in (("reading", self.reading, READINGS), ("part", self.part, PARTS)):
+        for name, value, choices in (("reading", self.reading, READINGS), ("part", self.part, (None, *PARTS))):
             if value not in choices:
-                raise UserError(f'{name} is "{value}"', f"one of {', '.join(choices)}", "choose one of them")
+                raise UserError(f'{name} is "{value}"', f"one of {', '.join(map(str, choices))}", "choose one of them")
         super().__post_init__()
         functional, discount, normaliser, _ = self.settings
         check_normaliser(normaliser, self.floor)
@@ -130,6 +132,7 @@ class JacobianSpectrum(InitialPruning):
     ) -> dict[str, Tensor]:
         """sum over u of discount^u |d chi_u / d w| of one pass, by local name."""
         functional, discount, _, offset = self.settings
+        part = self.part or ("state" if one.layer.cell.reads_all_states else "hidden")
         scored = {local: weights[local] for local in locals_}
         totals = {local: torch.zeros_like(weight) for local, weight in scored.items()}
         with torch.enable_grad():
@@ -137,7 +140,7 @@ class JacobianSpectrum(InitialPruning):
             states, running = unroll(weights, one, offset, self.horizon)
             for back in range(len(states) - 1):
                 before, after = states[-2 - back], states[-1 - back]
-                products = product(before, after, functional, self.part, generator)
+                products = product(before, after, functional, part, generator)
                 chi = mean_square(products, None if running is None else running[-1 - back])
                 for local, slope in gradients(chi, scored).items():
                     totals[local] += discount**back * slope.abs()

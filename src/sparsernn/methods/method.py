@@ -38,6 +38,10 @@ class Method(abc.ABC, Generic[State]):
         """Whether it looks at the gradient of absent weights; for a method that does not kernels may leave it out."""
         return True
 
+    def reads_next_gradient(self, run: Run[State]) -> bool:
+        """Whether it will look at `run.gradient` of absent weights in the step to come."""
+        return self.reads_dense_gradient
+
     @abc.abstractmethod
     def initial_state(self) -> State:
         """A dataclass of what a resumed run has to know beside the masks, as it is before `prepare`; None for nothing.

@@ -76,6 +76,10 @@ class Run(Protocol[State]):
         """The groups of a granularity that start in the selected tensors; masks cover all they touch."""
         ...
 
+    def gradient(self, name: str) -> Tensor | None:
+        """The latest gradient of a weight, of its absent places too, where `.grad` is zero; None if there is none."""
+        ...
+
     def learning_rate(self, name: str) -> float:
         """The optimizer's present learning rate for a parameter."""
         ...

@@ -46,8 +46,9 @@ class SNFS(Rewiring):
     Raises: UserError if a value is out of range or no event falls within training.
     Source: Dettmers & Zettlemoyer 2019, algorithm 1.
     Deviations: the average of plain gradients with any optimizer, where the released code reads the optimizer's
-        momentum (with Adam divided by the root of the second moment); counts are exact, so no correction of their drift
-        is needed; no lower rate for tensors that are less than 20 % sparse.
+        momentum (with Adam divided by the root of the second moment); where gradients are clipped their norm is that
+        of weights that exist; counts are exact, so no correction of their drift is needed; no lower rate for tensors
+        that are less than 20 % sparse.
     """
 
     _: KW_ONLY

@@ -60,7 +60,8 @@ class SparseEvolutionaryTraining(Rewiring):
     def growth(self) -> Growth:
         return AT_RANDOM
 
-    def rewire(self, run: Run[RewiringState], step: int) -> None:
-        super().rewire(run, step)
+    def rewire(self, run: Run[RewiringState], step: int) -> int:
+        dropped = super().rewire(run, step)
         if self.renew_optimizer:
             run.forget_all()
+        return dropped

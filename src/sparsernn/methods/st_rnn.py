@@ -45,7 +45,8 @@ class STRNN(Rewiring):
     Raises: UserError if a value is out of range or no event falls within training.
     Source: Liu et al. 2021, equations 4 to 6.
     Deviations: exact counts where the released relatives draw Bernoulli; percentiles over present weights only; the
-        event comes after the first step of the next epoch, not before it; the first `rate` is not given in the paper.
+        event comes after the first step of the next epoch, not before it; the first `rate` is not given in the paper,
+        nor is the `floor`, which is that of the authors' related code.
     """
 
     _: KW_ONLY

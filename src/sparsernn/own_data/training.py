@@ -89,7 +89,7 @@ def train(asked: Training, say: Callable[[str], None] = lambda line: None, progr
     name, figures = baseline(asked.task, loaded, row_numbers(loaded))
     seconds = time.perf_counter() - started
     outcome = execution.run(jobs)
-    folder = write_baseline(out, asked, name, figures, outcome.results[0]["environment"], seconds)
+    folder = write_baseline(out, asked, name, figures, outcome.results[0], seconds)
     for run_folder in outcome.run_folders:
         write_preparation(run_folder, preparation)
     finished = [results.read(folder / results.RESULT), *outcome.results]
@@ -121,9 +121,9 @@ def row_numbers(loaded: Loaded) -> dict[str, np.ndarray]:
 
 
 def write_baseline(
-    out: Path, asked: Training, name: str, figures: dict[str, float], environment: object, seconds: float
+    out: Path, asked: Training, name: str, figures: dict[str, float], dense: results.Result, seconds: float
 ) -> Path:
-    """A run folder with the baseline's result alone, so that the report has its row."""
+    """A run folder with the baseline's result alone, so that the report has its row; it read what the dense one did."""
     folder = results.run_folder(out, "baseline", asked.seed)
     result = {
         "recipe": NAME,
@@ -134,7 +134,9 @@ def write_baseline(
         "published": {},
         "command": asked.command,
         "seconds": round(seconds, 1),
-        "environment": environment,
+        "environment": dense["environment"],
+        "splits": dense["splits"],
+        "provenance": {**dense["provenance"], "settings": {"baseline": name}, "precision": "float64"},
     }
     results.write(folder / results.RESULT, result)
     return folder

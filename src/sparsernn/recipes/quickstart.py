@@ -34,12 +34,13 @@ def rows(size: Size) -> list[Row]:
         plain = Row(name, SequentialDigits(), options=options, settings=settings, threads=1, measure=measure)
         return dataclasses.replace(plain, **changes)
 
+    lasso = GroupLasso(strength=5e-3, granularity="neuron", threshold=0.01)
     return [
         row("dense", 3e-3, epochs),
         row("small_dense", 2e-3, 2 * epochs, sources=(Match("neurons"),)),
         row("neurons", 1e-3, epochs, method=Magnitude(sparsity=0.75, granularity="neuron"), sources=(start,)),
         row("st_rnn", 5e-3, 2 * epochs, method=STRNN(sparsity=0.9)),
-        row("group_lasso", 3e-3, epochs, method=GroupLasso(strength=5e-3, granularity="neuron"), sources=(start,)),
+        row("group_lasso", 3e-3, epochs, method=lasso, sources=(start,)),
     ]
 
 

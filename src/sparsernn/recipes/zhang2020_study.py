@@ -40,7 +40,7 @@ def compared_on(size: Size) -> list[Setting]:
     return [Setting("gru", 100, SPARSITY), *(Setting(cell, 100, sparsity, MAIN) for cell, sparsity in others)]
 
 
-def criteria(sparsity: float, part: str) -> dict[str, Method]:
+def criteria(sparsity: float) -> dict[str, Method]:
     """Every criterion from the same first weights: as it is, then with a budget for each gate, then scaled up."""
     gate = {"sparsity": sparsity, "per": "gate"}
     methods: dict[str, Method] = {
@@ -52,18 +52,18 @@ def criteria(sparsity: float, part: str) -> dict[str, Method]:
         "grasp": GraSP(sparsity),
         "grasp_gate": GraSP(**gate),
         "synflow": SynFlow(sparsity),
-        "jacobian": JacobianSpectrum(sparsity, part=part),
-        "jacobian_paper": JacobianSpectrum(sparsity, reading="paper", part=part),
-        "jacobian_frobenius": JacobianSpectrum(sparsity, functional="frobenius", part=part),
-        "jacobian_raw": JacobianSpectrum(sparsity, normaliser="none", part=part),
-        "jacobian_gate": JacobianSpectrum(**gate, part=part),
-        "jacobian_first_order": JacobianSpectrum(sparsity, first_order=True, part=part),
+        "jacobian": JacobianSpectrum(sparsity),
+        "jacobian_paper": JacobianSpectrum(sparsity, reading="paper"),
+        "jacobian_frobenius": JacobianSpectrum(sparsity, functional="frobenius"),
+        "jacobian_raw": JacobianSpectrum(sparsity, normaliser="none"),
+        "jacobian_gate": JacobianSpectrum(**gate),
+        "jacobian_first_order": JacobianSpectrum(sparsity, first_order=True),
     }
     for rescale in ("variance", "dense", "one", "isometry", "drive"):
         methods[f"random_{rescale}"] = RandomPruning(sparsity, per="kernel", rescale=rescale)
         methods[f"random_gate_{rescale}"] = RandomPruning(**gate, rescale=rescale)
         methods[f"snip_gate_{rescale}"] = SNIP(**gate, rescale=rescale)
-        methods[f"jacobian_{rescale}"] = JacobianSpectrum(sparsity, part=part, rescale=rescale)
+        methods[f"jacobian_{rescale}"] = JacobianSpectrum(sparsity, rescale=rescale)
     return methods
 
 
@@ -81,7 +81,7 @@ def rows(size: Size) -> list[Row]:
         add(f"{cell}_{units}_dense", None, cell, units)
         add(f"{cell}_{units}_dense_drive", RandomPruning(0.0, rescale="drive"), cell, units)
     for cell, units, sparsity, names in settings:
-        for name, method in criteria(sparsity, digits.PARTS.get(cell, "hidden")).items():
+        for name, method in criteria(sparsity).items():
             if not names or name in names:
                 add(f"{cell}_{units}_{round(100 * sparsity)}_{name}", method, cell, units)
     return table

@@ -19,7 +19,7 @@ def rows(size: Size) -> list[Row]:
     """
     table = []
     for cell in digits.CELLS:
-        methods = {"dense": None, "jacobian": digits.jacobian(cell=cell), "random": digits.random()}
+        methods = {"dense": None, "jacobian": digits.jacobian(), "random": digits.random()}
         for name, method in methods.items():
             label = f"{cell}_{name}"
             table.append(digits.row(label, size, method, cell=cell, units=UNITS, error=zhang2020.TABLE_1.get(label)))

@@ -5,30 +5,74 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-import statistics
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from scipy.stats import t as student
-
+from sparsernn.reports import statistics
 from sparsernn.reports.quantities import COSTS, Quantity, Table, difference, goal, in_one_unit, mean, score, value_of
 from sparsernn.reports.reading import Json
 
 Group = tuple[str, Sequence[Json]]
-Pairs = Sequence[tuple[float, float]]
 DENSE = "dense"
+DEVIATION = "± sample deviation"
+IN_SIGHT = "chosen with these figures in sight"
+
+
+class Pairing(NamedTuple):
+    """A row and the one that it is measured by.
+
+    Arguments:
+        row, partner: their names.
+        pairs: figures of both with the same seed and size.
+        overlap: test rows over training rows where every seed drew a split of its own, 0 where all have the same one,
+            None where the results do not say.
+    """
+
+    row: str
+    partner: str
+    pairs: Sequence[tuple[float, float]]
+    overlap: float | None
+
+    @property
+    def differences(self) -> list[float]:
+        return [mine - other for mine, other in self.pairs]
+
+    @property
+    def over(self) -> str:
+        """What the pairs are, counted."""
+        word = "seed" if not self.overlap else "split"
+        return f"{len(self.pairs)} {word}{'s' if len(self.pairs) > 1 else ''}"
+
+    @property
+    def estimate(self) -> statistics.Estimate | None:
+        return None if self.overlap is None else statistics.estimate(self.differences, self.overlap)
+
+
+class Claim(NamedTuple):
+    """A difference of a table: its observations, what they say of their mean, what they are, all pairs behind them."""
+
+    observations: Sequence[float]
+    estimate: statistics.Estimate | None
+    over: str
+    pairs: Sequence[float]
 
 
 def compare(groups: Sequence[Group], main: Quantity | None) -> Table:
     """A line for each group of results that differ in their seed alone: what it reached and what it costs.
 
     Where the source's figure is known it stands beside ours with the difference, ours less the source's; so does the
-    figure on the validation split where the source gives that too.
+    figure on the validation split where the source gives that too. Rows whose settings were chosen with these test
+    figures in sight say so.
     """
     columns: list[tuple[str, list[str]]] = []
-    if any(len(results) > 1 for _, results in groups):
+    several = any(len(results) > 1 for _, results in groups)
+    if several:
         columns.append(("seeds", [str(len(results)) for _, results in groups]))
     for quantity in [main, *_validation(groups, main)] if main else []:
-        columns += _against_source(groups, quantity)
+        columns += _against_source(groups, quantity, f" {DEVIATION}" if several else "")
+    in_sight = [_in_sight(results) for _, results in groups]
+    if "yes" in in_sight:
+        columns.append((IN_SIGHT, in_sight))
     for quantity in COSTS:
         columns += _column(quantity.title, quantity, _values(groups, "metrics", quantity))
     columns.insert(0, ("network", [label for label, _ in groups]))
@@ -41,9 +85,18 @@ def _validation(groups: Sequence[Group], main: Quantity) -> list[Quantity]:
     return [quantity] if any(any(values) for values in _values(groups, "published", quantity)) else []
 
 
-def _against_source(groups: Sequence[Group], quantity: Quantity) -> list[tuple[str, list[str]]]:
+def _in_sight(results: Sequence[Json]) -> str:
+    """Whether any of the results says that its settings were chosen with test figures in sight."""
+    answers = [str((result.get("provenance") or {}).get("test_in_sight", "not stated")) for result in results]
+    if any(answer.startswith("yes") for answer in answers):
+        return "yes"
+    return "not stated" if "not stated" in answers else "no"
+
+
+def _against_source(groups: Sequence[Group], quantity: Quantity, more: str) -> list[tuple[str, list[str]]]:
     ours, source = (_values(groups, part, quantity) for part in ("metrics", "published"))
-    columns = _column(quantity.title, quantity, ours) + _column(f"{quantity.title}, published", quantity, source)
+    columns = _column(f"{quantity.title}{more}", quantity, ours)
+    columns += _column(f"{quantity.title}, published", quantity, source)
     if any(mine and theirs for mine, theirs in zip(ours, source, strict=True)):
         texts = [
             difference(quantity, [sum(mine) / len(mine) - theirs[0]] if mine and theirs else [])
@@ -67,75 +120,108 @@ def _column(title: str, quantity: Quantity, values: Sequence[Sequence[float]]) -
 
 
 def paired(groups: Sequence[Group], partner: str = DENSE) -> Table | None:
-    """Every row against one of the same data, seed by seed; None where no two results make a pair.
+    """Every row against one of the same data, pair by pair; None where no two results make a pair.
 
-    The differences stand with their deviation and with the 95 % interval of their mean (Student's t).
+    The differences stand with their sample deviation and with the 95 % interval of their mean, corrected where every
+    seed drew its own split (`statistics.estimate`).
 
     Arguments:
         partner: PREFIX_ROW is set against PREFIX_partner, or else against partner.
     """
-    main, partnered = _partnered(groups, partner)
-    rows = []
-    for name, other, pairs in partnered:
-        if main is not None:
-            ours, theirs = zip(*pairs, strict=True)
-            rows.append((name, other, mean(main, ours), mean(main, theirs), *_apart(main, pairs)))
-    if main is None or not rows:
+    main, pairings = _partnered(groups, partner)
+    if main is None or not pairings:
         return None
-    return Table(("network", "against", main.title, "its figure", "difference, seed by seed", *_SUMMARY), tuple(rows))
+    claims = [Claim(one.differences, one.estimate, one.over, one.differences) for one in pairings]
+    rows = []
+    for pairing, summary in zip(pairings, _summaries(main, claims), strict=True):
+        ours, theirs = zip(*pairing.pairs, strict=True)
+        rows.append((pairing.row, pairing.partner, mean(main, ours), mean(main, theirs), *summary))
+    titles = ("network", "against", main.title, "its figure", f"difference {DEVIATION}", *_SUMMARY)
+    return Table(titles, tuple(rows))
 
 
 def pooled(groups: Sequence[Group], partner: str) -> Table | None:
-    """As `paired`, of rows PREFIX_METHOD: a line for each METHOD with the pairs of all prefixes together.
+    """As `paired`, of rows PREFIX_METHOD: a line for each METHOD over all prefixes that `partner` has rows of.
 
-    The prefixes are those that `partner` has rows of.
+    A prefix is a setting, such as a data set, and counts once, with the mean of its pairs. A method with one setting
+    has the interval of the pairs of that.
     """
-    main, partnered = _partnered(groups, partner)
-    together: dict[str, list[Pairs]] = {}
-    for name, other, pairs in partnered:
-        together.setdefault(name.removeprefix(other.removesuffix(partner)), []).append(pairs)
-    rows = []
-    for method, settings in together.items():
-        pairs = list(itertools.chain.from_iterable(settings))
-        if main is not None:
-            rows.append((method, str(len(settings)), str(len(pairs)), *_apart(main, pairs)))
-    if not rows:
+    main, pairings = _partnered(groups, partner)
+    methods: dict[str, list[Pairing]] = {}
+    for one in pairings:
+        methods.setdefault(one.row.removeprefix(one.partner.removesuffix(partner)), []).append(one)
+    if main is None or not methods:
         return None
-    return Table(("method", "settings", "pairs", f"difference to {partner}", *_SUMMARY), tuple(rows))
+    summaries = _summaries(main, [_pooled(settings) for settings in methods.values()])
+    rows = zip(([method] for method in methods), summaries, strict=True)
+    titles = ("method", f"difference to {partner} {DEVIATION}", *_SUMMARY)
+    return Table(titles, tuple((*name, *summary) for name, summary in rows))
 
 
-def _partnered(groups: Sequence[Group], partner: str) -> tuple[Quantity | None, list[tuple[str, str, Pairs]]]:
+def _pooled(settings: Sequence[Pairing]) -> Claim:
+    """Settings as observations, or the pairs of the only one."""
+    if len(settings) == 1:
+        (only,) = settings
+        return Claim(only.differences, only.estimate, only.over, only.differences)
+    sets = [one.differences for one in settings]
+    means = [statistics.mean(differences) for differences in sets]
+    every = list(itertools.chain.from_iterable(sets))
+    return Claim(means, statistics.over_sets(sets), f"{len(sets)} settings", every)
+
+
+def _partnered(groups: Sequence[Group], partner: str) -> tuple[Quantity | None, list[Pairing]]:
     """What counts, and every row with the one it is measured by and their figures of the same seed, where there are."""
     by_name = dict(groups)
     main = goal(result for _, results in groups for result in results)
-    partnered = []
+    pairings = []
     for name, results in groups:
         other = partner_of(name, list(by_name), partner)
         if main is not None and other is not None and (pairs := _pairs(results, by_name[other], main)):
-            partnered.append((name, other, pairs))
-    return main, partnered
+            pairings.append(Pairing(name, other, pairs, _overlap(results)))
+    return main, pairings
 
 
-_SUMMARY = ("95 % interval", "better")
+def _overlap(results: Sequence[Json]) -> float | None:
+    """What `Pairing.overlap` is; the largest where the results differ."""
+    ratios = []
+    for splits in (result.get("splits") for result in results):
+        if not splits or "drawn" not in splits:
+            return None
+        ratios.append(splits["test"] / splits["train"] if splits["drawn"] else 0.0)
+    return max(ratios)
 
 
-def _apart(quantity: Quantity, pairs: Pairs) -> tuple[str, str, str]:
-    """Mean and deviation of the differences, the interval of the mean, how many are better."""
-    apart = [mine - other for mine, other in pairs]
-    better = sum(gap > 0 if quantity.better == "higher" else gap < 0 for gap in apart)
-    return difference(quantity, apart), interval(quantity, apart), f"{better} of {len(pairs)}"
+_SUMMARY = ("95 % interval", "p (Holm)", "over", "better")
 
 
-def interval(quantity: Quantity, apart: Sequence[float], confidence: float = 0.95) -> str:
-    """Between which values the mean of differences lies (Student's t); a dash for fewer than two.
+def _summaries(quantity: Quantity, claims: Sequence[Claim]) -> list[tuple[str, ...]]:
+    """Mean and deviation of the differences, the interval of the mean, its p, what it is over, how many are better."""
+    estimates = [claim.estimate for claim in claims if claim.estimate is not None]
+    adjusted = iter(statistics.holm([estimate.p for estimate in estimates]))
+    summaries = []
+    for claim in claims:
+        better = sum(gap > 0 if quantity.better == "higher" else gap < 0 for gap in claim.pairs)
+        p = "–" if claim.estimate is None else probability(next(adjusted))
+        texts = difference(quantity, claim.observations), interval(quantity, claim.estimate), p
+        summaries.append((*texts, claim.over, f"{better} of {len(claim.pairs)}"))
+    return summaries
+
+
+def probability(value: float) -> str:
+    """A probability to three places."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def interval(quantity: Quantity, estimate: statistics.Estimate | None) -> str:
+    """Between which values the mean of differences lies; a dash where nothing can be said.
 
     Accuracies cannot differ by more than 100 points, so the interval ends there.
     """
-    if len(apart) < 2:
+    if estimate is None:
         return "–"
-    half = float(student.ppf((1 + confidence) / 2, len(apart) - 1)) * statistics.stdev(apart) / len(apart) ** 0.5
-    middle, most = statistics.fmean(apart), 1.0 if quantity.write is score else math.inf
-    return " to ".join(difference(quantity, [min(max(end, -most), most)]) for end in (middle - half, middle + half))
+    most = 1.0 if quantity.write is score else math.inf
+    ends = estimate.mean - estimate.half, estimate.mean + estimate.half
+    return " to ".join(difference(quantity, [min(max(end, -most), most)]) for end in ends)
 
 
 def partner_of(name: str, names: Sequence[str], partner: str = DENSE) -> str | None:
@@ -145,7 +231,7 @@ def partner_of(name: str, names: Sequence[str], partner: str = DENSE) -> str | N
     return f"{max(fitting, key=len)}{partner}" if fitting else None
 
 
-def _pairs(results: Sequence[Json], others: Sequence[Json], main: Quantity) -> Pairs:
+def _pairs(results: Sequence[Json], others: Sequence[Json], main: Quantity) -> list[tuple[float, float]]:
     """Figures of the same seed and size."""
     theirs = {(other["size"], other["seed"]): value_of(other["metrics"], main) for other in others}
     pairs = [(value_of(mine["metrics"], main), theirs.get((mine["size"], mine["seed"]))) for mine in results]

@@ -7,7 +7,6 @@ import dataclasses
 import io
 import itertools
 import math
-import statistics
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import Bbox
 
-from sparsernn.reports import quantities, tables
+from sparsernn.reports import quantities, statistics, tables
 from sparsernn.reports.reading import Mask, Run
 
 if TYPE_CHECKING:
@@ -160,12 +159,12 @@ class Point(NamedTuple):
     @property
     def place(self) -> tuple[float, float]:
         """The mean over seeds."""
-        return statistics.fmean(self.xs), statistics.fmean(self.ys)
+        return statistics.mean(self.xs), statistics.mean(self.ys)
 
     @property
     def spread(self) -> tuple[float, float]:
-        """The standard deviation over seeds."""
-        return (statistics.stdev(self.xs), statistics.stdev(self.ys)) if len(self.xs) > 1 else (0.0, 0.0)
+        """The sample deviation over seeds."""
+        return statistics.sample_deviation(self.xs), statistics.sample_deviation(self.ys)
 
 
 def trade_off(runs: Sequence[Run]) -> list[Picture]:
@@ -187,7 +186,7 @@ def trade_off(runs: Sequence[Run]) -> list[Picture]:
             corner = "upper left" if main.better == "higher" else "lower left"
             caption = f"{main.better.capitalize()} and further left is better: the {corner} corner wins."
             if any(len(point.xs) > 1 for point in points):
-                caption += " A point is the mean over seeds, its bars are the standard deviations."
+                caption += " A point is the mean over seeds, its bars are the sample deviations."
             pictures.append(Picture(_scatter(points, title, main, against), f"{main.title} against {title}", caption))
     return pictures
 

@@ -217,10 +217,18 @@ def _environments(runs: Sequence[Run]) -> list[tuple[str, list[tuple[str, str]]]
     groups: dict[str, tuple[list[str], list[tuple[str, str]]]] = {}
     for run in runs:
         if run.environment:
-            facts = _facts(run.environment)
+            facts = _facts(run.environment) + _origin(run)
             groups.setdefault(json.dumps(facts), ([], facts))[0].append(run.label)
     alone = len(groups) == 1
     return [("" if alone else ", ".join(labels), facts) for labels, facts in groups.values()]
+
+
+def _origin(run: Run) -> list[tuple[str, str]]:
+    """What a finished run says of the way to its figures; what an older one does not say is shown as such."""
+    provenance, splits = run.result.get("provenance") or {}, run.result.get("splits") or {}
+    stated = {name: provenance.get(name, "not stated") for name in ("commit", "precision", "test_in_sight")}
+    named = {**stated, "rows scored": splits.get("scored", "not stated")}
+    return _facts(named) if run.result else []
 
 
 def _facts(values: Json, before: str = "") -> list[tuple[str, str]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from sparsernn.reports import statistics
 from sparsernn.reports.reading import Json
 
 
@@ -93,6 +93,7 @@ GOALS = (
     Quantity("accuracy", "accuracy", score, "higher"),
     Quantity("perplexity", "perplexity", lambda value: f"{value:.2f}", "lower"),
     Quantity("bits_per_character", "bits per character", lambda value: f"{value:.3f}", "lower"),
+    Quantity("bits_per_token", "bits per token", lambda value: f"{value:.3f}", "lower"),
     Quantity("f1", "F1", score, "higher"),
     Quantity("rmse", "root mean squared error", lambda value: f"{value:.4f}", "lower"),
     Quantity("mse", "mean squared error", significant, "lower"),
@@ -113,6 +114,10 @@ COSTS = (
 )
 
 
+SCORED = {"train": "training rows", "valid": "validation"}
+"""What the rows are that figures without a prefix are of, where they are no test rows."""
+
+
 def value_of(metrics: Mapping[str, object], quantity: Quantity) -> float | None:
     """A metric under its own name or with `test_` before it; None if absent or not a finite number."""
     for key in (f"test_{quantity.key}", quantity.key):
@@ -123,14 +128,22 @@ def value_of(metrics: Mapping[str, object], quantity: Quantity) -> float | None:
 
 
 def goal(results: Iterable[Json], named: Iterable[str] = ()) -> Quantity | None:
-    """The quantity that results compete on: the task's own, else a published one, else the first known one."""
+    """The quantity that results compete on: the task's own, else a published one, else the first known one.
+
+    Its title says so where the figures are of other rows than test rows.
+    """
     results = list(results)
     candidates = [q for q in GOALS if _is_in(results, "metrics", q)]
     if any(q.key == "perplexity" for q in candidates):  # a language model's accuracy comes last
         candidates.sort(key=lambda q: q.key == "accuracy")
     preferred = [*named, *(q.key for q in candidates if _is_in(results, "published", q))]
     ranks = {key: rank for rank, key in reversed(list(enumerate(preferred)))}
-    return min(candidates, key=lambda q: ranks.get(q.key, len(preferred)), default=None)
+    best = min(candidates, key=lambda q: ranks.get(q.key, len(preferred)), default=None)
+    scored = {str(splits.get("scored", "test")) for result in results if (splits := result.get("splits"))}
+    places = [SCORED[name] for name in sorted(scored & set(SCORED))]
+    if best is None or not places:
+        return best
+    return dataclasses.replace(best, title=f"{best.title} on {' or '.join(places)}")
 
 
 def _is_in(results: Iterable[Json], part: str, quantity: Quantity) -> bool:
@@ -144,22 +157,22 @@ def in_one_unit(value: float, quantity: Quantity) -> float:
 
 
 def mean(quantity: Quantity, values: Sequence[float]) -> str:
-    """The mean, and the standard deviation where values differ."""
+    """The mean, and the sample deviation where values differ."""
     return _text(quantity, values, "") if values else "–"
 
 
 def difference(quantity: Quantity, values: Sequence[float]) -> str:
-    """The mean of differences with its sign, and the standard deviation where they differ; accuracies in points."""
+    """The mean of differences with its sign, and the sample deviation where they differ; accuracies in points."""
     if not values:
         return "–"
-    middle = statistics.fmean(values)
+    middle = statistics.mean(values)
     return _text(quantity, [-value for value in values] if middle < 0 else values, "−" if middle < 0 else "+")
 
 
 def _text(quantity: Quantity, values: Sequence[float], sign: str) -> str:
     values = [in_one_unit(value, quantity) for value in values]
-    spread = statistics.stdev(values) if len(values) > 1 else 0.0
-    numbers = [quantity.write(value) for value in (statistics.fmean(values), *([spread] if spread else []))]
+    spread = statistics.sample_deviation(values)
+    numbers = [quantity.write(value) for value in (statistics.mean(values), *([spread] if spread else []))]
     if sign and not any(digit in "123456789" for digit in numbers[0]):
         sign = ""
     unit = " %" if quantity.write is score else ""

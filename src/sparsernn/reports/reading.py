@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from sparsernn.errors import UserError
+from sparsernn.reports.old_results import translated
 
 LARGEST_MASK_FILE = 2**31
 
@@ -111,7 +112,10 @@ def read_run(folder: Path | str) -> Run:
             "a folder with recipe.json or result.json, as `sparsernn run` writes them",
             "give the folder of one run, or of each row of a recipe",
         )
-    result = _object(folder / "result.json")
+    recipe = _object(folder / "recipe.json")
+    data = recipe.get("data")
+    metric = str(data.get("metric", "")) if isinstance(data, Mapping) else ""
+    result = translated(_object(folder / "result.json"), metric)
     environment = _object(folder / "environment.json") or result.get("environment")
     masks = folder / "masks.npz"
     metrics = result.get("metrics")
@@ -120,7 +124,7 @@ def read_run(folder: Path | str) -> Run:
     return Run(
         folder=folder,
         result=result,
-        recipe=_object(folder / "recipe.json"),
+        recipe=recipe,
         environment=environment if isinstance(environment, Mapping) else {},
         records=tuple(_records(folder / "metrics.jsonl")),
         masks=read_masks(masks) if masks.is_file() else {},

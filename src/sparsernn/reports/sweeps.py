@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import TypeGuard
 
 from matplotlib.figure import Figure
 
-from sparsernn.reports import figures, quantities, tables
+from sparsernn.reports import figures, quantities, statistics, tables
 from sparsernn.reports.figures import Picture
 from sparsernn.reports.reading import Json, Run
 
@@ -94,8 +93,8 @@ def _picture(name: str, lines: Sequence[Line], labels: Sequence[str], main: quan
         axes = figure.add_subplot()
         for number, (line, label) in enumerate(zip(lines, labels, strict=True)):
             x = sorted(line)
-            y = [statistics.fmean(line[value]) for value in x]
-            spread = [statistics.stdev(line[value]) if len(line[value]) > 1 else 0.0 for value in x]
+            y = [statistics.mean(line[value]) for value in x]
+            spread = [statistics.sample_deviation(line[value]) for value in x]
             colour = figures.COLOURS[number % len(figures.COLOURS)]
             axes.errorbar(x, y, yerr=spread if any(spread) else None, marker="o", color=colour, lw=1.8, label=label)
         axes.set_xlabel(setting)
@@ -106,5 +105,5 @@ def _picture(name: str, lines: Sequence[Line], labels: Sequence[str], main: quan
             figures.legend(figure, axes)
         caption = f"{main.better.capitalize()} is better." if main.better else ""
         if any(len(values) > 1 for line in lines for values in line.values()):
-            caption += " Bars are standard deviations over seeds."
+            caption += " Bars are sample deviations over seeds."
         return Picture(figures.svg(figure), f"{main.title[:1].upper()}{main.title[1:]} over the {setting}", caption)

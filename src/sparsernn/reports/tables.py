@@ -13,6 +13,7 @@ import numpy as np
 
 from sparsernn.errors import UserError
 from sparsernn.reports.comparison import DENSE, Group, compare, paired, pooled
+from sparsernn.reports.old_results import translated
 from sparsernn.reports.quantities import COSTS, Quantity, Table, goal, percent, value_of
 from sparsernn.reports.reading import Json, Mask, Run
 
@@ -35,7 +36,7 @@ def results(runs: Sequence[Run]) -> Table:
 
 
 def over_seeds(runs: Sequence[Run]) -> Table | None:
-    """The same with the seeds of a row as mean ± standard deviation; None where every row was run once."""
+    """The same with the seeds of a row as mean ± sample deviation; None where every row was run once."""
     groups = by_row(runs)
     return compare(groups, goal_of(runs)) if any(len(results) > 1 for _, results in groups) else None
 
@@ -68,7 +69,7 @@ def as_run(result: Json) -> Mapping[str, float]:
 
 
 def results_table(results_folder: Path | str, recipe: str, published: Published = as_run) -> str:
-    """The Markdown table of a recipe's result files; several seeds become mean ± standard deviation.
+    """The Markdown table of a recipe's result files; several seeds become mean ± sample deviation.
 
     Arguments:
         results_folder: holds `<recipe>/<row>-<size>-seed<k>.json`.
@@ -155,7 +156,7 @@ def _result(path: Path) -> Json:
         raise UserError(f"{path} is not a result: {error!r}", "a file that a run wrote", "run its row again") from error
     if not complete:
         raise UserError(f"{path} is incomplete", "recipe, row, size, seed and metrics", "run its row again")
-    return result
+    return translated(result)
 
 
 def layers(run: Run) -> Table:

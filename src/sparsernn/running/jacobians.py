@@ -37,7 +37,7 @@ def unroll(
 
     Arguments:
         weights: local name -> tensor.
-        offset: is added to the part of every gate that the state does not enter.
+        offset: is added to the part of every gate that the state does not enter, and taken from mirrored gates.
         last: give only the states around so many last steps. Those before are taken at once where that is quicker,
             and can then be differentiated only once.
     Returns: time + 1 states, or last + 1, and which sequences run at each step. [time batch] or None
@@ -45,9 +45,10 @@ def unroll(
     one, running = ending_together(one)
     steps, number = StepsOf(one.layer.cell, weights), len(one.inputs)
     apart = 0 if last is None else max(number - last, 0)
-    state = _advanced(weights, one, offset, apart) if apart and running is None else None
+    added = steps.offsets(one.inputs, offset)
+    state = _advanced(weights, one, added if offset else None, apart) if apart and running is None else None
     begun = 0 if state is None else apart
-    projected = steps.project(one.inputs[begun:]) + offset
+    projected = steps.project(one.inputs[begun:]) + added
     states = [one.start if state is None else _views(state)]
     for time in range(begun, number):
         state = steps.advance(projected[time - begun], states[-1])
@@ -67,13 +68,24 @@ class StepsOf:
     """
 
     def __init__(self, cell: Cell, weights: Weights):
-        self.cell = cell
+        self.cell, self.weights = cell, weights
         problem = Problem(cell, weights, next(iter(weights.values())), ())
         self.multiply = Products(problem, lambda matrix: dense.product)
 
     def project(self, x: Tensor) -> Tensor:
         """What the input makes of the gates. Shapes: [.. input] -> [.. gate*hidden]."""
         return self.cell.project(x, self.multiply, torch_math)
+
+    def offsets(self, inputs: Tensor, offset: float) -> Tensor:
+        """What a number added to every gate, and taken from mirrored ones, adds to `project`. [gate*hidden]"""
+
+        def rows_of(name: str, vector: Tensor | None = None, gates: tuple[str, ...] | None = None) -> Tensor:
+            rows = self.weights[name].new_zeros(len(self.weights[name]))
+            for gate in self.cell.gates_of(name) if "gate" in self.cell.axes[name].split() else ():
+                rows[self.cell.rows(name, (gate,), len(rows))] = -offset if gate in self.cell.mirrored else offset
+            return rows
+
+        return self.cell.project(inputs.new_zeros(inputs.shape[-1]), rows_of, torch_math)
 
     def advance(self, projected: Tensor, state: State) -> State:
         """The states after one step. Shapes: [batch gate*hidden], each state [batch hidden]."""
@@ -89,14 +101,14 @@ def _views(state: State) -> State:
     return tuple(part.view_as(part) for part in state)
 
 
-def _advanced(weights: Weights, one: Pass, offset: float, steps: int) -> State | None:
-    """The state after the first steps, by the quickest kernel; None where the offset cannot be put into a bias."""
+def _advanced(weights: Weights, one: Pass, added: Tensor | None, steps: int) -> State | None:
+    """The state after the first steps, by the quickest kernel; None where offsets cannot be put into a bias."""
     cell = one.layer.cell
-    if offset:
+    if added is not None:
         if cell.gates_of("bias_ih") != cell.gates or not {"bias_ih", "bias_hh"} <= set(cell.axes):
             return None
         bias = weights.get("bias_ih", weights["weight_ih"].new_zeros(len(weights["weight_ih"])))
-        weights = {"bias_hh": torch.zeros_like(bias), **weights, "bias_ih": bias + offset}
+        weights = {"bias_hh": torch.zeros_like(bias), **weights, "bias_ih": bias + added}
     return registry.run(Problem(cell, weights, one.inputs[:steps], one.start))[1]
 
 

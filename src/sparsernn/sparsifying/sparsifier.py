@@ -15,22 +15,25 @@ from sparsernn.sparsifying.checks import check_arguments, check_holds
 from sparsernn.sparsifying.drawing import Drawing
 from sparsernn.sparsifying.first_forward import FirstForward, carry_over
 from sparsernn.sparsifying.forward_hooks import ForwardHooks
+from sparsernn.sparsifying.gradients import Gradients
 from sparsernn.sparsifying.saved_state import fields_of, with_fields
 from sparsernn.sparsifying.sparse_run import Loss, SparseRun
 from sparsernn.sparsifying.step_hooks import StepHooks
 from sparsernn.structure.groups import Where
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import Wiring
-from sparsernn.structure.zeroing import zero_absent_
+
+HOOKS = ("_forwards", "_optimizer_steps", "_gradients")
 
 
 class Sparsifier(SparseRun):
     """Makes a model sparse while it is trained by a loop of one's own.
 
     The optimizer's own `step` drives it: masks, schedules and counters follow, and after every step absent
-    weights are exactly zero. Steps that the optimizer skips (overflow, accumulation) do not count. Add
-    `penalty()` to the loss and call `finalize()` at the end. All names are those of the unwrapped model. Copied
-    together with model and optimizer, by `copy.deepcopy((model, optimizer, sparsifier))`, it goes on by itself.
+    weights are exactly zero, as their gradients are after every backward pass, so that clipping counts what exists.
+    Steps that the optimizer skips (overflow, accumulation) do not count. Add `penalty()` to the loss and call
+    `finalize()` at the end. All names are those of the unwrapped model. Copied together with model and optimizer, by
+    `copy.deepcopy((model, optimizer, sparsifier))`, it goes on by itself.
 
     Arguments:
         model: any module with recurrent layers of torch or of this package.
@@ -90,6 +93,10 @@ class Sparsifier(SparseRun):
         penalty = self.method.penalty(self)
         return penalty if penalty is not None else torch.zeros((), device=self.device)
 
+    def gradient(self, name: str) -> Tensor | None:
+        """The gradient of a weight, of its absent places too; None if there is none."""
+        return self._gradients.whole(name)
+
     def step(self) -> None:
         """The same as `optimizer.step()`."""
         if self.optimizer is not None:
@@ -147,7 +154,7 @@ class Sparsifier(SparseRun):
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the hooks: a copy has its own."""
-        return {name: value for name, value in vars(self).items() if name not in ("_forwards", "_optimizer_steps")}
+        return {name: value for name, value in vars(self).items() if name not in HOOKS}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -160,6 +167,7 @@ class Sparsifier(SparseRun):
         self._forwards = ForwardHooks(self.model, first)
         steps = (self._gradients_ready, self._gradients_again, self._step_done)
         self._optimizer_steps = None if self.optimizer is None else StepHooks(self.optimizer, *steps)
+        self._gradients = Gradients(self.model, self.masks, lambda: self.method.reads_next_gradient(self))
 
     def _expect_training(self) -> None:
         """The first masks are made."""
@@ -180,6 +188,7 @@ class Sparsifier(SparseRun):
     def _detach(self) -> None:
         self._withdraw_masks()
         self._forwards.remove()
+        self._gradients.remove()
         if self._optimizer_steps is not None:
             self._optimizer_steps.remove()
         self._ended = True
@@ -197,7 +206,7 @@ class Sparsifier(SparseRun):
     def _gradients_ready(self) -> bool:
         self._forwards.check()
         proceed = self.method.before_step(self)
-        self._mask_gradients()
+        self._gradients.mask()
         if proceed:
             self._owned.step()
         self._owned.clear()
@@ -205,20 +214,15 @@ class Sparsifier(SparseRun):
 
     @torch.no_grad()
     def _gradients_again(self) -> None:
-        self._mask_gradients()
+        self._gradients.mask()
         self._owned.clear()
-
-    def _mask_gradients(self) -> None:
-        for name, kept in self.masks.kept.items():
-            parameter = self.model.get_parameter(name)
-            if parameter.grad is not None:
-                zero_absent_(parameter.grad, kept)
 
     @torch.no_grad()
     def _step_done(self) -> None:
         self._first_weights.forget()
         self.step_count += 1
         self.method.after_step(self)
+        self._gradients.clear()
         self.enforce()
 
 

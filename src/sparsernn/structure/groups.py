@@ -63,6 +63,19 @@ class Groups:
         self.previous = None if self.previous is None else self.previous.to(device)
         return self
 
+    def measured(self, biases: bool | None = None) -> Groups:
+        """The same groups made of what their norms count: with their biases or without; None: as each cell has it."""
+        counted = {
+            name for layer in self.wiring.layers for name in layer.weights.values() if layer.cell.groups_count_biases
+        }
+        weights = self.wiring.weights
+        pieces = [
+            piece
+            for piece in self.pieces
+            if weights[piece.name].layout.incoming or (piece.name in counted if biases is None else biases)
+        ]
+        return Groups(self.wiring, Numbering(pieces, self.families, self.previous))
+
     def in_line(self, scores: Tensor) -> Tensor:
         """Scores by which no group stands above one before it in its line. Bools: who has all before it. [count]"""
         before = self.previous

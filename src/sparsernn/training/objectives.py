@@ -137,7 +137,7 @@ class LanguageModelling(Objective):
         figures = super().figures(sums)
         nats = figures["loss"]
         perplexity = math.exp(nats) if nats < 700 else math.inf
-        return figures | {"perplexity": perplexity, "bits_per_character": nats / math.log(2)}
+        return figures | {"perplexity": perplexity, "bits_per_token": nats / math.log(2)}
 
 
 OBJECTIVES: dict[str, Objective] = {

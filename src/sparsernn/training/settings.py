@@ -23,7 +23,7 @@ class Settings:
         epochs: passes over the training split.
         batch_size: examples in a step, over all processes together.
         valid_batch_size: examples in a validation batch; None takes batch_size.
-        clip: largest norm of all gradients together; None leaves them.
+        clip: largest norm of all gradients together, those of weights that exist; None leaves them.
         schedule: "constant"; "step": times `decay` after every `decay_every` epochs from epoch `decay_after` on;
             "plateau": times `decay` at every epoch whose validation loss is no new best; "cosine" down to 0.
         decay, decay_after, decay_every: see `schedule`.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 from sparsernn import native
 from sparsernn.cells.cell import Cell
@@ -18,8 +20,9 @@ from sparsernn.kernels import compiled
 from sparsernn.kernels.patterns import Pattern, pattern_of
 from sparsernn.kernels.registry import Kernel, Problem, State
 
-MANY = 16
-"""Sequences side by side from which on a row's products fill whole vectors."""
+VECTOR_BYTES = 64
+BATCHES = (4, 16, 48)
+"""Numbers of sequences side by side from which on a row's products fill more of the processor's vectors."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,8 @@ class Compiled:
         keeps: whether a number a unit and step is kept for the way back beside the gates.
         has_memory: whether a second state is carried.
         products_differ: whether the last gate's product with the state is multiplied by another gate.
-        densest: share of recurrent weights up to which this is faster than dense products, for many sequences.
-        densest_of_few: the same for fewer sequences than `MANY`.
+        densest: shares of recurrent weights up to which this is faster than dense products, for batches below the
+            numbers of `BATCHES` and above them.
         smallest: units from which on it is.
     """
 
@@ -44,8 +47,7 @@ class Compiled:
     keeps: bool = True
     has_memory: bool = False
     products_differ: bool = False
-    densest: float = 0.3
-    densest_of_few: float = 0.1
+    densest: tuple[float, float, float, float] = (0.03, 0.1, 0.2, 0.3)
     smallest: int = 1
 
 
@@ -53,7 +55,7 @@ CELLS: dict[Cell, Compiled] = {
     GRU(reset="before"): Compiled("gru_reset_before", 3, inner=1),
     GRU(): Compiled("gru_reset_after", 3, products_differ=True),
     # Torch's dense LSTM is several times as fast as its dense GRU.
-    LSTM(): Compiled("lstm", 4, has_memory=True, densest=0.15, densest_of_few=0.0, smallest=200),
+    LSTM(): Compiled("lstm", 4, has_memory=True, densest=(0.0, 0.0, 0.05, 0.15), smallest=200),
     RNN(): Compiled("rnn_tanh", 1, keeps=False),
     RNN(nonlinearity="relu"): Compiled("rnn_relu", 1, keeps=False),
 }
@@ -180,13 +182,23 @@ def run(problem: Problem, instructions: str = "") -> tuple[Tensor, State]:
         first += len(part)
     setting = Setting(cell, tuple(patterns), torch.get_num_threads(), instructions)
     bias, inner_bias = _biases(problem, cell, width)
-    x = problem.x.to(kind).transpose(1, 2).contiguous()
-    start, *memory = (state.to(kind).t() for state in problem.state)
+    batch = problem.x.shape[1]
+    spare = _spare(batch, kind)
+    x = F.pad(problem.x.to(kind).transpose(1, 2), (0, spare)).contiguous()
+    start, *memory = (F.pad(state.to(kind).t(), (0, spare)) for state in problem.state)
     states, last = Scan.apply(
         x, start, memory[0] if memory else None, weights["weight_ih"], weights["weight_hh"], bias, inner_bias, setting
     )
+    states, last = states[..., :batch], None if last is None else last[..., :batch]
     ends = (states[-1].t(),) if last is None else (states[-1].t(), last.t())
     return states.transpose(1, 2), ends
+
+
+def _spare(batch: int, kind: torch.dtype) -> int:
+    """Sequences of zeros by which a batch that would fill more than half of its last vector is made to fill it."""
+    lanes = VECTOR_BYTES // kind.itemsize
+    left = batch % lanes
+    return lanes - left if batch > lanes and left or 2 * left > lanes else 0
 
 
 def _biases(problem: Problem, cell: Compiled, width: int) -> tuple[Tensor | None, Tensor | None]:
@@ -224,7 +236,7 @@ def refuses(problem: Problem) -> str | None:
 
 def _too_slow(cell: Compiled, density: float, batch: int, units: int) -> str | None:
     """Why dense products are faster, or None."""
-    densest = cell.densest if batch >= MANY else cell.densest_of_few
+    densest = cell.densest[bisect(BATCHES, batch)]
     if units < cell.smallest:
         return f"with {units} units, fewer than {cell.smallest}, dense products are faster"
     if density > densest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 from dataclasses import KW_ONLY, dataclass, field
 from typing import ClassVar
 
@@ -14,7 +15,7 @@ from sparsernn.methods.method import Method
 from sparsernn.methods.parts import redistribution
 from sparsernn.methods.parts.averages import follow_gradients
 from sparsernn.methods.parts.births import BIRTHS, samples_of, welcome
-from sparsernn.methods.parts.drops import DROPS, largest
+from sparsernn.methods.parts.drops import DROPS, Rounding, largest
 from sparsernn.methods.parts.growth import Growth
 from sparsernn.methods.parts.rescaling import Rescaling, check_rescaling
 from sparsernn.methods.parts.schedules import DECAYS, check_fires, choose, steps_between
@@ -49,9 +50,13 @@ class Rewiring(Method[RewiringState]):
     """What is dropped, where weights grow, how births are shared out, and what value they have.
 
     An event happens in the first step after every `every` steps, so that what is validated and saved at the end of
-    an epoch is the network before it; none follows the last step. It drops in every family (tensor or gate), shares
-    out as many births, and grows. The number of weights is the same after it, in every family unless `redistribution`
-    says otherwise.
+    an epoch is the network before it; none follows the last step, and none happens where the rate has come to 0. It
+    drops in every family (tensor or gate), shares out as many births, and grows. The number of weights is the same
+    after it, in every family unless `redistribution` says otherwise.
+
+    Attributes:
+        replaces_update: whether an event that moves anything takes the place of its step's update.
+        rounded: how many weights a fraction of them is.
     """
 
     sparsity: float | None = None
@@ -74,6 +79,7 @@ class Rewiring(Method[RewiringState]):
     redistribution: str = "none"
     momentum: float = 0.9
     replaces_update: ClassVar[bool] = False
+    rounded: ClassVar[Rounding] = math.ceil
 
     def __post_init__(self) -> None:
         _ = self.topology  # made once, so that its options are checked
@@ -115,12 +121,14 @@ class Rewiring(Method[RewiringState]):
     def reads_dense_gradient(self) -> bool:
         return self.growth.worth is not None or self.averages_gradients
 
+    def reads_next_gradient(self, run: Run[RewiringState]) -> bool:
+        return self.averages_gradients or (self.reads_dense_gradient and self.is_due(run, run.step_count + 1))
+
     def initial_state(self) -> RewiringState:
         return RewiringState()
 
     def prepare(self, run: Run[RewiringState]) -> None:
-        first = steps_between(self.every, run.steps) + 1
-        check_fires(first, round(self.stop * run.steps) + 1, run.steps, "rewiring")
+        check_fires(steps_between(self.every, run.steps) + 1, self.last(run), run.steps, "rewiring")
         groups = run.groups(self.granularity, self.per)
         run.state.initial = samples_of(run, self.birth, groups.names)
         rescaling = Rescaling(run, self.rescale)
@@ -129,7 +137,7 @@ class Rewiring(Method[RewiringState]):
 
     def stay(self, run: Run[RewiringState], groups: Groups, family: Family, present: Tensor, rate: float) -> Tensor:
         """Which of the groups that exist are not dropped. present: [family.size] -> [family.size]"""
-        return DROPS[self.drop](run, groups, family, present, rate)
+        return DROPS[self.drop](run, groups, family, present, rate, type(self).rounded)
 
     def rate_at(self, run: Run[RewiringState], step: int) -> float:
         """The fraction of present weights to drop after so many steps."""
@@ -138,7 +146,12 @@ class Rewiring(Method[RewiringState]):
     def is_due(self, run: Run[RewiringState], step: int) -> bool:
         """Whether the step of this number, counted from 1, holds an event."""
         done = step - 1
-        return done > 0 and done % steps_between(self.every, run.steps) == 0 and done <= round(self.stop * run.steps)
+        return done > 0 and done % steps_between(self.every, run.steps) == 0 and step <= self.last(run)
+
+    def last(self, run: Run[RewiringState]) -> int:
+        """The last step that may hold an event."""
+        end = round(self.stop * run.steps)
+        return min(end + (self.rate_at(run, end) > 0), run.steps)
 
     def before_step(self, run: Run[RewiringState]) -> bool:
         if self.averages_gradients:
@@ -146,16 +159,18 @@ class Rewiring(Method[RewiringState]):
             follow_gradients(run, run.state.averages, names, self.momentum)
         if not self.replaces_update or not self.is_due(run, run.step_count + 1):
             return True
-        self.rewire(run, run.step_count + 1)
-        return False
+        return not self.rewire(run, run.step_count + 1)
 
     def after_step(self, run: Run[RewiringState]) -> None:
         if not self.replaces_update and self.is_due(run, run.step_count):
             self.rewire(run, run.step_count)
 
     @torch.no_grad()
-    def rewire(self, run: Run[RewiringState], step: int) -> None:
-        """The event of a step: drop in every family, share out the births, grow, and see to what is new."""
+    def rewire(self, run: Run[RewiringState], step: int) -> int:
+        """The event of a step: drop in every family, share out the births, grow, and see to what is new.
+
+        Returns: how many groups were dropped, those that grew again included.
+        """
         groups, state = run.groups(self.granularity, self.per), run.state
         before = {name: pack(run.masks.kept[name]) for name in groups.names}
         importance = redistribution.importance(run, state.averages, groups, self.redistribution)
@@ -172,6 +187,7 @@ class Rewiring(Method[RewiringState]):
             moved = welcome(run, name, self.birth, state.initial, was, survived)
             born, died = born + moved[0], died + moved[1]
         self._note(run, step, born, died)
+        return sum(lost)
 
     def _drop(self, run: Run[RewiringState], groups: Groups, family: Family, rate: float) -> tuple[int, Tensor | None]:
         """Drop in one family: how many, and which, packed, where they may not come back."""
@@ -200,8 +216,8 @@ class Rewiring(Method[RewiringState]):
         """Note the event; of more than a thousand every so-manieth, with the births and deaths since the last note."""
         so_far = run.state.unnoted
         number, born, died = so_far[0] + 1, so_far[1] + born, so_far[2] + died
-        interval, last = steps_between(self.every, run.steps), min(round(self.stop * run.steps), run.steps - 1)
-        if number * MOST_NOTES < last // interval and step - 1 + interval <= last:
+        interval = steps_between(self.every, run.steps)
+        if number * MOST_NOTES < (self.last(run) - 1) // interval and self.is_due(run, step + interval):
             run.state.unnoted = [number, born, died]
             run.enforce()
         else:

@@ -15,7 +15,7 @@ Averages = dict[str, Tensor]
 def follow_gradients(run: Run, averages: Averages, names: Sequence[str], momentum: float) -> None:
     """Take the latest gradients in: average = momentum average + (1 - momentum) gradient."""
     for name in names:
-        gradient = run.model.get_parameter(name).grad
+        gradient = run.gradient(name)
         if gradient is not None:
             average_of(run, averages, name).lerp_(gradient, 1 - momentum)
 

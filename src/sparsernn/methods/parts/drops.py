@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from sparsernn.methods.run import Run
 from sparsernn.structure.choice import count, top
 from sparsernn.structure.groups import Family, Groups
 from sparsernn.structure.zeroing import rule_out_
+
+Rounding = Callable[[float], int]
 
 
 def plain_weights(run: Run, groups: Groups) -> dict[str, Tensor]:
@@ -24,23 +27,27 @@ def largest(run: Run, groups: Groups, family: Family, present: Tensor, number: i
     return top(rule_out_(norms, present), number).logical_and_(present)
 
 
-def all_but_smallest(run: Run, groups: Groups, family: Family, present: Tensor, rate: float) -> Tensor:
-    """What stays when a fraction of the groups goes, rounded up, the smallest. [family.size]"""
+def all_but_smallest(
+    run: Run, groups: Groups, family: Family, present: Tensor, rate: float, rounded: Rounding
+) -> Tensor:
+    """What stays when a fraction of the groups goes, the smallest. [family.size]"""
     number = count(present)
-    return largest(run, groups, family, present, number - math.ceil(rate * number))
+    return largest(run, groups, family, present, number - rounded(rate * number))
 
 
-def all_but_smallest_of_either_sign(run: Run, groups: Groups, family: Family, present: Tensor, rate: float) -> Tensor:
+def all_but_smallest_of_either_sign(
+    run: Run, groups: Groups, family: Family, present: Tensor, rate: float, rounded: Rounding
+) -> Tensor:
     """What stays when the same fraction of positive and of negative weights goes, and all zeros. [family.size]"""
-    return farthest_by_sign(groups.entries(plain_weights(run, groups), family), present, rate)
+    return farthest_by_sign(groups.entries(plain_weights(run, groups), family), present, rate, rounded)
 
 
-def farthest_by_sign(values: Tensor, present: Tensor, rate: float) -> Tensor:
-    """The weights farthest from zero of either sign: of n of a sign ceil(rate n) are dropped, and all zeros. [size]"""
+def farthest_by_sign(values: Tensor, present: Tensor, rate: float, rounded: Rounding = math.ceil) -> Tensor:
+    """The weights farthest from zero of either sign: of n of a sign `rate` n are dropped, and all zeros. [size]"""
     stay = torch.zeros_like(present)
     for side in (values > 0, values < 0):
         number = count(side.logical_and_(present))
-        stay |= top(rule_out_(values.abs(), side), number - math.ceil(rate * number)).logical_and_(side)
+        stay |= top(rule_out_(values.abs(), side), number - rounded(rate * number)).logical_and_(side)
     return stay
 
 

@@ -32,8 +32,8 @@ def by_gradient(run: Run, averages: Averages, groups: Groups, family: Family) ->
     """Magnitude of the latest gradient. [size]"""
     gradients = {}
     for name in groups.names:
-        parameter = run.model.get_parameter(name)
-        gradients[name] = torch.zeros_like(parameter.data) if parameter.grad is None else parameter.grad
+        gradient = run.gradient(name)
+        gradients[name] = torch.zeros_like(run.model.get_parameter(name).data) if gradient is None else gradient
     return groups.family_norms(gradients, family)
 
 

@@ -30,7 +30,7 @@ class Reading:
         steps: number of steps; None takes that of the batch.
         start: mean of the initial states, which have noise too unless it is 0.
         every_step: whether all outputs are summed, or those of the last step.
-        offset: added to all gates.
+        offset: added to all gates, and taken from those that the authors write the other way round.
         floor: quantile of the normaliser, over a layer, below which it is clamped.
     """
 

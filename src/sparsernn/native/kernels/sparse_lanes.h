@@ -64,7 +64,11 @@ inline void add_row(const SparseMatrix<T>& matrix, std::int64_t row, const T* de
     std::int64_t j = 0;
     for (; j + vectors * width <= count; j += vectors * width)
         add_vectors<T, vectors>(matrix, row, dense + j, stride, out + j);
-    for (; j + width <= count; j += width) add_vectors<T, 1>(matrix, row, dense + j, stride, out + j);
+    const std::int64_t left = (count - j) / width;
+    if (left == 3) add_vectors<T, 3>(matrix, row, dense + j, stride, out + j);
+    if (left == 2) add_vectors<T, 2>(matrix, row, dense + j, stride, out + j);
+    if (left == 1) add_vectors<T, 1>(matrix, row, dense + j, stride, out + j);
+    j += left * width;
     if (j + width / 2 <= count) add_few<T, static_cast<int>(width / 2)>(matrix, row, dense + j, stride, out + j), j += width / 2;
     if (j + width / 4 <= count) add_few<T, static_cast<int>(width / 4)>(matrix, row, dense + j, stride, out + j), j += width / 4;
     for (; j < count; ++j) add_few<T, 1>(matrix, row, dense + j, stride, out + j);

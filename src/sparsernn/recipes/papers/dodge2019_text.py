@@ -66,6 +66,7 @@ class Stage:
     keep: Literal["best", "last"] = "best"
 
 
+IN_SIGHT = "yes: steps, epochs, first self-loops and strengths, with test figures of one to five of the splits (LOG.md)"
 GIVEN, BEGUN = Stage("given", 160), Stage("begun", 100)
 LEARNED, TUNED = Stage("learned", 30, "constant", keep="last"), Stage("tuned", 30)
 """Given lengths have as many epochs as the three stages of learned ones have together."""
@@ -179,7 +180,7 @@ def row(
         options={"cell": "rational", "dropout": assigned.dropout, "cell_options": automata, **texts.options},
         settings=settings(size, assigned, stage, rate),
         threads=1,
-        measure=Measure(test_batch_size=64, latency_batches=()),
+        measure=Measure(test_batch_size=64, latency_batches=(), test_in_sight=IN_SIGHT if size == "cpu" else "no"),
         seeds=Seeds(resplit=True),
     )
     return dataclasses.replace(made, **changes)

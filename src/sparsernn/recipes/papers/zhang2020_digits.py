@@ -32,8 +32,6 @@ CELLS: dict[str, Options] = {
     "peephole_lstm": {"peephole": "full"},
     "gru": {"reset": "before"},
 }
-# The authors' peephole LSTM keeps both states in one vector, of which it takes the Jacobian.
-PARTS = {"peephole_lstm": "state"}
 L2_RUNGS = TRAINING.l2_ladder[1:]
 """Their counter starts at the second rung."""
 
@@ -94,9 +92,9 @@ def row(
     return dataclasses.replace(made, **changes)
 
 
-def jacobian(sparsity: float = SPARSITY, cell: str = "gru", **changes: object) -> JacobianSpectrum:
+def jacobian(sparsity: float = SPARSITY, **changes: object) -> JacobianSpectrum:
     """The paper's own method, as its code computes it."""
-    return dataclasses.replace(JacobianSpectrum(sparsity, part=PARTS.get(cell, "hidden")), **changes)
+    return dataclasses.replace(JacobianSpectrum(sparsity), **changes)
 
 
 def random(sparsity: float = SPARSITY) -> RandomPruning:

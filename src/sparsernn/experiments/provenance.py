@@ -1,0 +1,68 @@
+"""Where a row's figures come from: the code, the settings, the files, and which rows were scored."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import sparsernn
+from sparsernn.data.files import checksums
+from sparsernn.data.task import Loaded
+from sparsernn.experiments.baseline_row import AnyRow
+from sparsernn.experiments.rows import Row
+
+SOURCE = Path("src") / sparsernn.__name__ / "__init__.py"
+
+
+def provenance(row: AnyRow, data: Path | None) -> dict[str, Any]:
+    """What a result file says of the way to its figures, as JSON values.
+
+    `commit` is that of the checkout that holds the package, with a + where files differ from it, and None without a
+    checkout; `version` is the package's. `files` has the SHA-256 of each data file's content.
+    """
+    network = isinstance(row, Row)
+    return {
+        "version": sparsernn.__version__,
+        "commit": commit(),
+        "settings": without_folders(row.to_json()),
+        "files": checksums(row.task, data),
+        "precision": row.settings.precision if network else "float64",
+        "test_in_sight": row.measure.test_in_sight if network else "no",
+    }
+
+
+def without_folders(value: Any) -> Any:
+    """JSON values with the last part of absolute paths alone: folders differ between machines."""
+    if isinstance(value, dict):
+        return {name: without_folders(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [without_folders(part) for part in value]
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+
+
+def splits(row: AnyRow, loaded: Loaded) -> dict[str, Any]:
+    """How many examples (of a text: targets) each split has, whether the seed drew it, and which rows were scored."""
+    sizes = {"train": len(loaded.train), "valid": len(loaded.valid), "test": len(loaded.test)}
+    return {**sizes, "drawn": row.seeds.resplit, "scored": loaded.scored}
+
+
+@functools.cache
+def commit() -> str | None:
+    """The commit of the checkout that the package runs from, or None if it runs from none."""
+    place = Path(sparsernn.__file__).resolve()
+    top = _git(place.parent, "rev-parse", "--show-toplevel")
+    if not top or (Path(top) / SOURCE).resolve() != place:
+        return None
+    changed = _git(place.parent, "status", "--porcelain", "--untracked-files=no")
+    return f"{_git(place.parent, 'rev-parse', 'HEAD')}{'+' if changed else ''}"
+
+
+def _git(folder: Path, *words: str) -> str:
+    """What git answers; empty where there is no git or no checkout."""
+    try:
+        answer = subprocess.run(["git", "-C", folder, *words], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout.strip() if answer.returncode == 0 else ""

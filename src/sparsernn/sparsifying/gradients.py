@@ -1,0 +1,129 @@
+"""Gradients as a backward pass leaves them: those of weights that exist, and apart from them those of absent ones."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from sparsernn.structure.masks import Masks
+from sparsernn.structure.zeroing import zero_absent_
+
+_at_the_end_of_backward: Callable[[Callable[[], None]], None] = torch.autograd.Variable._execution_engine.queue_callback
+
+
+@dataclass(frozen=True)
+class _Absent:
+    """What a gradient had at absent places.
+
+    Attributes:
+        entries: zero where weights exist.
+        place, value: the largest entry that was left in the gradient, by which one sees how it was scaled since.
+    """
+
+    entries: Tensor
+    place: Tensor
+    value: Tensor
+
+    def rejoined(self, gradient: Tensor) -> Tensor:
+        """The whole gradient, scaled as what was left of it is by now."""
+        value = torch.take(gradient, self.place).float()
+        factor = torch.where(self.value != 0, value / self.value, torch.ones_like(value))
+        return gradient + self.entries * factor.to(gradient.dtype)
+
+
+@dataclass(frozen=True)
+class _Separated:
+    """A gradient whose absent entries are zero, its version and its mask's then, and those entries if asked for."""
+
+    gradient: weakref.ref[Tensor]
+    version: int
+    mask_version: int
+    absent: _Absent | None
+
+    def is_of(self, gradient: Tensor | None) -> bool:
+        return gradient is not None and self.gradient() is gradient
+
+    def is_still(self, gradient: Tensor, kept: Tensor) -> bool:
+        """Whether nobody has written to it or to its mask."""
+        return self.is_of(gradient) and (self.version, self.mask_version) == (gradient._version, kept._version)
+
+    def grew_into(self, gradient: Tensor | None) -> bool:
+        """Whether a backward pass, and nothing else, added to it."""
+        return gradient is not None and self.is_of(gradient) and gradient._version == self.version + 1
+
+
+class Gradients:
+    """After every backward pass `.grad` is zero where a weight is absent, whatever kernel computed it.
+
+    So clipping counts what exists. Separation comes at the end of the whole pass, when data parallel has averaged what
+    it averages. Of batches accumulated under its `no_sync` the absent entries are those of this process alone.
+
+    Arguments:
+        model: the unwrapped module; its frozen parameters are left alone.
+        masks: which weights exist.
+        is_read: whether the gradients of absent weights are asked for.
+    """
+
+    def __init__(self, model: nn.Module, masks: Masks, is_read: Callable[[], bool]):
+        self.model, self.masks, self.is_read = model, masks, is_read
+        self._separated: dict[str, _Separated] = {}
+        self._handles = [
+            parameter.register_post_accumulate_grad_hook(partial(self._accumulated, name))
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad
+        ]
+
+    def remove(self) -> None:
+        """Take the hooks off."""
+        for handle in self._handles:
+            handle.remove()
+        self.clear()
+
+    def clear(self) -> None:
+        """The gradients of absent weights are of no more use."""
+        self._separated.clear()
+
+    def whole(self, name: str) -> Tensor | None:
+        """The gradient of a weight, scaled as `.grad` is by now, at absent places too; None if there is none."""
+        gradient, separated = self.model.get_parameter(name).grad, self._separated.get(name)
+        if gradient is None or separated is None or separated.absent is None or not separated.is_of(gradient):
+            return gradient
+        return separated.absent.rejoined(gradient)
+
+    def mask(self) -> None:
+        """Make `.grad` zero at absent places where somebody, or a change of the masks, has left it otherwise."""
+        for name, kept in self.masks.kept.items():
+            gradient, separated = self.model.get_parameter(name).grad, self._separated.get(name)
+            if gradient is None:
+                continue
+            if separated is None or not separated.is_still(gradient, kept):
+                zero_absent_(gradient, kept)
+
+    def _accumulated(self, name: str, parameter: Tensor) -> None:
+        if name not in self.masks.kept:
+            return
+        separated = self._separated.get(name)
+        if separated is not None and not separated.grew_into(parameter.grad):
+            del self._separated[name]
+        # Data parallel ends a pass by a callback of its own, which comes before one that is queued by another callback.
+        _at_the_end_of_backward(partial(_at_the_end_of_backward, partial(self._separate, name, parameter)))
+
+    @torch.no_grad()
+    def _separate(self, name: str, parameter: Tensor) -> None:
+        gradient, kept = parameter.grad, self.masks.kept.get(name)
+        if gradient is None or kept is None:
+            return
+        before, absent = self._separated.get(name), None
+        entries = gradient.masked_fill(kept.to(gradient.device), 0) if self.is_read() else None
+        zero_absent_(gradient, kept)
+        if entries is not None:
+            if before is not None and before.absent is not None:
+                entries += before.absent.entries
+            place = gradient.abs().argmax()
+            absent = _Absent(entries, place, torch.take(gradient, place).float())
+        self._separated[name] = _Separated(weakref.ref(gradient), gradient._version, kept._version, absent)
