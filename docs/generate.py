@@ -8,21 +8,28 @@ It is also the hook of mkdocs that writes the reference out of the docstrings.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
+import json
 import re
 import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import sparsernn
 from sparsernn import folders, listing
+from sparsernn.experiments.baseline_row import AnyRow
+from sparsernn.experiments.deviations import Difference, scalings, written
+from sparsernn.experiments.recipe import Recipe, Size, size_of
 from sparsernn.reports import tables
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"
 LISTED = re.compile(r"^<!-- list: (?P<kind>\w+) -->\n.*?^<!-- end list -->$", re.DOTALL | re.MULTILINE)
 REFERENCE = re.compile(r"^<!-- reference: (?P<name>[\w.*]+) -->$", re.MULTILINE)
+MOST_FIELDS = 12
 SLOT = re.compile(r"^(Arguments|Attributes|Shapes|Returns|Raises|Source|Deviations):[ ]?(.*)$")
 ITEM = re.compile(r"^([\w*]+(?:, [\w*]+)*): (.*)$", re.DOTALL)
 
@@ -35,11 +42,28 @@ def pages() -> list[Path]:
 def fill(text: str) -> str:
     """A page's text with its lists and tables as they should be."""
     text = LISTED.sub(lambda found: f"<!-- list: {found['kind']} -->\n{listed(found['kind'])}<!-- end list -->", text)
-    return tables.fill(text, RESULTS)
+    return tables.fill(text, RESULTS, published)
+
+
+@functools.cache
+def rows_of(recipe: str, size: Size) -> dict[str, AnyRow]:
+    """The rows of a recipe by name."""
+    return {row.name: row for row in folders.find("recipes", recipe).at(size)}
+
+
+def published(result: Mapping[str, Any]) -> Mapping[str, float]:
+    """The figures of a row's paper, as the recipe has them."""
+    if result["recipe"] not in folders.names("recipes"):
+        return tables.as_run(result)
+    row = rows_of(result["recipe"], size_of(result["size"])).get(result["row"])
+    return row.published if row else tables.as_run(result)
 
 
 def listed(kind: str) -> str:
-    """A Markdown table of everything `sparsernn list KIND` knows."""
+    """A Markdown table of everything `sparsernn list KIND` knows, or one of the page of deviations."""
+    if kind in PAGE_OF_DEVIATIONS:
+        titles, lines = PAGE_OF_DEVIATIONS[kind]
+        return table_of([titles, *together(line for name in folders.names("recipes") for line in lines(name))])
     columns, rows = ["name", "what it is"], []
     for entry in listing.entries(kind):
         row = [f"`{entry['name']}`", entry["summary"]]
@@ -47,8 +71,84 @@ def listed(kind: str) -> str:
             row.append(", ".join(folders.find("methods", entry["name"]).granularities))
         rows.append([*row, entry["source"].rstrip(".")])
     columns += ["granularities"] if kind == "methods" else []
-    table = [[*columns, "source"], ["---"] * (len(columns) + 1), *rows]
+    return table_of([[*columns, "source"], *rows])
+
+
+def table_of(lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table of these lines, the first its titles."""
+    titles, *rows = lines
+    table = [titles, ["---"] * len(titles), *rows]
     return "".join("| " + " | ".join(escape(cell).replace("|", "\\|") for cell in row) + " |\n" for row in table)
+
+
+def deviations(name: str) -> Iterator[list[str]]:
+    """How the rows of a recipe differ from their paper."""
+    paper = folders.find("recipes", name).paper
+    for one in paper.deviations if paper else ():
+        values = written(one.published), written(one.ours)
+        yield [where(name, one.rows), paper.name, coded(one.field), *values, one.why]
+
+
+def scaled(name: str) -> Iterator[list[str]]:
+    """What the rows of a recipe at "cpu" have otherwise than at "full"."""
+    recipe: Recipe = folders.find("recipes", name)
+    differences = scalings(*([*rows_of(name, size).values()] for size in ("full", "cpu")))
+    for one in recipe.scaled:
+        covered = [difference for difference in differences if one.covers(difference)]
+        fields = list(dict.fromkeys(difference.field for difference in covered))
+        if len(fields) > MOST_FIELDS:
+            yield [where(name, one.rows), coded(one.field), f"{len(fields)} fields", one.why]
+            continue
+        for field in fields:
+            changes = [change_of(difference) for difference in covered if difference.field == field]
+            yield [where(name, one.rows), coded(field), "; ".join(shortened(changes)), one.why]
+
+
+def together(lines: Iterable[list[str]]) -> list[list[str]]:
+    """Lines that differ only in where they hold, as one."""
+    places: dict[tuple[str, ...], list[str]] = {}
+    for place, *rest in lines:
+        places.setdefault(tuple(rest), []).append(place)
+    return [[", ".join(dict.fromkeys(names)), *rest] for rest, names in places.items()]
+
+
+def where(recipe: str, rows: str) -> str:
+    """The rows of a recipe of which something is said."""
+    return f"`{recipe}`" if rows == "*" else f"`{recipe}` (`{rows}`)"
+
+
+def change_of(difference: Difference) -> str:
+    """From the value at "full" to the one at "cpu"."""
+    return f"{written(difference.published)} → {written(difference.ours)}"
+
+
+def shortened(changes: Sequence[str], most: int = 3) -> list[str]:
+    """The first few different ones."""
+    distinct = list(dict.fromkeys(changes))
+    return distinct if len(distinct) <= most else [*distinct[:most], f"and {len(distinct) - most} more"]
+
+
+def changed(name: str) -> Iterator[list[str]]:
+    """Settings with which results of a recipe were run in the place of the rows' own."""
+    rows: dict[str, set[str]] = {}
+    for path in sorted((RESULTS / name).glob("*.json")):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        for setting in re.findall(r"--set (\S+)", result["command"]):
+            rows.setdefault(setting, set()).add(result["row"])
+    for setting, names in sorted(rows.items()):
+        yield [f"`{name}`", f"`{setting}`", ", ".join(f"`{row}`" for row in sorted(names))]
+
+
+def coded(field: str) -> str:
+    """A field as code, words as they are."""
+    return f"`{field}`" if "." in field else field
+
+
+PAGE_OF_DEVIATIONS = {
+    "deviations": (("recipe (rows)", "paper", "field", "published", "ours", "why"), deviations),
+    "scaled": (("recipe (rows)", "field", "full → cpu", "why"), scaled),
+    "changed": (("recipe", "set to", "rows"), changed),
+}
 
 
 def escape(text: str) -> str:
@@ -84,7 +184,8 @@ def described(title: str, value: Any, module: str, members: bool = True) -> str:
     if not callable(value):
         full = f"{sparsernn.__name__}.{module}"
         about = getattr(value, "title", "")
-        return "\n".join([*lines, f"`{full}`", "", escape(about), "", slots(inspect.getdoc(sys.modules[full]) or "")])
+        text = slots(inspect.getdoc(sys.modules[full]) or "")
+        return "\n".join([*lines, f"`{full}`", "", escape(about), "", text, *declared(title, value)])
     lines += ["```python", f"from {value.__module__} import {value.__name__}", *call_of(value), "```", ""]
     lines += [slots(inspect.getdoc(value) or "")]
     for key, member in public_members(value) if members else ():
@@ -98,6 +199,17 @@ def described(title: str, value: Any, module: str, members: bool = True) -> str:
             slots(inspect.getdoc(member) or ""),
         ]
     return "\n".join(lines)
+
+
+def declared(name: str, value: Any) -> list[str]:
+    """What a recipe declares: how its rows differ from the paper, and from each other at "full" and "cpu"."""
+    paper = value.paper if isinstance(value, Recipe) else None
+    lines = [f"**Compared with:** {escape(paper.source)}.", ""] if paper else []
+    for kind, title in {"deviations": "Deviations", "scaled": "Scaled"}.items() if isinstance(value, Recipe) else ():
+        titles, make = PAGE_OF_DEVIATIONS[kind]
+        rows = list(make(name))
+        lines += [f"**{title}:**", "", table_of([titles, *rows])] if rows else []
+    return lines
 
 
 def call_of(value: Any) -> list[str]:

@@ -59,8 +59,13 @@ def test_lists_are_those_of_the_code(generate):
     assert [page.name for page in generate.outdated()] == [], "run python docs/generate.py"
 
 
-def test_tables_are_those_of_the_results():
-    assert tables.check(PAGES, ROOT / "results") == []
+def test_tables_are_those_of_the_results(generate):
+    assert tables.check(PAGES, ROOT / "results", generate.published) == []
+
+
+def test_the_page_of_a_recipe_has_its_deviations(generate):
+    text = generate.reference("recipes.*").partition("### `liu2021_table4`")[2].partition("### ")[0]
+    assert "**Deviations:**" in text and "`task.unknown`" in text and "**Scaled:**" in text
 
 
 def test_every_recipe_with_results_has_its_table():

@@ -50,6 +50,7 @@ def begun(row, **changes):
 
 def test_every_table_and_figure_has_its_recipe():
     wanted = [*(f"table{number}" for number in range(2, 8)), "figure2", "figure3", "ablation"]
+    wanted += ["figure2_tweets", "figure3_tweets"]
     assert {f"liu2021_{name}" for name in wanted} == set(RECIPES)
 
 

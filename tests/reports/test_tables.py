@@ -1,5 +1,4 @@
 import json
-from pathlib import Path
 
 import made_runs
 import numpy as np
@@ -8,8 +7,6 @@ import pytest
 from sparsernn.errors import UserError
 from sparsernn.reports import quantities, tables
 from sparsernn.reports.reading import read_run, read_runs
-
-ROOT = Path(__file__).parents[2]
 
 
 def write_result(folder, row, metrics, seed=0, size="cpu", published=None):
@@ -127,8 +124,3 @@ def test_a_table_without_end_or_result_is_refused(tmp_path):
     (tmp_path / "quickstart" / "a-cpu-seed0.json").write_text('{"metrics": {}}')
     with pytest.raises(UserError, match="incomplete"):
         tables.results_table(tmp_path, "quickstart")
-
-
-def test_the_documentation_shows_the_results_as_they_are():
-    files = [path for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if path.is_file()]
-    assert tables.check(files, ROOT / "results") == []

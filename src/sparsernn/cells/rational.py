@@ -42,7 +42,7 @@ class Rational(ScannedCell):
     Shapes: weight_ih [2*states input], main paths and then self-loops, the states of a pattern side by side. States are
         the output and all c: (z_n, c_n) with c_n [layers*directions batch states].
     Raises: UserError for an option that is out of range.
-    Source: Dodge et al. 2019, section 2; Peng et al. 2018.
+    Source: Dodge et al. 2019, on rational recurrent networks; Peng et al. 2018.
     Deviations: no bias on main paths, where the authors' code stores one that it never uses; initial states of
         log and max_plus are -inf, not -100; where no path has ended the output is 0.
     """

@@ -10,6 +10,7 @@ from sparsernn import folders
 from sparsernn.errors import UserError
 from sparsernn.experiments import typed
 from sparsernn.experiments.baseline_row import AnyRow
+from sparsernn.experiments.deviations import Paper, Scaled
 
 Size = Literal["full", "cpu", "quick"]
 SIZES: tuple[Size, ...] = get_args(Size)
@@ -24,12 +25,16 @@ class Recipe:
         source: where the figures it compares with come from.
         rows: the rows at a size: "full" is the source's own, "cpu" fits two cores, "quick" takes seconds.
         default_size: the size that runs when none is asked for.
+        paper: what the rows at "full" are compared with; None: they are our own.
+        scaled: what differs between "full" and "cpu".
     """
 
     title: str
     source: str
     rows: Callable[[Size], Sequence[AnyRow]]
     default_size: Size = "cpu"
+    paper: Paper | None = None
+    scaled: tuple[Scaled, ...] = ()
 
     def at(self, size: Size) -> list[AnyRow]:
         """Rows at `size`, checked: names are distinct and every row needs only rows of the same list."""

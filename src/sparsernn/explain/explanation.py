@@ -38,7 +38,7 @@ def explain(
     Returns: {"folder", "search", "source", "texts", "pool", "labels", "bias", "before", "after", "patterns",
         "document"}; the patterns in order of what they are worth.
     Raises: UserError if the run or its data cannot be read.
-    Source: Dodge et al. 2019, section 5 and Table 1; nearest words: Schwartz et al. 2018.
+    Source: Dodge et al. 2019, on visualization, and Table 1; nearest words: Schwartz et al. 2018.
     """
     if most < 1:
         raise UserError(f"top is {most}", "at least one phrase", "give a larger number")

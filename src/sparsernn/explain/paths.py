@@ -58,7 +58,7 @@ def search_both(
         one_sided: carry along only the largest (or only the smallest) product, as the authors' code does: not exact
             where scores are negative.
     Raises: UserError if the shapes disagree or a self-loop's score is negative.
-    Source: Dodge et al. 2019, section 5; equal scores are decided for the main path, as in the authors' code.
+    Source: Dodge et al. 2019, on visualization; equal scores are decided for the main path, as in the authors' code.
     """
     main, loop = np.asarray(main, np.float64), np.asarray(loop, np.float64)
     if main.ndim != 3 or main.shape != loop.shape or (loop < 0).any():

@@ -36,7 +36,7 @@ class GraSP(InitialPruning):
         floor: quantile at which the normaliser is clamped; None takes its own.
     Shapes: any weight. Needs `loss=` of the `Sparsifier`; the model must be differentiable twice.
     Raises: UserError for an option out of range, no loss, or scores that are not finite.
-    Source: Wang et al. 2020, equation 8; normalised: Zhang & Stadie 2020, section 5.
+    Source: Wang et al. 2020, equation 8; normalised: Zhang & Stadie 2020, "Evaluation".
     Deviations: no temperature, one batch instead of two halves, as Zhang & Stadie (whose code adds 0.1 to all gates
         while it scores); one ranking a layer unless scope="global"; biases are never scored.
     """

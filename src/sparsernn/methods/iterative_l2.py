@@ -30,7 +30,7 @@ class IterativeL2(Pruning):
         every: steps between events (int), or a fraction of training (float).
     Shapes: any weight.
     Raises: UserError for an option out of range, or if no event falls within training.
-    Source: the L2 baseline of Zhang & Stadie 2020, section 5 (they prune every 10,000 steps).
+    Source: the L2 baseline of Zhang & Stadie 2020, "Evaluation" (they prune every 10,000 steps).
     Deviations: none known. The authors' code starts at the second rung; pass a ladder without the first for that.
     """
 

@@ -32,7 +32,7 @@ class RandomPruning(InitialPruning):
             root mean square of 1/2, whatever the input's own scale.
     Shapes: any weight; "dense", "one", "isometry" and "drive" take weights of recurrent layers only.
     Raises: UserError for an option out of range.
-    Source: the random baseline of Zhang & Stadie 2020, section 5; isometry: Lee et al. 2020; drive:
+    Source: the random baseline of Zhang & Stadie 2020, "Evaluation"; isometry: Lee et al. 2020; drive:
         after the layer-sequential unit variance of Mishkin & Matas 2016, All you need is a good init.
     Deviations: none known; the other ways of rescaling are our own.
     """

@@ -32,7 +32,7 @@ class SNIP(InitialPruning):
         floor: quantile at which the normaliser is clamped; None takes its own.
     Shapes: any weight. Needs `loss=` of the `Sparsifier`.
     Raises: UserError for an option out of range, no loss, or scores that are not finite.
-    Source: Lee et al. 2019, equation 6; normalised: Zhang & Stadie 2020, section 5; rounds: Verdenius et al. 2020.
+    Source: Lee et al. 2019, equation 6; normalised: Zhang & Stadie 2020, "Evaluation"; rounds: Verdenius et al. 2020.
     Deviations: one ranking a layer unless scope="global"; biases are never scored. The code of Zhang & Stadie adds 0.1
         to all gates while it scores; here only the normaliser "released" does.
     """

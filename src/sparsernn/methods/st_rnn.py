@@ -43,7 +43,7 @@ class STRNN(Rewiring):
         momentum: of the averaged gradient, which is kept only where it is needed.
     Shapes: any weight; acts on each tensor (or gate) by itself, unless redistribution says otherwise.
     Raises: UserError if a value is out of range or no event falls within training.
-    Source: Liu et al. 2021, section 3, equations 4 to 6.
+    Source: Liu et al. 2021, equations 4 to 6.
     Deviations: exact counts where the released relatives draw Bernoulli; percentiles over present weights only; the
         event comes after the first step of the next epoch, not before it; the first `rate` is not given in the paper,
         nor is the `floor`, which is that of the authors' related code.

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 
+from sparsernn.experiments.baseline_row import AnyRow
+from sparsernn.experiments.deviations import NOT_STATED, Deviation, Stated
 from sparsernn.experiments.recipe import Recipe, Size
 from sparsernn.experiments.rows import Row
-from sparsernn.recipes.papers.dodge2019_text import LSTM_RATE, LSTM_UNITS, WIDTH, begun
+from sparsernn.recipes.papers.dodge2019_text import (
+    ASSIGNED,
+    GLOVE,
+    LSTM_RATE,
+    LSTM_UNITS,
+    OPENED,
+    SCALED,
+    WIDTH,
+    begun,
+    beside,
+)
+from sparsernn.recipes.papers.dodge2019_text import stated as stated_of_automata
 
 CORPORA = ("kitchen", "dvd", "books", "mix")
 
 
 def rows(size: Size) -> list[Row]:
-    """Rows CORPUS_grams_4, CORPUS_two_layers and CORPUS_lstm; splits pair by seed.
-
-    Deviations: the size and learning rate of the LSTM are our own, as the source gives none.
-    """
+    """Rows CORPUS_grams_4, CORPUS_two_layers and CORPUS_lstm; splits pair by seed."""
     return [made for corpus in CORPORA for made in trio(size, corpus)]
 
 
@@ -31,8 +41,30 @@ def trio(size: Size, corpus: str) -> list[Row]:
     ]
 
 
+def stated(row: AnyRow) -> Stated:
+    """As of every row with automata; of an LSTM the paper gives neither size nor learning rate."""
+    facts = stated_of_automata(row)
+    if not row.name.endswith("_lstm"):
+        return facts
+    others = {field: value for field, value in facts.items() if ".cell_options." not in field}
+    unstated = dict.fromkeys(("model.options.units", "settings.learning_rate"), NOT_STATED)
+    return {**others, **unstated, "model.options.cell": "lstm"}
+
+
 recipe = Recipe(
     title="Amazon reviews, GloVe-100: one layer of automata, two layers, an LSTM",
     source="Dodge et al. 2019, footnote 6",
     rows=rows,
+    paper=dataclasses.replace(
+        beside(
+            "the footnote on an LSTM and on two layers",
+            (),
+            GLOVE,
+            ASSIGNED,
+            Deviation("model.options.units", NOT_STATED, LSTM_UNITS, "as wide as its input", "*_lstm"),
+            Deviation("settings.learning_rate", NOT_STATED, LSTM_RATE, "that of the automata is too large", "*_lstm"),
+        ),
+        stated=stated,
+    ),
+    scaled=(SCALED[0], OPENED),
 )

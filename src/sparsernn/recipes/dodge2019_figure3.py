@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from sparsernn.experiments.deviations import ROW, Deviation
 from sparsernn.experiments.recipe import Recipe, Size
 from sparsernn.experiments.rows import Row
-from sparsernn.recipes.papers.dodge2019_text import GOALS, baselines, few, learned
+from sparsernn.recipes.papers.dodge2019_text import (
+    ASSIGNED,
+    GLOVE,
+    GOALS,
+    OPENED,
+    SCALED,
+    baselines,
+    beside,
+    few,
+    learned,
+)
 
 CORPORA = ("kitchen", "dvd", "books", "mix")
 
@@ -27,4 +38,12 @@ recipe = Recipe(
     title="Amazon reviews, GloVe-100: automata of given and of learned lengths",
     source="Dodge et al. 2019, Figure 3 (type-level vectors)",
     rows=rows,
+    paper=beside(
+        "Figure 3, type-level vectors",
+        GOALS,
+        GLOVE,
+        ASSIGNED,
+        Deviation(ROW, "none", "*_4_patterns", "whole automata to read, our own", "*_4_patterns"),
+    ),
+    scaled=(*SCALED, OPENED),
 )

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 
+from sparsernn.experiments.deviations import Deviation, Scaled
 from sparsernn.experiments.recipe import Recipe, Size
 from sparsernn.experiments.rows import Row
 from sparsernn.experiments.seeds import Seeds
 from sparsernn.experiments.sources.best_of import BestOf
 from sparsernn.experiments.sources.start import Start
+from sparsernn.recipes.papers import dodge2019
+from sparsernn.recipes.papers.dodge2019 import Assignment
 from sparsernn.recipes.papers.dodge2019_text import (
     CORPORA,
+    GLOVE,
     GOALS,
     LONGEST,
+    SCALED,
     TOLERANCE,
     TUNED,
-    Assignment,
     begun_with,
+    beside,
+    protocol,
     row,
     structure,
 )
 
 ONE_SEED = Seeds(only=0, resplit=True)
-TRIES: dict[Size, int] = {"full": 20, "cpu": 5, "quick": 2}
+TRIES: dict[Size, int] = {"full": dodge2019.TRIES, "cpu": 5, "quick": 2}
 SEARCHED: dict[Size, tuple[str, ...]] = {"full": ("kitchen", "dvd", "books", "mix"), "cpu": ("kitchen",),
                                        "quick": ("kitchen",)}  # fmt: skip
 
@@ -35,11 +42,11 @@ def draw(chance: random.Random) -> Assignment:
         return math.exp(chance.uniform(math.log(low), math.log(high)))
 
     return Assignment(
-        learning_rate=log_uniform(7e-3, 0.5),
-        clip=chance.uniform(1, 5),
-        weight_decay=log_uniform(1e-7, 1e-5),
-        dropout=chance.uniform(0, 0.5),
-        input_dropout=chance.uniform(0, 0.5),
+        learning_rate=log_uniform(*dodge2019.GLOVE.rates),
+        clip=chance.uniform(*dodge2019.CLIPS),
+        weight_decay=log_uniform(*dodge2019.WEIGHT_DECAYS),
+        dropout=chance.uniform(*dodge2019.DROPOUTS),
+        input_dropout=chance.uniform(*dodge2019.DROPOUTS),
     )
 
 
@@ -47,10 +54,8 @@ def rows(size: Size) -> list[Row]:
     """Rows CORPUS_NAME for the baselines and CORPUS_goal_GOAL, each the best of its tries CORPUS_NAME_try_K.
 
     The tries, in the order of their learning rates, are trained with seed 0, a structure's strength searched for each;
-    the best on validation is trained again with the seeds asked for, of which the source takes five.
-
-    Deviations: each search begins anew instead of where the last one ended; a try whose search gives up is left out
-        instead of drawn again; on a CPU five tries for twenty, and kitchen reviews alone.
+    the best on validation is trained again with the seeds asked for, of which the source takes five. On a CPU there
+    are five tries for twenty, and kitchen reviews alone.
     """
     table: list[Row] = []
     for corpus in SEARCHED[size]:
@@ -99,6 +104,21 @@ def drawn(name: str, count: int) -> list[Assignment]:
 
 recipe = Recipe(
     title="Amazon reviews, GloVe-100: automata with hyper-parameters drawn at random",
-    source="Dodge et al. 2019, appendix A and the authors' code",
+    source="Dodge et al. 2019, the appendix on hyper-parameters, and the authors' code",
     rows=rows,
+    paper=dataclasses.replace(
+        beside(
+            "the appendix on hyper-parameters",
+            GOALS,
+            GLOVE,
+            Deviation("each search", "begins where the last one ended", "begins anew", "rows do not depend on others"),
+            Deviation("a try whose search gives up", "is drawn again", "is left out", "rows are known before they run"),
+        ),
+        stated=protocol,
+    ),
+    scaled=(
+        *SCALED,
+        Scaled("best_of.*", "five tries for twenty"),
+        Scaled("model.options.*", "the first five of the twenty are not the same when sorted"),
+    ),
 )

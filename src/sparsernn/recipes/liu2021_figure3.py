@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from sparsernn.experiments.deviations import Deviation
 from sparsernn.experiments.recipe import Recipe, Size
 from sparsernn.experiments.rows import Row
-from sparsernn.recipes.papers.liu2021_words import Words, budget
+from sparsernn.recipes.papers.liu2021_words import (
+    RATES_OF_RIVALS,
+    SCALED,
+    STRNN_RATES,
+    TRAINING,
+    Words,
+    budget,
+    compared,
+)
 
 SPARSITIES = (0.4, 0.53, 0.67, 0.8, 0.9, 0.95)
 METHODS = ("st_rnn", "set", "static")
@@ -24,4 +33,12 @@ recipe = Recipe(
     title="Penn Treebank, words: ST-RNN, SET and a fixed mask over the sparsity",
     source="Liu et al. 2021, Figure 3",
     rows=rows,
+    paper=compared(
+        "Figure 3, on the sparsity",
+        *TRAINING,
+        *STRNN_RATES,
+        RATES_OF_RIVALS[0],
+        Deviation("sparsities", "read off a plot", SPARSITIES, "the paper prints no numbers beside the plot"),
+    ),
+    scaled=SCALED,
 )

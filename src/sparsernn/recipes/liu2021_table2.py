@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from sparsernn.experiments.recipe import Recipe, Size
 from sparsernn.experiments.rows import Row
-from sparsernn.recipes.papers.liu2021_words import Words, budget, perplexities
+from sparsernn.recipes.papers import liu2021
+from sparsernn.recipes.papers.liu2021_words import (
+    RATES_OF_RIVALS,
+    RIVALS,
+    SCALED,
+    STRNN_RATES,
+    TRAINING,
+    Words,
+    budget,
+    compared,
+)
 
-SPARSITIES = (0.67, 0.80)
+SPARSITIES = liu2021.STACKED_LSTM.sparsities
 DISTRIBUTIONS = ("uniform", "er")
 # Units of a dense network with the weights that the sparse one keeps; at full size the source's.
 SMALL_UNITS: dict[Size, dict[float, int]] = {
-    "full": {0.67: 700, 0.80: 490},
+    "full": dict(liu2021.SMALL_DENSE_UNITS),
     "cpu": {0.67: 72, 0.80: 44},
     "quick": {0.67: 3, 0.80: 2},
 }
-ISS_UNITS = (373 + 315) / (2 * 1500)
+ISS_UNITS = sum(liu2021.ISS_UNITS) / (2 * liu2021.STACKED_LSTM.units)
 """The fraction of units that group lasso left: 21.8 of 66.0 million weights."""
-# Validation and test perplexity where they are known.
-PUBLISHED = {
-    "dense": perplexities(82.57, 78.57),
-    "st_rnn_uniform_67": perplexities(78.77, 75.84),
-    "st_rnn_er_67": perplexities(79.10, 76.13),
-}
 
 
 def rows(size: Size) -> list[Row]:
@@ -31,19 +35,21 @@ def rows(size: Size) -> list[Row]:
     ones are. At the size "cpu" it is 2 x 200 units on the first third of the text, for 12 epochs.
     """
     words = Words("lstm", size)
-    table = [words.row("dense", None, published=PUBLISHED["dense"])]
+    table = [words.row("dense", None, published=liu2021.TABLE_2["dense"])]
     for sparsity in SPARSITIES:
         percent = round(100 * sparsity)
         for distribution in DISTRIBUTIONS:
             for name, method in words.methods(budget(distribution, sparsity)).items():
                 label = f"{name}_{distribution}_{percent}"
-                table.append(words.row(label, method, published=PUBLISHED.get(label, {})))
+                table.append(words.row(label, method, published=liu2021.TABLE_2.get(label, {})))
         table.append(words.small_dense(f"small_dense_{percent}", SMALL_UNITS[size][sparsity]))
-    return [*table, words.iss("iss_67", ISS_UNITS)]
+    return [*table, words.iss("iss_67", ISS_UNITS, liu2021.TABLE_2["iss_67"])]
 
 
 recipe = Recipe(
     title="Penn Treebank, words: a stacked LSTM with 67 % and 80 % zeros",
     source="Liu et al. 2021, Table 2",
     rows=rows,
+    paper=compared("Table 2, on language modelling", *TRAINING, *STRNN_RATES, *RATES_OF_RIVALS, *RIVALS),
+    scaled=SCALED,
 )

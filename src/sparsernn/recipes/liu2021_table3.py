@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from sparsernn.experiments.deviations import NOT_STATED, Deviation, Scaled
 from sparsernn.experiments.recipe import Recipe, Size
 from sparsernn.experiments.rows import Row
-from sparsernn.recipes.papers.liu2021_words import Words, budget, perplexities
+from sparsernn.recipes.papers import liu2021
+from sparsernn.recipes.papers.liu2021_words import (
+    HIGHWAY_RATES,
+    HIGHWAY_TRAINING,
+    RATES_OF_RIVALS,
+    RIVALS,
+    SCALED,
+    TRAINING,
+    Words,
+    budget,
+    compared,
+)
 
-SPARSITY = 0.528
+(SPARSITY,) = liu2021.HIGHWAY.sparsities
 DISTRIBUTIONS = ("uniform", "er")
 # Units of a dense network with about the weights that the sparse one keeps; as many are left by group lasso, for which
 # the source has the same 11.1 of 23.5 million weights.
 SMALL_UNITS: dict[Size, int] = {"full": 518, "cpu": 104, "quick": 4}
-# Validation and test perplexity where they are known.
-PUBLISHED = {"st_rnn_uniform": perplexities(66.08, 63.19)}
 
 
 def rows(size: Size) -> list[Row]:
@@ -25,7 +35,7 @@ def rows(size: Size) -> list[Row]:
     for distribution in DISTRIBUTIONS:
         for name, method in words.methods(budget(distribution, SPARSITY)).items():
             label = f"{name}_{distribution}"
-            table.append(words.row(label, method, published=PUBLISHED.get(label, {})))
+            table.append(words.row(label, method, published=liu2021.TABLE_3.get(label, {})))
     units = SMALL_UNITS[size]
     return [*table, words.small_dense("small_dense", units), words.iss("iss", units / words.options["units"])]
 
@@ -34,4 +44,14 @@ recipe = Recipe(
     title="Penn Treebank, words: a recurrent highway network with 53 % zeros",
     source="Liu et al. 2021, Table 3",
     rows=rows,
+    paper=compared(
+        "Table 3, on language modelling",
+        *TRAINING,
+        HIGHWAY_TRAINING,
+        *HIGHWAY_RATES,
+        *RATES_OF_RIVALS,
+        *RIVALS,
+        Deviation("model.options.units", NOT_STATED, SMALL_UNITS["full"], "as many weights as are kept", "small_dense"),
+    ),
+    scaled=(*SCALED, Scaled("method.sparsity", "as many units as the small dense network", "iss")),
 )

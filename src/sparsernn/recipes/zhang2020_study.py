@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
+from sparsernn.experiments.deviations import Scaled
 from sparsernn.experiments.recipe import Recipe, Size
 from sparsernn.experiments.rows import Row
 from sparsernn.methods.grasp import GraSP
@@ -90,4 +91,5 @@ recipe = Recipe(
     title="Row-by-row MNIST: which weights to keep before training",
     source="none; beside Zhang & Stadie 2020",
     rows=rows,
+    scaled=(Scaled("settings.epochs", "many rows on two cores"),),
 )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from sparsernn.experiments.deviations import Deviation
 from sparsernn.experiments.recipe import Recipe, Size
 from sparsernn.experiments.rows import Row
+from sparsernn.recipes.papers import zhang2020
 from sparsernn.recipes.papers import zhang2020_digits as digits
 
-UNITS = 400
-PUBLISHED = {"rnn_dense": 7.08, "rnn_jacobian": 7.57}
+UNITS = zhang2020.DIGITS_UNITS
 
 
 def rows(size: Size) -> list[Row]:
@@ -21,7 +22,7 @@ def rows(size: Size) -> list[Row]:
         methods = {"dense": None, "jacobian": digits.jacobian(), "random": digits.random()}
         for name, method in methods.items():
             label = f"{cell}_{name}"
-            table.append(digits.row(label, size, method, cell=cell, units=UNITS, error=PUBLISHED.get(label)))
+            table.append(digits.row(label, size, method, cell=cell, units=UNITS, error=zhang2020.TABLE_1.get(label)))
     return table
 
 
@@ -30,4 +31,11 @@ recipe = Recipe(
     source="Zhang & Stadie 2020, Table 1; Figures 1 to 3 are drawn from the same runs",
     rows=rows,
     default_size="full",
+    paper=digits.beside(
+        "Table 1",
+        Deviation(
+            "plain cell of the sparse rows", "without its tanh in training (code)", "with it", "an error", "rnn_*"
+        ),
+    ),
+    scaled=digits.SCALED,
 )

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from sparsernn.experiments.deviations import Deviation
 from sparsernn.experiments.recipe import Recipe, Size
 from sparsernn.experiments.rows import Row
+from sparsernn.recipes.papers import zhang2020
 from sparsernn.recipes.papers import zhang2020_digits as digits
 
-UNITS = 400
-SPARSITIES = (0.90, 0.95, 0.98)
+UNITS = zhang2020.DIGITS_UNITS
 
 
 def rows(size: Size) -> list[Row]:
     """Rows METHOD_SPARSITY. The source's column of parameters is that of an LSTM: a GRU keeps 3/4 of it."""
-    table = [digits.row("dense", size, None, units=UNITS)]
-    for sparsity in SPARSITIES:
+    published = zhang2020.TABLE_3
+    table = [digits.row("dense", size, None, units=UNITS, error=published["dense"])]
+    for sparsity in zhang2020.TABLE_3_SPARSITIES:
         percent = round(100 * sparsity)
         for name, method in (("jacobian", digits.jacobian(sparsity)), ("random", digits.random(sparsity))):
-            table.append(digits.row(f"{name}_{percent}", size, method, units=UNITS))
+            label = f"{name}_{percent}"
+            table.append(digits.row(label, size, method, units=UNITS, error=published.get(label)))
     return table
 
 
@@ -25,4 +28,9 @@ recipe = Recipe(
     source="Zhang & Stadie 2020, Table 3",
     rows=rows,
     default_size="full",
+    paper=digits.beside(
+        "Table 3",
+        Deviation("column of parameters", "68.4k, 34.2k, 13.7k", "51.4k, 25.7k, 10.3k", "the source's are an LSTM's"),
+    ),
+    scaled=digits.SCALED,
 )

@@ -5,50 +5,38 @@ from __future__ import annotations
 import dataclasses
 
 from sparsernn.data.ptb_word import PtbWord
-from sparsernn.experiments.measure import Measure
+from sparsernn.experiments.deviations import NOT_STATED, Deviation, Scaled
 from sparsernn.experiments.recipe import Recipe, Size
 from sparsernn.experiments.rows import Row
+from sparsernn.recipes.papers import zhang2020, zhang2020_words
 from sparsernn.recipes.papers import zhang2020_digits as digits
-from sparsernn.training.settings import Settings
 
-SPARSITIES = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98)
-UNITS: dict[Size, int] = {"full": 800, "cpu": 200, "quick": 8}
+UNITS: dict[Size, int] = {"full": zhang2020.TABLE_5.units, "cpu": 200, "quick": 8}
+EMBEDDING: dict[Size, int] = {"full": zhang2020.TABLE_5.embedding, "cpu": 100, "quick": 4}
 EPOCHS: dict[Size, int] = {"full": 20, "cpu": 5, "quick": 1}
 # Dense GRUs of the source, with fewer weights.
-SMALL_UNITS: dict[Size, tuple[int, ...]] = {"full": (200, 100), "cpu": (50, 25), "quick": (4,)}
+SMALL_UNITS: dict[Size, tuple[int, ...]] = {"full": zhang2020.TABLE_5_SMALL, "cpu": (50, 25), "quick": (4,)}
 FRACTION: dict[Size, float] = {"full": 1.0, "cpu": 1 / 3, "quick": 0.05}
 
 
 def rows(size: Size) -> list[Row]:
     """Rows METHOD_SPARSITY, and dense networks of fewer units.
 
-    No end-of-sentence token is added, so perplexities are not comparable with those of other tables. The source
-    freezes a random embedding and starts every batch from zero states; here the embedding is trained and states are
-    carried. Epochs, learning rate and batch size are ours.
+    No end-of-sentence token is added, so perplexities are not comparable with those of other tables. The embedding is
+    random and frozen, and windows are read apart from each other, each from zero states.
     """
-    dense = Row(
-        name="dense",
-        task=PtbWord(steps=20, end_of_sentence=False, fraction=FRACTION[size]),
-        model="language_model",
-        options={
-            "cell": "gru",
-            "layers": 1,
-            "units": UNITS[size],
-            "embedding": UNITS[size] // 2,
-            "cell_options": {**digits.CELLS["gru"], **digits.NORMAL},
-        },
-        settings=Settings(epochs=EPOCHS[size], batch_size=64, keep="last"),
-        measure=Measure(compact=False, test_batch_size=20, latency_batches=()),
-    )
-    table = [dense]
-    for units in SMALL_UNITS[size]:
-        options = {**dense.options, "units": units}
-        table.append(dataclasses.replace(dense, name=f"dense_{units}", options=options))
-    for sparsity in SPARSITIES:
+    task = PtbWord(end_of_sentence=False, windows=True, fraction=FRACTION[size])
+    dense = zhang2020_words.dense(size, "dense", task, zhang2020.TABLE_5, UNITS[size], EMBEDDING[size], EPOCHS[size])
+    small = [
+        dataclasses.replace(dense, name=f"dense_{units}", options={**dense.options, "units": units})
+        for units in SMALL_UNITS[size]
+    ]
+    methods = {}
+    for sparsity in zhang2020.TABLE_5_SPARSITIES:
         percent = round(100 * sparsity)
-        for name, method in (("jacobian", digits.jacobian(sparsity)), ("random", digits.random(sparsity))):
-            table.append(dataclasses.replace(dense, name=f"{name}_{percent}", method=method))
-    return table
+        methods |= {f"jacobian_{percent}": digits.jacobian(sparsity), f"random_{percent}": digits.random(sparsity)}
+    first, *sparse = zhang2020_words.methods(dense, methods)
+    return [first, *small, *sparse]
 
 
 recipe = Recipe(
@@ -56,4 +44,20 @@ recipe = Recipe(
     source="Zhang & Stadie 2020, Table 5",
     rows=rows,
     default_size="full",
+    paper=zhang2020_words.beside(
+        "Table 5",
+        zhang2020.TABLE_5,
+        *(
+            Deviation(
+                "model.options.units", zhang2020.TABLE_5.units, units, "the source's small networks", f"dense_{units}"
+            )
+            for units in zhang2020.TABLE_5_SMALL
+        ),
+        Deviation("settings.epochs", NOT_STATED, EPOCHS["full"], "the last counts"),
+    ),
+    scaled=(
+        Scaled("model.options.*", "two cores"),
+        Scaled("task.fraction", "two cores"),
+        Scaled("settings.epochs", "two cores"),
+    ),
 )

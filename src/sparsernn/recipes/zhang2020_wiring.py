@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from sparsernn.experiments.deviations import Scaled
 from sparsernn.experiments.recipe import Recipe, Size
 from sparsernn.experiments.rows import Row
 from sparsernn.experiments.sources.exchange import Exchange
@@ -32,4 +33,5 @@ recipe = Recipe(
     title="Row-by-row MNIST: pruning before training, with the released wiring of the GRU and the right one",
     source="none; about Zhang & Stadie 2020, Table 2",
     rows=rows,
+    scaled=(Scaled("settings.epochs", "what the exchange does is seen in the first"),),
 )

@@ -6,7 +6,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,8 @@ from sparsernn.reports.old_results import translated
 from sparsernn.reports.quantities import COSTS, Quantity, Table, goal, percent, value_of
 from sparsernn.reports.reading import Json, Mask, Run
 
+Published = Callable[[Json], Mapping[str, float]]
+"""The source's figures for a row, given a result file of it."""
 MARKED = re.compile(r"^<!-- table: (?P<name>[\w./-]+) -->\n(?P<body>.*?)^<!-- end table -->$", re.DOTALL | re.MULTILINE)
 OPENING = re.compile(r"^<!-- table: ", re.MULTILINE)
 
@@ -61,7 +63,12 @@ def seeds_together(runs: Iterable[Run]) -> list[tuple[str, list[Run]]]:
     ]
 
 
-def results_table(results_folder: Path | str, recipe: str) -> str:
+def as_run(result: Json) -> Mapping[str, float]:
+    """The source's figures as the run wrote them."""
+    return result.get("published") or {}
+
+
+def results_table(results_folder: Path | str, recipe: str, published: Published = as_run) -> str:
     """The Markdown table of a recipe's result files; several seeds become mean ± sample deviation.
 
     Arguments:
@@ -69,6 +76,7 @@ def results_table(results_folder: Path | str, recipe: str) -> str:
         recipe: its name, or `name/size` for the results of one size, or `name/size/paired` for every row of that size
             against the dense one, seed by seed; `name/size/paired/row` against PREFIX_row of the same prefix;
             `name/size/pooled/row` the same with all prefixes together.
+        published: the source's figures, if they are not to be those of the files.
     Raises: UserError if there is no result or a file is damaged.
     """
     name, size, view, partner = (*recipe.split("/"), "", "", "")[:4]
@@ -77,6 +85,7 @@ def results_table(results_folder: Path | str, recipe: str) -> str:
     for path in sorted(folder.glob("*.json")):
         result = _result(path)
         if not size or result["size"] == size:
+            result = {**result, "published": published(result)}
             by_row_and_size.setdefault((str(result["row"]), str(result["size"])), []).append(result)
     if not by_row_and_size:
         raise UserError(
@@ -200,9 +209,11 @@ def _reading_rows(mask: Mask) -> np.ndarray:
     return np.stack([kept.any(axis=1) for kept in mask.by_gate().values()])
 
 
-def fill(text: str, results_folder: Path | str) -> str:
+def fill(text: str, results_folder: Path | str, published: Published = as_run) -> str:
     """Write the generated tables between `<!-- table: NAME -->` and `<!-- end table -->`.
 
+    Arguments:
+        published: see `results_table`.
     Raises: UserError if a table has no end, or its recipe no result.
     """
     if len(OPENING.findall(text)) != len(MARKED.findall(text)):
@@ -213,18 +224,20 @@ def fill(text: str, results_folder: Path | str) -> str:
         )
 
     def filled(match: re.Match[str]) -> str:
-        table = results_table(results_folder, match["name"])
+        table = results_table(results_folder, match["name"], published)
         return f"<!-- table: {match['name']} -->\n{table}<!-- end table -->"
 
     return MARKED.sub(filled, text)
 
 
-def check(files: Iterable[Path | str], results_folder: Path | str = "results") -> list[str]:
+def check(
+    files: Iterable[Path | str], results_folder: Path | str = "results", published: Published = as_run
+) -> list[str]:
     """One sentence for each file whose tables are not those of the result files; none if all are right."""
     differences = []
     for file in map(Path, files):
         text = file.read_text(encoding="utf-8")
-        filled = fill(text, results_folder)
+        filled = fill(text, results_folder, published)
         pairs = zip(MARKED.finditer(text), MARKED.finditer(filled), strict=True)
         names = [old["name"] for old, new in pairs if old["body"] != new["body"]]
         if names:

@@ -30,7 +30,7 @@ class NTASGD(Optimizer):
         patience: how many of the last losses are left out of the comparison.
     Shapes: any parameter.
     Raises: UserError for a value out of range, or a step between `eval()` and `train()`.
-    Source: Merity et al. 2018, section 4; the averages are those of torch.optim.ASGD with t0 = 0, lambd = 0.
+    Source: Merity et al. 2018, on NT-ASGD; the averages are those of torch.optim.ASGD with t0 = 0, lambd = 0.
     Deviations: the last losses are left out of the minimum, as in the authors' code; their pseudocode keeps the last.
     """
 
@@ -135,7 +135,7 @@ class SNTASGD(NTASGD):
     Arguments: as `NTASGD`.
     Shapes: any parameter; those of two or more dimensions have a count for each of their weights.
     Raises: as `NTASGD`.
-    Source: Liu et al. 2021 (Selfish sparse RNN training), section 3.3.
+    Source: Liu et al. 2021 (Selfish sparse RNN training), on SNT-ASGD.
     Deviations: absence is read off exact zeros instead of a mask, so the steps in which a new weight has not yet
         moved from zero (that of a word that has not occurred) do not count.
     """

@@ -35,7 +35,7 @@ class Distillation(Objective):
         share: in [0, 1].
         temperature: of the softmax, above 0.
     Raises: UserError for a value out of range.
-    Source: Hinton, Vinyals & Dean 2015, section 2.
+    Source: Hinton, Vinyals & Dean 2015, "Distillation".
     """
 
     def __init__(self, objective: Objective, teacher: nn.Module, share: float = 0.5, temperature: float = 2.0):

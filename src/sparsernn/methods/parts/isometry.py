@@ -18,7 +18,7 @@ def approximate_isometry(weight: Tensor, kept: Tensor, steps: int = STEPS) -> Te
         steps: iterations of the search.
     Returns: [unit source], zero outside the mask.
     Source: Lee, Ajanthan, Gould & Torr 2020, A signal propagation perspective for pruning neural networks at
-    initialization, section 5 (there by gradient descent).
+    initialization, approximate isometry (there by gradient descent).
     """
     if not bool(kept.any()):
         return torch.zeros_like(weight)
