@@ -6,7 +6,6 @@ import csv
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
@@ -33,8 +32,8 @@ class ActivityRecognition(Task):
     Source: Matey-Sanz, Casteleyn, Granell 2023, smartphone part.
     """
 
-    origin: ClassVar[str] = "Smartphone activity data (Matey-Sanz et al. 2023), the smartphone files as tar.gz"
-    files: ClassVar[dict[str, str]] = {ARCHIVE: "9529e98fd73962c38ee163c66942ff3cebc06b259d8b5d04b996cd316e2653c5"}
+    origin = "Smartphone activity data (Matey-Sanz et al. 2023), the smartphone files as tar.gz"
+    files = {ARCHIVE: "9529e98fd73962c38ee163c66942ff3cebc06b259d8b5d04b996cd316e2653c5"}
 
     every: int = 1
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from sparsernn.data.files import find_file, locate
 from sparsernn.data.table_rows import csv_records
-from sparsernn.data.task import choose
 from sparsernn.data.text_classification import Document, TextClassification
 
 FULL, SAMPLE = "amazon_fine_food/Reviews.csv", "amazon_fine_food/fine_food_reviews_1k.csv.gz"
@@ -26,17 +24,14 @@ class AmazonFineFood(TextClassification):
     Source: McAuley & Leskovec 2013 (Reviews.csv).
     """
 
-    origin: ClassVar[str] = "Amazon Fine Food Reviews (McAuley & Leskovec 2013), Reviews.csv"
-    files: ClassVar[dict[str, str]] = {
+    origin = "Amazon Fine Food Reviews (McAuley & Leskovec 2013), Reviews.csv"
+    files = {
         FULL: "",
         SAMPLE: "d39e4c7a0b0e61c7ecdbafa86e7753a011c82067560b2bf8eba0aaaba7025ddc",
     }
+    choices = TextClassification.choices | {"reviews": ("auto", "full", "sample")}
 
     reviews: str = "auto"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        choose("reviews", self.reviews, ("auto", "full", "sample"))
 
     def label_names(self) -> tuple[str, ...]:
         return "1", "2", "3", "4", "5"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
@@ -28,8 +27,8 @@ class MovieReviews(TextClassification):
     Source: Pang & Lee 2005, sentence polarity data v1.0 (rt-polarity.pos, rt-polarity.neg, Latin-1).
     """
 
-    origin: ClassVar[str] = "Sentence polarity data v1.0 (Pang & Lee 2005), rt-polarity.{pos,neg}"
-    files: ClassVar[dict[str, str]] = {
+    origin = "Sentence polarity data v1.0 (Pang & Lee 2005), rt-polarity.{pos,neg}"
+    files = {
         "mr/rt-polarity.neg.gz": "4ace77d558c3714723843f1d65b60c01e3417b208180f0728808d76ad0eeeaca",
         "mr/rt-polarity.pos.gz": "2da124ec187a9d5a29c9f04e91c540e02baed5af8868f550a26bd6fd4dbf8bf0",
     }

@@ -26,9 +26,6 @@ class Sample(Split):
     def __len__(self) -> int:
         return self.count
 
-    def number_of_batches(self, size: int) -> int:
-        return self._drawn(None).number_of_batches(size)
-
     def batches(self, size: int, *, shuffle_seed: int | None = None) -> Iterator[Batch]:
         return self._drawn(shuffle_seed).batches(size, shuffle_seed=shuffle_seed)
 

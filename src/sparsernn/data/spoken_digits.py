@@ -6,14 +6,13 @@ import io
 import wave
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
 from sparsernn.data.files import cache_folder, find_file, members
 from sparsernn.data.splits import SequenceSplit
 from sparsernn.data.store import StoreWriter, file_key, open_or_build
-from sparsernn.data.task import Loaded, Task, choose
+from sparsernn.data.task import Loaded, Task
 from sparsernn.errors import UserError
 
 ARCHIVE = "fsdd/recordings.tar.gz"
@@ -37,10 +36,11 @@ class SpokenDigits(Task):
     Source: Jackson et al. 2018, Free Spoken Digit Dataset (recordings as a tar archive).
     """
 
-    origin: ClassVar[str] = "Free Spoken Digit Dataset, the folder recordings as recordings.tar.gz"
-    files: ClassVar[dict[str, str]] = {
+    origin = "Free Spoken Digit Dataset, the folder recordings as recordings.tar.gz"
+    files = {
         ARCHIVE: "9cbd40a399fee10d4611dc8ffe6de219695fd804a62dfb43373f183715b43877",
     }
+    choices = {"speaker": ("", *SPEAKERS)}
 
     bands: int = 40
     hop: int = 80
@@ -49,7 +49,7 @@ class SpokenDigits(Task):
     cache: str = ""
 
     def __post_init__(self) -> None:
-        choose("speaker", self.speaker, ("", *SPEAKERS))
+        super().__post_init__()
         if min(self.bands, self.hop) < 1 or self.window < 2:
             raise UserError("bands, hop or window is too small", "at least 1, 1 and 2", "give 40, 80 and 256")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from sparsernn.data import table_forecast, table_series, table_steps, table_text, table_wide
 from sparsernn.data.files import cache_folder
@@ -27,7 +27,7 @@ class TableFile(TableOptions):
     Source: the user.
     """
 
-    origin: ClassVar[str] = "the user's own file"
+    origin = "the user's own file"
 
     def load(self, folder: Path | str | None = None) -> Loaded:
         """The splits; `folder` is where a relative path starts."""

@@ -6,7 +6,7 @@ import abc
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -14,18 +14,12 @@ from sparsernn.data.encodings import NEEDED, encodings, find_encoder
 from sparsernn.data.files import data_folder
 from sparsernn.data.near_duplicates import Shingles, kept_apart
 from sparsernn.data.splits import SequenceSplit, cut_by_label
-from sparsernn.data.task import PARTS, Loaded, Task, choose
+from sparsernn.data.task import PARTS, Loaded, Task
 from sparsernn.data.text import WordEncoder, encode, learn_encoder
 from sparsernn.data.word_vectors import word_vectors
 from sparsernn.errors import UserError
 
 ENCODED = 128
-CHOICES = {
-    "keep": ("first", "last"),
-    "padding": ("left", "right"),
-    "unknown": ("token", "drop"),
-    "near_duplicates": ("keep", "drop"),
-}
 
 
 class Document(NamedTuple):
@@ -64,6 +58,13 @@ class TextClassification(Task):
             later part (`near_duplicates.Shingles`); the test part is the same for both.
     """
 
+    choices: ClassVar[dict[str, Sequence[object]]] = {
+        "keep": ("first", "last"),
+        "padding": ("left", "right"),
+        "unknown": ("token", "drop"),
+        "near_duplicates": ("keep", "drop"),
+    }
+
     vocabulary: int = 20_000
     length: int = 100
     keep: str = "last"
@@ -78,8 +79,7 @@ class TextClassification(Task):
     near_duplicates: str = field(default="keep", kw_only=True, metadata={"written": "if given"})
 
     def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
-            choose(name, getattr(self, name), choices)
+        super().__post_init__()
         if self.length < 0:
             raise UserError(f"length is {self.length}", "0 (the whole text) or more tokens", "give another length")
         if len(self.shares) != 3 or min(self.shares) < 0 or self.shares[0] <= 0:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from sparsernn.data.files import find_file, open_text
 from sparsernn.data.language_modelling import LanguageModelling
@@ -22,8 +21,8 @@ class TinyShakespeare(LanguageModelling):
     Source: the char-rnn example text (public domain).
     """
 
-    origin: ClassVar[str] = "tinyshakespeare (input.txt of the char-rnn examples)"
-    files: ClassVar[dict[str, str]] = {
+    origin = "tinyshakespeare (input.txt of the char-rnn examples)"
+    files = {
         "tinyshakespeare/input.txt.gz": "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
     }
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import ClassVar
 
 from sparsernn.data.files import find_file, lines
 from sparsernn.data.text_classification import Document, TextClassification
@@ -25,8 +24,8 @@ class Yelp2018(TextClassification):
     Source: Yelp Dataset Challenge 2018, one JSON object with `stars` and `text` a line.
     """
 
-    origin: ClassVar[str] = "Yelp Dataset Challenge 2018, yelp_academic_dataset_review.json"
-    files: ClassVar[dict[str, str]] = {FILE: ""}
+    origin = "Yelp Dataset Challenge 2018, yelp_academic_dataset_review.json"
+    files = {FILE: ""}
 
     limit: int = 0
 

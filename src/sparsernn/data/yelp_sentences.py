@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from sparsernn.data.files import find_file, lines
 from sparsernn.data.text_classification import Document, TextClassification
@@ -20,8 +19,8 @@ class YelpSentences(TextClassification):
     Source: Shen et al. 2017 (sentiment.{dev,test}.{0,1}); the label is that of the whole review.
     """
 
-    origin: ClassVar[str] = "Yelp sentences of Shen et al. 2017, sentiment.{dev,test}.{0,1}"
-    files: ClassVar[dict[str, str]] = {
+    origin = "Yelp sentences of Shen et al. 2017, sentiment.{dev,test}.{0,1}"
+    files = {
         "yelp_sentences/sentiment.dev.0.gz": "405ef6d4bfbc8bb92c3c55b496f315069cb5edb49ed34a07b1206341b83c344b",
         "yelp_sentences/sentiment.dev.1.gz": "3509f6573411bbda2d5c071ed72ad276c12356c15c06205b8fdf74b217970c61",
         "yelp_sentences/sentiment.test.0.gz": "b7466e8859e9948892a859af7938a82c801c99b69f884014082fd072a155bbf2",
