@@ -1,7 +1,5 @@
 """What a person does, sample by sample, from the sensors of a phone."""
 
-from __future__ import annotations
-
 import csv
 import io
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """AG News: topics of news articles."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Amazon product reviews of four domains."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The labelled Amazon reviews of Blitzer et al. 2007."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Amazon Fine Food: reviews with one to five stars."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

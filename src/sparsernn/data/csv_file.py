@@ -1,7 +1,5 @@
 """Text files and CSV files, plain or gzipped, line by line; what is wrong with one is told by its line."""
 
-from __future__ import annotations
-
 import csv
 import gzip
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """ETTh1: hourly load and oil temperature of an electricity transformer, to be forecast."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Finding, checking and opening the files of a task; nothing is downloaded or extracted."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import os

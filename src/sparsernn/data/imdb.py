@@ -1,7 +1,5 @@
 """Large Movie Review Dataset: sentiment of whole reviews."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

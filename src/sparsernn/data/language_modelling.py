@@ -1,7 +1,5 @@
 """What all language-model tasks share: running text to ids, the part of the training text that is used, splits."""
 
-from __future__ import annotations
-
 import abc
 from array import array
 from collections import Counter

@@ -1,7 +1,5 @@
 """Movie-review sentences in ten folds."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """One Billion Words: shuffled news sentences."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from sparsernn.data.language_modelling import LanguageModelling

@@ -1,7 +1,5 @@
 """Penn Treebank, character by character."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Penn Treebank, word by word."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from sparsernn.data.language_modelling import LanguageModelling

@@ -1,7 +1,5 @@
 """A few examples of a large split: others in every pass of the training."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 

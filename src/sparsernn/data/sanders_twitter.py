@@ -1,7 +1,5 @@
 """Sanders corpus: tweets on four companies."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Sentences of reviews from three sites."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Handwritten digits of 8x8 pixels, read as a sequence; they come with scikit-learn."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

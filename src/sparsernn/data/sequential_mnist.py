@@ -1,7 +1,5 @@
 """Handwritten digits of 28x28 pixels, read as a sequence."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path

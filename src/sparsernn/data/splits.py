@@ -1,7 +1,5 @@
 """Splits: tensors in memory, sequences of different lengths, running text, windows of a series."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar

@@ -1,7 +1,5 @@
 """Free Spoken Digit Dataset: recordings as log-mel frames."""
 
-from __future__ import annotations
-
 import io
 import wave
 from dataclasses import asdict, dataclass

@@ -1,7 +1,5 @@
 """Stanford Sentiment Treebank: sentences of film reviews."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

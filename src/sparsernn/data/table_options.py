@@ -1,7 +1,5 @@
 """Options of a task that reads a user's own file."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What all tasks of labelled texts share: options of the preparation, splits, encoding in streams."""
 
-from __future__ import annotations
-
 import abc
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field

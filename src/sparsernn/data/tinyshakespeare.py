@@ -1,7 +1,5 @@
 """Tiny Shakespeare: a million characters of plays, quick to learn."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """WikiText-103: a hundred million words of Wikipedia articles."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from sparsernn.data.language_modelling import LanguageModelling

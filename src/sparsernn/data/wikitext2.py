@@ -1,7 +1,5 @@
 """WikiText-2: the text of Wikipedia articles, word by word."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from sparsernn.data.language_modelling import LanguageModelling

@@ -1,7 +1,5 @@
 """Word vectors from GloVe files for the words of a vocabulary."""
 
-from __future__ import annotations
-
 import zipfile
 from collections.abc import Container, Sequence
 from pathlib import Path

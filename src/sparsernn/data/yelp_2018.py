@@ -1,7 +1,5 @@
 """Yelp Dataset Challenge: reviews with one to five stars."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass

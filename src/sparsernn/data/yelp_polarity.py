@@ -1,7 +1,5 @@
 """Yelp review polarity: whole reviews, negative or positive."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Execution of an experiment: its rows in order with every seed, and what is told and timed beside them."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 

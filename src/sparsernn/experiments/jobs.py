@@ -1,7 +1,5 @@
 """Jobs: one row with one seed, from its data to its result file."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

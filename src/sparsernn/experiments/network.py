@@ -1,7 +1,5 @@
 """From a row and the sizes of its data to a network: built, and sized to a number of bytes."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """The step from a row and its data to a network with its first weights."""
 
-from __future__ import annotations
-
 from sparsernn.data.task import Loaded
 from sparsernn.experiments import network
 from sparsernn.experiments.rows import Prepared, Row, Runs

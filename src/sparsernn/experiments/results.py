@@ -1,7 +1,5 @@
 """Result files: one JSON object a row, written by the run that made the figures."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """What is measured on a trained row: quality on the test split, size and work."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import time

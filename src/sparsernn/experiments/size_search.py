@@ -1,7 +1,5 @@
 """Which strength of a regularising method leaves a network of a wanted size: one training after the other."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Times of the rows of an experiment, taken together, the first being the measure of the others."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Mapping
 
 from sparsernn.experiments.compacted import arguments, read_final

@@ -1,7 +1,5 @@
 """Where automata match: the best and the worst path of each through a text, token by token."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

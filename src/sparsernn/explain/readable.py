@@ -1,7 +1,5 @@
 """The trained classifier of a run folder with all that a reader of its automata needs: words, texts, weights."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path

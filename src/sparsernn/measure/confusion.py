@@ -1,7 +1,5 @@
 """Which classes a network takes for which."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 

@@ -1,7 +1,5 @@
 """The dense network and its sparse twin for a user's own file: choices that follow from its kind and size alone."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from sparsernn.data.sampling import at_most

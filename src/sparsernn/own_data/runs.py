@@ -1,7 +1,5 @@
 """The runs that a training on a user's file leaves, and how their file was prepared."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

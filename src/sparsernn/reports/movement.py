@@ -1,7 +1,5 @@
 """How masks moved while they were trained: births, deaths, densities, and what is left of the first mask."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 
 from matplotlib.axes import Axes

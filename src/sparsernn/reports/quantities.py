@@ -1,7 +1,5 @@
 """Figures and tables as text: what a number is called, how it is written, which way is better."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """What a run folder holds, read without running anything: results, curves and masks."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math

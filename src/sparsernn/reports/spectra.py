@@ -1,7 +1,5 @@
 """What a step does to a small change of the state, before and after training, and which connections are left."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """What a figure does as one setting of a recipe varies over several runs."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from typing import TypeGuard

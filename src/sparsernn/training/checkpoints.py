@@ -5,8 +5,6 @@ checksums of the other files, of itself, and how long metrics.jsonl was. Reading
 sum is compared before a file is parsed.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

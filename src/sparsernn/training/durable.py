@@ -1,7 +1,5 @@
 """Files that survive a power cut: written aside, synced, renamed; and the one error for a disk that refuses."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os

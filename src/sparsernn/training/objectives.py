@@ -1,7 +1,5 @@
 """Objectives: what is minimised on a batch and what is reported, for each kind of task."""
 
-from __future__ import annotations
-
 import abc
 import difflib
 import math

@@ -3,8 +3,6 @@
 One process on the CPU in float32 needs nothing; everything else is Hugging Face Accelerate's work.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext

@@ -1,7 +1,5 @@
 """Settings of a training run: plain values that a recipe, a command line and a checkpoint can hold."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Callable, Mapping

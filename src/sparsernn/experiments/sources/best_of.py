@@ -1,7 +1,5 @@
 """A row that is trained like the best of others."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from typing import ClassVar

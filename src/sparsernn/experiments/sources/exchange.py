@@ -1,7 +1,5 @@
 """A row two gates of which exchange their first weights and masks."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """A row whose word vectors begin as the training texts say: latent semantic analysis."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import ClassVar
 

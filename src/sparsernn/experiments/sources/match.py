@@ -1,7 +1,5 @@
 """A dense row as large as a compacted one."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import ClassVar
 

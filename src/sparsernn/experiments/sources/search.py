@@ -1,7 +1,5 @@
 """A row whose strength is searched, so that its network has a wanted size."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """A row that begins with another row's trained weights and zeros."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """A row that learns from another row's outputs."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import ClassVar
 

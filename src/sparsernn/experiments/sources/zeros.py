@@ -1,7 +1,5 @@
 """A row that takes only the zeros of another row."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import ClassVar
 
