@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -170,7 +169,7 @@ class TextSplit(Split):
     tokens: np.ndarray = field(repr=False)
     steps: int = 35
     keep_last: bool = True
-    carries_state: ClassVar[bool] = True
+    carries_state = True
 
     def __len__(self) -> int:
         return max(0, len(self.tokens) - 1)

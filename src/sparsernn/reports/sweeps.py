@@ -4,8 +4,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TypeGuard
 
-from matplotlib.figure import Figure
-
 from sparsernn.reports import figures, quantities, statistics, tables
 from sparsernn.reports.figures import Picture
 from sparsernn.reports.reading import Json, Run
@@ -86,22 +84,19 @@ def _words(name: str) -> str:
 
 def _picture(name: str, lines: Sequence[Line], labels: Sequence[str], main: quantities.Quantity) -> Picture:
     setting = f"{name.partition('.')[0]}'s {name.partition('.')[2].replace('.', ' ').replace('_', ' ')}"
-    with figures.style():
-        figure = Figure(figsize=(5.4, 3.4), layout="constrained")
-        axes = figure.add_subplot()
+    with figures.canvas() as (figure, axes):
         for number, (line, label) in enumerate(zip(lines, labels, strict=True)):
             x = sorted(line)
             y = [statistics.mean(line[value]) for value in x]
             spread = [statistics.sample_deviation(line[value]) for value in x]
-            colour = figures.COLOURS[number % len(figures.COLOURS)]
-            axes.errorbar(x, y, yerr=spread if any(spread) else None, marker="o", color=colour, lw=1.8, label=label)
+            bars = spread if any(spread) else None
+            axes.errorbar(x, y, yerr=bars, marker="o", color=figures.colour(number), lw=1.8, label=label)
         axes.set_xlabel(setting)
         axes.set_ylabel(main.title)
         if main.write is quantities.score:
             figures.show_percent(axes)
-        if len(lines) > 1:
-            figures.legend(figure, axes)
         caption = f"{main.better.capitalize()} is better." if main.better else ""
         if any(len(values) > 1 for line in lines for values in line.values()):
             caption += " Bars are sample deviations over seeds."
-        return Picture(figures.svg(figure), f"{main.title[:1].upper()}{main.title[1:]} over the {setting}", caption)
+        title = f"{main.title[:1].upper()}{main.title[1:]} over the {setting}"
+        return figures.finished(figure, title, caption, legend=len(lines) > 1)

@@ -1,7 +1,6 @@
 """A row whose word vectors begin as the training texts say: latent semantic analysis."""
 
 import dataclasses
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ MOST_TEXTS = 100_000
 class LatentVectors(Source):
     """Begin the embedding with word vectors from all training texts."""
 
-    decides: ClassVar[str] = "first weights"
+    decides = "first weights"
 
     def prepare(self, prepared: Prepared, runs: Runs) -> Prepared:
         width = network.embedding_of(prepared.network).embedding_dim
