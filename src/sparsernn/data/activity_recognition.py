@@ -3,13 +3,12 @@
 import csv
 import io
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from sparsernn.data.files import find_file, members
+from sparsernn.data.files import find_file, members, readable
 from sparsernn.data.splits import SequenceSplit
-from sparsernn.data.task import Loaded, Task
+from sparsernn.data.task import Folder, Loaded, Task
 from sparsernn.errors import UserError
 
 ARCHIVE = "har/smartphone.tar.gz"
@@ -39,7 +38,7 @@ class ActivityRecognition(Task):
         if self.every < 1:
             raise UserError(f"every is {self.every}", "a whole number of at least 1", "give 1 to keep all samples")
 
-    def load(self, folder: Path | str | None = None) -> Loaded:
+    def load(self, folder: Folder = None) -> Loaded:
         """Read the archive member by member."""
         sensors, labels, people = [], [], []
         for name, content in sorted(members(find_file(self, ARCHIVE, folder), "_sp.csv")):
@@ -66,11 +65,8 @@ def _sensor_values(row: dict[str, str]) -> list[float]:
 
 def _recording(name: str, content: bytes) -> tuple[np.ndarray, np.ndarray]:
     """Sensors [samples 6] and class numbers [samples] of one file."""
-    try:
+    expected = "columns of six sensors and a known label"
+    with readable(f"The recording {name}", KeyError, ValueError, TypeError, expected=expected, do="get it again"):
         rows = list(csv.DictReader(io.StringIO(content.decode("utf8"))))
         values = np.array([_sensor_values(row) for row in rows])
         return values, np.array([LABELS.index(row["label"]) for row in rows], np.int64)
-    except (KeyError, ValueError, TypeError) as error:
-        raise UserError(
-            f"The recording {name} cannot be read: {error}", "columns of six sensors and a known label", "get it again"
-        ) from error

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from sparsernn.data.files import find_file, locate
+from sparsernn.data.files import Folder, find_file, locate
 from sparsernn.data.table_rows import csv_fields
 from sparsernn.data.text_classification import Document, TextClassification
 from sparsernn.errors import UserError
@@ -36,7 +35,7 @@ class AgNews(TextClassification):
     def label_names(self) -> tuple[str, ...]:
         return "World", "Sports", "Business", "Sci/Tech"
 
-    def documents(self, folder: Path | str | None) -> Iterator[Document]:
+    def documents(self, folder: Folder) -> Iterator[Document]:
         for part, name in (("train", self._train_file(folder)), ("test", "ag_news/test.csv.gz")):
             path = find_file(self, name, folder)
             for fields in csv_fields(path):
@@ -46,11 +45,11 @@ class AgNews(TextClassification):
                     )
                 yield Document(part, self.class_number(fields[0], path, first=1), f"{fields[1]} {fields[2]}")
 
-    def _train_file(self, folder: Path | str | None) -> str:
+    def _train_file(self, folder: Folder) -> str:
         full = self.train == "full" or (self.train == "auto" and locate(FULL, folder) is not None)
         return FULL if full else SUBSET
 
-    def note(self, folder: Path | str | None) -> str:
+    def note(self, folder: Folder) -> str:
         if self._train_file(folder) == FULL:
             return ""
         return "20,971-row subset of the training articles: not comparable with published figures"

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from sparsernn.data.files import find_file, lines
+from sparsernn.data.files import Folder, find_file, lines
 from sparsernn.data.text_classification import Document, TextClassification
 
 DOMAINS = ("books", "dvd", "electronics", "kitchen")
@@ -42,7 +41,7 @@ class Amazon(TextClassification):
     domain: str = "books"
     deduplicate: bool = True
 
-    def documents(self, folder: Path | str | None) -> Iterator[Document]:
+    def documents(self, folder: Folder) -> Iterator[Document]:
         seen: set[str] = set()
         for domain in DOMAINS if self.domain == "pooled" else (self.domain,):
             for label, name in enumerate(self.label_names()):
@@ -51,5 +50,5 @@ class Amazon(TextClassification):
                         seen.add(text)
                         yield Document("", label, text)
 
-    def note(self, folder: Path | str | None) -> str:
+    def note(self, folder: Folder) -> str:
         return "seeded split of " + " / ".join(f"{share:.0%}" for share in self.shares)

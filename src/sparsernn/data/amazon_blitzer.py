@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from sparsernn.data.files import find_file
+from sparsernn.data.files import Folder, find_file
 from sparsernn.data.table_rows import csv_records
 from sparsernn.data.text_classification import Document, TextClassification
 
@@ -36,11 +35,11 @@ class AmazonBlitzer(TextClassification):
     cleaning: str = "sentence"
     domain: str = "books"
 
-    def documents(self, folder: Path | str | None) -> Iterator[Document]:
+    def documents(self, folder: Folder) -> Iterator[Document]:
         for domain in DOMAINS if self.domain == "pooled" else (self.domain,):
             path = find_file(self, f"amazon_blitzer/{domain}.csv.gz", folder)
             for record in csv_records(path, ("label", "title", "text")):
                 yield Document("", self.class_number(record["label"], path), f"{record['title']}. {record['text']}")
 
-    def note(self, folder: Path | str | None) -> str:
+    def note(self, folder: Folder) -> str:
         return "some reviews also occur in the task amazon; seeded split"

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from sparsernn.data.files import find_file, locate
+from sparsernn.data.files import Folder, find_file, locate
 from sparsernn.data.table_rows import csv_records
 from sparsernn.data.text_classification import Document, TextClassification
 
@@ -34,15 +33,15 @@ class AmazonFineFood(TextClassification):
     def label_names(self) -> tuple[str, ...]:
         return "1", "2", "3", "4", "5"
 
-    def documents(self, folder: Path | str | None) -> Iterator[Document]:
+    def documents(self, folder: Folder) -> Iterator[Document]:
         path = find_file(self, self._file(folder), folder)
         for record in csv_records(path, ("Score", "Summary", "Text")):
             label = self.class_number(record["Score"], path, first=1)
             yield Document("", label, f"{record['Summary']} {record['Text']}")
 
-    def _file(self, folder: Path | str | None) -> str:
+    def _file(self, folder: Folder) -> str:
         full = self.reviews == "full" or (self.reviews == "auto" and locate(FULL, folder) is not None)
         return FULL if full else SAMPLE
 
-    def note(self, folder: Path | str | None) -> str:
+    def note(self, folder: Folder) -> str:
         return "seeded split" + ("" if self._file(folder) == FULL else "; sample of 1,000 reviews")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 
+from sparsernn.data.files import readable
 from sparsernn.errors import UserError
 
 LINE_BYTES = 16 << 20
@@ -57,12 +58,8 @@ class _Lines:
                 self._bytes += len(raw)
 
     def _next(self) -> bytes:
-        try:
+        with readable(f"The file {self.path}", EOFError, OSError, do="get it again"):
             raw = self._stream.readline(LINE_BYTES + 1)
-        except (EOFError, OSError) as error:
-            raise UserError(
-                f"The file {self.path} cannot be read: {error}", "a complete file", "get it again"
-            ) from error
         if len(raw) > LINE_BYTES:
             raise UserError(
                 f"Line {self._number + 1} of {self.path} is longer than {LINE_BYTES >> 20} MB",

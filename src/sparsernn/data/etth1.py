@@ -1,14 +1,13 @@
 """ETTh1: hourly load and oil temperature of an electricity transformer, to be forecast."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from sparsernn.data.files import find_file
 from sparsernn.data.splits import WindowSplit
 from sparsernn.data.table_rows import read_rows
-from sparsernn.data.task import Loaded, Task
+from sparsernn.data.task import Folder, Loaded, Task
 from sparsernn.errors import UserError
 
 FILE = "ett/ETTh1.csv.gz"
@@ -50,7 +49,7 @@ class Etth1(Task):
                 "give 96 and 24, for instance",
             )
 
-    def load(self, folder: Path | str | None = None) -> Loaded:
+    def load(self, folder: Folder = None) -> Loaded:
         """Read the file and cut it into windows."""
         names = COLUMNS if self.columns == "all" else (self.target,)
         path = find_file(self, FILE, folder)

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from sparsernn.data.files import find_file
+from sparsernn.data.files import Folder, find_file
 from sparsernn.data.table_rows import csv_records
 from sparsernn.data.text_classification import Document, TextClassification
 
@@ -28,7 +27,7 @@ class Imdb(TextClassification):
 
     unknown: str = "drop"
 
-    def documents(self, folder: Path | str | None) -> Iterator[Document]:
+    def documents(self, folder: Folder) -> Iterator[Document]:
         for part in ("train", "test"):
             path = find_file(self, f"imdb/{part}.csv.gz", folder)
             for record in csv_records(path, ("label", "text")):

@@ -6,14 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from sparsernn.data.files import find_file, lines
 from sparsernn.data.splits import TextSplit, TextWindowSplit
-from sparsernn.data.task import PARTS, Loaded, Split, Task
+from sparsernn.data.task import PARTS, Folder, Loaded, Split, Task
 from sparsernn.data.text import SPECIALS, UNKNOWN
 from sparsernn.errors import UserError
 
@@ -63,10 +62,10 @@ class LanguageModelling(Task):
             )
 
     @abc.abstractmethod
-    def tokens(self, part: str, folder: Path | str | None) -> Iterator[str]:
+    def tokens(self, part: str, folder: Folder) -> Iterator[str]:
         """Stream the tokens of "train", "valid" or "test"; called several times."""
 
-    def words(self, part: str, folder: Path | str | None) -> Iterator[str]:
+    def words(self, part: str, folder: Folder) -> Iterator[str]:
         """The words of the lines of a part's files: the tokens of most tasks."""
         for name in self.names(part):
             yield from words_of_lines(lines(find_file(self, name, folder)), self.end_of_sentence)
@@ -84,7 +83,7 @@ class LanguageModelling(Task):
         notes = [f"first {self.fraction:.0%} of the training text"] if self.fraction < 1 else []
         return ", ".join(notes + [f"scored on {self.test_on_train:.0%} of it"] * bool(self.test_on_train))
 
-    def load(self, folder: Path | str | None = None) -> Loaded:
+    def load(self, folder: Folder = None) -> Loaded:
         """Count the words of the training text, then write all three parts as ids."""
         counts = Counter(self.tokens("train", folder))
         used = max(1, round(counts.total() * self.fraction))

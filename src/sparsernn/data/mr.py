@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from sparsernn.data.files import find_file, lines
+from sparsernn.data.files import Folder, find_file, lines
 from sparsernn.data.splits import cut, cut_by_label
 from sparsernn.data.text_classification import Document, TextClassification
 from sparsernn.errors import UserError
@@ -41,7 +40,7 @@ class MovieReviews(TextClassification):
         if not 0 <= self.fold < FOLDS:
             raise UserError(f"fold is {self.fold}", "a whole number from 0 to 9", "choose the fold that tests")
 
-    def documents(self, folder: Path | str | None) -> Iterator[Document]:
+    def documents(self, folder: Folder) -> Iterator[Document]:
         for label, name in enumerate(("neg", "pos")):
             for line in lines(find_file(self, f"mr/rt-polarity.{name}.gz", folder), encoding="latin1"):
                 yield Document("", label, line)
@@ -52,5 +51,5 @@ class MovieReviews(TextClassification):
         train, valid = cut_by_label(labels[rest], (1 - self.shares[1], self.shares[1]), self.seed)
         return {"train": rest[train], "valid": rest[valid], "test": np.sort(folds[self.fold])}
 
-    def note(self, folder: Path | str | None) -> str:
+    def note(self, folder: Folder) -> str:
         return f"fold {self.fold} of {FOLDS}"

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from sparsernn.data.files import find_file, open_text
+from sparsernn.data.files import Folder, find_file, open_text
 from sparsernn.data.language_modelling import LanguageModelling
 
 
@@ -26,7 +25,7 @@ class PtbChar(LanguageModelling):
 
     steps: int = 100
 
-    def tokens(self, part: str, folder: Path | str | None) -> Iterator[str]:
+    def tokens(self, part: str, folder: Folder) -> Iterator[str]:
         with open_text(find_file(self, f"ptb/ptb.char.{part}.txt.gz", folder)) as file:
             return iter(file.read()[::2])
 

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from sparsernn.data.files import find_file
+from sparsernn.data.files import Folder, find_file
 from sparsernn.data.table_rows import csv_records
 from sparsernn.data.text_classification import Document, TextClassification
 
@@ -35,12 +34,12 @@ class SandersTwitter(TextClassification):
     def label_names(self) -> tuple[str, ...]:
         return CLASSES[self.classes]
 
-    def documents(self, folder: Path | str | None) -> Iterator[Document]:
+    def documents(self, folder: Folder) -> Iterator[Document]:
         names = self.label_names()
         path = find_file(self, "sanders_twitter/full-corpus.csv.gz", folder)
         for record in csv_records(path, ("Sentiment", "TweetText")):
             if record["Sentiment"] in names:
                 yield Document("", names.index(record["Sentiment"]), record["TweetText"])
 
-    def note(self, folder: Path | str | None) -> str:
+    def note(self, folder: Folder) -> str:
         return f"{self.classes} classes; seeded split, there is no official one"

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from sparsernn.data.files import find_file, lines
+from sparsernn.data.files import Folder, find_file, lines
 from sparsernn.data.text_classification import Document, TextClassification
 
 FILES = {"imdb": "imdb_labelled", "yelp": "yelp_labelled", "amazon": "amazon_cells_labelled"}
@@ -33,12 +32,12 @@ class SentimentSentences(TextClassification):
     cleaning: str = "sentence"
     site: str = "pooled"
 
-    def documents(self, folder: Path | str | None) -> Iterator[Document]:
+    def documents(self, folder: Folder) -> Iterator[Document]:
         for name in FILES.values() if self.site == "pooled" else (FILES[self.site],):
             path = find_file(self, f"sentiment_sentences/{name}.txt.gz", folder)
             for line in filter(None, lines(path)):
                 text, _, label = line.rpartition("\t")
                 yield Document("", self.class_number(label.strip(), path), text)
 
-    def note(self, folder: Path | str | None) -> str:
+    def note(self, folder: Folder) -> str:
         return f"{self.site}; seeded split, there is no official one"

@@ -1,13 +1,12 @@
 """Handwritten digits of 8x8 pixels, read as a sequence; they come with scikit-learn."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from sparsernn.data.splits import TensorSplit, cut
-from sparsernn.data.task import Loaded, Task
+from sparsernn.data.task import Folder, Loaded, Task
 from sparsernn.errors import UserError
 
 ROWS = (1197, 200, 400)
@@ -29,7 +28,7 @@ class SequentialDigits(Task):
 
     order: str = "row"
 
-    def load(self, folder: Path | str | None = None) -> Loaded:
+    def load(self, folder: Folder = None) -> Loaded:
         """Read the digits out of scikit-learn; `folder` is not needed."""
         try:
             from sklearn.datasets import load_digits

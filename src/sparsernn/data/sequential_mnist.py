@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sparsernn.data.files import find_file, open_bytes
 from sparsernn.data.splits import TensorSplit
-from sparsernn.data.task import Batch, Loaded, Task
+from sparsernn.data.task import Batch, Folder, Loaded, Task
 from sparsernn.errors import UserError
 
 DIVISIONS = {"standard": (55_000, 5_000, 10_000), "one_shot": (63_000, 7_000, 7_000)}
@@ -51,7 +51,7 @@ class SequentialMnist(Task):
         if self.scale <= 0:
             raise UserError(f"scale is {self.scale}", "a number above 0", "give 255 for inputs between 0 and 1")
 
-    def load(self, folder: Path | str | None = None) -> Loaded:
+    def load(self, folder: Folder = None) -> Loaded:
         """Read the four idx files into memory as bytes; pixels become numbers batch by batch."""
         images, labels = (
             np.concatenate(

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sparsernn.data.files import cache_folder, find_file, members
+from sparsernn.data.files import cache_folder, find_file, members, readable
 from sparsernn.data.splits import SequenceSplit
 from sparsernn.data.store import StoreWriter, file_key, open_or_build
-from sparsernn.data.task import Loaded, Task
+from sparsernn.data.task import Folder, Loaded, Task
 from sparsernn.errors import UserError
 
 ARCHIVE = "fsdd/recordings.tar.gz"
@@ -51,7 +51,7 @@ class SpokenDigits(Task):
         if min(self.bands, self.hop) < 1 or self.window < 2:
             raise UserError("bands, hop or window is too small", "at least 1, 1 and 2", "give 40, 80 and 256")
 
-    def load(self, folder: Path | str | None = None) -> Loaded:
+    def load(self, folder: Folder = None) -> Loaded:
         """Read the frames from the cache, or make them from the archive member by member."""
         archive = find_file(self, ARCHIVE, folder)
         key = file_key(archive, {"spoken_digits": {**asdict(self), "cache": "", "speaker": ""}})
@@ -84,15 +84,12 @@ class SpokenDigits(Task):
 
 
 def _samples(name: str, content: bytes) -> np.ndarray:
-    try:
+    expected, do = "8 kHz mono 16-bit WAV", "get the archive again"
+    with readable(f"The recording {name}", wave.Error, EOFError, expected=expected, do=do):
         with wave.open(io.BytesIO(content)) as file:
             if (file.getframerate(), file.getnchannels(), file.getsampwidth()) != (RATE, 1, 2):
                 raise wave.Error("not 8 kHz, mono, 16 bit")
             return np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32768
-    except (wave.Error, EOFError) as error:
-        raise UserError(
-            f"The recording {name} cannot be read: {error}", "8 kHz mono 16-bit WAV", "get the archive again"
-        ) from error
 
 
 def mel_filters(bands: int, window: int) -> np.ndarray:

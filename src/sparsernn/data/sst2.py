@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from sparsernn.data.files import find_file, lines
+from sparsernn.data.files import Folder, find_file, lines
 from sparsernn.data.text_classification import Document, TextClassification
 from sparsernn.errors import UserError
 
@@ -48,7 +47,7 @@ class Sst2(TextClassification):
         two, five = ("negative", "positive"), ("very negative", "negative", "neutral", "positive", "very positive")
         return five if self.fine else two
 
-    def documents(self, folder: Path | str | None) -> Iterator[Document]:
+    def documents(self, folder: Folder) -> Iterator[Document]:
         for part, name in PARTS:
             if part == "train" and self.phrases:
                 yield from self._phrases(folder)
@@ -57,7 +56,7 @@ class Sst2(TextClassification):
             for line in lines(path):
                 yield Document(part, self.class_number(line[:1], path), line[2:])
 
-    def _phrases(self, folder: Path | str | None) -> Iterator[Document]:
+    def _phrases(self, folder: Folder) -> Iterator[Document]:
         path = find_file(self, PHRASES, folder)
         rows = lines(path)
         next(rows, None)

@@ -16,6 +16,8 @@ from sparsernn.errors import UserError
 IGNORED = -100
 PARTS = ("train", "valid", "test")
 
+Folder = Path | str | None  # of data files: None is SPARSERNN_DATA, or ./data
+
 
 class Batch(NamedTuple):
     """What one training step sees.
@@ -157,10 +159,10 @@ class Task(abc.ABC):
         for name, choices in self.choices.items():
             choose(name, getattr(self, name), choices)
 
-    def other_files(self, folder: Path | str | None) -> dict[str, Path]:
+    def other_files(self, folder: Folder) -> dict[str, Path]:
         """Files that are read beside `files`, by the names under which a result states their sums."""
         return {}
 
     @abc.abstractmethod
-    def load(self, folder: Path | str | None = None) -> Loaded:
+    def load(self, folder: Folder = None) -> Loaded:
         """Read the files under `folder` (default: the SPARSERNN_DATA variable) into splits."""

@@ -120,9 +120,11 @@ def encoder_from_json(described: str) -> Encoder:
         values = json.loads(described)
         if "cleaning" in values:
             return WordEncoder(**values)
-    except (TypeError, KeyError, ValueError) as error:
+        return BytePairEncoder(_tokenizers().Tokenizer.from_str(described))
+    except UserError:
+        raise
+    except Exception as error:
         raise UserError("The saved vocabulary cannot be read", "what training wrote", "train again") from error
-    return _pairs_from_json(described)
 
 
 def learn_encoder(
@@ -172,15 +174,6 @@ def _tokenizers() -> ModuleType:
             "install sparsernn[train], or use words",
         ) from error
     return tokenizers
-
-
-def _pairs_from_json(described: str) -> BytePairEncoder:
-    try:
-        return BytePairEncoder(_tokenizers().Tokenizer.from_str(described))
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError("The saved vocabulary cannot be read", "what training wrote", "train again") from error
 
 
 def _learned_pairs(

@@ -12,7 +12,7 @@ from sparsernn.data.encodings import NEEDED, encodings, find_encoder
 from sparsernn.data.files import data_folder
 from sparsernn.data.near_duplicates import Shingles, kept_apart
 from sparsernn.data.splits import SequenceSplit, cut_by_label
-from sparsernn.data.task import PARTS, Loaded, Task
+from sparsernn.data.task import PARTS, Folder, Loaded, Task
 from sparsernn.data.text import WordEncoder, encode, learn_encoder
 from sparsernn.data.word_vectors import word_vectors
 from sparsernn.errors import UserError
@@ -88,7 +88,7 @@ class TextClassification(Task):
             )
 
     @abc.abstractmethod
-    def documents(self, folder: Path | str | None) -> Iterator[Document]:
+    def documents(self, folder: Folder) -> Iterator[Document]:
         """Stream the documents in the order of the files; called several times."""
 
     def class_number(self, written: str, path: Path, first: int = 0) -> int:
@@ -103,7 +103,7 @@ class TextClassification(Task):
             )
         return number
 
-    def other_files(self, folder: Path | str | None) -> dict[str, Path]:
+    def other_files(self, folder: Folder) -> dict[str, Path]:
         """The word vectors, or the files of the encoder."""
         paths = {self.vectors: data_folder(folder) / self.vectors} if self.vectors else {}
         if not self.encoder:
@@ -115,15 +115,15 @@ class TextClassification(Task):
         """Names of the classes in the order of their numbers."""
         return "negative", "positive"
 
-    def note(self, folder: Path | str | None) -> str:
+    def note(self, folder: Folder) -> str:
         """What a reader of a figure must know about the data that was found."""
         return ""
 
-    def _noted(self, folder: Path | str | None) -> str:
+    def _noted(self, folder: Folder) -> str:
         dropped = "training texts without near-duplicates of others" if self.near_duplicates == "drop" else ""
         return "; ".join(filter(None, (self.note(folder), dropped)))
 
-    def load(self, folder: Path | str | None = None) -> Loaded:
+    def load(self, folder: Folder = None) -> Loaded:
         """Read the files three times as a stream: labels, words, ids."""
         parts, labels = [], []
         for document in self.documents(folder):
@@ -160,7 +160,7 @@ class TextClassification(Task):
             vectors=word_vectors(data_folder(folder) / self.vectors, words, normalise=True) if self.vectors else None,
         )
 
-    def _contextual(self, folder: Path | str | None, targets: np.ndarray, rows: dict[str, np.ndarray]) -> Loaded:
+    def _contextual(self, folder: Folder, targets: np.ndarray, rows: dict[str, np.ndarray]) -> Loaded:
         store = encodings(
             (document.text for document in self.documents(folder)),
             find_encoder(self.encoder, data_folder(folder)),

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from sparsernn.data.files import find_file, open_text
+from sparsernn.data.files import Folder, find_file, open_text
 from sparsernn.data.language_modelling import LanguageModelling
 
 BOUNDS = {"train": (0.0, 0.9), "valid": (0.9, 0.95), "test": (0.95, 1.0)}
@@ -26,7 +25,7 @@ class TinyShakespeare(LanguageModelling):
 
     steps: int = 100
 
-    def tokens(self, part: str, folder: Path | str | None) -> Iterator[str]:
+    def tokens(self, part: str, folder: Folder) -> Iterator[str]:
         with open_text(find_file(self, "tinyshakespeare/input.txt.gz", folder)) as file:
             text = file.read()
         first, last = (round(len(text) * bound) for bound in BOUNDS[part])

@@ -4,9 +4,8 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
-from sparsernn.data.files import find_file, lines
+from sparsernn.data.files import Folder, find_file, lines
 from sparsernn.data.text_classification import Document, TextClassification
 from sparsernn.errors import UserError
 
@@ -30,7 +29,7 @@ class Yelp2018(TextClassification):
     def label_names(self) -> tuple[str, ...]:
         return "1", "2", "3", "4", "5"
 
-    def documents(self, folder: Path | str | None) -> Iterator[Document]:
+    def documents(self, folder: Folder) -> Iterator[Document]:
         path = find_file(self, FILE, folder)
         for number, line in enumerate(islice(lines(path), self.limit or None), 1):
             try:
@@ -44,5 +43,5 @@ class Yelp2018(TextClassification):
                 ) from error
             yield Document("", self.class_number(stars, path, first=1), text)
 
-    def note(self, folder: Path | str | None) -> str:
+    def note(self, folder: Folder) -> str:
         return "seeded split" + (f", first {self.limit} reviews" if self.limit else "")

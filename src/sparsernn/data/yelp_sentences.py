@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from sparsernn.data.files import find_file, lines
+from sparsernn.data.files import Folder, find_file, lines
 from sparsernn.data.text_classification import Document, TextClassification
 
 
@@ -29,11 +28,11 @@ class YelpSentences(TextClassification):
     padding: str = "right"
     cleaning: str = "blanks"
 
-    def documents(self, folder: Path | str | None) -> Iterator[Document]:
+    def documents(self, folder: Folder) -> Iterator[Document]:
         for part, name in (("train", "dev"), ("test", "test")):
             for label in (0, 1):
                 for line in lines(find_file(self, f"yelp_sentences/sentiment.{name}.{label}.gz", folder)):
                     yield Document(part, label, line)
 
-    def note(self, folder: Path | str | None) -> str:
+    def note(self, folder: Folder) -> str:
         return "trained on the original development files"

@@ -21,22 +21,6 @@ class Paths:
     scores: np.ndarray
     tokens: np.ndarray
 
-    def self_loops(self, row: int, m: int) -> list[int]:
-        """Positions between the first and the last main-path token that are read by self-loops, m >= 1."""
-        main = self.tokens[row, m - 1, :m].tolist()
-        return [] if main[0] < 0 else [token for token in range(main[0], main[-1]) if token not in main]
-
-
-def search(
-    main: np.ndarray,
-    loop: np.ndarray,
-    lengths: np.ndarray | None = None,
-    worst: bool = False,
-    one_sided: bool = False,
-) -> Paths:
-    """The path with the largest product of scores, or with `worst` the smallest; see `search_both`."""
-    return search_both(main, loop, lengths, one_sided)[int(worst)]
-
 
 def search_both(
     main: np.ndarray,

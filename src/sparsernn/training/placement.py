@@ -67,7 +67,7 @@ class Placement:
 
     def from_first(self, value: T) -> T:
         """The first process's value, in every process."""
-        return value
+        return self.from_all(value)[0]
 
     def from_all(self, value: T) -> list[T]:
         """The values of all processes, in every process."""
@@ -132,9 +132,6 @@ class Accelerated(Placement):
             self.accelerator.clip_grad_norm_(parameters, clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
-
-    def from_first(self, value: T) -> T:
-        return self.from_all(value)[0]
 
     def from_all(self, value: T) -> list[T]:
         if self.processes == 1:
