@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from sparsernn.data.amazon import DOMAINS
 from sparsernn.data.files import Folder, find_file
 from sparsernn.data.table_rows import csv_records
 from sparsernn.data.text_classification import Document, TextClassification
-
-DOMAINS = ("books", "dvd", "electronics", "kitchen")
 
 
 @dataclass(frozen=True)

@@ -174,8 +174,8 @@ class RunFolder:
         with self._one_clear_error("A checkpoint"):
             folder.mkdir(exist_ok=True)
             metrics.touch()
-            durable.sync_file(metrics)
-            durable.sync_folder(self.path)
+            durable.sync(metrics)
+            durable.sync(self.path)
             numbers = checkpoints.numbers(folder)
             number = numbers[-1] + 1 if numbers else 1
             checkpoints.write(folder, number, state, metrics.stat().st_size)
