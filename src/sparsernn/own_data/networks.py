@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from sparsernn.data.sampling import at_most
+from sparsernn.data.splits import at_most
 from sparsernn.data.table_file import TableFile
 from sparsernn.data.task import Loaded
 from sparsernn.experiments.measure import Measure

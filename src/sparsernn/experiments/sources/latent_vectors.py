@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparsernn.data.sampling import Sample
-from sparsernn.data.splits import SequenceSplit
+from sparsernn.data.splits import Sample, SequenceSplit
 from sparsernn.data.task import Loaded
 from sparsernn.experiments import network
 from sparsernn.experiments.rows import Prepared, Runs, Source
