@@ -3,6 +3,7 @@
 import abc
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -13,7 +14,7 @@ from sparsernn.data.files import data_folder
 from sparsernn.data.near_duplicates import Shingles, kept_apart
 from sparsernn.data.splits import SequenceSplit, cut_by_label
 from sparsernn.data.task import PARTS, Folder, Loaded, Task
-from sparsernn.data.text import WordEncoder, encode, learn_encoder
+from sparsernn.data.text import Encoder, WordEncoder, encode, learn_encoder
 from sparsernn.data.word_vectors import word_vectors
 from sparsernn.errors import UserError
 
@@ -132,24 +133,15 @@ class TextClassification(Task):
         targets = np.array(labels, np.int64)
         rows = self.divide(np.array(parts), targets)
         if self.near_duplicates == "drop":
-            rows = kept_apart(Shingles.of(document.text for document in self.documents(folder)), rows)
+            rows = kept_apart(Shingles.of(self._texts(folder)), rows)
         if self.encoder:
             return self._contextual(folder, targets, rows)
         learned = np.isin(np.arange(len(targets)), np.arange(len(targets)) if self.vectors else rows["train"])
-        texts = (document.text for document, use in zip(self.documents(folder), learned, strict=True) if use)
         before, after = self._ends
+        texts = compress(self._texts(folder), learned)
         encoder = learn_encoder(texts, self.vocabulary, self.cleaning, before=before, after=after)
         words = encoder.words
-        ids = list(
-            encode(
-                encoder,
-                (document.text for document in self.documents(folder)),
-                length=self.length,
-                keep=self.keep,
-                unknown=self.unknown,
-            )
-        )
-        values, offsets = np.concatenate(ids), np.concatenate([[0], np.cumsum([len(text) for text in ids])])
+        values, offsets = self._ids(encoder, self._texts(folder))
         splits = (self._split(values, offsets, targets, rows[part]) for part in PARTS)
         return Loaded.of_classes(
             splits,
@@ -161,11 +153,8 @@ class TextClassification(Task):
         )
 
     def _contextual(self, folder: Folder, targets: np.ndarray, rows: dict[str, np.ndarray]) -> Loaded:
-        store = encodings(
-            (document.text for document in self.documents(folder)),
-            find_encoder(self.encoder, data_folder(folder)),
-            length=self.length or ENCODED,
-        )
+        encoder = find_encoder(self.encoder, data_folder(folder))
+        store = encodings(self._texts(folder), encoder, length=self.length or ENCODED)
         values, offsets = store.array("vectors"), store.array("offsets")
         splits = (SequenceSplit(values, offsets, targets, rows=rows[part], bucketed=True) for part in PARTS)
         return Loaded.of_classes(splits, self.label_names(), inputs=values.shape[1], note=self._noted(folder))
@@ -175,9 +164,16 @@ class TextClassification(Task):
         if self.cleaning == "bpe":
             raise UserError("The task cuts texts into byte pairs", "a task whose tokens are words", "take another run")
         encoder = WordEncoder(self.cleaning, list(words), *self._ends)
+        values, offsets = self._ids(encoder, texts)
+        return self._split(values, offsets, np.zeros(len(offsets) - 1, np.int64), None)
+
+    def _texts(self, folder: Folder) -> Iterator[str]:
+        return (document.text for document in self.documents(folder))
+
+    def _ids(self, encoder: Encoder, texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
+        """The ids of all texts one after the other, and where each text begins."""
         ids = list(encode(encoder, texts, length=self.length, keep=self.keep, unknown=self.unknown))
-        offsets = np.cumsum([0, *map(len, ids)])
-        return self._split(np.concatenate(ids), offsets, np.zeros(len(ids), np.int64), None)
+        return np.concatenate(ids), np.cumsum([0, *map(len, ids)])
 
     @property
     def _ends(self) -> tuple[str, str]:

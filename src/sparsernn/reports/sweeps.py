@@ -2,11 +2,10 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TypeGuard
 
 from sparsernn.reports import figures, quantities, statistics, tables
 from sparsernn.reports.figures import Picture
-from sparsernn.reports.reading import Json, Run
+from sparsernn.reports.reading import Json, Run, is_number
 
 PARTS = ("task", "model", "method", "settings")
 LEAST = 3
@@ -21,7 +20,7 @@ def sweeps(runs: Sequence[Run]) -> list[Picture]:
     main = tables.goal_of(runs)
     scored = [(run, y) for run in runs if main and (y := quantities.value_of(run.metrics, main)) is not None]
     described = [(fields(run.recipe), quantities.in_one_unit(y, main)) for run, y in scored if main]
-    names = dict.fromkeys(name for values, _ in described for name, value in values.items() if _is_number(value))
+    names = dict.fromkeys(name for values, _ in described for name, value in values.items() if is_number(value))
     pictures = []
     for name in names:
         lines = {key: line for key, line in _lines(described, name).items() if len(line) >= LEAST}
@@ -46,16 +45,12 @@ def fields(recipe: Json) -> Fields:
     return flat
 
 
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _lines(described: Sequence[tuple[Fields, float]], name: str) -> dict[str, Line]:
     """Runs that differ in this field and their seeds alone: value -> figures, by what they have in common."""
     lines: dict[str, Line] = {}
     for values, y in described:
         value = values.get(name)
-        if _is_number(value):
+        if is_number(value):
             rest = {key: other for key, other in values.items() if key != name and key not in SEEDS}
             lines.setdefault(json.dumps(rest, sort_keys=True), {}).setdefault(float(value), []).append(y)
     return lines
