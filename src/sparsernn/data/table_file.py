@@ -1,11 +1,9 @@
 """A user's own file: a table of texts, a table of series, or running text."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from sparsernn.data import table_forecast, table_series, table_steps, table_text, table_wide
 from sparsernn.data.files import cache_folder
@@ -52,7 +50,7 @@ class TableFile(TableOptions):
         preparation = Preparation.from_json(store.values)
         return kind.load(placed, store, preparation), preparation
 
-    def _placed(self, folder: Folder) -> TableFile:
+    def _placed(self, folder: Folder) -> Self:
         path = Path(self.path) if folder is None else Path(folder) / self.path
         if not path.is_file():
             raise UserError(f"The file {path} was not found", "a CSV, TSV, Parquet or text file", "check the path")
