@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsernn.data.sampling import Sample, at_most
-from sparsernn.data.splits import SequenceSplit, TextSplit, WindowSplit
+from sparsernn.data.splits import Sample, SequenceSplit, TextSplit, WindowSplit, at_most
 
 
 def sequences(many, rows=None):

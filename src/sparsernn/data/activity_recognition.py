@@ -1,18 +1,14 @@
 """What a person does, sample by sample, from the sensors of a phone."""
 
-from __future__ import annotations
-
 import csv
 import io
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
-from sparsernn.data.files import find_file, members
+from sparsernn.data.files import find_file, members, readable
 from sparsernn.data.splits import SequenceSplit
-from sparsernn.data.task import Loaded, Task
+from sparsernn.data.task import Folder, Loaded, Task
 from sparsernn.errors import UserError
 
 ARCHIVE = "har/smartphone.tar.gz"
@@ -33,8 +29,8 @@ class ActivityRecognition(Task):
     Source: Matey-Sanz, Casteleyn, Granell 2023, smartphone part.
     """
 
-    origin: ClassVar[str] = "Smartphone activity data (Matey-Sanz et al. 2023), the smartphone files as tar.gz"
-    files: ClassVar[dict[str, str]] = {ARCHIVE: "9529e98fd73962c38ee163c66942ff3cebc06b259d8b5d04b996cd316e2653c5"}
+    origin = "Smartphone activity data (Matey-Sanz et al. 2023), the smartphone files as tar.gz"
+    files = {ARCHIVE: "9529e98fd73962c38ee163c66942ff3cebc06b259d8b5d04b996cd316e2653c5"}
 
     every: int = 1
 
@@ -42,7 +38,7 @@ class ActivityRecognition(Task):
         if self.every < 1:
             raise UserError(f"every is {self.every}", "a whole number of at least 1", "give 1 to keep all samples")
 
-    def load(self, folder: Path | str | None = None) -> Loaded:
+    def load(self, folder: Folder = None) -> Loaded:
         """Read the archive member by member."""
         sensors, labels, people = [], [], []
         for name, content in sorted(members(find_file(self, ARCHIVE, folder), "_sp.csv")):
@@ -69,11 +65,8 @@ def _sensor_values(row: dict[str, str]) -> list[float]:
 
 def _recording(name: str, content: bytes) -> tuple[np.ndarray, np.ndarray]:
     """Sensors [samples 6] and class numbers [samples] of one file."""
-    try:
+    expected = "columns of six sensors and a known label"
+    with readable(f"The recording {name}", KeyError, ValueError, TypeError, expected=expected, do="get it again"):
         rows = list(csv.DictReader(io.StringIO(content.decode("utf8"))))
         values = np.array([_sensor_values(row) for row in rows])
         return values, np.array([LABELS.index(row["label"]) for row in rows], np.int64)
-    except (KeyError, ValueError, TypeError) as error:
-        raise UserError(
-            f"The recording {name} cannot be read: {error}", "columns of six sensors and a known label", "get it again"
-        ) from error

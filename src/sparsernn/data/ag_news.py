@@ -1,15 +1,10 @@
 """AG News: topics of news articles."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
 
-from sparsernn.data.files import find_file, locate
+from sparsernn.data.files import Folder, find_file, locate
 from sparsernn.data.table_rows import csv_fields
-from sparsernn.data.task import choose
 from sparsernn.data.text_classification import Document, TextClassification
 from sparsernn.errors import UserError
 
@@ -27,23 +22,20 @@ class AgNews(TextClassification):
     Source: Gulli 2005; Zhang, Zhao, LeCun 2015 (train.csv, test.csv).
     """
 
-    origin: ClassVar[str] = "AG News (Zhang et al. 2015), train.csv and test.csv without header"
-    files: ClassVar[dict[str, str]] = {
+    origin = "AG News (Zhang et al. 2015), train.csv and test.csv without header"
+    files = {
         FULL: "",
         SUBSET: "26a749db21f88c99ecc97091ba45c4c5afc1fd44fe635a0703c492cfb6cfbc74",
         "ag_news/test.csv.gz": "521465c2428ed7f02f8d6db6ffdd4b5447c1c701962353eb2c40d548c3c85699",
     }
+    choices = TextClassification.choices | {"train": ("auto", "full", "subset")}
 
     train: str = "auto"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        choose("train", self.train, ("auto", "full", "subset"))
 
     def label_names(self) -> tuple[str, ...]:
         return "World", "Sports", "Business", "Sci/Tech"
 
-    def documents(self, folder: Path | str | None) -> Iterator[Document]:
+    def documents(self, folder: Folder) -> Iterator[Document]:
         for part, name in (("train", self._train_file(folder)), ("test", "ag_news/test.csv.gz")):
             path = find_file(self, name, folder)
             for fields in csv_fields(path):
@@ -53,11 +45,11 @@ class AgNews(TextClassification):
                     )
                 yield Document(part, self.class_number(fields[0], path, first=1), f"{fields[1]} {fields[2]}")
 
-    def _train_file(self, folder: Path | str | None) -> str:
+    def _train_file(self, folder: Folder) -> str:
         full = self.train == "full" or (self.train == "auto" and locate(FULL, folder) is not None)
         return FULL if full else SUBSET
 
-    def note(self, folder: Path | str | None) -> str:
+    def note(self, folder: Folder) -> str:
         if self._train_file(folder) == FULL:
             return ""
         return "20,971-row subset of the training articles: not comparable with published figures"

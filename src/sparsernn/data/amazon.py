@@ -1,14 +1,9 @@
 """Amazon product reviews of four domains."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
 
-from sparsernn.data.files import find_file, lines
-from sparsernn.data.task import choose
+from sparsernn.data.files import Folder, find_file, lines
 from sparsernn.data.text_classification import Document, TextClassification
 
 DOMAINS = ("books", "dvd", "electronics", "kitchen")
@@ -26,8 +21,8 @@ class Amazon(TextClassification):
     Source: drawn from the unprocessed data of Blitzer, Dredze, Pereira 2007.
     """
 
-    origin: ClassVar[str] = "Multi-domain sentiment data (Blitzer et al. 2007), a review a line"
-    files: ClassVar[dict[str, str]] = {
+    origin = "Multi-domain sentiment data (Blitzer et al. 2007), a review a line"
+    files = {
         "amazon/books.negative.txt.gz": "d573ed56a91d0f736b52e1ff4bf16c60abcf071652a956359a783ff53cd0d2fc",
         "amazon/books.positive.txt.gz": "8ebf0d1cf6c863cb82948ff9f57fab73d416f009a480094cd3279f21580cff66",
         "amazon/dvd.negative.txt.gz": "971f0d33e1dbe19f4fadf02aac3af03b553714cffd9608652dc03a53b8d60215",
@@ -37,6 +32,7 @@ class Amazon(TextClassification):
         "amazon/kitchen.negative.txt.gz": "51c2b6a4781b952b7917f92b5934e7eda64e5d28bea9601888effa9428fa898a",
         "amazon/kitchen.positive.txt.gz": "a3d57ede0e73cde23ba7d8a0234fc277f17b1bb9ccfb1094532ff4c70a915561",
     }
+    choices = TextClassification.choices | {"domain": (*DOMAINS, "pooled")}
 
     length: int = 0
     padding: str = "right"
@@ -45,11 +41,7 @@ class Amazon(TextClassification):
     domain: str = "books"
     deduplicate: bool = True
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        choose("domain", self.domain, (*DOMAINS, "pooled"))
-
-    def documents(self, folder: Path | str | None) -> Iterator[Document]:
+    def documents(self, folder: Folder) -> Iterator[Document]:
         seen: set[str] = set()
         for domain in DOMAINS if self.domain == "pooled" else (self.domain,):
             for label, name in enumerate(self.label_names()):
@@ -58,5 +50,5 @@ class Amazon(TextClassification):
                         seen.add(text)
                         yield Document("", label, text)
 
-    def note(self, folder: Path | str | None) -> str:
+    def note(self, folder: Folder) -> str:
         return "seeded split of " + " / ".join(f"{share:.0%}" for share in self.shares)

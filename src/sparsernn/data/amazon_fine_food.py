@@ -1,15 +1,10 @@
 """Amazon Fine Food: reviews with one to five stars."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
 
-from sparsernn.data.files import find_file, locate
+from sparsernn.data.files import Folder, find_file, locate
 from sparsernn.data.table_rows import csv_records
-from sparsernn.data.task import choose
 from sparsernn.data.text_classification import Document, TextClassification
 
 FULL, SAMPLE = "amazon_fine_food/Reviews.csv", "amazon_fine_food/fine_food_reviews_1k.csv.gz"
@@ -26,30 +21,27 @@ class AmazonFineFood(TextClassification):
     Source: McAuley & Leskovec 2013 (Reviews.csv).
     """
 
-    origin: ClassVar[str] = "Amazon Fine Food Reviews (McAuley & Leskovec 2013), Reviews.csv"
-    files: ClassVar[dict[str, str]] = {
+    origin = "Amazon Fine Food Reviews (McAuley & Leskovec 2013), Reviews.csv"
+    files = {
         FULL: "",
         SAMPLE: "d39e4c7a0b0e61c7ecdbafa86e7753a011c82067560b2bf8eba0aaaba7025ddc",
     }
+    choices = TextClassification.choices | {"reviews": ("auto", "full", "sample")}
 
     reviews: str = "auto"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        choose("reviews", self.reviews, ("auto", "full", "sample"))
 
     def label_names(self) -> tuple[str, ...]:
         return "1", "2", "3", "4", "5"
 
-    def documents(self, folder: Path | str | None) -> Iterator[Document]:
+    def documents(self, folder: Folder) -> Iterator[Document]:
         path = find_file(self, self._file(folder), folder)
         for record in csv_records(path, ("Score", "Summary", "Text")):
             label = self.class_number(record["Score"], path, first=1)
             yield Document("", label, f"{record['Summary']} {record['Text']}")
 
-    def _file(self, folder: Path | str | None) -> str:
+    def _file(self, folder: Folder) -> str:
         full = self.reviews == "full" or (self.reviews == "auto" and locate(FULL, folder) is not None)
         return FULL if full else SAMPLE
 
-    def note(self, folder: Path | str | None) -> str:
+    def note(self, folder: Folder) -> str:
         return "seeded split" + ("" if self._file(folder) == FULL else "; sample of 1,000 reviews")

@@ -1,13 +1,12 @@
 """Text files and CSV files, plain or gzipped, line by line; what is wrong with one is told by its line."""
 
-from __future__ import annotations
-
 import csv
 import gzip
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 
+from sparsernn.data.files import readable
 from sparsernn.errors import UserError
 
 LINE_BYTES = 16 << 20
@@ -59,12 +58,8 @@ class _Lines:
                 self._bytes += len(raw)
 
     def _next(self) -> bytes:
-        try:
+        with readable(f"The file {self.path}", EOFError, OSError, do="get it again"):
             raw = self._stream.readline(LINE_BYTES + 1)
-        except (EOFError, OSError) as error:
-            raise UserError(
-                f"The file {self.path} cannot be read: {error}", "a complete file", "get it again"
-            ) from error
         if len(raw) > LINE_BYTES:
             raise UserError(
                 f"Line {self._number + 1} of {self.path} is longer than {LINE_BYTES >> 20} MB",

@@ -1,7 +1,5 @@
 """Contextual vectors of a frozen encoder, computed once and memory-mapped afterwards."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import json

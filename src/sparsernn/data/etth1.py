@@ -1,17 +1,13 @@
 """ETTh1: hourly load and oil temperature of an electricity transformer, to be forecast."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
 from sparsernn.data.files import find_file
 from sparsernn.data.splits import WindowSplit
 from sparsernn.data.table_rows import read_rows
-from sparsernn.data.task import Loaded, Task, choose
+from sparsernn.data.task import Folder, Loaded, Task
 from sparsernn.errors import UserError
 
 FILE = "ett/ETTh1.csv.gz"
@@ -35,8 +31,9 @@ class Etth1(Task):
     Source: Zhou et al. 2021, ETT-small.
     """
 
-    origin: ClassVar[str] = "ETDataset (Zhou et al. 2021), ETT-small/ETTh1.csv"
-    files: ClassVar[dict[str, str]] = {FILE: "f18de3ad269cef59bb07b5438d79bb3042d3be49bdeecf01c1cd6d29695ee066"}
+    origin = "ETDataset (Zhou et al. 2021), ETT-small/ETTh1.csv"
+    files = {FILE: "f18de3ad269cef59bb07b5438d79bb3042d3be49bdeecf01c1cd6d29695ee066"}
+    choices = {"target": COLUMNS, "columns": ("all", "target")}
 
     target: str = "OT"
     window: int = 96
@@ -44,8 +41,7 @@ class Etth1(Task):
     columns: str = "all"
 
     def __post_init__(self) -> None:
-        choose("target", self.target, COLUMNS)
-        choose("columns", self.columns, ("all", "target"))
+        super().__post_init__()
         if self.window < 1 or self.horizon < 1 or self.window + self.horizon > BOUNDS[3] - BOUNDS[2]:
             raise UserError(
                 f"window is {self.window} and horizon is {self.horizon}",
@@ -53,7 +49,7 @@ class Etth1(Task):
                 "give 96 and 24, for instance",
             )
 
-    def load(self, folder: Path | str | None = None) -> Loaded:
+    def load(self, folder: Folder = None) -> Loaded:
         """Read the file and cut it into windows."""
         names = COLUMNS if self.columns == "all" else (self.target,)
         path = find_file(self, FILE, folder)

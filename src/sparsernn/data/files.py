@@ -1,24 +1,24 @@
 """Finding, checking and opening the files of a task; nothing is downloaded or extracted."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import os
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from io import BufferedIOBase, BufferedReader, TextIOWrapper
 from pathlib import Path
 from typing import IO
 
-from sparsernn.data.task import Task
+from sparsernn.data.task import Folder, Task
 from sparsernn.errors import UserError
 
 BLOCK_BYTES = 1 << 20
+CUT_SHORT = (EOFError, gzip.BadGzipFile)
 
 
-def data_folder(folder: Path | str | None) -> Path:
+def data_folder(folder: Folder) -> Path:
     """The folder given, or SPARSERNN_DATA, or ./data."""
     return Path(folder or os.environ.get("SPARSERNN_DATA") or "data")
 
@@ -38,7 +38,7 @@ def cache_folder(folder: Path | str | None = None) -> Path:
     return path
 
 
-def find_file(task: Task, name: str, folder: Path | str | None) -> Path:
+def find_file(task: Task, name: str, folder: Folder) -> Path:
     """The checked path of a task's file, gzipped or plain; a missing or altered one is a UserError."""
     path = locate(name, folder)
     if path is None:
@@ -53,14 +53,14 @@ def find_file(task: Task, name: str, folder: Path | str | None) -> Path:
     return path
 
 
-def locate(name: str, folder: Path | str | None) -> Path | None:
+def locate(name: str, folder: Folder) -> Path | None:
     """The first that exists of the file, and its plain or gzipped twin."""
     path = data_folder(folder) / name
     twin = path.with_suffix("") if path.suffix == ".gz" else path.with_name(path.name + ".gz")
     return next((candidate for candidate in (path, twin) if candidate.is_file()), None)
 
 
-def checksums(task: Task, folder: Path | str | None) -> dict[str, str]:
+def checksums(task: Task, folder: Folder) -> dict[str, str]:
     """The SHA-256 of the uncompressed content of each of a task's files that is there, by its name."""
     paths = {name: path for name in task.files if (path := locate(name, folder)) is not None}
     paths |= task.other_files(folder)
@@ -80,38 +80,39 @@ def open_text(path: Path, encoding: str = "utf8") -> IO[str]:
     return TextIOWrapper(BufferedReader(open_bytes(path), BLOCK_BYTES), encoding, newline="\n")
 
 
+@contextmanager
+def readable(
+    what: object, *errors: type[Exception], expected: str = "a complete file", do: str = "get the file again"
+) -> Iterator[None]:
+    """Turn errors of these kinds within the block, but a UserError, into one that says what cannot be read, and why."""
+    try:
+        yield
+    except UserError:
+        raise
+    except errors as error:
+        raise UserError(f"{what} cannot be read: {error}", expected, do) from error
+
+
 def lines(path: Path, encoding: str = "utf8") -> Iterator[str]:
     """The lines without their line end, split at \\n only."""
-    try:
-        with open_text(path, encoding) as file:
-            for line in file:
-                yield line.removesuffix("\n")
-    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
-        raise _unreadable(path, error) from error
+    with readable(f"The file {path}", UnicodeDecodeError, *CUT_SHORT), open_text(path, encoding) as file:
+        for line in file:
+            yield line.removesuffix("\n")
 
 
 def members(path: Path, suffix: str) -> Iterator[tuple[str, bytes]]:
     """Name and content of every regular file of a tar archive that ends in `suffix`, one at a time, in stored order."""
-    try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                if member.isfile() and member.name.endswith(suffix):
-                    stream = archive.extractfile(member)
-                    yield member.name, stream.read() if stream else b""
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> UserError:
-    return UserError(f"The file {path} cannot be read: {error}", "a complete file", "get the file again")
+    with readable(f"The file {path}", tarfile.TarError, *CUT_SHORT), tarfile.open(path) as archive:
+        for member in archive:
+            if member.isfile() and member.name.endswith(suffix):
+                stream = archive.extractfile(member)
+                yield member.name, stream.read() if stream else b""
 
 
 def _check_sum(path: Path, checksum: str, origin: str) -> None:
     state = path.stat()
-    try:
+    with readable(f"The file {path}", *CUT_SHORT):
         sum_now = _content_sum(path, state.st_size, state.st_mtime_ns)
-    except (EOFError, gzip.BadGzipFile) as error:
-        raise _unreadable(path, error) from error
     if sum_now != checksum:
         raise UserError(
             f"The content of {path} has the SHA-256 {sum_now[:16]}...",

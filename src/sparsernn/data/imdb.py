@@ -1,13 +1,9 @@
 """Large Movie Review Dataset: sentiment of whole reviews."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
 
-from sparsernn.data.files import find_file
+from sparsernn.data.files import Folder, find_file
 from sparsernn.data.table_rows import csv_records
 from sparsernn.data.text_classification import Document, TextClassification
 
@@ -23,15 +19,15 @@ class Imdb(TextClassification):
     Source: Maas et al. 2011, Large Movie Review Dataset.
     """
 
-    origin: ClassVar[str] = "Large Movie Review Dataset (Maas et al. 2011), as CSV with columns label, rating, id, text"
-    files: ClassVar[dict[str, str]] = {
+    origin = "Large Movie Review Dataset (Maas et al. 2011), as CSV with columns label, rating, id, text"
+    files = {
         "imdb/train.csv.gz": "3b9ea9ea967d4492154b1b0a21a971da6d8d2ccb258becfef4f1087fc1495399",
         "imdb/test.csv.gz": "a455968c7e172c976831ed9fca039f58fcc34837ff011cab5edd52a47ce98857",
     }
 
     unknown: str = "drop"
 
-    def documents(self, folder: Path | str | None) -> Iterator[Document]:
+    def documents(self, folder: Folder) -> Iterator[Document]:
         for part in ("train", "test"):
             path = find_file(self, f"imdb/{part}.csv.gz", folder)
             for record in csv_records(path, ("label", "text")):

@@ -1,19 +1,18 @@
 """What all language-model tasks share: running text to ids, the part of the training text that is used, splits."""
 
-from __future__ import annotations
-
 import abc
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
+from sparsernn.data.files import find_file, lines
 from sparsernn.data.splits import TextSplit, TextWindowSplit
-from sparsernn.data.task import Loaded, Split, Task
+from sparsernn.data.task import PARTS, Folder, Loaded, Split, Task
 from sparsernn.data.text import SPECIALS, UNKNOWN
 from sparsernn.errors import UserError
 
@@ -37,6 +36,8 @@ class LanguageModelling(Task):
         seed: see `test_on_train`.
     """
 
+    end_of_sentence: ClassVar[bool] = True
+
     steps: int = 35
     fraction: float = 1.0
     vocabulary: int = 0
@@ -46,6 +47,7 @@ class LanguageModelling(Task):
     seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.fraction <= 1:
             raise UserError(f"fraction is {self.fraction}", "a part of the text in (0, 1]", "give 1 for all of it")
         if self.steps < 1:
@@ -60,8 +62,17 @@ class LanguageModelling(Task):
             )
 
     @abc.abstractmethod
-    def tokens(self, part: str, folder: Path | str | None) -> Iterator[str]:
+    def tokens(self, part: str, folder: Folder) -> Iterator[str]:
         """Stream the tokens of "train", "valid" or "test"; called several times."""
+
+    def words(self, part: str, folder: Folder) -> Iterator[str]:
+        """The words of the lines of a part's files: the tokens of most tasks."""
+        for name in self.names(part):
+            yield from words_of_lines(lines(find_file(self, name, folder)), self.end_of_sentence)
+
+    def names(self, part: str) -> list[str]:
+        """The files of a part: its one among `files`, which are in the order of the parts."""
+        return [list(self.files)[PARTS.index(part)]]
 
     def metric(self) -> str:
         """How a loss in nats is reported."""
@@ -72,7 +83,7 @@ class LanguageModelling(Task):
         notes = [f"first {self.fraction:.0%} of the training text"] if self.fraction < 1 else []
         return ", ".join(notes + [f"scored on {self.test_on_train:.0%} of it"] * bool(self.test_on_train))
 
-    def load(self, folder: Path | str | None = None) -> Loaded:
+    def load(self, folder: Folder = None) -> Loaded:
         """Count the words of the training text, then write all three parts as ids."""
         counts = Counter(self.tokens("train", folder))
         used = max(1, round(counts.total() * self.fraction))

@@ -1,15 +1,11 @@
 """Movie-review sentences in ten folds."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
-from sparsernn.data.files import find_file, lines
+from sparsernn.data.files import Folder, find_file, lines
 from sparsernn.data.splits import cut, cut_by_label
 from sparsernn.data.text_classification import Document, TextClassification
 from sparsernn.errors import UserError
@@ -28,8 +24,8 @@ class MovieReviews(TextClassification):
     Source: Pang & Lee 2005, sentence polarity data v1.0 (rt-polarity.pos, rt-polarity.neg, Latin-1).
     """
 
-    origin: ClassVar[str] = "Sentence polarity data v1.0 (Pang & Lee 2005), rt-polarity.{pos,neg}"
-    files: ClassVar[dict[str, str]] = {
+    origin = "Sentence polarity data v1.0 (Pang & Lee 2005), rt-polarity.{pos,neg}"
+    files = {
         "mr/rt-polarity.neg.gz": "4ace77d558c3714723843f1d65b60c01e3417b208180f0728808d76ad0eeeaca",
         "mr/rt-polarity.pos.gz": "2da124ec187a9d5a29c9f04e91c540e02baed5af8868f550a26bd6fd4dbf8bf0",
     }
@@ -44,7 +40,7 @@ class MovieReviews(TextClassification):
         if not 0 <= self.fold < FOLDS:
             raise UserError(f"fold is {self.fold}", "a whole number from 0 to 9", "choose the fold that tests")
 
-    def documents(self, folder: Path | str | None) -> Iterator[Document]:
+    def documents(self, folder: Folder) -> Iterator[Document]:
         for label, name in enumerate(("neg", "pos")):
             for line in lines(find_file(self, f"mr/rt-polarity.{name}.gz", folder), encoding="latin1"):
                 yield Document("", label, line)
@@ -55,5 +51,5 @@ class MovieReviews(TextClassification):
         train, valid = cut_by_label(labels[rest], (1 - self.shares[1], self.shares[1]), self.seed)
         return {"train": rest[train], "valid": rest[valid], "test": np.sort(folds[self.fold])}
 
-    def note(self, folder: Path | str | None) -> str:
+    def note(self, folder: Folder) -> str:
         return f"fold {self.fold} of {FOLDS}"

@@ -1,11 +1,10 @@
 """Near-duplicates: texts that are the same but for case, marks, addresses and a few words."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Self
 
 import numpy as np
 
@@ -37,7 +36,7 @@ class Shingles:
     offsets: np.ndarray = field(repr=False)
 
     @classmethod
-    def of(cls, texts: Iterable[str]) -> Shingles:
+    def of(cls, texts: Iterable[str]) -> Self:
         """The sets of some texts, which are read once."""
         words, lengths = _numbered(texts)
         text, codes = _runs(words, lengths)

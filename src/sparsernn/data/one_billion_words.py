@@ -1,14 +1,8 @@
 """One Billion Words: shuffled news sentences."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
 
-from sparsernn.data.files import find_file, lines
-from sparsernn.data.language_modelling import LanguageModelling, words_of_lines
+from sparsernn.data.language_modelling import LanguageModelling
 
 FOLDER = "one_billion_words/1-billion-word-language-modeling-benchmark-r13output"
 TRAIN = FOLDER + "/training-monolingual.tokenized.shuffled"
@@ -26,8 +20,8 @@ class OneBillionWords(LanguageModelling):
     Source: Chelba et al. 2013, One Billion Word Benchmark.
     """
 
-    origin: ClassVar[str] = "One Billion Word Benchmark (Chelba et al. 2013), the unpacked r13 output"
-    files: ClassVar[dict[str, str]] = {
+    origin = "One Billion Word Benchmark (Chelba et al. 2013), the unpacked r13 output"
+    files = {
         f"{TRAIN}/news.en-00001-of-00100": "",
         f"{HELD}/news.en.heldout-00001-of-00050": "",
         f"{HELD}/news.en.heldout-00000-of-00050": "",
@@ -36,11 +30,9 @@ class OneBillionWords(LanguageModelling):
     vocabulary: int = 100_000
     shards: int = 99
 
-    def tokens(self, part: str, folder: Path | str | None) -> Iterator[str]:
-        for name in self._names(part):
-            yield from words_of_lines(lines(find_file(self, name, folder)), end=True)
+    tokens = LanguageModelling.words
 
-    def _names(self, part: str) -> list[str]:
+    def names(self, part: str) -> list[str]:
         if part == "train":
             return [f"{TRAIN}/news.en-{number:05d}-of-00100" for number in range(1, self.shards + 1)]
         return [f"{HELD}/news.en.heldout-{1 if part == 'valid' else 0:05d}-of-00050"]

@@ -1,11 +1,9 @@
 """What training learned of a data file, and what predicting needs to read another one in the same way."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, Self, TypedDict
 
 import numpy as np
 
@@ -58,7 +56,7 @@ class Preparation:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Preparation:
+    def from_json(cls, values: dict[str, Any]) -> Self:
         """Read what `to_json` gave; anything else is a UserError."""
         names = {field.name for field in dataclasses.fields(cls)}
         right = isinstance(values, dict) and set(values) == names and values["kind"] in KINDS

@@ -1,14 +1,8 @@
 """Penn Treebank, word by word."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
 
-from sparsernn.data.files import find_file, lines
-from sparsernn.data.language_modelling import LanguageModelling, words_of_lines
+from sparsernn.data.language_modelling import LanguageModelling
 
 
 @dataclass(frozen=True)
@@ -20,8 +14,8 @@ class PtbWord(LanguageModelling):
     Source: Penn Treebank as prepared by Mikolov et al. 2010.
     """
 
-    origin: ClassVar[str] = "Penn Treebank, Mikolov's preparation (ptb.train.txt, ptb.valid.txt, ptb.test.txt)"
-    files: ClassVar[dict[str, str]] = {
+    origin = "Penn Treebank, Mikolov's preparation (ptb.train.txt, ptb.valid.txt, ptb.test.txt)"
+    files = {
         "ptb/ptb.train.txt.gz": "fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf",
         "ptb/ptb.valid.txt.gz": "c9fe6985fe0d4ccb578183407d7668fc6066c20700cb4cf87d8ff1cc34df1bf2",
         "ptb/ptb.test.txt.gz": "dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0",
@@ -29,8 +23,7 @@ class PtbWord(LanguageModelling):
 
     end_of_sentence: bool = True
 
-    def tokens(self, part: str, folder: Path | str | None) -> Iterator[str]:
-        return words_of_lines(lines(find_file(self, f"ptb/ptb.{part}.txt.gz", folder)), self.end_of_sentence)
+    tokens = LanguageModelling.words
 
     def note(self) -> str:
         missing = "" if self.end_of_sentence else "no <eos>: not comparable with usual perplexities"

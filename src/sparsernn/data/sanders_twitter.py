@@ -1,15 +1,10 @@
 """Sanders corpus: tweets on four companies."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
 
-from sparsernn.data.files import find_file
+from sparsernn.data.files import Folder, find_file
 from sparsernn.data.table_rows import csv_records
-from sparsernn.data.task import choose
 from sparsernn.data.text_classification import Document, TextClassification
 
 CLASSES = {
@@ -28,26 +23,23 @@ class SandersTwitter(TextClassification):
     Source: Sanders 2011, Twitter sentiment corpus.
     """
 
-    origin: ClassVar[str] = "Sanders Twitter sentiment corpus (2011), full-corpus.csv with the tweets' text"
-    files: ClassVar[dict[str, str]] = {
+    origin = "Sanders Twitter sentiment corpus (2011), full-corpus.csv with the tweets' text"
+    files = {
         "sanders_twitter/full-corpus.csv.gz": "19bf91b49bbf852eae402210489c0d87071ad11e067b6bf351660db19435c0c8",
     }
+    choices = TextClassification.choices | {"classes": tuple(CLASSES)}
 
     classes: str = "four"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        choose("classes", self.classes, tuple(CLASSES))
 
     def label_names(self) -> tuple[str, ...]:
         return CLASSES[self.classes]
 
-    def documents(self, folder: Path | str | None) -> Iterator[Document]:
+    def documents(self, folder: Folder) -> Iterator[Document]:
         names = self.label_names()
         path = find_file(self, "sanders_twitter/full-corpus.csv.gz", folder)
         for record in csv_records(path, ("Sentiment", "TweetText")):
             if record["Sentiment"] in names:
                 yield Document("", names.index(record["Sentiment"]), record["TweetText"])
 
-    def note(self, folder: Path | str | None) -> str:
+    def note(self, folder: Folder) -> str:
         return f"{self.classes} classes; seeded split, there is no official one"

@@ -1,14 +1,9 @@
 """Sentences of reviews from three sites."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
 
-from sparsernn.data.files import find_file, lines
-from sparsernn.data.task import choose
+from sparsernn.data.files import Folder, find_file, lines
 from sparsernn.data.text_classification import Document, TextClassification
 
 FILES = {"imdb": "imdb_labelled", "yelp": "yelp_labelled", "amazon": "amazon_cells_labelled"}
@@ -28,26 +23,21 @@ class SentimentSentences(TextClassification):
     Source: Kotzias et al. 2015, Sentiment Labelled Sentences (UCI).
     """
 
-    origin: ClassVar[str] = "Sentiment Labelled Sentences (Kotzias et al. 2015, UCI)"
-    files: ClassVar[dict[str, str]] = {
-        f"sentiment_sentences/{FILES[site]}.txt.gz": checksum for site, checksum in SUMS.items()
-    }
+    origin = "Sentiment Labelled Sentences (Kotzias et al. 2015, UCI)"
+    files = {f"sentiment_sentences/{FILES[site]}.txt.gz": checksum for site, checksum in SUMS.items()}
+    choices = TextClassification.choices | {"site": (*FILES, "pooled")}
 
     length: int = 0
     padding: str = "right"
     cleaning: str = "sentence"
     site: str = "pooled"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        choose("site", self.site, (*FILES, "pooled"))
-
-    def documents(self, folder: Path | str | None) -> Iterator[Document]:
+    def documents(self, folder: Folder) -> Iterator[Document]:
         for name in FILES.values() if self.site == "pooled" else (FILES[self.site],):
             path = find_file(self, f"sentiment_sentences/{name}.txt.gz", folder)
             for line in filter(None, lines(path)):
                 text, _, label = line.rpartition("\t")
                 yield Document("", self.class_number(label.strip(), path), text)
 
-    def note(self, folder: Path | str | None) -> str:
+    def note(self, folder: Folder) -> str:
         return f"{self.site}; seeded split, there is no official one"

@@ -1,16 +1,12 @@
 """Handwritten digits of 8x8 pixels, read as a sequence; they come with scikit-learn."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
 
 from sparsernn.data.splits import TensorSplit, cut
-from sparsernn.data.task import Loaded, Task, choose
+from sparsernn.data.task import Folder, Loaded, Task
 from sparsernn.errors import UserError
 
 ROWS = (1197, 200, 400)
@@ -27,14 +23,12 @@ class SequentialDigits(Task):
     Source: `sklearn.datasets.load_digits` (UCI optical recognition of handwritten digits, its test part).
     """
 
-    origin: ClassVar[str] = "scikit-learn, load_digits"
+    origin = "scikit-learn, load_digits"
+    choices = {"order": ("row", "pixel")}
 
     order: str = "row"
 
-    def __post_init__(self) -> None:
-        choose("order", self.order, ("row", "pixel"))
-
-    def load(self, folder: Path | str | None = None) -> Loaded:
+    def load(self, folder: Folder = None) -> Loaded:
         """Read the digits out of scikit-learn; `folder` is not needed."""
         try:
             from sklearn.datasets import load_digits

@@ -1,11 +1,8 @@
 """Handwritten digits of 28x28 pixels, read as a sequence."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -13,10 +10,9 @@ from torch import Tensor
 
 from sparsernn.data.files import find_file, open_bytes
 from sparsernn.data.splits import TensorSplit
-from sparsernn.data.task import Batch, Loaded, Task, choose
+from sparsernn.data.task import Batch, Folder, Loaded, Task
 from sparsernn.errors import UserError
 
-ORDERS = ("row", "pixel", "permuted")
 DIVISIONS = {"standard": (55_000, 5_000, 10_000), "one_shot": (63_000, 7_000, 7_000)}
 
 
@@ -36,13 +32,14 @@ class SequentialMnist(Task):
     Source: LeCun, Cortes, Burges: MNIST, the four original idx files.
     """
 
-    origin: ClassVar[str] = "MNIST, the four original idx files"
-    files: ClassVar[dict[str, str]] = {
+    origin = "MNIST, the four original idx files"
+    files = {
         "mnist/train-images-idx3-ubyte.gz": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
         "mnist/train-labels-idx1-ubyte.gz": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
         "mnist/t10k-images-idx3-ubyte.gz": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
         "mnist/t10k-labels-idx1-ubyte.gz": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
     }
+    choices = {"order": ("row", "pixel", "permuted"), "division": tuple(DIVISIONS)}
 
     order: str = "row"
     division: str = "standard"
@@ -50,12 +47,11 @@ class SequentialMnist(Task):
     permutation_seed: int = 0
 
     def __post_init__(self) -> None:
-        choose("order", self.order, ORDERS)
-        choose("division", self.division, tuple(DIVISIONS))
+        super().__post_init__()
         if self.scale <= 0:
             raise UserError(f"scale is {self.scale}", "a number above 0", "give 255 for inputs between 0 and 1")
 
-    def load(self, folder: Path | str | None = None) -> Loaded:
+    def load(self, folder: Folder = None) -> Loaded:
         """Read the four idx files into memory as bytes; pixels become numbers batch by batch."""
         images, labels = (
             np.concatenate(

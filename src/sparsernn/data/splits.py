@@ -1,25 +1,16 @@
-"""Splits: tensors in memory, sequences of different lengths, running text, windows of a series."""
-
-from __future__ import annotations
+"""Splits: tensors in memory, sequences of different lengths, running text, windows of a series, samples of these."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sparsernn.data.task import IGNORED, Batch, Split
+from sparsernn.data.task import IGNORED, Batch, Split, checked_size
 from sparsernn.errors import UserError
 
 POOL_OF_BATCHES = 50
-
-
-def _checked_size(size: int) -> int:
-    if size < 1:
-        raise UserError(f"The batch size is {size}", "a whole number of at least 1", "give a larger batch size")
-    return size
 
 
 def _order(count: int, seed: int | None) -> np.ndarray:
@@ -77,12 +68,9 @@ class TensorSplit(Split):
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def number_of_batches(self, size: int) -> int:
-        return -(-len(self) // _checked_size(size))
-
     def batches(self, size: int, *, shuffle_seed: int | None = None) -> Iterator[Batch]:
         order = torch.from_numpy(_order(len(self), shuffle_seed))
-        for rows in order.split(_checked_size(size)):
+        for rows in order.split(checked_size(size)):
             yield Batch(self.inputs[rows], self.targets[rows])
 
 
@@ -115,9 +103,6 @@ class SequenceSplit(Split):
     def __len__(self) -> int:
         return len(self.offsets) - 1 if self.rows is None else len(self.rows)
 
-    def number_of_batches(self, size: int) -> int:
-        return -(-len(self) // _checked_size(size))
-
     @property
     def lengths(self) -> np.ndarray:
         """Number of steps of every sequence, before padding."""
@@ -125,13 +110,13 @@ class SequenceSplit(Split):
         return every if self.rows is None else every[self.rows]
 
     def batches(self, size: int, *, shuffle_seed: int | None = None) -> Iterator[Batch]:
-        for rows in self._rows(_checked_size(size), shuffle_seed):
+        for rows in self._rows(checked_size(size), shuffle_seed):
             yield self.batch(rows)
 
     def unordered(self, size: int) -> Iterator[Batch]:
         if not self.bucketed:
             return self.batches(size)
-        rows, size = np.argsort(self.lengths, kind="stable"), _checked_size(size)
+        rows, size = np.argsort(self.lengths, kind="stable"), checked_size(size)
         return map(self.batch, (rows[start : start + size] for start in range(0, len(rows), size)))
 
     def _rows(self, size: int, seed: int | None) -> Iterator[np.ndarray]:
@@ -184,17 +169,17 @@ class TextSplit(Split):
     tokens: np.ndarray = field(repr=False)
     steps: int = 35
     keep_last: bool = True
-    carries_state: ClassVar[bool] = True
+    carries_state = True
 
     def __len__(self) -> int:
         return max(0, len(self.tokens) - 1)
 
     def number_of_batches(self, size: int) -> int:
-        length = len(self.tokens) // _checked_size(size) - 1
+        length = len(self.tokens) // checked_size(size) - 1
         return max(0, -(-length // self.steps) if self.keep_last else length // self.steps)
 
     def batches(self, size: int, *, shuffle_seed: int | None = None) -> Iterator[Batch]:
-        length = len(self.tokens) // _checked_size(size)
+        length = len(self.tokens) // checked_size(size)
         if length < 2:
             raise UserError(
                 f"A text of {len(self.tokens)} tokens was asked for in {size} streams",
@@ -228,15 +213,12 @@ class TextWindowSplit(Split):
     def __len__(self) -> int:
         return (len(self.tokens) - 1) // self.steps if self.numbers is None else len(self.numbers)
 
-    def number_of_batches(self, size: int) -> int:
-        return -(-len(self) // _checked_size(size))
-
     def batches(self, size: int, *, shuffle_seed: int | None = None) -> Iterator[Batch]:
         spare = len(self.tokens) - 1 - len(self) * self.steps if self.numbers is None else 0
         offset = 0 if shuffle_seed is None else shuffle_seed % (spare + 1)
         order = _order(len(self), shuffle_seed)
         starts = offset + self.steps * (order if self.numbers is None else self.numbers[order])
-        for first in range(0, len(starts), _checked_size(size)):
+        for first in range(0, len(starts), checked_size(size)):
             rows = starts[None, first : first + size] + np.arange(self.steps + 1)[:, None]
             window = torch.from_numpy(self.tokens[rows].astype(np.int64))  # [time+1 batch]
             yield Batch(window[:-1], window[1:])
@@ -263,13 +245,49 @@ class WindowSplit(Split):
     def __len__(self) -> int:
         return len(self.starts)
 
-    def number_of_batches(self, size: int) -> int:
-        return -(-len(self) // _checked_size(size))
-
     def batches(self, size: int, *, shuffle_seed: int | None = None) -> Iterator[Batch]:
         order = _order(len(self), shuffle_seed)
-        for first in range(0, len(order), _checked_size(size)):
+        for first in range(0, len(order), checked_size(size)):
             starts = self.starts[order[first : first + size]][:, None]
             inputs = self.series[starts + np.arange(self.window)]  # [batch window features]
             targets = self.series[starts + self.window + np.arange(self.horizon), self.target]  # [batch horizon]
             yield Batch(torch.from_numpy(inputs.astype(np.float32)), torch.from_numpy(targets.astype(np.float32)))
+
+
+@dataclass(frozen=True)
+class Sample(Split):
+    """So many examples of a split: drawn by the seed of a shuffled pass, else evenly spaced and always the same.
+
+    Arguments:
+        whole: sequences or windows, as many or more.
+        count: examples in a pass.
+    """
+
+    whole: SequenceSplit | WindowSplit
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def batches(self, size: int, *, shuffle_seed: int | None = None) -> Iterator[Batch]:
+        return self._drawn(shuffle_seed).batches(size, shuffle_seed=shuffle_seed)
+
+    def unordered(self, size: int) -> Iterator[Batch]:
+        return self._drawn(None).unordered(size)
+
+    def _drawn(self, seed: int | None) -> Split:
+        many = len(self.whole)
+        if seed is None:
+            examples = np.arange(self.count) * many // self.count
+        else:
+            examples = _order(many, seed)[: self.count]
+        if isinstance(self.whole, WindowSplit):
+            return replace(self.whole, starts=self.whole.starts[examples])
+        return replace(self.whole, rows=examples if self.whole.rows is None else self.whole.rows[examples])
+
+
+def at_most(split: Split, count: int) -> Split:
+    """The split, or a sample of it if it holds more examples; running text, which is read in order, stays whole."""
+    if len(split) <= count or not isinstance(split, SequenceSplit | WindowSplit):
+        return split
+    return Sample(split, count)

@@ -1,19 +1,16 @@
 """Free Spoken Digit Dataset: recordings as log-mel frames."""
 
-from __future__ import annotations
-
 import io
 import wave
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
-from sparsernn.data.files import cache_folder, find_file, members
+from sparsernn.data.files import cache_folder, find_file, members, readable
 from sparsernn.data.splits import SequenceSplit
 from sparsernn.data.store import StoreWriter, file_key, open_or_build
-from sparsernn.data.task import Loaded, Task, choose
+from sparsernn.data.task import Folder, Loaded, Task
 from sparsernn.errors import UserError
 
 ARCHIVE = "fsdd/recordings.tar.gz"
@@ -37,10 +34,11 @@ class SpokenDigits(Task):
     Source: Jackson et al. 2018, Free Spoken Digit Dataset (recordings as a tar archive).
     """
 
-    origin: ClassVar[str] = "Free Spoken Digit Dataset, the folder recordings as recordings.tar.gz"
-    files: ClassVar[dict[str, str]] = {
+    origin = "Free Spoken Digit Dataset, the folder recordings as recordings.tar.gz"
+    files = {
         ARCHIVE: "9cbd40a399fee10d4611dc8ffe6de219695fd804a62dfb43373f183715b43877",
     }
+    choices = {"speaker": ("", *SPEAKERS)}
 
     bands: int = 40
     hop: int = 80
@@ -49,11 +47,11 @@ class SpokenDigits(Task):
     cache: str = ""
 
     def __post_init__(self) -> None:
-        choose("speaker", self.speaker, ("", *SPEAKERS))
+        super().__post_init__()
         if min(self.bands, self.hop) < 1 or self.window < 2:
             raise UserError("bands, hop or window is too small", "at least 1, 1 and 2", "give 40, 80 and 256")
 
-    def load(self, folder: Path | str | None = None) -> Loaded:
+    def load(self, folder: Folder = None) -> Loaded:
         """Read the frames from the cache, or make them from the archive member by member."""
         archive = find_file(self, ARCHIVE, folder)
         key = file_key(archive, {"spoken_digits": {**asdict(self), "cache": "", "speaker": ""}})
@@ -86,15 +84,12 @@ class SpokenDigits(Task):
 
 
 def _samples(name: str, content: bytes) -> np.ndarray:
-    try:
+    expected, do = "8 kHz mono 16-bit WAV", "get the archive again"
+    with readable(f"The recording {name}", wave.Error, EOFError, expected=expected, do=do):
         with wave.open(io.BytesIO(content)) as file:
             if (file.getframerate(), file.getnchannels(), file.getsampwidth()) != (RATE, 1, 2):
                 raise wave.Error("not 8 kHz, mono, 16 bit")
             return np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32768
-    except (wave.Error, EOFError) as error:
-        raise UserError(
-            f"The recording {name} cannot be read: {error}", "8 kHz mono 16-bit WAV", "get the archive again"
-        ) from error
 
 
 def mel_filters(bands: int, window: int) -> np.ndarray:

@@ -1,13 +1,9 @@
 """Stanford Sentiment Treebank: sentences of film reviews."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
 
-from sparsernn.data.files import find_file, lines
+from sparsernn.data.files import Folder, find_file, lines
 from sparsernn.data.text_classification import Document, TextClassification
 from sparsernn.errors import UserError
 
@@ -25,8 +21,8 @@ class Sst2(TextClassification):
     Source: Socher et al. 2013, Stanford Sentiment Treebank; phrases: the training part of SST-2 in GLUE.
     """
 
-    origin: ClassVar[str] = "Stanford Sentiment Treebank (Socher et al. 2013), stsa.{binary,fine}.{train,dev,test}"
-    files: ClassVar[dict[str, str]] = {
+    origin = "Stanford Sentiment Treebank (Socher et al. 2013), stsa.{binary,fine}.{train,dev,test}"
+    files = {
         "sst/phrases_train.tsv.gz": "8621df47b79e9b3fa010405ef4dd506cbf483319cf851f20f2b6773f61d387b5",
         "sst/stsa.binary.dev.gz": "02fedc82855dbdcabe82c65ed1af6c6570788eaac51073cdb35ee8c7784426d1",
         "sst/stsa.binary.test.gz": "6a80dc9b9a0db2d3b37f2f809304febad31c90ab67a5b4157b7d9f881c53ef5b",
@@ -51,7 +47,7 @@ class Sst2(TextClassification):
         two, five = ("negative", "positive"), ("very negative", "negative", "neutral", "positive", "very positive")
         return five if self.fine else two
 
-    def documents(self, folder: Path | str | None) -> Iterator[Document]:
+    def documents(self, folder: Folder) -> Iterator[Document]:
         for part, name in PARTS:
             if part == "train" and self.phrases:
                 yield from self._phrases(folder)
@@ -60,7 +56,7 @@ class Sst2(TextClassification):
             for line in lines(path):
                 yield Document(part, self.class_number(line[:1], path), line[2:])
 
-    def _phrases(self, folder: Path | str | None) -> Iterator[Document]:
+    def _phrases(self, folder: Folder) -> Iterator[Document]:
         path = find_file(self, PHRASES, folder)
         rows = lines(path)
         next(rows, None)

@@ -1,7 +1,5 @@
 """Arrays prepared once from a data file and memory-mapped from a folder afterwards."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,11 +1,9 @@
 """A user's own file: a table of texts, a table of series, or running text."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple, Self
 
 from sparsernn.data import table_forecast, table_series, table_steps, table_text, table_wide
 from sparsernn.data.files import cache_folder
@@ -13,7 +11,7 @@ from sparsernn.data.preparation import Encoded, Preparation
 from sparsernn.data.store import Store, StoreWriter, file_key, open_or_build
 from sparsernn.data.table_options import TableOptions
 from sparsernn.data.table_rows import Progress, no_progress
-from sparsernn.data.task import Loaded
+from sparsernn.data.task import Folder, Loaded
 from sparsernn.errors import UserError
 
 
@@ -27,18 +25,18 @@ class TableFile(TableOptions):
     Source: the user.
     """
 
-    origin: ClassVar[str] = "the user's own file"
+    origin = "the user's own file"
 
-    def load(self, folder: Path | str | None = None) -> Loaded:
+    def load(self, folder: Folder = None) -> Loaded:
         """The splits; `folder` is where a relative path starts."""
         return self.prepare(folder=folder)[0]
 
-    def other_files(self, folder: Path | str | None) -> dict[str, Path]:
+    def other_files(self, folder: Folder) -> dict[str, Path]:
         """The user's file, by its name alone."""
         path = Path(self._placed(folder).path)
         return {path.name: path}
 
-    def prepare(self, progress: Progress = no_progress, folder: Path | str | None = None) -> tuple[Loaded, Preparation]:
+    def prepare(self, progress: Progress = no_progress, folder: Folder = None) -> tuple[Loaded, Preparation]:
         """The splits, and what a prediction needs; `progress(what, bytes done, bytes in all)` is called on the way."""
         kind = KINDS[self.kind]
         placed = self._placed(folder)
@@ -52,7 +50,7 @@ class TableFile(TableOptions):
         preparation = Preparation.from_json(store.values)
         return kind.load(placed, store, preparation), preparation
 
-    def _placed(self, folder: Path | str | None) -> TableFile:
+    def _placed(self, folder: Folder) -> Self:
         path = Path(self.path) if folder is None else Path(folder) / self.path
         if not path.is_file():
             raise UserError(f"The file {path} was not found", "a CSV, TSV, Parquet or text file", "check the path")

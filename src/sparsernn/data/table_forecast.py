@@ -1,7 +1,5 @@
 """A user's series whose next values are forecast, as standardised features on disk."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from sparsernn.data.preparation import Columns, Encoded, Preparation, require_parts, write_parts

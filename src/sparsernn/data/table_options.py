@@ -1,14 +1,10 @@
 """Options of a task that reads a user's own file."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sparsernn.data.task import Task, choose
+from sparsernn.data.task import Task
 from sparsernn.errors import UserError
-
-TOKENIZERS = ("words", "bpe", "blanks", "characters")
 
 
 @dataclass(frozen=True)
@@ -41,6 +37,12 @@ class TableOptions(Task):
             later part.
     """
 
+    choices = {
+        "label_per": ("auto", "step", "series"),
+        "tokenizer": ("words", "bpe", "blanks", "characters"),
+        "near_duplicates": ("keep", "drop"),
+    }
+
     path: str = ""
     text: str = ""
     label: str = ""
@@ -64,9 +66,7 @@ class TableOptions(Task):
     near_duplicates: str = field(default="keep", metadata={"written": "if given"})
 
     def __post_init__(self) -> None:
-        choose("label_per", self.label_per, ("auto", "step", "series"))
-        choose("tokenizer", self.tokenizer, TOKENIZERS)
-        choose("near_duplicates", self.near_duplicates, ("keep", "drop"))
+        super().__post_init__()
         if self.valid <= 0 or self.test <= 0 or self.valid + self.test >= 1:
             raise UserError(
                 f"valid is {self.valid} and test is {self.test}",

@@ -1,7 +1,5 @@
 """The rows of a user's file in parts: by class, with groups and near-duplicates kept on one side."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import numpy as np

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsernn.data.csv_file import ROWS_AT_ONCE, CsvFile, Progress, existing, no_progress
+from sparsernn.data.files import readable
 from sparsernn.errors import UserError
 
 if TYPE_CHECKING:
@@ -196,12 +197,9 @@ def _parquet(path: Path) -> ParquetFile:
         raise UserError(
             "A Parquet file cannot be read: pyarrow is not installed", "the train extra", "install sparsernn[train]"
         ) from error
-    try:
+    errors = (pyarrow.ArrowException, OSError)
+    with readable(f"The file {path}", *errors, expected="a complete Parquet file", do="write it again"):
         return pyarrow.parquet.ParquetFile(path)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise UserError(
-            f"The file {path} cannot be read: {error}", "a complete Parquet file", "write it again"
-        ) from error
 
 
 def _parquet_rows(path: Path, columns: tuple[str, ...], progress: Progress, what: str) -> Iterator[Rows]:

@@ -1,7 +1,5 @@
 """A user's labelled series with a row a step, as standardised features on disk."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from sparsernn.data.preparation import Columns, Encoded, Preparation, require_parts, targets_of, write_parts

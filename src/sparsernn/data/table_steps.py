@@ -1,7 +1,5 @@
 """The rows of a user's file with a row a step: grouped by series, standardised, and read again for predictions."""
 
-from __future__ import annotations
-
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

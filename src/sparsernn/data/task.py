@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -15,6 +15,8 @@ from sparsernn.errors import UserError
 
 IGNORED = -100
 PARTS = ("train", "valid", "test")
+
+Folder = Path | str | None  # of data files: None is SPARSERNN_DATA, or ./data
 
 
 class Batch(NamedTuple):
@@ -30,6 +32,13 @@ class Batch(NamedTuple):
     lengths: Tensor | None = None
 
 
+def checked_size(size: int) -> int:
+    """A batch size, which is a UserError below 1."""
+    if size < 1:
+        raise UserError(f"The batch size is {size}", "a whole number of at least 1", "give a larger batch size")
+    return size
+
+
 class Split(abc.ABC):
     """Examples that are read in batches, in order or shuffled by a seed.
 
@@ -42,9 +51,9 @@ class Split(abc.ABC):
     def __len__(self) -> int:
         """Number of examples; of predicted tokens for a language model."""
 
-    @abc.abstractmethod
     def number_of_batches(self, size: int) -> int:
         """How many batches of at most `size` examples `batches` yields."""
+        return -(-len(self) // checked_size(size))
 
     @abc.abstractmethod
     def batches(self, size: int, *, shuffle_seed: int | None = None) -> Iterator[Batch]:
@@ -133,7 +142,8 @@ class Task(abc.ABC):
     """A data set with its splits and preparation; the fields are its options.
 
     `files` maps a path under the data folder to the SHA-256 of its uncompressed content, so that a plain and a
-    gzipped copy are both accepted; an empty sum is not checked. Nothing is ever downloaded.
+    gzipped copy are both accepted; an empty sum is not checked. Nothing is ever downloaded. `choices` maps an option to
+    the values that it may have.
 
     Arguments:
         verify: compare the files with their known sums.
@@ -141,13 +151,18 @@ class Task(abc.ABC):
 
     origin: ClassVar[str]
     files: ClassVar[dict[str, str]] = {}
+    choices: ClassVar[Mapping[str, Sequence[object]]] = {}
 
     verify: bool = field(default=True, kw_only=True)
 
-    def other_files(self, folder: Path | str | None) -> dict[str, Path]:
+    def __post_init__(self) -> None:
+        for name, choices in self.choices.items():
+            choose(name, getattr(self, name), choices)
+
+    def other_files(self, folder: Folder) -> dict[str, Path]:
         """Files that are read beside `files`, by the names under which a result states their sums."""
         return {}
 
     @abc.abstractmethod
-    def load(self, folder: Path | str | None = None) -> Loaded:
+    def load(self, folder: Folder = None) -> Loaded:
         """Read the files under `folder` (default: the SPARSERNN_DATA variable) into splits."""

@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -120,9 +121,11 @@ def encoder_from_json(described: str) -> Encoder:
         values = json.loads(described)
         if "cleaning" in values:
             return WordEncoder(**values)
-    except (TypeError, KeyError, ValueError) as error:
+        return BytePairEncoder(_tokenizers().Tokenizer.from_str(described))
+    except UserError:
+        raise
+    except Exception as error:
         raise UserError("The saved vocabulary cannot be read", "what training wrote", "train again") from error
-    return _pairs_from_json(described)
 
 
 def learn_encoder(
@@ -174,15 +177,6 @@ def _tokenizers() -> ModuleType:
     return tokenizers
 
 
-def _pairs_from_json(described: str) -> BytePairEncoder:
-    try:
-        return BytePairEncoder(_tokenizers().Tokenizer.from_str(described))
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError("The saved vocabulary cannot be read", "what training wrote", "train again") from error
-
-
 def _learned_pairs(
     texts: Iterable[str], size: int, specials: list[str], least: int, before: str, after: str
 ) -> Tokenizer:
@@ -216,21 +210,11 @@ def encode(
         keep: "first" or "last": which tokens of a longer text stay.
         unknown: "token" writes the id of <unk>; "drop" leaves unknown words out before the cut.
     """
-    for chunk in _chunks(texts):
+    stream = iter(texts)
+    while chunk := list(islice(stream, TEXTS_AT_ONCE)):
         for ids in encoder.ids(chunk):
             if unknown == "drop":
                 ids = ids[ids != UNKNOWN]
             if length and len(ids) > length:
                 ids = ids[-length:] if keep == "last" else ids[:length]
             yield ids
-
-
-def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:
-    chunk: list[str] = []
-    for text in texts:
-        chunk.append(text)
-        if len(chunk) == TEXTS_AT_ONCE:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk

@@ -1,12 +1,11 @@
 """What all tasks of labelled texts share: options of the preparation, splits, encoding in streams."""
 
-from __future__ import annotations
-
 import abc
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -14,18 +13,12 @@ from sparsernn.data.encodings import NEEDED, encodings, find_encoder
 from sparsernn.data.files import data_folder
 from sparsernn.data.near_duplicates import Shingles, kept_apart
 from sparsernn.data.splits import SequenceSplit, cut_by_label
-from sparsernn.data.task import PARTS, Loaded, Task, choose
-from sparsernn.data.text import WordEncoder, encode, learn_encoder
+from sparsernn.data.task import PARTS, Folder, Loaded, Task
+from sparsernn.data.text import Encoder, WordEncoder, encode, learn_encoder
 from sparsernn.data.word_vectors import word_vectors
 from sparsernn.errors import UserError
 
 ENCODED = 128
-CHOICES = {
-    "keep": ("first", "last"),
-    "padding": ("left", "right"),
-    "unknown": ("token", "drop"),
-    "near_duplicates": ("keep", "drop"),
-}
 
 
 class Document(NamedTuple):
@@ -64,6 +57,13 @@ class TextClassification(Task):
             later part (`near_duplicates.Shingles`); the test part is the same for both.
     """
 
+    choices: ClassVar[dict[str, Sequence[object]]] = {
+        "keep": ("first", "last"),
+        "padding": ("left", "right"),
+        "unknown": ("token", "drop"),
+        "near_duplicates": ("keep", "drop"),
+    }
+
     vocabulary: int = 20_000
     length: int = 100
     keep: str = "last"
@@ -78,8 +78,7 @@ class TextClassification(Task):
     near_duplicates: str = field(default="keep", kw_only=True, metadata={"written": "if given"})
 
     def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
-            choose(name, getattr(self, name), choices)
+        super().__post_init__()
         if self.length < 0:
             raise UserError(f"length is {self.length}", "0 (the whole text) or more tokens", "give another length")
         if len(self.shares) != 3 or min(self.shares) < 0 or self.shares[0] <= 0:
@@ -90,7 +89,7 @@ class TextClassification(Task):
             )
 
     @abc.abstractmethod
-    def documents(self, folder: Path | str | None) -> Iterator[Document]:
+    def documents(self, folder: Folder) -> Iterator[Document]:
         """Stream the documents in the order of the files; called several times."""
 
     def class_number(self, written: str, path: Path, first: int = 0) -> int:
@@ -105,7 +104,7 @@ class TextClassification(Task):
             )
         return number
 
-    def other_files(self, folder: Path | str | None) -> dict[str, Path]:
+    def other_files(self, folder: Folder) -> dict[str, Path]:
         """The word vectors, or the files of the encoder."""
         paths = {self.vectors: data_folder(folder) / self.vectors} if self.vectors else {}
         if not self.encoder:
@@ -117,15 +116,15 @@ class TextClassification(Task):
         """Names of the classes in the order of their numbers."""
         return "negative", "positive"
 
-    def note(self, folder: Path | str | None) -> str:
+    def note(self, folder: Folder) -> str:
         """What a reader of a figure must know about the data that was found."""
         return ""
 
-    def _noted(self, folder: Path | str | None) -> str:
+    def _noted(self, folder: Folder) -> str:
         dropped = "training texts without near-duplicates of others" if self.near_duplicates == "drop" else ""
         return "; ".join(filter(None, (self.note(folder), dropped)))
 
-    def load(self, folder: Path | str | None = None) -> Loaded:
+    def load(self, folder: Folder = None) -> Loaded:
         """Read the files three times as a stream: labels, words, ids."""
         parts, labels = [], []
         for document in self.documents(folder):
@@ -134,24 +133,15 @@ class TextClassification(Task):
         targets = np.array(labels, np.int64)
         rows = self.divide(np.array(parts), targets)
         if self.near_duplicates == "drop":
-            rows = kept_apart(Shingles.of(document.text for document in self.documents(folder)), rows)
+            rows = kept_apart(Shingles.of(self._texts(folder)), rows)
         if self.encoder:
             return self._contextual(folder, targets, rows)
         learned = np.isin(np.arange(len(targets)), np.arange(len(targets)) if self.vectors else rows["train"])
-        texts = (document.text for document, use in zip(self.documents(folder), learned, strict=True) if use)
         before, after = self._ends
+        texts = compress(self._texts(folder), learned)
         encoder = learn_encoder(texts, self.vocabulary, self.cleaning, before=before, after=after)
         words = encoder.words
-        ids = list(
-            encode(
-                encoder,
-                (document.text for document in self.documents(folder)),
-                length=self.length,
-                keep=self.keep,
-                unknown=self.unknown,
-            )
-        )
-        values, offsets = np.concatenate(ids), np.concatenate([[0], np.cumsum([len(text) for text in ids])])
+        values, offsets = self._ids(encoder, self._texts(folder))
         splits = (self._split(values, offsets, targets, rows[part]) for part in PARTS)
         return Loaded.of_classes(
             splits,
@@ -162,12 +152,9 @@ class TextClassification(Task):
             vectors=word_vectors(data_folder(folder) / self.vectors, words, normalise=True) if self.vectors else None,
         )
 
-    def _contextual(self, folder: Path | str | None, targets: np.ndarray, rows: dict[str, np.ndarray]) -> Loaded:
-        store = encodings(
-            (document.text for document in self.documents(folder)),
-            find_encoder(self.encoder, data_folder(folder)),
-            length=self.length or ENCODED,
-        )
+    def _contextual(self, folder: Folder, targets: np.ndarray, rows: dict[str, np.ndarray]) -> Loaded:
+        encoder = find_encoder(self.encoder, data_folder(folder))
+        store = encodings(self._texts(folder), encoder, length=self.length or ENCODED)
         values, offsets = store.array("vectors"), store.array("offsets")
         splits = (SequenceSplit(values, offsets, targets, rows=rows[part], bucketed=True) for part in PARTS)
         return Loaded.of_classes(splits, self.label_names(), inputs=values.shape[1], note=self._noted(folder))
@@ -177,9 +164,16 @@ class TextClassification(Task):
         if self.cleaning == "bpe":
             raise UserError("The task cuts texts into byte pairs", "a task whose tokens are words", "take another run")
         encoder = WordEncoder(self.cleaning, list(words), *self._ends)
+        values, offsets = self._ids(encoder, texts)
+        return self._split(values, offsets, np.zeros(len(offsets) - 1, np.int64), None)
+
+    def _texts(self, folder: Folder) -> Iterator[str]:
+        return (document.text for document in self.documents(folder))
+
+    def _ids(self, encoder: Encoder, texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
+        """The ids of all texts one after the other, and where each text begins."""
         ids = list(encode(encoder, texts, length=self.length, keep=self.keep, unknown=self.unknown))
-        offsets = np.cumsum([0, *map(len, ids)])
-        return self._split(np.concatenate(ids), offsets, np.zeros(len(ids), np.int64), None)
+        return np.concatenate(ids), np.cumsum([0, *map(len, ids)])
 
     @property
     def _ends(self) -> tuple[str, str]:

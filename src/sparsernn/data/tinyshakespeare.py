@@ -1,13 +1,9 @@
 """Tiny Shakespeare: a million characters of plays, quick to learn."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
 
-from sparsernn.data.files import find_file, open_text
+from sparsernn.data.files import Folder, find_file, open_text
 from sparsernn.data.language_modelling import LanguageModelling
 
 BOUNDS = {"train": (0.0, 0.9), "valid": (0.9, 0.95), "test": (0.95, 1.0)}
@@ -22,14 +18,14 @@ class TinyShakespeare(LanguageModelling):
     Source: the char-rnn example text (public domain).
     """
 
-    origin: ClassVar[str] = "tinyshakespeare (input.txt of the char-rnn examples)"
-    files: ClassVar[dict[str, str]] = {
+    origin = "tinyshakespeare (input.txt of the char-rnn examples)"
+    files = {
         "tinyshakespeare/input.txt.gz": "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
     }
 
     steps: int = 100
 
-    def tokens(self, part: str, folder: Path | str | None) -> Iterator[str]:
+    def tokens(self, part: str, folder: Folder) -> Iterator[str]:
         with open_text(find_file(self, "tinyshakespeare/input.txt.gz", folder)) as file:
             text = file.read()
         first, last = (round(len(text) * bound) for bound in BOUNDS[part])

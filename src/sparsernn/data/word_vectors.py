@@ -1,7 +1,5 @@
 """Word vectors from GloVe files for the words of a vocabulary."""
 
-from __future__ import annotations
-
 import zipfile
 from collections.abc import Container, Sequence
 from pathlib import Path
@@ -10,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparsernn.data.files import lines
+from sparsernn.data.files import lines, readable
 from sparsernn.data.text import PAD, SPECIALS
 from sparsernn.errors import UserError
 
@@ -71,16 +69,11 @@ def _text_vectors(path: Path, vocabulary: Container[str]) -> dict[str, np.ndarra
 
 
 def _npz_vectors(path: Path, vocabulary: Container[str]) -> dict[str, np.ndarray]:
-    try:
+    errors, expected = (KeyError, ValueError, OSError, zipfile.BadZipFile), "an .npz with arrays vectors and words_utf8"
+    with readable(f"The word vectors {path}", *errors, expected=expected, do="check the file"):
         with np.load(path, allow_pickle=False) as file:
             words = file["words_utf8"].tobytes().decode("utf8").split("\n")
             vectors = file["vectors"].astype(np.float32)
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"The word vectors {path} cannot be read: {error}",
-            "an .npz with arrays vectors and words_utf8",
-            "check the file",
-        ) from error
     if len(words) != len(vectors):
         raise UserError(
             f"The word vectors {path} name {len(words)} words for {len(vectors)} vectors",

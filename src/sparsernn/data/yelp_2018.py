@@ -1,15 +1,11 @@
 """Yelp Dataset Challenge: reviews with one to five stars."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
-from typing import ClassVar
 
-from sparsernn.data.files import find_file, lines
+from sparsernn.data.files import Folder, find_file, lines
 from sparsernn.data.text_classification import Document, TextClassification
 from sparsernn.errors import UserError
 
@@ -25,15 +21,15 @@ class Yelp2018(TextClassification):
     Source: Yelp Dataset Challenge 2018, one JSON object with `stars` and `text` a line.
     """
 
-    origin: ClassVar[str] = "Yelp Dataset Challenge 2018, yelp_academic_dataset_review.json"
-    files: ClassVar[dict[str, str]] = {FILE: ""}
+    origin = "Yelp Dataset Challenge 2018, yelp_academic_dataset_review.json"
+    files = {FILE: ""}
 
     limit: int = 0
 
     def label_names(self) -> tuple[str, ...]:
         return "1", "2", "3", "4", "5"
 
-    def documents(self, folder: Path | str | None) -> Iterator[Document]:
+    def documents(self, folder: Folder) -> Iterator[Document]:
         path = find_file(self, FILE, folder)
         for number, line in enumerate(islice(lines(path), self.limit or None), 1):
             try:
@@ -47,5 +43,5 @@ class Yelp2018(TextClassification):
                 ) from error
             yield Document("", self.class_number(stars, path, first=1), text)
 
-    def note(self, folder: Path | str | None) -> str:
+    def note(self, folder: Folder) -> str:
         return "seeded split" + (f", first {self.limit} reviews" if self.limit else "")

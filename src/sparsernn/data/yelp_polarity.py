@@ -1,13 +1,9 @@
 """Yelp review polarity: whole reviews, negative or positive."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
 
-from sparsernn.data.files import find_file
+from sparsernn.data.files import Folder, find_file
 from sparsernn.data.table_rows import csv_fields
 from sparsernn.data.text_classification import Document, TextClassification
 from sparsernn.errors import UserError
@@ -20,10 +16,10 @@ class YelpPolarity(TextClassification):
     Source: Zhang, Zhao, LeCun 2015, yelp_review_polarity_csv (class 1 or 2, text; no header).
     """
 
-    origin: ClassVar[str] = "Yelp review polarity (Zhang et al. 2015), train.csv and test.csv without header"
-    files: ClassVar[dict[str, str]] = {f"yelp_review_polarity_csv/{part}.csv": "" for part in ("train", "test")}
+    origin = "Yelp review polarity (Zhang et al. 2015), train.csv and test.csv without header"
+    files = {f"yelp_review_polarity_csv/{part}.csv": "" for part in ("train", "test")}
 
-    def documents(self, folder: Path | str | None) -> Iterator[Document]:
+    def documents(self, folder: Folder) -> Iterator[Document]:
         for part in ("train", "test"):
             path = find_file(self, f"yelp_review_polarity_csv/{part}.csv", folder)
             for fields in csv_fields(path):

@@ -1,13 +1,9 @@
 """Short sentences of Yelp reviews."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
 
-from sparsernn.data.files import find_file, lines
+from sparsernn.data.files import Folder, find_file, lines
 from sparsernn.data.text_classification import Document, TextClassification
 
 
@@ -20,8 +16,8 @@ class YelpSentences(TextClassification):
     Source: Shen et al. 2017 (sentiment.{dev,test}.{0,1}); the label is that of the whole review.
     """
 
-    origin: ClassVar[str] = "Yelp sentences of Shen et al. 2017, sentiment.{dev,test}.{0,1}"
-    files: ClassVar[dict[str, str]] = {
+    origin = "Yelp sentences of Shen et al. 2017, sentiment.{dev,test}.{0,1}"
+    files = {
         "yelp_sentences/sentiment.dev.0.gz": "405ef6d4bfbc8bb92c3c55b496f315069cb5edb49ed34a07b1206341b83c344b",
         "yelp_sentences/sentiment.dev.1.gz": "3509f6573411bbda2d5c071ed72ad276c12356c15c06205b8fdf74b217970c61",
         "yelp_sentences/sentiment.test.0.gz": "b7466e8859e9948892a859af7938a82c801c99b69f884014082fd072a155bbf2",
@@ -32,11 +28,11 @@ class YelpSentences(TextClassification):
     padding: str = "right"
     cleaning: str = "blanks"
 
-    def documents(self, folder: Path | str | None) -> Iterator[Document]:
+    def documents(self, folder: Folder) -> Iterator[Document]:
         for part, name in (("train", "dev"), ("test", "test")):
             for label in (0, 1):
                 for line in lines(find_file(self, f"yelp_sentences/sentiment.{name}.{label}.gz", folder)):
                     yield Document(part, label, line)
 
-    def note(self, folder: Path | str | None) -> str:
+    def note(self, folder: Folder) -> str:
         return "trained on the original development files"

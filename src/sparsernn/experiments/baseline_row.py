@@ -1,10 +1,8 @@
 """A row of a recipe without a network: what networks have to beat."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from sparsernn.data.task import Task
 from sparsernn.experiments import baselines, typed
@@ -41,15 +39,15 @@ class BaselineRow:
         if self.baseline not in baselines.BASELINES:
             raise typed.unknown("baseline", self.baseline, list(baselines.BASELINES), "baseline")
 
-    def seeded(self, seed: int) -> BaselineRow:
+    def seeded(self, seed: int) -> Self:
         """The row as a seed runs it."""
         return dataclasses.replace(self, task=self.seeds.task_at(self.task, seed))
 
-    def resolved(self, runs: Runs) -> BaselineRow:
+    def resolved(self, runs: Runs) -> Self:
         """The row itself: it has no sources."""
         return self
 
-    def sized(self, data: Json, runs: Runs) -> BaselineRow:
+    def sized(self, data: Json, runs: Runs) -> Self:
         """The row itself: it has no network."""
         return self
 

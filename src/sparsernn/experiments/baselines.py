@@ -1,7 +1,5 @@
 """What a network has to beat: well-known methods without a network, on the same splits."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

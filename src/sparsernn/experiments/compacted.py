@@ -1,7 +1,5 @@
 """The compacted network of a trained row: cut, compared with the uncut one, saved, and read back."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import NamedTuple
 

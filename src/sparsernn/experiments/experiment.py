@@ -1,10 +1,9 @@
 """An experiment: what is asked for of a recipe, and the rows that this comes to."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 from sparsernn.experiments import results
 from sparsernn.experiments.baseline_row import AnyRow
@@ -65,7 +64,7 @@ class Experiment:
     command: str | None = None
 
     @classmethod
-    def of(cls, request: Request, recipe: Recipe | None = None, command: str | None = None) -> Experiment:
+    def of(cls, request: Request, recipe: Recipe | None = None, command: str | None = None) -> Self:
         """The experiment that a request comes to.
 
         Arguments:

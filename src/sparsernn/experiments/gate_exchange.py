@@ -1,7 +1,5 @@
 """Networks whose gates were scored in one place and trained in another, as some released code has them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Jobs: one row with one seed, from its data to its result file."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +15,6 @@ from sparsernn.experiments.baseline_row import AnyRow, BaselineRow
 from sparsernn.experiments.baselines import BASELINES
 from sparsernn.experiments.experiment import Experiment
 from sparsernn.experiments.parts import plain
-from sparsernn.experiments.preparing import prepare
 from sparsernn.experiments.provenance import provenance, splits
 from sparsernn.experiments.rows import Row
 from sparsernn.experiments.scoring import Scored, score
@@ -93,7 +90,7 @@ class Jobs:
             run.write_environment(describe_environment())
             metrics = BASELINES[row.baseline](loaded)
             return Scored(metrics, time.perf_counter() - started)
-        prepared = prepare(row, loaded, data, self)
+        prepared = network.prepare(row, loaded, data, self)
         finished = trained.train(prepared, run, resume=resume, progress=self.experiment.request.progress)
         return score(finished, loaded, run.path)
 

@@ -1,7 +1,5 @@
 """The figures that a row asks for."""
 
-from __future__ import annotations
-
 import dataclasses
 
 

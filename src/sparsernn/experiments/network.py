@@ -1,7 +1,5 @@
 """From a row and the sizes of its data to a network: built, and sized to a number of bytes."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 
@@ -9,8 +7,9 @@ from sparsernn import folders
 from sparsernn.data.task import Loaded
 from sparsernn.errors import UserError
 from sparsernn.experiments import typed
-from sparsernn.experiments.rows import Row
+from sparsernn.experiments.rows import Prepared, Row, Runs
 from sparsernn.models.model import Model
+from sparsernn.training import objectives
 from sparsernn.training.run_folder import Json
 
 LARGEST_UNITS = 1 << 14
@@ -27,6 +26,15 @@ def describe(loaded: Loaded) -> Json:
         "labels": list(loaded.labels),
         "note": loaded.note,
     }
+
+
+def prepare(row: Row, loaded: Loaded, data: Json, runs: Runs) -> Prepared:
+    """The row's network, method and objective, changed by its sources one after the other."""
+    first = with_vectors(row, loaded, data, row.settings.seed)
+    prepared = Prepared(row, loaded, data, first, row.method, objectives.find_objective(loaded.objective))
+    for source in row.sources:
+        prepared = source.prepare(prepared, runs)
+    return prepared
 
 
 def find_model(name: str) -> type[Model]:

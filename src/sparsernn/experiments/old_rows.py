@@ -1,7 +1,5 @@
 """Rows as earlier versions wrote them into recipe.json, translated."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from sparsernn.training.run_folder import Json

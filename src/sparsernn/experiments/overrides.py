@@ -1,7 +1,5 @@
 """`--set a.b=c`: one field of a recipe's rows changed from the command line."""
 
-from __future__ import annotations
-
 import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Parts of a row as JSON values: tasks, methods and sources by the names of their files, and their fields."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeVar

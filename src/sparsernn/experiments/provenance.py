@@ -1,7 +1,5 @@
 """Where a row's figures come from: the code, the settings, the files, and which rows were scored."""
 
-from __future__ import annotations
-
 import functools
 import subprocess
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Recipes: experiments written down as rows, at three sizes."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Literal, get_args

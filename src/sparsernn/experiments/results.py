@@ -1,12 +1,11 @@
 """Result files: one JSON object a row, written by the run that made the figures."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from sparsernn.data.files import readable
 from sparsernn.errors import UserError
 from sparsernn.training import durable
 from sparsernn.training.run_folder import Json
@@ -34,12 +33,10 @@ def read(path: Path) -> Result:
 
     Raises: UserError if it is damaged.
     """
-    try:
+    with readable(path, OSError, ValueError, TypeError, expected="what a run writes", do="run its row again"):
         result = json.loads(path.read_text(encoding="utf-8"))
         fields = set(result) - set(FIELDS_SINCE)
         complete = fields == set(FIELDS) and isinstance(result["metrics"], dict)
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path} cannot be read: {error}", "what a run writes", "run its row again") from error
     if not complete:
         raise UserError(f"{path} is incomplete", "the fields " + ", ".join(FIELDS), "run its row again")
     return result

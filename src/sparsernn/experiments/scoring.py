@@ -1,7 +1,5 @@
 """What is measured on a trained row: quality on the test split, size and work."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import time
@@ -16,8 +14,8 @@ from sparsernn.experiments import spectra
 from sparsernn.experiments.compacted import COMPACT, Compacted, arguments, cut
 from sparsernn.experiments.trained import Trained
 from sparsernn.measure import cost
-from sparsernn.measure.confusion import confusion
 from sparsernn.training import durable, objectives
+from sparsernn.training.confusion import confusion
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +42,8 @@ def score(trained: Trained, loaded: Loaded, folder: Path) -> Scored:
     valid = objectives.evaluate(final.network, loaded.valid, loaded.objective, valid_batch_size)
     test = objectives.evaluate(final.network, loaded.test, loaded.objective, row.measure.test_batch_size)
     if loaded.labels and loaded.objective in ("classification", "tagging"):
-        write_confusion(folder, confusion(final.network, loaded.test, loaded.labels))
+        counts = json.dumps(confusion(final.network, loaded.test, loaded.labels))
+        durable.replace(folder / "confusion.json", lambda aside: aside.write_text(counts))
     figures = {**test, **{f"valid_{name}": value for name, value in valid.items()}}
     metrics = {**named(figures, loaded.metric), **sizes(trained, final, example)}
     for source in row.sources:
@@ -78,11 +77,6 @@ def sizes(trained: Trained, final: Compacted, example: Batch) -> dict[str, objec
         "macs_per_token": left.macs(),
         **cost.own_figures(final.network),
     }
-
-
-def write_confusion(folder: Path, counts: dict[str, object]) -> None:
-    """Write how often each label was taken for each other."""
-    durable.replace(folder / "confusion.json", lambda aside: aside.write_text(json.dumps(counts)))
 
 
 def batch_of(loaded: Loaded, size: int) -> Batch:

@@ -1,7 +1,5 @@
 """The seeds with which a row is trained."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 

@@ -1,12 +1,11 @@
 """Which strength of a regularising method leaves a network of a wanted size: one training after the other."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
 
+from sparsernn.data.files import readable
 from sparsernn.errors import UserError
 from sparsernn.training import durable
 from sparsernn.training.run_folder import Json
@@ -122,13 +121,10 @@ def _size(metrics: Json, metric: str) -> float:
 def _read(path: Path, search: TargetSearch) -> list[Trial]:
     if not path.is_file():
         return []
-    try:
+    errors, do = (OSError, ValueError, KeyError, TypeError), "start again in another folder"
+    with readable(path, *errors, expected="the state of a search", do=do):
         saved = json.loads(path.read_text(encoding="utf-8"))
         tried = [Trial(float(one["strength"]), float(one["size"]), str(one["verdict"])) for one in saved["tried"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} cannot be read ({error})", "the state of a search", "start again in another folder"
-        ) from error
     if saved.get("search") != dataclasses.asdict(search):
         raise UserError(
             f"{path} belongs to another search",

@@ -1,7 +1,5 @@
 """What a row's network does to its states before and after training, for the figures of a report."""
 
-from __future__ import annotations
-
 import copy
 import json
 from pathlib import Path

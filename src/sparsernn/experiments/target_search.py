@@ -1,7 +1,5 @@
 """Any row of a recipe driven to a wanted size: `size_search` from the command line."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """A trained row: as its training left it, or read back from its run folder."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 

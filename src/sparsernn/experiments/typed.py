@@ -1,7 +1,5 @@
 """Values from a command line or a JSON file, checked against the types that the receiving class declares."""
 
-from __future__ import annotations
-
 import dataclasses
 import difflib
 import inspect

@@ -1,7 +1,5 @@
 """A classifier of automata in words: what each pattern looks for, what it is worth, and where it matches in a text."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Where automata match: the best and the worst path of each through a text, token by token."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,22 +20,6 @@ class Paths:
 
     scores: np.ndarray
     tokens: np.ndarray
-
-    def self_loops(self, row: int, m: int) -> list[int]:
-        """Positions between the first and the last main-path token that are read by self-loops, m >= 1."""
-        main = self.tokens[row, m - 1, :m].tolist()
-        return [] if main[0] < 0 else [token for token in range(main[0], main[-1]) if token not in main]
-
-
-def search(
-    main: np.ndarray,
-    loop: np.ndarray,
-    lengths: np.ndarray | None = None,
-    worst: bool = False,
-    one_sided: bool = False,
-) -> Paths:
-    """The path with the largest product of scores, or with `worst` the smallest; see `search_both`."""
-    return search_both(main, loop, lengths, one_sided)[int(worst)]
 
 
 def search_both(

@@ -1,10 +1,8 @@
 """What the patterns of a rational cell read in texts: their best and worst phrases, token by token."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Self, TypedDict
 
 import numpy as np
 import torch
@@ -51,7 +49,7 @@ class Matches:
     texts: Sequence[Sequence[str]]
 
     @classmethod
-    def joined(cls, parts: Sequence[Matches], order: np.ndarray) -> Matches:
+    def joined(cls, parts: Sequence[Self], order: np.ndarray) -> Self:
         """Several batches as one, the texts in another order."""
         texts = [words for part in parts for words in part.texts]
         return cls(

@@ -1,7 +1,5 @@
 """The trained classifier of a run folder with all that a reader of its automata needs: words, texts, weights."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sparsernn.data.files import readable
 from sparsernn.data.splits import SequenceSplit
 from sparsernn.data.table_file import TableFile, encode_file
 from sparsernn.data.task import Batch, Split, Task
@@ -162,10 +161,8 @@ def _texts(split: Split) -> SequenceSplit:
 
 
 def _lines(path: Path) -> list[str]:
-    try:
+    with readable(path, OSError, UnicodeDecodeError, expected="a text a line, UTF-8", do="give another file"):
         lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}", "a text a line, UTF-8", "give another file") from error
     if not lines:
         raise UserError(f"{path} is empty", "a text a line", "give another file")
     return lines

@@ -1,7 +1,5 @@
 """How much gradient reaches the weights that exist, and how much reaches each step back in time, on one batch."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 import torch

@@ -1,7 +1,5 @@
 """What a recurrent layer does to a small change of its state, and which connections it has left."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 import torch

@@ -1,7 +1,5 @@
 """How long networks take: medians of interleaved rounds in one run, as ratios against the first of them."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import math

@@ -1,7 +1,5 @@
 """Networks of the dynamic sparse training literature as costs, and FLOPs as its tables count them."""
 
-from __future__ import annotations
-
 from sparsernn.measure.cost import Cost, Matrix
 
 PTB_MINIBATCHES = 1328

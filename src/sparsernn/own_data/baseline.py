@@ -1,7 +1,5 @@
 """What the networks for a user's file have to beat."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import NamedTuple
 

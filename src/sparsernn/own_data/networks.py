@@ -1,10 +1,8 @@
 """The dense network and its sparse twin for a user's own file: choices that follow from its kind and size alone."""
 
-from __future__ import annotations
-
 import dataclasses
 
-from sparsernn.data.sampling import at_most
+from sparsernn.data.splits import at_most
 from sparsernn.data.table_file import TableFile
 from sparsernn.data.task import Loaded
 from sparsernn.experiments.measure import Measure

@@ -1,7 +1,5 @@
 """A trained run applied to another file: the file's own labels, with probabilities, in the order of its rows."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The runs that a training on a user's file leaves, and how their file was prepared."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -24,9 +22,9 @@ def read_preparation(folder: Path) -> Preparation:
     """
     try:
         return Preparation.from_json(json.loads((folder / PREPARATION).read_text(encoding="utf-8")))
+    except UserError:
+        raise
     except (OSError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
         raise UserError(
             f"{folder} holds no readable {PREPARATION}",
             "a folder that `sparsernn train` wrote",

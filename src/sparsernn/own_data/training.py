@@ -1,7 +1,5 @@
 """A user's own file: a baseline, a dense network and its sparse twin, with defaults that need no tuning."""
 
-from __future__ import annotations
-
 import dataclasses
 import time
 from collections.abc import Callable

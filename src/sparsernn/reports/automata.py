@@ -1,7 +1,5 @@
 """What the automata of a run look for: tables, drawings and phrases from its explanation.json."""
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
@@ -50,6 +48,15 @@ class Pattern:
 
 
 @dataclasses.dataclass(frozen=True)
+class Document:
+    """One text: its words, the answer, and a table of what each pattern added and where it matched."""
+
+    text: str
+    answer: str
+    table: Table
+
+
+@dataclasses.dataclass(frozen=True)
 class Explanation:
     """The section of one run.
 
@@ -66,15 +73,6 @@ class Explanation:
     structure: Picture
     patterns: tuple[Pattern, ...]
     document: Document | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Document:
-    """One text: its words, the answer, and a table of what each pattern added and where it matched."""
-
-    text: str
-    answer: str
-    table: Table
 
 
 def explanation(content: Json, label: str) -> Explanation | None:

@@ -1,7 +1,5 @@
 """Rows of a recipe against each other, against the source, and pair by pair over seeds."""
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import math

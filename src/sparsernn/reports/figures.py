@@ -106,41 +106,33 @@ def _curve(run: Run, key: str) -> tuple[list[float], list[float]]:
 def _curves(runs: Sequence[Run], key: str, title: str, caption: str, as_percent: bool = False) -> Picture | None:
     if not _is_recorded(runs, key):
         return None
-    with style():
-        figure = Figure(figsize=(5.4, 3.4), layout="constrained")
-        axes = figure.add_subplot()
+    with canvas() as (figure, axes):
         for number, run in enumerate(runs):
             _draw_curve(axes, run, key, number)
         axes.set_xlabel("optimizer step")
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        count_steps(axes, 5)
         if key == "sparsity":
             axes.set_ylim(-0.03, 1.03)
         if as_percent:
             show_percent(axes)
-        legend(figure, axes)
-        return Picture(svg(figure), f"{title[:1].upper()}{title[1:]}", caption)
+        return finished(figure, f"{title[:1].upper()}{title[1:]}", caption, legend=True)
 
 
 def _draw_curve(axes: Axes, run: Run, key: str, number: int) -> None:
     steps, values = _curve(run, key)
     if not steps:
         return
-    colour, dash = COLOURS[number % len(COLOURS)], DASHES[number // len(COLOURS) % len(DASHES)]
+    dash = DASHES[number // len(COLOURS) % len(DASHES)]
     marker = "o" if len(steps) < 3 else None
     drawn = "steps-post" if key == "sparsity" else "default"
-    axes.plot(steps, values, dash, color=colour, marker=marker, drawstyle=drawn, lw=1.8, label=short(run.label))
+    axes.plot(steps, values, dash, color=colour(number), marker=marker, drawstyle=drawn, lw=1.8, label=short(run.label))
     if key == "loss" and run.curve("valid_loss")[0]:
-        axes.plot(*run.curve("train_loss"), dash, color=colour, lw=1.2, alpha=0.35)
+        axes.plot(*run.curve("train_loss"), dash, color=colour(number), lw=1.2, alpha=0.35)
 
 
-def legend(figure: Figure, axes: Axes) -> None:
-    """Names of the lines below the axes."""
-    handles, labels = axes.get_legend_handles_labels()
-    if handles:
-        longest = max(map(len, labels))
-        columns = 1 + (longest <= 24) + (longest <= 12)
-        figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
+def colour(number: int) -> str:
+    """That of a run, by its number."""
+    return COLOURS[number % len(COLOURS)]
 
 
 def short(name: str) -> str:
@@ -192,13 +184,11 @@ def trade_off(runs: Sequence[Run]) -> list[Picture]:
 
 
 def _scatter(points: Sequence[Point], title: str, main: quantities.Quantity, against: quantities.Quantity) -> str:
-    with style():
-        figure = Figure(figsize=(5.4, 3.9), layout="constrained")
-        axes = figure.add_subplot()
+    with canvas(height=3.9) as (figure, axes):
         for point in points:
-            (x, y), (across, up), colour = point.place, point.spread, COLOURS[point.number % len(COLOURS)]
-            axes.errorbar(x, y, up or None, across or None, fmt="none", ecolor=colour, elinewidth=1.2, zorder=2)
-            axes.plot(x, y, "o", ms=8, color=colour, mec=PAPER, mew=1.2, zorder=3)
+            (x, y), (across, up), shade = point.place, point.spread, colour(point.number)
+            axes.errorbar(x, y, up or None, across or None, fmt="none", ecolor=shade, elinewidth=1.2, zorder=2)
+            axes.plot(x, y, "o", ms=8, color=shade, mec=PAPER, mew=1.2, zorder=3)
         _scale_x(axes, [end for point in points for end in _ends(point, 0) if end > 0], against)
         values = [end for point in points for end in _ends(point, 1)]
         room = 0.22 * (max(values) - min(values)) or 0.02 * abs(max(values)) or 1.0
@@ -261,7 +251,7 @@ def _label_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
         text.set_position(((box.x0 - px) / scale, (box.y0 - py) / scale))
         if radius > 12:
             ends = axes.transData.inverted().transform([(px, py), _nearest(box, px, py)])
-            axes.plot(*ends.T, color=COLOURS[point.number % len(COLOURS)], lw=0.8, zorder=2)
+            axes.plot(*ends.T, color=colour(point.number), lw=0.8, zorder=2)
 
 
 def _free_place(
@@ -286,9 +276,8 @@ def _free_place(
 
 
 def _overlap(one: Bbox, other: Bbox) -> float:
-    width = min(one.x1, other.x1) - max(one.x0, other.x0)
-    height = min(one.y1, other.y1) - max(one.y0, other.y0)
-    return max(width, 0.0) * max(height, 0.0)
+    shared = Bbox.intersection(one, other)
+    return shared.width * shared.height if shared else 0.0
 
 
 def _nearest(box: Bbox, px: float, py: float) -> tuple[float, float]:
@@ -311,6 +300,7 @@ def _layer_picture(layer: str, masks: Sequence[Mask]) -> Picture:
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(len(panels), columns, squeeze=False)
         for mask, row, line in zip(masks, squares, grid, strict=True):
+            rows_are, columns_are = _axes_of(mask)
             for axes in line[len(row) :]:
                 axes.set_axis_off()
             for column, (axes, (gate, (values, _))) in enumerate(zip(line, row.items(), strict=False)):
@@ -318,9 +308,9 @@ def _layer_picture(layer: str, masks: Sequence[Mask]) -> Picture:
                 image = axes.imshow(values, cmap="Blues", vmin=0, vmax=top, interpolation="none", aspect="auto")
                 axes.set_box_aspect(1)
                 axes.set_title(f"{gate}  {quantities.percent(float(kept.mean()))}".strip())
-                axes.set(xticks=(), yticks=(), xlabel=f"{kept.shape[1]:,} {_source(mask)}")
+                axes.set(xticks=(), yticks=(), xlabel=f"{kept.shape[1]:,} {columns_are}")
                 if column == 0:
-                    axes.set_ylabel(f"{kept.shape[0]:,} {_destination(mask)}")
+                    axes.set_ylabel(f"{kept.shape[0]:,} {rows_are}")
         if not exact:
             bar = figure.colorbar(image, ax=grid, shrink=0.8, pad=0.02, ticks=MaxNLocator(4))
             show_percent(bar.ax)
@@ -347,30 +337,23 @@ def _binned(kept: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
     return sums / counts, (rows, columns)
 
 
-def _source(mask: Mask) -> str:
-    return _plural(mask.axes[-1] if mask.axes else "column")
-
-
-def _destination(mask: Mask) -> str:
-    return _plural(mask.axes[-2] if len(mask.axes) > 1 else "row")
-
-
-def _plural(axis: str) -> str:
-    return {"hidden": "units", "self": "units", "memory": "units"}.get(axis, f"{axis}s")
+def _axes_of(mask: Mask) -> tuple[str, str]:
+    """What the rows and the columns of a mask are, in the plural."""
+    axes = mask.axes[-2:] if len(mask.axes) > 1 else ("row", *(mask.axes or ("column",)))
+    rows, columns = ("units" if axis in ("hidden", "self", "memory") else f"{axis}s" for axis in axes)
+    return rows, columns
 
 
 def confusion(matrix: Sequence[Sequence[float]]) -> Picture:
     """A confusion matrix too large for a table: the share of each true class's examples, by predicted class."""
     counts = np.asarray(matrix, dtype=float)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    with style({"axes.grid": False}):
-        figure = Figure(figsize=(5.4, 4.6), layout="constrained")
-        axes = figure.add_subplot()
+    with canvas(height=4.6, grid=False) as (figure, axes):
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="none")
         axes.set(xlabel="predicted class, by number", ylabel="true class, by number")
         bar = figure.colorbar(image, ax=axes, shrink=0.85)
         show_percent(bar.ax)
-        return Picture(svg(figure), "Confusion matrix", "Share of the examples of each true class.")
+        return finished(figure, "Confusion matrix", "Share of the examples of each true class.")
 
 
 @contextlib.contextmanager
@@ -379,6 +362,30 @@ def style(changes: Mapping[RcKeyType, object] | None = None) -> Iterator[None]:
     with matplotlib.rc_context({**STYLE, **(changes or {})}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
         yield
+
+
+@contextlib.contextmanager
+def canvas(height: float = 3.4, width: float = 5.4, grid: bool = True) -> Iterator[tuple[Figure, Axes]]:
+    """An empty figure in the pages' style, and its only axes."""
+    with style({"axes.grid": grid}):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure, figure.add_subplot()
+
+
+def finished(figure: Figure, title: str, caption: str, *, legend: bool = False) -> Picture:
+    """What was drawn, with the names of the lines of its first axes below it if asked for."""
+    handles, labels = figure.axes[0].get_legend_handles_labels() if legend else ([], [])
+    if handles:
+        longest = max(map(len, labels))
+        columns = 1 + (longest <= 24) + (longest <= 12)
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
+    return Picture(svg(figure), title, caption)
+
+
+def count_steps(axes: Axes, most: int) -> None:
+    """Write whole numbers on the horizontal axis, about so many at the most."""
+    axes.xaxis.set_major_locator(MaxNLocator(most, integer=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
 def show_percent(axes: Axes) -> None:

@@ -1,12 +1,10 @@
 """How masks moved while they were trained: births, deaths, densities, and what is left of the first mask."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from sparsernn.reports import figures
 from sparsernn.reports.figures import Picture
@@ -24,9 +22,11 @@ def pictures(runs: Sequence[Run]) -> list[Picture]:
     if not moving:
         return []
     curves = []
-    if any(len(_born(run)) for run in moving):
+    if any(_share(run, "born") for run in moving):
         caption = "Weights that came (solid) and went (dashed) at each event, in percent of those that exist."
-        curves.append(_curves(moving, "Births and deaths", caption, (_born, _died)))
+        curves.append(
+            _curves(moving, "Births and deaths", caption, tuple(partial(_share, key=key) for key in ("born", "died")))
+        )
     if any(len(_overlap(run)) > 1 for run in moving):
         caption = "Weights of the first mask that exist, in percent of that mask."
         curves.append(_curves(moving, "Overlap with the first mask", caption, (_overlap,)))
@@ -52,16 +52,17 @@ def densities(run: Run) -> Picture | None:
         gates = list(dict.fromkeys(gate for lines in shown.values() for gate in lines if gate))
         for axes, (name, lines) in zip(grid, shown.items(), strict=False):
             for gate, points in lines.items():
-                colour = figures.COLOURS[gates.index(gate) % len(figures.COLOURS)] if gate else figures.INK
+                colour = figures.colour(gates.index(gate)) if gate else figures.INK
                 _draw(axes, points, color=colour, label=gate or None)
             axes.set_title(name)
-            _as_percent_over_steps(axes)
+            figures.count_steps(axes, 4)
+            figures.show_percent(axes)
         for axes in grid[len(shown) :]:
             axes.set_axis_off()
         _legend_once(figure, grid)
         left_out = f" {len(changing) - len(shown)} more tensors are left out." if len(changing) > len(shown) else ""
         caption = f"Weights kept, in percent of each gate; in black of a tensor without gates.{left_out}"
-        return Picture(figures.svg(figure), "Density after each event", caption)
+        return figures.finished(figure, "Density after each event", caption)
 
 
 def _density(run: Run, name: str) -> dict[str, Series]:
@@ -89,14 +90,6 @@ def _moves(points: Series) -> bool:
     return len(values) > 1 and max(values) - min(values) > STILL
 
 
-def _born(run: Run) -> Series:
-    return _share(run, "born")
-
-
-def _died(run: Run) -> Series:
-    return _share(run, "died")
-
-
 def _share(run: Run, key: str) -> Series:
     """Births or deaths over the weights that exist after the event; of masks whose size is known."""
 
@@ -115,31 +108,21 @@ def _overlap(run: Run) -> Series:
 
 
 def _curves(runs: Sequence[Run], title: str, caption: str, kinds: Sequence[Callable[[Run], Series]]) -> Picture:
-    with figures.style():
-        figure = Figure(figsize=(5.4, 3.4), layout="constrained")
-        axes = figure.add_subplot()
+    with figures.canvas() as (figure, axes):
         for number, run in enumerate(runs):
-            colour = figures.COLOURS[number % len(figures.COLOURS)]
             for kind, dash in zip(kinds, ("-", "--"), strict=False):
                 label = figures.short(run.label) if dash == "-" else None
-                _draw(axes, kind(run), dash, color=colour, label=label)
-        _as_percent_over_steps(axes)
+                _draw(axes, kind(run), dash, color=figures.colour(number), label=label)
+        figures.count_steps(axes, 4)
+        figures.show_percent(axes)
         axes.set_xlabel("optimizer step")
-        if len(runs) > 1:
-            figures.legend(figure, axes)
-        return Picture(figures.svg(figure), title, caption)
+        return figures.finished(figure, title, caption, legend=len(runs) > 1)
 
 
 def _draw(axes: Axes, points: Series, dash: str = "-", *, color: str, label: str | None) -> None:
     if points:
         steps, values = zip(*points, strict=True)
         axes.plot(steps, values, dash, lw=1.6, marker="o" if len(points) < 3 else None, color=color, label=label)
-
-
-def _as_percent_over_steps(axes: Axes) -> None:
-    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    figures.show_percent(axes)
 
 
 def _legend_once(figure: Figure, grid: Sequence[Axes]) -> None:

@@ -1,7 +1,5 @@
 """Result files that were written before they stated their splits and where their figures are from."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 

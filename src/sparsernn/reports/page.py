@@ -1,7 +1,5 @@
 """One self-contained HTML page about some runs: works offline, holds no script, shows every name as text."""
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import dataclasses

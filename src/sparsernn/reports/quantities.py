@@ -1,13 +1,11 @@
 """Figures and tables as text: what a number is called, how it is written, which way is better."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from sparsernn.reports import statistics
-from sparsernn.reports.reading import Json
+from sparsernn.reports.reading import Json, is_number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +120,7 @@ def value_of(metrics: Mapping[str, object], quantity: Quantity) -> float | None:
     """A metric under its own name or with `test_` before it; None if absent or not a finite number."""
     for key in (f"test_{quantity.key}", quantity.key):
         value = metrics.get(key)
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        if is_number(value):
             return float(value)
     return None
 

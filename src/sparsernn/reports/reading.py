@@ -1,14 +1,12 @@
 """What a run folder holds, read without running anything: results, curves and masks."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -95,7 +93,7 @@ class Run:
 
     def curve(self, key: str) -> tuple[list[float], list[float]]:
         """Steps and values of one quantity; epochs where it is absent or not finite are left out."""
-        records = [each for each in self.records if _is_finite(each.get("step")) and _is_finite(each.get(key))]
+        records = [each for each in self.records if is_number(each.get("step")) and is_number(each.get(key))]
         steps = [float(record["step"]) for record in records]
         return steps, [float(record[key]) for record in records]
 
@@ -231,5 +229,6 @@ def _damaged(path: Path, why: str) -> UserError:
     return UserError(f"{path} cannot be read: {why}", "JSON as a run writes it", "restore the file or run again")
 
 
-def _is_finite(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

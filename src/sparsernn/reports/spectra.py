@@ -1,13 +1,10 @@
 """What a step does to a small change of the state, before and after training, and which connections are left."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from sparsernn.reports import figures
@@ -52,9 +49,7 @@ def _moduli(layer: Json) -> list[float]:
 
 def _shares(runs: Sequence[Run], values: Callable[[Json], list[float]], title: str, caption: str) -> Picture:
     """How large a share of the values lies above each size."""
-    with figures.style():
-        figure = Figure(figsize=(5.4, 3.4), layout="constrained")
-        axes = figure.add_subplot()
+    with figures.canvas() as (figure, axes):
         for number, run in enumerate(runs):
             for time, (_, dash) in TIMES.items():
                 layers = map(values, _layers(run, time, "spectra").values())
@@ -63,7 +58,7 @@ def _shares(runs: Sequence[Run], values: Callable[[Json], list[float]], title: s
                 if above:
                     share = np.arange(1, len(above) + 1) / len(above)
                     sizes = np.maximum(above, SMALLEST)
-                    axes.plot(sizes, share, dash, lw=1.6, label=label, color=_colour(number))
+                    axes.plot(sizes, share, dash, lw=1.6, label=label, color=figures.colour(number))
         axes.axvline(1.0, color=figures.INK, lw=0.8)
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(10, numticks=6))
@@ -71,9 +66,7 @@ def _shares(runs: Sequence[Run], values: Callable[[Json], list[float]], title: s
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.set_xlabel("size")
         figures.show_percent(axes)
-        if len(runs) > 1:
-            figures.legend(figure, axes)
-        return Picture(figures.svg(figure), title, caption)
+        return figures.finished(figure, title, caption, legend=len(runs) > 1)
 
 
 def _connections(runs: Sequence[Run]) -> Picture:
@@ -81,21 +74,17 @@ def _connections(runs: Sequence[Run]) -> Picture:
     by_run = [_densities(run) for run in runs]
     gates = list(dict.fromkeys(itertools.chain.from_iterable(by_run)))
     width = 0.8 / len(runs)
-    with figures.style():
-        figure = Figure(figsize=(max(5.4, 0.9 * len(gates) + 1.5), 3.4), layout="constrained")
-        axes = figure.add_subplot()
+    with figures.canvas(width=max(5.4, 0.9 * len(gates) + 1.5)) as (figure, axes):
         for number, (run, densities) in enumerate(zip(runs, by_run, strict=True)):
             places = np.arange(len(gates)) + width * (number - (len(runs) - 1) / 2)
             heights = [densities.get(gate, 0.0) for gate in gates]
-            axes.bar(places, heights, width, color=_colour(number), label=figures.short(run.label))
+            axes.bar(places, heights, width, color=figures.colour(number), label=figures.short(run.label))
         names = [f"{gate}\n{SIDES[side]}" for side, gate in gates]
         axes.set_xticks(range(len(gates)), names, fontsize=8)
         axes.grid(visible=False, axis="x")
         figures.show_percent(axes)
-        if len(runs) > 1:
-            figures.legend(figure, axes)
         caption = "Weights kept after training, in percent of each gate, over all layers."
-        return Picture(figures.svg(figure), "Connections left", caption)
+        return figures.finished(figure, "Connections left", caption, legend=len(runs) > 1)
 
 
 def _densities(run: Run) -> dict[tuple[str, str], float]:
@@ -108,7 +97,3 @@ def _densities(run: Run) -> dict[tuple[str, str], float]:
                 total[0] += entry["kept"]
                 total[1] += entry["dense"]
     return {key: one / whole for key, (one, whole) in kept.items() if whole}
-
-
-def _colour(number: int) -> str:
-    return figures.COLOURS[number % len(figures.COLOURS)]

@@ -1,7 +1,5 @@
 """Statistics of repeated runs: sample deviations, intervals of mean differences, many comparisons in one table."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import statistics

@@ -1,16 +1,11 @@
 """What a figure does as one setting of a recipe varies over several runs."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
-from typing import TypeGuard
-
-from matplotlib.figure import Figure
 
 from sparsernn.reports import figures, quantities, statistics, tables
 from sparsernn.reports.figures import Picture
-from sparsernn.reports.reading import Json, Run
+from sparsernn.reports.reading import Json, Run, is_number
 
 PARTS = ("task", "model", "method", "settings")
 LEAST = 3
@@ -25,7 +20,7 @@ def sweeps(runs: Sequence[Run]) -> list[Picture]:
     main = tables.goal_of(runs)
     scored = [(run, y) for run in runs if main and (y := quantities.value_of(run.metrics, main)) is not None]
     described = [(fields(run.recipe), quantities.in_one_unit(y, main)) for run, y in scored if main]
-    names = dict.fromkeys(name for values, _ in described for name, value in values.items() if _is_number(value))
+    names = dict.fromkeys(name for values, _ in described for name, value in values.items() if is_number(value))
     pictures = []
     for name in names:
         lines = {key: line for key, line in _lines(described, name).items() if len(line) >= LEAST}
@@ -50,16 +45,12 @@ def fields(recipe: Json) -> Fields:
     return flat
 
 
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _lines(described: Sequence[tuple[Fields, float]], name: str) -> dict[str, Line]:
     """Runs that differ in this field and their seeds alone: value -> figures, by what they have in common."""
     lines: dict[str, Line] = {}
     for values, y in described:
         value = values.get(name)
-        if _is_number(value):
+        if is_number(value):
             rest = {key: other for key, other in values.items() if key != name and key not in SEEDS}
             lines.setdefault(json.dumps(rest, sort_keys=True), {}).setdefault(float(value), []).append(y)
     return lines
@@ -88,22 +79,19 @@ def _words(name: str) -> str:
 
 def _picture(name: str, lines: Sequence[Line], labels: Sequence[str], main: quantities.Quantity) -> Picture:
     setting = f"{name.partition('.')[0]}'s {name.partition('.')[2].replace('.', ' ').replace('_', ' ')}"
-    with figures.style():
-        figure = Figure(figsize=(5.4, 3.4), layout="constrained")
-        axes = figure.add_subplot()
+    with figures.canvas() as (figure, axes):
         for number, (line, label) in enumerate(zip(lines, labels, strict=True)):
             x = sorted(line)
             y = [statistics.mean(line[value]) for value in x]
             spread = [statistics.sample_deviation(line[value]) for value in x]
-            colour = figures.COLOURS[number % len(figures.COLOURS)]
-            axes.errorbar(x, y, yerr=spread if any(spread) else None, marker="o", color=colour, lw=1.8, label=label)
+            bars = spread if any(spread) else None
+            axes.errorbar(x, y, yerr=bars, marker="o", color=figures.colour(number), lw=1.8, label=label)
         axes.set_xlabel(setting)
         axes.set_ylabel(main.title)
         if main.write is quantities.score:
             figures.show_percent(axes)
-        if len(lines) > 1:
-            figures.legend(figure, axes)
         caption = f"{main.better.capitalize()} is better." if main.better else ""
         if any(len(values) > 1 for line in lines for values in line.values()):
             caption += " Bars are sample deviations over seeds."
-        return Picture(figures.svg(figure), f"{main.title[:1].upper()}{main.title[1:]} over the {setting}", caption)
+        title = f"{main.title[:1].upper()}{main.title[1:]} over the {setting}"
+        return figures.finished(figure, title, caption, legend=len(lines) > 1)

@@ -1,7 +1,5 @@
 """Tables from run folders and result files, and the tables of the documentation, which are generated from them."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import math

@@ -1,7 +1,5 @@
 """Stochastic gradient descent that, from some point on, is evaluated at the average of its weights."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

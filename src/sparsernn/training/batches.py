@@ -1,7 +1,5 @@
 """Splits and batches as training sees them; those of `sparsernn.data` fit, and so does anything of the same shape."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import Protocol, Self, TypeAlias
 

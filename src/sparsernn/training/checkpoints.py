@@ -5,8 +5,6 @@ checksums of the other files, of itself, and how long metrics.jsonl was. Reading
 sum is compared before a file is parsed.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re
@@ -21,7 +19,7 @@ import torch
 
 from sparsernn.sparsifying import state_tree
 from sparsernn.sparsifying.state_tree import State
-from sparsernn.training.durable import sync_folder, write_durably
+from sparsernn.training.durable import sync, write_durably
 
 FORMAT = 1
 STATE, TENSORS, MANIFEST = "state.json", "tensors.safetensors", "manifest.json"
@@ -91,9 +89,9 @@ def write(folder: Path, number: int, state: State, metrics_bytes: int) -> Path:
         unfinished.mkdir()
         for name, content in contents.items():
             write_durably(unfinished / name, content)
-        sync_folder(unfinished)
+        sync(unfinished)
         unfinished.rename(final)
-        sync_folder(folder)
+        sync(folder)
     except OSError:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise

@@ -1,7 +1,5 @@
 """Cross entropy over many classes in one pass, a few rows at a time."""
 
-from __future__ import annotations
-
 from typing import Protocol
 
 import torch

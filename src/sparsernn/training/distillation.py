@@ -1,7 +1,5 @@
 """Knowledge distillation: a network learns from targets and from another network's outputs."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Files that survive a power cut: written aside, synced, renamed; and the one error for a disk that refuses."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os
@@ -21,8 +19,8 @@ def write_durably(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def sync_file(path: Path) -> None:
-    """Wait until a file's content is on the disk."""
+def sync(path: Path) -> None:
+    """Wait until a file's content, or a folder's list of names, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -30,19 +28,14 @@ def sync_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def sync_folder(path: Path) -> None:
-    """Wait until a folder's list of names is on the disk."""
-    sync_file(path)
-
-
 def replace(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a file beside `path`, sync it and rename it to `path`: readers see the old or the new one."""
     aside = path.with_name(f"{path.stem}.tmp{path.suffix}")
     try:
         write(aside)
-        sync_file(aside)
+        sync(aside)
         aside.replace(path)
-        sync_folder(path.parent)
+        sync(path.parent)
     except OSError:
         aside.unlink(missing_ok=True)
         raise

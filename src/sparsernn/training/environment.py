@@ -1,7 +1,5 @@
 """What a run ran on: versions, processor, threads."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import importlib.util
 import os

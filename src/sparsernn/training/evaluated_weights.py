@@ -1,7 +1,5 @@
 """Optimizers that are evaluated at other weights than they train, such as averages."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol, TypeGuard

@@ -3,8 +3,6 @@
 It uses a sparsifier as any other loop would: it adds the penalty, steps the optimizer, and finalizes.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import time

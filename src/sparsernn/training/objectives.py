@@ -1,11 +1,10 @@
 """Objectives: what is minimised on a batch and what is reported, for each kind of task."""
 
-from __future__ import annotations
-
 import abc
 import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -167,23 +166,30 @@ def evaluate(model: nn.Module, split: Split, objective: str | Objective, batch_s
     order that costs least, where the split knows one (`Split.unordered`).
     """
     objective = find_objective(objective)
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    was_training = {module: module.training for module in model.modules()}
     sums: Sums = {}
     carry = None
-    model.eval()
-    try:
-        with torch.no_grad():
-            for batch in getattr(split, "unordered", split.batches)(batch_size):
-                _, of_batch, carry = objective.loss(model, to_device(batch, device), carry)
-                add_sums(sums, of_batch)
-                carry = carry if carries_state(split) else None
-    finally:
-        for module, training in was_training.items():
-            module.training = training
+    with evaluation_batches(model, split, batch_size) as batches:
+        for batch in batches:
+            _, of_batch, carry = objective.loss(model, batch, carry)
+            add_sums(sums, of_batch)
+            carry = carry if carries_state(split) else None
     if not sums:
         raise UserError("The split has no batches", "at least one example", "Check the split or lower the batch size")
     return objective.figures(sums)
+
+
+@contextmanager
+def evaluation_batches(model: nn.Module, split: Split, size: int) -> Iterator[Iterator[Batch]]:
+    """The batches of a split on the model's device, in evaluation mode and without gradients within the block."""
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield (to_device(batch, device) for batch in getattr(split, "unordered", split.batches)(size))
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
 
 def carries_state(split: Split) -> bool:

@@ -3,8 +3,6 @@
 One process on the CPU in float32 needs nothing; everything else is Hugging Face Accelerate's work.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -69,7 +67,7 @@ class Placement:
 
     def from_first(self, value: T) -> T:
         """The first process's value, in every process."""
-        return value
+        return self.from_all(value)[0]
 
     def from_all(self, value: T) -> list[T]:
         """The values of all processes, in every process."""
@@ -134,9 +132,6 @@ class Accelerated(Placement):
             self.accelerator.clip_grad_norm_(parameters, clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
-
-    def from_first(self, value: T) -> T:
-        return self.from_all(value)[0]
 
     def from_all(self, value: T) -> list[T]:
         if self.processes == 1:

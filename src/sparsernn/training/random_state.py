@@ -1,7 +1,5 @@
 """State of every global generator that training may draw from."""
 
-from __future__ import annotations
-
 import random
 
 import numpy as np

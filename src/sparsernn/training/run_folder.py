@@ -1,7 +1,5 @@
 """The folder in which a run lives: recipe, environment, metrics, masks, weights and checkpoints."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import math
@@ -10,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import safetensors
 import safetensors.torch
@@ -47,7 +45,7 @@ class RunFolder:
         self._lock = self._locked() if self.writes else None
 
     @classmethod
-    def create(cls, path: Path | str, recipe: Mapping[str, object], resume: bool = False) -> RunFolder:
+    def create(cls, path: Path | str, recipe: Mapping[str, object], resume: bool = False) -> Self:
         """A folder for a new run; with `resume` the folder of the same run, if it was begun before.
 
         Raises: UserError if a run is there already, or, with `resume`, one of another recipe.
@@ -70,7 +68,7 @@ class RunFolder:
         return run
 
     @classmethod
-    def open(cls, path: Path | str, recipe: Mapping[str, object] | None = None) -> RunFolder:
+    def open(cls, path: Path | str, recipe: Mapping[str, object] | None = None) -> Self:
         """The folder of a run that was begun before; with `recipe`, only if that is what it was begun with.
 
         Raises: UserError if there is no run, or one of another recipe: the differing keys are named.
@@ -174,8 +172,8 @@ class RunFolder:
         with self._one_clear_error("A checkpoint"):
             folder.mkdir(exist_ok=True)
             metrics.touch()
-            durable.sync_file(metrics)
-            durable.sync_folder(self.path)
+            durable.sync(metrics)
+            durable.sync(self.path)
             numbers = checkpoints.numbers(folder)
             number = numbers[-1] + 1 if numbers else 1
             checkpoints.write(folder, number, state, metrics.stat().st_size)
@@ -219,7 +217,7 @@ class RunFolder:
             os.close(self._lock)
             self._lock = None
 
-    def __enter__(self) -> RunFolder:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -1,9 +1,8 @@
 """Settings of a training run: plain values that a recipe, a command line and a checkpoint can hold."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
+import typing
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -94,13 +93,9 @@ class Settings:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
-CHOICES: dict[str, tuple[object, ...]] = {
-    "schedule": ("constant", "step", "plateau", "cosine"),
-    "keep": ("best", "last"),
-    "precision": ("float32", "bfloat16", "float16"),
-    "device": ("auto", "cpu"),
-    "flush_denormal": (True, False),
-}
+KINDS = typing.get_type_hints(Settings)
+CHOICES = {name: typing.get_args(kind) for name, kind in KINDS.items() if typing.get_origin(kind) is Literal}
+CHOICES["flush_denormal"] = (True, False)
 RANGES: dict[str, tuple[type, float, float, bool]] = {
     "learning_rate": (float, 0, math.inf, False),
     "momentum": (float, 0, 1, False),

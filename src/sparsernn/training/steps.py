@@ -1,7 +1,5 @@
 """A training in progress: everything that changes from step to step, and how."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Progress on the screen, and CSV and TensorBoard files beside metrics.jsonl."""
 
-from __future__ import annotations
-
 import csv
 import difflib
 import importlib.util

@@ -1,10 +1,7 @@
 """A row that is trained like the best of others."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
 
 from sparsernn.experiments.parts import with_field
 from sparsernn.experiments.rows import Row, Runs, Source
@@ -19,7 +16,7 @@ class BestOf(Source):
             searches its strength, the strength that it found.
     """
 
-    decides: ClassVar[str] = "strength"
+    decides = "strength"
 
     rows: Mapping[str, str]
 

@@ -1,9 +1,6 @@
 """A row two gates of which exchange their first weights and masks."""
 
-from __future__ import annotations
-
 import dataclasses
-from typing import ClassVar
 
 from sparsernn.errors import UserError
 from sparsernn.experiments.gate_exchange import GateExchange
@@ -21,7 +18,7 @@ class Exchange(Source):
     Raises: UserError for other than two.
     """
 
-    decides: ClassVar[str] = "first weights"
+    decides = "first weights"
 
     gates: tuple[str, str]
 

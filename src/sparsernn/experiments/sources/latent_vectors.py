@@ -1,16 +1,12 @@
 """A row whose word vectors begin as the training texts say: latent semantic analysis."""
 
-from __future__ import annotations
-
 import dataclasses
-from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sparsernn.data.sampling import Sample
-from sparsernn.data.splits import SequenceSplit
+from sparsernn.data.splits import Sample, SequenceSplit
 from sparsernn.data.task import Loaded
 from sparsernn.experiments import network
 from sparsernn.experiments.rows import Prepared, Runs, Source
@@ -22,7 +18,7 @@ MOST_TEXTS = 100_000
 class LatentVectors(Source):
     """Begin the embedding with word vectors from all training texts."""
 
-    decides: ClassVar[str] = "first weights"
+    decides = "first weights"
 
     def prepare(self, prepared: Prepared, runs: Runs) -> Prepared:
         width = network.embedding_of(prepared.network).embedding_dim

@@ -1,9 +1,6 @@
 """A dense row as large as a compacted one."""
 
-from __future__ import annotations
-
 import dataclasses
-from typing import ClassVar
 
 from sparsernn.experiments import network
 from sparsernn.experiments.rows import Row, RowSource, Runs
@@ -18,7 +15,7 @@ class Match(RowSource):
         row: its name.
     """
 
-    decides: ClassVar[str] = "units"
+    decides = "units"
 
     def size(self, row: Row, data: Json, runs: Runs) -> Row:
         limit = runs.figures(self.row, row.settings.seed)["bytes"]

@@ -1,9 +1,6 @@
 """A row whose strength is searched, so that its network has a wanted size."""
 
-from __future__ import annotations
-
 import dataclasses
-from typing import ClassVar
 
 from sparsernn.errors import UserError
 from sparsernn.experiments import size_search
@@ -25,7 +22,7 @@ class Search(TargetSearch, Source):
     Source: Dodge et al. 2019: a strength is found once, then the training is repeated at it.
     """
 
-    decides: ClassVar[str] = "strength"
+    decides = "strength"
 
     metric: str = "weights_kept"
     seed: int = 0

@@ -1,9 +1,6 @@
 """A row that begins with another row's trained weights and zeros."""
 
-from __future__ import annotations
-
 import dataclasses
-from typing import ClassVar
 
 from torch import nn
 
@@ -20,7 +17,7 @@ class Start(RowSource):
         row: its name.
     """
 
-    decides: ClassVar[str] = "first weights"
+    decides = "first weights"
 
     def describe(self) -> str:
         return f"from {self.row}"

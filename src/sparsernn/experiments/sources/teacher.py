@@ -1,9 +1,6 @@
 """A row that learns from another row's outputs."""
 
-from __future__ import annotations
-
 import dataclasses
-from typing import ClassVar
 
 from sparsernn.experiments.rows import Prepared, RowSource, Runs
 from sparsernn.training import distillation
@@ -21,7 +18,7 @@ class Teacher(RowSource):
     Raises: UserError for a value out of range.
     """
 
-    decides: ClassVar[str] = "objective"
+    decides = "objective"
 
     share: float = 0.8
     temperature: float = 2.0

@@ -1,9 +1,6 @@
 """A row that takes only the zeros of another row."""
 
-from __future__ import annotations
-
 import dataclasses
-from typing import ClassVar
 
 from sparsernn.errors import UserError
 from sparsernn.experiments import network
@@ -22,7 +19,7 @@ class Zeros(RowSource):
         row: its name.
     """
 
-    decides: ClassVar[str] = "first weights"
+    decides = "first weights"
 
     def check(self, row: Row) -> None:
         if row.method is not None:

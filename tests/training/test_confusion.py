@@ -4,7 +4,7 @@ from torch import nn
 
 from sparsernn.data.task import IGNORED, Batch
 from sparsernn.errors import UserError
-from sparsernn.measure.confusion import confusion
+from sparsernn.training.confusion import confusion
 
 
 class Given(nn.Module):
