@@ -184,14 +184,19 @@ def run(problem: Problem, instructions: str = "") -> tuple[Tensor, State]:
     bias, inner_bias = _biases(problem, cell, width)
     batch = problem.x.shape[1]
     spare = _spare(batch, kind)
-    x = F.pad(problem.x.to(kind).transpose(1, 2), (0, spare)).contiguous()
-    start, *memory = (F.pad(state.to(kind).t(), (0, spare)) for state in problem.state)
+    x = _widened(problem.x.to(kind).transpose(1, 2), spare).contiguous()
+    start, *memory = (_widened(state.to(kind).t(), spare) for state in problem.state)
     states, last = Scan.apply(
         x, start, memory[0] if memory else None, weights["weight_ih"], weights["weight_hh"], bias, inner_bias, setting
     )
-    states, last = states[..., :batch], None if last is None else last[..., :batch]
+    if spare:
+        states, last = states[..., :batch], None if last is None else last[..., :batch]
     ends = (states[-1].t(),) if last is None else (states[-1].t(), last.t())
     return states.transpose(1, 2), ends
+
+
+def _widened(sequences: Tensor, spare: int) -> Tensor:
+    return F.pad(sequences, (0, spare)) if spare else sequences
 
 
 def _spare(batch: int, kind: torch.dtype) -> int:
