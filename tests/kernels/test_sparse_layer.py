@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from sparsernn import Sparsifier, folders, native
+import sparsernn.nn as sparsernn_nn
+from sparsernn import Sparsifier, explain_kernels, folders, native
 from sparsernn.cells.gru import GRU
 from sparsernn.cells.lstm import LSTM
 from sparsernn.cells.rnn import RNN
@@ -254,6 +255,34 @@ def test_a_weight_that_changes_in_place_is_read_anew():
     with torch.no_grad():
         assert torch.equal(patterns.mask_of(trained_one, None, "weight_hh"), weight != 0)
     assert patterns.mask_of(weight, {}, "weight_hh") is None
+
+
+def written_by_data(weight: Tensor, values: Tensor) -> None:
+    weight.data.copy_(values)
+
+
+def written_by_numpy(weight: Tensor, values: Tensor) -> None:
+    weight.detach().numpy()[:] = values.numpy()
+
+
+def given_other_data(weight: Tensor, values: Tensor) -> None:
+    weight.data = values
+
+
+@pytest.mark.parametrize("write", [written_by_data, written_by_numpy, given_other_data])
+def test_weights_written_behind_autograds_back_are_multiplied_as_they_are(write):
+    ours, theirs, x = sparsernn_nn.GRU(8, 64).requires_grad_(False), nn.GRU(8, 64), torch.randn(5, 32, 8)
+    kernels = []
+    for _ in range(2):
+        for name in ("weight_ih_l0", "weight_hh_l0"):
+            weight = ours.get_parameter(name)
+            write(weight, torch.randn_like(weight) * (torch.rand_like(weight) < 0.05))
+        with torch.no_grad():
+            found = ours(x)[0]
+        kernels.append(explain_kernels(ours)[0].kernel)
+        theirs.load_state_dict(ours.state_dict())
+        torch.testing.assert_close(found, theirs(x)[0].detach(), atol=1e-5, rtol=0)
+    assert kernels == ["sparse_layer"] * 2
 
 
 def test_what_is_read_off_in_inference_is_remembered_as_well():

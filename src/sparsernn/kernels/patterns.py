@@ -20,14 +20,6 @@ Rows = tuple[int, int]
 
 
 @dataclass
-class _Reading:
-    """The mask that was read off a weight, and the version of the weight then."""
-
-    version: int
-    mask: Tensor
-
-
-@dataclass
 class _Share:
     """The share of a mask that is set, and the version of the mask then."""
 
@@ -54,17 +46,19 @@ def mask_of(weight: Tensor, masks: Mapping[str, Tensor] | None, local: str) -> T
 
 
 def read_off(weight: Tensor) -> Tensor | None:
-    """Where a weight is not zero; the same tensor again until that changes. None for what cannot be remembered."""
+    """Where a weight is not zero; the same tensor again until that changes. None for what cannot be remembered.
+
+    The weight is read each time: what is written through `.data` or a numpy array leaves no trace in its version.
+    """
     if weight.is_inference() or weight.is_meta:
         return None
-    reading = _readings.get(weight)
-    if reading is None or reading.version != weight._version:
-        with torch.inference_mode(False):  # a mask made in inference mode could not be remembered
-            mask = weight.detach() != 0
-        if reading is not None and torch.equal(mask, reading.mask):
-            mask = reading.mask
-        reading = _readings[weight] = _Reading(weight._version, mask)
-    return reading.mask
+    before = _readings.get(weight)
+    with torch.inference_mode(False):  # a mask made in inference mode could not be remembered
+        mask = weight.detach() != 0
+    if before is not None and before.device == mask.device and torch.equal(mask, before):
+        return before
+    _readings[weight] = mask
+    return mask
 
 
 def share(mask: Tensor | None) -> float:

@@ -54,6 +54,7 @@ class Problem:
     masks: Mapping[str, Tensor] | None = None
     factors: Mapping[str, Factors] = field(default_factory=dict)
     twice: bool = False
+    _masks: dict[str, Tensor | None] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @property
     def device(self) -> str:
@@ -67,7 +68,9 @@ class Problem:
 
     def existing(self, local: str) -> Tensor | None:
         """The mask of a weight: the one handed in, or read off a weight that needs no gradient; None: all exist."""
-        return patterns.mask_of(self.weights[local], self.masks, local)
+        if local not in self._masks:  # reading a weight costs about as much as multiplying with it
+            self._masks[local] = patterns.mask_of(self.weights[local], self.masks, local)
+        return self._masks[local]
 
     @property
     def density(self) -> float:
