@@ -31,7 +31,7 @@ _readings: WeakIdKeyDictionary = WeakIdKeyDictionary()
 _shares: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
 
-def mask_of(weight: Tensor, masks: Mapping[str, Tensor] | None, local: str) -> Tensor | None:
+def mask_of(weight: Tensor, masks: Mapping[str, Tensor] | None, local: str, anew: bool = True) -> Tensor | None:
     """Which numbers of a weight exist. None: all, or nothing is known.
 
     Where nobody hands in masks, zeros of a weight that needs no gradient are taken for absent; what needs one may grow.
@@ -42,22 +42,26 @@ def mask_of(weight: Tensor, masks: Mapping[str, Tensor] | None, local: str) -> T
         return masks.get(local)
     if weight.requires_grad and torch.is_grad_enabled():
         return None
-    return read_off(weight)
+    return read_off(weight, anew)
 
 
-def read_off(weight: Tensor) -> Tensor | None:
+def read_off(weight: Tensor, anew: bool = True) -> Tensor | None:
     """Where a weight is not zero; the same tensor again until that changes. None for what cannot be remembered.
 
-    The weight is read each time: what is written through `.data` or a numpy array leaves no trace in its version.
+    Arguments:
+        anew: read the weight again. What is written through `.data` or a numpy array leaves no trace in its version, so
+            what multiplies by a pattern asks for this; what only chooses a kernel need not.
     """
     if weight.is_inference() or weight.is_meta:
         return None
-    before = _readings.get(weight)
+    version, before = _readings.get(weight) or (-1, None)
+    if not anew and before is not None and version == weight._version:
+        return before
     with torch.inference_mode(False):  # a mask made in inference mode could not be remembered
         mask = weight.detach() != 0
     if before is not None and before.device == mask.device and torch.equal(mask, before):
-        return before
-    _readings[weight] = mask
+        mask = before
+    _readings[weight] = weight._version, mask
     return mask
 
 

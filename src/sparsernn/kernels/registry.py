@@ -72,11 +72,15 @@ class Problem:
             self._masks[local] = patterns.mask_of(self.weights[local], self.masks, local)
         return self._masks[local]
 
+    def remembered(self, local: str) -> Tensor | None:
+        """The mask of a weight as it was last read, to choose by: whoever multiplies takes `existing`."""
+        return patterns.mask_of(self.weights[local], self.masks, local, anew=False)
+
     @property
     def density(self) -> float:
         """The share that exists of the densest weight that reads a state; 1 where nothing is known."""
         readers = [local for local in self.weights if patterns.reads_state(self.cell.axes[local])]
-        return max((patterns.share(self.existing(local)) for local in readers), default=1.0)
+        return max((patterns.share(self.remembered(local)) for local in readers), default=1.0)
 
 
 @dataclass(frozen=True)

@@ -234,7 +234,7 @@ def refuses(problem: Problem) -> str | None:
         return "it can be differentiated once"
     if (refusal := compiled.refuses(problem.x)) is not None:
         return refusal
-    if problem.existing("weight_hh") is None:
+    if problem.remembered("weight_hh") is None:
         return "nobody says which weights exist"
     return _too_slow(CELLS[problem.cell], problem.density, problem.x.shape[1], problem.state[0].shape[-1])
 

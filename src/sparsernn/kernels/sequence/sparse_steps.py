@@ -17,7 +17,7 @@ def run(problem: Problem) -> tuple[Tensor, State]:
 
 def refuses(problem: Problem) -> str | None:
     """Where every weight that reads a state would be multiplied densely, as the reference does."""
-    if problem.masks is None and all(problem.existing(local) is None for local in problem.weights):
+    if problem.masks is None and all(problem.remembered(local) is None for local in problem.weights):
         return "nobody says which weights exist"
     readers = [local for local in problem.weights if reads_state(problem.cell.axes[local])]
     last = products()[-1][1]
