@@ -79,7 +79,12 @@ class Cell(abc.ABC):
 
     gates: ClassVar[tuple[str, ...]]
     states: ClassVar[tuple[str, ...]] = ("hidden",)
-    levels: ClassVar[Mapping[str, str]] = {"neuron": "hidden", "gate": "gate hidden <-", "input": "input"}
+    levels: ClassVar[Mapping[str, str]] = {
+        "neuron": "hidden",
+        "gate": "gate hidden <-",
+        "outgoing": "<- hidden",
+        "input": "input",
+    }
     groups_count_biases: ClassVar[bool] = False
     silent: ClassVar[str] = "candidate"
     mirrored: ClassVar[tuple[str, ...]] = ()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsernn.structure.axes import OUTSIDE
-from sparsernn.structure.wiring import NumberedLine, Weight, Wiring
+from sparsernn.structure.wiring import NumberedLine, Wiring
 
 
 def live_units(wiring: Wiring, model: nn.Module) -> Tensor:
@@ -58,7 +58,7 @@ def _needed(wiring: Wiring, present: dict[str, Tensor]) -> Tensor:
     while True:
         before = int(needed.sum())
         for use in readers:
-            units, sources = use.units_by_dimension, _source_places(use)
+            units, sources = use.units_by_dimension, use.layout.source_places
             read = present[use.name]
             for place, numbers in enumerate(units):
                 if numbers is not None and place not in sources:
@@ -76,13 +76,6 @@ def _any(present: Tensor, dims: list[int]) -> Tensor:
     for place in sorted(dims, reverse=True):
         present = present.any(place)
     return present
-
-
-def _source_places(weight: Weight) -> range:
-    layout = weight.layout
-    count = len(layout.source)
-    first_is_source = "->" in layout.text
-    return range(count) if first_is_source else range(len(layout.stored) - count, len(layout.stored))
 
 
 def _silent(wiring: Wiring, present: dict[str, Tensor]) -> Tensor:

@@ -14,6 +14,7 @@ from sparsernn.experiments import spectra
 from sparsernn.experiments.compacted import COMPACT, Compacted, arguments, cut
 from sparsernn.experiments.trained import Trained
 from sparsernn.measure import cost
+from sparsernn.measure.structure import structure
 from sparsernn.training import durable, objectives
 from sparsernn.training.confusion import confusion
 
@@ -46,6 +47,7 @@ def score(trained: Trained, loaded: Loaded, folder: Path) -> Scored:
         durable.replace(folder / "confusion.json", lambda aside: aside.write_text(counts))
     figures = {**test, **{f"valid_{name}": value for name, value in valid.items()}}
     metrics = {**named(figures, loaded.metric), **sizes(trained, final, example)}
+    metrics |= structure(network, final.network, final.masks)
     for source in row.sources:
         metrics |= source.figures(row)
     if final.difference is not None:
@@ -56,7 +58,9 @@ def score(trained: Trained, loaded: Loaded, folder: Path) -> Scored:
 
 
 def named(figures: dict[str, float], metric: str) -> dict[str, float]:
-    """Figures of a text whose tokens are characters: bits of a token are bits of a character."""
+    """Figures of a text: its perplexity under the name of the split too; bits of a token that is a character so."""
+    if "perplexity" in figures:
+        figures = {**figures, "test_perplexity": figures["perplexity"]}
     if metric != "bits_per_character":
         return figures
     return {name.replace("bits_per_token", metric): value for name, value in figures.items()}

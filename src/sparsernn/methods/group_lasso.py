@@ -13,7 +13,7 @@ from sparsernn.methods.engines.regularizing import Regularizing
 from sparsernn.methods.parts.removal import RemovalState
 from sparsernn.methods.parts.scores import best, magnitude
 from sparsernn.methods.run import Run
-from sparsernn.structure.budget import check_fraction, check_sparsity
+from sparsernn.structure.budget import check_fraction, check_number, check_positive, check_sparsity
 from sparsernn.structure.groups import Groups
 
 
@@ -21,38 +21,57 @@ from sparsernn.structure.groups import Groups
 class GroupLasso(Regularizing):
     """Penalise the norm of every group, so that whole neurons, gates or blocks shrink to nothing.
 
-    The penalty is strength * sum_g ||w_g||_2 on top of a mean loss. At `stop` groups with a root mean square
-    below `threshold` (or the smallest ones, where `sparsity` is given) are removed, with their biases; the rest is
-    trained on without penalty.
+    The penalty is strength * sum_g ||w_g||_2 + l1 * sum |w| on top of a mean loss. At `stop` groups with a root mean
+    square below `threshold` (or the smallest ones, where `sparsity` is given) are removed, with their biases; the rest
+    is trained on without penalty.
+
+    Intrinsic sparse structures (ISS) of Wen et al. are `granularity="neuron"` with `zero_below=1e-4, stop=None`; the
+    weights, gates and neurons of Lobacheva et al. are `granularity=("gate", "outgoing")` with the same and an `l1`:
+    four groups of what comes in at a unit's gates, and one of what reads the unit. Both sum their loss over the steps
+    that a batch reads: their strengths, their L1 and their limit of the gradient's norm are divided by that number
+    here, and their learning rate is multiplied by it.
 
     Arguments:
-        strength: lambda, >= 0, for a loss that is a mean over the batch.
-        granularity: "neuron", "gate", "weight", "16x1", another level of the cell, or a tuple of levels.
+        strength: lambda, >= 0, for a loss that is a mean over the batch and its steps.
+        granularity: "neuron", "gate", "outgoing", "weight", "16x1", another level of the cell, or a tuple of levels.
         threshold: root mean square of a group's weights below which it is removed; scale-free. By default that of Dodge
             et al., a norm of 0.1 of the 601 numbers of a state.
         sparsity: fraction of groups to remove instead of a threshold, in [0, 1), or None.
         stop: fraction of training at which groups are removed; None: when training has ended, from the weights that it
             keeps, which are those of the best epoch where the trainer keeps the best.
         proximal: shrink groups by a proximal step of size learning rate * strength after each update instead of
-            adding a penalty; groups must not overlap.
+            adding a penalty, one level after the other; the groups of a level must not overlap.
         biases: whether biases count in a group's norm; None: as the cell has it, which for automata they do (Dodge et
             al. 2019), elsewhere not (Wen et al. 2018).
+        l1: strength of an L1 penalty on every selected weight, >= 0, for a mean loss.
+        zero_below: magnitude below which a weight of any group is set to 0 after every step until groups are removed;
+            it may come back. In the end what is 0 is absent, and groups of zeros alone are removed instead of those
+            below `threshold`. None: weights are left as they are.
+        counted_twice: a unit's weights to itself count twice in its norm, as in the code of Wen et al.
     Shapes: any weight.
     Raises: UserError for values out of range, or for a proximal step on overlapping groups.
-    Source: Yuan & Lin 2006; Wen et al. 2018 (ISS: neurons of LSTMs); Dodge et al. 2019 (states of automata).
-    Deviations: no double count of a unit's weight to itself; removal once, at `stop`, where Wen et al. write a zero
-        over every weight below 1e-4 after each step.
+    Source: Yuan & Lin 2006; Wen et al. 2018 (ISS: neurons of LSTMs); Lobacheva et al. 2020 (gates and neurons); Dodge
+        et al. 2019 (states of automata).
+    Deviations: a group's norm has the gradient 0 at 0, where Wen et al. add 1e-8 under the root. `zero_below` touches
+        neither biases nor tensors without a group, such as an embedding, where they set every parameter to 0.
     """
 
     threshold: float = 0.1 / 601**0.5
     sparsity: float | None = None
     proximal: bool = False
     biases: bool | None = None
+    l1: float = 0.0
+    zero_below: float | None = None
+    counted_twice: bool = False
     granularities: ClassVar[tuple[str, ...]] = ("weight", "gate", "neuron", "16x1")
+    known_as: ClassVar[tuple[str, ...]] = ("iss", "intrinsic_sparse_structures")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_fraction(self.threshold, "threshold")
+        check_number(self.l1, "l1")
+        if self.zero_below is not None:
+            check_positive(self.zero_below, "zero_below")
         if self.sparsity is not None:
             check_sparsity(self.sparsity)
 
@@ -62,11 +81,10 @@ class GroupLasso(Regularizing):
 
     def prepare(self, run: Run[RemovalState]) -> None:
         super().prepare(run)
-        overlapping = len(self.levels) > 1 or any(run.groups(level).overlapping for level in self.levels)
-        if self.proximal and overlapping:
+        if self.proximal and any(run.groups(level).overlapping for level in self.levels):
             raise UserError(
                 "a proximal step on groups that overlap (a unit's row crosses another unit's column)",
-                'disjoint groups, such as granularity="gate" or "16x1"',
+                'levels whose groups are disjoint, such as "gate", "outgoing" or "16x1"',
                 "use proximal=False",
             )
         if self.proximal and run.optimizer is None and run.steps:
@@ -79,34 +97,61 @@ class GroupLasso(Regularizing):
     def penalty(self, run: Run[RemovalState]) -> Tensor | None:
         if self.has_ended(run) or self.proximal:
             return None
-        total = torch.zeros((), device=next(iter(run.weights.values())).device)
+        total = torch.zeros((), device=run.device)
         for level in self.levels:
-            total = total + self._measured(run, level).norms(dict(run.weights)).sum()
-        return self.strength * total
+            total = total + self.strength * self._measured(run, level).norms(dict(run.weights)).sum()
+        for name in run.selected if self.l1 else ():
+            total = total + self.l1 * run.weights[name].abs().sum()
+        return total
 
     def after_step(self, run: Run[RemovalState]) -> None:
-        if self.proximal and not self.has_ended(run) and run.optimizer is not None:
-            self._shrink(run, run.optimizer.param_groups[0]["lr"] * self.strength)
+        if not self.has_ended(run):
+            if self.proximal and run.optimizer is not None:
+                self._shrink(run, run.optimizer.param_groups[0]["lr"])
+            self._zero_small(run)
         super().after_step(run)
 
     @torch.no_grad()
-    def _shrink(self, run: Run[RemovalState], amount: float) -> None:
-        """The proximal map of amount * sum_g ||w_g||: w_g <- w_g max(0, 1 - amount / ||w_g||)."""
+    def _shrink(self, run: Run[RemovalState], rate: float) -> None:
+        """The proximal maps: w_g <- w_g max(0, 1 - rate strength / ||w_g||), and w <- sign(w) max(0, |w| - rate l1)."""
+        weights: dict[str, Tensor] = dict(run.weights)
         for level in self.levels:
             groups = self._measured(run, level)
-            weights: dict[str, Tensor] = dict(run.weights)
             norms = groups.norms(weights)
-            groups.scale_(weights, (1 - amount / norms.clamp_min(1e-30)).clamp_min(0))
+            groups.scale_(weights, (1 - rate * self.strength / norms.clamp_min(1e-30)).clamp_min(0))
+        for name in run.selected if self.l1 else ():
+            weights[name].copy_(torch.nn.functional.softshrink(weights[name], rate * self.l1))
+
+    @torch.no_grad()
+    def _zero_small(self, run: Run[RemovalState]) -> None:
+        for weight in self._in_groups(run).values() if self.zero_below is not None else ():
+            weight.mul_(weight.abs() >= self.zero_below)
+
+    def _in_groups(self, run: Run[RemovalState]) -> dict[str, Tensor]:
+        """The weights that groups own, biases left out unless they count in a norm."""
+        names = {name for level in self.levels for name in self._measured(run, level).names}
+        return {name: weight for name, weight in run.weights.items() if name in names}
 
     def _measured(self, run: Run[RemovalState], level: str) -> Groups:
-        return run.groups(level).measured(self.biases)
+        return run.groups(level).measured(self.biases, self.counted_twice)
 
     def survivors(self, run: Run[RemovalState], groups: Groups) -> Tensor:
-        scores = groups.in_line(magnitude(run, groups.measured(self.biases)))
+        scores = groups.in_line(magnitude(run, groups.measured(self.biases, self.counted_twice)))
         if self.sparsity is not None:
             return best(groups, scores, round((1 - self.sparsity) * groups.count))
-        kept = scores > self.threshold
+        kept = scores > (self.threshold if self.zero_below is None else 0)
         for family in groups.families:
             if not bool(kept[family.start : family.stop].any()):
                 kept[family.start + int(scores[family.start : family.stop].argmax())] = True
         return kept
+
+    @torch.no_grad()
+    def end(self, run: Run[RemovalState]) -> None:
+        self._zero_small(run)
+        super().end(run)
+        died: dict[str, Tensor] = {}
+        for name, weight in self._in_groups(run).items() if self.zero_below is not None else ():
+            died[name] = run.masks.kept[name] & (weight == 0)
+            run.masks.kept[name] &= weight != 0
+        if died:
+            run.changed("remove", died=died)

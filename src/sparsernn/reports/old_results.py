@@ -39,7 +39,6 @@ TOLD = (
     Told("liu2021_table", "imdb_bag_of_words"),
     Told("liu2021_table", "imdb_", in_sight=("cpu", "full")),
     Told("liu2021_"),
-    Told("ptb_small_dense"),
     Told("quickstart"),
     Told("zhang2020_table4", scored="train"),
     Told("zhang2020_table5"),

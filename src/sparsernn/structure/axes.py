@@ -50,6 +50,12 @@ class Layout:
             raise UserError("a layout names no dimension", "for example 'gate hidden <- input'", "name every dimension")
         return cls(text, names, names, (), False, gates)
 
+    @property
+    def source_places(self) -> range:
+        """The dimensions of the named view that the weight reads from."""
+        count = len(self.source)
+        return range(count) if "->" in self.text else range(len(self.stored) - count, len(self.stored))
+
     def view(self, tensor: Tensor) -> Tensor:
         """The tensor with one dimension a name: [gates*hidden input] becomes [gate hidden input]; no copy."""
         if tensor.dim() == len(self.stored):

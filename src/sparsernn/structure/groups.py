@@ -29,14 +29,16 @@ class Groups:
         pieces, families, previous: see `structure.families.Numbering`.
         names: of the tensors in which groups have weights.
         overlapping: whether a weight can belong to two groups.
+        counted_twice: whether a unit's weight to itself counts twice in its sum.
     """
 
-    def __init__(self, wiring: Wiring, numbering: Numbering):
+    def __init__(self, wiring: Wiring, numbering: Numbering, counted_twice: bool = False):
         self.wiring = wiring
         self.pieces, self.families, self.previous = numbering
         self.count = self.families[-1].stop if self.families else 0
         self.names = list(dict.fromkeys(piece.name for piece in self.pieces))
         self.overlapping = len(self.pieces) > len(self.names)
+        self.counted_twice = counted_twice
 
     @classmethod
     def of(cls, wiring: Wiring, model: nn.Module, level: str, where: Where = None, per: str = "tensor") -> Groups:
@@ -63,7 +65,7 @@ class Groups:
         self.previous = None if self.previous is None else self.previous.to(device)
         return self
 
-    def measured(self, biases: bool | None = None) -> Groups:
+    def measured(self, biases: bool | None = None, counted_twice: bool = False) -> Groups:
         """The same groups made of what their norms count: with their biases or without; None: as each cell has it."""
         counted = {
             name for layer in self.wiring.layers for name in layer.weights.values() if layer.cell.groups_count_biases
@@ -74,7 +76,7 @@ class Groups:
             for piece in self.pieces
             if weights[piece.name].layout.incoming or (piece.name in counted if biases is None else biases)
         ]
-        return Groups(self.wiring, Numbering(pieces, self.families, self.previous))
+        return Groups(self.wiring, Numbering(pieces, self.families, self.previous), counted_twice)
 
     def in_line(self, scores: Tensor) -> Tensor:
         """Scores by which no group stands above one before it in its line. Bools: who has all before it. [count]"""
@@ -89,7 +91,7 @@ class Groups:
         return self.wiring.weights[name].layout.view(tensors[name])
 
     def sums(self, tensors: dict[str, Tensor]) -> Tensor:
-        """The sum of each group's entries, each entry once. Differentiable. [count]"""
+        """The sum of each group's entries, each entry once unless `counted_twice`. Differentiable. [count]"""
         if all(piece.index is None for piece in self.pieces):
             return torch.cat([tensors[piece.name].reshape(-1) for piece in self.pieces])
         total = tensors[self.names[0]].new_zeros(self.count + 1)
@@ -98,7 +100,9 @@ class Groups:
             numbers = [piece.index for piece in self._pieces_of(name) if piece.index is not None]
             for index in numbers:
                 total = total.index_add(0, _places(index, self.count), _sum_to(named, index.shape).reshape(-1))
-            if len(numbers) == 2:  # a unit's weight to itself belongs twice to the same group
+            if (
+                len(numbers) == 2 and not self.counted_twice
+            ):  # a unit's weight to itself belongs twice to the same group
                 first, second = (index.expand(named.shape) for index in numbers)
                 both = ((first == second) & (first >= 0)).nonzero(as_tuple=True)
                 if len(both[0]):

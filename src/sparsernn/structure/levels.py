@@ -1,4 +1,7 @@
-"""Levels that cells and modules declare: groups by the indices of axes, wherever these occur."""
+"""Levels that cells and modules declare: groups by the indices of axes, wherever these occur.
+
+"hidden" is all that belongs to a unit, "gate hidden <-" what comes in at a row, "<- hidden" what reads a unit.
+"""
 
 from __future__ import annotations
 
@@ -42,17 +45,18 @@ def units_at(wiring: Wiring, names: Sequence[str], level: str) -> Numbering:
         axes, start = owner.levels.get(level), families[-1].stop if families else 0
         if axes is None:
             continue
-        if "<-" in axes:
+        if axes.endswith("<-"):
             stop, rows = _rows(wiring, axes.removesuffix("<-").split(), owner.weights, start)
             pieces += rows
         else:
-            stop = _claim(claimed, _axis_units(wiring, axes, owner.weights), start)
+            stop = _claim(claimed, _axis_units(wiring, axes.removeprefix("<-").strip(), owner.weights), start)
         if stop > start:
             families.append(Family(owner.label, start, stop))
     for line in wiring.lines:
         claimed[line.units] = torch.where(claimed[line.owners] < 0, claimed[line.units], claimed[line.owners])
     count = families[-1].stop if families else 0
-    return Numbering([*pieces, *_columns(wiring, claimed)], families, _previous(wiring, claimed, count))
+    read_only = all(owner.levels.get(level, "<-").startswith("<-") for owner in owners)
+    return Numbering([*pieces, *_slices(wiring, claimed, read_only)], families, _previous(wiring, claimed, count))
 
 
 def _owners(wiring: Wiring, names: Sequence[str]) -> list[Owner]:
@@ -110,12 +114,14 @@ def _previous(wiring: Wiring, claimed: Tensor, count: int) -> Tensor | None:
     return previous if bool((previous >= 0).any()) else None
 
 
-def _columns(wiring: Wiring, claimed: Tensor) -> list[Piece]:
-    """Every slice of every weight that belongs to a claimed unit."""
+def _slices(wiring: Wiring, claimed: Tensor, read_only: bool) -> list[Piece]:
+    """Every slice of every weight that belongs to a claimed unit; read_only: those alone that read the unit."""
     pieces = []
     for name, weight in wiring.weights.items():
-        dimensions = weight.units_by_dimension
+        dimensions, sources = weight.units_by_dimension, weight.layout.source_places
         for place, units in enumerate(dimensions):
+            if read_only and place not in sources:
+                continue
             if units is not None and bool((claimed[units] >= 0).any()):
                 shape = [1] * len(dimensions)
                 shape[place] = len(units)

@@ -45,15 +45,15 @@ class Regularizing(Method[RemovalState]):
         for level in self.levels:
             run.groups(level)
         if run.steps == 0:
-            self._end(run)
+            self.end(run)
 
     def after_step(self, run: Run[RemovalState]) -> None:
         if self.stop is not None and run.step_count == max(1, round(self.stop * run.steps)):
-            self._end(run)
+            self.end(run)
 
     def finalize(self, run: Run[RemovalState]) -> None:
         if not self.has_ended(run):
-            self._end(run)
+            self.end(run)
 
     def settled(self, run: Run[RemovalState]) -> bool:
         return self.stop is None or self.has_ended(run)
@@ -63,5 +63,6 @@ class Regularizing(Method[RemovalState]):
         return run.state.removed is not None
 
     @torch.no_grad()
-    def _end(self, run: Run[RemovalState]) -> None:
+    def end(self, run: Run[RemovalState]) -> None:
+        """Remove what does not survive; from now on there is no penalty."""
         remove_all_but(run, {level: self.survivors(run, run.groups(level)) for level in self.levels})
