@@ -12,7 +12,7 @@ from sparsernn.cells.peephole_lstm import PeepholeLSTM
 from sparsernn.cells.recurrent_highway import RecurrentHighwayNetwork
 from sparsernn.cells.sru import SRU
 from sparsernn.kernels.product import Products, best, matrix_of, products
-from sparsernn.kernels.products import dense, rows
+from sparsernn.kernels.products import dense, living_rows, rows
 from sparsernn.kernels.registry import Problem, using
 from sparsernn.kernels.sequence import reference, sparse_steps
 
@@ -43,6 +43,7 @@ WHOLE = {
 @pytest.fixture(autouse=True)
 def small_matrices_may_be_sparse(monkeypatch):
     monkeypatch.setattr(rows, "SMALLEST", 0)
+    monkeypatch.setattr(living_rows, "SMALLEST", 0)
 
 
 def problem_of(cell, dtype=torch.float64, kept=0.1, units=24, lengths=None, time=6, batch=3):
@@ -97,9 +98,32 @@ def test_every_format_agrees_with_the_dense_one(name, part, dtype, shape):
         assert torch.allclose(gradient, wanted[leaf], rtol=CLOSE[dtype], atol=CLOSE[dtype]), leaf
 
 
+@pytest.mark.parametrize("part", [part for part in WHOLE if "diagonal" not in part])
+def test_empty_rows_are_not_computed(part, monkeypatch):
+    """Two of three rows are empty: a third of the rows is multiplied, and the others have their bias."""
+    cell, local, gates = WHOLE[part]
+    problem = problem_of(cell, kept=0.9)
+    problem.masks[local][torch.arange(len(problem.masks[local])) % 3 > 0] = False
+    with torch.no_grad():
+        problem.weights[local] *= problem.masks[local]
+    matrix = matrix_of(problem, local, gates)
+    assert living_rows.refuses(matrix) is None
+    vector, heights = torch.randn(3, width_of(problem, local), dtype=torch.float64, requires_grad=True), []
+    expected, wanted = results(problem, local, gates, dense.product, vector)
+    linear = living_rows.F.linear
+    monkeypatch.setattr(living_rows.F, "linear", lambda v, weight: heights.append(len(weight)) or linear(v, weight))
+    found, gradients = results(problem, local, gates, living_rows.product, vector)
+    assert heights == [-(-len(matrix.weight) // 3)]
+    assert torch.allclose(found, expected)
+    assert all(torch.allclose(gradient, wanted[leaf]) for leaf, gradient in gradients.items())
+
+
 @compiled
 def test_every_format_takes_something_and_the_last_one_all():
     matrices = [matrix_of(problem_of(cell), local, gates) for cell, local, gates in WHOLE.values()]
+    empty = problem_of(LSTM())
+    empty.masks["weight_hh"][:48] = False
+    matrices.append(matrix_of(empty, "weight_hh"))
     for name, product in FORMATS.items():
         assert any(product.refuses(matrix) is None for matrix in matrices), name
     assert all(products()[-1][1].refuses(matrix) is None for matrix in matrices)
@@ -220,6 +244,7 @@ def test_sparse_steps_need_a_mask_of_a_matrix_that_reads_a_state(name, monkeypat
     with torch.no_grad():
         assert sparse_steps.refuses(replace(problem, masks=None)) is None
     monkeypatch.setattr(rows, "SMALLEST", 1 << 18)
+    monkeypatch.setattr(living_rows, "SMALLEST", 1 << 18)
     assert "no weight that reads a state" in sparse_steps.refuses(problem)
 
 

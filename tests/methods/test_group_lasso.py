@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from sparsernn import Sparsifier, compact
 from sparsernn.methods.group_lasso import GroupLasso
+from sparsernn.models.language_model import LanguageModel
 from sparsernn.nn import Rational
 from tests.methods.networks import CLASSES, INPUTS, UNITS, batch, loss_of, network, start, train
 
@@ -35,7 +36,15 @@ def gate(model, layer, row):
     return torch.cat([getattr(model.rnn, f"weight_ih_l{layer}")[row], getattr(model.rnn, f"weight_hh_l{layer}")[row]])
 
 
+def outgoing(model, layer, unit):
+    """What reads a unit: its column in the recurrent matrix and in the reader (Lobacheva et al. 2020, group five)."""
+    reader = model.rnn.weight_ih_l1 if layer == 0 else model.head.weight
+    return torch.cat([getattr(model.rnn, f"weight_hh_l{layer}")[:, unit], reader[:, unit]])
+
+
 def brute_force(model, level):
+    if level == "outgoing":
+        return sum(outgoing(model, layer, unit).norm() for layer in (0, 1) for unit in range(UNITS))
     if level == "neuron":
         return sum(neuron(model, layer, unit).norm() for layer in (0, 1) for unit in range(UNITS))
     if level == "gate":
@@ -53,7 +62,7 @@ def brute_force(model, level):
     return sum(block.norm() for block in blocks)
 
 
-@pytest.mark.parametrize("levels", ["neuron", "gate", "weight", "3x2", ("gate", "neuron")])
+@pytest.mark.parametrize("levels", ["neuron", "gate", "outgoing", "weight", "3x2", ("gate", "outgoing")])
 def test_penalty_and_gradient_by_brute_force(levels):
     model = network()
     sparsifier = Sparsifier(
@@ -65,6 +74,70 @@ def test_penalty_and_gradient_by_brute_force(levels):
     wanted = torch.autograd.grad(expected, list(model.parameters()), allow_unused=True, materialize_grads=True)
     assert penalty.item() == pytest.approx(expected.item(), rel=1e-5)
     assert all(torch.allclose(ours, theirs, atol=1e-6) for ours, theirs in zip(found, wanted, strict=True))
+
+
+def test_l1_is_of_every_selected_weight_and_a_unit_can_count_its_own_weights_twice():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    method = GroupLasso(0.03, "neuron", l1=0.007, counted_twice=True)
+    sparsifier = Sparsifier(model, method, optimizer, steps=10, example=(batch()[0],))
+    expected = 0.0
+    for layer in (0, 1):
+        ih, hh = weights_of(model.rnn, [f"weight_ih_l{layer}", f"weight_hh_l{layer}"])
+        expected += 0.007 * (ih.abs().sum() + hh.abs().sum()).item()
+        for unit in range(UNITS):
+            reader = model.rnn.weight_ih_l1 if layer == 0 else model.head.weight
+            columns = [ih[rows_of(unit)].flatten(), hh[rows_of(unit)].flatten(), hh[:, unit], reader[:, unit]]
+            expected += 0.03 * sum(part.square().sum() for part in columns).sqrt().item()
+    assert sparsifier.penalty().item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_small_weights_are_zero_after_every_step_may_come_back_and_are_absent_in_the_end():
+    """ISS: |w| < threshold is overwritten, whole groups and single weights alike; embeddings and biases are not."""
+    model, optimizer, sparsifier = start(
+        GroupLasso(0.0, ("gate", "outgoing"), zero_below=0.1, stop=None), 4, rate=0.0, example=(batch()[0],)
+    )
+    bias, gone = model.rnn.bias_hh_l0.detach().clone(), {}
+    for step in range(2):
+        before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+        train(sparsifier, 1)
+        for name in ("rnn.weight_ih_l0", "rnn.weight_hh_l1", "head.weight"):
+            weight = model.get_parameter(name)
+            assert torch.equal(weight, before[name] * (before[name].abs() >= 0.1))
+            gone[name] = weight == 0
+        with torch.no_grad():
+            model.rnn.weight_hh_l1[0, 0] = 0.5 if step == 0 else 0.05
+    assert torch.equal(model.rnn.bias_hh_l0, bias) and sparsifier.masks.sparsity() == 0
+    masks = sparsifier.finalize()
+    gone["rnn.weight_hh_l1"][0, 0] = True
+    assert all(torch.equal(masks.kept[name], ~where) for name, where in gone.items())
+    small, _ = compact(model, masks, example=(batch()[0],))
+    assert torch.allclose(small(batch()[0]), model(batch()[0]), atol=1e-6)
+
+
+def test_proximal_steps_by_gates_then_readers_then_single_weights():
+    """Rate 0.5, strength 0.2, L1 0.04: three maps, one after the other."""
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    method = GroupLasso(0.2, ("gate", "outgoing"), l1=0.04, proximal=True, stop=1.0)
+    Sparsifier(model, method, optimizer, steps=10, example=(batch()[0],))
+    ih, hh, reader = (
+        getattr(model.rnn, name).detach().clone() for name in ("weight_ih_l0", "weight_hh_l0", "weight_ih_l1")
+    )
+    deeper = model.rnn.weight_hh_l1.detach().clone()
+
+    def shrunk(norms):
+        return (1 - 0.1 / norms).clamp_min(0)
+
+    rows = shrunk((ih.square().sum(1) + hh.square().sum(1)).sqrt()).unsqueeze(1)
+    rows_above = shrunk((reader.square().sum(1) + deeper.square().sum(1)).sqrt()).unsqueeze(1)
+    ih, hh, reader = ih * rows, hh * rows, reader * rows_above
+    columns = shrunk((hh.square().sum(0) + reader.square().sum(0)).sqrt())
+    hh = torch.nn.functional.softshrink(hh * columns, 0.02)
+    sum(weight.sum() * 0 for weight in model.parameters()).backward()
+    optimizer.step()
+    assert torch.allclose(model.rnn.weight_hh_l0, hh, atol=1e-7)
+    assert torch.allclose(model.rnn.weight_ih_l0, torch.nn.functional.softshrink(ih, 0.02), atol=1e-7)
 
 
 @pytest.mark.parametrize("biases", [True, False])
@@ -279,3 +352,23 @@ def test_on_a_linear_layer():
     kept = sparsifier.finalize().kept["head.weight"]
     assert kept.shape == (CLASSES, UNITS) and int(kept[0].sum()) == UNITS // 2
     assert INPUTS == model.rnn.input_size and loss_of(model).isfinite()
+
+
+def test_a_unit_of_a_tied_highway_network_has_forty_three_pieces():
+    """ISS for RHN, depth 10: a column of the embedding, a row and a column of 20 matrices, 2 rows more at the input."""
+    units, words = 7, 30
+    model = LanguageModel(
+        vocabulary=words, units=units, layers=1, cell="recurrent_highway", tied=True, cell_options={"depth": 10}
+    )
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    ids = torch.randint(0, words, (3, 2))
+    run = Sparsifier(model, GroupLasso(1.0, "neuron", counted_twice=True), optimizer, steps=4, example=(ids,))
+    weights = dict(model.named_parameters())
+    embedding = weights.pop("embedding.weight")
+    matrices = [gate for name, weight in weights.items() if ".weight" in name for gate in weight.chunk(2)]
+    expected = 0.0
+    for unit in range(units):
+        pieces = [embedding[:, unit]] + [matrix[unit] for matrix in matrices] + [matrix[:, unit] for matrix in matrices]
+        assert len(pieces) == 1 + 2 * 22
+        expected += torch.cat(pieces).norm().item()
+    assert run.penalty().item() == pytest.approx(expected, rel=1e-6)
