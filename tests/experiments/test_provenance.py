@@ -7,11 +7,13 @@ import subprocess
 from sparsernn import folders
 from sparsernn.data.files import checksums
 from sparsernn.data.mr import MovieReviews
+from sparsernn.data.sanders_twitter import SandersTwitter
 from sparsernn.data.sequential_digits import SequentialDigits
 from sparsernn.experiments import provenance, results, scoring
 from sparsernn.experiments.baseline_row import BaselineRow
 from sparsernn.experiments.measure import Measure
 from sparsernn.experiments.rows import Row
+from sparsernn.experiments.seeds import Seeds
 
 
 def test_the_commit_is_that_of_the_checkout():
@@ -76,6 +78,15 @@ def test_files_of_earlier_versions_are_read_and_written_as_they_are(tmp_path):
     new = old | {"splits": {}, "provenance": {}}
     results.write(tmp_path / "new.json", new)
     assert results.read(tmp_path / "new.json") == new
+
+
+def test_a_split_drawn_when_the_settings_were_fixed_was_not_in_sight():
+    def said(seed, resplit):
+        row = Row("a", SandersTwitter(), measure=Measure(test_in_sight="yes: the rate"), seeds=Seeds(resplit=resplit))
+        return provenance.in_sight(row.seeded(seed))
+
+    assert [said(seed, True).partition(":")[0] for seed in (0, 99, 100, 2_000)] == ["yes", "yes", "no", "no"]
+    assert said(100, False) == "yes: the rate"
 
 
 def test_every_row_that_was_chosen_with_test_figures_in_sight_says_what_was_chosen():

@@ -113,6 +113,30 @@ def test_rows_whose_settings_were_chosen_with_the_test_figures_in_sight_say_so()
     assert comparison.IN_SIGHT not in comparison.compare(groups[1:], ACCURACY).columns
 
 
+def test_splits_in_sight_and_fresh_ones_are_two_lines_each_against_its_own_partner():
+    """A row that gains 4 points where it was tuned and 1 on splits drawn afterwards."""
+
+    def results(row, gain):
+        made = [result(row, seed, accuracy=0.5 + gain[seed >= 100]) for seed in (0, 1, 2, 100, 101, 102)]
+        for one in made:
+            answer = "no: drawn afterwards" if one["seed"] >= 100 else "yes: rates"
+            one["provenance"], one["splits"] = {"test_in_sight": answer}, {"train": 8, "test": 1, "drawn": True}
+        return row, made
+
+    groups = [results("set_dense", (0.0, 0.0)), results("set_learned", (0.04, 0.01))]
+    table = comparison.compare(groups, ACCURACY)
+    assert [row[:2] for row in table.rows] == [
+        ("set_dense", "3"),
+        ("set_dense, fresh splits", "3"),
+        ("set_learned", "3"),
+        ("set_learned, fresh splits", "3"),
+    ]
+    lines = {row[0]: row for row in comparison.paired(groups).rows}
+    assert lines["set_learned"][4].startswith("+4.00") and lines["set_learned, fresh splits"][4].startswith("+1.00")
+    pooled = {row[0]: row for row in comparison.pooled(groups, "dense").rows}
+    assert pooled["learned"][1].startswith("+4.00") and pooled["learned, fresh splits"][1].startswith("+1.00")
+
+
 def test_figures_of_validation_rows_are_called_so():
     made = [result("a", splits={"scored": "valid"}, accuracy=0.5)]
     assert quantities.goal(made).title == "accuracy on validation" and quantities.goal(made).key == "accuracy"

@@ -14,6 +14,7 @@ Group = tuple[str, Sequence[Json]]
 DENSE = "dense"
 DEVIATION = "± sample deviation"
 IN_SIGHT = "chosen with these figures in sight"
+FRESH = ", fresh splits"
 
 
 class Pairing(NamedTuple):
@@ -63,6 +64,7 @@ def compare(groups: Sequence[Group], main: Quantity | None) -> Table:
     figures in sight say so.
     """
     columns: list[tuple[str, list[str]]] = []
+    groups = tuned_and_fresh(groups)
     several = any(len(results) > 1 for _, results in groups)
     if several:
         columns.append(("seeds", [str(len(results)) for _, results in groups]))
@@ -76,6 +78,16 @@ def compare(groups: Sequence[Group], main: Quantity | None) -> Table:
     columns.insert(0, ("network", [label for label, _ in groups]))
     rows = zip(*(texts for _, texts in columns), strict=True)
     return Table(tuple(title for title, _ in columns), tuple(rows))
+
+
+def tuned_and_fresh(groups: Sequence[Group]) -> list[Group]:
+    """The groups, a row with figures that were in sight while it was tuned and with others as two of them."""
+    apart: list[Group] = []
+    for name, results in groups:
+        tuned = [result for result in results if _in_sight([result]) == "yes"]
+        fresh = [result for result in results if _in_sight([result]) != "yes"]
+        apart += [(name, tuned), (f"{name}{FRESH}", fresh)] if tuned and fresh else [(name, results)]
+    return apart
 
 
 def _validation(groups: Sequence[Group], main: Quantity) -> list[Quantity]:
@@ -172,8 +184,8 @@ def _partnered(groups: Sequence[Group], partner: str) -> tuple[Quantity | None, 
     by_name = dict(groups)
     main = goal(result for _, results in groups for result in results)
     pairings = []
-    for name, results in groups:
-        other = partner_of(name, list(by_name), partner)
+    for name, results in tuned_and_fresh(groups):
+        other = partner_of(name.removesuffix(FRESH), list(by_name), partner)
         if main is not None and other is not None and (pairs := _pairs(results, by_name[other], main)):
             pairings.append(Pairing(name, other, pairs, _overlap(results)))
     return main, pairings
