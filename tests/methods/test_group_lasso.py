@@ -355,7 +355,7 @@ def test_on_a_linear_layer():
 
 
 def test_a_unit_of_a_tied_highway_network_has_forty_three_pieces():
-    """ISS for RHN, depth 10: a column of the embedding, rows and columns of 20 matrices, the first two cut in halves."""
+    """ISS for RHN, depth 10: a column of the embedding, rows, columns of 20 matrices, two of them in halves."""
     units, words = 7, 30
     model = LanguageModel(
         vocabulary=words, units=units, layers=1, cell="recurrent_highway", tied=True, cell_options={"depth": 10}
