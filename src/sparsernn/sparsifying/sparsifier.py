@@ -13,7 +13,7 @@ from sparsernn.running.torch_layers import hand_over, take_back
 from sparsernn.sparsifying import state_tree
 from sparsernn.sparsifying.checks import check_arguments, check_holds
 from sparsernn.sparsifying.drawing import Drawing
-from sparsernn.sparsifying.first_forward import FirstForward, carry_over
+from sparsernn.sparsifying.first_forward import FirstForward, carry_over, numbers_before
 from sparsernn.sparsifying.forward_hooks import ForwardHooks
 from sparsernn.sparsifying.gradients import Gradients
 from sparsernn.sparsifying.saved_state import fields_of, with_fields
@@ -198,6 +198,7 @@ class Sparsifier(SparseRun):
         before, self._groups, self.wiring = self._groups, {}, wiring
         for (level, per), old in before.items():
             groups = self.groups(level, per)
+            groups.earlier = numbers_before(old, groups)
             if any(piece.index is not None for piece in groups.pieces):
                 self.remove(groups, carry_over(old, groups, self.masks))
         self.enforce()

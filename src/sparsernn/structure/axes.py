@@ -50,6 +50,12 @@ class Layout:
             raise UserError("a layout names no dimension", "for example 'gate hidden <- input'", "name every dimension")
         return cls(text, names, names, (), False, gates)
 
+    @property
+    def reads(self) -> tuple[bool, ...]:
+        """For each stored dimension whether the weight reads along it."""
+        first = 0 if self.stored[: len(self.source)] == self.source and "->" in self.text else len(self.destination)
+        return tuple(first <= place < first + len(self.source) for place in range(len(self.stored)))
+
     def view(self, tensor: Tensor) -> Tensor:
         """The tensor with one dimension a name: [gates*hidden input] becomes [gate hidden input]; no copy."""
         if tensor.dim() == len(self.stored):

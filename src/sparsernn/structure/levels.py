@@ -42,17 +42,21 @@ def units_at(wiring: Wiring, names: Sequence[str], level: str) -> Numbering:
         axes, start = owner.levels.get(level), families[-1].stop if families else 0
         if axes is None:
             continue
-        if "<-" in axes:
+        if axes.endswith("<-"):
             stop, rows = _rows(wiring, axes.removesuffix("<-").split(), owner.weights, start)
             pieces += rows
-        else:
-            stop = _claim(claimed, _axis_units(wiring, axes, owner.weights), start)
-        if stop > start:
-            families.append(Family(owner.label, start, stop))
+            families += [Family(owner.label, start, stop)] if stop > start else []
+            continue
+        for axis in axes.removeprefix("<-").split():
+            stop = _claim(claimed, _axis_units(wiring, axis, owner.weights), start)
+            families += [Family(owner.label, start, stop)] if stop > start else []
+            start = stop
     for line in wiring.lines:
         claimed[line.units] = torch.where(claimed[line.owners] < 0, claimed[line.units], claimed[line.owners])
     count = families[-1].stop if families else 0
-    return Numbering([*pieces, *_columns(wiring, claimed)], families, _previous(wiring, claimed, count))
+    read_only = any(owner.levels.get(level, "").startswith("<-") for owner in owners)
+    columns = _columns(wiring, claimed, read_only)
+    return Numbering([*pieces, *columns], families, _previous(wiring, claimed, count), claimed)
 
 
 def _owners(wiring: Wiring, names: Sequence[str]) -> list[Owner]:
@@ -110,13 +114,16 @@ def _previous(wiring: Wiring, claimed: Tensor, count: int) -> Tensor | None:
     return previous if bool((previous >= 0).any()) else None
 
 
-def _columns(wiring: Wiring, claimed: Tensor) -> list[Piece]:
-    """Every slice of every weight that belongs to a claimed unit."""
+def _columns(wiring: Wiring, claimed: Tensor, read_only: bool) -> list[Piece]:
+    """Every slice of every weight that belongs to a claimed unit; or only those that read it."""
     pieces = []
     for name, weight in wiring.weights.items():
         dimensions = weight.units_by_dimension
+        reads = weight.layout.reads
         for place, units in enumerate(dimensions):
-            if units is not None and bool((claimed[units] >= 0).any()):
+            if units is None or (read_only and not reads[place]):
+                continue
+            if bool((claimed[units] >= 0).any()):
                 shape = [1] * len(dimensions)
                 shape[place] = len(units)
                 pieces.append(Piece(name, claimed[units].view(shape)))
