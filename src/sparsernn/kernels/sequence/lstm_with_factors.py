@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
 from sparsernn.cells.lstm import LSTM
+from sparsernn.kernels.linear import linear
 from sparsernn.kernels.registry import Kernel, Problem, State
 
 CELL = LSTM()
@@ -40,14 +40,16 @@ class Scan(torch.autograd.Function):
         outgoing: Tensor | None,
         running: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        (hidden, memory), turned = start, by_state.t()
-        products = F.linear(x, by_input, bias if rows is None else None)
+        hidden, memory = start
+        products = linear(x, by_input)
+        if bias is not None and rows is None:
+            products += bias
         gates = products if rows is None else torch.empty_like(products)
         memories, squashed, plain = (torch.empty(len(x), *hidden.shape, dtype=x.dtype, device=x.device) for _ in "csh")
         changed = outgoing is not None or running is not None
         states = torch.empty_like(plain) if changed else plain
         for time, (product, gate) in enumerate(zip(products, gates, strict=True)):
-            product.addmm_(hidden, turned)
+            product += linear(hidden, by_state)
             i, f, g, o = _activated(product, gate, rows, bias)
             after = torch.mul(f, memory, out=memories[time]).addcmul_(i, g)
             following = torch.mul(o, torch.tanh(after, out=squashed[time]), out=plain[time])
@@ -68,6 +70,7 @@ class Scan(torch.autograd.Function):
         x, start, by_input, by_state, rows, outgoing, running, *passed = ctx.saved_tensors
         products, gates, memories, squashed, plain, states = passed
         inner, memory_slope, slope = torch.empty_like(products), by_memory.clone(), torch.zeros_like(start[0])
+        turned = by_state.t().contiguous()
         step, buffer = torch.empty_like(products[0]), torch.empty_like(start[0])
         by_rows, by_bias = (torch.zeros_like(step) if rows is not None else None for _ in "rb")
         by_outgoing = None if outgoing is None else torch.zeros_like(outgoing)
@@ -87,16 +90,19 @@ class Scan(torch.autograd.Function):
                 by_rows.addcmul_(step, products[time])
                 by_bias.add_(step)
                 torch.mul(step, rows, out=inner[time])
-            slope = inner[time] @ by_state
+            slope = linear(inner[time], turned)
             if kept is not None:
                 slope, memory_slope = slope + kept[0], memory_slope + kept[1]
-        flat = inner.flatten(0, 1)
-        by_by_state = inner[0].t() @ start[0]
-        by_by_state.addmm_(inner[1:].flatten(0, 1).t(), states[:-1].flatten(0, 1))
-        by_x = torch.matmul(inner, by_input) if ctx.needs_input_grad[0] else None
-        bias = None if not ctx.biased else flat.sum(0) if by_bias is None else by_bias.sum(0)
-        by_start = torch.stack([slope, memory_slope])
-        return by_x, by_start, flat.t() @ x.flatten(0, 1), by_by_state, bias, by_rows, by_outgoing, None
+        before = torch.cat([start[:1], states[:-1]])
+        by_weights = (_of_weight(inner, vectors) for vectors in (x, before))
+        by_x = linear(inner, by_input.t().contiguous()) if ctx.needs_input_grad[0] else None
+        bias = None if not ctx.biased else inner.sum((0, 1)) if by_bias is None else by_bias.sum(0)
+        return by_x, torch.stack([slope, memory_slope]), *by_weights, bias, by_rows, by_outgoing, None
+
+
+def _of_weight(inner: Tensor, vectors: Tensor) -> Tensor:
+    """The gradient of a weight from those of its products and the vectors that it multiplied, of all steps."""
+    return linear(inner.flatten(0, 1).t(), vectors.flatten(0, 1).t())
 
 
 def _activated(product: Tensor, gate: Tensor, rows: Tensor | None, bias: Tensor | None) -> tuple[Tensor, ...]:
