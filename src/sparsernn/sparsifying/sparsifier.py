@@ -172,8 +172,10 @@ class Sparsifier(SparseRun):
     def _expect_training(self) -> None:
         """The first masks are made."""
         self._hand_masks()
-        draws = type(self.method).before_forward is not Method.before_forward
-        drawing = Drawing(self.model, self.masks, lambda: self.method.before_forward(self)) if draws else None
+        kind = type(self.method)
+        draws = kind.before_forward is not Method.before_forward
+        draws = draws or kind.before_evaluation is not Method.before_evaluation
+        drawing = Drawing(self) if draws else None
         remembers = self._first_weights.before and self.optimizer is not None
         self._forwards.expect_training(drawing, self._first_weights.forget if remembers else None)
 
@@ -225,6 +227,8 @@ class Sparsifier(SparseRun):
         self.method.after_step(self)
         self._gradients.clear()
         self.enforce()
+        if self._forwards.drawing is not None:
+            self._forwards.drawing.forget()
 
 
 def sparsify(
