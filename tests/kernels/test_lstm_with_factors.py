@@ -44,7 +44,9 @@ def problem_of(tensors, lengths=None, cell=LSTM()):
     weights = {name: tensor for name, tensor in tensors.items() if name.startswith(("weight", "bias"))}
     gates, factors = tensors.get("gates"), {}
     if "inputs" in tensors or gates is not None:
-        factors = {"weight_ih": (tensors.get("inputs"), gates)} | ({} if gates is None else {"weight_hh": (None, gates)})
+        factors = {"weight_ih": (tensors.get("inputs"), gates)} | (
+            {} if gates is None else {"weight_hh": (None, gates)}
+        )
     state = (tensors["hidden"], tensors["memory"])[: len(cell.states)]
     return Problem(cell, weights, tensors["x"], state, lengths, None, factors, tensors.get("outgoing"))
 
@@ -57,7 +59,9 @@ def gradients(outputs, tensors):
 
 @pytest.mark.parametrize("lengths", [None, torch.tensor([7, 2, 5, 1])], ids=["together", "lengths"])
 @pytest.mark.parametrize("biased", [True, False])
-@pytest.mark.parametrize("factors", [("inputs", "gates", "outgoing"), ("outgoing",), ("gates",), ("inputs",)], ids="-".join)
+@pytest.mark.parametrize(
+    "factors", [("inputs", "gates", "outgoing"), ("outgoing",), ("gates",), ("inputs",)], ids="-".join
+)
 @pytest.mark.parametrize("provider", ["lstm_with_factors", "reference"])
 def test_outputs_states_and_gradients_are_those_of_the_equation(provider, factors, biased, lengths):
     tensors = tensors_of(factors, biased)

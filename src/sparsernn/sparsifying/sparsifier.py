@@ -211,7 +211,7 @@ class Sparsifier(SparseRun):
         proceed = self.method.before_step(self)
         self._gradients.mask()
         if proceed:
-            self._owned.step()
+            self._owned.step(self._rate)
         self._owned.clear()
         return proceed
 

@@ -176,9 +176,9 @@ class Groups:
                 named.mul_(factor)
 
     def scaled(self, tensors: dict[str, Tensor], factors: Tensor) -> dict[str, Tensor]:
-        """The tensors that have groups, every weight multiplied as by `scale_`. Differentiable. factors: [count]"""
+        """Those of the tensors that have groups, multiplied as by `scale_`. Differentiable. factors: [count]"""
         scaled = {}
-        for name in self.names:
+        for name in filter(tensors.__contains__, self.names):
             named = self.named(tensors, name)
             for factor in self._factors(name, named.shape, factors):
                 named = named * factor

@@ -47,9 +47,7 @@ def record(
     return result
 
 
-def run_quietly(
-    model: nn.Module, example: tuple[object, ...], keywords: Mapping[str, object] | None = None
-) -> object:
+def run_quietly(model: nn.Module, example: tuple[object, ...], keywords: Mapping[str, object] | None = None) -> object:
     """`model(*example, **keywords)` in evaluation mode without gradients; modes and torch's generator are as before afterwards."""
     modes = {module: module.training for module in model.modules()}
     state = torch.random.get_rng_state()

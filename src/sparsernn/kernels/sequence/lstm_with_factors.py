@@ -157,7 +157,9 @@ def refuses(problem: Problem) -> str | None:
     """What it cannot compute."""
     if problem.cell != CELL:
         return "it computes the LSTM of torch"
-    columns, rows = zip(*(problem.factors.get(local, (None, None)) for local in ("weight_ih", "weight_hh")), strict=True)
+    columns, rows = zip(
+        *(problem.factors.get(local, (None, None)) for local in ("weight_ih", "weight_hh")), strict=True
+    )
     if problem.factors.keys() - SCALED or columns[1] is not None or rows[0] is not rows[1]:
         return "both products of a gate have to be multiplied by the same factors, and the states by none of their own"
     if problem.twice:
