@@ -19,7 +19,7 @@ from sparsernn import Masks, Sparsifier, compact, folders
 from sparsernn.methods.method import Method
 
 INPUTS, UNITS, CLASSES, BATCH, TIME, STEPS = 3, 20, 4, 5, 4, 10
-SHORT = {"sparsity": 0.5, "strength": 0.01, "every": 2, "rounds": 2}
+SHORT = {"sparsity": 0.5, "strength": 0.01, "every": 2, "rounds": 2, "examples": 100}
 SLOTS = ("Arguments", "Shapes", "Raises", "Source", "Deviations")
 
 
@@ -65,7 +65,7 @@ def cells() -> dict[str, Callable[..., nn.Module]]:
 
 def for_a_short_run(method: type[Method], granularity: str) -> Method:
     """A method's object for a few steps, from the names of its options alone."""
-    wanted = SHORT | {"granularity": granularity}
+    wanted = SHORT | {"granularity": granularity, "levels": tuple(dict.fromkeys(("weight", granularity)))}
     named = {field.name for field in dataclasses.fields(method) if field.init}
     return method(**{name: value for name, value in wanted.items() if name in named})
 

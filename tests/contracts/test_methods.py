@@ -1,5 +1,7 @@
 """Every method on every cell at every granularity, found by folder."""
 
+import dataclasses
+
 import pytest
 
 from sparsernn import folders
@@ -16,11 +18,16 @@ def levels_in_line(cell):
     return [level for level, axis in declared.items() if line is not None and axis == line.units]
 
 
+def takes_any(method):
+    """Whether a method works at whatever level a cell declares."""
+    return "neuron" in method.granularities and "granularity" in {field.name for field in dataclasses.fields(method)}
+
+
 CASES = [
     (cell, name, granularity)
     for cell, kind in CELLS.items()
     for name, method in METHODS.items()
-    for granularity in (*method.granularities, *(levels_in_line(kind) if "neuron" in method.granularities else ()))
+    for granularity in (*method.granularities, *(levels_in_line(kind) if takes_any(method) else ()))
 ]
 
 

@@ -162,8 +162,8 @@ def test_factors_stand_around_the_product_of_every_format(name):
     weight, bias = problem.weights["weight_hh"], problem.weights["bias_hh"]
     for factors in ((column, None), (None, row), (column, row)):
         multiply = Products(replace(problem, factors={"weight_hh": factors}), lambda matrix: FORMATS[name])
-        expected = (hidden * (1 if factors[0] is None else column)) @ weight.T + bias
-        expected = expected * (1 if factors[1] is None else row)
+        expected = (hidden * (1 if factors[0] is None else column)) @ weight.T
+        expected = expected * (1 if factors[1] is None else row) + bias
         assert torch.allclose(multiply("weight_hh", hidden), expected)
         assert torch.allclose(multiply("weight_hh", hidden, ("reset", "update")), expected[:, :48])
         assert torch.allclose(multiply("weight_hh", hidden, ("candidate",)), expected[:, 48:])

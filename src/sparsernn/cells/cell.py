@@ -67,7 +67,8 @@ class Cell(abc.ABC):
         state_axes: the axis of each state; the first is that of the output.
         axes: local name of every weight -> its layout, in a sentence such as "gate hidden <- input".
         own_gates: gates of a weight that has fewer than the cell.
-        levels: granularity -> the axes whose indices are its groups.
+        levels: granularity -> the axes whose indices are its groups: "hidden", all that belongs to a unit; "gate hidden
+            <-", all that comes in to a gate, without biases; "<- hidden", all that reads a unit, in whatever module.
         groups_count_biases: whether the norm of a group counts its biases, which go with it in any case.
         silent: the gate that holds a unit at zero, from a zero state, when all of its own inputs are zero.
         mirrored: gates that some papers write as 1 - gate: what they add to such a gate is taken from this one.
@@ -82,8 +83,9 @@ class Cell(abc.ABC):
     levels: ClassVar[Mapping[str, str]] = {
         "neuron": "hidden",
         "gate": "gate hidden <-",
-        "outgoing": "<- hidden",
         "input": "input",
+        "outgoing": "<- hidden",
+        "read": "<- hidden input",
     }
     groups_count_biases: ClassVar[bool] = False
     silent: ClassVar[str] = "candidate"

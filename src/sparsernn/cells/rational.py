@@ -58,6 +58,8 @@ class Rational(ScannedCell):
         "gate": "gate state <-",
         "edge": "gate state <-",
         "input": "input",
+        "outgoing": "<- pattern",
+        "read": "<- pattern input",
     }
     known_as: ClassVar = ("wfsa", "rational_rnn")
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from sparsernn import folders
+from sparsernn.cells.cell import Cell
+from sparsernn.kernels import torch_math
 from sparsernn.kernels.registry import Problem
 
 Times = Callable[[Tensor], Tensor]
@@ -85,19 +88,47 @@ class Products:
         return times(vector)
 
     def prepare(self, name: str, gates: tuple[str, ...] | None) -> Times:
-        """The product with some rows of a weight, factors included."""
+        """The product with some rows of a weight, factors included; they do not reach its bias."""
         matrix = matrix_of(self.problem, name, gates)
-        times = self.choose(matrix).prepare(matrix)
         column, row = self.problem.factors.get(name, (None, None))
-        if column is None and row is None:
-            return times
-        if row is not None and gates is not None:
+        if self.problem.outgoing is not None and _reads_what_is_carried(self.problem.cell, name):
+            column = self.problem.outgoing if column is None else column * self.problem.outgoing
+        if row is None:
+            times = self.choose(matrix).prepare(matrix)
+            return times if column is None else lambda vector: times(vector * column)
+        if gates is not None:
             row = row[..., self.problem.cell.rows(name, gates, row.shape[-1])]
-        return lambda vector: _scaled(times(_scaled(vector, column)), row)
+        bias, plain = matrix.bias, replace(matrix, bias=None)
+        without = self.choose(plain).prepare(plain)
+
+        def times_row(vector: Tensor) -> Tensor:
+            product = without(vector if column is None else vector * column) * row
+            return product if bias is None else product + bias
+
+        return times_row
 
 
-def _scaled(vector: Tensor, factor: Tensor | None) -> Tensor:
-    return vector if factor is None else vector * factor
+def _reads_what_is_carried(cell: Cell, name: str) -> bool:
+    return carries_output(cell) and cell.axes[name].endswith(f"<- {cell.state_axes[0]}")
+
+
+@cache
+def carries_output(cell: Cell) -> bool:
+    """Whether a step of a cell passes its output on otherwise than through products, as a GRU does and an LSTM not."""
+    if not cell.reads_state:
+        return False
+    sizes = cell.sizes(2, 2) | {"projection": 2}
+
+    def multiply(name: str, vector: Tensor | None = None, gates: tuple[str, ...] | None = None) -> Tensor:
+        rows = cell.rows(name, gates, cell.shape(name, sizes)[0])
+        return torch.zeros(rows.stop - rows.start)
+
+    with torch.enable_grad():
+        states = tuple(torch.ones(sizes[axis], requires_grad=True) for axis in cell.state_axes)
+        after = cell.step(cell.project(torch.zeros(2), multiply, torch_math), states, multiply, torch_math)
+        moved = [state.sum() for state in after if state.requires_grad]
+        slopes = torch.autograd.grad(sum(moved), states[:1], allow_unused=True) if moved else (None,)
+    return slopes[0] is not None and bool(slopes[0].any())
 
 
 def matrix_of(problem: Problem, name: str, gates: tuple[str, ...] | None = None) -> Matrix:

@@ -40,8 +40,11 @@ class Problem:
         state: initial states. [batch unit] each
         lengths: after its length a sequence keeps its state and its output is zero. [batch] or None
         masks: local name -> which of its numbers exist; None where nobody says so.
-        factors: local name -> what the vector that a weight multiplies, and the product, are multiplied with, sequence
-            by sequence; either may be None. [batch column], [batch row]
+        factors: local name -> what the vector that a weight multiplies, and the product without its bias, are
+            multiplied with, sequence by sequence; either may be None. [batch column], [batch row]
+        outgoing: what the output is multiplied with, sequence by sequence, wherever it is read: in the products of the
+            next step and by whoever gets the output. A state that a step carries on by itself is not; where products
+            alone read it (LSTM), it is part of the state, so that a starting state counts as multiplied. [batch unit]
         twice: whether the result will be differentiated twice.
     """
 
@@ -53,8 +56,14 @@ class Problem:
     lengths: Tensor | None = None
     masks: Mapping[str, Tensor] | None = None
     factors: Mapping[str, Factors] = field(default_factory=dict)
+    outgoing: Tensor | None = None
     twice: bool = False
     _masks: dict[str, Tensor | None] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether anything stands between its products and its gates."""
+        return bool(self.factors) or self.outgoing is not None
 
     @property
     def device(self) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sparsernn.cells.parts.arithmetic import Multiply
 from sparsernn.kernels import torch_math
+from sparsernn.kernels.product import carries_output
 from sparsernn.kernels.registry import Problem, State
 
 
@@ -21,8 +22,11 @@ def step_through(
         watch: is shown the states after each step, and returns those to go on with.
     """
     cell, state, lengths, outputs = problem.cell, problem.state, problem.lengths, []
+    outgoing, carries = problem.outgoing, carries_output(problem.cell)
     for time, projected in enumerate(cell.project(problem.x, multiply, torch_math)):
         following = cell.step(projected, state, multiply, torch_math)
+        if outgoing is not None and not carries:
+            following = following[0] * outgoing, *following[1:]
         following = following if watch is None else watch(following)
         if lengths is None:
             state = following
@@ -31,4 +35,5 @@ def step_through(
         running = (lengths > time).unsqueeze(-1)
         state = tuple(torch.where(running, new, old) for new, old in zip(following, state, strict=True))
         outputs.append(state[0].masked_fill(~running, 0))
-    return torch.stack(outputs), state
+    output = torch.stack(outputs)
+    return output * outgoing if outgoing is not None and carries else output, state

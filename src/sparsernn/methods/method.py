@@ -8,6 +8,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from torch import Tensor
 
+from sparsernn.methods.draw import Draw
 from sparsernn.methods.run import Run
 
 State = TypeVar("State")
@@ -38,6 +39,11 @@ class Method(abc.ABC, Generic[State]):
         """Whether it looks at the gradient of absent weights; for a method that does not kernels may leave it out."""
         return True
 
+    @property
+    def needs_readers(self) -> bool:
+        """Whether it draws by who reads which unit; the first forward is then run twice, once only to find that out."""
+        return False
+
     def reads_next_gradient(self, run: Run[State]) -> bool:
         """Whether it will look at `run.gradient` of absent weights in the step to come."""
         return self.reads_dense_gradient
@@ -53,13 +59,19 @@ class Method(abc.ABC, Generic[State]):
     def prepare(self, run: Run[State]) -> None:
         """Check that the method can do its work in `run.steps`; make the first masks and the parameters it owns."""
 
-    def before_forward(self, run: Run[State]) -> Mapping[str, Tensor] | None:
+    def before_forward(self, run: Run[State]) -> Mapping[str, Tensor] | Draw | None:
         """A forward of training begins: weights that stand in for the model's own during it, by name, or None.
+
+        A `Draw` has factors of each sequence and changed outputs of modules beside the weights.
 
         They are drawn with `run.generator` and differentiable back to the model's parameters and those that the
         method owns. Where a weight is absent they are made zero. A part that is computed again in the backward pass
         (activation checkpointing) does not see them.
         """
+        return None
+
+    def before_evaluation(self, run: Run[State]) -> Mapping[str, Tensor] | None:
+        """A forward in evaluation mode begins: as `before_forward`; asked again only when parameters have changed."""
         return None
 
     def penalty(self, run: Run[State]) -> Tensor | None:

@@ -84,8 +84,12 @@ class Run(Protocol[State]):
         """The optimizer's present learning rate for a parameter."""
         ...
 
-    def own(self, tensors: Mapping[str, Tensor], learning_rate: float) -> None:
-        """Make parameters of the method's own out of tensors; Adam steps them. To be called in `prepare`."""
+    def own(self, tensors: Mapping[str, Tensor], learning_rate: float, follows: bool = False) -> None:
+        """Make parameters of the method's own out of tensors; Adam steps them. To be called in `prepare`.
+
+        Arguments:
+            follows: whether their learning rate falls and rises as the optimizer's does, from its present one on.
+        """
         ...
 
     def remove(self, groups: Groups, kept: Tensor) -> dict[str, Tensor]:

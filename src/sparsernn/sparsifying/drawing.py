@@ -3,31 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 
+import torch
 from torch import Tensor, nn
 
 from sparsernn.errors import UserError
+from sparsernn.methods.draw import Change, Draw
+from sparsernn.running.runner import active, by_kernels, running_by
+from sparsernn.running.scaling import Plan, Scaling
+from sparsernn.running.sequences import Sequences
+from sparsernn.running.torch_layers import is_run_here, run_as_before, run_here
+from sparsernn.sparsifying.sparse_run import SparseRun
 from sparsernn.structure.choice import count
-from sparsernn.structure.masks import Masks
 
 
 class Drawing:
     """Draws weights and puts them where parameters are, in every module that uses such a parameter, and back.
 
     Arguments:
-        model: the unwrapped module.
-        masks: where weights are absent drawn ones are zero.
-        source: draws weights, by name; None for none.
+        run: whose method draws. Where weights are absent drawn ones are zero.
     """
 
-    def __init__(self, model: nn.Module, masks: Masks, source: Callable[[], Mapping[str, Tensor] | None]):
-        self.model, self.masks, self.source = model, masks, source
+    def __init__(self, run: SparseRun):
+        self.run = run
         self._replaced: list[tuple[nn.Module, str, nn.Parameter]] = []
+        self._around = ExitStack()
+        self._plan: Plan | None = None
+        self._evaluated: tuple[list[tuple[int, int]], Draw] | None = None
 
-    def draw(self) -> dict[str, Tensor]:
+    def draw(self) -> Draw:
         """New weights. Raises: UserError if one does not fit the parameter of its name."""
-        weights = dict(self.source() or {})
-        parameters = dict(self.model.named_parameters())
+        drawn = self.run.method.before_forward(self.run)
+        drawn = drawn if isinstance(drawn, Draw) else Draw(drawn or {})
+        return Draw(self._checked(drawn.weights), drawn.factors, drawn.outputs)
+
+    def evaluated(self) -> Draw:
+        """The weights of a forward in evaluation mode, made anew only when parameters have changed."""
+        if torch.is_grad_enabled():
+            return Draw(self._checked(self.run.method.before_evaluation(self.run) or {}))
+        tensors = [*self.run.weights.values(), *self.run.owned.values()]
+        versions = [(tensor.data_ptr(), tensor._version) for tensor in tensors]
+        if self._evaluated is None or self._evaluated[0] != versions:
+            self._evaluated = versions, Draw(self._checked(self.run.method.before_evaluation(self.run) or {}))
+        return self._evaluated[1]
+
+    def forget(self) -> None:
+        """Parameters have changed."""
+        self._evaluated = None
+
+    def _checked(self, drawn: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        weights, parameters = dict(drawn), self.run.weights
         for name, weight in weights.items():
             if name not in parameters or weight.shape != parameters[name].shape:
                 raise UserError(
@@ -35,23 +61,55 @@ class Drawing:
                     "a weight of this model in its own shape",
                     "let before_forward return names and shapes of run.weights",
                 )
-            kept = self.masks.kept.get(name)
+            kept = self.run.masks.kept.get(name)
             if kept is not None and count(kept) < kept.numel():
                 weights[name] = weight.masked_fill(~kept, 0)
         return weights
 
-    def put(self, weights: Mapping[str, Tensor]) -> None:
-        """From now on the model computes with these weights."""
-        drawn = {id(self.model.get_parameter(name)): weight for name, weight in weights.items()}
-        for module in self.model.modules() if drawn else ():
+    def put(self, drawn: Draw) -> None:
+        """From now on the model computes with what is drawn."""
+        model = self.run.model
+        stand_ins = {id(model.get_parameter(name)): weight for name, weight in drawn.weights.items()}
+        for module in model.modules() if stand_ins else ():
             for name, parameter in list(module._parameters.items()):
-                if parameter is not None and id(parameter) in drawn:
+                if parameter is not None and id(parameter) in stand_ins:
                     self._replaced.append((module, name, parameter))
                     # nn.Module's own assignment takes nothing but parameters in such a place.
-                    module._parameters[name] = drawn[id(parameter)]  # type: ignore[assignment]
+                    module._parameters[name] = stand_ins[id(parameter)]  # type: ignore[assignment]
+        if drawn.factors or drawn.outputs:
+            self._put_around(drawn)
+
+    def _put_around(self, drawn: Draw) -> None:
+        """Let layers be run with factors, and outputs be changed, as long as the forward lasts."""
+        model, groups = self.run.model, [factors.groups for factors in drawn.factors]
+        if self._plan is None or [id(one) for one in self._plan.groups] != [id(one) for one in groups]:
+            self._plan = Plan(model, self.run.wiring, groups)
+        scaling = Scaling(self._plan, drawn.factors, active() or by_kernels)
+        self._around.enter_context(running_by(scaling))
+        modules = [model.get_submodule(path) for path in self._plan.paths.values()]
+        for module in modules:
+            if not is_run_here(module):
+                run_here(module)
+                self._around.callback(run_as_before, module)
+        batch_first = any(getattr(module, "batch_first", False) for module in modules)
+        for path, change in drawn.outputs.items():
+            handle = model.get_submodule(path).register_forward_hook(_changing(change, scaling, batch_first))
+            self._around.callback(handle.remove)
 
     def put_back(self) -> None:
         """The model computes with its parameters again."""
+        self._around.close()
         for module, name, parameter in self._replaced:
             setattr(module, name, parameter)
         self._replaced = []
+
+
+def _changing(
+    change: Change, scaling: Scaling, batch_first: bool
+) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
+    """A forward hook that changes a module's output."""
+
+    def hook(_: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        return change(arguments[0], output, Sequences(batch_first, scaling.batch))
+
+    return hook

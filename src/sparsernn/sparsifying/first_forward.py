@@ -12,7 +12,7 @@ from sparsernn.errors import UserError
 from sparsernn.structure.groups import Groups
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import Wiring
-from sparsernn.tracing.recording import Recorder
+from sparsernn.tracing.recording import Recorder, record
 
 
 class FirstForward:
@@ -28,6 +28,12 @@ class FirstForward:
     def __init__(self, model: nn.Module, follow: Callable[[Wiring], None]):
         self.model, self.follow = model, follow
         self.recorder: Recorder | None = None
+
+    def look_ahead(self, arguments: tuple[object, ...], keywords: Mapping[str, object]) -> None:
+        """A forward begins: it is run once beforehand, in evaluation mode, to know who reads what before it counts."""
+        wiring = Wiring.local(self.model)
+        record(self.model, wiring, arguments, keywords)
+        self.follow(wiring)
 
     def begin(self, drawn: Mapping[str, Tensor]) -> bool:
         """A forward begins, with these weights in the place of parameters. Whether it is recorded."""
@@ -76,3 +82,19 @@ def carry_over(old: Groups, new: Groups, masks: Masks) -> Tensor:
             "pass example=(x,) to Sparsifier",
         )
     return ~gone
+
+
+def numbers_before(old: Groups, new: Groups) -> Tensor | None:
+    """Of each new group its number among the old ones; the smallest, where several turned out to be one. [new.count]
+
+    None where groups are not of units: their numbers are as before.
+    """
+    if old.units is None or new.units is None or not bool((new.units >= 0).any()):
+        return None
+    numbers = torch.full((new.count,), old.count)
+    for path, axes in new.wiring.axes.items():
+        for key, units in axes.items():
+            before, after = old.units[old.wiring.axes[path][key]], new.units[units]
+            both = (before >= 0) & (after >= 0)
+            numbers.scatter_reduce_(0, after[both], before[both], "amin")
+    return numbers

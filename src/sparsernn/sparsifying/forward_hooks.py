@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from sparsernn.errors import UserError
+from sparsernn.methods.draw import Draw
 from sparsernn.sparsifying.drawing import Drawing
 from sparsernn.sparsifying.first_forward import FirstForward
 
@@ -58,25 +59,33 @@ class ForwardHooks:
         self.first = self.drawing = self.begins = None
         self._update()
 
-    def begin(self, *_: Any) -> None:
+    def begin(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         if torch.compiler.is_compiling():
             self._compiled = True
             return
         self._depth += 1
         if self._depth > 1:
             return
-        drawn = {}
-        if self.model.training and torch.is_grad_enabled():
-            if self.begins is not None:
-                self.begins()
-                self.begins = None
-            drawn = {} if self.drawing is None else self.drawing.draw()
-        if self.first is not None and self.first.begin(drawn):
+        trains = self.model.training and torch.is_grad_enabled()
+        if trains and self.begins is not None:
+            self.begins()
+            self.begins = None
+        drawn = self._draw(arguments, keywords, trains)
+        if self.first is not None and self.first.begin(drawn.weights):
             # Where the model is itself a recurrent layer, the recorder's hooks on it have to come first.
             self._handles.pop().remove()
             self._handles.append(self.model.register_forward_hook(Hook(self, "end"), always_call=True))
         if self.drawing is not None:
             self.drawing.put(drawn)
+
+    def _draw(self, arguments: tuple[Any, ...], keywords: dict[str, Any], trains: bool) -> Draw:
+        """What this forward computes with; nothing drawn if it is neither of training nor in evaluation mode."""
+        if self.drawing is None or (self.model.training and not trains):
+            return Draw()
+        if self.first is not None and self.drawing.run.method.needs_readers and not torch.is_inference_mode_enabled():
+            self.first.look_ahead(arguments, keywords)
+            self.first = None
+        return self.drawing.draw() if trains else self.drawing.evaluated()
 
     def end(self, arguments: Any, result: Any) -> None:
         if torch.compiler.is_compiling():
@@ -95,7 +104,7 @@ class ForwardHooks:
         needed = any(part is not None for part in (self.first, self.drawing, self.begins))
         if needed and not self._handles:
             self._handles = [
-                self.model.register_forward_pre_hook(Hook(self, "begin"), prepend=True),
+                self.model.register_forward_pre_hook(Hook(self, "begin"), prepend=True, with_kwargs=True),
                 self.model.register_forward_hook(Hook(self, "end"), always_call=True),
             ]
         if not needed:

@@ -23,10 +23,19 @@ class OwnedParameters:
         self.parameters: dict[str, nn.Parameter] = {}
         self.optimizer: torch.optim.Adam | None = None
 
-    def add(self, tensors: Mapping[str, Tensor], learning_rate: float) -> None:
-        """Make parameters that start as these tensors."""
+    def add(self, tensors: Mapping[str, Tensor], learning_rate: float, relative_to: float | None = None) -> None:
+        """Make parameters that start as these tensors.
+
+        Arguments:
+            relative_to: their learning rate is this one times what `step` is told, divided by this; None: it stays.
+        """
         fresh = {name: nn.Parameter(tensor.detach().clone()) for name, tensor in tensors.items()}
-        group = {"params": list(fresh.values()), "lr": learning_rate}
+        group = {
+            "params": list(fresh.values()),
+            "lr": learning_rate,
+            "first": learning_rate,
+            "relative_to": relative_to,
+        }
         if not fresh:
             return
         if self.optimizer is None:
@@ -35,10 +44,13 @@ class OwnedParameters:
             self.optimizer.add_param_group(group)
         self.parameters |= fresh
 
-    def step(self) -> None:
-        """Move along the gradients."""
+    def step(self, rate: float = 0.0) -> None:
+        """Move along the gradients. rate: the present learning rate of the user's optimizer."""
         if self.optimizer is None:
             return
+        for group in self.optimizer.param_groups:
+            if group.get("relative_to"):
+                group["lr"] = group["first"] * rate / group["relative_to"]
         if are_several():
             for parameter in self.parameters.values():
                 parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad

@@ -96,9 +96,18 @@ class SparseRun(abc.ABC):
                 self._first_weights.remember(name, parameter)
             zero_absent_(parameter.data, kept)
 
-    def own(self, tensors: Mapping[str, Tensor], learning_rate: float) -> None:
-        """Make parameters of the method's own out of tensors; Adam steps them. To be called in `prepare`."""
-        self._owned.add(tensors, learning_rate)
+    def own(self, tensors: Mapping[str, Tensor], learning_rate: float, follows: bool = False) -> None:
+        """Make parameters of the method's own out of tensors; Adam steps them. To be called in `prepare`.
+
+        Arguments:
+            follows: whether their learning rate falls and rises as the optimizer's does, from its present one on.
+        """
+        self._owned.add(tensors, learning_rate, self._rate if follows else None)
+
+    @property
+    def _rate(self) -> float:
+        """The optimizer's present learning rate, that of its first group."""
+        return 0.0 if self.optimizer is None else float(self.optimizer.param_groups[0]["lr"])
 
     def remove(self, groups: Groups, kept: Tensor) -> dict[str, Tensor]:
         """Take groups out of the masks; what is absent already stays so. kept: [groups.count]. Returns the deaths."""

@@ -13,7 +13,7 @@ from sparsernn.running.torch_layers import hand_over, take_back
 from sparsernn.sparsifying import state_tree
 from sparsernn.sparsifying.checks import check_arguments, check_holds
 from sparsernn.sparsifying.drawing import Drawing
-from sparsernn.sparsifying.first_forward import FirstForward, carry_over
+from sparsernn.sparsifying.first_forward import FirstForward, carry_over, numbers_before
 from sparsernn.sparsifying.forward_hooks import ForwardHooks
 from sparsernn.sparsifying.gradients import Gradients
 from sparsernn.sparsifying.saved_state import fields_of, with_fields
@@ -172,8 +172,10 @@ class Sparsifier(SparseRun):
     def _expect_training(self) -> None:
         """The first masks are made."""
         self._hand_masks()
-        draws = type(self.method).before_forward is not Method.before_forward
-        drawing = Drawing(self.model, self.masks, lambda: self.method.before_forward(self)) if draws else None
+        kind = type(self.method)
+        draws = kind.before_forward is not Method.before_forward
+        draws = draws or kind.before_evaluation is not Method.before_evaluation
+        drawing = Drawing(self) if draws else None
         remembers = self._first_weights.before and self.optimizer is not None
         self._forwards.expect_training(drawing, self._first_weights.forget if remembers else None)
 
@@ -198,6 +200,7 @@ class Sparsifier(SparseRun):
         before, self._groups, self.wiring = self._groups, {}, wiring
         for (level, per), old in before.items():
             groups = self.groups(level, per)
+            groups.earlier = numbers_before(old, groups)
             if any(piece.index is not None for piece in groups.pieces):
                 self.remove(groups, carry_over(old, groups, self.masks))
         self.enforce()
@@ -208,7 +211,7 @@ class Sparsifier(SparseRun):
         proceed = self.method.before_step(self)
         self._gradients.mask()
         if proceed:
-            self._owned.step()
+            self._owned.step(self._rate)
         self._owned.clear()
         return proceed
 
@@ -224,6 +227,8 @@ class Sparsifier(SparseRun):
         self.method.after_step(self)
         self._gradients.clear()
         self.enforce()
+        if self._forwards.drawing is not None:
+            self._forwards.drawing.forget()
 
 
 def sparsify(

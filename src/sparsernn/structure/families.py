@@ -58,11 +58,13 @@ class Numbering(NamedTuple):
 
     Attributes:
         previous: the group before each one in its line, -1 = none; None where no groups stand in line. [count]
+        units: the group of each unit of the model, -1 = none; None where groups are not of units.
     """
 
     pieces: list[Piece]
     families: list[Family]
     previous: Tensor | None = None
+    units: Tensor | None = None
 
 
 def entries(wiring: Wiring, names: Iterable[str], per: str) -> Numbering:

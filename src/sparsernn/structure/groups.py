@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -26,7 +27,8 @@ class Groups:
     stand in line, such as the states of an automaton, live only if all before them do.
 
     Attributes:
-        pieces, families, previous: see `structure.families.Numbering`.
+        pieces, families, previous, units: see `structure.families.Numbering`.
+        earlier: of each group the number that it had before readers were known; None where nothing was renumbered.
         names: of the tensors in which groups have weights.
         overlapping: whether a weight can belong to two groups.
         counted_twice: whether a unit's weight to itself counts twice in its sum.
@@ -34,7 +36,8 @@ class Groups:
 
     def __init__(self, wiring: Wiring, numbering: Numbering, counted_twice: bool = False):
         self.wiring = wiring
-        self.pieces, self.families, self.previous = numbering
+        self.pieces, self.families, self.previous, self.units = numbering
+        self.earlier: Tensor | None = None
         self.count = self.families[-1].stop if self.families else 0
         self.names = list(dict.fromkeys(piece.name for piece in self.pieces))
         self.overlapping = len(self.pieces) > len(self.names)
@@ -76,7 +79,7 @@ class Groups:
             for piece in self.pieces
             if weights[piece.name].layout.incoming or (piece.name in counted if biases is None else biases)
         ]
-        return Groups(self.wiring, Numbering(pieces, self.families, self.previous), counted_twice)
+        return Groups(self.wiring, Numbering(pieces, self.families, self.previous, self.units), counted_twice)
 
     def in_line(self, scores: Tensor) -> Tensor:
         """Scores by which no group stands above one before it in its line. Bools: who has all before it. [count]"""
@@ -171,18 +174,33 @@ class Groups:
     @torch.no_grad()
     def scale_(self, tensors: dict[str, Tensor], factors: Tensor) -> None:
         """Multiply every weight by the factor of each of its groups, in place. factors: [count]"""
-        extended = torch.cat([factors, factors.new_ones(1)])
         for name in self.names:
-            named, crossed = self.named(tensors, name), None
-            for piece in self._pieces_of(name):
-                if piece.index is None:
-                    named.mul_(factors[piece.start : piece.stop].view(named.shape))
-                    continue
-                factor = extended[piece.index]
-                if crossed is not None:
-                    factor = torch.where(piece.index == crossed, torch.ones_like(factor), factor)
+            named = self.named(tensors, name)
+            for factor in self._factors(name, named.shape, factors):
                 named.mul_(factor)
-                crossed = piece.index
+
+    def scaled(self, tensors: dict[str, Tensor], factors: Tensor) -> dict[str, Tensor]:
+        """Those of the tensors that have groups, multiplied as by `scale_`. Differentiable. factors: [count]"""
+        scaled = {}
+        for name in filter(tensors.__contains__, self.names):
+            named = self.named(tensors, name)
+            for factor in self._factors(name, named.shape, factors):
+                named = named * factor
+            scaled[name] = named.view(tensors[name].shape)
+        return scaled
+
+    def _factors(self, name: str, shape: torch.Size, factors: Tensor) -> Iterator[Tensor]:
+        """What a named view is multiplied with, a factor of each piece; a group that crosses itself counts once."""
+        extended, crossed = torch.cat([factors, factors.new_ones(1)]), None
+        for piece in self._pieces_of(name):
+            if piece.index is None:
+                yield factors[piece.start : piece.stop].view(shape)
+                continue
+            factor = extended[piece.index]
+            if crossed is not None:
+                factor = torch.where(piece.index == crossed, torch.ones_like(factor), factor)
+            crossed = piece.index
+            yield factor
 
     def _single(self, family: Family) -> Piece | None:
         """The piece of a family of single weights."""

@@ -48,15 +48,18 @@ def units_at(wiring: Wiring, names: Sequence[str], level: str) -> Numbering:
         if axes.endswith("<-"):
             stop, rows = _rows(wiring, axes.removesuffix("<-").split(), owner.weights, start)
             pieces += rows
-        else:
-            stop = _claim(claimed, _axis_units(wiring, axes.removeprefix("<-").strip(), owner.weights), start)
-        if stop > start:
-            families.append(Family(owner.label, start, stop))
+            families += [Family(owner.label, start, stop)] if stop > start else []
+            continue
+        for axis in axes.removeprefix("<-").split():
+            stop = _claim(claimed, _axis_units(wiring, axis, owner.weights), start)
+            families += [Family(owner.label, start, stop)] if stop > start else []
+            start = stop
     for line in wiring.lines:
         claimed[line.units] = torch.where(claimed[line.owners] < 0, claimed[line.units], claimed[line.owners])
     count = families[-1].stop if families else 0
-    read_only = all(owner.levels.get(level, "<-").startswith("<-") for owner in owners)
-    return Numbering([*pieces, *_slices(wiring, claimed, read_only)], families, _previous(wiring, claimed, count))
+    read_only = any(owner.levels.get(level, "").startswith("<-") for owner in owners)
+    columns = _columns(wiring, claimed, read_only)
+    return Numbering([*pieces, *columns], families, _previous(wiring, claimed, count), claimed)
 
 
 def _owners(wiring: Wiring, names: Sequence[str]) -> list[Owner]:
@@ -114,15 +117,15 @@ def _previous(wiring: Wiring, claimed: Tensor, count: int) -> Tensor | None:
     return previous if bool((previous >= 0).any()) else None
 
 
-def _slices(wiring: Wiring, claimed: Tensor, read_only: bool) -> list[Piece]:
-    """Every slice of every weight that belongs to a claimed unit; read_only: those alone that read the unit."""
+def _columns(wiring: Wiring, claimed: Tensor, read_only: bool) -> list[Piece]:
+    """Every slice of every weight that belongs to a claimed unit; or only those that read it."""
     pieces = []
     for name, weight in wiring.weights.items():
         dimensions, sources = weight.units_by_dimension, weight.layout.source_places
         for place, units in enumerate(dimensions):
-            if read_only and place not in sources:
+            if units is None or (read_only and place not in sources):
                 continue
-            if units is not None and bool((claimed[units] >= 0).any()):
+            if bool((claimed[units] >= 0).any()):
                 shape = [1] * len(dimensions)
                 shape[place] = len(units)
                 pieces.append(Piece(name, claimed[units].view(shape)))

@@ -36,22 +36,24 @@ def trace(model: nn.Module, example: tuple[object, ...] | None = None) -> Wiring
     return wiring
 
 
-def record(model: nn.Module, wiring: Wiring, example: tuple[object, ...]) -> object:
-    """Run `model(*example)` once, without gradients, complete the wiring, and return what the model returned."""
+def record(
+    model: nn.Module, wiring: Wiring, example: tuple[object, ...], keywords: Mapping[str, object] | None = None
+) -> object:
+    """Run `model(*example, **keywords)` once, without gradients, complete the wiring, and return what the model returned."""
     recorder = Recorder(model, wiring)
     with recorder:
-        result = run_quietly(model, example)
+        result = run_quietly(model, example, keywords)
     recorder.finish(result)
     return result
 
 
-def run_quietly(model: nn.Module, example: tuple[object, ...]) -> object:
-    """`model(*example)` in evaluation mode without gradients; modes and torch's generator are as before afterwards."""
+def run_quietly(model: nn.Module, example: tuple[object, ...], keywords: Mapping[str, object] | None = None) -> object:
+    """`model(*example, **keywords)` in evaluation mode without gradients; modes and torch's generator are as before afterwards."""
     modes = {module: module.training for module in model.modules()}
     state = torch.random.get_rng_state()
     try:
         with torch.no_grad():
-            return model.eval()(*example)
+            return model.eval()(*example, **(keywords or {}))
     finally:
         torch.random.set_rng_state(state)
         for module, training in modes.items():

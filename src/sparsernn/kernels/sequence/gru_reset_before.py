@@ -90,7 +90,7 @@ def refuses(problem: Problem) -> str | None:
     """What it cannot compute."""
     if problem.cell != CELL:
         return "it computes the GRU whose reset gate acts before the product"
-    if problem.factors:
+    if problem.is_scaled:
         return "nothing can be put between its products and its gates"
     if problem.lengths is not None:
         return "all sequences of a batch have to end together"

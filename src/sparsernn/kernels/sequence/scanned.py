@@ -28,7 +28,8 @@ def run(problem: Problem) -> tuple[Tensor, State]:
     automata = cell.automata_for(start.shape[-1])
     constants = _tensors(automata, cell.constants(multiply, torch_math), start)
     read, scores = registry.run(ScanProblem(automata, tokens, constants, start, lengths))
-    output, last = _finish(cell.put_out(x, read, torch_math), lengths)
+    output = cell.put_out(x, read, torch_math)
+    output, last = _finish(output if problem.outgoing is None else output * problem.outgoing, lengths)
     return output, (last, scores)
 
 

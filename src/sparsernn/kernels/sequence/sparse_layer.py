@@ -226,7 +226,7 @@ def refuses(problem: Problem) -> str | None:
     """What it cannot compute, or not faster than dense products."""
     if problem.cell not in CELLS:
         return "it computes LSTMs, GRUs and plain recurrent layers with the usual functions"
-    if problem.factors:
+    if problem.is_scaled:
         return "nothing can be put between its products and its gates"
     if problem.lengths is not None:
         return "all sequences of a batch have to end together"

@@ -86,7 +86,7 @@ def refuses(problem: Problem) -> str | None:
     """What torch's kernels cannot compute."""
     if problem.cell not in CALLS:
         return "torch has no fused kernel that computes this cell"
-    if problem.factors:
+    if problem.is_scaled:
         return "nothing can be put between its products and its gates"
     if problem.twice:
         return "fused layers cannot be differentiated twice on every device"

@@ -1,0 +1,172 @@
+"""LSTM whose gates and outputs are multiplied by factors of each sequence, with its gradient written out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from sparsernn.cells.lstm import LSTM
+from sparsernn.kernels.linear import linear
+from sparsernn.kernels.registry import Kernel, Problem, State
+
+CELL = LSTM()
+SCALED = {"weight_ih", "weight_hh"}
+_by_sigmoid, _by_tanh = torch.ops.aten.sigmoid_backward.grad_input, torch.ops.aten.tanh_backward.grad_input
+
+
+class Scan(torch.autograd.Function):
+    """All steps of c' = f c + i g, h' = (o tanh c') z, with gates activated from (W x + U h) r + b.
+
+    For all steps only gradients of what r multiplies are kept; those of weights and input are one product each over
+    all of time. Nothing is divided by a factor.
+
+    Shapes: x [time batch input]; start, h and c, [2 batch hidden]; bias [4*hidden], r [batch 4*hidden], z [batch hidden]
+    and running, True as long as a sequence goes on, [time batch 1], each or None. Returns the states [time batch hidden]
+    and the last memory [batch hidden].
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        start: Tensor,
+        by_input: Tensor,
+        by_state: Tensor,
+        bias: Tensor | None,
+        rows: Tensor | None,
+        outgoing: Tensor | None,
+        running: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        hidden, memory = start
+        products = linear(x, by_input)
+        if bias is not None and rows is None:
+            products += bias
+        gates = products if rows is None else torch.empty_like(products)
+        memories, squashed, plain = (torch.empty(len(x), *hidden.shape, dtype=x.dtype, device=x.device) for _ in "csh")
+        changed = outgoing is not None or running is not None
+        states = torch.empty_like(plain) if changed else plain
+        for time, (product, gate) in enumerate(zip(products, gates, strict=True)):
+            product += linear(hidden, by_state)
+            i, f, g, o = _activated(product, gate, rows, bias)
+            after = torch.mul(f, memory, out=memories[time]).addcmul_(i, g)
+            following = torch.mul(o, torch.tanh(after, out=squashed[time]), out=plain[time])
+            if outgoing is not None:
+                following = torch.mul(following, outgoing, out=states[time])
+            if running is not None:
+                after.copy_(torch.where(running[time], after, memory))
+                following = states[time].copy_(torch.where(running[time], following, hidden))
+            hidden, memory = following, after
+        ctx.biased = bias is not None
+        inputs = x, start, by_input, by_state, rows, outgoing, running
+        ctx.save_for_backward(*inputs, products, gates, memories, squashed, plain, states)
+        return states, memory.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, by_states: Tensor, by_memory: Tensor) -> tuple[Tensor | None, ...]:
+        x, start, by_input, by_state, rows, outgoing, running, *passed = ctx.saved_tensors
+        products, gates, memories, squashed, plain, states = passed
+        inner, memory_slope, slope = torch.empty_like(products), by_memory.clone(), torch.zeros_like(start[0])
+        turned = by_state.t().contiguous()
+        step, buffer = torch.empty_like(products[0]), torch.empty_like(start[0])
+        by_rows, by_bias = (torch.zeros_like(step) if rows is not None else None for _ in "rb")
+        by_outgoing = None if outgoing is None else torch.zeros_like(outgoing)
+        for time in range(len(products) - 1, -1, -1):
+            slope = slope + by_states[time]
+            kept = None if running is None else (slope.masked_fill(running[time], 0), memory_slope.clone())
+            if kept is not None:
+                kept[1].masked_fill_(running[time], 0)
+                slope, memory_slope = slope.masked_fill(~running[time], 0), memory_slope.masked_fill_(~running[time], 0)
+            if by_outgoing is not None:
+                by_outgoing.addcmul_(slope, plain[time])
+                slope = torch.mul(slope, outgoing, out=buffer)
+            step = inner[time] if rows is None else step
+            before = memories[time - 1] if time else start[1]
+            _through_gates(step, gates[time], squashed[time], before, slope, memory_slope)
+            if by_rows is not None and by_bias is not None:
+                by_rows.addcmul_(step, products[time])
+                by_bias.add_(step)
+                torch.mul(step, rows, out=inner[time])
+            slope = linear(inner[time], turned)
+            if kept is not None:
+                slope, memory_slope = slope + kept[0], memory_slope + kept[1]
+        before = torch.cat([start[:1], states[:-1]])
+        by_weights = (_of_weight(inner, vectors) for vectors in (x, before))
+        by_x = linear(inner, by_input.t().contiguous()) if ctx.needs_input_grad[0] else None
+        bias = None if not ctx.biased else inner.sum((0, 1)) if by_bias is None else by_bias.sum(0)
+        return by_x, torch.stack([slope, memory_slope]), *by_weights, bias, by_rows, by_outgoing, None
+
+
+def _of_weight(inner: Tensor, vectors: Tensor) -> Tensor:
+    """The gradient of a weight from those of its products and the vectors that it multiplied, of all steps."""
+    return linear(inner.flatten(0, 1).t(), vectors.flatten(0, 1).t())
+
+
+def _activated(product: Tensor, gate: Tensor, rows: Tensor | None, bias: Tensor | None) -> tuple[Tensor, ...]:
+    """The gates i, f, g, o of a step, in their place."""
+    if rows is not None and bias is not None:
+        torch.addcmul(bias, product, rows, out=gate)
+    elif rows is not None:
+        torch.mul(product, rows, out=gate)
+    width = gate.shape[-1] // 4
+    gate[:, : 2 * width].sigmoid_()
+    gate[:, 2 * width : 3 * width].tanh_()
+    gate[:, 3 * width :].sigmoid_()
+    return gate.split(width, -1)
+
+
+def _through_gates(
+    step: Tensor, gate: Tensor, squashed: Tensor, before: Tensor, slope: Tensor, memory_slope: Tensor
+) -> None:
+    """The gradient of what is activated in one step, and that of the memory before it, in place."""
+    width = squashed.shape[-1]
+    i, f, g, o = gate.split(width, -1)
+    of_i, of_f, of_g, of_o = step.split(width, -1)
+    torch.mul(slope, o, out=of_g)
+    memory_slope.add_(_by_tanh(of_g, squashed, grad_input=of_g))
+    torch.mul(slope, squashed, out=of_o)
+    _by_sigmoid(of_o, o, grad_input=of_o)
+    torch.mul(memory_slope, g, out=of_i)
+    torch.mul(memory_slope, before, out=of_f)
+    both = step[:, : 2 * width]
+    _by_sigmoid(both, gate[:, : 2 * width], grad_input=both)
+    torch.mul(memory_slope, i, out=of_g)
+    _by_tanh(of_g, g, grad_input=of_g)
+    memory_slope.mul_(f)
+
+
+def run(problem: Problem) -> tuple[Tensor, State]:
+    """As the reference."""
+    weights, lengths, x = problem.weights, problem.lengths, problem.x
+    column, rows = problem.factors.get("weight_ih", (None, None))
+    bias = weights["bias_ih"] + weights["bias_hh"] if "bias_ih" in weights else None
+    running = None
+    if lengths is not None:
+        running = (torch.arange(len(x), device=x.device).unsqueeze(1) < lengths).unsqueeze(-1)
+    x, start = x if column is None else x * column, torch.stack(problem.state)
+    states, memory = Scan.apply(
+        x, start, weights["weight_ih"], weights["weight_hh"], bias, rows, problem.outgoing, running
+    )
+    return states if running is None else states.masked_fill(~running, 0), (states[-1], memory)
+
+
+def refuses(problem: Problem) -> str | None:
+    """What it cannot compute."""
+    if problem.cell != CELL:
+        return "it computes the LSTM of torch"
+    columns, rows = zip(
+        *(problem.factors.get(local, (None, None)) for local in ("weight_ih", "weight_hh")), strict=True
+    )
+    if problem.factors.keys() - SCALED or columns[1] is not None or rows[0] is not rows[1]:
+        return "both products of a gate have to be multiplied by the same factors, and the states by none of their own"
+    if problem.twice:
+        return "it can be differentiated once"
+    if torch.is_autocast_enabled(problem.device):
+        return "it computes in one precision"
+    return None
+
+
+kernel = Kernel("sequence", "lstm_with_factors", 15, refuses, run, "Lobacheva et al. 2020, equation 9")

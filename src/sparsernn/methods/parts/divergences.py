@@ -1,0 +1,81 @@
+"""Divergence of a normal posterior from a log-uniform prior, by known approximations, with its gradient written out."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+TINY = 1e-12
+BOUND = 8.0
+
+
+class Approximation(NamedTuple):
+    """KL = log(1 + 1/alpha) / 2 - height sigmoid(start + slope log alpha) + offset, for one weight."""
+
+    height: float
+    start: float
+    slope: float
+    offset: float
+
+
+DIVERGENCES = {
+    "molchanov2017": Approximation(0.63576, 1.87320, 1.48695, 0.63576),
+    "chirkova2018": Approximation(0.64, 1.95, 1.5, -0.03),
+}
+
+
+def log_alpha(mean: Tensor, log_sigma: Tensor) -> Tensor:
+    """log(sigma^2 / mean^2), clipped to [-8, 8]."""
+    return _unclipped(mean.square().add_(TINY), log_sigma).clamp_(-BOUND, BOUND)
+
+
+def divergence(mean: Tensor, log_sigma: Tensor, approximation: Approximation) -> Tensor:
+    """The sum over all weights; where log alpha is clipped it has no gradient. []"""
+    return _Divergence.apply(mean, log_sigma, approximation)
+
+
+@torch.no_grad()
+def by_mean(mean: Tensor, log_sigma: Tensor, approximation: Approximation) -> Tensor:
+    """The gradient of `divergence` with respect to the means."""
+    return _slope_of_mean(mean, _by_log_alpha(mean.square().add_(TINY), log_sigma, approximation)[1])
+
+
+def _unclipped(squares: Tensor, log_sigma: Tensor) -> Tensor:
+    return squares.log().neg_().add_(log_sigma, alpha=2)
+
+
+def _by_log_alpha(squares: Tensor, log_sigma: Tensor, approximation: Approximation) -> tuple[Tensor, Tensor]:
+    """The sum of the divergences, and their gradients with respect to log alpha."""
+    height, start, slope, offset = approximation
+    ratio = _unclipped(squares, log_sigma)
+    clipped = ratio.abs() > BOUND
+    ratio.clamp_(-BOUND, BOUND)
+    step = (slope * ratio).add_(start).sigmoid_()
+    share = ratio.sigmoid_()  # log(1 + 1/alpha) = -log(share)
+    total = -0.5 * share.log().sum() - height * step.sum() + offset * step.numel()
+    slopes = share.sub_(1).mul_(0.5).sub_(step.mul_(1 - step), alpha=height * slope)
+    return total, slopes.masked_fill_(clipped, 0)
+
+
+def _slope_of_mean(mean: Tensor, slopes: Tensor) -> Tensor:
+    return (slopes * mean).div_(mean.square().add_(TINY)).mul_(-2)
+
+
+class _Divergence(torch.autograd.Function):
+    """One pass over all weights for the value and both gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, mean: Tensor, log_sigma: Tensor, approximation: Approximation) -> Tensor:
+        total, slopes = _by_log_alpha(mean.square().add_(TINY), log_sigma, approximation)
+        ctx.save_for_backward(mean, slopes)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        mean, slopes = ctx.saved_tensors
+        of_mean = outer * _slope_of_mean(mean, slopes) if ctx.needs_input_grad[0] else None
+        return of_mean, (2 * outer) * slopes if ctx.needs_input_grad[1] else None, None

@@ -1,0 +1,299 @@
+"""Sparse variational dropout of weights, gates, neurons and words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from sparsernn.errors import UserError
+from sparsernn.methods.draw import Change, Draw
+from sparsernn.methods.method import Method
+from sparsernn.methods.parts.divergences import DIVERGENCES, by_mean, divergence, log_alpha
+from sparsernn.methods.parts.noise import Normal, of_outputs, of_words
+from sparsernn.methods.parts.removal import RemovalState, levels_of, remove_all_but
+from sparsernn.methods.parts.schedules import choose
+from sparsernn.methods.run import Run
+from sparsernn.running.scaling import SequenceFactors
+from sparsernn.structure.budget import check_fraction, check_number, check_positive
+from sparsernn.structure.groups import Groups
+
+LEVELS = ("weight", "gate", "neuron")
+GROUPS = {"gate": "gate", "neuron": "read", "word": "word"}
+"""What a variable multiplies: all that comes in to a gate, all that reads a unit, the vector of a word."""
+
+
+@dataclass
+class Remembered(RemovalState):
+    """What is remembered beside the removal: whether the user was `told` of readers without weights."""
+
+    told: bool = False
+
+
+@dataclass(frozen=True)
+class SparseVariationalDropout(Method[Remembered]):
+    """Every weight is normal around the model's parameter; what is noise rather than signal goes in the end.
+
+    w ~ N(mu, sigma^2), with a log-uniform prior; so are the variables that multiply whole groups, with mean 1 at first:
+    gate = act(((z^x x) W + (z^h h) U) z^gate + b). The loss, a mean over examples, is to be joined by the divergence of
+    all of them divided by `examples`. Kept is what has log(sigma^2 / mu^2) < `threshold`; in evaluation and in the
+    end it counts with its mean, weights times those of their groups. Biases and starting states are not random.
+
+    Arguments:
+        levels: "weight", and perhaps "gate" (a variable for each gate of each unit) and "neuron" (one for each hidden
+            unit and each input component of recurrent layers).
+        vocabulary: whether each word of a selected embedding has a variable.
+        examples: over how many examples the loss is a mean in the end: documents, or predicted tokens, of training.
+        sampled: "sequence", variables of groups drawn for each sequence and held over time; or "minibatch", drawn once
+            a forward and multiplied into the weights, so that torch's own kernels compute.
+        divergence: "molchanov2017", or "chirkova2018", whose older constants make it smaller by 0.67 a weight.
+        warm_up: fraction of training over which the weight of the divergence rises from 0; 0: it is whole at once.
+        temperature: what the divergence is multiplied with at last.
+        clipped: whether the divergence's gradient of the means is part of the loss, hence of gradient clipping; otherwise
+            it is added after that, before the optimizer's step, and `penalty()` moves only what the method owns.
+        threshold: of log alpha, above which something goes: 3 is a ratio of signal to noise, mu^2 / sigma^2, of 0.05.
+        local: names of linear layers, such as ("head",), of whose output noise is drawn instead of their weights, once
+            a sequence and output: for classification. A language model over all words is better without.
+        learning_rate: of log sigma of weights, by Adam; it does not decay.
+        group_learning_rate: of the variables of groups, by Adam.
+        decayed: whether `group_learning_rate` falls as the optimizer's learning rate does.
+        log_sigma: of everything at first.
+    Shapes: any weight.
+    Raises: UserError for values out of range; for a level that no selected layer has; for words without a selected
+        embedding; for variables of groups where an embedding and an output layer share a weight.
+    Source: Molchanov et al. 2017; Lobacheva et al. 2018, 2020 (groups); Chirkova et al. 2018 (words).
+    Deviations: weights are drawn once a minibatch, as in the source's code, not once a sequence, as in its algorithm 1.
+        A starting state counts as multiplied already, and a final hidden state is returned multiplied; where a cell
+        carries its hidden state on by itself (GRU), only what is read is multiplied, and final states only if the model
+        reads them. Hidden units that something without weights reads (attention) are multiplied there in training
+        alone, of which a warning tells. A layer never dies: its best group stays.
+    """
+
+    levels: tuple[str, ...] = LEVELS
+    vocabulary: bool = False
+    examples: int | None = None
+    sampled: str = "sequence"
+    divergence: str = "molchanov2017"
+    warm_up: float = 0.0
+    temperature: float = 1.0
+    clipped: bool = True
+    threshold: float = 3.0
+    local: tuple[str, ...] = ()
+    learning_rate: float = 0.002
+    group_learning_rate: float = 0.002
+    decayed: bool = True
+    log_sigma: float = -3.0
+    granularities: ClassVar[tuple[str, ...]] = LEVELS
+    known_as: ClassVar[tuple[str, ...]] = ("sparse_vd", "svd", "bayesian")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "levels", levels_of(self.levels))
+        object.__setattr__(self, "local", levels_of(self.local))
+        self._check_levels()
+        if isinstance(self.examples, bool) or not isinstance(self.examples, int) or self.examples < 1:
+            raise UserError(
+                f"examples is {self.examples!r}",
+                "how many documents, or predicted tokens, there are in training",
+                "pass examples=, a whole number of at least 1",
+            )
+        choose({"sequence": 0, "minibatch": 0}, self.sampled, "sampled")
+        choose(DIVERGENCES, self.divergence, "divergence")
+        check_fraction(self.warm_up, "warm_up")
+        check_number(self.temperature, "temperature")
+        check_positive(self.learning_rate, "learning_rate")
+        check_positive(self.group_learning_rate, "group_learning_rate")
+
+    def _check_levels(self) -> None:
+        unknown = [level for level in self.levels if level not in LEVELS]
+        if unknown or "weight" not in self.levels or len(set(self.levels)) < len(self.levels):
+            raise UserError(
+                f"levels are {', '.join(map(str, self.levels)) or 'none'}",
+                '"weight", and perhaps "gate" and "neuron"',
+                'pass levels=("weight", "gate", "neuron") or fewer',
+            )
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The kinds of groups that have variables."""
+        return tuple(level for level in GROUPS if level in self.levels or (level == "word" and self.vocabulary))
+
+    @property
+    def needs_readers(self) -> bool:
+        return bool(self.variables or self.local)
+
+    def initial_state(self) -> Remembered:
+        return Remembered()
+
+    def prepare(self, run: Run[Remembered]) -> None:
+        sigmas = {f"log_sigma.{name}": torch.full_like(run.weights[name], self.log_sigma) for name in run.selected}
+        run.own(sigmas, self.learning_rate)
+        for level in self.variables:
+            self._refuse_tied(run, level)
+            ones = torch.ones(self._groups(run, level).count, device=run.device)
+            both = {f"group_mean.{level}": ones, f"group_log_sigma.{level}": torch.full_like(ones, self.log_sigma)}
+            run.own(both, self.group_learning_rate, self.decayed)
+        run.groups("weight")
+        for path in self.local:
+            module = dict(run.model.named_modules()).get(path)
+            if not isinstance(module, nn.Linear) or f"{path}.weight" not in run.selected:
+                raise UserError(
+                    f"local names {path!r}",
+                    "a linear layer whose weight is selected",
+                    "pass the name of such a module, and where= with its weight",
+                )
+
+    def _refuse_tied(self, run: Run[Remembered], level: str) -> None:
+        weights = run.wiring.weights
+        tied = [use.name for use in run.wiring.uses if use.layout.text != weights[use.name].layout.text]
+        if tied:
+            raise UserError(
+                f"variables of {level}s where {tied[0]} is an embedding and an output layer at once",
+                "weights that are not tied",
+                'leave the tie out, or pass levels=("weight",) and vocabulary=False',
+            )
+
+    def _groups(self, run: Run[Remembered], level: str) -> Groups:
+        """Raises: UserError if no selected layer has the level."""
+        try:
+            return run.groups(GROUPS[level])
+        except UserError:
+            raise UserError(
+                f"no selected layer has {level}s",
+                "an embedding among the selected tensors" if level == "word" else "recurrent layers that have them",
+                "pass where= with such a weight, or leave the level out",
+            ) from None
+
+    def _weight(self, run: Run[Remembered], name: str) -> Normal:
+        return Normal(run.weights[name], run.owned[f"log_sigma.{name}"])
+
+    def _variables(self, run: Run[Remembered], level: str) -> Normal:
+        """The variables of the groups as these are numbered now. [groups.count]"""
+        mean, log_sigma = run.owned[f"group_mean.{level}"], run.owned[f"group_log_sigma.{level}"]
+        numbers = self._groups(run, level).earlier
+        return Normal(mean, log_sigma) if numbers is None else Normal(mean[numbers], log_sigma[numbers])
+
+    def before_forward(self, run: Run[Remembered]) -> Draw:
+        local = {f"{path}.weight": path for path in self.local}
+        drawn = {
+            name: run.weights[name] if name in local else self._weight(run, name).sample(run.generator)
+            for name in run.selected
+        }
+        sigmas = {name: run.owned[f"log_sigma.{name}"].exp() for name in local}
+        factors: list[SequenceFactors] = []
+        outputs: dict[str, Change] = {}
+        for level in self.variables:
+            groups, variables = self._groups(run, level), self._variables(run, level)
+            if self.sampled == "minibatch":
+                sample = variables.sample(run.generator)
+                drawn |= groups.scaled({name: drawn.get(name, run.weights[name]) for name in groups.names}, sample)
+                sigmas |= groups.scaled(sigmas, sample)
+            elif level == "word":
+                outputs |= self._words(run, groups, variables)
+            else:
+                factors.append(_for_sequences(groups, variables, run.generator))
+        if factors:
+            self._tell(run)
+        outputs |= {path: of_outputs(sigmas[name], run.generator) for name, path in local.items()}
+        return Draw(drawn, factors, outputs)
+
+    def _words(self, run: Run[Remembered], groups: Groups, variables: Normal) -> dict[str, Change]:
+        """What becomes of the output of each embedding whose words have variables."""
+        changes: dict[str, Change] = {}
+        for path, axes in run.wiring.axes.items():
+            if "word" in axes and groups.units is not None and bool((groups.units[axes["word"]] >= 0).all()):
+                words = groups.units[axes["word"]].to(run.device)
+                changes[path] = of_words(Normal(variables.mean[words], variables.log_sigma[words]), run.generator)
+        return changes
+
+    def _tell(self, run: Run[Remembered]) -> None:
+        """Warn once if hidden units are read by what has no weights to multiply in the end."""
+        groups = run.groups("read") if "neuron" in self.levels else None
+        if run.state.told or groups is None or groups.units is None:
+            return
+        run.state.told = True
+        for layer in run.wiring.layers:
+            units = run.wiring.axes[layer.module]
+            for unit in torch.cat([units[key] for key in units if key != "input"]).tolist():
+                if unit in run.wiring.external and groups.units[unit] >= 0:
+                    run.warn(
+                        f"hidden units of {layer.label or 'the layer'} are read by something without weights "
+                        f"({run.wiring.external[unit]}): their variables count there in training, but not in the end"
+                    )
+                    return
+
+    def penalty(self, run: Run[Remembered]) -> Tensor | None:
+        weight, approximation = self._weight_of_divergence(run), DIVERGENCES[self.divergence]
+        if not weight:
+            return None
+        posteriors = [self._weight(run, name) for name in run.selected]
+        if not self.clipped:
+            posteriors = [Normal(mean.detach(), log_sigma) for mean, log_sigma in posteriors]
+        posteriors += [self._variables(run, level) for level in self.variables]
+        total = torch.zeros((), device=run.device)
+        for mean, log_sigma in posteriors:
+            total = total + divergence(mean, log_sigma, approximation)
+        return weight * total
+
+    def _weight_of_divergence(self, run: Run[Remembered]) -> float:
+        """What the sum of all divergences is multiplied with in this step."""
+        if run.state.removed is not None or not self.examples:
+            return 0.0
+        ramp = self.warm_up * run.steps
+        return self.temperature / self.examples * (min(run.step_count / ramp, 1.0) if ramp else 1.0)
+
+    def before_step(self, run: Run[Remembered]) -> bool:
+        weight = self._weight_of_divergence(run)
+        for name in run.selected if weight and not self.clipped else ():
+            mean, log_sigma = self._weight(run, name)
+            slope = by_mean(mean, log_sigma, DIVERGENCES[self.divergence]).mul_(weight)
+            mean.grad = slope if mean.grad is None else mean.grad.add_(slope)
+        return True
+
+    def before_evaluation(self, run: Run[Remembered]) -> Mapping[str, Tensor]:
+        weights: dict[str, Tensor] = {}
+        for name in run.selected:
+            mean, log_sigma = self._weight(run, name)
+            weights[name] = mean * self._certain(log_alpha(mean.detach(), log_sigma.detach()).reshape(-1)).view_as(mean)
+        for level in self.variables:
+            groups, factors = self._groups(run, level), self._variables(run, level).mean * self._stay(run, level)
+            weights |= groups.scaled({name: weights.get(name, run.weights[name]) for name in groups.names}, factors)
+        return weights
+
+    def _certain(self, ratios: Tensor) -> Tensor:
+        """Which of some log alphas are below the threshold; the lowest, if none is."""
+        certain = ratios < self.threshold
+        if ratios.numel() and not bool(certain.any()):
+            certain[ratios.argmin()] = True
+        return certain
+
+    def _stay(self, run: Run[Remembered], level: str) -> Tensor:
+        """Which groups stay by their variables. [groups.count]"""
+        mean, log_sigma = self._variables(run, level)
+        ratios = log_alpha(mean.detach(), log_sigma.detach())
+        families = self._groups(run, level).families
+        return torch.cat([self._certain(ratios[family.start : family.stop]) for family in families])
+
+    @torch.no_grad()
+    def finalize(self, run: Run[Remembered]) -> None:
+        weights, dead = run.groups("weight"), []
+        survivors = {GROUPS[level]: self._stay(run, level) for level in self.variables}
+        ratios = {name: log_alpha(*self._weight(run, name)).reshape(-1) for name in weights.names}
+        dead += [name for name, ratio in ratios.items() if not bool((ratio < self.threshold).any())]
+        survivors["weight"] = torch.cat([self._certain(ratio) for ratio in ratios.values()])
+        for level in self.variables:
+            groups, variables = self._groups(run, level), self._variables(run, level)
+            below = log_alpha(*variables) < self.threshold
+            dead += [
+                f"{level}s of {one.label}" for one in groups.families if not bool(below[one.start : one.stop].any())
+            ]
+            groups.scale_({name: run.weights[name].data for name in groups.names}, variables.mean)
+        if dead:
+            run.warn(f"nothing of {', '.join(dead)} is certain enough to stay; the best one was kept of each")
+        remove_all_but(run, survivors)
+
+
+def _for_sequences(groups: Groups, variables: Normal, generator: torch.Generator) -> SequenceFactors:
+    return SequenceFactors(groups, lambda batch: variables.sample(generator, (batch,)))

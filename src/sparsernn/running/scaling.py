@@ -1,0 +1,151 @@
+"""Factors of groups, one for each sequence: put around the products and the outputs of recurrent layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+from sparsernn.kernels.product import carries_output
+from sparsernn.kernels.registry import Factors, Problem, State
+from sparsernn.running.runner import Place, Runner
+from sparsernn.structure.groups import Groups
+from sparsernn.structure.layer import Layer
+from sparsernn.structure.wiring import Wiring
+
+
+@dataclass(frozen=True)
+class SequenceFactors:
+    """Factors of some groups, drawn for each sequence of a forward and held over time.
+
+    Attributes:
+        groups: of incoming rows ("gate"), or of everything that reads a unit ("read").
+        sample: so many sequences -> their factors, differentiable. [batch groups.count]
+    """
+
+    groups: Groups
+    sample: Callable[[int], Tensor]
+
+
+@dataclass
+class _Scales:
+    """Where the factors of one kind of groups go in one layer: numbers of groups, -1 = none."""
+
+    rows: dict[str, Tensor] = field(default_factory=dict)
+    columns: dict[str, Tensor] = field(default_factory=dict)
+    outgoing: Tensor | None = None
+
+
+class Plan:
+    """Which factors go where in every recurrent layer of a model.
+
+    A layer's output is multiplied by the factors of its units when it leaves the layer, and not again where the next
+    layer reads it; other input is multiplied where a layer reads it.
+    """
+
+    def __init__(self, model: nn.Module, wiring: Wiring, groups: Sequence[Groups]):
+        self.groups = list(groups)
+        self.read_states = {path for path, number in wiring.states_read if number == 0}
+        outputs = [units for layer in wiring.layers if (units := _output_units(wiring, layer)) is not None]
+        written = torch.cat(outputs) if outputs else torch.zeros(0, dtype=torch.long)
+        self.paths: dict[int, str] = {}
+        self.layers: dict[tuple[str, str], list[_Scales]] = {}
+        for path, description in wiring.descriptions.items():
+            if description.layers:
+                self.paths[id(model.get_submodule(path))] = path
+            layers = [layer for layer in wiring.layers if layer.module == path]
+            for local, layer in zip(description.layers, layers, strict=True):
+                scales = [_scales(wiring, layer, groups, written) for groups in self.groups]
+                self.layers[path, next(iter(local.weights.values()))] = scales
+
+
+def _output_units(wiring: Wiring, layer: Layer) -> Tensor | None:
+    """Numbers of the units that a layer puts out."""
+    axes = [wiring.weights[name].axes for name in layer.weights.values()]
+    return next((units[layer.cell.state_axes[0]] for units in axes if layer.cell.state_axes[0] in units), None)
+
+
+def _scales(wiring: Wiring, layer: Layer, groups: Groups, written: Tensor) -> _Scales:
+    scales, output = _Scales(), _output_units(wiring, layer)
+    if groups.units is None or not bool((groups.units >= 0).any()):
+        pieces = {piece.name: piece.index for piece in groups.pieces if piece.index is not None}
+        rows = {local: pieces[name].reshape(-1) for local, name in layer.weights.items() if name in pieces}
+        for local, index in rows.items():
+            scales.rows[local] = next(same for same in rows.values() if torch.equal(same, index))
+        return scales
+    if output is not None and bool((groups.units[output] >= 0).any()):
+        scales.outgoing = groups.units[output]
+    for local, name in layer.weights.items():
+        weight = wiring.weights[name]
+        for axis in weight.layout.source:
+            units = weight.axes[axis]
+            numbers = groups.units[units]
+            if axis == "input":
+                numbers = numbers.masked_fill(torch.isin(units, written), -1)
+            if axis != layer.cell.state_axes[0] and bool((numbers >= 0).any()):
+                scales.columns[local] = numbers
+    return scales
+
+
+class Scaling:
+    """A runner that puts the factors of one forward in their places, and lets another one compute.
+
+    Arguments:
+        plan: which go where; factors: in the order of its groups; inner: the runner that computes.
+    """
+
+    def __init__(self, plan: Plan, factors: Sequence[SequenceFactors], inner: Runner):
+        self.plan, self.factors, self.inner = plan, factors, inner
+        self.batch: int | None = None
+        self._values: dict[int, list[Tensor]] = {}
+
+    def values(self, batch: int) -> list[Tensor]:
+        """The factors of a forward's sequences, drawn when they are first asked for, and a last one of 1."""
+        if batch not in self._values:
+            samples = [factors.sample(batch) for factors in self.factors]
+            self._values[batch] = [torch.cat([sample, sample.new_ones(batch, 1)], 1) for sample in samples]
+        return self._values[batch]
+
+    def __call__(self, place: Place, problem: Problem) -> tuple[Tensor, State]:
+        self.batch = problem.x.shape[1]
+        path = self.plan.paths.get(id(place.module), "")
+        scales = self.plan.layers.get((path, next(iter(place.names.values()))))
+        if scales is None:
+            return self.inner(place, problem)
+        columns: dict[str, Tensor] = {}
+        rows: dict[str, Tensor] = {}
+        outgoing = problem.outgoing
+        for scale, values in zip(scales, self.values(self.batch), strict=True):
+            _gather_(columns, scale.columns, values)
+            _gather_(rows, scale.rows, values)
+            if scale.outgoing is not None:
+                outgoing = _times(outgoing, values[:, scale.outgoing])
+        problem = replace(problem, factors=_merged(problem.factors, columns, rows), outgoing=outgoing)
+        output, (last, *others) = self.inner(place, problem)
+        if outgoing is not None and path in self.plan.read_states and carries_output(problem.cell):
+            last = last * outgoing
+        return output, (last, *others)
+
+
+def _gather_(gathered: dict[str, Tensor], numbers: Mapping[str, Tensor], values: Tensor) -> None:
+    """Multiply factors into those gathered so far; the same numbers give the same tensor."""
+    taken = {id(index): values[:, index] for index in numbers.values()}
+    for local, index in numbers.items():
+        gathered[local] = _times(gathered.get(local), taken[id(index)])
+
+
+def _times(first: Tensor | None, second: Tensor) -> Tensor:
+    return second if first is None else first * second
+
+
+def _merged(
+    factors: Mapping[str, Factors], columns: Mapping[str, Tensor], rows: Mapping[str, Tensor]
+) -> dict[str, Factors]:
+    merged: dict[str, Factors] = {}
+    for local in {**factors, **columns, **rows}:
+        column, row = factors.get(local, (None, None))
+        column = _times(column, columns[local]) if local in columns else column
+        merged[local] = column, _times(row, rows[local]) if local in rows else row
+    return merged
