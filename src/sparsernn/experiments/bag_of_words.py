@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from sparsernn.errors import UserError
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import TfidfTransformer
+    from sklearn.linear_model import LogisticRegression
 
 STRENGTHS = (1.0, 4.0, 16.0)
 HASH_BITS = 20
@@ -26,16 +28,18 @@ def bag_of_words(loaded: Loaded) -> dict[str, float]:
     return _scored(loaded, longest=1, weigh=TfidfTransformer(use_idf=False))
 
 
-def tfidf(loaded: Loaded) -> dict[str, float]:
-    """TF-IDF of the words and word pairs that the network reads, and logistic regression, tuned likewise."""
+def tfidf(loaded: Loaded, top: int | None = None) -> dict[str, float]:
+    """TF-IDF of the words and word pairs that the network reads, and logistic regression, tuned likewise.
+
+    Arguments:
+        top: so many inputs, those of the largest weights, are kept and fitted anew; None keeps all.
+    """
     from sklearn.feature_extraction.text import TfidfTransformer
 
-    return _scored(loaded, longest=2, weigh=TfidfTransformer(sublinear_tf=True))
+    return _scored(loaded, longest=2, weigh=TfidfTransformer(sublinear_tf=True), top=top)
 
 
-def _scored(loaded: Loaded, longest: int, weigh: TfidfTransformer) -> dict[str, float]:
-    from sklearn.linear_model import LogisticRegression
-
+def _scored(loaded: Loaded, longest: int, weigh: TfidfTransformer, top: int | None = None) -> dict[str, float]:
     splits = (loaded.train, loaded.valid, loaded.test)
     counted = [counts(split, longest, loaded.inputs) for split in splits]
     seen = np.unique(counted[0].indices)
@@ -43,13 +47,24 @@ def _scored(loaded: Loaded, longest: int, weigh: TfidfTransformer) -> dict[str, 
     counted = [weigh.transform(matrix[:, seen]) for matrix in counted]
     texts = [_texts(split) for split in splits]
     labels = [split.targets if split.rows is None else split.targets[split.rows] for split in texts]
-    models = [LogisticRegression(C=strength, max_iter=300).fit(counted[0], labels[0]) for strength in STRENGTHS]
-    best = max(models, key=lambda model: model.score(counted[1], labels[1]))
+    best = _tuned(counted, labels)
+    if top is not None:
+        largest = np.argsort(-np.abs(best.coef_).max(0))[:top]
+        counted = [matrix[:, np.sort(largest)] for matrix in counted]
+        best = _tuned(counted, labels)
     return {
         "accuracy": float(best.score(counted[2], labels[2])),
         "valid_accuracy": float(best.score(counted[1], labels[1])),
         "weights_kept": int(np.count_nonzero(best.coef_) + best.intercept_.size),
     }
+
+
+def _tuned(counted: Sequence[csr_matrix], labels: Sequence[np.ndarray]) -> LogisticRegression:
+    """The regression of the strength that is best on validation. Shapes: matrices and labels of train, valid, .."""
+    from sklearn.linear_model import LogisticRegression
+
+    models = [LogisticRegression(C=strength, max_iter=300).fit(counted[0], labels[0]) for strength in STRENGTHS]
+    return max(models, key=lambda model: model.score(counted[1], labels[1]))
 
 
 def counts(split: Split, longest: int, vocabulary: int) -> csr_matrix:

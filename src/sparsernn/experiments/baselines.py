@@ -1,6 +1,7 @@
 """What a network has to beat: well-known methods without a network, on the same splits."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -83,6 +84,7 @@ def _features(split: Split) -> tuple[np.ndarray, np.ndarray]:
 BASELINES: dict[str, Callable[[Loaded], dict[str, float]]] = {
     "bag_of_words": bag_of_words.bag_of_words,
     "tfidf": bag_of_words.tfidf,
+    **{f"tfidf_top_{top}": partial(bag_of_words.tfidf, top=top) for top in (100, 300, 1_000, 3_000)},
     "features": features,
     "seasonal_naive": lambda loaded: seasonal_naive(loaded)[1],
     "unigram": unigram,

@@ -1,9 +1,11 @@
-"""Facts of Lobacheva et al. 2020, Structured sparsification of gated recurrent neural networks."""
+"""Facts of Lobacheva et al. 2020, Structured sparsification of gated recurrent neural networks; and what rows share."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+
+from sparsernn.methods.sparse_variational_dropout import SparseVariationalDropout
 
 NAME = "Lobacheva et al. 2020"
 
@@ -56,3 +58,67 @@ TABLE_1: Mapping[str, Mapping[str, object]] = {
     "W+G+N": {"test_perplexity": 105.64, "compression": 1.49, "neurons": [64, 115], "gates": [193, 442]},
 }
 """Small LSTM, after the last epoch: the compression is of all matrices, embedding and output included."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Bayesian:
+    """A network of which every matrix is random, trained by Adam at one rate, its last epoch scored.
+
+    Arguments:
+        examples: by which the divergence is divided: training documents, or predicted tokens.
+        units, layers, embedding, vocabulary, length, batch_size, learning_rate, epochs, clip: of network and training.
+        words: whether each word has a variable.
+        local: whether noise of the output layer is drawn locally.
+    """
+
+    examples: int
+    units: int
+    embedding: int
+    vocabulary: int
+    length: int
+    batch_size: int
+    learning_rate: float
+    epochs: int
+    layers: int = 1
+    clip: float | None = None
+    words: bool = True
+    local: bool = True
+
+
+IMDB = Bayesian(21_250, 128, 300, 20_003, 200, batch_size=128, learning_rate=5e-4, epochs=800)
+AG_NEWS = Bayesian(114_000, 512, 300, 20_003, 100, batch_size=128, learning_rate=5e-4, epochs=150)
+PTB_WORDS = Bayesian(
+    929_589, 200, 200, 10_000, 35, batch_size=32, learning_rate=2e-3, epochs=50, layers=2, words=False, local=False
+)
+CONFIGURATIONS: Mapping[str, tuple[str, ...]] = {
+    "W": ("weight",),
+    "W+N": ("weight", "neuron"),
+    "W+G+N": ("weight", "gate", "neuron"),
+}
+"""Levels of the variables, by the name of the row."""
+TABLE_2: Mapping[str, Mapping[str, Mapping[str, object]]] = {
+    "imdb": {
+        "W": {"accuracy": 0.8362, "compression": 18_567},
+        "W+N": {"accuracy": 0.8398, "compression": 17_874},
+        "W+G+N": {"accuracy": 0.8398, "compression": 19_747},
+    },
+    "ag_news": {
+        "W": {"accuracy": 0.8914, "compression": 561, "neurons": [34], "gates": [76]},
+        "W+N": {"accuracy": 0.8855, "compression": 645, "neurons": [17], "gates": [62]},
+        "W+G+N": {"accuracy": 0.8841, "compression": 647, "neurons": [14], "gates": [39]},
+    },
+}
+
+
+def variational(paper: Bayesian, row: str, **options: object) -> SparseVariationalDropout:
+    """The method of a row of Table 2, other options given by name."""
+    own = {
+        "levels": CONFIGURATIONS[row],
+        "vocabulary": paper.words,
+        "examples": paper.examples,
+        "divergence": "chirkova2018",
+        "local": ("head",) if paper.local else (),
+        "learning_rate": paper.learning_rate,
+        "group_learning_rate": paper.learning_rate,
+    }
+    return SparseVariationalDropout(**{**own, **options})
