@@ -177,7 +177,7 @@ def resize(module: nn.Module, cut: Cut, replacements: Replacements) -> nn.Module
     small = (
         module.resized(cut, tensors)
         if isinstance(module, Recurrent | RecurrentStep)
-        else exchange_parameters(module, tensors)
+        else exchange_parameters(module, tensors, cut.kept)
     )
     _exchange_states(small, cut, description)
     return small
