@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from sparsernn.compaction.compact import compact, load_compact, save_compact
+from sparsernn.compaction.compact import compact
+from sparsernn.compaction.files import load_compact, save_compact
 from sparsernn.models.classifier import Classifier
 from sparsernn.models.language_model import LanguageModel
 from sparsernn.models.layers import WordEmbedding

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sparsernn.compaction.compact import load_compact
+from sparsernn.compaction.files import load_compact
 from sparsernn.errors import UserError
 from sparsernn.experiments import results, trained
 from sparsernn.experiments.compacted import COMPACT, compact_run, output, read_final

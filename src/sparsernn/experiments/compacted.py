@@ -6,7 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sparsernn.compaction.compact import compact, load_compact, save_compact
+from sparsernn.compaction.compact import compact
+from sparsernn.compaction.files import load_compact, save_compact
 from sparsernn.data.task import Batch
 from sparsernn.experiments import trained
 from sparsernn.experiments.network import stored_bytes

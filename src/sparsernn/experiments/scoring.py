@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from sparsernn.compaction.compact import save_compact
+from sparsernn.compaction.files import save_compact
 from sparsernn.data.task import Batch, Loaded
 from sparsernn.experiments import spectra
 from sparsernn.experiments.compacted import COMPACT, Compacted, arguments, cut

@@ -148,7 +148,7 @@ def _places(kept: np.ndarray) -> Iterator[_Place]:
 def _read_place(about: Mapping[str, object], data: np.ndarray, rows: int, columns: int) -> tuple[np.ndarray, int]:
     """Which numbers are stored, and the bytes that say so, which stand at the end. [row column]"""
     tile, entries = about.get("tile", [1, 1]), [about.get(name, ["all", 0]) for name in PIECES]
-    if tile not in [list(known) for known in TILES] or not all(_is_entry(entry) for entry in entries):
+    if tile not in [list(sides) for sides in TILES] or not all(_is_entry(entry) for entry in entries):
         raise DamagedFile(f"its header holds {tile} and {entries}"[:200])
     height, width = tile
     start = len(data) - sum(length for _, length in entries)
