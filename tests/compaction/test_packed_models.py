@@ -1,5 +1,6 @@
 """What a compacted model takes on disk: what is kept, exactly or in a smaller type, and nothing that a file claims."""
 
+import itertools
 import json
 import tracemalloc
 
@@ -15,7 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from sparsernn.compaction.compact import compact
-from sparsernn.compaction.files import file_of, load_compact, save_compact
+from sparsernn.compaction.files import file_of, load_compact, plain_size, save_compact
 from sparsernn.errors import UserError
 from sparsernn.models.classifier import Classifier
 from sparsernn.structure.masks import Masks
@@ -220,3 +221,21 @@ def test_a_damaged_file_gives_one_clear_error_or_a_model(tmp_path_factory, packe
         assert str(damaged) in error.happened and error.expected and error.do
     else:
         loaded(IDS)
+
+
+@pytest.mark.parametrize("make_one", [make, lambda: nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)).double()])
+def test_the_size_of_a_plain_file_is_known_without_it(make_one):
+    model = make_one()
+    assert plain_size(model) == len(file_of(model, plain=True)[0])
+    with torch.device("meta"):
+        assert plain_size(make_one()) == plain_size(model)
+
+
+def test_a_packed_file_is_never_larger_than_a_plain_one():
+    chance = torch.Generator().manual_seed(0)
+    for rows, columns in itertools.product((1, 3, 40), (1, 7, 90)):
+        for density in (0.0, 0.5, 0.7, 0.9, 0.97, 1.0):
+            model = nn.Linear(columns, rows, dtype=torch.float64)
+            with torch.no_grad():
+                model.weight.mul_(torch.rand(rows, columns, generator=chance) < density)
+            assert len(file_of(model)[0]) <= plain_size(model)

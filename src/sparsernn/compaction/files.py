@@ -16,7 +16,7 @@ from sparsernn.compaction.compact import HISTORY, first_line
 from sparsernn.compaction.resizing import Cut, Replacements, replace, resize
 from sparsernn.errors import UserError
 from sparsernn.running.modules import Recurrent
-from sparsernn.runtime.packed_file import PackedFile, Typed, contents
+from sparsernn.runtime.packed_file import PackedFile, Typed, contents, plain_bytes
 from sparsernn.runtime.packing import SMALLER
 from sparsernn.runtime.patterns import DamagedFile
 from sparsernn.structure.masks import Masks
@@ -69,8 +69,22 @@ def file_of(
         masks.apply_(inner)
     state = inner.state_dict()
     tensors = {name: _typed(state[name]) for name in _stored(inner, state)}
-    header = {"format": FORMAT, "cuts": json.dumps(getattr(inner, HISTORY, []), separators=(",", ":"))}
-    return contents(tensors, header, dtype, plain)
+    return contents(tensors, _header(inner), dtype, plain)
+
+
+def plain_size(model: nn.Module) -> int:
+    """How long a model's file is if nothing is packed; of a model on the device "meta" too.
+
+    A tensor of a type that numpy does not have takes a few bytes more in the header.
+    """
+    state = model.state_dict()
+    empty = {name: torch.empty(0, dtype=state[name].dtype, device="cpu") for name in _stored(model, state)}
+    arrays = {name: (tuple(state[name].shape), _typed(tensor).values.dtype) for name, tensor in empty.items()}
+    return plain_bytes(arrays, _header(model))
+
+
+def _header(model: nn.Module) -> dict[str, str]:
+    return {"format": FORMAT, "cuts": json.dumps(getattr(model, HISTORY, []), separators=(",", ":"))}
 
 
 def load_compact(path: Path | str, model: nn.Module) -> nn.Module:

@@ -44,11 +44,24 @@ def contents(
         if plain or kind not in FLOATS or not values.size or not values.ndim:
             continue
         about, data = pack(values, kind, smaller)
-        if len(data) + len(_json(about)) < values.nbytes:
+        # In the header this stands as text within text.
+        if len(data) + len(json.dumps(_json({name: about}))) < values.nbytes:
             arrays[name], entries[name] = data, about
             if "error" in about:
                 errors[name] = float(str(about["error"]))
     return save(arrays, {**header, TENSORS: _json(entries)}), errors
+
+
+def plain_bytes(arrays: Mapping[str, tuple[tuple[int, ...], np.dtype]], header: Mapping[str, str]) -> int:
+    """How long a file of such arrays is if nothing is packed, without making it. arrays: name -> (shape, type)"""
+    entries: dict[str, object] = {"__metadata__": {**header, TENSORS: "{}"}}
+    end = 0
+    for name, (shape, kind) in sorted(arrays.items(), key=lambda entry: (-entry[1][1].itemsize, entry[0])):
+        start, end = end, end + math.prod(shape) * kind.itemsize
+        letter = "BOOL" if kind == np.bool_ else f"{kind.kind.upper()}{8 * kind.itemsize}"
+        entries[name] = {"dtype": letter, "shape": shape, "data_offsets": [start, end]}
+    length = len(json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode())
+    return 8 + -(-length // 8) * 8 + end
 
 
 class PackedFile:
