@@ -86,7 +86,7 @@ class Cut:
             flags[units.numpy()] = True
             code, data = pack_pattern(flags)
             if code != "all":
-                kept[key] = [code, base64.b64encode(data).decode()]
+                kept[key] = [code, base64.b64encode(data.tobytes()).decode()]
         return {"kept": kept, "sizes": self.sizes, "narrow": self.narrow, "widen": self.widen, "seen": self.seen}
 
     @classmethod

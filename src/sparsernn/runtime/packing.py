@@ -130,31 +130,35 @@ def _smallest(kept: np.ndarray, width: int) -> _Place:
 
 
 def _places(kept: np.ndarray) -> Iterator[_Place]:
-    everything = tuple(np.ones(size, bool) for size in kept.shape)
+    rows, columns = (np.ones(size, bool) for size in kept.shape)
     if kept.all():
-        yield _Place(*everything, (1, 1), kept)
+        yield _Place(rows, columns, (1, 1), kept)
         return
-    crossing = kept.any(1), kept.any(0)
-    whole = all(flags.all() for flags in crossing)
-    for rows, columns in (everything,) if whole else (everything, crossing):
-        inner = kept[np.ix_(rows, columns)]
-        for tile in TILES:
-            if inner.size and inner.shape[0] % tile[0] == 0 and inner.shape[1] % tile[1] == 0:
-                across = inner.reshape(inner.shape[0] // tile[0], tile[0], inner.shape[1] // tile[1], tile[1])
-                yield _Place(rows, columns, tile, across.any((1, 3)))
-        yield _Place(rows, columns, (1, 1), inner if not inner.size else np.ones_like(inner))
+    yield from _tilings(kept, rows, columns)
+    used = np.asarray(kept.any(1)), np.asarray(kept.any(0))
+    if not (used[0].all() and used[1].all()):
+        yield from _tilings(kept, *used)
+
+
+def _tilings(kept: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> Iterator[_Place]:
+    inner = kept[np.ix_(rows, columns)]
+    down, across = inner.shape
+    for tile in TILES:
+        if inner.size and down % tile[0] == 0 and across % tile[1] == 0:
+            tiled = inner.reshape(down // tile[0], tile[0], across // tile[1], tile[1])
+            yield _Place(rows, columns, tile, np.asarray(tiled.any((1, 3))))
+    yield _Place(rows, columns, (1, 1), np.ones_like(inner))
 
 
 def _read_place(about: Mapping[str, object], data: np.ndarray, rows: int, columns: int) -> tuple[np.ndarray, int]:
     """Which numbers are stored, and the bytes that say so, which stand at the end. [row column]"""
-    tile, entries = about.get("tile", [1, 1]), [about.get(name, ["all", 0]) for name in PIECES]
-    if tile not in [list(sides) for sides in TILES] or not all(_is_entry(entry) for entry in entries):
-        raise DamagedFile(f"its header holds {tile} and {entries}"[:200])
-    height, width = tile
-    start = len(data) - sum(length for _, length in entries)
+    tile, entries = about.get("tile", [1, 1]), [_entry(about.get(name, ["all", 0])) for name in PIECES]
+    if tile not in [list(sides) for sides in TILES]:
+        raise DamagedFile(f"its header holds the tile {tile}"[:200])
+    height, width = next(sides for sides in TILES if list(sides) == tile)
+    start = numbers = len(data) - sum(length for _, length in entries)
     if start < 0:
         raise DamagedFile(f"{len(data)} bytes are fewer than its patterns take")
-    patterns = start
     flags: list[np.ndarray] = []
     for number, (code, length) in enumerate(entries):
         size = (rows, columns)[number] if number < 2 else _tiles(flags, height, width)
@@ -162,14 +166,15 @@ def _read_place(about: Mapping[str, object], data: np.ndarray, rows: int, column
         start += length
     kept_rows, kept_columns, tiles = flags
     down, across = np.count_nonzero(kept_rows) // height, np.count_nonzero(kept_columns) // width
-    return _Place(kept_rows, kept_columns, (height, width), tiles.reshape(down, across)).mask(), len(data) - patterns
+    return _Place(kept_rows, kept_columns, (height, width), tiles.reshape(down, across)).mask(), len(data) - numbers
 
 
-def _is_entry(entry: object) -> bool:
-    """Whether this is the code and the bytes of a pattern."""
-    if not isinstance(entry, list) or len(entry) != 2:
-        return False
-    return isinstance(entry[0], str) and type(entry[1]) is int and entry[1] >= 0
+def _entry(saved: object) -> tuple[str, int]:
+    """Code and bytes of a pattern, as a header holds them."""
+    match saved:
+        case [str(code), int(length)] if length >= 0:
+            return code, length
+    raise DamagedFile(f"its header holds the pattern {saved}"[:200])
 
 
 def _tiles(flags: list[np.ndarray], height: int, width: int) -> int:
