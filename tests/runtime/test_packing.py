@@ -69,6 +69,10 @@ def test_gaps_of_any_length_come_back(gap):
     flags = np.zeros(3 * gap + 900_000, bool)
     flags[[gap, 2 * gap + 1]] = True
     assert np.array_equal(unpack_pattern(pack_pattern(flags), len(flags)), flags)
+    flags[gap : 2 * gap] = True
+    assert np.array_equal(unpack_pattern(pack_pattern(flags), len(flags)), flags)
+    flags[2 * gap + 1 :] = True
+    assert np.array_equal(unpack_pattern(pack_pattern(flags), len(flags)), flags)
 
 
 def random(shape: tuple[int, ...], kept: np.ndarray) -> np.ndarray:
@@ -83,6 +87,7 @@ def random(shape: tuple[int, ...], kept: np.ndarray) -> np.ndarray:
         ("a hundredth", np.random.default_rng(1).random((400, 100)) < 0.01, 5.6),
         ("whole rows", np.broadcast_to(np.random.default_rng(1).random((400, 1)) < 0.1, (400, 100)), 4.02),
         ("whole columns", np.broadcast_to(np.random.default_rng(1).random((1, 100)) < 0.1, (400, 100)), 4.02),
+        ("blocks that no tile fits", (np.random.default_rng(1).random((25, 101)) < 0.1).repeat(16, 0)[3:], 4.14),
         ("rows of columns", np.outer(np.arange(400) % 9 == 0, np.arange(100) % 7 == 0), 4.2),
     ],
 )
@@ -127,7 +132,7 @@ def test_damaged_bytes_give_one_clear_error_or_a_tensor(data):
     for _ in range(data.draw(st.integers(0, 3))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     content = content[: data.draw(st.sampled_from([len(content), len(content) - 1, 100, 0]))]
-    entry = st.sampled_from(["all", "bits", "gaps8", "gaps16", "x", 3, None])
+    entry = st.sampled_from(["all", "bits", "gaps8", "gaps16", "runs8", "x", 3, None])
     length = st.sampled_from([0, 1, 6, 300, -1, 10**30, "1", None, True])
     if data.draw(st.booleans()):
         about[data.draw(st.sampled_from(["rows", "columns", "tiles"]))] = data.draw(
@@ -136,6 +141,7 @@ def test_damaged_bytes_give_one_clear_error_or_a_tensor(data):
     if data.draw(st.booleans()):
         about["tile"] = data.draw(st.sampled_from([[16, 1], [0, 0], [-1, 1], [10**30, 1], [1], None, "11", [1.0, 1]]))
     if data.draw(st.booleans()):
+        about["turned"] = data.draw(st.sampled_from([True, False, 3, []]))
         about["stored"] = data.draw(st.sampled_from(["int8", "float16", "float32", "float64", [], None]))
     try:
         values = unpack(Packed(about, content), (64, 48), "float32")
@@ -164,6 +170,9 @@ def test_scales_that_are_no_sizes_are_refused(scale):
         Pattern("bits", np.array([0], np.uint8)),
         Pattern("all", np.array([0], np.uint8)),
         Pattern("runs", np.array([0], np.uint8)),
+        Pattern("runs8", np.array([3], np.uint8)),
+        Pattern("runs8", np.array([3, 8], np.uint8)),
+        Pattern("runs8", np.array([3, 255], np.uint8)),
     ],
 )
 def test_patterns_of_something_else_are_refused(pattern):

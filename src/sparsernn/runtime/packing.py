@@ -29,7 +29,8 @@ class Packed(NamedTuple):
     Attributes:
         about: what stands in a file's header: "shape", "type", and where they are not the usual ones "stored" (the
             type of the stored numbers), "tile" (rows and columns of the tiles that are stored whole), "rows", "columns"
-            and "tiles" (code and bytes of the pattern of those that are stored), "error" (see `pack`).
+            and "tiles" (code and bytes of the pattern of those that are stored), "turned" (whether the pattern of the
+            tiles goes down the columns), "error" (see `pack`).
         data: the stored numbers in C order, the scales of int8, the patterns in the order above. [bytes]
     """
 
@@ -44,6 +45,12 @@ class _Place(NamedTuple):
     columns: np.ndarray
     tile: tuple[int, int]
     tiles: np.ndarray
+    turned: bool = False
+
+    @property
+    def patterns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The flags that are stored, in the order of PIECES."""
+        return self.rows, self.columns, self.tiles.T if self.turned else self.tiles
 
     def mask(self) -> np.ndarray:
         """Which numbers are stored. [row column]"""
@@ -57,7 +64,7 @@ class _Place(NamedTuple):
     def bytes(self, width: int) -> int:
         """What this takes where a number takes `width` bytes."""
         numbers = int(np.count_nonzero(self.tiles)) * math.prod(self.tile) * width
-        return numbers + sum(pattern_bytes(flags) for flags in (self.rows, self.columns, self.tiles))
+        return numbers + sum(pattern_bytes(flags) for flags in self.patterns)
 
 
 def pack(values: np.ndarray, kind: str, smaller: str | None = None) -> Packed:
@@ -81,8 +88,10 @@ def pack(values: np.ndarray, kind: str, smaller: str | None = None) -> Packed:
     place = _smallest(matrix.view(f"<u{matrix.itemsize}") != 0, matrix.itemsize)
     if place.tile != (1, 1):
         about["tile"] = list(place.tile)
+    if place.turned:
+        about["turned"] = True
     patterns = []
-    for name, flags in zip(PIECES, (place.rows, place.columns, place.tiles), strict=True):
+    for name, flags in zip(PIECES, place.patterns, strict=True):
         pattern = pack_pattern(flags)
         if pattern.code != "all":
             about[name] = [pattern.code, len(pattern.data)]
@@ -147,6 +156,7 @@ def _tilings(kept: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> Iterato
         if inner.size and down % tile[0] == 0 and across % tile[1] == 0:
             tiled = inner.reshape(down // tile[0], tile[0], across // tile[1], tile[1])
             yield _Place(rows, columns, tile, np.asarray(tiled.any((1, 3))))
+    yield _Place(rows, columns, (1, 1), inner, turned=True)
     yield _Place(rows, columns, (1, 1), np.ones_like(inner))
 
 
@@ -166,7 +176,8 @@ def _read_place(about: Mapping[str, object], data: np.ndarray, rows: int, column
         start += length
     kept_rows, kept_columns, tiles = flags
     down, across = np.count_nonzero(kept_rows) // height, np.count_nonzero(kept_columns) // width
-    return _Place(kept_rows, kept_columns, (height, width), tiles.reshape(down, across)).mask(), len(data) - numbers
+    tiles = tiles.reshape(across, down).T if about.get("turned") is True else tiles.reshape(down, across)
+    return _Place(kept_rows, kept_columns, (height, width), tiles).mask(), len(data) - numbers
 
 
 def _entry(saved: object) -> tuple[str, int]:
