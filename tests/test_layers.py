@@ -21,7 +21,7 @@ TABLE = {
     "running": {"cells", "structure", "kernels"},
     "nn": {"cells", "running"},
     "tracing": {"structure", "running"},
-    "compaction": {"structure", "tracing", "running", "nn"},
+    "compaction": {"structure", "tracing", "running", "nn", "runtime"},
     "deploy": {"cells"},
     "data": set(),
     "native": set(),

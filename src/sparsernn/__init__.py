@@ -13,8 +13,8 @@ _HOMES = {
     "explain_kernels": "sparsernn.running.explaining",
     "Sparsifier": "sparsernn.sparsifying.sparsifier",
     "compact": "sparsernn.compaction.compact",
-    "load_compact": "sparsernn.compaction.compact",
-    "save_compact": "sparsernn.compaction.compact",
+    "load_compact": "sparsernn.compaction.files",
+    "save_compact": "sparsernn.compaction.files",
     "set_flush_denormal": "sparsernn.denormals",
     "sparsify": "sparsernn.sparsifying.sparsifier",
 }
@@ -31,7 +31,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from sparsernn.compaction.compact import compact, load_compact, save_compact
+    from sparsernn.compaction.compact import compact
+    from sparsernn.compaction.files import load_compact, save_compact
     from sparsernn.denormals import set_flush_denormal
     from sparsernn.running.explaining import explain_kernels
     from sparsernn.sparsifying.sparsifier import Sparsifier, sparsify

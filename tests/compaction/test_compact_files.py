@@ -14,7 +14,8 @@ from torch import nn
 
 from sparsernn.cells.gru import GRU
 from sparsernn.cells.lstm import LSTM
-from sparsernn.compaction.compact import compact, load_compact, save_compact
+from sparsernn.compaction.compact import compact
+from sparsernn.compaction.files import load_compact, save_compact
 from sparsernn.errors import UserError
 from sparsernn.models.language_model import LanguageModel
 from sparsernn.nn import module_of
@@ -48,7 +49,7 @@ def test_files_of_earlier_versions_which_gave_each_layer_a_module_are_read(tmp_p
             earlier = parameter.replace("cell.", f"cell.layers.{layer}.") + "_l0" if layer else name
             tensors[earlier] = file.get_tensor(name)
     assert "cell.layers.1.weight_hh_l0" in tensors
-    save_file(tensors, str(tmp_path / "earlier"), metadata)
+    save_file(tensors, str(tmp_path / "earlier"), metadata | {"format": "sparsernn-compact-1"})
     assert difference(small, load_compact(tmp_path / "earlier", Reading(nn.LSTM(4, 6, 2), "final state")), IDS) == 0
 
 
@@ -206,11 +207,12 @@ HOSTILE = {
 }
 
 
+@pytest.mark.parametrize("written", ["sparsernn-compact-1", "sparsernn-compact-2"])
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_hostile_headers_are_refused(kind, whole, tmp_path):
+def test_hostile_headers_are_refused(kind, written, whole, tmp_path):
     with safe_open(str(whole[0]), "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}
-    save_file(tensors, str(tmp_path / "small"), metadata={"format": "sparsernn-compact-1", "cuts": HOSTILE[kind]})
+    save_file(tensors, str(tmp_path / "small"), metadata={"format": written, "cuts": HOSTILE[kind]})
     with pytest.raises(UserError, match="not a readable compacted model|does not fit this model"):
         load_compact(tmp_path / "small", whole[1])
 

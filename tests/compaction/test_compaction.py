@@ -70,7 +70,7 @@ def test_a_layer_without_any_weight_keeps_one_unit(cell):
     model, ids = Reading(cell(4, 6, 2), "mean"), torch.randint(7, (5, 2))
     small, _ = check_exact(model, without_neurons(model, {"cell.l0": list(range(6))}, ids), ids)
     assert small.cell.weight_hh_l0.shape[1] == 1
-    assert small.embedding.weight.shape == (7, 1)
+    assert small.embedding.weight.shape == (1, 1)
 
 
 def test_a_direction_that_nobody_reads_is_cut_although_its_units_read_each_other():

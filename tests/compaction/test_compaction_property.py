@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from sparsernn.compaction.compact import load_compact, save_compact
+from sparsernn.compaction.files import load_compact, save_compact
 from tests.structure.networks import MAKERS, Reading, check_exact, difference, random_masks, size_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections")

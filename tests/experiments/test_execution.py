@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sparsernn.compaction.compact import load_compact
+from sparsernn.compaction.files import load_compact
 from sparsernn.errors import UserError
 from sparsernn.experiments import results, trained
 from sparsernn.experiments.compacted import COMPACT, compact_run, output, read_final
@@ -51,12 +51,13 @@ def test_every_row_leaves_a_result_of_the_agreed_form(finished):
         name = f"quickstart/{result['row']}-quick-seed0.json"
         copies = [folder / "result.json", finished.out / "results" / name, finished.out.parent / "results" / name]
         assert [json.loads(copy.read_text()) for copy in copies] == [result] * 3
-        assert (folder / "compact.safetensors").is_file()
+        assert metrics["bytes"] == (folder / result["provenance"]["bytes_of"]).stat().st_size
 
 
 def test_what_the_rows_promise(finished):
     metrics = {result["row"]: result["metrics"] for result in finished.results}
     assert metrics["small_dense"]["bytes"] <= metrics["neurons"]["bytes"] < metrics["dense"]["bytes"]
+    assert metrics["st_rnn"]["bytes"] < metrics["st_rnn"]["bytes_dense"] == metrics["dense"]["bytes_dense"]
     assert metrics["st_rnn"]["sparsity"] == pytest.approx(0.9, abs=0.01)
     assert metrics["neurons"]["weights_kept"] < metrics["dense"]["weights_kept"]
     assert metrics["dense"]["speedup_batch_1"] == 1

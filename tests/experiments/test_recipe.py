@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sparsernn import folders
+from sparsernn.compaction.files import file_of
 from sparsernn.errors import UserError
 from sparsernn.experiments import network, typed
 from sparsernn.experiments.baseline_row import BaselineRow
@@ -214,7 +215,7 @@ def test_the_units_of_a_matched_row_are_the_most_that_fit():
     limit = 10_000
     units = network.units_for(row, data, limit)
     sizes = [
-        network.stored_bytes(network.build(dataclasses.replace(row, options={**row.options, "units": n}), data))
+        len(file_of(network.build(dataclasses.replace(row, options={**row.options, "units": n}), data), plain=True)[0])
         for n in (units, units + 1)
     ]
     assert sizes[0] <= limit < sizes[1]

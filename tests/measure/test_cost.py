@@ -146,7 +146,6 @@ def test_counting_a_model():
     assert counted.macs(embedding=True) == counted.macs() + 50 * 8
     assert counted.training_flops() == 3 * counted.flops() == 6 * counted.macs()
     assert counted.dense_bytes == 4 * (counted.weights + counted.biases)
-    assert counted.packed_bytes == counted.dense_bytes
     assert list(counted.by_layer()) == ["embedding", "rnn l0", "rnn l1", "head"]
     assert sum(layer.dense_bytes for layer in counted.by_layer().values()) == counted.dense_bytes
     assert counted.by_layer()["rnn l1"].weights == 2 * 32 * 8
@@ -189,14 +188,14 @@ def test_a_compacted_network_costs_what_is_left():
     assert left.kept <= masked.kept
 
 
-def test_masks_reduce_weights_macs_and_packed_bytes():
+def test_masks_reduce_weights_and_macs():
     model = Tagger()
     kept = torch.zeros(32, 8, dtype=torch.bool)
     kept[0] = True
     counted = cost.count(model, {"rnn.weight_hh_l0": kept})
     assert counted.kept == counted.weights - 31 * 8
     assert counted.macs() == counted.dense_macs() - 31 * 8
-    assert counted.packed_bytes == counted.dense_bytes - 4 * 31 * 8 + 32
+    assert counted.dense_bytes == cost.count(model).dense_bytes
     assert counted.numbers()["weights_kept"] == counted.kept
 
 

@@ -72,6 +72,14 @@ KINDS = {
 }
 
 
+def delivered(out: Path, row: str) -> int:
+    """Leaves in a run folder what a prediction needs, and nothing else; the bytes of its network."""
+    (folder,) = out.glob(f"{row}-seed*")
+    for name in ("weights.safetensors", "masks.npz"):
+        (folder / name).unlink()
+    return (folder / "compact.safetensors").stat().st_size
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_file_is_trained_on_and_predicted(kind, tmp_path, monkeypatch):
     monkeypatch.setenv("SPARSERNN_CACHE", str(tmp_path / "cache"))
@@ -84,6 +92,8 @@ def test_a_file_is_trained_on_and_predicted(kind, tmp_path, monkeypatch):
     assert sparse["sparsity"] == pytest.approx(0.9, abs=0.02) and sparse["compaction_difference"] <= 1e-5
     shown = page.write(outcome.run_folders, tmp_path / "report.html").read_text()
     assert "<script>alert(1)" not in shown
+    dense, final = (delivered(tmp_path / "out", name) for name in ("dense", "sparse"))
+    assert final < dense <= outcome.results[1]["metrics"]["bytes_dense"]
     found = json.loads(json.dumps(prediction.predict(tmp_path / "out", Path(task.path))))["predictions"]
     assert expected is None or len(found) == expected
     if "label" in found[0]:

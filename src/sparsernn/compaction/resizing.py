@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,6 +16,7 @@ from sparsernn.compaction.liveness import complete_lines
 from sparsernn.nn import module_of
 from sparsernn.running.carried_states import ExchangedStates, NarrowStates, WidenStates
 from sparsernn.running.modules import Recurrent, RecurrentStep
+from sparsernn.runtime.patterns import Pattern, pack_pattern, unpack_pattern
 from sparsernn.structure.description import Description
 from sparsernn.structure.modules.recurrent import cell_of
 from sparsernn.structure.neighbour import describe, exchange_parameters
@@ -76,33 +79,49 @@ class Cut:
         return torch.cat([self.kept[key] + start for key, start in zip(keys, starts, strict=False)])
 
     def as_json(self) -> dict[str, object]:
-        """What `from_json` reads back."""
-        return {
-            "kept": {key: kept.tolist() for key, kept in self.kept.items()},
-            "sizes": self.sizes,
-            "narrow": self.narrow,
-            "widen": self.widen,
-            "seen": self.seen,
-        }
+        """What `from_json` reads back: of an axis that is cut, the pattern of what stays."""
+        kept = {}
+        for key, units in self.kept.items():
+            flags = np.zeros(self.sizes[key], bool)
+            flags[units.numpy()] = True
+            code, data = pack_pattern(flags)
+            if code != "all":
+                kept[key] = [code, base64.b64encode(data.tobytes()).decode()]
+        return {"kept": kept, "sizes": self.sizes, "narrow": self.narrow, "widen": self.widen, "seen": self.seen}
 
     @classmethod
-    def from_json(cls, saved: Mapping[str, Any]) -> Cut:
-        """Raises: ValueError, KeyError or TypeError for anything that `as_json` cannot have written."""
-        sizes, kept = dict(saved["sizes"]), dict(saved["kept"])
-        if set(sizes) != set(kept):
+    def from_json(cls, saved: Mapping[str, Any], sizes: Mapping[str, int]) -> Cut:
+        """A cut of a module with these sizes.
+
+        Raises: ValueError, KeyError or TypeError for anything that `as_json` cannot have written.
+        """
+        if dict(saved["sizes"]) != dict(sizes) or not sizes:
+            raise ValueError("a module has other sizes than those that were cut")
+        patterns = dict(saved["kept"])
+        if not set(patterns) <= set(sizes):
             raise ValueError("its axes have no sizes")
-        for key, units in kept.items():
-            if not all(type(unit) is int for unit in (sizes[key], *units)):
-                raise TypeError(f"the units of {key} are not whole numbers")
-            if not units or units != sorted(set(units)) or units[0] < 0 or units[-1] >= sizes[key]:
-                raise ValueError(f"the units of {key} are not increasing numbers below {sizes[key]}")
+        kept = {key: _units(patterns.get(key, ["all", ""]), size, key) for key, size in sizes.items()}
         if not all(type(index) is int for index in saved["widen"]):
             raise TypeError("states are not whole numbers")
         seen = []
         for keys in saved["seen"]:
-            seen.append([key for key in keys if kept[key]])
-        tensors = {key: torch.tensor(units, dtype=torch.long) for key, units in kept.items()}
-        return cls(tensors, sizes, saved["narrow"] is True, list(saved["widen"]), seen)
+            seen.append([key for key in keys if len(kept[key])])
+        return cls(kept, dict(sizes), saved["narrow"] is True, list(saved["widen"]), seen)
+
+
+def _units(saved: Any, size: int, key: str) -> Tensor:
+    """Numbers of the units that stay, from a pattern, or from a list of them as earlier versions wrote."""
+    if isinstance(saved, list) and len(saved) == 2 and all(isinstance(part, str) for part in saved):
+        data = np.frombuffer(base64.b64decode(saved[1], validate=True), np.uint8)
+        units = torch.from_numpy(np.flatnonzero(unpack_pattern(Pattern(saved[0], data), size)))
+        if not len(units):
+            raise ValueError(f"no unit of {key} stays")
+        return units
+    if not all(type(unit) is int for unit in saved):
+        raise TypeError(f"the units of {key} are not whole numbers")
+    if not saved or saved != sorted(set(saved)) or saved[0] < 0 or saved[-1] >= size:
+        raise ValueError(f"the units of {key} are not increasing numbers below {size}")
+    return torch.tensor(saved, dtype=torch.long)
 
 
 def seen_layers(wiring: Wiring, path: str) -> list[list[str]]:
@@ -177,10 +196,22 @@ def resize(module: nn.Module, cut: Cut, replacements: Replacements) -> nn.Module
     small = (
         module.resized(cut, tensors)
         if isinstance(module, Recurrent | RecurrentStep)
-        else exchange_parameters(module, tensors)
+        else exchange_parameters(module, tensors, cut.kept)
     )
     _exchange_states(small, cut, description)
     return small
+
+
+def replace(model: nn.Module, path: str, module: nn.Module) -> nn.Module:
+    """Put a module in the place of another, wherever that one is registered."""
+    if not path:
+        return module
+    old = model.get_submodule(path)
+    for parent in list(model.modules()):
+        for name, child in parent._modules.items():
+            if child is old:
+                setattr(parent, name, module)
+    return model
 
 
 def _of_unequal_widths(module: nn.RNNBase) -> nn.Module:

@@ -6,12 +6,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sparsernn.compaction.compact import compact, load_compact, save_compact
+from sparsernn.compaction.compact import compact
+from sparsernn.compaction.files import file_of, load_compact, plain_size
 from sparsernn.data.task import Batch
 from sparsernn.experiments import trained
-from sparsernn.experiments.network import stored_bytes
+from sparsernn.experiments.network import build
 from sparsernn.measure import cost
 from sparsernn.structure.masks import Masks
+from sparsernn.training import durable
 from sparsernn.training.run_folder import Json
 
 COMPACT = "compact.safetensors"
@@ -27,18 +29,21 @@ class Compacted(NamedTuple):
 
 
 def compact_run(folder: Path) -> Json:
-    """Cut the network in a run folder, check it on made-up inputs, save it; sizes before and after."""
+    """Cut the network in a run folder, check it on made-up inputs, save it; sizes before and after.
+
+    "bytes" are those of a file of the dense network, "bytes_compacted" those of the file that was written.
+    """
     whole = trained.read(folder)
     small = cut(whole.network, whole.masks, made_up_batch(whole.data))
-    save_compact(folder / COMPACT, small.network)
+    write_final(folder, small)
     before, after = cost.count(whole.network), cost.count(small.network, small.masks)
     return {
         "file": str(folder / COMPACT),
         "weights": before.weights + before.biases,
         "weights_compacted": after.weights + after.biases,
         "weights_kept": after.kept + after.biases,
-        "bytes": stored_bytes(whole.network),
-        "bytes_compacted": stored_bytes(small.network),
+        "bytes": plain_size(whole.network),
+        "bytes_compacted": (folder / COMPACT).stat().st_size,
         "largest_difference": small.difference,
     }
 
@@ -78,7 +83,16 @@ def output(model: nn.Module, batch: Batch) -> Tensor:
     return outputs[0] if isinstance(outputs, tuple) else outputs
 
 
+def write_final(folder: Path, final: Compacted) -> None:
+    """Leave the network that a run ended with in its folder, packed; one that was not cut has no cuts in its file."""
+    content, _ = file_of(final.network, final.masks)
+    durable.replace(folder / COMPACT, lambda aside: aside.write_bytes(content))
+
+
 def read_final(folder: Path) -> nn.Module:
-    """The network that a finished run ended with, cut where the run cut it."""
-    network, path = trained.read(folder).network, folder / COMPACT
-    return load_compact(path, network) if path.is_file() else network
+    """The network that a finished run ended with, cut where the run cut it; of a run folder its recipe and the
+    packed file are enough."""
+    path = folder / COMPACT
+    if not path.is_file():  # a run of an earlier version that was not cut
+        return trained.read(folder).network
+    return load_compact(path, build(*trained.described(folder)))

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsernn import folders
+from sparsernn.compaction.files import plain_size
 from sparsernn.data.task import Loaded
 from sparsernn.errors import UserError
 from sparsernn.experiments import typed
@@ -102,19 +103,13 @@ def sizes(data: Json) -> dict[str, int]:
     return {"vocabulary" if data["tokens"] else "inputs": data["inputs"], **made}
 
 
-def stored_bytes(network: nn.Module) -> int:
-    """Bytes of all parameters and buffers."""
-    tensors = [*network.parameters(), *network.buffers()]
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-
-
 def units_for(row: Row, data: Json, limit_bytes: int) -> int:
-    """The largest number of units with which the row's dense network takes at most `limit_bytes`."""
+    """The largest number of units with which the file of the row's dense network takes at most `limit_bytes`."""
 
     def size(units: int) -> int:
         with torch.device("meta"):
             model = find_model(row.model)
-            return stored_bytes(model(**{**sizes(data), **row.options, "units": units}))
+            return plain_size(model(**{**sizes(data), **row.options, "units": units}))
 
     low, high = 1, LARGEST_UNITS
     if size(low) > limit_bytes:

@@ -9,6 +9,7 @@ import sparsernn
 from sparsernn.data.files import checksums
 from sparsernn.data.task import Loaded
 from sparsernn.experiments.baseline_row import AnyRow
+from sparsernn.experiments.compacted import COMPACT
 from sparsernn.experiments.rows import Row
 
 FIRST_FRESH_SEED = 100
@@ -20,7 +21,8 @@ def provenance(row: AnyRow, data: Path | None) -> dict[str, Any]:
     """What a result file says of the way to its figures, as JSON values.
 
     `commit` is that of the checkout that holds the package, with a + where files differ from it, and None without a
-    checkout; `version` is the package's. `files` has the SHA-256 of each data file's content.
+    checkout; `version` is the package's. `bytes_of` is the file of the run folder whose size is the figure "bytes";
+    results of earlier versions, which lack it, hold a computed one. `files` has the SHA-256 of each file of data.
     """
     network = isinstance(row, Row)
     return {
@@ -28,6 +30,7 @@ def provenance(row: AnyRow, data: Path | None) -> dict[str, Any]:
         "commit": commit(),
         "settings": without_folders(row.to_json()),
         "files": checksums(row.task, data),
+        "bytes_of": COMPACT if network else None,
         "precision": row.settings.precision if network else "float64",
         "test_in_sight": in_sight(row) if network else "no",
     }

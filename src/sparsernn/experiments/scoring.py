@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
-from sparsernn.compaction.compact import save_compact
+from sparsernn.compaction.files import plain_size
 from sparsernn.data.task import Batch, Loaded
 from sparsernn.experiments import spectra
-from sparsernn.experiments.compacted import COMPACT, Compacted, arguments, cut
+from sparsernn.experiments.compacted import COMPACT, Compacted, arguments, cut, write_final
 from sparsernn.experiments.trained import Trained
 from sparsernn.measure import cost
 from sparsernn.measure.structure import structure
@@ -30,7 +30,7 @@ class Scored:
 def score(trained: Trained, loaded: Loaded, folder: Path) -> Scored:
     """Cut the trained network where the row says so, and measure what is left on the test split.
 
-    The run folder gets the cut network, the confusion of classes and the spectra, where there are any.
+    The run folder gets the final network, packed, the confusion of classes and the spectra, where there are any.
     """
     started = time.perf_counter()
     row, network = trained.row, trained.network
@@ -38,7 +38,7 @@ def score(trained: Trained, loaded: Loaded, folder: Path) -> Scored:
     final = Compacted(network, trained.masks, None)
     if row.measure.compact:
         final = cut(network, trained.masks, example)
-        save_compact(folder / COMPACT, final.network)
+    write_final(folder, final)
     valid_batch_size = row.settings.valid_batch_size or row.settings.batch_size
     valid = objectives.evaluate(final.network, loaded.valid, loaded.objective, valid_batch_size)
     test = objectives.evaluate(final.network, loaded.test, loaded.objective, row.measure.test_batch_size)
@@ -46,7 +46,7 @@ def score(trained: Trained, loaded: Loaded, folder: Path) -> Scored:
         counts = json.dumps(confusion(final.network, loaded.test, loaded.labels))
         durable.replace(folder / "confusion.json", lambda aside: aside.write_text(counts))
     figures = {**test, **{f"valid_{name}": value for name, value in valid.items()}}
-    metrics = {**named(figures, loaded.metric), **sizes(trained, final, example)}
+    metrics = {**named(figures, loaded.metric), **sizes(trained, final, example, folder)}
     metrics |= structure(network, final.network, final.masks)
     for source in row.sources:
         metrics |= source.figures(row)
@@ -66,9 +66,9 @@ def named(figures: dict[str, float], metric: str) -> dict[str, float]:
     return {name.replace("bits_per_token", metric): value for name, value in figures.items()}
 
 
-def sizes(trained: Trained, final: Compacted, example: Batch) -> dict[str, object]:
-    """`weights` and `bytes_dense` are of the network as it was built. `bytes` are what the final network takes when
-    each matrix is stored as its kept values and one bit a weight, or plainly where that is smaller.
+def sizes(trained: Trained, final: Compacted, example: Batch, folder: Path) -> dict[str, object]:
+    """`bytes` is the size of the final network's file in the run folder. `weights` and `bytes_dense` are of the network
+    as it was built, `bytes_dense` being the size of its file if nothing is packed.
     """
     before = cost.count(trained.network)
     left = cost.count(final.network, final.masks, example=arguments(example))
@@ -76,8 +76,8 @@ def sizes(trained: Trained, final: Compacted, example: Batch) -> dict[str, objec
         "sparsity": trained.masks.sparsity(),
         "weights": before.weights + before.biases,
         "weights_kept": left.kept + left.biases,
-        "bytes_dense": before.dense_bytes,
-        "bytes": left.packed_bytes,
+        "bytes_dense": plain_size(trained.network),
+        "bytes": (folder / COMPACT).stat().st_size,
         "macs_per_token": left.macs(),
         **cost.own_figures(final.network),
     }

@@ -56,6 +56,20 @@ def read(folder: Path) -> Trained:
 
     Raises: UserError if the folder is none, or its files do not fit each other.
     """
+    row, data = described(folder)
+    network = build(row, data)
+    with RunFolder.open(folder) as run:
+        run.load_weights(network)
+        masks = run.load_masks()
+    masks.apply_(network)
+    return Trained(row, data, network, masks)
+
+
+def described(folder: Path) -> tuple[Row, Json]:
+    """The row in a run folder, and what its network needs to know of the data.
+
+    Raises: UserError if the folder is none.
+    """
     with RunFolder.open(folder) as run:
         recipe = run.recipe
     row, data = Row.from_json(recipe), recipe.get("data")
@@ -65,9 +79,4 @@ def read(folder: Path) -> Trained:
             "a folder that `sparsernn run` wrote",
             "Give the folder of one row",
         )
-    network = build(row, data)
-    with RunFolder.open(folder) as run:
-        run.load_weights(network)
-        masks = run.load_masks()
-    masks.apply_(network)
-    return Trained(row, data, network, masks)
+    return row, data

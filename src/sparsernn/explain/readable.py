@@ -61,7 +61,8 @@ class Readable:
     @property
     def vectors(self) -> Tensor:
         """A vector for every token id. [word input]"""
-        return embedding_of(self.network).weight.detach()
+        embedding = embedding_of(self.network)
+        return embedding(torch.arange(embedding.num_embeddings)).detach()
 
     def columns(self, direction: int) -> Tensor:
         """The output layer's weights of the patterns of one direction. [class pattern]"""

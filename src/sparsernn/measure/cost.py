@@ -50,12 +50,6 @@ class Matrix:
         return self.weights if self.kept is None else self.kept
 
     @property
-    def packed_bytes(self) -> int:
-        """The kept values and one bit per weight, or the plain matrix where that is smaller."""
-        plain = self.weights * self.bytes_per_number
-        return min(plain, self.existing * self.bytes_per_number + -(-self.weights // 8))
-
-    @property
     def layer(self) -> str:
         """`rnn.weight_hh_l1` belongs to `rnn l1`, `head.weight` to `head`."""
         module, _, parameter = self.name.rpartition(".")
@@ -94,12 +88,8 @@ class Cost:
 
     @property
     def dense_bytes(self) -> int:
+        """Bytes of all numbers in memory, absent ones included; what a network takes on disk is for a file to say."""
         return sum(matrix.weights * matrix.bytes_per_number for matrix in self.matrices) + self._vector_bytes
-
-    @property
-    def packed_bytes(self) -> int:
-        """Bytes when each matrix is stored as its kept values and a bit mask, if that is smaller than plain."""
-        return sum(matrix.packed_bytes for matrix in self.matrices) + self._vector_bytes
 
     @property
     def _vector_bytes(self) -> int:
@@ -145,7 +135,6 @@ class Cost:
             "weights_kept": self.kept,
             "biases": self.biases,
             "dense_bytes": self.dense_bytes,
-            "packed_bytes": self.packed_bytes,
             "macs_per_token": self.macs(),
             "macs_per_token_with_embedding": self.macs(embedding=True),
             "dense_macs_per_token": self.dense_macs(),

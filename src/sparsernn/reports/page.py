@@ -22,8 +22,9 @@ LARGEST_CONFUSION_TABLE = 20
 NOTES = {
     "weights kept": "Weights kept are all numbers of the final network that exist, biases included.",
     "bytes": (
-        "Bytes are those of the final network with each matrix stored as its kept values and one bit per weight, or "
-        "plainly where that is smaller. Zeros alone make nothing faster: the times say what does."
+        "Bytes are those of the final network's file, which holds what is kept and where it stands; in results of "
+        "earlier versions they are computed: kept values and one bit per weight, or the plain matrix where that is "
+        "smaller. Zeros alone make nothing faster: the times say what does."
     ),
     "ms per sequence": (
         "Times are medians of interleaved rounds on one thread; “against dense” is the first network's time over this "

@@ -58,6 +58,8 @@ class Description:
         mixes: a reason why every unit of the input is read by every other, or "" (normalisations).
         lines: units that stand in line; axes by their keys.
         same: pairs of axis keys whose units are the same ones, position by position.
+        numbered: axis keys whose units callers choose by their numbers, as words by ids, and which may be cut because
+            the module then goes on taking the numbers of before.
     """
 
     sizes: dict[str, int]
@@ -71,6 +73,7 @@ class Description:
     mixes: str = ""
     lines: tuple[Line, ...] = ()
     same: tuple[tuple[str, str], ...] = ()
+    numbered: Segments = ()
 
 
 def describe_layers(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from sparsernn import folders
 from sparsernn.structure.description import Description
@@ -22,11 +22,14 @@ class Neighbour:
             ``behaves_as = nn.Embedding`` that its own reads the same weights in the same way.
         describe: the module in names, or None where one of its options makes it unknown.
         resize: sets the module's size attributes after its parameters were exchanged for smaller ones.
+        renumber: for a module whose description has `numbered` axes: tells it which units of each axis stayed, so
+            that it takes the numbers that callers know.
     """
 
     kinds: tuple[type[nn.Module], ...]
     describe: Callable[[Any], Description | None]
     resize: Callable[[Any], None]
+    renumber: Callable[[Any, Mapping[str, Tensor]], None] | None = None
 
 
 _registered: list[Neighbour] = []
@@ -68,10 +71,16 @@ def describe(module: nn.Module) -> Description | None:
     return description if all(part.name in parameters for part in description.parts) else None
 
 
-def exchange_parameters(module: nn.Module, tensors: dict[str, nn.Parameter]) -> nn.Module:
-    """A known module itself, with its parameters exchanged for smaller ones and its size attributes set."""
+def exchange_parameters(module: nn.Module, tensors: dict[str, nn.Parameter], kept: Mapping[str, Tensor]) -> nn.Module:
+    """A known module itself, with its parameters exchanged for smaller ones and its size attributes set.
+
+    Arguments:
+        kept: axis key -> numbers of the units that stayed.
+    """
     for name, parameter in tensors.items():
         setattr(module, name, parameter)
     if (neighbour := neighbour_of(module)) is not None:
         neighbour.resize(module)
+        if neighbour.renumber is not None:
+            neighbour.renumber(module, kept)
     return module

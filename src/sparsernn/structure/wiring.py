@@ -151,7 +151,7 @@ class Wiring:
         self.lines += [_numbered(line, numbers) for line in description.lines]
         for left, right in description.same:
             self.join(numbers[left], numbers[right])
-        if "word" in numbers:
+        if "word" in numbers and "word" not in description.numbered:
             self.mark(numbers["word"], "words come in as numbers")
 
     def _tie(self, first: Weight, second: Weight) -> None:
@@ -205,6 +205,9 @@ class Wiring:
                     self.mark(torch.cat([self.axes[path][key] for key in keys]), unknown)
             if path not in fed and description.reads:
                 self.mark(self.reads(path), unknown)
+            if path and path not in read:
+                for key in description.numbered:
+                    self.mark(self.axes[path][key], unknown)
             if description.mixes:
                 self.mark(self.reads(path), description.mixes)
 

@@ -1,0 +1,121 @@
+"""A safetensors file whose tensors are packed where that is smaller: written and read with numpy alone."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save
+
+from sparsernn.runtime.packing import FLOATS, Packed, pack, unpack
+from sparsernn.runtime.patterns import DamagedFile
+
+TENSORS = "tensors"  # the entry of the header that says how they are packed
+
+
+class Typed(NamedTuple):
+    """An array and the name of its type, which for types that numpy does not have is an array of their bits."""
+
+    values: np.ndarray
+    kind: str
+
+
+def contents(
+    tensors: Mapping[str, Typed], header: Mapping[str, str], smaller: str | None = None, plain: bool = False
+) -> tuple[bytes, dict[str, float]]:
+    """The bytes of a file, and of each tensor that is not exact its error (see `pack`).
+
+    Arguments:
+        header: further entries.
+        smaller: a type for matrices; see `pack`.
+        plain: pack nothing.
+    """
+    arrays, entries, errors = {}, {}, {}
+    for name, (values, kind) in tensors.items():
+        arrays[name] = np.ascontiguousarray(values).reshape(values.shape)
+        if values.dtype.name != kind:
+            entries[name] = {"type": kind}
+        if plain or kind not in FLOATS or not values.size or not values.ndim:
+            continue
+        about, data = pack(values, kind, smaller)
+        # In the header this stands as text within text.
+        if len(data) + len(json.dumps(_json({name: about}))) < values.nbytes:
+            arrays[name], entries[name] = data, about
+            if "error" in about:
+                errors[name] = float(str(about["error"]))
+    return save(arrays, {**header, TENSORS: _json(entries)}), errors
+
+
+def plain_bytes(arrays: Mapping[str, tuple[tuple[int, ...], np.dtype]], header: Mapping[str, str]) -> int:
+    """How long a file of such arrays is if nothing is packed, without making it. arrays: name -> (shape, type)"""
+    entries: dict[str, object] = {"__metadata__": {**header, TENSORS: "{}"}}
+    end = 0
+    for name, (shape, kind) in sorted(arrays.items(), key=lambda entry: (-entry[1][1].itemsize, entry[0])):
+        start, end = end, end + math.prod(shape) * kind.itemsize
+        letter = "BOOL" if kind == np.bool_ else f"{kind.kind.upper()}{8 * kind.itemsize}"
+        entries[name] = {"dtype": letter, "shape": shape, "data_offsets": [start, end]}
+    length = len(json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode())
+    return 8 + -(-length // 8) * 8 + end
+
+
+class PackedFile:
+    """A file that is open for reading.
+
+    Attributes:
+        header: its entries. names: of its tensors.
+    Raises: OSError, SafetensorError or ValueError if it is none.
+    """
+
+    def __init__(self, path: Path | str):
+        self._file = safe_open(str(path), framework="np")
+        self.header: dict[str, str] = self._file.metadata() or {}
+        self.names = list(self._file.keys())
+        self._entries = json.loads(self.header.get(TENSORS, "{}"))
+        if not isinstance(self._entries, dict) or not all(isinstance(entry, dict) for entry in self._entries.values()):
+            raise DamagedFile("its header does not say how tensors are packed")
+
+    def __enter__(self) -> Self:
+        self._file.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
+        self._file.__exit__(kind, error, trace)
+
+    @property
+    def errors(self) -> dict[str, float]:
+        """Of each tensor that is not exact, its error."""
+        errors = {name: entry["error"] for name, entry in self._entries.items() if "error" in entry}
+        return {name: float(error) for name, error in errors.items()}
+
+    def read(self, name: str, shape: tuple[int, ...], kind: str, width: int) -> np.ndarray:
+        """One tensor, if it is what is expected; nothing larger is read or made.
+
+        Arguments:
+            kind, width: its type, and bytes of one number.
+        Raises: ValueError if it is another tensor, DamagedFile if its bytes are none.
+        """
+        entry, stored = self._entries.get(name, {"type": kind}), self._file.get_slice(name)
+        if "shape" not in entry:
+            if list(stored.get_shape()) != list(shape) or entry.get("type") != kind:
+                raise ValueError(f"{name} is {tuple(shape)} {kind} in the model")
+            values = self._file.get_tensor(name)
+            if values.itemsize != width or (name not in self._entries and values.dtype.name != kind):
+                raise ValueError(f"{name} is {tuple(shape)} {kind} in the model")
+            return values
+        sizes = stored.get_shape()
+        if len(sizes) != 1 or stored.get_dtype() != "U8" or sizes[0] >= math.prod(shape) * width:
+            raise ValueError(f"{name} takes more bytes than {tuple(shape)} {kind} in the model")
+        try:
+            return unpack(Packed(entry, self._file.get_tensor(name)), shape, kind)
+        except DamagedFile as error:
+            raise DamagedFile(f"{name}: {error}") from None
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
