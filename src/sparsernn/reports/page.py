@@ -12,7 +12,7 @@ from pathlib import Path
 import jinja2
 
 from sparsernn.errors import UserError
-from sparsernn.reports import automata, figures, movement, quantities, spectra, sweeps, tables
+from sparsernn.reports import automata, figures, gate_maps, movement, quantities, spectra, sweeps, tables
 from sparsernn.reports.comparison import paired
 from sparsernn.reports.figures import Picture
 from sparsernn.reports.quantities import Table
@@ -33,6 +33,11 @@ NOTES = {
 LAYER_NOTE = (
     "A unit is connected if any of its gates still reads something. A gate that reads nothing, of a unit that is "
     "connected, is constant."
+)
+AGREEMENT_NOTE = (
+    "The correlation is over the gates of all layers, of the share of living units in which each gate varies. The "
+    "distance is the total variation between the shares of the kinds of units, a mean over layers: 0 where they are "
+    "the same, 1 where no kind is in both."
 )
 
 
@@ -63,6 +68,8 @@ class Section:
         pictures: its masks.
         density: how much was kept of each tensor and gate over training.
         layers: table of its layers.
+        gates: maps of its gates; kinds: table of the kinds of units.
+        words: a sentence for each embedding.
         confusion: its confusion matrix.
     """
 
@@ -71,6 +78,9 @@ class Section:
     pictures: tuple[Picture, ...]
     density: Picture | None
     layers: Table
+    gates: tuple[Picture, ...]
+    kinds: Table | None
+    words: tuple[str, ...]
     confusion: Confusion | None
 
 
@@ -126,6 +136,8 @@ def render(runs: Sequence[Run], title: str | None = None, summary: str | None = 
         curves=figures.training_curves(runs),
         movement=movement.pictures(runs),
         spectra=spectra.pictures(runs),
+        agreements=gate_maps.agreements(runs),
+        agreement_note=AGREEMENT_NOTE,
         explanations=[shown for run in runs if (shown := automata.explanation(run.explanation, run.label))],
         sections=sections,
         opened=next((section.label for section in sections if section.pictures), sections[0].label if sections else ""),
@@ -182,15 +194,25 @@ def _notes(runs: Sequence[Run]) -> list[str]:
 
 
 def _section(run: Run) -> Section | None:
-    pictures, table, confusion = figures.mask_pictures(run), tables.layers(run), _confusion(run)
-    if not pictures and confusion is None:
+    pictures, confusion, maps = figures.mask_pictures(run), _confusion(run), gate_maps.pictures(run)
+    if not pictures and not maps and confusion is None:
         return None
     weights = sum(mask.kept.size for mask in run.masks.values())
     kept = sum(int(mask.kept.sum()) for mask in run.masks.values())
     summary = "no weight masked"
     if weights:
         summary = f"{kept:,} of {weights:,} masked weights kept ({quantities.percent(kept / weights)})"
-    return Section(run.label, summary, tuple(pictures), movement.densities(run), table, confusion)
+    return Section(
+        label=run.label,
+        summary=summary,
+        pictures=tuple(pictures),
+        density=movement.densities(run),
+        layers=tables.layers(run),
+        gates=tuple(maps),
+        kinds=gate_maps.kinds(run),
+        words=tuple(gate_maps.words(run)),
+        confusion=confusion,
+    )
 
 
 def _confusion(run: Run) -> Confusion | None:
