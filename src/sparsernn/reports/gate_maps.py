@@ -18,7 +18,7 @@ from sparsernn.reports.quantities import Table, percent
 from sparsernn.reports.reading import Json, Run
 
 VARIES, REMOVED = "#12304a", "#9aa5b1"
-VALUES = LinearSegmentedColormap.from_list("constant", ["#fff9e0", "#f5cf6b", "#d9822b"])
+VALUES = LinearSegmentedColormap.from_list("constant", ["#fff9e0", "#f5cf6b", "#d9822b"], N=40)
 MOST_WRITTEN = 16
 MOST_OUTLINED = 80
 FEWEST_NUMBERED = 0.04
@@ -65,10 +65,12 @@ def agreements(runs: Sequence[Run]) -> Table | None:
 
 
 def words(run: Run) -> list[str]:
-    """A sentence for each embedding: how many words are left, and the largest of them."""
+    """A sentence for each embedding that lost words: how many are left, and those with the longest vectors."""
     sentences = []
     for words in run.structure.get("words") or ():
         if not isinstance(words, Mapping) or not isinstance(words.get("largest"), list):
+            continue
+        if words.get("alive") == words.get("count"):
             continue
         text = f"{words.get('alive')} of {words.get('count')} words of {words.get('label')} are left"
         named = [f"{each['word']} ({each['norm']:.2f})" for each in words["largest"] if _is_word(each)]
@@ -145,7 +147,7 @@ def _draw_row(axes: Axes, row: int, states: Sequence[State], scale: ScalarMappab
         corners.append([(first, row), (first, row + 0.9), (first + count, row + 0.9), (first + count, row)])
         colours.append(scale.to_rgba(state))
         if len(states) <= MOST_WRITTEN:
-            text = f"{state:.2g}".replace("-", "−")
+            text = f"{state:.2f}".replace("-", "−")
             for place in range(first, first + count):
                 axes.text(place + 0.5, row + 0.45, text, ha="center", va="center", fontsize=8, color=figures.INK)
     if boxes["varies"]:
