@@ -10,7 +10,7 @@ import torch
 
 from sparsernn.compaction.compact import save_compact
 from sparsernn.data.task import Batch, Loaded
-from sparsernn.experiments import remains_file, spectra
+from sparsernn.experiments import lags, remains_file, spectra
 from sparsernn.experiments.compacted import COMPACT, Compacted, arguments, cut
 from sparsernn.experiments.trained import Trained
 from sparsernn.measure import cost
@@ -30,8 +30,8 @@ class Scored:
 def score(trained: Trained, loaded: Loaded, folder: Path) -> Scored:
     """Cut the trained network where the row says so, and measure what is left on the test split.
 
-    The run folder gets the cut network, what lives of the uncut one, the confusion of classes and the spectra, where
-    there are any.
+    The run folder gets the cut network, what lives of the uncut one, the confusion of classes, the spectra and the
+    gradients by lag, where there are any.
     """
     started = time.perf_counter()
     row, network = trained.row, trained.network
@@ -49,7 +49,9 @@ def score(trained: Trained, loaded: Loaded, folder: Path) -> Scored:
     figures = {**test, **{f"valid_{name}": value for name, value in valid.items()}}
     metrics = {**named(figures, loaded.metric), **sizes(trained, final, example)}
     metrics |= structure(network, final.network, final.masks)
-    remains_file.write(folder, loaded, network, trained.masks, example)
+    living = remains_file.write(folder, loaded, network, trained.masks, example)
+    if row.measure.lags:
+        lags.write(folder, loaded, network, living)
     for source in row.sources:
         metrics |= source.figures(row)
     if final.difference is not None:

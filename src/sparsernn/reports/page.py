@@ -12,7 +12,18 @@ from pathlib import Path
 import jinja2
 
 from sparsernn.errors import UserError
-from sparsernn.reports import automata, figures, gate_maps, movement, quantities, spectra, sweeps, tables
+from sparsernn.reports import (
+    automata,
+    figures,
+    gate_maps,
+    lags,
+    log_alpha,
+    movement,
+    quantities,
+    spectra,
+    sweeps,
+    tables,
+)
 from sparsernn.reports.comparison import paired
 from sparsernn.reports.figures import Picture
 from sparsernn.reports.quantities import Table
@@ -70,6 +81,7 @@ class Section:
         layers: table of its layers.
         gates: maps of its gates; kinds: table of the kinds of units.
         words: a sentence for each embedding.
+        lags: gradients by lag; log_alpha: histograms of a Bayesian method.
         confusion: its confusion matrix.
     """
 
@@ -81,6 +93,8 @@ class Section:
     gates: tuple[Picture, ...]
     kinds: Table | None
     words: tuple[str, ...]
+    lags: Picture | None
+    log_alpha: Picture | None
     confusion: Confusion | None
 
 
@@ -194,25 +208,26 @@ def _notes(runs: Sequence[Run]) -> list[str]:
 
 
 def _section(run: Run) -> Section | None:
-    pictures, confusion, maps = figures.mask_pictures(run), _confusion(run), gate_maps.pictures(run)
-    if not pictures and not maps and confusion is None:
-        return None
     weights = sum(mask.kept.size for mask in run.masks.values())
     kept = sum(int(mask.kept.sum()) for mask in run.masks.values())
     summary = "no weight masked"
     if weights:
         summary = f"{kept:,} of {weights:,} masked weights kept ({quantities.percent(kept / weights)})"
-    return Section(
+    section = Section(
         label=run.label,
         summary=summary,
-        pictures=tuple(pictures),
+        pictures=tuple(figures.mask_pictures(run)),
         density=movement.densities(run),
         layers=tables.layers(run),
-        gates=tuple(maps),
+        gates=tuple(gate_maps.pictures(run)),
         kinds=gate_maps.kinds(run),
         words=tuple(gate_maps.words(run)),
-        confusion=confusion,
+        lags=lags.picture(run),
+        log_alpha=log_alpha.picture(run),
+        confusion=_confusion(run),
     )
+    shown = (section.pictures, section.gates, section.lags, section.log_alpha, section.confusion)
+    return section if any(shown) else None
 
 
 def _confusion(run: Run) -> Confusion | None:

@@ -63,6 +63,7 @@ class Run:
         explanation: the content of explanation.json, empty if the run was not explained.
         spectra: step Jacobians' spectra and connections, before and after training, from spectra.json.
         structure: units, gates and words that live, from structure.json.
+        lags: norms of gradients by lag, from lags.json.
     """
 
     folder: Path
@@ -77,6 +78,7 @@ class Run:
     spectra: Json = dataclasses.field(default_factory=dict)
     explanation: Json = dataclasses.field(default_factory=dict)
     structure: Json = dataclasses.field(default_factory=dict)
+    lags: Json = dataclasses.field(default_factory=dict)
 
     @property
     def metrics(self) -> Json:
@@ -134,6 +136,7 @@ def read_run(folder: Path | str) -> Run:
         explanation=_object(folder / "explanation.json"),
         spectra=_object(folder / "spectra.json"),
         structure=_object(folder / "structure.json"),
+        lags=_object(folder / "lags.json"),
     )
 
 
