@@ -29,10 +29,11 @@ def picture(run: Run) -> Picture | None:
     threshold = event.get("threshold")
     with figures.style({"axes.titlesize": 9, "xtick.labelsize": 9, "ytick.labelsize": 9}):
         figure = Figure(figsize=(2.7 * columns + 0.3, 1.7 * rows + 0.5), layout="constrained")
-        grid = list(figure.subplots(rows, columns, squeeze=False, sharex=True).flat)
+        grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+        ends = [end for histogram in shown.values() for end in (histogram["edges"][0], histogram["edges"][-1])]
         for axes, (name, histogram) in zip(grid, shown.items(), strict=False):
             _draw(axes, histogram["edges"], histogram["counts"], float(threshold) if is_number(threshold) else None)
-            axes.set_title(figures.short(name))
+            axes.set(title=figures.short(name), xlim=(min(ends), max(ends)))
         for axes in grid[len(shown) :]:
             axes.set_axis_off()
         figure.supxlabel("log alpha", fontsize=10)
