@@ -36,7 +36,7 @@ def remains(model: nn.Module, masks: Masks, example: object, vocabulary: Sequenc
     alive = equalise(wiring, live_units(wiring, whole))
     layers = []
     for layer in wiring.layers:
-        units = alive[_units_of(wiring, layer)]
+        units = alive[units_of(wiring, layer)]
         constants: dict[str, list[float | None]] = {gate: [None] * len(units) for gate in layer.cell.gates}
         for gate, unit, value in living_constants(wiring, whole, masks, layer, alive):
             constants[gate][unit] = value
@@ -74,7 +74,7 @@ def _living_sources(wiring: Wiring, name: str, alive: Tensor) -> Tensor:
     return living
 
 
-def _units_of(wiring: Wiring, layer: Layer) -> Tensor:
+def units_of(wiring: Wiring, layer: Layer) -> Tensor:
     """Numbers of a layer's units."""
     weights = (wiring.weights[name] for name in layer.weights.values())
     return next(weight.axes["hidden"] for weight in weights if "hidden" in weight.layout.destination)

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from sparsernn.compaction.compact import save_compact
+from sparsernn.compaction.vanilla_units import make_vanilla_
 from sparsernn.data.task import Batch, Loaded
 from sparsernn.experiments import lags, remains_file, spectra
 from sparsernn.experiments.compacted import COMPACT, Compacted, arguments, cut
@@ -36,8 +37,11 @@ def score(trained: Trained, loaded: Loaded, folder: Path) -> Scored:
     started = time.perf_counter()
     row, network = trained.row, trained.network
     example = objectives.to_device(batch_of(loaded, 1), next(network.parameters()).device)
-    final = Compacted(network, trained.masks, None)
+    describe_living(trained, loaded, folder, example)
+    final, vanilla = Compacted(network, trained.masks, None), None
     if row.measure.compact:
+        if row.measure.vanilla_units:
+            vanilla = make_vanilla_(network, trained.masks, arguments(example))
         final = cut(network, trained.masks, example)
         save_compact(folder / COMPACT, final.network)
     valid_batch_size = row.settings.valid_batch_size or row.settings.batch_size
@@ -49,16 +53,22 @@ def score(trained: Trained, loaded: Loaded, folder: Path) -> Scored:
     figures = {**test, **{f"valid_{name}": value for name, value in valid.items()}}
     metrics = {**named(figures, loaded.metric), **sizes(trained, final, example)}
     metrics |= structure(network, final.network, final.masks)
-    living = remains_file.write(folder, loaded, network, trained.masks, example)
-    if row.measure.lags:
-        lags.write(folder, loaded, network, living)
     for source in row.sources:
         metrics |= source.figures(row)
+    if vanilla is not None:
+        metrics |= {"vanilla_units": vanilla.count, "vanilla_difference": vanilla.change}
     if final.difference is not None:
         metrics["compaction_difference"] = final.difference
     if trained.spectra is not None:
         spectra.write(folder, trained.spectra, spectra.describe(loaded, network, trained.masks))
     return Scored(metrics, trained.seconds + time.perf_counter() - started)
+
+
+def describe_living(trained: Trained, loaded: Loaded, folder: Path, example: Batch) -> None:
+    """Leave in the run folder what lives of the trained network, and where the row asks for them its gradients by lag."""
+    living = remains_file.write(folder, loaded, trained.network, trained.masks, example)
+    if trained.row.measure.lags:
+        lags.write(folder, loaded, trained.network, living)
 
 
 def named(figures: dict[str, float], metric: str) -> dict[str, float]:
