@@ -65,7 +65,7 @@ def score(trained: Trained, loaded: Loaded, folder: Path) -> Scored:
 
 
 def describe_living(trained: Trained, loaded: Loaded, folder: Path, example: Batch) -> None:
-    """Leave in the run folder what lives of the trained network, and where the row asks for them its gradients by lag."""
+    """Leave in the run folder what lives of the trained network and, where they are asked for, gradients by lag."""
     living = remains_file.write(folder, loaded, trained.network, trained.masks, example)
     if trained.row.measure.lags:
         lags.write(folder, loaded, trained.network, living)
