@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from sparsernn import folders
 from sparsernn.compaction.compact import compact
 from sparsernn.compaction.remains import remains
+from sparsernn.models.classifier import Classifier
 from sparsernn.models.language_model import LanguageModel
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import Wiring
@@ -80,3 +82,14 @@ def test_a_single_layer_needs_no_vocabulary_and_is_left_as_it_is():
     before = {name: value.clone() for name, value in model.state_dict().items()}
     assert remains(model, Masks({}), torch.ones(1, 3)) == {"layers": [], "words": []}
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("name", folders.names("cells"))
+def test_every_cell_whose_gates_are_of_units_has_a_map(name):
+    torch.manual_seed(0)
+    model, x = Classifier(3, 2, units=5, cell=name, layers=2).eval(), torch.randn(2, 4, 3)
+    layers, wiring = remains(model, Masks({}), x)["layers"], Wiring.local(model)
+    assert len(layers) == (0 if name == "rational" else len(wiring.layers))
+    for layer_map, layer in zip(layers, wiring.layers, strict=False):
+        assert layer_map["gates"] == list(layer.cell.gates) and layer_map["alive"] == [True] * 5
+        assert all(len(values) == 5 for values in layer_map["constant"].values())

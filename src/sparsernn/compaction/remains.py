@@ -28,7 +28,7 @@ def remains(model: nn.Module, masks: Masks, example: object, vocabulary: Sequenc
         vocabulary: texts of the words, by number.
     Returns: {"layers": [{"label", "cell", "gates", "units", "alive": [bool], "constant": gate -> [value, or None where
         the gate varies]}], "words": [{"label", "count", "alive", "largest": [{"number", "norm", "word"}]}]}. The
-        vectors' norms are over living units; the largest 50 are given.
+        vectors' norms are over living units; the largest 50 are given. Layers of automata are left out.
     """
     whole = copy.deepcopy(unwrap(model))
     masks.apply_(whole)
@@ -36,7 +36,10 @@ def remains(model: nn.Module, masks: Masks, example: object, vocabulary: Sequenc
     alive = equalise(wiring, live_units(wiring, whole))
     layers = []
     for layer in wiring.layers:
-        units = alive[units_of(wiring, layer)]
+        numbers = units_of(wiring, layer)
+        if numbers is None:
+            continue
+        units = alive[numbers]
         constants: dict[str, list[float | None]] = {gate: [None] * len(units) for gate in layer.cell.gates}
         for gate, unit, value in living_constants(wiring, whole, masks, layer, alive):
             constants[gate][unit] = value
@@ -74,10 +77,12 @@ def _living_sources(wiring: Wiring, name: str, alive: Tensor) -> Tensor:
     return living
 
 
-def units_of(wiring: Wiring, layer: Layer) -> Tensor:
-    """Numbers of a layer's units."""
-    weights = (wiring.weights[name] for name in layer.weights.values())
-    return next(weight.axes["hidden"] for weight in weights if "hidden" in weight.layout.destination)
+def units_of(wiring: Wiring, layer: Layer) -> Tensor | None:
+    """Numbers of a layer's units; None where its gates are of something else, such as the states of automata."""
+    for local, name in layer.weights.items():
+        if {"gate", "hidden"} <= set(layer.layouts[local].destination):
+            return wiring.weights[name].axes["hidden"]
+    return None
 
 
 def _words(

@@ -84,11 +84,11 @@ def _settling(wiring: Wiring, model: nn.Module, masks: Masks) -> Iterator[Settli
         by_unit: dict[int, dict[str, float]] = {}
         for gate, unit, value in living_constants(wiring, model, masks, layer, alive):
             by_unit.setdefault(unit, {})[gate] = value
-        numbers = units_of(wiring, layer).tolist()
+        numbers = units_of(wiring, layer)
         for unit, gates in by_unit.items():
-            if set(WRITING) <= set(gates) and alive[numbers[unit]] and gates["forget"] < 1:
+            if numbers is not None and alive[numbers[unit]] and set(WRITING) <= set(gates) and gates["forget"] < 1:
                 memory = gates["input"] * gates["candidate"] / (1 - gates["forget"])
-                yield Settling(layer, unit, numbers[unit], memory)
+                yield Settling(layer, unit, int(numbers[unit]), memory)
 
 
 def _can_be_scaled(wiring: Wiring, one: Settling) -> bool:

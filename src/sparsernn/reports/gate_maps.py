@@ -89,7 +89,7 @@ def _is_pruned(maps: Sequence[GateMap]) -> bool:
 
 def _named(one: GateMap, kind: Kind) -> str:
     if kind == one.gates:
-        return "all" if len(kind) > 1 else kind[0]
+        return "all" if len(kind) > 1 else "".join(kind)
     return ", ".join(kind) or "none"
 
 
@@ -145,9 +145,9 @@ def _draw_row(axes: Axes, row: int, states: Sequence[State], scale: ScalarMappab
             boxes[state].append((first, count))
             continue
         corners.append([(first, row), (first, row + 0.9), (first + count, row + 0.9), (first + count, row)])
-        colours.append(scale.to_rgba(state))
+        colours.append(scale.cmap(scale.norm(state)))
         if len(states) <= MOST_WRITTEN:
-            text = f"{state:.2f}".replace("-", "−")
+            text = f"{round(state, 2) + 0.0:.2f}".replace("-", "−")
             for place in range(first, first + count):
                 axes.text(place + 0.5, row + 0.45, text, ha="center", va="center", fontsize=8, color=figures.INK)
     if boxes["varies"]:
@@ -185,6 +185,8 @@ def _legend(figure: Figure, axes: Axes, one: GateMap, scale: ScalarMappable | No
     if scale is not None:
         bar = figure.colorbar(scale, ax=axes, pad=0.02, aspect=12, fraction=0.06)
         bar.set_label("constant")
+        if bar.solids is not None:
+            bar.solids.set_edgecolor("face")
         bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
 
 

@@ -17,10 +17,10 @@ def picture(run: Run) -> Picture | None:
     """A panel a tensor or group, the threshold as a line; None where the run left no histogram."""
     event = next((each for each in reversed(run.events) if each.get("kind") == "finalize"), {})
     histograms = event.get("log_alpha")
-    drawn = {}
+    drawn: dict[str, tuple[list[float], list[float]]] = {}
     for name, histogram in histograms.items() if isinstance(histograms, Mapping) else ():
-        if _fits(histogram):
-            drawn[str(name)] = histogram
+        if (read := _read(histogram)) is not None:
+            drawn[str(name)] = read
     if not drawn:
         return None
     shown = dict(list(drawn.items())[:MOST_PANELS])
@@ -30,9 +30,9 @@ def picture(run: Run) -> Picture | None:
     with figures.style({"axes.titlesize": 9, "xtick.labelsize": 9, "ytick.labelsize": 9}):
         figure = Figure(figsize=(2.7 * columns + 0.3, 1.7 * rows + 0.5), layout="constrained")
         grid = list(figure.subplots(rows, columns, squeeze=False).flat)
-        ends = [end for histogram in shown.values() for end in (histogram["edges"][0], histogram["edges"][-1])]
-        for axes, (name, histogram) in zip(grid, shown.items(), strict=False):
-            _draw(axes, histogram["edges"], histogram["counts"], float(threshold) if is_number(threshold) else None)
+        ends = [edge for edges, _ in shown.values() for edge in edges]
+        for axes, (name, (edges, counts)) in zip(grid, shown.items(), strict=False):
+            _draw(axes, edges, counts, float(threshold) if is_number(threshold) else None)
             axes.set(title=figures.short(name), xlim=(min(ends), max(ends)))
         for axes in grid[len(shown) :]:
             axes.set_axis_off()
@@ -40,13 +40,15 @@ def picture(run: Run) -> Picture | None:
         return Picture(figures.svg(figure), "Log alpha after training", _caption(len(drawn) - len(shown), threshold))
 
 
-def _fits(histogram: object) -> bool:
-    """Whether it has rising edges and a count between each two of them."""
+def _read(histogram: object) -> tuple[list[float], list[float]] | None:
+    """Rising edges and a count between each two of them, or None."""
     if not isinstance(histogram, Mapping):
-        return False
+        return None
     edges, counts = histogram.get("edges"), histogram.get("counts")
-    lists = isinstance(edges, list) and isinstance(counts, list) and len(edges) == len(counts) + 1 > 1
-    return lists and all(map(is_number, [*edges, *counts])) and all(a < b for a, b in pairwise(edges))
+    if not isinstance(edges, list) or not isinstance(counts, list) or not len(edges) == len(counts) + 1 > 1:
+        return None
+    rising = all(map(is_number, [*edges, *counts])) and all(low < high for low, high in pairwise(edges))
+    return (edges, counts) if rising else None
 
 
 def _draw(axes: Axes, edges: Sequence[float], counts: Sequence[float], threshold: float | None) -> None:
