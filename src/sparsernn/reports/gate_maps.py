@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PolyCollection
@@ -36,14 +37,14 @@ def maps_of(run: Run) -> list[GateMap]:
 
 
 def pictures(run: Run) -> list[Picture]:
-    """One map a layer."""
-    return [_picture(one) for one in maps_of(run) if one.alive]
+    """One map a layer; none of a network that has all its units and gates."""
+    return [_picture(one) for one in _pruned_maps(run) if one.alive]
 
 
 def kinds(run: Run) -> Table | None:
     """Kinds of units with their counts, layer by layer; None where there is no map."""
     rows = []
-    for one in maps_of(run):
+    for one in _pruned_maps(run):
         for kind, units in one.kinds().items():
             rows.append((one.label, _named(one, kind), f"{len(units):,}", percent(len(units) / one.living)))
         if one.living < len(one.alive):
@@ -54,7 +55,7 @@ def kinds(run: Run) -> Table | None:
 def agreements(runs: Sequence[Run]) -> Table | None:
     """Every two runs with maps of the same layers, and how alike these are; None where there are no two."""
     rows = []
-    mapped = [(run, maps) for run in runs if (maps := maps_of(run)) and _is_pruned(maps)]
+    mapped = [(run, maps) for run in runs if (maps := _pruned_maps(run))]
     for (run, maps), (other, its_maps) in itertools.combinations(mapped, 2):
         if comparable(maps, its_maps):
             alike = agreement(maps, its_maps)
@@ -82,9 +83,10 @@ def _is_word(entry: Json) -> bool:
     return isinstance(entry, Mapping) and "word" in entry and isinstance(entry.get("norm"), int | float)
 
 
-def _is_pruned(maps: Sequence[GateMap]) -> bool:
-    """Whether any unit or gate is gone."""
-    return any(not all(one.alive) or set(one.kinds()) != {one.gates} for one in maps)
+def _pruned_maps(run: Run) -> list[GateMap]:
+    """A run's maps where any unit or gate is gone."""
+    maps = maps_of(run)
+    return maps if any(not all(one.alive) or set(one.kinds()) != {one.gates} for one in maps) else []
 
 
 def _named(one: GateMap, kind: Kind) -> str:
@@ -139,13 +141,13 @@ def _stretches(states: Sequence[State]) -> Iterator[tuple[State, int, int]]:
 def _draw_row(axes: Axes, row: int, states: Sequence[State], scale: ScalarMappable) -> None:
     """One gate: a rectangle for each stretch of units; values are written where there is room."""
     boxes: dict[str, list[tuple[float, float]]] = {"varies": [], "removed": []}
-    corners, colours = [], []
+    corners, values = [], []
     for state, first, count in _stretches(states):
         if isinstance(state, str):
             boxes[state].append((first, count))
             continue
         corners.append([(first, row), (first, row + 0.9), (first + count, row + 0.9), (first + count, row)])
-        colours.append(scale.cmap(scale.norm(state)))
+        values.append(state)
         if len(states) <= MOST_WRITTEN:
             text = f"{round(state, 2) + 0.0:.2f}".replace("-", "−")
             for place in range(first, first + count):
@@ -155,6 +157,7 @@ def _draw_row(axes: Axes, row: int, states: Sequence[State], scale: ScalarMappab
     if boxes["removed"]:
         axes.broken_barh(boxes["removed"], (row, 0.9), fc=figures.PAPER, ec=REMOVED, hatch="////", lw=0)
     if corners:
+        colours = scale.to_rgba(np.array(values))
         axes.add_collection(PolyCollection(corners, facecolors=colours, edgecolors=colours, linewidths=0.2))
 
 
