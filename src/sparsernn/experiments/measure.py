@@ -14,6 +14,10 @@ class Measure:
         latency_seconds: upper bound on the time spent timing, all rows together.
         spectra: write the step Jacobians' spectra and the connections by gate, before and after training, to
             `spectra.json` in the run folder.
+        lags: write how much gradient of a loss at the last step reaches the states before it, by kind of unit, to
+            `lags.json` in the run folder; of cells that read their state.
+        vanilla_units: give LSTM units whose input, forget and candidate gates are constant their settled memory from
+            the first step on, before the network is cut (`compaction.vanilla_units`).
         test_in_sight: whether the row's settings were chosen with figures of these test rows in sight: "no", or "yes"
             and which.
     """
@@ -23,4 +27,6 @@ class Measure:
     latency_batches: tuple[int, ...] = (1, 32)
     latency_seconds: float = 20.0
     spectra: bool = False
+    lags: bool = dataclasses.field(default=False, metadata={"written": "if given"})
+    vanilla_units: bool = dataclasses.field(default=False, metadata={"written": "if given"})
     test_in_sight: str = dataclasses.field(default="no", metadata={"written": "if given"})

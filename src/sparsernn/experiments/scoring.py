@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 
 from sparsernn.compaction.files import plain_size
+from sparsernn.compaction.vanilla_units import make_vanilla_
 from sparsernn.data.task import Batch, Loaded
-from sparsernn.experiments import spectra
+from sparsernn.experiments import lags, remains_file, spectra
 from sparsernn.experiments.compacted import COMPACT, Compacted, arguments, cut, write_final
 from sparsernn.experiments.trained import Trained
 from sparsernn.measure import cost
@@ -30,13 +31,17 @@ class Scored:
 def score(trained: Trained, loaded: Loaded, folder: Path) -> Scored:
     """Cut the trained network where the row says so, and measure what is left on the test split.
 
-    The run folder gets the final network, packed, the confusion of classes and the spectra, where there are any.
+    The run folder gets the final network, packed, what lives of the uncut one, the confusion of classes, the spectra
+    and the gradients by lag, where there are any.
     """
     started = time.perf_counter()
     row, network = trained.row, trained.network
     example = objectives.to_device(batch_of(loaded, 1), next(network.parameters()).device)
-    final = Compacted(network, trained.masks, None)
+    describe_living(trained, loaded, folder, example)
+    final, vanilla = Compacted(network, trained.masks, None), None
     if row.measure.compact:
+        if row.measure.vanilla_units:
+            vanilla = make_vanilla_(network, trained.masks, arguments(example))
         final = cut(network, trained.masks, example)
     write_final(folder, final)
     valid_batch_size = row.settings.valid_batch_size or row.settings.batch_size
@@ -50,11 +55,20 @@ def score(trained: Trained, loaded: Loaded, folder: Path) -> Scored:
     metrics |= structure(network, final.network, final.masks)
     for source in row.sources:
         metrics |= source.figures(row)
+    if vanilla is not None:
+        metrics |= {"vanilla_units": vanilla.count, "vanilla_difference": vanilla.change}
     if final.difference is not None:
         metrics["compaction_difference"] = final.difference
     if trained.spectra is not None:
         spectra.write(folder, trained.spectra, spectra.describe(loaded, network, trained.masks))
     return Scored(metrics, trained.seconds + time.perf_counter() - started)
+
+
+def describe_living(trained: Trained, loaded: Loaded, folder: Path, example: Batch) -> None:
+    """Leave in the run folder what lives of the trained network and, where they are asked for, gradients by lag."""
+    living = remains_file.write(folder, loaded, trained.network, trained.masks, example)
+    if trained.row.measure.lags:
+        lags.write(folder, loaded, trained.network, living)
 
 
 def named(figures: dict[str, float], metric: str) -> dict[str, float]:

@@ -70,6 +70,14 @@ def gradient_over_time(model: nn.Module, loss: Loss) -> dict[str, list[float]]:
     Raises: UserError if the model has no cell of `sparsernn.cells`, or one that runs more than once; for a loss
         without a gradient.
     """
+    norms_by_layer = {}
+    for label, gradients in state_gradients(model, loss).items():
+        norms_by_layer[label] = [float(gradient.norm()) for gradient in gradients]
+    return norms_by_layer
+
+
+def state_gradients(model: nn.Module, loss: Loss) -> dict[str, list[Tensor]]:
+    """d loss / d h_t for every step, by layer, as `gradient_over_time` says, which gives their norms. [batch unit]"""
     watcher = Watcher({id(module): name for name, module in unwrap(model).named_modules() if isinstance(module, Built)})
     if not watcher.paths:
         raise UserError(
@@ -80,11 +88,10 @@ def gradient_over_time(model: nn.Module, loss: Loss) -> dict[str, list[float]]:
     with torch.random.fork_rng(), torch.enable_grad(), running_by(watcher):
         value = _checked(loss())
     watcher.check_all_ran()
-    norms_by_layer = {}
+    gradients_by_layer = {}
     for label, states in watcher.states.items():
-        gradients = torch.autograd.grad(value, states, retain_graph=True, allow_unused=True)
-        norms_by_layer[label] = [0.0 if gradient is None else float(gradient.norm()) for gradient in gradients]
-    return norms_by_layer
+        gradients_by_layer[label] = list(torch.autograd.grad(value, states, retain_graph=True, materialize_grads=True))
+    return gradients_by_layer
 
 
 class Watcher:

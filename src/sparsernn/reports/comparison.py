@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sparsernn.reports import statistics
+from sparsernn.reports import compression, statistics
 from sparsernn.reports.quantities import COSTS, Quantity, Table, difference, goal, in_one_unit, mean, score, value_of
 from sparsernn.reports.reading import Json
 
@@ -57,7 +57,7 @@ class Claim(NamedTuple):
 
 
 def compare(groups: Sequence[Group], main: Quantity | None) -> Table:
-    """A line for each group of results that differ in their seed alone: what it reached and what it costs.
+    """A line for each group of results that differ in their seed alone: what it reached, what is left, what it costs.
 
     Where the source's figure is known it stands beside ours with the difference, ours less the source's; so does the
     figure on the validation split where the source gives that too. Rows whose settings were chosen with these test
@@ -73,6 +73,9 @@ def compare(groups: Sequence[Group], main: Quantity | None) -> Table:
     in_sight = [_in_sight(results) for _, results in groups]
     if "yes" in in_sight:
         columns.append((IN_SIGHT, in_sight))
+    for quantity in compression.compressions(itertools.chain.from_iterable(results for _, results in groups)):
+        columns += _against_source(groups, quantity, "")
+    columns += compression.counts([results for _, results in groups])
     for quantity in COSTS:
         columns += _column(quantity.title, quantity, _values(groups, "metrics", quantity))
     columns.insert(0, ("network", [label for label, _ in groups]))

@@ -39,7 +39,8 @@ def _has_moved(event: Json) -> bool:
 
 def densities(run: Run) -> Picture | None:
     """The fraction of weights kept after each event: a panel a tensor, a line a gate. None if it never changed."""
-    by_tensor = {name: _density(run, name) for name in (run.events[-1].get("density") or {} if run.events else {})}
+    last = next((event for event in reversed(run.events) if isinstance(event.get("density"), Mapping)), {})
+    by_tensor = {name: _density(run, name, last) for name in last.get("density", {})}
     changing = {name: lines for name, lines in by_tensor.items() if any(map(_moves, lines.values()))}
     if not changing:
         return None
@@ -65,11 +66,11 @@ def densities(run: Run) -> Picture | None:
         return figures.finished(figure, "Density after each event", caption)
 
 
-def _density(run: Run, name: str) -> dict[str, Series]:
-    """By gate, or of the whole tensor where it has none."""
-    last = _at(run.events[-1], "gate_density", name)
-    if isinstance(last, Mapping) and last:
-        return {str(gate): _series(run, lambda event, g=gate: _at(event, "gate_density", name, g)) for gate in last}
+def _density(run: Run, name: str, last: Json) -> dict[str, Series]:
+    """By gate, or of the whole tensor where it has none in the last event."""
+    gates = _at(last, "gate_density", name)
+    if isinstance(gates, Mapping) and gates:
+        return {str(gate): _series(run, lambda event, g=gate: _at(event, "gate_density", name, g)) for gate in gates}
     return {"": _series(run, lambda event: _at(event, "density", name))}
 
 

@@ -12,7 +12,18 @@ from pathlib import Path
 import jinja2
 
 from sparsernn.errors import UserError
-from sparsernn.reports import automata, figures, movement, quantities, spectra, sweeps, tables
+from sparsernn.reports import (
+    automata,
+    figures,
+    gate_maps,
+    lags,
+    log_alpha,
+    movement,
+    quantities,
+    spectra,
+    sweeps,
+    tables,
+)
 from sparsernn.reports.comparison import paired
 from sparsernn.reports.figures import Picture
 from sparsernn.reports.quantities import Table
@@ -34,6 +45,11 @@ NOTES = {
 LAYER_NOTE = (
     "A unit is connected if any of its gates still reads something. A gate that reads nothing, of a unit that is "
     "connected, is constant."
+)
+AGREEMENT_NOTE = (
+    "The correlation is over the gates of all layers, of the share of living units in which each gate varies. The "
+    "distance is the total variation between the shares of the kinds of units, a mean over layers: 0 where they are "
+    "the same, 1 where no kind is in both."
 )
 
 
@@ -64,6 +80,9 @@ class Section:
         pictures: its masks.
         density: how much was kept of each tensor and gate over training.
         layers: table of its layers.
+        gates: maps of its gates; kinds: table of the kinds of units.
+        words: a sentence for each embedding.
+        lags: gradients by lag; log_alpha: histograms of a Bayesian method.
         confusion: its confusion matrix.
     """
 
@@ -72,6 +91,11 @@ class Section:
     pictures: tuple[Picture, ...]
     density: Picture | None
     layers: Table
+    gates: tuple[Picture, ...]
+    kinds: Table | None
+    words: tuple[str, ...]
+    lags: Picture | None
+    log_alpha: Picture | None
     confusion: Confusion | None
 
 
@@ -127,6 +151,8 @@ def render(runs: Sequence[Run], title: str | None = None, summary: str | None = 
         curves=figures.training_curves(runs),
         movement=movement.pictures(runs),
         spectra=spectra.pictures(runs),
+        agreements=gate_maps.agreements(runs),
+        agreement_note=AGREEMENT_NOTE,
         explanations=[shown for run in runs if (shown := automata.explanation(run.explanation, run.label))],
         sections=sections,
         opened=next((section.label for section in sections if section.pictures), sections[0].label if sections else ""),
@@ -183,15 +209,26 @@ def _notes(runs: Sequence[Run]) -> list[str]:
 
 
 def _section(run: Run) -> Section | None:
-    pictures, table, confusion = figures.mask_pictures(run), tables.layers(run), _confusion(run)
-    if not pictures and confusion is None:
-        return None
     weights = sum(mask.kept.size for mask in run.masks.values())
     kept = sum(int(mask.kept.sum()) for mask in run.masks.values())
     summary = "no weight masked"
     if weights:
         summary = f"{kept:,} of {weights:,} masked weights kept ({quantities.percent(kept / weights)})"
-    return Section(run.label, summary, tuple(pictures), movement.densities(run), table, confusion)
+    section = Section(
+        label=run.label,
+        summary=summary,
+        pictures=tuple(figures.mask_pictures(run)),
+        density=movement.densities(run),
+        layers=tables.layers(run),
+        gates=tuple(gate_maps.pictures(run)),
+        kinds=gate_maps.kinds(run),
+        words=tuple(gate_maps.words(run)),
+        lags=lags.picture(run),
+        log_alpha=log_alpha.picture(run),
+        confusion=_confusion(run),
+    )
+    shown = (section.pictures, section.gates, section.lags, section.log_alpha, section.confusion)
+    return section if any(shown) else None
 
 
 def _confusion(run: Run) -> Confusion | None:

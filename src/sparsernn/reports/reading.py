@@ -62,6 +62,8 @@ class Run:
         events: what the masks did: step, births, deaths, densities.
         explanation: the content of explanation.json, empty if the run was not explained.
         spectra: step Jacobians' spectra and connections, before and after training, from spectra.json.
+        structure: units, gates and words that live, from structure.json.
+        lags: norms of gradients by lag, from lags.json.
     """
 
     folder: Path
@@ -75,6 +77,8 @@ class Run:
     events: tuple[Json, ...] = ()
     spectra: Json = dataclasses.field(default_factory=dict)
     explanation: Json = dataclasses.field(default_factory=dict)
+    structure: Json = dataclasses.field(default_factory=dict)
+    lags: Json = dataclasses.field(default_factory=dict)
 
     @property
     def metrics(self) -> Json:
@@ -131,6 +135,8 @@ def read_run(folder: Path | str) -> Run:
         events=tuple(_records(folder / "events.jsonl")),
         explanation=_object(folder / "explanation.json"),
         spectra=_object(folder / "spectra.json"),
+        structure=_object(folder / "structure.json"),
+        lags=_object(folder / "lags.json"),
     )
 
 

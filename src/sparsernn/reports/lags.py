@@ -1,0 +1,77 @@
+"""Gradients of a loss at the last step by lag: how far back a network is trained, and by which kinds of units."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from sparsernn.reports import figures
+from sparsernn.reports.figures import Picture
+from sparsernn.reports.reading import Run, is_number
+
+MOST_KINDS = 6
+SMALLEST = 1e-12
+CAPTION = (
+    "Gradient of the loss at the last step with respect to the state so many steps before it, as root mean square over "
+    "units. Black: all units. Colours: units by the gates of theirs that vary."
+)
+
+
+def picture(run: Run) -> Picture | None:
+    """A panel a layer, a line for each of its most frequent kinds of units; None if it was not measured."""
+    layers = run.lags.get("layers")
+    by_layer = dict(_measured(layers)) if isinstance(layers, Mapping) else {}
+    if not by_layer:
+        return None
+    columns = min(2, len(by_layer))
+    rows = -(-len(by_layer) // columns)
+    names = list(dict.fromkeys(name for lines in by_layer.values() for name in lines if name != "all"))
+    with figures.style():
+        figure = Figure(figsize=(3.6 * columns + 0.4, 2.6 * rows + 0.8), layout="constrained")
+        grid = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
+        for axes, (label, lines) in zip(grid, by_layer.items(), strict=False):
+            _draw(axes, lines, names)
+            axes.set_title(label)
+        for axes in grid[len(by_layer) :]:
+            axes.set_axis_off()
+        handles = {
+            label: handle for axes in grid for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(handles.values(), handles, loc="outside lower center", ncols=2, frameon=False)
+        return Picture(figures.svg(figure), "Gradient by lag", CAPTION)
+
+
+def _measured(layers: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, list[float]]]]:
+    """Of each layer the lines by name, as root mean squares over units; what does not fit is left out."""
+    for label, layer in layers.items():
+        if not isinstance(layer, Mapping):
+            continue
+        units, kinds = layer.get("units") or {}, layer.get("kinds") or {}
+        frequent = sorted(kinds, key=lambda kind: -units.get(kind, 0))[:MOST_KINDS]
+        norms = {"all": layer.get("all"), **{kind: kinds[kind] for kind in frequent}}
+        lines = {}
+        for name, values in norms.items():
+            if isinstance(values, list) and all(map(is_number, values)) and units.get(name):
+                lines[name] = [value / math.sqrt(units[name]) for value in values]
+        if lines:
+            yield label, lines
+
+
+def _draw(axes: Axes, lines: Mapping[str, list[float]], names: list[str]) -> None:
+    for name, values in lines.items():
+        whole = name == "all"
+        label = "all units" if whole else figures.short(f"varies: {name}" if name != "none" else "all constant")
+        look = {"color": figures.INK, "lw": 2.0} if whole else {"color": figures.colour(names.index(name)), "lw": 1.4}
+        lags = [lag for lag, value in enumerate(values) if value > SMALLEST]
+        axes.plot(lags, [values[lag] for lag in lags], label=label, **look)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(10, numticks=6))
+    axes.yaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{value:.0e}".replace("e-0", "e-").replace("-", "−"))
+    )
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("lag, steps")
+    figures.count_steps(axes, 5)
