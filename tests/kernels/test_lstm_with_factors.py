@@ -9,6 +9,7 @@ from sparsernn.kernels import registry
 from sparsernn.kernels.registry import Problem, using
 
 TIME, BATCH, INPUTS, UNITS = 7, 4, 3, 5
+CELL = LSTM()
 
 
 def written_out(tensors, lengths):
@@ -40,7 +41,7 @@ def tensors_of(factors, biased=True, seed=0):
     }
 
 
-def problem_of(tensors, lengths=None, cell=LSTM()):
+def problem_of(tensors, lengths=None, cell=CELL):
     weights = {name: tensor for name, tensor in tensors.items() if name.startswith(("weight", "bias"))}
     gates, factors = tensors.get("gates"), {}
     if "inputs" in tensors or gates is not None:

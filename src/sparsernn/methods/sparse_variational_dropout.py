@@ -52,7 +52,7 @@ class SparseVariationalDropout(Method[Remembered]):
         divergence: "molchanov2017", or "chirkova2018", whose older constants make it smaller by 0.67 a weight.
         warm_up: fraction of training over which the weight of the divergence rises from 0; 0: it is whole at once.
         temperature: what the divergence is multiplied with at last.
-        clipped: whether the divergence's gradient of the means is part of the loss, hence of gradient clipping; otherwise
+        clipped: whether the divergence's gradient of the means is part of the loss, hence of gradient clipping; if not,
             it is added after that, before the optimizer's step, and `penalty()` moves only what the method owns.
         threshold: of log alpha, above which something goes: 3 is a ratio of signal to noise, mu^2 / sigma^2, of 0.05.
         local: names of linear layers, such as ("head",), of whose output noise is drawn instead of their weights, once

@@ -23,9 +23,9 @@ class Scan(torch.autograd.Function):
     For all steps only gradients of what r multiplies are kept; those of weights and input are one product each over
     all of time. Nothing is divided by a factor.
 
-    Shapes: x [time batch input]; start, h and c, [2 batch hidden]; bias [4*hidden], r [batch 4*hidden], z [batch hidden]
-    and running, True as long as a sequence goes on, [time batch 1], each or None. Returns the states [time batch hidden]
-    and the last memory [batch hidden].
+    Shapes: x [time batch input]; start, h and c, [2 batch hidden]; each of the rest may be None: bias [4*hidden],
+    r [batch 4*hidden], z [batch hidden], and running, True as long as a sequence goes on, [time batch 1]. Returns the
+    states [time batch hidden] and the last memory [batch hidden].
     """
 
     @staticmethod
@@ -52,7 +52,7 @@ class Scan(torch.autograd.Function):
             product += linear(hidden, by_state)
             i, f, g, o = _activated(product, gate, rows, bias)
             after = torch.mul(f, memory, out=memories[time]).addcmul_(i, g)
-            following = torch.mul(o, torch.tanh(after, out=squashed[time]), out=plain[time])
+            following = torch.mul(o, _tanh(after, out=squashed[time]), out=plain[time])
             if outgoing is not None:
                 following = torch.mul(following, outgoing, out=states[time])
             if running is not None:
@@ -111,11 +111,16 @@ def _activated(product: Tensor, gate: Tensor, rows: Tensor | None, bias: Tensor 
         torch.addcmul(bias, product, rows, out=gate)
     elif rows is not None:
         torch.mul(product, rows, out=gate)
-    width = gate.shape[-1] // 4
-    gate[:, : 2 * width].sigmoid_()
-    gate[:, 2 * width : 3 * width].tanh_()
-    gate[:, 3 * width :].sigmoid_()
-    return gate.split(width, -1)
+    gates = gate.split(gate.shape[-1] // 4, -1)
+    gates[2].mul_(2)
+    gate.sigmoid_()
+    gates[2].mul_(2).sub_(1)
+    return gates
+
+
+def _tanh(vector: Tensor, out: Tensor) -> Tensor:
+    """As 2 sigmoid(2 x) - 1, which torch computes three times as fast."""
+    return torch.mul(vector, 2, out=out).sigmoid_().mul_(2).sub_(1)
 
 
 def _through_gates(
