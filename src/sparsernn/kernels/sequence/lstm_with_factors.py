@@ -70,19 +70,22 @@ class Scan(torch.autograd.Function):
         turned, inner, step = by_state.t().contiguous(), torch.empty_like(products), torch.empty_like(products[0])
         by_rows, by_bias = (None if rows is None else torch.zeros_like(step) for _ in "rb")
         by_reading = None if reading is None else torch.zeros_like(reading)
-        slope, held, memory_slope = torch.zeros_like(start[0]), torch.zeros_like(start[0]), by_memory.clone()
+        slope, after_end, memory_slope = torch.zeros_like(start[0]), torch.zeros_like(start[0]), by_memory.clone()
         for time in range(len(products) - 1, -1, -1):
             if by_reading is not None and time < len(products) - 1:
                 by_reading.addcmul_(slope, states[time])
                 slope.mul_(reading)
-            slope, memory_held = slope.add_(by_states[time]), None
+            slope, memory_after = slope.add_(by_states[time]), None
             if running is not None and time:
                 ended = ~running[time]
-                slope += held
-                held, memory_held = slope.masked_fill(running[time], 0), memory_slope.masked_fill(running[time], 0)
+                slope += after_end
+                after_end, memory_after = (
+                    slope.masked_fill(running[time], 0),
+                    memory_slope.masked_fill(running[time], 0),
+                )
                 slope, memory_slope = slope.masked_fill_(ended, 0), memory_slope.masked_fill_(ended, 0)
             elif running is not None:
-                slope += held
+                slope += after_end
             step = inner[time] if rows is None else step
             before = memories[time - 1] if time else start[1]
             _through_gates(step, gates[time], squashed[time], before, slope, memory_slope)
@@ -91,7 +94,7 @@ class Scan(torch.autograd.Function):
                 by_bias.add_(step)
                 torch.mul(step, rows, out=inner[time])
             slope = linear(inner[time], turned)
-            memory_slope = memory_slope if memory_held is None else memory_slope + memory_held
+            memory_slope = memory_slope if memory_after is None else memory_slope + memory_after
         read = torch.cat([start[:1], states[:-1] if reading is None else states[:-1] * reading])
         by_weights = (_of_weight(inner, vectors) for vectors in (x, read))
         by_x = linear(inner, by_input.t().contiguous()) if ctx.needs_input_grad[0] else None
