@@ -9,6 +9,7 @@ from sparsernn.kernels import registry
 from sparsernn.kernels.registry import Problem, using
 
 TIME, BATCH, INPUTS, UNITS = 7, 4, 3, 5
+CELL = LSTM()
 
 
 def written_out(tensors, lengths):
@@ -17,7 +18,8 @@ def written_out(tensors, lengths):
     bias = tensors["bias_ih"] + tensors["bias_hh"] if "bias_ih" in tensors else 0
     outputs = []
     for time, x in enumerate(tensors["x"]):
-        products = (x * tensors.get("inputs", 1)) @ tensors["weight_ih"].T + hidden @ tensors["weight_hh"].T
+        read = hidden * tensors.get("reading", 1)
+        products = (x * tensors.get("inputs", 1)) @ tensors["weight_ih"].T + read @ tensors["weight_hh"].T
         i, f, g, o = (products * tensors.get("gates", 1) + bias).chunk(4, -1)
         after = f.sigmoid() * memory + i.sigmoid() * g.tanh()
         output = o.sigmoid() * after.tanh() * tensors.get("outgoing", 1)
@@ -33,6 +35,7 @@ def tensors_of(factors, biased=True, seed=0):
     shapes |= {"weight_ih": (4 * UNITS, INPUTS), "weight_hh": (4 * UNITS, UNITS)}
     shapes |= {"bias_ih": (4 * UNITS,), "bias_hh": (4 * UNITS,)} if biased else {}
     sizes = {"inputs": (BATCH, INPUTS), "gates": (BATCH, 4 * UNITS), "outgoing": (BATCH, UNITS)}
+    sizes["reading"] = BATCH, UNITS
     shapes |= {name: sizes[name] for name in factors}
     return {
         name: torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
@@ -40,13 +43,11 @@ def tensors_of(factors, biased=True, seed=0):
     }
 
 
-def problem_of(tensors, lengths=None, cell=LSTM()):
+def problem_of(tensors, lengths=None, cell=CELL):
     weights = {name: tensor for name, tensor in tensors.items() if name.startswith(("weight", "bias"))}
-    gates, factors = tensors.get("gates"), {}
-    if "inputs" in tensors or gates is not None:
-        factors = {"weight_ih": (tensors.get("inputs"), gates)} | (
-            {} if gates is None else {"weight_hh": (None, gates)}
-        )
+    gates = tensors.get("gates")
+    factors = {"weight_ih": (tensors.get("inputs"), gates), "weight_hh": (tensors.get("reading"), gates)}
+    factors = {local: pair for local, pair in factors.items() if pair != (None, None)}
     state = (tensors["hidden"], tensors["memory"])[: len(cell.states)]
     return Problem(cell, weights, tensors["x"], state, lengths, None, factors, tensors.get("outgoing"))
 
@@ -60,7 +61,15 @@ def gradients(outputs, tensors):
 @pytest.mark.parametrize("lengths", [None, torch.tensor([7, 2, 5, 1])], ids=["together", "lengths"])
 @pytest.mark.parametrize("biased", [True, False])
 @pytest.mark.parametrize(
-    "factors", [("inputs", "gates", "outgoing"), ("outgoing",), ("gates",), ("inputs",)], ids="-".join
+    "factors",
+    [
+        ("inputs", "gates", "outgoing", "reading"),
+        ("inputs", "gates", "outgoing"),
+        ("reading",),
+        ("outgoing",),
+        ("gates",),
+    ],
+    ids="-".join,
 )
 @pytest.mark.parametrize("provider", ["lstm_with_factors", "reference"])
 def test_outputs_states_and_gradients_are_those_of_the_equation(provider, factors, biased, lengths):

@@ -26,15 +26,8 @@ GROUPS = {"gate": "gate", "neuron": "read", "word": "word"}
 """What a variable multiplies: all that comes in to a gate, all that reads a unit, the vector of a word."""
 
 
-@dataclass
-class Remembered(RemovalState):
-    """What is remembered beside the removal: whether the user was `told` of readers without weights."""
-
-    told: bool = False
-
-
 @dataclass(frozen=True)
-class SparseVariationalDropout(Method[Remembered]):
+class SparseVariationalDropout(Method[RemovalState]):
     """Every weight is normal around the model's parameter; what is noise rather than signal goes in the end.
 
     w ~ N(mu, sigma^2), with a log-uniform prior; so are the variables that multiply whole groups, with mean 1 at first:
@@ -52,7 +45,7 @@ class SparseVariationalDropout(Method[Remembered]):
         divergence: "molchanov2017", or "chirkova2018", whose older constants make it smaller by 0.67 a weight.
         warm_up: fraction of training over which the weight of the divergence rises from 0; 0: it is whole at once.
         temperature: what the divergence is multiplied with at last.
-        clipped: whether the divergence's gradient of the means is part of the loss, hence of gradient clipping; otherwise
+        clipped: whether the divergence's gradient of the means is part of the loss, hence of gradient clipping; if not,
             it is added after that, before the optimizer's step, and `penalty()` moves only what the method owns.
         threshold: of log alpha, above which something goes: 3 is a ratio of signal to noise, mu^2 / sigma^2, of 0.05.
         local: names of linear layers, such as ("head",), of whose output noise is drawn instead of their weights, once
@@ -68,8 +61,9 @@ class SparseVariationalDropout(Method[Remembered]):
     Deviations: weights are drawn once a minibatch, as in the source's code, not once a sequence, as in its algorithm 1.
         A starting state counts as multiplied already, and a final hidden state is returned multiplied; where a cell
         carries its hidden state on by itself (GRU), only what is read is multiplied, and final states only if the model
-        reads them. Hidden units that something without weights reads (attention) are multiplied there in training
-        alone, of which a warning tells. A layer never dies: its best group stays.
+        reads them. Hidden units that something without weights reads too (attention, a residual sum) are multiplied by
+        the weights that read them alone, so that training, evaluation and the end agree; their states are not. A layer
+        never dies: the best that it has stays.
     """
 
     levels: tuple[str, ...] = LEVELS
@@ -124,15 +118,16 @@ class SparseVariationalDropout(Method[Remembered]):
     def needs_readers(self) -> bool:
         return bool(self.variables or self.local)
 
-    def initial_state(self) -> Remembered:
-        return Remembered()
+    def initial_state(self) -> RemovalState:
+        return RemovalState()
 
-    def prepare(self, run: Run[Remembered]) -> None:
+    def prepare(self, run: Run[RemovalState]) -> None:
         sigmas = {f"log_sigma.{name}": torch.full_like(run.weights[name], self.log_sigma) for name in run.selected}
         run.own(sigmas, self.learning_rate)
         for level in self.variables:
-            self._refuse_tied(run, level)
-            ones = torch.ones(self._groups(run, level).count, device=run.device)
+            if level != "gate":
+                self._refuse_tied(run, level)
+            ones = run.weights[run.selected[0]].new_ones(self._groups(run, level).count)
             both = {f"group_mean.{level}": ones, f"group_log_sigma.{level}": torch.full_like(ones, self.log_sigma)}
             run.own(both, self.group_learning_rate, self.decayed)
         run.groups("weight")
@@ -145,7 +140,7 @@ class SparseVariationalDropout(Method[Remembered]):
                     "pass the name of such a module, and where= with its weight",
                 )
 
-    def _refuse_tied(self, run: Run[Remembered], level: str) -> None:
+    def _refuse_tied(self, run: Run[RemovalState], level: str) -> None:
         weights = run.wiring.weights
         tied = [use.name for use in run.wiring.uses if use.layout.text != weights[use.name].layout.text]
         if tied:
@@ -155,7 +150,7 @@ class SparseVariationalDropout(Method[Remembered]):
                 'leave the tie out, or pass levels=("weight",) and vocabulary=False',
             )
 
-    def _groups(self, run: Run[Remembered], level: str) -> Groups:
+    def _groups(self, run: Run[RemovalState], level: str) -> Groups:
         """Raises: UserError if no selected layer has the level."""
         try:
             return run.groups(GROUPS[level])
@@ -166,16 +161,16 @@ class SparseVariationalDropout(Method[Remembered]):
                 "pass where= with such a weight, or leave the level out",
             ) from None
 
-    def _weight(self, run: Run[Remembered], name: str) -> Normal:
+    def _weight(self, run: Run[RemovalState], name: str) -> Normal:
         return Normal(run.weights[name], run.owned[f"log_sigma.{name}"])
 
-    def _variables(self, run: Run[Remembered], level: str) -> Normal:
+    def _variables(self, run: Run[RemovalState], level: str) -> Normal:
         """The variables of the groups as these are numbered now. [groups.count]"""
         mean, log_sigma = run.owned[f"group_mean.{level}"], run.owned[f"group_log_sigma.{level}"]
         numbers = self._groups(run, level).earlier
         return Normal(mean, log_sigma) if numbers is None else Normal(mean[numbers], log_sigma[numbers])
 
-    def before_forward(self, run: Run[Remembered]) -> Draw:
+    def before_forward(self, run: Run[RemovalState]) -> Draw:
         local = {f"{path}.weight": path for path in self.local}
         drawn = {
             name: run.weights[name] if name in local else self._weight(run, name).sample(run.generator)
@@ -194,12 +189,10 @@ class SparseVariationalDropout(Method[Remembered]):
                 outputs |= self._words(run, groups, variables)
             else:
                 factors.append(_for_sequences(groups, variables, run.generator))
-        if factors:
-            self._tell(run)
         outputs |= {path: of_outputs(sigmas[name], run.generator) for name, path in local.items()}
         return Draw(drawn, factors, outputs)
 
-    def _words(self, run: Run[Remembered], groups: Groups, variables: Normal) -> dict[str, Change]:
+    def _words(self, run: Run[RemovalState], groups: Groups, variables: Normal) -> dict[str, Change]:
         """What becomes of the output of each embedding whose words have variables."""
         changes: dict[str, Change] = {}
         for path, axes in run.wiring.axes.items():
@@ -208,23 +201,7 @@ class SparseVariationalDropout(Method[Remembered]):
                 changes[path] = of_words(Normal(variables.mean[words], variables.log_sigma[words]), run.generator)
         return changes
 
-    def _tell(self, run: Run[Remembered]) -> None:
-        """Warn once if hidden units are read by what has no weights to multiply in the end."""
-        groups = run.groups("read") if "neuron" in self.levels else None
-        if run.state.told or groups is None or groups.units is None:
-            return
-        run.state.told = True
-        for layer in run.wiring.layers:
-            units = run.wiring.axes[layer.module]
-            for unit in torch.cat([units[key] for key in units if key != "input"]).tolist():
-                if unit in run.wiring.external and groups.units[unit] >= 0:
-                    run.warn(
-                        f"hidden units of {layer.label or 'the layer'} are read by something without weights "
-                        f"({run.wiring.external[unit]}): their variables count there in training, but not in the end"
-                    )
-                    return
-
-    def penalty(self, run: Run[Remembered]) -> Tensor | None:
+    def penalty(self, run: Run[RemovalState]) -> Tensor | None:
         weight, approximation = self._weight_of_divergence(run), DIVERGENCES[self.divergence]
         if not weight:
             return None
@@ -237,14 +214,14 @@ class SparseVariationalDropout(Method[Remembered]):
             total = total + divergence(mean, log_sigma, approximation)
         return weight * total
 
-    def _weight_of_divergence(self, run: Run[Remembered]) -> float:
+    def _weight_of_divergence(self, run: Run[RemovalState]) -> float:
         """What the sum of all divergences is multiplied with in this step."""
         if run.state.removed is not None or not self.examples:
             return 0.0
         ramp = self.warm_up * run.steps
         return self.temperature / self.examples * (min(run.step_count / ramp, 1.0) if ramp else 1.0)
 
-    def before_step(self, run: Run[Remembered]) -> bool:
+    def before_step(self, run: Run[RemovalState]) -> bool:
         weight = self._weight_of_divergence(run)
         for name in run.selected if weight and not self.clipped else ():
             mean, log_sigma = self._weight(run, name)
@@ -252,46 +229,51 @@ class SparseVariationalDropout(Method[Remembered]):
             mean.grad = slope if mean.grad is None else mean.grad.add_(slope)
         return True
 
-    def before_evaluation(self, run: Run[Remembered]) -> Mapping[str, Tensor]:
-        weights: dict[str, Tensor] = {}
-        for name in run.selected:
-            mean, log_sigma = self._weight(run, name)
-            weights[name] = mean * self._certain(log_alpha(mean.detach(), log_sigma.detach()).reshape(-1)).view_as(mean)
+    def before_evaluation(self, run: Run[RemovalState]) -> Mapping[str, Tensor]:
+        stay, certain, _ = self._survivors(run)
+        weights = {name: run.weights[name] * certain[name] for name in run.selected}
         for level in self.variables:
-            groups, factors = self._groups(run, level), self._variables(run, level).mean * self._stay(run, level)
+            groups, factors = self._groups(run, level), self._variables(run, level).mean * stay[level]
             weights |= groups.scaled({name: weights.get(name, run.weights[name]) for name in groups.names}, factors)
         return weights
 
-    def _certain(self, ratios: Tensor) -> Tensor:
-        """Which of some log alphas are below the threshold; the lowest, if none is."""
-        certain = ratios < self.threshold
-        if ratios.numel() and not bool(certain.any()):
-            certain[ratios.argmin()] = True
-        return certain
+    @torch.no_grad()
+    def _survivors(self, run: Run[RemovalState]) -> tuple[dict[str, Tensor], dict[str, Tensor], list[str]]:
+        """Which groups stay, by level, and which weights, by name; and where nothing did, so that the best does."""
+        stay, certain, dead = {}, {}, []
+        possible = {name: torch.ones_like(run.weights[name]) for name in run.selected}
+        for level in self.variables:
+            groups, ratios = self._groups(run, level), log_alpha(*self._variables(run, level))
+            stay[level] = torch.zeros_like(ratios, dtype=torch.bool)
+            for family in groups.families:
+                part = slice(family.start, family.stop)
+                stay[level][part], lived = self._certain(ratios[part])
+                dead += [] if lived else [f"the {level}s of {family.label}"]
+            possible |= groups.scaled(possible, stay[level].to(ratios))
+        for name in run.selected:
+            ratios = log_alpha(*self._weight(run, name)).masked_fill_(possible[name] == 0, torch.inf)
+            certain[name], lived = self._certain(ratios)
+            dead += [] if lived else [name]
+        return stay, certain, dead
 
-    def _stay(self, run: Run[Remembered], level: str) -> Tensor:
-        """Which groups stay by their variables. [groups.count]"""
-        mean, log_sigma = self._variables(run, level)
-        ratios = log_alpha(mean.detach(), log_sigma.detach())
-        families = self._groups(run, level).families
-        return torch.cat([self._certain(ratios[family.start : family.stop]) for family in families])
+    def _certain(self, ratios: Tensor) -> tuple[Tensor, bool]:
+        """Which log alphas are below the threshold, or the lowest, if none is; and whether any was."""
+        certain = ratios < self.threshold
+        if bool(certain.any()) or not ratios.numel():
+            return certain, True
+        certain.view(-1)[ratios.argmin()] = True
+        return certain, False
 
     @torch.no_grad()
-    def finalize(self, run: Run[Remembered]) -> None:
-        weights, dead = run.groups("weight"), []
-        survivors = {GROUPS[level]: self._stay(run, level) for level in self.variables}
-        ratios = {name: log_alpha(*self._weight(run, name)).reshape(-1) for name in weights.names}
-        dead += [name for name, ratio in ratios.items() if not bool((ratio < self.threshold).any())]
-        survivors["weight"] = torch.cat([self._certain(ratio) for ratio in ratios.values()])
-        for level in self.variables:
-            groups, variables = self._groups(run, level), self._variables(run, level)
-            below = log_alpha(*variables) < self.threshold
-            dead += [
-                f"{level}s of {one.label}" for one in groups.families if not bool(below[one.start : one.stop].any())
-            ]
-            groups.scale_({name: run.weights[name].data for name in groups.names}, variables.mean)
+    def finalize(self, run: Run[RemovalState]) -> None:
+        stay, certain, dead = self._survivors(run)
         if dead:
-            run.warn(f"nothing of {', '.join(dead)} is certain enough to stay; the best one was kept of each")
+            run.warn(f"nothing of {', '.join(dead)} is certain enough to stay; the best was kept of each")
+        for level in self.variables:
+            groups = self._groups(run, level)
+            groups.scale_({name: run.weights[name].data for name in groups.names}, self._variables(run, level).mean)
+        survivors = {GROUPS[level]: kept for level, kept in stay.items()}
+        survivors["weight"] = torch.cat([certain[name].reshape(-1) for name in run.groups("weight").names])
         remove_all_but(run, survivors)
 
 

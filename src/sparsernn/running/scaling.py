@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from sparsernn.kernels.product import carries_output
 from sparsernn.kernels.registry import Factors, Problem, State
 from sparsernn.running.runner import Place, Runner
+from sparsernn.running.sequences import Sequences
 from sparsernn.structure.groups import Groups
 from sparsernn.structure.layer import Layer
 from sparsernn.structure.wiring import Wiring
@@ -39,26 +40,49 @@ class _Scales:
 
 
 class Plan:
-    """Which factors go where in every recurrent layer of a model.
+    """Which factors go where in a model.
 
-    A layer's output is multiplied by the factors of its units when it leaves the layer, and not again where the next
-    layer reads it; other input is multiplied where a layer reads it.
+    The output of a recurrent layer is multiplied by the factors of its units when it leaves the layer, and not again
+    where it is read. Units that something without weights reads, that a residual sum puts out together with others, or
+    that no recurrent layer puts out, are multiplied by each reader instead.
+
+    Attributes:
+        layers: (path of a module, its first parameter of a layer) -> where factors go in that layer.
+        inputs: path of any other module that reads units -> numbers of groups along its input, for each kind of groups.
     """
 
     def __init__(self, model: nn.Module, wiring: Wiring, groups: Sequence[Groups]):
         self.groups = list(groups)
         self.read_states = {path for path, number in wiring.states_read if number == 0}
-        outputs = [units for layer in wiring.layers if (units := _output_units(wiring, layer)) is not None]
-        written = torch.cat(outputs) if outputs else torch.zeros(0, dtype=torch.long)
         self.paths: dict[int, str] = {}
         self.layers: dict[tuple[str, str], list[_Scales]] = {}
+        at_source = _at_source(wiring)
         for path, description in wiring.descriptions.items():
             if description.layers:
                 self.paths[id(model.get_submodule(path))] = path
             layers = [layer for layer in wiring.layers if layer.module == path]
             for local, layer in zip(description.layers, layers, strict=True):
-                scales = [_scales(wiring, layer, groups, written) for groups in self.groups]
+                scales = [_scales(wiring, layer, groups, at_source) for groups in self.groups]
                 self.layers[path, next(iter(local.weights.values()))] = scales
+        self.inputs: dict[str, list[Tensor]] = {}
+        for use in wiring.uses:
+            if use.module not in self.paths.values() and use.layout.source == ("input",):
+                units = use.axes["input"]
+                numbers = [_numbers(groups, units).masked_fill(at_source[units], -1) for groups in self.groups]
+                if any(bool((index >= 0).any()) for index in numbers):
+                    self.inputs[use.module] = numbers
+
+
+def _at_source(wiring: Wiring) -> Tensor:
+    """Which units are multiplied where a recurrent layer puts them out. [unit]"""
+    put_out, made = torch.zeros(2, len(wiring.units.parent), dtype=torch.long)
+    for layer in wiring.layers:
+        if (units := _output_units(wiring, layer)) is not None:
+            put_out[units] += 1
+    for written in wiring.written:
+        made[written.units] += 1
+    made[torch.tensor(sorted(wiring.external), dtype=torch.long)] = 2
+    return (put_out == 1) & (made <= 1)
 
 
 def _output_units(wiring: Wiring, layer: Layer) -> Tensor | None:
@@ -67,7 +91,12 @@ def _output_units(wiring: Wiring, layer: Layer) -> Tensor | None:
     return next((units[layer.cell.state_axes[0]] for units in axes if layer.cell.state_axes[0] in units), None)
 
 
-def _scales(wiring: Wiring, layer: Layer, groups: Groups, written: Tensor) -> _Scales:
+def _numbers(groups: Groups, units: Tensor) -> Tensor:
+    """The group of each unit, -1 = none."""
+    return torch.full_like(units, -1) if groups.units is None else groups.units[units]
+
+
+def _scales(wiring: Wiring, layer: Layer, groups: Groups, at_source: Tensor) -> _Scales:
     scales, output = _Scales(), _output_units(wiring, layer)
     if groups.units is None or not bool((groups.units >= 0).any()):
         pieces = {piece.name: piece.index for piece in groups.pieces if piece.index is not None}
@@ -75,16 +104,16 @@ def _scales(wiring: Wiring, layer: Layer, groups: Groups, written: Tensor) -> _S
         for local, index in rows.items():
             scales.rows[local] = next(same for same in rows.values() if torch.equal(same, index))
         return scales
-    if output is not None and bool((groups.units[output] >= 0).any()):
-        scales.outgoing = groups.units[output]
+    if output is not None:
+        numbers = _numbers(groups, output).masked_fill(~at_source[output], -1)
+        scales.outgoing = numbers if bool((numbers >= 0).any()) else None
     for local, name in layer.weights.items():
-        weight = wiring.weights[name]
-        for axis in weight.layout.source:
-            units = weight.axes[axis]
-            numbers = groups.units[units]
-            if axis == "input":
-                numbers = numbers.masked_fill(torch.isin(units, written), -1)
-            if axis != layer.cell.state_axes[0] and bool((numbers >= 0).any()):
+        for axis in wiring.weights[name].layout.source:
+            units = wiring.weights[name].axes[axis]
+            numbers = _numbers(groups, units)
+            if axis in ("input", layer.cell.state_axes[0]):
+                numbers = numbers.masked_fill(at_source[units], -1)
+            if bool((numbers >= 0).any()):
                 scales.columns[local] = numbers
     return scales
 
@@ -107,6 +136,13 @@ class Scaling:
             samples = [factors.sample(batch) for factors in self.factors]
             self._values[batch] = [torch.cat([sample, sample.new_ones(batch, 1)], 1) for sample in samples]
         return self._values[batch]
+
+    def scale(self, path: str, vectors: Tensor, sequences: Sequences) -> Tensor:
+        """The input of a module that is not recurrent, multiplied where it reads units."""
+        for index, values in zip(self.plan.inputs[path], self.values(sequences.count(vectors.shape[:-1])), strict=True):
+            if bool((index >= 0).any()):
+                vectors = vectors * sequences.spread(values[:, index], vectors.shape[:-1])
+        return vectors
 
     def __call__(self, place: Place, problem: Problem) -> tuple[Tensor, State]:
         self.batch = problem.x.shape[1]

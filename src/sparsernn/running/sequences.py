@@ -28,7 +28,7 @@ class Sequences:
         """How many sequences there are in dimensions like these. Raises: UserError if there are more than two."""
         if len(leading) > 2:
             raise UserError(
-                f"a tensor of {len(leading)} dimensions before the last one, {list(leading)}, has to be told by sequence",
+                f"a tensor has {len(leading)} dimensions before the last one, {list(leading)}",
                 "[time batch ..], [batch time ..] or [batch ..]",
                 'pass sampled="minibatch", or leave this module out of local',
             )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -76,6 +77,9 @@ class Drawing:
                     self._replaced.append((module, name, parameter))
                     # nn.Module's own assignment takes nothing but parameters in such a place.
                     module._parameters[name] = stand_ins[id(parameter)]  # type: ignore[assignment]
+        for module in {module for module, *_ in self._replaced}:
+            if isinstance(module, nn.RNNBase):  # it sees by itself only weights that it never had before
+                module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
         if drawn.factors or drawn.outputs:
             self._put_around(drawn)
 
@@ -91,10 +95,19 @@ class Drawing:
             if not is_run_here(module):
                 run_here(module)
                 self._around.callback(run_as_before, module)
-        batch_first = any(getattr(module, "batch_first", False) for module in modules)
+        sequences = partial(Sequences, any(getattr(module, "batch_first", False) for module in modules))
+        for path in self._plan.inputs if drawn.factors else ():
+
+            def scale(_: nn.Module, arguments: tuple[Tensor, ...], path: str = path) -> tuple[Tensor, ...]:
+                return scaling.scale(path, arguments[0], sequences(scaling.batch)), *arguments[1:]
+
+            self._around.callback(model.get_submodule(path).register_forward_pre_hook(scale).remove)
         for path, change in drawn.outputs.items():
-            handle = model.get_submodule(path).register_forward_hook(_changing(change, scaling, batch_first))
-            self._around.callback(handle.remove)
+
+            def after(_: nn.Module, arguments: tuple[Tensor, ...], output: Tensor, change: Change = change) -> Tensor:
+                return change(arguments[0], output, sequences(scaling.batch))
+
+            self._around.callback(model.get_submodule(path).register_forward_hook(after).remove)
 
     def put_back(self) -> None:
         """The model computes with its parameters again."""
@@ -102,14 +115,3 @@ class Drawing:
         for module, name, parameter in self._replaced:
             setattr(module, name, parameter)
         self._replaced = []
-
-
-def _changing(
-    change: Change, scaling: Scaling, batch_first: bool
-) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
-    """A forward hook that changes a module's output."""
-
-    def hook(_: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        return change(arguments[0], output, Sequences(batch_first, scaling.batch))
-
-    return hook

@@ -39,7 +39,7 @@ def trace(model: nn.Module, example: tuple[object, ...] | None = None) -> Wiring
 def record(
     model: nn.Module, wiring: Wiring, example: tuple[object, ...], keywords: Mapping[str, object] | None = None
 ) -> object:
-    """Run `model(*example, **keywords)` once, without gradients, complete the wiring, and return what the model returned."""
+    """Run a model once, without gradients, complete the wiring, and return what the model returned."""
     recorder = Recorder(model, wiring)
     with recorder:
         result = run_quietly(model, example, keywords)
@@ -48,7 +48,7 @@ def record(
 
 
 def run_quietly(model: nn.Module, example: tuple[object, ...], keywords: Mapping[str, object] | None = None) -> object:
-    """`model(*example, **keywords)` in evaluation mode without gradients; modes and torch's generator are as before afterwards."""
+    """The model in evaluation mode without gradients; modes and torch's generator are as before afterwards."""
     modes = {module: module.training for module in model.modules()}
     state = torch.random.get_rng_state()
     try:
