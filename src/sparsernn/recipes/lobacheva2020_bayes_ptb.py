@@ -60,12 +60,10 @@ def rows(size: Size) -> list[Row]:
         threads=1,
         measure=Measure(test_batch_size=1, latency_batches=()),
     )
+    slow = {"clipped": False, "temperature": TEMPERATURE, "warm_up": min(1.0, WARM_UP / ours.epochs)}
     table = []
     for name in CONFIGURATIONS:
-        for prefix, settings, batch, more in (
-            ("", paper, PTB_WORDS.batch_size, {}),
-            ("sgd_", ours, 20, {"clipped": False, "temperature": TEMPERATURE, "warm_up": min(1.0, WARM_UP / ours.epochs)}),
-        ):
+        for prefix, settings, batch, more in (("", paper, PTB_WORDS.batch_size, {}), ("sgd_", ours, 20, slow)):
             method = variational(PTB_WORDS, name, examples=EXAMPLES[size] - batch, **more)
             table.append(dataclasses.replace(row, name=f"{prefix}{name}", method=method, settings=settings))
     dense = dataclasses.replace(ours, learning_rate=20.0, momentum=0.0, keep="best", where=None, decay=0.65)
