@@ -24,16 +24,12 @@ TOP = (100, 300, 1_000, 3_000)
 """How many weights of a linear model are kept for its curve."""
 
 
+TASK = Imdb(keep="first", padding="right", unknown="token", shares=(0.85, 0.15, 0))
+
+
 def rows(size: Size) -> list[AnyRow]:
     """The source's rows, a dense network, and linear models of words and word pairs, whole and with few weights."""
-    task = Imdb(
-        vocabulary=VOCABULARY[size],
-        length=LENGTH[size],
-        keep="first",
-        padding="right",
-        unknown="token",
-        shares=(0.85, 0.15, 0),
-    )
+    task = dataclasses.replace(TASK, vocabulary=VOCABULARY[size], length=LENGTH[size])
     settings = Settings(
         optimizer="adam",
         learning_rate=RATE[size],

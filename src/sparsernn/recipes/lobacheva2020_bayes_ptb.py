@@ -26,20 +26,22 @@ DROPOUT: dict[Size, float] = {"full": 0.2, "cpu": 0.3, "quick": 0.2}
 TEMPERATURE, WARM_UP = 0.5, 4
 
 
-def rows(size: Size) -> list[Row]:
-    """The source's rows W, W+N and W+G+N; the same with our training, sgd_*; dense without and with dropout."""
-    paper = Settings(
-        optimizer="adam",
-        learning_rate=PTB_WORDS.learning_rate,
-        clip=10.0,
-        epochs=EPOCHS[size],
-        batch_size=PTB_WORDS.batch_size,
-        keep="last",
-        where=WHERE,
-        precision=PRECISION,
-    )
-    ours = dataclasses.replace(
-        paper,
+PAPER = Settings(
+    optimizer="adam",
+    learning_rate=PTB_WORDS.learning_rate,
+    clip=10.0,
+    batch_size=PTB_WORDS.batch_size,
+    keep="last",
+    where=WHERE,
+    precision=PRECISION,
+)
+
+
+def by_sgd(size: Size) -> Settings:
+    """Means by SGD."""
+    decay, decay_after = (0.84, 10) if size == "full" else (0.7, 5)
+    return dataclasses.replace(
+        PAPER,
         optimizer="sgd",
         learning_rate=3.0,
         momentum=0.9,
@@ -47,10 +49,15 @@ def rows(size: Size) -> list[Row]:
         epochs=OUR_EPOCHS[size],
         batch_size=20,
         schedule="step",
-        decay=0.7 if size != "full" else 0.84,
-        decay_after=5 if size != "full" else 10,
+        decay=decay,
+        decay_after=decay_after,
     )
+
+
+def rows(size: Size) -> list[Row]:
+    """The source's rows W, W+N and W+G+N; the same with our training, sgd_*; dense without and with dropout."""
     network = {"units": UNITS[size], "layers": PTB_WORDS.layers, "cell": "lstm", "init": 0.1}
+    paper, sgd = dataclasses.replace(PAPER, epochs=EPOCHS[size]), by_sgd(size)
     row = Row(
         name="W",
         task=PtbWord(steps=PTB_WORDS.length, fraction=FRACTION[size]),
@@ -60,13 +67,13 @@ def rows(size: Size) -> list[Row]:
         threads=1,
         measure=Measure(test_batch_size=1, latency_batches=()),
     )
-    slow = {"clipped": False, "temperature": TEMPERATURE, "warm_up": min(1.0, WARM_UP / ours.epochs)}
+    slow = {"clipped": False, "temperature": TEMPERATURE, "warm_up": min(1.0, WARM_UP / sgd.epochs)}
     table = []
     for name in CONFIGURATIONS:
-        for prefix, settings, batch, more in (("", paper, PTB_WORDS.batch_size, {}), ("sgd_", ours, 20, slow)):
-            method = variational(PTB_WORDS, name, examples=EXAMPLES[size] - batch, **more)
+        for prefix, settings, more in (("", paper, {}), ("sgd_", sgd, slow)):
+            method = variational(PTB_WORDS, name, examples=EXAMPLES[size] - settings.batch_size, **more)
             table.append(dataclasses.replace(row, name=f"{prefix}{name}", method=method, settings=settings))
-    dense = dataclasses.replace(ours, learning_rate=20.0, momentum=0.0, keep="best", where=None, decay=0.65)
+    dense = dataclasses.replace(sgd, learning_rate=20.0, momentum=0.0, keep="best", where=None, decay=0.65)
     return [
         dataclasses.replace(row, name="dense", settings=dense),
         dataclasses.replace(row, name="dropout_dense", settings=dense, options={**network, "dropout": DROPOUT[size]}),
