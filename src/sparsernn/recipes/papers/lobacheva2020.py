@@ -112,7 +112,7 @@ TABLE_2: Mapping[str, Mapping[str, Mapping[str, object]]] = {
 
 def variational(paper: Bayesian, row: str, **options: object) -> SparseVariationalDropout:
     """The method of a row of Table 2, other options given by name."""
-    own = {
+    stated = {
         "levels": CONFIGURATIONS[row],
         "vocabulary": paper.words,
         "examples": paper.examples,
@@ -121,4 +121,4 @@ def variational(paper: Bayesian, row: str, **options: object) -> SparseVariation
         "learning_rate": paper.learning_rate,
         "group_learning_rate": paper.learning_rate,
     }
-    return SparseVariationalDropout(**{**own, **options})
+    return SparseVariationalDropout(**{**stated, **options})
