@@ -21,7 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from sparsernn import compact, set_flush_denormal, sparsify
-from sparsernn.measure import cost, latency
+from sparsernn.compaction.files import file_of
+from sparsernn.measure import latency
 from sparsernn.methods.magnitude import Magnitude
 
 SPARSITY = 0.75
@@ -76,8 +77,8 @@ def compare(units: int, batches: list[int], time: int, rounds: int, seconds: flo
     )
     rows = []
     for name, model in models.items():
-        float_bytes = None if "int8" in name else cost.count(model).dense_bytes
-        rows.append({"units": units, "network": name, "bytes": float_bytes, **latency.numbers(timings, name)})
+        file_bytes = None if "int8" in name else len(file_of(model)[0])
+        rows.append({"units": units, "network": name, "bytes": file_bytes, **latency.numbers(timings, name)})
     return rows
 
 

@@ -141,6 +141,8 @@ def test_ids_of_either_integer_type_and_any_shape_are_taken(texts):
     whole = masked(texts, living(texts, KEPT)).eval()
     for ids in (IDS.int(), IDS[0], IDS[0, 0], IDS[:0], IDS.T, IDS.unsqueeze(0)):
         assert torch.equal(small.embedding(ids), whole.embedding(ids))
+    name = "input" if type(texts.embedding) is nn.Embedding else "ids"
+    assert torch.equal(small.embedding(**{name: IDS}), whole.embedding(IDS))
 
 
 def test_a_second_round_cuts_further_words(texts):
@@ -172,7 +174,7 @@ def test_copies_pickles_state_dicts_and_types(texts):
 
 def test_the_map_is_of_the_smallest_integers():
     for words, kind in ((120, torch.int8), (300, torch.int16), (40_000, torch.int32)):
-        model = nn.Sequential(nn.Embedding(50_000, 2), nn.Linear(2, 2))
+        model = nn.Sequential(nn.Embedding(50_000, 8), nn.Linear(8, 2))
         small, _ = check_exact(model, living(model, list(range(9, 9 + words)), "0.weight"), torch.arange(50_000))
         assert small[0].row_of_word.dtype == kind and len(small[0].weight) == words
 
@@ -236,6 +238,17 @@ def test_without_an_example_rows_go_only_where_everything_is_followed():
     assert len(compact(model, living(model, KEPT))[0].embedding.weight) == WORDS
     chain = nn.Sequential(nn.Embedding(WORDS, 4), nn.Linear(4, 2))
     assert len(compact(chain, living(chain, KEPT, "0.weight"))[0][0].weight) == 5
+
+
+@pytest.mark.parametrize("dead, goes", [(1, False), (12, False), (13, True), (40, True)])
+def test_words_go_only_where_that_saves_more_than_their_map_takes(dead, goes):
+    torch.manual_seed(0)
+    model = Texts(nn.Embedding(WORDS, 2))  # two bytes an id, eight a row
+    small, left = check_exact(model, living(model, list(range(dead, WORDS))), IDS)
+    assert len(small.embedding.weight) == (WORDS - dead if goes else WORDS)
+    assert not goes or len(compact(small, living(small, list(range(1, WORDS - dead))), (IDS,))[0].embedding.weight) == (
+        WORDS - dead - 1
+    )
 
 
 @pytest.mark.parametrize("options", [{"embedding_dropout": 0.2}, {"bidirectional": True, "pool": "max"}])

@@ -100,3 +100,14 @@ def test_one_shot_cost_refuses_a_figure_if_a_score_is_wrong(monkeypatch):
     monkeypatch.setattr(cost.SNIP, "importance", lambda self, run: cost.METHODS["jacobian"].importance(run))
     with pytest.raises(SystemExit, match="no figure for 5 units: the scores of"):
         cost.compare(units=5, rounds=3)
+
+
+def test_file_sizes_are_those_of_files(tmp_path):
+    module = load("file_sizes")
+
+    def make() -> torch.nn.Module:
+        return module.Classifier(vocabulary=50, inputs=16, classes=2, units=32)
+
+    row = module.measure("a network", make, module.Magnitude(0.9), "cell.*", tmp_path)
+    assert row["dense"] == row["cut"] > 2 * row["exact"] and row["exact_error"] == 0
+    assert row["exact"] > row["float16"] > row["int8"] == (tmp_path / "small.safetensors").stat().st_size

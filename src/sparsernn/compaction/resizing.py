@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import math
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
@@ -137,7 +138,8 @@ def equalise(wiring: Wiring, alive: Tensor, uniform: bool = False) -> Tensor:
     """Bring dead units back where a common width is needed.
 
     Layers whose final state is read by the model become equally wide (all layers if `uniform`), and a projected
-    layer stays wider than its projection: torch knows projections by that. Lines stay complete.
+    layer stays wider than its projection: torch knows projections by that. Lines stay complete. Words stay where the
+    map from ids to rows would take more than theirs.
     """
     alive = alive.clone()
     while True:
@@ -152,9 +154,23 @@ def equalise(wiring: Wiring, alive: Tensor, uniform: bool = False) -> Tensor:
             for key, inner in zip(*description.states[:2], strict=True) if projected else ():
                 if key != inner:
                     _revive(alive, wiring.axes[path][inner], int(alive[wiring.axes[path][key]].sum()) + 1)
+            for key, least in description.numbered.items():
+                if _numbers_of_dead(wiring, path, key, alive) <= least:
+                    alive[wiring.axes[path][key]] = True
         complete_lines(wiring, alive)
         if torch.equal(alive, before):
             return alive
+
+
+def _numbers_of_dead(wiring: Wiring, path: str, key: str, alive: Tensor) -> int:
+    """How many weights go with the dead units of an axis."""
+    description, axes = wiring.descriptions[path], wiring.axes[path]
+    dead, numbers = int((~alive[axes[key]]).sum()), 0
+    for part in description.parts:
+        others = [other for keys in part.axes.values() for other in keys if other != key]
+        if any(key in keys for keys in part.axes.values()):
+            numbers += dead * math.prod(int(alive[axes[other]].sum()) for other in others)
+    return numbers
 
 
 def _revive(alive: Tensor, row: Tensor, width: int) -> None:

@@ -59,7 +59,7 @@ class Description:
         lines: units that stand in line; axes by their keys.
         same: pairs of axis keys whose units are the same ones, position by position.
         numbered: axis keys whose units callers choose by their numbers, as words by ids, and which may be cut because
-            the module then goes on taking the numbers of before.
+            the module then goes on taking the numbers of before; each with the memory that this takes, in weights.
     """
 
     sizes: dict[str, int]
@@ -73,7 +73,7 @@ class Description:
     mixes: str = ""
     lines: tuple[Line, ...] = ()
     same: tuple[tuple[str, str], ...] = ()
-    numbered: Segments = ()
+    numbered: dict[str, int] = field(default_factory=dict)
 
 
 def describe_layers(

@@ -76,6 +76,14 @@ def rows_of(embedding: nn.Embedding) -> int:
     return int(embedding.row_of_word.max()) + 1 if isinstance(embedding, LivingWords) else embedding.num_embeddings
 
 
+def map_size(embedding: nn.Embedding) -> int:
+    """The memory that a map from ids to rows takes, in numbers as large as a weight; 0 where there is one already."""
+    if isinstance(embedding, LivingWords):
+        return 0
+    words = embedding.num_embeddings
+    return words * (2 if words <= torch.iinfo(torch.int16).max else 4) // embedding.weight.element_size()
+
+
 def keep_words(embedding: nn.Embedding, kept: Tensor) -> None:
     """Let an embedding whose rows were cut take the ids that it took before, in place.
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from sparsernn.structure.axes import Layout
 from sparsernn.structure.description import Description, Part, Producer
 from sparsernn.structure.neighbour import Neighbour
-from sparsernn.structure.words import keep_words, rows_of
+from sparsernn.structure.words import keep_words, map_size, rows_of
 
 
 def _describe(module: nn.Embedding) -> Description | None:
@@ -25,7 +25,7 @@ def _describe(module: nn.Embedding) -> Description | None:
         ("unit",),
         levels={"word": "word", "neuron": "unit"},
         # Gradients that are divided by how often a row was read would see dead words in the row that stands for them.
-        numbered=() if module.scale_grad_by_freq else ("word",),
+        numbered={} if module.scale_grad_by_freq else {"word": map_size(module)},
     )
 
 
