@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -124,8 +125,12 @@ class GroupLasso(Regularizing):
 
     @torch.no_grad()
     def _zero_small(self, run: Run[RemovalState]) -> None:
-        for weight in self._in_groups(run).values() if self.zero_below is not None else ():
-            weight.mul_(weight.abs() >= self.zero_below)
+        if self.zero_below is None:
+            return
+        # Torch keeps what is above its limit, here what is at the threshold stays too.
+        below = math.nextafter(self.zero_below, 0)
+        for weight in self._in_groups(run).values():
+            torch.hardshrink(weight.data, below, out=weight.data)
 
     def _in_groups(self, run: Run[RemovalState]) -> dict[str, Tensor]:
         """The weights that groups own, biases left out unless they count in a norm."""

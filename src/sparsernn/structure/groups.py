@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from sparsernn.errors import UserError
 from sparsernn.structure.families import Family, Numbering, Piece, entries, tiles
@@ -117,9 +119,21 @@ class Groups:
 
     def norms(self, tensors: dict[str, Tensor]) -> Tensor:
         """L2 norm of each group; its gradient at zero is zero. [count]"""
-        squares = self.sums({name: tensors[name].square() for name in self.names})
-        roots = squares.clamp_min(torch.finfo(squares.dtype).tiny).sqrt()
-        return torch.where(squares <= 0, torch.zeros_like(squares), roots)
+        return _Norms.apply(self, *(tensors[name] for name in self.names))
+
+    def spread(self, values: Tensor, name: str, shape: torch.Size) -> Tensor:
+        """For each entry of a named view the sum of its groups' values, broadcastable. values: [count]"""
+        extended, total, crossed = torch.cat([values, values.new_zeros(1)]), None, None
+        for piece in self._pieces_of(name):
+            if piece.index is None:
+                part = values[piece.start : piece.stop].view(shape)
+            else:
+                part = extended[piece.index]
+                if crossed is not None and not self.counted_twice:
+                    part = torch.where(piece.index == crossed, torch.zeros_like(part), part)
+                crossed = piece.index
+            total = part if total is None else total + part
+        return values.new_zeros(()) if total is None else total
 
     def sizes(self, tensors: dict[str, Tensor]) -> Tensor:
         """How many weights each group has. [count]"""
@@ -208,6 +222,29 @@ class Groups:
             if piece.index is None and piece.start <= family.start and family.stop <= piece.stop:
                 return piece
         return None
+
+
+class _Norms(torch.autograd.Function):
+    """Norms of groups; the gradient of a weight is the weight times the sum of outer / norm over its groups."""
+
+    @staticmethod
+    def forward(ctx: Any, groups: Groups, *tensors: Tensor) -> Tensor:
+        squares = groups.sums(dict(zip(groups.names, (tensor.square() for tensor in tensors), strict=True)))
+        norms = squares.clamp_min(0).sqrt()
+        ctx.groups = groups
+        ctx.save_for_backward(norms, *tensors)
+        return norms
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
+        norms, *tensors = ctx.saved_tensors
+        factors, gradients = torch.where(norms > 0, outer / norms, torch.zeros_like(outer)), []
+        for name, tensor, needed in zip(ctx.groups.names, tensors, ctx.needs_input_grad[1:], strict=True):
+            named = ctx.groups.wiring.weights[name].layout.view(tensor)
+            gradient = named * ctx.groups.spread(factors, name, named.shape) if needed else None
+            gradients.append(None if gradient is None else gradient.view(tensor.shape))
+        return None, *gradients
 
 
 def _places(index: Tensor, count: int) -> Tensor:

@@ -24,6 +24,7 @@ class Regularizing(Method[RemovalState]):
     granularity: str | tuple[str, ...] = "neuron"
     stop: float | None = 0.7
     starts_trained: ClassVar[bool] = True
+    reads_dense_gradient: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_number(self.strength, "strength")
