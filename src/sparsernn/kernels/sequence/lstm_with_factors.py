@@ -72,20 +72,17 @@ class Scan(torch.autograd.Function):
         by_reading = None if reading is None else torch.zeros_like(reading)
         slope, after_end, memory_slope = torch.zeros_like(start[0]), torch.zeros_like(start[0]), by_memory.clone()
         for time in range(len(products) - 1, -1, -1):
-            if by_reading is not None and time < len(products) - 1:
+            if reading is not None and by_reading is not None and time < len(products) - 1:
                 by_reading.addcmul_(slope, states[time])
                 slope.mul_(reading)
             slope, memory_after = slope.add_(by_states[time]), None
+            if running is not None:
+                slope += after_end
             if running is not None and time:
-                ended = ~running[time]
-                slope += after_end
-                after_end, memory_after = (
-                    slope.masked_fill(running[time], 0),
-                    memory_slope.masked_fill(running[time], 0),
-                )
-                slope, memory_slope = slope.masked_fill_(ended, 0), memory_slope.masked_fill_(ended, 0)
-            elif running is not None:
-                slope += after_end
+                going_on = running[time]
+                after_end, memory_after = slope.masked_fill(going_on, 0), memory_slope.masked_fill(going_on, 0)
+                slope.masked_fill_(~going_on, 0)
+                memory_slope = memory_slope.masked_fill(~going_on, 0)
             step = inner[time] if rows is None else step
             before = memories[time - 1] if time else start[1]
             _through_gates(step, gates[time], squashed[time], before, slope, memory_slope)
@@ -95,8 +92,8 @@ class Scan(torch.autograd.Function):
                 torch.mul(step, rows, out=inner[time])
             slope = linear(inner[time], turned)
             memory_slope = memory_slope if memory_after is None else memory_slope + memory_after
-        read = torch.cat([start[:1], states[:-1] if reading is None else states[:-1] * reading])
-        by_weights = (_of_weight(inner, vectors) for vectors in (x, read))
+        before = states[:-1] if reading is None else states[:-1] * reading
+        by_weights = (_of_weight(inner, vectors) for vectors in (x, torch.cat([start[:1], before])))
         by_x = linear(inner, by_input.t().contiguous()) if ctx.needs_input_grad[0] else None
         bias = None if not ctx.biased else inner.sum((0, 1)) if by_bias is None else by_bias.sum(0)
         return by_x, torch.stack([slope, memory_slope]), *by_weights, bias, by_rows, by_reading, None
