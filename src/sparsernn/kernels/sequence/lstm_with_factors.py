@@ -92,16 +92,12 @@ class Scan(torch.autograd.Function):
                 torch.mul(step, rows, out=inner[time])
             slope = linear(inner[time], turned)
             memory_slope = memory_slope if memory_after is None else memory_slope + memory_after
-        before = states[:-1] if reading is None else states[:-1] * reading
-        by_weights = (_of_weight(inner, vectors) for vectors in (x, torch.cat([start[:1], before])))
+        before = torch.cat([start[:1], states[:-1] if reading is None else states[:-1] * reading])
+        turned = inner.flatten(0, 1).t().contiguous()
+        by_weights = (linear(turned, vectors.flatten(0, 1).t().contiguous()) for vectors in (x, before))
         by_x = linear(inner, by_input.t().contiguous()) if ctx.needs_input_grad[0] else None
         bias = None if not ctx.biased else inner.sum((0, 1)) if by_bias is None else by_bias.sum(0)
         return by_x, torch.stack([slope, memory_slope]), *by_weights, bias, by_rows, by_reading, None
-
-
-def _of_weight(inner: Tensor, vectors: Tensor) -> Tensor:
-    """The gradient of a weight from those of its products and the vectors that it multiplied, of all steps."""
-    return linear(inner.flatten(0, 1).t(), vectors.flatten(0, 1).t())
 
 
 def _activated(product: Tensor, gate: Tensor, rows: Tensor | None, bias: Tensor | None) -> tuple[Tensor, ...]:
