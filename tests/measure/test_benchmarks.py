@@ -100,3 +100,15 @@ def test_one_shot_cost_refuses_a_figure_if_a_score_is_wrong(monkeypatch):
     monkeypatch.setattr(cost.SNIP, "importance", lambda self, run: cost.METHODS["jacobian"].importance(run))
     with pytest.raises(SystemExit, match="no figure for 5 units: the scores of"):
         cost.compare(units=5, rounds=3)
+
+
+def test_bayesian_step_refuses_a_figure_if_the_kernel_is_wrong(monkeypatch):
+    step = load("bayesian_step")
+    for name, value in {"STEPS": 3, "BATCH": 2, "INPUTS": 4, "UNITS": 5}.items():
+        monkeypatch.setattr(step, name, value)
+    rows = {row["configuration"]: row for row in step.compare(rounds=3)}
+    assert {"nn.LSTM", "W", "W+G+N per minibatch", "W+G+N per sequence"} < set(rows)
+    assert rows["nn.LSTM"]["ratio"] == 1 and all(row["us"] > 0 for row in rows.values())
+    monkeypatch.setattr(step, "TOLERANCE", -1.0)
+    with pytest.raises(SystemExit, match="no figure: the kernels differ"):
+        step.compare(rounds=3)

@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 from sparsernn.cells.lstm import LSTM
 from sparsernn.kernels.linear import linear
 from sparsernn.kernels.registry import Kernel, Problem, State
+from sparsernn.kernels.stepping import going_on
 
 CELL = LSTM()
 SCALED = ("weight_ih", "weight_hh")
@@ -140,12 +141,10 @@ def _through_gates(
 
 def run(problem: Problem) -> tuple[Tensor, State]:
     """As the reference."""
-    weights, lengths, x, outgoing = problem.weights, problem.lengths, problem.x, problem.outgoing
+    weights, x, outgoing = problem.weights, problem.x, problem.outgoing
     (column, rows), (reading, _) = (problem.factors.get(local, (None, None)) for local in SCALED)
     bias = weights["bias_ih"] + weights["bias_hh"] if "bias_ih" in weights else None
-    running = None
-    if lengths is not None:
-        running = (torch.arange(len(x), device=x.device).unsqueeze(1) < lengths).unsqueeze(-1)
+    running = going_on(problem.lengths, len(x))
     hidden, memory = problem.state
     start = torch.stack([hidden if reading is None else hidden * reading, memory])
     if outgoing is not None:
