@@ -87,7 +87,7 @@ class Scan(torch.autograd.Function):
             step = inner[time] if rows is None else step
             before = memories[time - 1] if time else start[1]
             _through_gates(step, gates[time], squashed[time], before, slope, memory_slope)
-            if by_rows is not None and by_bias is not None:
+            if rows is not None and by_rows is not None and by_bias is not None:
                 by_rows.addcmul_(step, products[time])
                 by_bias.add_(step)
                 torch.mul(step, rows, out=inner[time])
