@@ -111,3 +111,15 @@ def test_file_sizes_are_those_of_files(tmp_path):
     row = module.measure("a network", make, module.Magnitude(0.9), "cell.*", tmp_path)
     assert row["dense"] == row["cut"] > 2 * row["exact"] and row["exact_error"] == 0
     assert row["exact"] > row["float16"] > row["int8"] == (tmp_path / "small.safetensors").stat().st_size
+
+
+def test_bayesian_step_refuses_a_figure_if_the_kernel_is_wrong(monkeypatch):
+    step = load("bayesian_step")
+    for name, value in {"STEPS": 3, "BATCH": 2, "INPUTS": 4, "UNITS": 5}.items():
+        monkeypatch.setattr(step, name, value)
+    rows = {row["configuration"]: row for row in step.compare(rounds=3)}
+    assert {"nn.LSTM", "W", "W+G+N per minibatch", "W+G+N per sequence"} < set(rows)
+    assert rows["nn.LSTM"]["ratio"] == 1 and all(row["us"] > 0 for row in rows.values())
+    monkeypatch.setattr(step, "TOLERANCE", -1.0)
+    with pytest.raises(SystemExit, match="no figure: the kernels differ"):
+        step.compare(rounds=3)

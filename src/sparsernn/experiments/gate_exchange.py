@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from sparsernn.errors import UserError
+from sparsernn.methods.draw import Draw
 from sparsernn.methods.method import Method
 from sparsernn.methods.run import Run
 from sparsernn.structure.axes import Layout
@@ -49,8 +50,15 @@ class GateExchange(Method):
             )
         run.note("exchange")
 
-    def before_forward(self, run: Run) -> Mapping[str, torch.Tensor] | None:
+    @property
+    def needs_readers(self) -> bool:
+        return self.method.needs_readers
+
+    def before_forward(self, run: Run) -> Mapping[str, torch.Tensor] | Draw | None:
         return self.method.before_forward(run)
+
+    def before_evaluation(self, run: Run) -> Mapping[str, torch.Tensor] | None:
+        return self.method.before_evaluation(run)
 
     def penalty(self, run: Run) -> torch.Tensor | None:
         return self.method.penalty(run)

@@ -127,8 +127,10 @@ def carries_output(cell: Cell) -> bool:
         states = tuple(torch.ones(sizes[axis], requires_grad=True) for axis in cell.state_axes)
         after = cell.step(cell.project(torch.zeros(2), multiply, torch_math), states, multiply, torch_math)
         moved = [state.sum() for state in after if state.requires_grad]
-        slopes = torch.autograd.grad(sum(moved), states[:1], allow_unused=True) if moved else (None,)
-    return slopes[0] is not None and bool(slopes[0].any())
+        if not moved:
+            return False
+        (slope,) = torch.autograd.grad(torch.stack(moved).sum(), states[:1], allow_unused=True)
+    return slope is not None and bool(slope.any())
 
 
 def matrix_of(problem: Problem, name: str, gates: tuple[str, ...] | None = None) -> Matrix:

@@ -13,6 +13,13 @@ from sparsernn.kernels.product import carries_output
 from sparsernn.kernels.registry import Problem, State
 
 
+def going_on(lengths: Tensor | None, steps: int) -> Tensor | None:
+    """Whether a sequence is still going on at each step; None where all end together. [time batch 1]"""
+    return (
+        None if lengths is None else (torch.arange(steps, device=lengths.device).unsqueeze(1) < lengths).unsqueeze(-1)
+    )
+
+
 def step_through(
     problem: Problem, multiply: Multiply, watch: Callable[[State], State] | None = None
 ) -> tuple[Tensor, State]:

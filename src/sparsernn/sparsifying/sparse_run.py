@@ -58,6 +58,10 @@ class SparseRun(abc.ABC):
     def finalize(self) -> Masks:
         """The end of the run."""
 
+    @abc.abstractmethod
+    def gradient(self, name: str) -> Tensor | None:
+        """The gradient of a weight, of its absent places too; None if there is none."""
+
     @property
     def weights(self) -> dict[str, nn.Parameter]:
         """Every known parameter of the model, by name."""

@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 from sparsernn.cells.lstm import LSTM
 from sparsernn.kernels.linear import linear
 from sparsernn.kernels.registry import Kernel, Problem, State
+from sparsernn.kernels.stepping import going_on
 
 CELL = LSTM()
 SCALED = ("weight_ih", "weight_hh")
@@ -72,39 +73,32 @@ class Scan(torch.autograd.Function):
         by_reading = None if reading is None else torch.zeros_like(reading)
         slope, after_end, memory_slope = torch.zeros_like(start[0]), torch.zeros_like(start[0]), by_memory.clone()
         for time in range(len(products) - 1, -1, -1):
-            if by_reading is not None and time < len(products) - 1:
+            if reading is not None and by_reading is not None and time < len(products) - 1:
                 by_reading.addcmul_(slope, states[time])
                 slope.mul_(reading)
             slope, memory_after = slope.add_(by_states[time]), None
+            if running is not None:
+                slope += after_end
             if running is not None and time:
-                ended = ~running[time]
-                slope += after_end
-                after_end, memory_after = (
-                    slope.masked_fill(running[time], 0),
-                    memory_slope.masked_fill(running[time], 0),
-                )
-                slope, memory_slope = slope.masked_fill_(ended, 0), memory_slope.masked_fill_(ended, 0)
-            elif running is not None:
-                slope += after_end
+                going_on = running[time]
+                after_end, memory_after = slope.masked_fill(going_on, 0), memory_slope.masked_fill(going_on, 0)
+                slope.masked_fill_(~going_on, 0)
+                memory_slope = memory_slope.masked_fill(~going_on, 0)
             step = inner[time] if rows is None else step
             before = memories[time - 1] if time else start[1]
             _through_gates(step, gates[time], squashed[time], before, slope, memory_slope)
-            if by_rows is not None and by_bias is not None:
+            if rows is not None and by_rows is not None and by_bias is not None:
                 by_rows.addcmul_(step, products[time])
                 by_bias.add_(step)
                 torch.mul(step, rows, out=inner[time])
             slope = linear(inner[time], turned)
             memory_slope = memory_slope if memory_after is None else memory_slope + memory_after
-        read = torch.cat([start[:1], states[:-1] if reading is None else states[:-1] * reading])
-        by_weights = (_of_weight(inner, vectors) for vectors in (x, read))
+        before = torch.cat([start[:1], states[:-1] if reading is None else states[:-1] * reading])
+        turned = inner.flatten(0, 1).t().contiguous()
+        by_weights = (linear(turned, vectors.flatten(0, 1).t().contiguous()) for vectors in (x, before))
         by_x = linear(inner, by_input.t().contiguous()) if ctx.needs_input_grad[0] else None
         bias = None if not ctx.biased else inner.sum((0, 1)) if by_bias is None else by_bias.sum(0)
         return by_x, torch.stack([slope, memory_slope]), *by_weights, bias, by_rows, by_reading, None
-
-
-def _of_weight(inner: Tensor, vectors: Tensor) -> Tensor:
-    """The gradient of a weight from those of its products and the vectors that it multiplied, of all steps."""
-    return linear(inner.flatten(0, 1).t(), vectors.flatten(0, 1).t())
 
 
 def _activated(product: Tensor, gate: Tensor, rows: Tensor | None, bias: Tensor | None) -> tuple[Tensor, ...]:
@@ -147,12 +141,10 @@ def _through_gates(
 
 def run(problem: Problem) -> tuple[Tensor, State]:
     """As the reference."""
-    weights, lengths, x, outgoing = problem.weights, problem.lengths, problem.x, problem.outgoing
+    weights, x, outgoing = problem.weights, problem.x, problem.outgoing
     (column, rows), (reading, _) = (problem.factors.get(local, (None, None)) for local in SCALED)
     bias = weights["bias_ih"] + weights["bias_hh"] if "bias_ih" in weights else None
-    running = None
-    if lengths is not None:
-        running = (torch.arange(len(x), device=x.device).unsqueeze(1) < lengths).unsqueeze(-1)
+    running = going_on(problem.lengths, len(x))
     hidden, memory = problem.state
     start = torch.stack([hidden if reading is None else hidden * reading, memory])
     if outgoing is not None:

@@ -14,6 +14,7 @@ from sparsernn.kernels.product import Products
 from sparsernn.kernels.products import dense
 from sparsernn.kernels.registry import Kernel, Problem, State
 from sparsernn.kernels.scanning import ScanProblem
+from sparsernn.kernels.stepping import going_on
 
 
 def run(problem: Problem) -> tuple[Tensor, State]:
@@ -45,11 +46,11 @@ def _tensors(automata: Automata, constants: ScanConstants, like: Tensor) -> Scan
 
 def _finish(output: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
     """The output with zeros after the end of each sequence, and what it was at the end. [batch unit]"""
-    if lengths is None:
+    running = going_on(lengths, len(output))
+    if lengths is None or running is None:
         return output, output[-1]
-    running = torch.arange(len(output), device=output.device).unsqueeze(1) < lengths
     last = output[lengths - 1, torch.arange(len(lengths), device=output.device)]
-    return output.masked_fill(~running.unsqueeze(-1), 0), last
+    return output.masked_fill(~running, 0), last
 
 
 def refuses(problem: Problem) -> str | None:

@@ -10,6 +10,7 @@ from torch.autograd.function import once_differentiable
 
 TINY = 1e-12
 BOUND = 8.0
+PIECE = 1 << 16
 
 
 class Approximation(NamedTuple):
@@ -40,17 +41,29 @@ def divergence(mean: Tensor, log_sigma: Tensor, approximation: Approximation) ->
 @torch.no_grad()
 def by_mean(mean: Tensor, log_sigma: Tensor, approximation: Approximation) -> Tensor:
     """The gradient of `divergence` with respect to the means."""
-    return _slope_of_mean(mean, _by_log_alpha(mean.square().add_(TINY), log_sigma, approximation)[1])
+    return _with_gradients(mean, log_sigma, approximation)[1]
 
 
 def _unclipped(squares: Tensor, log_sigma: Tensor) -> Tensor:
     return squares.log().neg_().add_(log_sigma, alpha=2)
 
 
-def _by_log_alpha(squares: Tensor, log_sigma: Tensor, approximation: Approximation) -> tuple[Tensor, Tensor]:
-    """The sum of the divergences, and their gradients with respect to log alpha."""
+def _with_gradients(mean: Tensor, log_sigma: Tensor, approximation: Approximation) -> tuple[Tensor, Tensor, Tensor]:
+    """The sum of the divergences, and its gradients, piece by piece as caches hold them."""
+    total, gradients = mean.new_zeros(()), torch.empty(2, mean.numel(), dtype=mean.dtype, device=mean.device)
+    tensors = (mean.reshape(-1), log_sigma.reshape(-1), *gradients)
+    for means, sigmas, of_mean, of_sigma in zip(*(tensor.split(PIECE) for tensor in tensors), strict=True):
+        squares = means.square().add_(TINY)
+        part, slopes = _by_log_alpha(_unclipped(squares, sigmas), approximation)
+        total += part
+        torch.mul(slopes, 2, out=of_sigma)
+        torch.mul(of_sigma, means, out=of_mean).div_(squares).neg_()
+    return total, gradients[0].view(mean.shape), gradients[1].view(mean.shape)
+
+
+def _by_log_alpha(ratio: Tensor, approximation: Approximation) -> tuple[Tensor, Tensor]:
+    """The sum of the divergences, and its gradient with respect to log alpha, which is overwritten."""
     height, start, slope, offset = approximation
-    ratio = _unclipped(squares, log_sigma)
     clipped = ratio.abs() > BOUND
     ratio.clamp_(-BOUND, BOUND)
     step = (slope * ratio).add_(start).sigmoid_()
@@ -60,22 +73,20 @@ def _by_log_alpha(squares: Tensor, log_sigma: Tensor, approximation: Approximati
     return total, slopes.masked_fill_(clipped, 0)
 
 
-def _slope_of_mean(mean: Tensor, slopes: Tensor) -> Tensor:
-    return (slopes * mean).div_(mean.square().add_(TINY)).mul_(-2)
-
-
 class _Divergence(torch.autograd.Function):
     """One pass over all weights for the value and both gradients."""
 
     @staticmethod
     def forward(ctx: Any, mean: Tensor, log_sigma: Tensor, approximation: Approximation) -> Tensor:
-        total, slopes = _by_log_alpha(mean.square().add_(TINY), log_sigma, approximation)
-        ctx.save_for_backward(mean, slopes)
+        total, *gradients = _with_gradients(mean, log_sigma, approximation)
+        ctx.save_for_backward(*gradients)
         return total
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        mean, slopes = ctx.saved_tensors
-        of_mean = outer * _slope_of_mean(mean, slopes) if ctx.needs_input_grad[0] else None
-        return of_mean, (2 * outer) * slopes if ctx.needs_input_grad[1] else None, None
+        of_mean, of_sigma = (
+            outer * gradient if needed else None
+            for gradient, needed in zip(ctx.saved_tensors, ctx.needs_input_grad, strict=False)
+        )
+        return of_mean, of_sigma, None

@@ -50,7 +50,8 @@ def of_outputs(sigma: Tensor, generator: torch.Generator) -> Change:
 def of_words(variables: Normal, generator: torch.Generator) -> Change:
     """The vector of a word times its variable, drawn once for each sequence and word. variables: one a word."""
 
-    def change(words: Tensor, output: Tensor, sequences: Sequences) -> Tensor:
+    def change(inputs: Tensor, output: Tensor, sequences: Sequences) -> Tensor:
+        words = inputs
         count = sequences.count(words.shape)
         numbers = torch.arange(count, device=words.device).unsqueeze(1)
         which = sequences.spread(numbers, words.shape).expand(*words.shape, 1).squeeze(-1)

@@ -1,4 +1,4 @@
-"""The LSTM with factors against a loop written here, in float64, gradients included."""
+"""LSTM and GRU with factors against loops written here, in float64, gradients included."""
 
 import pytest
 import torch
@@ -29,6 +29,34 @@ def written_out(tensors, lengths):
     return torch.stack(outputs), hidden, memory
 
 
+def gru_written_out(tensors, lengths):
+    """h' = (1 - u) n + u h; what is carried is not multiplied, what is read and what is put out are."""
+    hidden, outputs = tensors["hidden"], []
+    zero = torch.zeros((), dtype=torch.float64)
+    for time, x in enumerate(tensors["x"]):
+        gates = tensors.get("gates", 1)
+        read = hidden * tensors.get("reading", 1) * tensors.get("outgoing", 1)
+        above = (x * tensors.get("inputs", 1)) @ tensors["weight_ih"].T * gates + tensors.get("bias_ih", zero)
+        below = read @ tensors["weight_hh"].T * gates + tensors.get("bias_hh", zero)
+        (r, u, n), (u_r, u_u, u_n) = above.chunk(3, -1), below.chunk(3, -1)
+        update = (u + u_u).sigmoid()
+        after = (1 - update) * (n + (r + u_r).sigmoid() * u_n).tanh() + update * hidden
+        running = torch.ones(BATCH, 1, dtype=torch.bool) if lengths is None else (lengths > time).unsqueeze(1)
+        hidden = torch.where(running, after, hidden)
+        outputs.append(torch.where(running, hidden * tensors.get("outgoing", 1), 0))
+    return torch.stack(outputs), hidden
+
+
+def for_a_gru(tensors):
+    """The same with three gates and one state."""
+    rows = {"weight_ih": 0, "weight_hh": 0, "bias_ih": 0, "bias_hh": 0, "gates": 1}
+    return {
+        name: tensor.detach().narrow(rows[name], 0, 3 * UNITS).clone().requires_grad_() if name in rows else tensor
+        for name, tensor in tensors.items()
+        if name != "memory"
+    }
+
+
 def tensors_of(factors, biased=True, seed=0):
     generator = torch.Generator().manual_seed(seed)
     shapes = {"x": (TIME, BATCH, INPUTS), "hidden": (BATCH, UNITS), "memory": (BATCH, UNITS)}
@@ -48,7 +76,7 @@ def problem_of(tensors, lengths=None, cell=CELL):
     gates = tensors.get("gates")
     factors = {"weight_ih": (tensors.get("inputs"), gates), "weight_hh": (tensors.get("reading"), gates)}
     factors = {local: pair for local, pair in factors.items() if pair != (None, None)}
-    state = (tensors["hidden"], tensors["memory"])[: len(cell.states)]
+    state = tuple(tensors[name] for name in cell.states)
     return Problem(cell, weights, tensors["x"], state, lengths, None, factors, tensors.get("outgoing"))
 
 
@@ -71,13 +99,16 @@ def gradients(outputs, tensors):
     ],
     ids="-".join,
 )
-@pytest.mark.parametrize("provider", ["lstm_with_factors", "reference"])
-def test_outputs_states_and_gradients_are_those_of_the_equation(provider, factors, biased, lengths):
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("provider", ["with_factors", "reference"])
+def test_outputs_states_and_gradients_are_those_of_the_equation(provider, cell, factors, biased, lengths):
     tensors = tensors_of(factors, biased)
-    problem = problem_of(tensors, lengths)
-    with using(provider):
+    if cell == "gru":
+        tensors = for_a_gru(tensors)
+    problem = problem_of(tensors, lengths, GRU() if cell == "gru" else CELL)
+    with using(f"{cell}_{provider}" if provider == "with_factors" else provider):
         output, state = registry.run(problem)
-    expected = written_out(tensors, lengths)
+    expected = (gru_written_out if cell == "gru" else written_out)(tensors, lengths)
     for ours, theirs in zip((output, *state), expected, strict=True):
         assert (ours - theirs).abs().max() <= 1e-12
     for ours, theirs in zip(gradients((output, *state), tensors), gradients(expected, tensors), strict=True):
@@ -96,19 +127,4 @@ def test_a_factor_of_zero_gives_no_nan():
 def test_it_is_taken_with_factors_and_torchs_own_without():
     assert registry.choose(problem_of(tensors_of(("outgoing",)))).provider == "lstm_with_factors"
     assert registry.choose(problem_of(tensors_of(()))).provider == "torch_fused"
-
-
-def test_what_a_gru_carries_on_by_itself_is_not_multiplied():
-    tensors = {name: tensor for name, tensor in tensors_of(("outgoing",)).items() if name != "memory"}
-    for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-        tensors[name] = tensors[name][: 3 * UNITS]
-    problem = problem_of(tensors | {"memory": tensors["hidden"]}, cell=GRU())
-    output, (last,) = registry.run(problem)
-    hidden, outputs = tensors["hidden"], []
-    for x in tensors["x"]:
-        r, z, n = (x @ tensors["weight_ih"].T + tensors["bias_ih"]).chunk(3, -1)
-        u_r, u_z, u_n = ((hidden * tensors["outgoing"]) @ tensors["weight_hh"].T + tensors["bias_hh"]).chunk(3, -1)
-        update = (z + u_z).sigmoid()
-        hidden = (1 - update) * (n + (r + u_r).sigmoid() * u_n).tanh() + update * hidden
-        outputs.append(hidden * tensors["outgoing"])
-    assert torch.allclose(output, torch.stack(outputs), atol=1e-12) and torch.allclose(last, hidden, atol=1e-12)
+    assert registry.choose(problem_of(for_a_gru(tensors_of(("gates",))), cell=GRU())).provider == "gru_with_factors"
