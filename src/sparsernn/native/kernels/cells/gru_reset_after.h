@@ -66,6 +66,13 @@ struct GruResetAfter {
         }
         s.return_products();
     }
+
+    // Sixteen units of one sequence at inference; gate[2] is U h + b', `candidate` W x + b. See ../recurrence.cpp.
+    template <int first, typename V, typename Units>
+    static inline void units(const V* gate, const V& candidate, const Units& u) {
+        const V n = hyperbolic_tangent(multiply_add(sigmoid(gate[0]), gate[2], candidate));
+        multiply_add(sigmoid(gate[1]), V::load(u.hidden) - n, n).store(u.hidden);
+    }
 };
 
 }  // namespace

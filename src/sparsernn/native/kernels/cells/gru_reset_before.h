@@ -73,6 +73,19 @@ struct GruResetBefore {
         }
         s.return_products();
     }
+
+    // Sixteen units of one sequence at inference: first the gates r and z, then n. See ../recurrence.cpp.
+    template <int first, typename V, typename Units>
+    static inline void units(const V* gate, const V&, const Units& u) {
+        const V state = V::load(u.hidden);
+        if constexpr (first == 0) {
+            (sigmoid(gate[0]) * state).store(u.seen);
+            sigmoid(gate[1]).store(u.kept);
+        } else {
+            const V n = hyperbolic_tangent(gate[0]);
+            multiply_add(V::load(u.kept), state - n, n).store(u.hidden);
+        }
+    }
 };
 
 }  // namespace

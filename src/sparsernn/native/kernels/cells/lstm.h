@@ -69,6 +69,15 @@ struct Lstm {
         }
         s.return_products();
     }
+
+    // Sixteen units of one sequence at inference, once their gates are there; see ../recurrence.cpp.
+    template <int first, typename V, typename Units>
+    static inline void units(const V* gate, const V&, const Units& u) {
+        const V fresh = sigmoid(gate[0]) * hyperbolic_tangent(gate[2]);
+        const V memory = multiply_add(sigmoid(gate[1]), V::load(u.memory), fresh);
+        memory.store(u.memory);
+        (sigmoid(gate[3]) * hyperbolic_tangent(memory)).store(u.hidden);
+    }
 };
 
 }  // namespace
