@@ -34,14 +34,17 @@ constexpr std::array<FormatSizes, 4> format_sizes{{
     {"int8_lookup", 256, 64, 64, true}  // 16 x 4 int8, each with its own of 256 columns
 }};
 
-// One weight. Slice s, rows 16 s to 16 s + 15, has the entries starts[s] to starts[s + 1] - 1.
+// One weight. A run is the entries of one slice, or those of them that read one place: starts[r] to starts[r + 1] - 1.
+// Runs of about as many entries are neighbours, so that the processor foresees where they end.
 struct PackedWeight {
-    const std::uint32_t* starts;   // [slices + 1]
-    const std::uint16_t* places;   // [entries]
-    const std::uint8_t* values;    // [entries entry_values]
-    const std::uint8_t* indices;   // [entries entry_indices], or null
-    const float* scales;           // [slices 16], or null
-    const std::int32_t* shifts;    // [slices 16] that sums start from, as vectors are stored plus 128; or null
+    std::int64_t runs, outer_runs;  // all, and those of gates that do not wait for others
+    const std::uint32_t* starts;    // [runs + 1]
+    const std::uint16_t* owners;    // [runs], each run's slice
+    const std::uint16_t* places;    // [entries], or [runs] of formats whose entries choose their columns
+    const std::uint8_t* values;     // [entries entry_values]
+    const std::uint8_t* indices;    // [entries entry_indices], or null
+    const float* scales;            // [slices 16], or null
+    const std::int32_t* shifts;     // [runs 16] that sums start from, as vectors are stored plus 128; or null
 };
 
 // One recurrent layer in one direction. Its rows are grouped: sixteen units at a time, a slice for each of their gates.
@@ -67,10 +70,13 @@ struct Sequences {
 struct RecurrenceScratch {
     float *hidden, *memory, *kept, *seen;  // [side_by_side, hidden rounded up to 16]
     std::uint8_t *of_input, *of_state;     // vectors as a format reads them
-    float* projected;                      // [slices side_by_side 16]
+    float *projected, *products;           // [side_by_side, row_of_gates] what the input makes, and the state
 };
 
 inline std::int64_t groups_of(std::int64_t hidden) { return rounded_up(hidden, lanes) / lanes; }
+
+// Numbers from a vector's gates to the next one's; an odd number of lines, so that they do not share places in caches.
+inline std::int64_t row_of_gates(std::int64_t slices) { return (slices | 1) * lanes; }
 
 using RunRecurrence = void (*)(const RecurrentLayer& layer, const Sequences& sequences, const RecurrenceScratch& scratch);
 
@@ -78,7 +84,7 @@ enum class RecurrentCell : int { lstm, gru_reset_after, gru_reset_before, rnn_ta
 
 struct RecurrentCellSizes {
     const char* name;
-    std::int64_t gates;
+    std::int64_t gates, outer_gates;  // the last ones wait for others, or are multiplied by them
     bool has_memory, has_inner_bias;
 };
 

@@ -15,6 +15,7 @@
 #include "arguments.h"
 #include "dispatch.h"
 #include "modules.h"
+#include "reading.h"
 #include "recurrence.h"
 
 namespace nb = nanobind;
@@ -22,6 +23,7 @@ namespace nb = nanobind;
 namespace sparsernn {
 
 SPARSERNN_DISPATCH_PLAIN(RecurrenceKernels, recurrence_kernels)
+SPARSERNN_DISPATCH_PLAIN(ReadThrough, reading_kernel)
 
 namespace {
 
@@ -65,32 +67,46 @@ Format find_format(const std::string& name) {
 // A weight of some slices and columns, checked and copied.
 class Weight {
 public:
-    Weight(const std::string& format, std::int64_t slices, std::int64_t columns, nb::handle starts, nb::handle places,
-           nb::handle values, nb::handle indices, nb::handle scales)
-        : format_(find_format(format)), slices_(slices), columns_(columns) {
+    Weight(const std::string& format, std::int64_t slices, std::int64_t columns, std::int64_t outer_runs, nb::handle starts,
+           nb::handle owners, nb::handle places, nb::handle values, nb::handle indices, nb::handle scales)
+        : format_(find_format(format)), slices_(slices), columns_(columns), outer_runs_(outer_runs) {
         const FormatSizes& sizes = format_sizes[static_cast<std::size_t>(format_)];
         require(slices > 0 && slices <= most_units && columns > 0, "slices and columns must be positive and few");
         require((columns - 1) / sizes.place_width < most_places, "there are more columns than 16 bits can number");
-        starts_ = copied<std::uint32_t>(starts, "starts", {slices + 1});
-        places_ = copied<std::uint16_t>(places, "places", {Argument<std::uint16_t>::any});
-        values_ = copied<std::uint8_t>(values, "values", {places_.count(), sizes.entry_values});
-        indices_ = copied<std::uint8_t>(indices, "indices", {sizes.entry_indices > 0 ? places_.count() : 0, sizes.entry_indices});
+        owners_ = copied<std::uint16_t>(owners, "owners", {any});
+        require(outer_runs >= 0 && outer_runs <= runs(), "outer_runs must be a number of runs");
+        starts_ = copied<std::uint32_t>(starts, "starts", {runs() + 1});
+        const std::int64_t entries = starts_.data()[runs()];
+        places_ = copied<std::uint16_t>(places, "places", {sizes.entry_indices > 0 ? runs() : entries});
+        values_ = copied<std::uint8_t>(values, "values", {entries, sizes.entry_values});
+        indices_ = copied<std::uint8_t>(indices, "indices", {sizes.entry_indices > 0 ? entries : 0, sizes.entry_indices});
         scales_ = copied<float>(scales, "scales", {sizes.quantised ? slices : 0, lanes});
         check_entries(sizes);
         if (sizes.quantised) shifts_ = shifted();
     }
 
     PackedWeight about() const {
-        return {starts_.data(), places_.data(), values_.data(), indices_.data(), scales_.data(), shifts_.data()};
+        return {runs(),         outer_runs_,     starts_.data(), owners_.data(), places_.data(),
+                values_.data(), indices_.data(), scales_.data(), shifts_.data()};
+    }
+    // Whether the first runs are of the first gates of each group, and the others of the others.
+    bool separates(std::int64_t gates, std::int64_t outer_gates) const {
+        for (std::int64_t r = 0; r < runs(); ++r)
+            if ((owners_.data()[r] % gates < outer_gates) != (r < outer_runs_)) return false;
+        return true;
     }
     Format format() const { return format_; }
+    std::int64_t runs() const { return owners_.count(); }
     std::int64_t slices() const { return slices_; }
     std::int64_t columns() const { return columns_; }
     std::int64_t bytes() const {
-        return starts_.bytes() + places_.bytes() + values_.bytes() + indices_.bytes() + scales_.bytes() + shifts_.bytes();
+        return starts_.bytes() + owners_.bytes() + places_.bytes() + values_.bytes() + indices_.bytes() + scales_.bytes() +
+               shifts_.bytes();
     }
 
 private:
+    static constexpr std::int64_t any = Argument<float>::any;
+
     template <typename T>
     static Aligned<T> copied(nb::handle array, const char* name, std::initializer_list<std::int64_t> shape) {
         const Argument<T> numbers(array, name, shape);
@@ -99,28 +115,31 @@ private:
 
     void check_entries(const FormatSizes& sizes) const {
         const std::uint32_t* const starts = starts_.data();
-        require(starts[0] == 0 && starts[slices_] == places_.count(), "starts must run from 0 to the number of places");
-        for (std::int64_t s = 0; s < slices_; ++s) require(starts[s] <= starts[s + 1], "starts must not fall");
+        require(starts[0] == 0, "starts must begin with 0");
+        for (std::int64_t r = 0; r < runs(); ++r) {
+            require(starts[r] <= starts[r + 1], "starts must not fall");
+            require(owners_.data()[r] < slices_, "owners must be slices");
+        }
         for (std::int64_t k = 0; k < places_.count(); ++k)
             require(places_.data()[k] <= (columns_ - 1) / sizes.place_width, "places must lie within the columns");
         for (std::int64_t k = 0; k < indices_.count(); ++k)
             require(indices_.data()[k] < sizes.place_width, "indices must lie within a place");
     }
 
-    // -128 times the sum of each row.
+    // -128 times the sum of each row of each run.
     Aligned<std::int32_t> shifted() const {
-        Aligned<std::int32_t> shifts(slices_ * lanes);
+        Aligned<std::int32_t> shifts(runs() * lanes);
         const auto* const values = reinterpret_cast<const std::int8_t*>(values_.data());
-        for (std::int64_t s = 0; s < slices_; ++s)
-            for (std::int64_t k = std::int64_t{64} * starts_.data()[s]; k < std::int64_t{64} * starts_.data()[s + 1]; ++k)
-                shifts.data()[s * lanes + k % 64 / 4] -= 128 * values[k];
+        for (std::int64_t r = 0; r < runs(); ++r)
+            for (std::int64_t k = std::int64_t{64} * starts_.data()[r]; k < std::int64_t{64} * starts_.data()[r + 1]; ++k)
+                shifts.data()[r * lanes + k % 64 / 4] -= 128 * values[k];
         return shifts;
     }
 
     Format format_;
-    std::int64_t slices_, columns_;
+    std::int64_t slices_, columns_, outer_runs_;
     Aligned<std::uint32_t> starts_;
-    Aligned<std::uint16_t> places_;
+    Aligned<std::uint16_t> owners_, places_;
     Aligned<std::uint8_t> values_, indices_;
     Aligned<float> scales_;
     Aligned<std::int32_t> shifts_;
@@ -133,12 +152,14 @@ public:
         : rows_(4 * row(hidden)),
           input_(panel(inputs)),
           state_(panel(hidden)),
-          projected_(groups_of(hidden) * gates * side_by_side * lanes) {}
+          gates_(2 * side_by_side * row_of_gates(groups_of(hidden) * gates)) {}
 
     RecurrenceScratch about(std::int64_t hidden) const {
         float* const rows = rows_.data();
         const std::int64_t one = row(hidden);
-        return {rows, rows + one, rows + 2 * one, rows + 3 * one, input_.data(), state_.data(), projected_.data()};
+        float* const gates = gates_.data();
+        return {rows,          rows + one,    rows + 2 * one, rows + 3 * one,
+                input_.data(), state_.data(), gates,          gates + gates_.count() / 2};
     }
 
 private:
@@ -148,7 +169,7 @@ private:
 
     Aligned<float> rows_;
     Aligned<std::uint8_t> input_, state_;
-    Aligned<float> projected_;
+    Aligned<float> gates_;
 };
 
 // A layer, ready to run; it never changes, so threads may share it.
@@ -162,6 +183,7 @@ public:
         const std::int64_t slices = groups_of(hidden) * cell_.gates;
         require(input.slices() == slices && recurrent.slices() == slices, "the weights must have a slice for each gate of each group");
         require(input.columns() == inputs && recurrent.columns() == hidden, "the weights must have a column for each input and unit");
+        require(input.separates(1, 1) && recurrent.separates(cell_.gates, cell_.outer_gates), "outer_runs must be those of the cell");
         require(input.format() == recurrent.format(), "both weights must have the same format");
         run_ = kernel_.run[static_cast<std::size_t>(input.format())];
         const Argument<float> outer(bias, "bias", {slices, lanes});
@@ -289,6 +311,15 @@ private:
     std::atomic<bool> busy_{false};
 };
 
+std::int32_t read_through(nb::handle array, std::int64_t times, const std::string& instructions) {
+    const Argument<std::uint8_t> bytes(array, "bytes", {Argument<std::uint8_t>::any});
+    const ReadThrough kernel = reading_kernel(find_instructions(instructions));
+    nb::gil_scoped_release unlocked;
+    std::int32_t total = 0;
+    for (std::int64_t i = 0; i < times; ++i) total ^= kernel(bytes.data(), bytes.count());
+    return total;
+}
+
 }  // namespace
 
 void bind_recurrence(nb::module_& module) {
@@ -298,10 +329,13 @@ void bind_recurrence(nb::module_& module) {
             formats[sizes.name] = nb::make_tuple(sizes.place_width, sizes.entry_values, sizes.entry_indices, sizes.quantised);
         return formats;
     }();
+    module.def("read_through", &read_through, nb::arg("bytes"), nb::arg("times"), nb::arg("instructions"),
+               "Reads an array so many times and does nothing else.");
     nb::class_<Weight>(module, "PackedWeight", "A weight in slices of sixteen rows; see sparsernn/runtime/packing.py.")
-        .def(nb::init<const std::string&, std::int64_t, std::int64_t, nb::handle, nb::handle, nb::handle, nb::handle,
-                      nb::handle>(),
-             nb::arg("format"), nb::arg("slices"), nb::arg("columns"), nb::arg("starts"), nb::arg("places"),
+        .def(nb::init<const std::string&, std::int64_t, std::int64_t, std::int64_t, nb::handle, nb::handle, nb::handle,
+                      nb::handle, nb::handle, nb::handle>(),
+             nb::arg("format"), nb::arg("slices"), nb::arg("columns"), nb::arg("outer_runs"), nb::arg("starts"),
+             nb::arg("owners"), nb::arg("places"),
              nb::arg("values"), nb::arg("indices"), nb::arg("scales"))
         .def_prop_ro("bytes", &Weight::bytes, "Bytes that a step may read.");
     nb::class_<Layer>(module, "RecurrentLayer", "A recurrent layer, ready to run; see sparsernn/runtime/layers.py.")

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,7 +21,7 @@ from sparsernn.cells.lstm import LSTM
 from sparsernn.cells.rnn import RNN
 from sparsernn.errors import UserError
 from sparsernn.runtime import numpy_math
-from sparsernn.runtime.packing import FORMATS, LANES, MOST_PLACES, Packed, pack, sliced
+from sparsernn.runtime.packing import FORMATS, LANES, MOST_PLACES, pack, sliced
 
 Array = np.ndarray
 States = tuple[Array, ...]
@@ -197,10 +198,9 @@ def _native_layer(
     module, gates = native.loaded(), len(cell.gates)
     height = len(weights["weight_ih"])
     parts = []
-    for name in ("weight_ih", "weight_hh"):
-        packed: Packed = pack(weights[name], kept[name], gates, format)
-        arrays = (packed.starts, packed.places, packed.values, packed.indices, packed.scales)
-        parts.append(module.PackedWeight(packed.layout, packed.slices, packed.columns, *arrays))
+    for name, outer_gates in (("weight_ih", gates), ("weight_hh", 2 if isinstance(cell, GRU) else gates)):
+        packed = pack(weights[name], kept[name], gates, format, outer_gates)
+        parts.append(module.PackedWeight(*(getattr(packed, part.name) for part in fields(packed))))
     outer, inner = (weights.get(name, np.zeros(height, np.float32)) for name in ("bias_ih", "bias_hh"))
     inside = np.zeros((0, LANES), np.float32)
     if cell == GRU():  # its candidate's product with the state is multiplied by a gate, bias and all

@@ -6,7 +6,6 @@ neighbours, so that a step has all gates of sixteen units together and writes no
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,34 +23,32 @@ Array = np.ndarray
 class Packed:
     """One weight as the extension reads it. An entry holds numbers of a slice's rows that read one place of a vector.
 
+    A run is the entries of one slice, or those of them that read one place. Runs of equal length are neighbours, so
+    that a processor foresees their ends; slices without entries have none.
+
     Attributes:
         layout: the extension's name for what an entry is.
-        columns: of the weight.
-        starts: where each slice's entries begin, and their number. [slice + 1]
-        places: the place that each entry reads: a column, or some neighbouring columns. [entry]
+        slices, columns: of the weight.
+        outer_runs: runs of gates that do not wait for others; they come first.
+        starts: where each run's entries begin, and their number. [run + 1]
+        owners: the slice of each run. [run]
+        places: the place that an entry reads: a column, or some neighbouring columns. [entry], or [run] where each
+            number chooses its column
         values: the numbers of each entry. [entry bytes]
         indices: which columns of the place they read, where each reads its own. [entry bytes], or [0 0]
         scales: of int8 numbers, one a row. [slice 16], or [0 16]
     """
 
     layout: str
+    slices: int
     columns: int
+    outer_runs: int
     starts: Array
+    owners: Array
     places: Array
     values: Array
     indices: Array = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
     scales: Array = field(default_factory=lambda: np.zeros((0, LANES), np.float32))
-
-    @property
-    def slices(self) -> int:
-        """Number of slices."""
-        return len(self.starts) - 1
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of all arrays, and of the sums that int8 numbers start from."""
-        arrays = (self.starts, self.places, self.values, self.indices, self.scales, self.scales)
-        return sum(array.nbytes for array in arrays)
 
 
 @dataclass(frozen=True)
@@ -59,16 +56,30 @@ class Format:
     """One way to lay out a weight.
 
     Attributes:
-        pack: from slices [slice 16 column] and what exists of them to the packed weight.
+        layout: the extension's name for what an entry is.
         width: columns of a place.
         dtype: of the numbers: "float32" or "int8".
+        slots: numbers of each row that an entry holds with columns of their own; 0: those of its place.
         dense: whether absent numbers are stored as well.
     """
 
-    pack: Callable[[Array, Array], Packed]
+    layout: str
     width: int
     dtype: str
+    slots: int = 0
     dense: bool = False
+
+
+FORMATS: dict[str, Format] = {
+    "dense": Format("blocks", 1, "float32", dense=True),
+    "rows": Format("rows", 32, "float32", slots=1),
+    "blocks": Format("blocks", 1, "float32"),
+    "int8_dense": Format("int8_blocks", 4, "int8", dense=True),
+    "int8_lookup": Format("int8_lookup", 256, "int8", slots=4),
+    "int8_blocks": Format("int8_blocks", 4, "int8"),
+}
+"""What a weight can be laid out as: every number ("dense"), only those that exist, whatever the pattern ("rows",
+"lookup"), or wherever any of sixteen rows of a gate, or of these and four columns, exists ("blocks")."""
 
 
 def sliced(array: Array, gates: int) -> Array:
@@ -80,12 +91,13 @@ def sliced(array: Array, gates: int) -> Array:
     return np.ascontiguousarray(padded.reshape(gates, groups, LANES, *rest).swapaxes(0, 1)).reshape(-1, LANES, *rest)
 
 
-def pack(weight: Array, kept: Array, gates: int, format: str) -> Packed:
+def pack(weight: Array, kept: Array, gates: int, format: str, outer_gates: int | None = None) -> Packed:
     """A weight in a format of `FORMATS`.
 
     Arguments:
         weight: float32. [gate*hidden column]
         kept: which numbers exist, boolean. [gate*hidden column]
+        outer_gates: gates, the first ones, whose products do not wait for other gates; None: all.
     Raises: UserError for an unknown format, or one that cannot have so many columns.
     """
     if format not in FORMATS:
@@ -98,7 +110,14 @@ def pack(weight: Array, kept: Array, gates: int, format: str) -> Packed:
             "choose a format with wider places, such as int8_blocks or int8_lookup",
         )
     kept = np.ones_like(kept) if entry.dense else kept
-    return entry.pack(sliced(np.where(kept, weight, np.float32(0)), gates), sliced(kept, gates))
+    numbers, kept = sliced(np.where(kept, weight, np.float32(0)), gates), sliced(kept, gates)
+    scales = np.zeros((0, LANES), np.float32)
+    if entry.dtype == "int8":
+        numbers, scales = quantised(numbers)
+    numbers, kept = _in_places(numbers, entry.width), _in_places(kept, entry.width)
+    inner = np.arange(len(numbers)) % gates >= (gates if outer_gates is None else outer_gates)
+    parts = (_chosen if entry.slots else _whole)(numbers, kept, inner, entry.slots)
+    return Packed(entry.layout, len(numbers), weight.shape[1], *parts, scales=scales)
 
 
 def quantised(slices: Array) -> tuple[Array, Array]:
@@ -107,80 +126,54 @@ def quantised(slices: Array) -> tuple[Array, Array]:
     return np.rint(slices / np.where(scales > 0, scales, 1)[..., None]).astype(np.int8), scales
 
 
-def _in_blocks(slices: Array, kept: Array) -> Packed:
-    places, starts = _places(kept.any(1))
-    values = slices[_owners(starts), :, places]
-    return Packed("blocks", slices.shape[-1], starts, places, _bytes(values))
+def _whole(numbers: Array, kept: Array, inner: Array, _: int) -> tuple[int, Array, Array, Array, Array]:
+    """Entries that hold all columns of their places; a run is a slice."""
+    present = kept.any((1, 3))
+    counts = present.sum(1)
+    owners = np.lexsort((-counts, inner))
+    owners = owners[counts[owners] > 0]
+    run, places = np.nonzero(present[owners])
+    values = numbers[owners[run], :, places]
+    return int((~inner[owners]).sum()), _starts(counts[owners]), *_small(owners, places), _as_bytes(values)
 
 
-def _in_int8_blocks(slices: Array, kept: Array) -> Packed:
-    width = FORMATS["int8_blocks"].width
-    numbers, scales = quantised(slices)
-    numbers, kept = _in_tiles(numbers, width), _in_tiles(kept, width)
-    places, starts = _places(kept.any((1, 3)))
-    values = numbers[_owners(starts), :, places]
-    return Packed("int8_blocks", slices.shape[-1], starts, places, _bytes(values), scales=scales)
-
-
-def _in_rows(slices: Array, kept: Array) -> Packed:
-    starts, places, values, indices = _looked_up(slices, kept, FORMATS["rows"].width, 1)
-    return Packed("rows", slices.shape[-1], starts, places, values, indices)
-
-
-def _in_int8_lookup(slices: Array, kept: Array) -> Packed:
-    numbers, scales = quantised(slices)
-    starts, places, values, indices = _looked_up(numbers, kept, FORMATS["int8_lookup"].width, 4)
-    return Packed("int8_lookup", slices.shape[-1], starts, places, values, indices, scales)
-
-
-def _looked_up(numbers: Array, kept: Array, width: int, slots: int) -> tuple[Array, Array, Array, Array]:
-    """Entries with so many numbers of each row of a slice, each with the column of its place that it reads."""
-    kept = _in_tiles(kept, width)
-    counts = kept.sum(-1)
-    entries = -(-counts.max(1) // slots)
-    starts = np.concatenate([[0], entries.sum(1).cumsum()]).astype(np.uint32)
-    places = np.tile(np.arange(entries.shape[1]), len(entries)).repeat(entries.reshape(-1)).astype(np.uint16)
-    first = entries.cumsum().reshape(entries.shape) - entries
+def _chosen(
+    numbers: Array, kept: Array, inner: Array, slots: int
+) -> tuple[int, Array, Array, Array, Array, Array]:
+    """Entries with so many numbers of each row, each with the column of its place; a run is a slice and a place."""
+    count = kept.sum(-1)
+    entries = -(-count.max(1) // slots)
+    owners, places = np.nonzero(entries)
+    order = np.lexsort((-entries[owners, places], places, inner[owners]))
+    owners, places = owners[order], places[order]
+    starts = _starts(entries[owners, places])
+    first = np.zeros(entries.shape, np.int64)
+    first[owners, places] = starts[:-1]
     owner, row, place, column = np.nonzero(kept)
-    before = (counts.cumsum() - counts.reshape(-1)).repeat(counts.reshape(-1))
-    rank = np.arange(len(column)) - before
+    count = count.reshape(-1)
+    rank = np.arange(len(column)) - (count.cumsum() - count).repeat(count)
     where = first[owner, place] + rank // slots, row, rank % slots
-    values = np.zeros((len(places), LANES, slots), numbers.dtype)
-    indices = np.zeros((len(places), LANES, slots), np.uint8)
-    values[where], indices[where] = _in_tiles(numbers, width)[owner, row, place, column], column
-    return starts, places, _bytes(values), indices.reshape(len(places), LANES * slots)
+    values = np.zeros((starts[-1], LANES, slots), numbers.dtype)
+    indices = np.zeros((starts[-1], LANES, slots), np.uint8)
+    values[where], indices[where] = numbers[owner, row, place, column], column
+    outer = int((~inner[owners]).sum())
+    return outer, starts, *_small(owners, places), _as_bytes(values), _as_bytes(indices)
 
 
-def _in_tiles(array: Array, width: int) -> Array:
-    """Columns in places of some width. Shapes: [slice 16 column] -> [slice 16 place width]."""
-    missing = -array.shape[-1] % width
-    padded = np.pad(array, ((0, 0), (0, 0), (0, missing)))
+def _in_places(array: Array, width: int) -> Array:
+    """Shapes: [slice 16 column] -> [slice 16 place width]."""
+    padded = np.pad(array, ((0, 0), (0, 0), (0, -array.shape[-1] % width)))
     return padded.reshape(*array.shape[:2], -1, width)
 
 
-def _places(present: Array) -> tuple[Array, Array]:
-    """Where entries are and where each slice's begin. Shapes: [slice place] -> [entry], [slice + 1]."""
-    starts = np.concatenate([[0], present.sum(1).cumsum()]).astype(np.uint32)
-    return np.nonzero(present)[1].astype(np.uint16), starts
+def _starts(counts: Array) -> Array:
+    return np.concatenate([[0], counts.cumsum()]).astype(np.uint32)
 
 
-def _owners(starts: Array) -> Array:
-    """The slice of each entry."""
-    return np.arange(len(starts) - 1).repeat(np.diff(starts.astype(np.int64)))
+def _small(owners: Array, places: Array) -> tuple[Array, Array]:
+    return owners.astype(np.uint16), places.astype(np.uint16)
 
 
-def _bytes(values: Array) -> Array:
-    width = values.itemsize * int(np.prod(values.shape[1:]))
-    return np.ascontiguousarray(values).reshape(-1).view(np.uint8).reshape(len(values), width)
-
-
-FORMATS: dict[str, Format] = {
-    "dense": Format(_in_blocks, 1, "float32", dense=True),
-    "rows": Format(_in_rows, 32, "float32"),
-    "blocks": Format(_in_blocks, 1, "float32"),
-    "int8_dense": Format(_in_int8_blocks, 4, "int8", dense=True),
-    "int8_lookup": Format(_in_int8_lookup, 256, "int8"),
-    "int8_blocks": Format(_in_int8_blocks, 4, "int8"),
-}
-"""What a weight can be laid out as: every number ("dense"), only those that exist, whatever the pattern ("rows",
-"lookup"), or wherever any of sixteen rows of a gate, or of these and four columns, exists ("blocks")."""
+def _as_bytes(entries: Array) -> Array:
+    width = entries.itemsize * int(np.prod(entries.shape[1:]))
+    return np.ascontiguousarray(entries).reshape(-1).view(np.uint8).reshape(len(entries), width)

@@ -34,64 +34,54 @@ struct Units {
     float *hidden, *memory, *kept, *seen;
 };
 
-// bias + W x of some vectors. projected: [slices side_by_side 16]
+// bias + W x of some vectors. projected: [vector, row_of_gates]
 template <typename Format, int many>
 void project(const RecurrentLayer& layer, std::int64_t slices, const Panel<typename Format::Number>& panel,
              float* projected) {
-    for (std::int64_t slice = 0; slice < slices; ++slice) {
-        Floats sums[many];
-        const Floats bias = Floats::load(layer.bias + slice * lanes);
-#pragma GCC unroll 16
-        for (int n = 0; n < many; ++n) sums[n] = bias;
-        Format::template multiply<many>(layer.input, slice, panel, sums);
-        float* const to = projected + slice * side_by_side * lanes;
-#pragma GCC unroll 16
-        for (int n = 0; n < many; ++n) sums[n].store(to + n * lanes);
-    }
+    const std::int64_t row = row_of_gates(slices);
+    for (int n = 0; n < many; ++n) std::copy_n(layer.bias, slices * lanes, projected + n * row);
+    Format::template accumulate<many>(layer.input, 0, layer.input.runs, panel, projected, row);
 }
 
-// One pass over the units of some sequences: the gates from `first` on that read the same vector.
-template <typename Format, typename Cell, int many, int first, int last>
-void pass(const RecurrentLayer& layer, const Panel<typename Format::Number>& panel, const float* projected,
-          const RecurrenceScratch& scratch, unsigned active) {
-    const std::int64_t groups = groups_of(layer.hidden), width = groups * lanes;
-    for (std::int64_t group = 0; group < groups; ++group) {
-        const float* const made = projected + group * Cell::gates * side_by_side * lanes;
-        Floats sums[last - first][many];
-#pragma GCC unroll 4
-        for (int gate = first; gate < last; ++gate) {
-            const bool multiplied = Cell::products_differ && gate == last - 1;
-#pragma GCC unroll 16
-            for (int n = 0; n < many; ++n)
-                sums[gate - first][n] = Floats::load(multiplied ? layer.inner_bias + group * lanes
-                                                                : made + (gate * side_by_side + n) * lanes);
-            Format::template multiply<many>(layer.recurrent, group * Cell::gates + gate, panel, sums[gate - first]);
-        }
-        for (int n = 0; n < many; ++n) {
-            if (!(active >> n & 1)) continue;
+// The units of some sequences, once all products are there that the gates from `first` to `last - 1` need.
+template <typename Cell, int first, int last>
+void finish(std::int64_t groups, const float* projected, const RecurrenceScratch& scratch, std::int64_t count,
+            unsigned active) {
+    const std::int64_t row = row_of_gates(groups * Cell::gates);
+    for (std::int64_t n = 0; n < count; ++n) {
+        if (!(active >> n & 1)) continue;
+        for (std::int64_t group = 0; group < groups; ++group) {
+            const std::int64_t place = (n * groups + group) * lanes, slice = n * row + group * Cell::gates * lanes;
             Floats gates[last - first];
 #pragma GCC unroll 4
-            for (int gate = 0; gate < last - first; ++gate) gates[gate] = sums[gate][n];
-            const std::int64_t place = n * width + group * lanes;
-            const Floats candidate = Floats::load(made + ((Cell::gates - 1) * side_by_side + n) * lanes);
-            Cell::template units<first>(gates, candidate, Units{scratch.hidden + place, scratch.memory + place,
-                                                                scratch.kept + place, scratch.seen + place});
+            for (int gate = first; gate < last; ++gate) gates[gate - first] = Floats::load(projected + slice + gate * lanes);
+            const Units units{scratch.hidden + place, scratch.memory + place, scratch.kept + place, scratch.seen + place};
+            Cell::template units<first>(gates, scratch.products + slice + Cell::outer_gates * lanes, units);
         }
     }
 }
 
 // One step of some sequences, those of `active`; projected: of the first of them.
 template <typename Format, typename Cell, int many>
-void advance(const RecurrentLayer& layer, const float* projected, const RecurrenceScratch& scratch, std::int64_t count,
+void advance(const RecurrentLayer& layer, float* projected, const RecurrenceScratch& scratch, std::int64_t count,
              unsigned active) {
-    constexpr int outer = Cell::gates - Cell::inner_gates;
-    const std::int64_t width = groups_of(layer.hidden) * lanes;
+    constexpr int gates = Cell::gates, outer = Cell::outer_gates;
+    const std::int64_t groups = groups_of(layer.hidden), width = groups * lanes, row = row_of_gates(groups * gates);
+    const PackedWeight& weight = layer.recurrent;
     const Vectors states{scratch.hidden, 0, width, 1, many, count}, seen{scratch.seen, 0, width, 1, many, count};
     const auto panel = Format::template prepare<many>(states, layer.hidden, scratch.of_state);
-    pass<Format, Cell, many, 0, outer>(layer, panel, projected, scratch, active);
+    Format::template accumulate<many>(weight, 0, weight.outer_runs, panel, projected, row);
+    if constexpr (Cell::products_differ) {
+        for (std::int64_t n = 0; n < count; ++n)
+            for (std::int64_t group = 0; group < groups; ++group)
+                std::copy_n(layer.inner_bias + group * lanes, lanes, scratch.products + n * row + (group * gates + outer) * lanes);
+        Format::template accumulate<many>(weight, weight.outer_runs, weight.runs, panel, scratch.products, row);
+    }
+    finish<Cell, 0, (Cell::inner_gates > 0 ? outer : gates)>(groups, projected, scratch, count, active);
     if constexpr (Cell::inner_gates > 0) {
         const auto inner = Format::template prepare<many>(seen, layer.hidden, scratch.of_state);
-        pass<Format, Cell, many, outer, static_cast<int>(Cell::gates)>(layer, inner, projected, scratch, active);
+        Format::template accumulate<many>(weight, weight.outer_runs, weight.runs, inner, projected, row);
+        finish<Cell, outer, gates>(groups, projected, scratch, count, active);
     }
 }
 
@@ -123,6 +113,7 @@ inline unsigned active_at(const Sequences& s, std::int64_t t) {
 template <typename Format, typename Cell, int many>
 void run_tile(const RecurrentLayer& layer, const Sequences& s, const RecurrenceScratch& scratch) {
     const std::int64_t groups = groups_of(layer.hidden), width = groups * lanes, units = layer.hidden;
+    const std::int64_t row = row_of_gates(groups * Cell::gates);
     constexpr std::int64_t at_once = side_by_side / many;
     copy_rows(s.hidden, units, scratch.hidden, width, s.count, units);
     if constexpr (Cell::has_memory) copy_rows(s.memory, units, scratch.memory, width, s.count, units);
@@ -138,7 +129,7 @@ void run_tile(const RecurrentLayer& layer, const Sequences& s, const RecurrenceS
         for (std::int64_t step = 0; step < steps; ++step) {
             const unsigned active = active_at(s, begin + step);
             if (active != 0)
-                advance<Format, Cell, many>(layer, scratch.projected + step * many * lanes, scratch, s.count, active);
+                advance<Format, Cell, many>(layer, scratch.projected + step * many * row, scratch, s.count, active);
             put_out(s, begin + step, active, scratch.hidden, width, units);
         }
     }
@@ -155,7 +146,7 @@ void run(const RecurrentLayer& layer, const Sequences& sequences, const Recurren
 
 template <typename Cell>
 RecurrenceKernel kernel_of(const char* name) {
-    const RecurrentCellSizes sizes{name, Cell::gates, Cell::has_memory, Cell::products_differ};
+    const RecurrentCellSizes sizes{name, Cell::gates, Cell::outer_gates, Cell::has_memory, Cell::products_differ};
     return {sizes, {&run<Blocks, Cell>, &run<RowsOfNumbers, Cell>, &run<Int8Blocks, Cell>, &run<Int8Lookup, Cell>}};
 }
 

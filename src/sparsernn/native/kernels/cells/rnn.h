@@ -8,7 +8,7 @@ namespace {
 // h' = act(W x + b + U h), act = tanh or max(0, .).
 template <bool rectify>
 struct Rnn {
-    static constexpr std::int64_t gates = 1, inner_gates = 0;
+    static constexpr std::int64_t gates = 1, outer_gates = 1, inner_gates = 0;
     static constexpr bool has_memory = false, keeps = false, products_differ = false;
 
     template <typename T>
@@ -43,7 +43,7 @@ struct Rnn {
 
     // Sixteen units of one sequence at inference; see ../recurrence.cpp.
     template <int first, typename V, typename Units>
-    static inline void units(const V* gate, const V&, const Units& u) {
+    static inline void units(const V* gate, const float*, const Units& u) {
         if constexpr (rectify)
             rectified(gate[0]).store(u.hidden);
         else

@@ -11,36 +11,50 @@ struct Int8Lookup : QuantisedVectors<false> {
     static constexpr Format format = Format::int8_lookup;
     static constexpr std::int64_t width = format_sizes[static_cast<int>(format)].place_width, bytes = 64;
 
-    template <int many>
-    static inline void multiply(const PackedWeight& weight, std::int64_t slice, const Panel<std::uint8_t>& panel,
-                                Floats* sums) {
-        const std::int64_t first = weight.starts[slice], last = weight.starts[slice + 1];
-        if (first == last) return;
-        for (int n = 0; n < many; ++n) {
-            const std::uint8_t* const read = panel.numbers + n * panel.vector;
-            FourBySixteen whole(weight.shifts + slice * lanes);
-            for (std::int64_t k = first; k < last; ++k)
-                add_entry(read + weight.places[k] * width, weight.indices + k * bytes, weight.values + k * bytes, whole);
-            sums[n] = add(weight, slice, panel.scales[n], whole.total(), sums[n]);
-        }
-    }
-
-private:
-    using QuantisedVectors::add;
-
-    static inline void add_entry(const std::uint8_t* table, const std::uint8_t* indices, const std::uint8_t* values,
-                                 FourBySixteen& whole) {
+    // The numbers of a place.
+    struct Table {
 #if defined(__AVX512VBMI__) && defined(__AVX512VNNI__)
-        const __m512i index = _mm512_loadu_si512(indices);
-        const __m512i low = _mm512_permutex2var_epi8(_mm512_loadu_si512(table), index, _mm512_loadu_si512(table + 64));
-        const __m512i high =
-            _mm512_permutex2var_epi8(_mm512_loadu_si512(table + 128), index, _mm512_loadu_si512(table + 192));
-        whole.add(_mm512_mask_blend_epi8(_mm512_movepi8_mask(index), low, high), values);
+        __m512i quarter[4];
+        explicit Table(const std::uint8_t* numbers) {
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; ++i) quarter[i] = _mm512_loadu_si512(numbers + 64 * i);
+        }
+        inline void add(const std::uint8_t* indices, const std::uint8_t* values, FourBySixteen& whole) const {
+            const __m512i index = _mm512_loadu_si512(indices);
+            const __m512i low = _mm512_permutex2var_epi8(quarter[0], index, quarter[1]);
+            const __m512i high = _mm512_permutex2var_epi8(quarter[2], index, quarter[3]);
+            whole.add(_mm512_mask_blend_epi8(_mm512_movepi8_mask(index), low, high), values);
+        }
 #else
-        std::uint8_t looked_up[bytes];
-        for (int i = 0; i < bytes; ++i) looked_up[i] = table[indices[i]];
-        whole.add_own(looked_up, values);
+        const std::uint8_t* numbers;
+        explicit Table(const std::uint8_t* from) : numbers(from) {}
+        inline void add(const std::uint8_t* indices, const std::uint8_t* values, FourBySixteen& whole) const {
+            std::uint8_t looked_up[bytes];
+            for (int i = 0; i < bytes; ++i) looked_up[i] = numbers[indices[i]];
+            whole.add_own(looked_up, values);
+        }
 #endif
+    };
+
+    // As Blocks::accumulate.
+    template <int many>
+    static void accumulate(const PackedWeight& weight, std::int64_t begin, std::int64_t end,
+                           const Panel<std::uint8_t>& panel, float* sums, std::int64_t row) {
+        Table table(panel.numbers);
+        std::int64_t place = 0;
+        for (std::int64_t run = begin; run < end; ++run) {
+            float* const to = sums + weight.owners[run] * lanes;
+            for (int n = 0; n < many; ++n) {
+                if (many > 1 || weight.places[run] != place) {
+                    place = weight.places[run];
+                    table = Table(panel.numbers + n * panel.vector + place * width);
+                }
+                FourBySixteen whole(weight.shifts + run * lanes);
+                for (std::int64_t k = weight.starts[run]; k < weight.starts[run + 1]; ++k)
+                    table.add(weight.indices + k * bytes, weight.values + k * bytes, whole);
+                add(weight, run, panel.scales[n], whole, to + n * row);
+            }
+        }
     }
 };
 

@@ -53,13 +53,6 @@ struct QuantisedVectors {
         });
         return {panel, vector, scales};
     }
-
-protected:
-    // Adds what a vector's whole sums stand for to the numbers there.
-    static inline Floats add(const PackedWeight& weight, std::int64_t slice, float scale, const Ints& whole,
-                             const Floats& sum) {
-        return multiply_add(to_floats(whole), Floats::load(weight.scales + slice * lanes) * Floats::all(scale), sum);
-    }
 };
 
 // Four uint8 by four int8 of each of sixteen rows, their products' sums added. In whole numbers, so that the
@@ -140,6 +133,12 @@ struct FourBySixteen {
     inline Ints total() const { return Ints::load(sums); }
 };
 #endif
+
+// Adds what the whole sums of a run stand for to the numbers of its slice.
+inline void add(const PackedWeight& weight, std::int64_t run, float scale, const FourBySixteen& whole, float* to) {
+    const Floats scales = Floats::load(weight.scales + weight.owners[run] * lanes) * Floats::all(scale);
+    multiply_add(to_floats(whole.total()), scales, Floats::load(to)).store(to);
+}
 
 }  // namespace
 }  // namespace sparsernn
