@@ -73,10 +73,9 @@ struct Lstm {
     // Sixteen units of one sequence at inference, once their gates are there; see ../recurrence.cpp.
     template <int first, typename V, typename Units>
     static inline void units(const V* gate, const float*, const Units& u) {
-        const V fresh = sigmoid(gate[0]) * hyperbolic_tangent(gate[2]);
-        const V memory = multiply_add(sigmoid(gate[1]), V::load(u.memory), fresh);
+        const V memory = multiply_add(sigmoid(gate[1]), V::load(u.memory), gated_tangent(gate[0], gate[2]));
         memory.store(u.memory);
-        (sigmoid(gate[3]) * hyperbolic_tangent(memory)).store(u.hidden);
+        gated_tangent(gate[3], memory).store(u.hidden);
     }
 };
 

@@ -11,7 +11,7 @@ struct Blocks : FloatVectors<true> {
 
     // Adds what runs make of `many` vectors; sums: [vector, slice 16], a vector's `row` numbers from the next.
     template <int many>
-    static void accumulate(const PackedWeight& weight, std::int64_t begin, std::int64_t end, const Panel<float>& panel,
+    [[gnu::noinline]] static void accumulate(const PackedWeight& weight, std::int64_t begin, std::int64_t end, const Panel<float>& panel,
                            float* sums, std::int64_t row) {
         const float* const values = reinterpret_cast<const float*>(weight.values);
         for (std::int64_t run = begin; run < end; ++run) {

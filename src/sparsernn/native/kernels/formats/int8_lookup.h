@@ -38,7 +38,7 @@ struct Int8Lookup : QuantisedVectors<false> {
 
     // As Blocks::accumulate.
     template <int many>
-    static void accumulate(const PackedWeight& weight, std::int64_t begin, std::int64_t end,
+    [[gnu::noinline]] static void accumulate(const PackedWeight& weight, std::int64_t begin, std::int64_t end,
                            const Panel<std::uint8_t>& panel, float* sums, std::int64_t row) {
         Table table(panel.numbers);
         std::int64_t place = 0;

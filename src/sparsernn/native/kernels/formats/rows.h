@@ -39,7 +39,7 @@ struct RowsOfNumbers : FloatVectors<false> {
 
     // As Blocks::accumulate.
     template <int many>
-    static void accumulate(const PackedWeight& weight, std::int64_t begin, std::int64_t end, const Panel<float>& panel,
+    [[gnu::noinline]] static void accumulate(const PackedWeight& weight, std::int64_t begin, std::int64_t end, const Panel<float>& panel,
                            float* sums, std::int64_t row) {
         Table table(panel.numbers);
         std::int64_t place = 0;
