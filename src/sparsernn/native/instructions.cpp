@@ -1,6 +1,7 @@
 #include "instructions.h"
 
 #include <algorithm>
+#include <iterator>
 #include <stdexcept>
 
 #if defined(__SSE2__)
@@ -10,7 +11,16 @@
 namespace sparsernn {
 namespace {
 
-constexpr const char* names[] = {"baseline", "avx2", "avx512"};
+constexpr Instructions all[] = {Instructions::baseline, Instructions::avx2, Instructions::avx512,
+                                Instructions::avx512_vnni};
+constexpr const char* names[] = {"baseline", "avx2", "avx512", "avx512_vnni"};
+
+#if defined(SPARSERNN_AVX512)
+bool has_avx512() {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+}
+#endif
 
 bool has(Instructions instructions) {
     switch (instructions) {
@@ -20,9 +30,9 @@ bool has(Instructions instructions) {
 #endif
 #if defined(SPARSERNN_AVX512)
         case Instructions::avx512:
-            return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-                   __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-                   __builtin_cpu_supports("fma");
+            return has_avx512();
+        case Instructions::avx512_vnni:
+            return has_avx512() && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi");
 #endif
         default:
             return instructions == Instructions::baseline;
@@ -33,7 +43,7 @@ bool has(Instructions instructions) {
 
 std::vector<std::string> instruction_sets() {
     std::vector<std::string> found;
-    for (const auto one : {Instructions::baseline, Instructions::avx2, Instructions::avx512})
+    for (const auto one : all)
         if (has(one)) found.emplace_back(names[static_cast<int>(one)]);
     return found;
 }
@@ -43,7 +53,7 @@ Instructions find_instructions(const std::string& name) {
     const std::string& wanted = name.empty() ? known.back() : name;
     if (std::find(known.begin(), known.end(), wanted) == known.end())
         throw std::invalid_argument("instruction set " + wanted + " was not compiled or is not to be had here");
-    return static_cast<Instructions>(std::find(names, names + 3, wanted) - names);
+    return static_cast<Instructions>(std::find(names, std::end(names), wanted) - names);
 }
 
 #if defined(__SSE2__)

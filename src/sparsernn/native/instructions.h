@@ -6,7 +6,7 @@
 namespace sparsernn {
 
 // Instruction sets for which kernels are compiled, the best last.
-enum class Instructions { baseline, avx2, avx512 };
+enum class Instructions { baseline, avx2, avx512, avx512_vnni };
 
 // Names of those that were compiled and that this processor has.
 std::vector<std::string> instruction_sets();

@@ -7,7 +7,7 @@ namespace {
 
 // r, z = s(..), n = tanh(W x + b + r (U h + b')), h' = (1 - z) n + z h; what is kept is U h + b'.
 struct GruResetAfter {
-    static constexpr std::int64_t gates = 3, inner_gates = 0;
+    static constexpr std::int64_t gates = 3, outer_gates = 2, inner_gates = 0;
     static constexpr bool has_memory = false, keeps = true, products_differ = true;
 
     template <typename T>
@@ -65,6 +65,13 @@ struct GruResetAfter {
             }
         }
         s.return_products();
+    }
+
+    // Sixteen units of one sequence at inference; gate[2] is W x + b, `product` U h + b'. See ../recurrence.cpp.
+    template <int first, typename V, typename Units>
+    static inline void units(const V* gate, const float* product, const Units& u) {
+        const V n = hyperbolic_tangent(multiply_add(sigmoid(gate[0]), V::load(product), gate[2]));
+        multiply_add(sigmoid(gate[1]), V::load(u.hidden) - n, n).store(u.hidden);
     }
 };
 

@@ -7,7 +7,7 @@ namespace {
 
 // r, z = s(..), n = tanh(W x + b + U (r h)), h' = (1 - z) n + z h; what is kept is r h.
 struct GruResetBefore {
-    static constexpr std::int64_t gates = 3, inner_gates = 1;
+    static constexpr std::int64_t gates = 3, outer_gates = 2, inner_gates = 1;
     static constexpr bool has_memory = false, keeps = true, products_differ = false;
 
     template <typename T>
@@ -72,6 +72,19 @@ struct GruResetBefore {
             }
         }
         s.return_products();
+    }
+
+    // Sixteen units of one sequence at inference: first the gates r and z, then n. See ../recurrence.cpp.
+    template <int first, typename V, typename Units>
+    static inline void units(const V* gate, const float*, const Units& u) {
+        const V state = V::load(u.hidden);
+        if constexpr (first == 0) {
+            (sigmoid(gate[0]) * state).store(u.seen);
+            sigmoid(gate[1]).store(u.kept);
+        } else {
+            const V n = hyperbolic_tangent(gate[0]);
+            multiply_add(V::load(u.kept), state - n, n).store(u.hidden);
+        }
     }
 };
 

@@ -7,7 +7,7 @@ namespace {
 
 // i, f, o = s(..), g = tanh(..), c' = f c + i g, h' = o tanh(c'); what is kept is tanh(c').
 struct Lstm {
-    static constexpr std::int64_t gates = 4, inner_gates = 0;
+    static constexpr std::int64_t gates = 4, outer_gates = 4, inner_gates = 0;
     static constexpr bool has_memory = true, keeps = true, products_differ = false;
 
     template <typename T>
@@ -68,6 +68,14 @@ struct Lstm {
             }
         }
         s.return_products();
+    }
+
+    // Sixteen units of one sequence at inference, once their gates are there; see ../recurrence.cpp.
+    template <int first, typename V, typename Units>
+    static inline void units(const V* gate, const float*, const Units& u) {
+        const V memory = multiply_add(sigmoid(gate[1]), V::load(u.memory), gated_tangent(gate[0], gate[2]));
+        memory.store(u.memory);
+        gated_tangent(gate[3], memory).store(u.hidden);
     }
 };
 

@@ -1,0 +1,144 @@
+#pragma once
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#include <cstring>
+
+#include "floats.h"
+
+namespace sparsernn {
+namespace {
+
+// One vector as uint8 numbers 128 + x / scale; returns the scale, the largest number's size / 127.
+inline float quantise(const float* x, std::int64_t columns, std::uint8_t* to) {
+    Floats most{};
+    std::int64_t j = 0;
+    for (; j + lanes <= columns; j += lanes) most = larger(by_parts(absolute, Floats::load(x + j)), most);
+    float size = largest(most);
+    for (; j < columns; ++j) size = std::max(size, x[j] < 0.f ? -x[j] : x[j]);
+    const float inverse = size > 0.f ? 127.f / size : 0.f;
+    constexpr float shift = Number<float>::rounding + 128.f;  // leaves the rounded number in the lowest byte
+    for (j = 0; j + lanes <= columns; j += lanes) {
+        const Floats shifted = multiply_add(Floats::load(x + j), Floats::all(inverse), Floats::all(shift));
+#if defined(__AVX512F__)
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(to + j), _mm512_cvtepi32_epi8(_mm512_castps_si512(shifted.part[0])));
+#else
+        std::int32_t bits[lanes];
+        std::memcpy(bits, &shifted, sizeof bits);
+        for (int i = 0; i < lanes; ++i) to[j + i] = static_cast<std::uint8_t>(bits[i]);
+#endif
+    }
+    for (; j < columns; ++j) to[j] = static_cast<std::uint8_t>(bits_of<std::int32_t>(x[j] * inverse + shift));
+    return size / 127.f;
+}
+
+// As FloatVectors, but of uint8, four columns together.
+template <bool alternating>
+struct QuantisedVectors {
+    using Number = std::uint8_t;
+
+    template <int many>
+    static Panel<std::uint8_t> prepare(const Vectors& vectors, std::int64_t columns, std::uint8_t* to) {
+        const std::int64_t vector = rounded_up(columns, margin);
+        float* const scales = reinterpret_cast<float*>(to);
+        std::uint8_t* const panel = to + side_by_side * sizeof(float);
+        std::uint8_t* const apart = alternating && many > 1 ? panel + side_by_side * vector : panel;
+        vectors.each([&](std::int64_t n, const float* x) {
+            std::uint8_t* const numbers = apart + n * vector;
+            scales[n] = quantise(x, columns, numbers);
+            if constexpr (alternating && many > 1)
+                for (std::int64_t j = 0; j < columns; j += 4) std::memcpy(panel + j * many + 4 * n, numbers + j, 4);
+        });
+        return {panel, vector, scales};
+    }
+};
+
+// Four uint8 by four int8 of each of sixteen rows, their products' sums added. In whole numbers, so that the
+// order in which an instruction set adds makes no difference.
+#if defined(__AVX512VNNI__)
+struct FourBySixteen {
+    __m512i sums;
+    explicit FourBySixteen(const std::int32_t* from) : sums(_mm512_loadu_si512(from)) {}
+    FourBySixteen() : sums(_mm512_setzero_si512()) {}
+    inline void add(__m512i read, const std::uint8_t* values) {
+        sums = _mm512_dpbusd_epi32(sums, read, _mm512_loadu_si512(values));
+    }
+    inline void add_same(const std::uint8_t* read, const std::uint8_t* values) {
+        std::int32_t four;
+        std::memcpy(&four, read, 4);
+        add(_mm512_set1_epi32(four), values);
+    }
+    inline void add_own(const std::uint8_t* read, const std::uint8_t* values) { add(_mm512_loadu_si512(read), values); }
+    inline void add(const FourBySixteen& other) { sums = _mm512_add_epi32(sums, other.sums); }
+    inline Ints total() const {
+        Ints made;
+        made.part[0] = bits_of<Bits>(sums);
+        return made;
+    }
+};
+#elif defined(__AVX2__)
+struct FourBySixteen {
+    __m256i sums[4];  // two for each row
+    FourBySixteen() : sums{} {}
+    explicit FourBySixteen(const std::int32_t* from) {
+        for (int i = 0; i < 4; ++i)
+            sums[i] = _mm256_cvtepu32_epi64(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 4 * i)));
+    }
+    static inline __m256i values_of(const std::uint8_t* values, int i) {
+        return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(values + 16 * i)));
+    }
+    inline void add_same(const std::uint8_t* read, const std::uint8_t* values) {
+        std::int32_t four;
+        std::memcpy(&four, read, 4);
+        const __m256i numbers = _mm256_cvtepu8_epi16(_mm_set1_epi32(four));
+        for (int i = 0; i < 4; ++i) sums[i] = _mm256_add_epi32(sums[i], _mm256_madd_epi16(numbers, values_of(values, i)));
+    }
+    inline void add_own(const std::uint8_t* read, const std::uint8_t* values) {
+        for (int i = 0; i < 4; ++i) {
+            const __m256i numbers =
+                _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(read + 16 * i)));
+            sums[i] = _mm256_add_epi32(sums[i], _mm256_madd_epi16(numbers, values_of(values, i)));
+        }
+    }
+    inline void add(const FourBySixteen& other) {
+        for (int i = 0; i < 4; ++i) sums[i] = _mm256_add_epi32(sums[i], other.sums[i]);
+    }
+    inline Ints total() const {
+        std::int32_t pairs[32], whole[16];
+        for (int i = 0; i < 4; ++i) _mm256_storeu_si256(reinterpret_cast<__m256i*>(pairs + 8 * i), sums[i]);
+        for (int row = 0; row < 16; ++row) whole[row] = pairs[2 * row] + pairs[2 * row + 1];
+        return Ints::load(whole);
+    }
+};
+#else
+struct FourBySixteen {
+    std::int32_t sums[16];
+    FourBySixteen() : sums{} {}
+    explicit FourBySixteen(const std::int32_t* from) { std::memcpy(sums, from, sizeof sums); }
+    inline void add_same(const std::uint8_t* read, const std::uint8_t* values) { add(read, values, 0); }
+    inline void add_own(const std::uint8_t* read, const std::uint8_t* values) { add(read, values, 4); }
+    inline void add(const std::uint8_t* read, const std::uint8_t* values, int stride) {
+        const std::int8_t* const numbers = reinterpret_cast<const std::int8_t*>(values);
+        for (int row = 0; row < 16; ++row) {
+            std::int32_t sum = sums[row];
+            for (int j = 0; j < 4; ++j) sum += read[row * stride + j] * numbers[4 * row + j];
+            sums[row] = sum;
+        }
+    }
+    inline void add(const FourBySixteen& other) {
+        for (int row = 0; row < 16; ++row) sums[row] += other.sums[row];
+    }
+    inline Ints total() const { return Ints::load(sums); }
+};
+#endif
+
+// Adds what the whole sums of a run stand for to the numbers of its slice.
+inline void add(const PackedWeight& weight, std::int64_t run, float scale, const FourBySixteen& whole, float* to) {
+    const Floats scales = Floats::load(weight.scales + weight.owners[run] * lanes) * Floats::all(scale);
+    multiply_add(to_floats(whole.total()), scales, Floats::load(to)).store(to);
+}
+
+}  // namespace
+}  // namespace sparsernn

@@ -1,0 +1,100 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "instructions.h"
+
+namespace sparsernn {
+
+constexpr std::int64_t lanes = 16;      // units that are computed together
+constexpr std::int64_t side_by_side = 16;  // most sequences of a tile, and vectors that the input's matrix meets at once
+constexpr std::int64_t margin = 256;    // vectors are padded to a multiple, as the widest table is
+
+inline std::int64_t rounded_up(std::int64_t number, std::int64_t multiple) {
+    return (number + multiple - 1) / multiple * multiple;
+}
+
+// How a weight is stored. An entry holds numbers of sixteen rows, a slice, which read one place of a vector.
+enum class Format : int { blocks, rows, int8_blocks, int8_lookup };
+
+struct FormatSizes {
+    const char* name;
+    std::int64_t place_width;    // columns of a place
+    std::int64_t entry_values;   // bytes of an entry's numbers
+    std::int64_t entry_indices;  // bytes that say which columns of the place they read; 0: all
+    bool quantised;              // int8 numbers with a scale a row, and vectors of uint8
+};
+
+constexpr std::array<FormatSizes, 4> format_sizes{{
+    {"blocks", 1, 64, 0, false},        // 16 float32, row by row: all read the same column
+    {"rows", 32, 64, 16, false},        // 16 float32, each with its own of 32 columns
+    {"int8_blocks", 4, 64, 0, true},    // 16 x 4 int8: all read the same four columns
+    {"int8_lookup", 256, 64, 64, true}  // 16 x 4 int8, each with its own of 256 columns
+}};
+
+// One weight. A run is the entries of one slice, or those of them that read one place: starts[r] to starts[r + 1] - 1.
+// Runs of about as many entries are neighbours, so that the processor foresees where they end.
+struct PackedWeight {
+    std::int64_t runs, outer_runs;  // all, and those of gates that do not wait for others
+    const std::uint32_t* starts;    // [runs + 1]
+    const std::uint16_t* owners;    // [runs], each run's slice
+    const std::uint16_t* places;    // [entries], or [runs] of formats whose entries choose their columns
+    const std::uint8_t* values;     // [entries entry_values]
+    const std::uint8_t* indices;    // [entries entry_indices], or null
+    const float* scales;            // [slices 16], or null
+    const std::int32_t* shifts;     // [runs 16] that sums start from, as vectors are stored plus 128; or null
+};
+
+// One recurrent layer in one direction. Its rows are grouped: sixteen units at a time, a slice for each of their gates.
+struct RecurrentLayer {
+    std::int64_t inputs, hidden;
+    PackedWeight input, recurrent;
+    const float* bias;        // [groups gates 16], added to what the input makes
+    const float* inner_bias;  // [groups 16], added to what the state makes before another gate multiplies it; or null
+};
+
+// Up to `side_by_side` sequences. A step or a row is so many numbers from the next.
+struct Sequences {
+    std::int64_t time, count;
+    const float* x;
+    std::int64_t x_step, x_row;
+    float* output;
+    std::int64_t output_step, output_row;
+    const std::int64_t* lengths;  // [count], or null
+    float *hidden, *memory;       // [count hidden]: states before, then after; no memory for cells without
+};
+
+// Scratch of one tile at a time; it begins as zeros and is aligned to 64 bytes.
+struct RecurrenceScratch {
+    float *hidden, *memory, *kept, *seen;  // [side_by_side, hidden rounded up to 16]
+    std::uint8_t *of_input, *of_state;     // vectors as a format reads them
+    float *projected, *products;           // [side_by_side, row_of_gates] what the input makes, and the state
+};
+
+inline std::int64_t groups_of(std::int64_t hidden) { return rounded_up(hidden, lanes) / lanes; }
+
+// Numbers from a vector's gates to the next one's; an odd number of lines, so that they do not share places in caches.
+inline std::int64_t row_of_gates(std::int64_t slices) { return (slices | 1) * lanes; }
+
+using RunRecurrence = void (*)(const RecurrentLayer& layer, const Sequences& sequences, const RecurrenceScratch& scratch);
+
+enum class RecurrentCell : int { lstm, gru_reset_after, gru_reset_before, rnn_tanh, rnn_relu };
+
+struct RecurrentCellSizes {
+    const char* name;
+    std::int64_t gates, outer_gates;  // the last ones wait for others, or are multiplied by them
+    bool has_memory, has_inner_bias;
+};
+
+struct RecurrenceKernel {
+    RecurrentCellSizes cell;
+    std::array<RunRecurrence, format_sizes.size()> run;  // by format
+};
+
+using RecurrenceKernels = std::array<RecurrenceKernel, 5>;  // by cell
+
+RecurrenceKernels recurrence_kernels(Instructions instructions);
+
+}  // namespace sparsernn

@@ -1,0 +1,257 @@
+"""Recurrent layers at inference without torch: the extension's kernels over packed weights, or numpy.
+
+    layer = RecurrentLayer(LSTM(), weights, format="int8_blocks")
+    output, state = layer.run(x)                  # whole sequences
+    stream = layer.stream()
+    output = stream.step(frame)                   # one step at a time
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, Protocol
+
+import numpy as np
+
+from sparsernn import native
+from sparsernn.cells.cell import Cell
+from sparsernn.cells.gru import GRU
+from sparsernn.cells.lstm import LSTM
+from sparsernn.cells.rnn import RNN
+from sparsernn.errors import UserError
+from sparsernn.runtime import numpy_math
+from sparsernn.runtime.layouts import FORMATS, LANES, MOST_PLACES, pack, sliced
+
+Array = np.ndarray
+States = tuple[Array, ...]
+
+NATIVE_CELLS: dict[Cell, str] = {
+    LSTM(): "lstm",
+    GRU(): "gru_reset_after",
+    GRU(reset="before"): "gru_reset_before",
+    RNN(): "rnn_tanh",
+    RNN(nonlinearity="relu"): "rnn_relu",
+}
+"""Cells that the extension has, and their names there."""
+
+
+class Stream(Protocol):
+    """Sequences that run on, one step a call. One thread at a time may use it."""
+
+    @property
+    def state(self) -> States:
+        """The states as they are, in the cell's order; they may be written to. [batch unit] each"""
+        ...
+
+    def step(self, x: Array, /) -> Array:
+        """The output of one step; the next step replaces it. Shapes: [batch input] float32 -> [batch unit]."""
+        ...
+
+    def reset(self) -> None:
+        """Makes every state what it is before the first step."""
+        ...
+
+
+class RecurrentLayer:
+    """One recurrent layer in one direction, packed once. It never changes, and threads may share it.
+
+    Arguments:
+        cell: what a step computes; one of `NATIVE_CELLS` is computed by the extension, any other by numpy.
+        weights: local name ("weight_ih", "weight_hh", "bias_ih", ...) -> float32 array of the shape that the cell
+            gives it; biases may be left out.
+        format: a name in `layouts.FORMATS`. The int8 formats round weights to 8 bits with a scale a row, and the input
+            and the state of each step to 8 bits with a scale each; states and outputs stay float32.
+        masks: local name -> which numbers of a weight exist; without one, those that are not zero. Only these are
+            multiplied, so that an infinite input does not reach a unit that does not read it.
+        instructions: a name in `native.module.instruction_sets()`; "" takes the best that this processor has.
+    Attributes:
+        bytes: what a step may read of the weights, biases and indices included.
+        provider: "cpu_native" or "numpy"; numpy computes in float32 whatever the format.
+        inputs, hidden: width of the input and of the output.
+    Raises: UserError for a weight that is missing or has another type or shape, and for an unknown format.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        weights: Mapping[str, Array],
+        format: str = "blocks",
+        masks: Mapping[str, Array] | None = None,
+        instructions: str = "",
+    ):
+        self.cell, self.format = cell, format
+        self.hidden, self.inputs = _checked_weights(cell, weights)
+        kept = {name: _mask(name, weight, masks) for name, weight in weights.items() if weight.ndim == 2}
+        if format not in FORMATS:
+            raise UserError(f'format is "{format}"', f"one of {', '.join(FORMATS)}", "choose one of them")
+        if cell in NATIVE_CELLS and native.module is not None:
+            self.provider = "cpu_native"
+            self._native = _native_layer(cell, weights, kept, format, instructions)
+            self.bytes: int = self._native.bytes
+        else:
+            self.provider, self._native = "numpy", None
+            self._weights = {name: np.where(kept.get(name, True), weight, 0) for name, weight in weights.items()}
+            self.bytes = sum(weight.nbytes for weight in weights.values())
+
+    def run(self, x: Array, state: States | None = None, lengths: Array | None = None) -> tuple[Array, States]:
+        """Whole sequences.
+
+        Arguments:
+            state: states before the first step, in the cell's order; None: what the cell begins with. [batch unit] each
+            lengths: int64; after its length a sequence keeps its state and its output is zero. [batch]
+        Shapes: x [time batch input] float32, C-contiguous -> output [time batch unit], states [batch unit] each.
+        Raises: UserError for an argument of another type or shape.
+        """
+        _check("x", x, np.float32, (None, None, self.inputs))
+        time, batch = x.shape[:2]
+        states = self._first_states(batch) if state is None else self._copied(state, batch)
+        if lengths is not None:
+            _check("lengths", lengths, np.int64, (batch,))
+        if self._native is None:
+            return self._run_numpy(x, states, lengths)
+        output = np.empty((time, batch, self.hidden), np.float32)
+        memory = states[1] if len(states) > 1 else np.empty((0, self.hidden), np.float32)
+        self._native.run(x, output, states[0], memory, lengths)
+        return output, states
+
+    def stream(self, batch: int = 1) -> Stream:
+        """Sequences that run on from what the cell begins with, one step a call.
+
+        Raises: UserError if batch is no number from 1 to 4096.
+        """
+        if not 1 <= batch <= 4096:
+            raise UserError(f"batch is {batch}", "a number from 1 to 4096", "open several streams for more sequences")
+        if self._native is None:
+            return NumpyStream(self, batch)
+        return native.loaded().RecurrentStream(self._native, batch)
+
+    def _run_numpy(self, x: Array, state: States, lengths: Array | None) -> tuple[Array, States]:
+        multiply = numpy_math.Products(self.cell, self._weights)
+        outputs = []
+        for t, vector in enumerate(x):
+            projected = self.cell.project(vector, multiply, numpy_math)
+            after = self.cell.step(projected, state, multiply, numpy_math)
+            runs = np.ones(x.shape[1], bool) if lengths is None else t < lengths
+            after = tuple(part.astype(np.float32) for part in after)
+            outputs.append(np.where(runs[:, None], after[0], np.float32(0)))
+            state = tuple(np.where(runs[:, None], new, old) for new, old in zip(after, state, strict=True))
+        width = state[0].shape[-1]
+        return np.stack(outputs) if outputs else np.empty((0, x.shape[1], width), np.float32), state
+
+    def _widths(self) -> list[int]:
+        sizes = _sizes(self.cell, self.hidden, self.inputs)
+        return [sizes[axis] for axis in self.cell.state_axes]
+
+    def _first_states(self, batch: int) -> States:
+        values = self.cell.starting_values(_sizes(self.cell, self.hidden, self.inputs))
+        return tuple(
+            np.full((batch, width), value, np.float32) for width, value in zip(self._widths(), values, strict=True)
+        )
+
+    def _copied(self, state: States, batch: int) -> States:
+        names = self.cell.states
+        if len(state) != len(names):
+            raise UserError(f"state has {len(state)} parts", f"{len(names)}: {', '.join(names)}", "pass them all")
+        for name, part, width in zip(names, state, self._widths(), strict=True):
+            _check(f"state ({name})", part, np.float32, (batch, width))
+        return tuple(part.copy() for part in state)
+
+
+class NumpyStream:
+    """`Stream` by numpy."""
+
+    def __init__(self, layer: RecurrentLayer, batch: int):
+        self._layer, self._batch = layer, batch
+        self._first = layer._first_states(batch)
+        self.state = tuple(part.copy() for part in self._first)
+
+    def step(self, x: Array, /) -> Array:
+        output, after = self._layer.run(x[None], self.state)
+        for old, new in zip(self.state, after, strict=True):
+            old[:] = new
+        return output[0]
+
+    def reset(self) -> None:
+        for part, first in zip(self.state, self._first, strict=True):
+            part[:] = first
+
+
+def candidates(cell: Cell, weights: Mapping[str, Array], masks: Mapping[str, Array] | None = None) -> dict[str, int]:
+    """Formats that a layer can have, and the bytes that a step may read in each; the least first.
+
+    Arguments: as `RecurrentLayer`.
+    Raises: UserError as `RecurrentLayer`.
+    """
+    hidden, inputs = _checked_weights(cell, weights)
+    if cell not in NATIVE_CELLS or native.module is None:
+        return {"dense": sum(weight.nbytes for weight in weights.values())}
+    kept = {name: _mask(name, weight, masks) for name, weight in weights.items() if weight.ndim == 2}
+    fitting = [name for name, entry in FORMATS.items() if max(hidden, inputs) <= entry.width * MOST_PLACES]
+    sizes = {name: _native_layer(cell, weights, kept, name, "").bytes for name in fitting}
+    return dict(sorted(sizes.items(), key=lambda entry: entry[1]))
+
+
+def _native_layer(
+    cell: Cell, weights: Mapping[str, Array], kept: Mapping[str, Array], format: str, instructions: str
+) -> Any:
+    module, gates = native.loaded(), len(cell.gates)
+    height = len(weights["weight_ih"])
+    parts = []
+    for name, outer_gates in (("weight_ih", gates), ("weight_hh", 2 if isinstance(cell, GRU) else gates)):
+        packed = pack(weights[name], kept[name], gates, format, outer_gates)
+        parts.append(module.PackedWeight(*(getattr(packed, part.name) for part in fields(packed))))
+    outer, inner = (weights.get(name, np.zeros(height, np.float32)) for name in ("bias_ih", "bias_hh"))
+    inside = np.zeros((0, LANES), np.float32)
+    if cell == GRU():  # its candidate's product with the state is multiplied by a gate, bias and all
+        first = height // gates * (gates - 1)
+        inside = sliced(inner[first:], 1)
+        inner = np.where(np.arange(height) < first, inner, np.float32(0))
+    bias = sliced(outer + inner, gates)
+    hidden, inputs = height // gates, weights["weight_ih"].shape[1]
+    return module.RecurrentLayer(NATIVE_CELLS[cell], inputs, hidden, *parts, bias, inside, instructions)
+
+
+def _sizes(cell: Cell, hidden: int, inputs: int) -> dict[str, int]:
+    return cell.sizes(inputs, hidden)
+
+
+def _checked_weights(cell: Cell, weights: Mapping[str, Array]) -> tuple[int, int]:
+    """Width of the state and of the input."""
+    required = [name for name in cell.axes if name.startswith("weight")]
+    if missing := [name for name in required if name not in weights]:
+        raise UserError(f"the weights have no {missing[0]}", f"{', '.join(required)}", "pass every weight of the cell")
+    if unknown := sorted(set(weights) - set(cell.axes)):
+        raise UserError(f"there is no {unknown[0]} in this cell", f"{', '.join(cell.axes)}", "leave it out")
+    first = weights["weight_ih"]
+    _check("weight_ih", first, np.float32, (None, None), contiguous=False)
+    hidden, inputs = len(first) // len(cell.gates_of("weight_ih")), first.shape[1]
+    if min(hidden, inputs) < 1:
+        raise UserError(f"weight_ih has the shape {list(first.shape)}", "units and inputs", "pass a layer that has both")
+    sizes = _sizes(cell, hidden, inputs)
+    for name, weight in weights.items():
+        _check(name, weight, np.float32, cell.shape(name, sizes), contiguous=False)
+    return hidden, inputs
+
+
+def _mask(name: str, weight: Array, masks: Mapping[str, Array] | None) -> Array:
+    if masks is None or name not in masks:
+        return weight != 0
+    _check(f"the mask of {name}", masks[name], np.bool_, weight.shape, contiguous=False)
+    return masks[name]
+
+
+def _check(
+    name: str, array: Array, dtype: type[np.generic], shape: tuple[int | None, ...], contiguous: bool = True
+) -> None:
+    """Raises: UserError if an array does not have this type and shape, None being any length, or has gaps."""
+    described = ", ".join("any" if length is None else str(length) for length in shape)
+    expected = f"{np.dtype(dtype).name} of shape [{described}]"
+    if not isinstance(array, np.ndarray):
+        raise UserError(f"{name} is a {type(array).__name__}", f"a numpy array, {expected}", "convert it first")
+    fits = len(array.shape) == len(shape) and all(b in (None, a) for a, b in zip(array.shape, shape, strict=True))
+    if array.dtype != dtype or not fits:
+        happened = f"{name} is {array.dtype} of shape {list(array.shape)}"
+        raise UserError(happened, expected, "convert it first: nothing is converted silently")
+    if contiguous and not (array.flags.c_contiguous and array.flags.aligned):
+        raise UserError(f"{name} has gaps", "a C-contiguous array", "pass numpy.ascontiguousarray(...) of it")

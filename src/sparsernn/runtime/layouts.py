@@ -1,0 +1,179 @@
+"""Formats of a recurrent layer's weights at inference: how they are laid out, what they take, in numpy alone.
+
+Rows go sixteen at a time: a slice is sixteen units of one gate, and the slices of all gates of these units are
+neighbours, so that a step has all gates of sixteen units together and writes none of them down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sparsernn.errors import UserError
+
+LANES = 16
+MOST_PLACES = 65536
+"""Places of a vector that 16 bits can number."""
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Packed:
+    """One weight as the extension reads it. An entry holds numbers of a slice's rows that read one place of a vector.
+
+    A run is the entries of one slice, or those of them that read one place. Runs of equal length are neighbours, so
+    that a processor foresees their ends; slices without entries have none.
+
+    Attributes:
+        layout: the extension's name for what an entry is.
+        slices, columns: of the weight.
+        outer_runs: runs of gates that do not wait for others; they come first.
+        starts: where each run's entries begin, and their number. [run + 1]
+        owners: the slice of each run. [run]
+        places: the place that an entry reads: a column, or some neighbouring columns. [entry], or [run] where each
+            number chooses its column
+        values: the numbers of each entry. [entry bytes]
+        indices: which columns of the place they read, where each reads its own. [entry bytes], or [0 0]
+        scales: of int8 numbers, one a row. [slice 16], or [0 16]
+    """
+
+    layout: str
+    slices: int
+    columns: int
+    outer_runs: int
+    starts: Array
+    owners: Array
+    places: Array
+    values: Array
+    indices: Array = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
+    scales: Array = field(default_factory=lambda: np.zeros((0, LANES), np.float32))
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way to lay out a weight.
+
+    Attributes:
+        layout: the extension's name for what an entry is.
+        width: columns of a place.
+        dtype: of the numbers: "float32" or "int8".
+        slots: numbers of each row that an entry holds with columns of their own; 0: those of its place.
+        dense: whether absent numbers are stored as well.
+    """
+
+    layout: str
+    width: int
+    dtype: str
+    slots: int = 0
+    dense: bool = False
+
+
+FORMATS: dict[str, Format] = {
+    "dense": Format("blocks", 1, "float32", dense=True),
+    "rows": Format("rows", 32, "float32", slots=1),
+    "blocks": Format("blocks", 1, "float32"),
+    "int8_dense": Format("int8_blocks", 4, "int8", dense=True),
+    "int8_lookup": Format("int8_lookup", 256, "int8", slots=4),
+    "int8_blocks": Format("int8_blocks", 4, "int8"),
+}
+"""What a weight can be laid out as: every number ("dense"), only those that exist, whatever the pattern ("rows",
+"lookup"), or wherever any of sixteen rows of a gate, or of these and four columns, exists ("blocks")."""
+
+
+def sliced(array: Array, gates: int) -> Array:
+    """Rows regrouped, with zeros where units do not fill sixteen. Shapes: [gate*hidden ..] -> [slice 16 ..]."""
+    hidden, rest = len(array) // gates, array.shape[1:]
+    groups = -(-hidden // LANES)
+    padded = np.zeros((gates, groups * LANES, *rest), array.dtype)
+    padded[:, :hidden] = array.reshape(gates, hidden, *rest)
+    return np.ascontiguousarray(padded.reshape(gates, groups, LANES, *rest).swapaxes(0, 1)).reshape(-1, LANES, *rest)
+
+
+def pack(weight: Array, kept: Array, gates: int, format: str, outer_gates: int | None = None) -> Packed:
+    """A weight in a format of `FORMATS`.
+
+    Arguments:
+        weight: float32. [gate*hidden column]
+        kept: which numbers exist, boolean. [gate*hidden column]
+        outer_gates: gates, the first ones, whose products do not wait for other gates; None: all.
+    Raises: UserError for an unknown format, or one that cannot have so many columns.
+    """
+    if format not in FORMATS:
+        raise UserError(f'format is "{format}"', f"one of {', '.join(FORMATS)}", "choose one of them")
+    entry = FORMATS[format]
+    if weight.shape[1] > entry.width * MOST_PLACES:
+        raise UserError(
+            f'a weight of {weight.shape[1]} columns does not fit the format "{format}"',
+            f"at most {entry.width * MOST_PLACES} columns",
+            "choose a format with wider places, such as int8_blocks or int8_lookup",
+        )
+    kept = np.ones_like(kept) if entry.dense else kept
+    numbers, kept = sliced(np.where(kept, weight, np.float32(0)), gates), sliced(kept, gates)
+    scales = np.zeros((0, LANES), np.float32)
+    if entry.dtype == "int8":
+        numbers, scales = quantised(numbers)
+    numbers, kept = _in_places(numbers, entry.width), _in_places(kept, entry.width)
+    inner = np.arange(len(numbers)) % gates >= (gates if outer_gates is None else outer_gates)
+    parts = (_chosen if entry.slots else _whole)(numbers, kept, inner, entry.slots)
+    return Packed(entry.layout, len(numbers), weight.shape[1], *parts, scales=scales)
+
+
+def quantised(slices: Array) -> tuple[Array, Array]:
+    """int8 numbers and the scale of each row: its largest number becomes 127."""
+    scales = np.abs(slices).max(-1, initial=0).astype(np.float32) / np.float32(127)
+    return np.rint(slices / np.where(scales > 0, scales, 1)[..., None]).astype(np.int8), scales
+
+
+def _whole(numbers: Array, kept: Array, inner: Array, _: int) -> tuple[int, Array, Array, Array, Array]:
+    """Entries that hold all columns of their places; a run is a slice."""
+    present = kept.any((1, 3))
+    counts = present.sum(1)
+    owners = np.lexsort((-counts, inner))
+    owners = owners[counts[owners] > 0]
+    run, places = np.nonzero(present[owners])
+    values = numbers[owners[run], :, places]
+    return int((~inner[owners]).sum()), _starts(counts[owners]), *_small(owners, places), _as_bytes(values)
+
+
+def _chosen(
+    numbers: Array, kept: Array, inner: Array, slots: int
+) -> tuple[int, Array, Array, Array, Array, Array]:
+    """Entries with so many numbers of each row, each with the column of its place; a run is a slice and a place."""
+    count = kept.sum(-1)
+    entries = -(-count.max(1) // slots)
+    owners, places = np.nonzero(entries)
+    order = np.lexsort((-entries[owners, places], places, inner[owners]))
+    owners, places = owners[order], places[order]
+    starts = _starts(entries[owners, places])
+    first = np.zeros(entries.shape, np.int64)
+    first[owners, places] = starts[:-1]
+    owner, row, place, column = np.nonzero(kept)
+    count = count.reshape(-1)
+    rank = np.arange(len(column)) - (count.cumsum() - count).repeat(count)
+    where = first[owner, place] + rank // slots, row, rank % slots
+    values = np.zeros((starts[-1], LANES, slots), numbers.dtype)
+    indices = np.zeros((starts[-1], LANES, slots), np.uint8)
+    values[where], indices[where] = numbers[owner, row, place, column], column
+    outer = int((~inner[owners]).sum())
+    return outer, starts, *_small(owners, places), _as_bytes(values), _as_bytes(indices)
+
+
+def _in_places(array: Array, width: int) -> Array:
+    """Shapes: [slice 16 column] -> [slice 16 place width]."""
+    padded = np.pad(array, ((0, 0), (0, 0), (0, -array.shape[-1] % width)))
+    return padded.reshape(*array.shape[:2], -1, width)
+
+
+def _starts(counts: Array) -> Array:
+    return np.concatenate([[0], counts.cumsum()]).astype(np.uint32)
+
+
+def _small(owners: Array, places: Array) -> tuple[Array, Array]:
+    return owners.astype(np.uint16), places.astype(np.uint16)
+
+
+def _as_bytes(entries: Array) -> Array:
+    width = entries.itemsize * int(np.prod(entries.shape[1:]))
+    return np.ascontiguousarray(entries).reshape(-1).view(np.uint8).reshape(len(entries), width)
