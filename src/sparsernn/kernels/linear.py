@@ -19,6 +19,13 @@ def linear(vectors: Tensor, weight: Tensor) -> Tensor:
     return F.linear(vectors, weight)
 
 
+def packed(weight: Tensor, vectors: int) -> Tensor:
+    """A weight laid out for many products with so many vectors each, if oneDNN will take them."""
+    if weight.dtype == torch.float32 and weight.device.type == "cpu" and vectors and _has_one_dnn():
+        return torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), vectors)
+    return weight
+
+
 @cache
 def _has_one_dnn() -> bool:
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from sparsernn.cells.lstm import LSTM
-from sparsernn.kernels.linear import linear
+from sparsernn.kernels.linear import linear, packed
 from sparsernn.kernels.registry import Kernel, Problem, State
 from sparsernn.kernels.stepping import going_on
 
@@ -41,14 +41,14 @@ class Scan(torch.autograd.Function):
         reading: Tensor | None,
         running: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        hidden, memory = start
+        (hidden, memory), recurrent = start, packed(by_state, start.shape[1])
         products = linear(x, by_input)
         if bias is not None and rows is None:
             products += bias
         gates = products if rows is None else torch.empty_like(products)
         memories, squashed, states = (torch.empty(len(x), *hidden.shape, dtype=x.dtype, device=x.device) for _ in "csh")
         for time, (product, gate) in enumerate(zip(products, gates, strict=True)):
-            product += linear(hidden, by_state)
+            product += linear(hidden, recurrent)
             i, f, g, o = _activated(product, gate, rows, bias)
             after = torch.mul(f, memory, out=memories[time]).addcmul_(i, g)
             state = torch.mul(o, _tanh(after, out=squashed[time]), out=states[time])
@@ -68,7 +68,11 @@ class Scan(torch.autograd.Function):
         x, start, by_input, by_state, rows, reading, running, products, gates, memories, squashed, states = (
             ctx.saved_tensors
         )
-        turned, inner, step = by_state.t().contiguous(), torch.empty_like(products), torch.empty_like(products[0])
+        turned, inner, step = (
+            packed(by_state.t(), start.shape[1]),
+            torch.empty_like(products),
+            torch.empty_like(products[0]),
+        )
         by_rows, by_bias = (None if rows is None else torch.zeros_like(step) for _ in "rb")
         by_reading = None if reading is None else torch.zeros_like(reading)
         slope, after_end, memory_slope = torch.zeros_like(start[0]), torch.zeros_like(start[0]), by_memory.clone()
