@@ -199,7 +199,9 @@ def onnx_model(setting: Setting, weights: Weights) -> Any:
     return model
 
 
-def in_onnxruntime(setting: Setting, weights: Weights, x: np.ndarray, name: str, dtypes: tuple[str, ...]) -> list[Rival]:
+def in_onnxruntime(
+    setting: Setting, weights: Weights, x: np.ndarray, name: str, dtypes: tuple[str, ...]
+) -> list[Rival]:
     try:
         import onnx
         import onnxruntime
@@ -332,7 +334,9 @@ def machine(threads: int) -> dict[str, Any]:
     described: dict[str, Any] = {"processor": platform.processor() or platform.machine(), "threads": threads}
     try:
         lines = dict(
-            line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines() if ":" in line
+            line.split(":", 1)
+            for line in Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
+            if ":" in line
         )
         fields = {key.strip(): value.strip() for key, value in lines.items()}
         described["processor"] = fields.get("model name", described["processor"])
@@ -419,7 +423,10 @@ def table(rows: list[dict[str, Any]], about: dict[str, Any]) -> str:
         settings.setdefault((row["cell"], row["hidden"], row["steps"], row["batch"]), {})[key] = row["us"]
     columns = list(dict.fromkeys(key for times in settings.values() for key in times))
     head = ["cell", "units", "steps", "batch", *columns]
-    lines = [f"Microseconds a step, {rows[0]['sparsity']:.0%} zeros, {about['threads']} thread, {about['processor']}.", ""]
+    lines = [
+        f"Microseconds a step, {rows[0]['sparsity']:.0%} zeros, {about['threads']} thread, {about['processor']}.",
+        "",
+    ]
     lines += ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     for setting, times in settings.items():
         cells = [*map(str, setting), *(f"{times[key]:.2f}" if key in times else "" for key in columns)]

@@ -7,6 +7,7 @@ from sparsernn.cells.gru import GRU
 from sparsernn.cells.lstm import LSTM
 from sparsernn.kernels import registry
 from sparsernn.kernels.registry import Problem, using
+from sparsernn.kernels.sequence import gru_with_factors, lstm_with_factors, reference
 
 TIME, BATCH, INPUTS, UNITS = 7, 4, 3, 5
 CELL = LSTM()
@@ -128,3 +129,18 @@ def test_it_is_taken_with_factors_and_torchs_own_without():
     assert registry.choose(problem_of(tensors_of(("outgoing",)))).provider == "lstm_with_factors"
     assert registry.choose(problem_of(tensors_of(()))).provider == "torch_fused"
     assert registry.choose(problem_of(for_a_gru(tensors_of(("gates",))), cell=GRU())).provider == "gru_with_factors"
+
+
+@pytest.mark.parametrize("kernel", [lstm_with_factors, gru_with_factors])
+def test_under_autocast_they_compute_in_the_precision_of_the_weights(kernel):
+    cell, size = kernel.CELL, len(kernel.CELL.gates) * 5
+    torch.manual_seed(0)
+    weights = {"weight_ih": torch.randn(size, 4), "weight_hh": torch.randn(size, 5), "bias_ih": torch.randn(size)}
+    weights |= {"bias_hh": torch.randn(size)}
+    state = tuple(torch.zeros(3, 5) for _ in cell.states)
+    problem = Problem(cell, weights, torch.randn(6, 3, 4), state, factors={"weight_hh": (torch.rand(3, 5), None)})
+    expected, _ = reference.run(problem)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert kernel.refuses(problem) is None
+        output, _ = kernel.run(problem)
+    assert output.dtype == torch.float32 and torch.allclose(output, expected, atol=1e-5)

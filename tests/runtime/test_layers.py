@@ -108,7 +108,11 @@ def test_int8_equals_whole_numbers_in_numpy(name, format, instructions):
         whole = Int8Products(cell, {key: weight.astype(np.float64) for key, weight in weights.items()})
         first = layer.run(x[:1], state)
         # A number midway between two may be rounded either way where another gate was computed before.
-        assert_near((first[0], *first[1]), _flat(reference(cell, whole, x[:1], state)), 1e-5 if name != "gru_reset_before" else 5e-3)
+        assert_near(
+            (first[0], *first[1]),
+            _flat(reference(cell, whole, x[:1], state)),
+            1e-5 if name != "gru_reset_before" else 5e-3,
+        )
         output, after = layer.run(x, state, lengths)
         assert_near((output, *after), _flat(reference(cell, dense(cell, weights), x, state, lengths)), 0.12)
 
@@ -255,7 +259,11 @@ def test_more_columns_than_can_be_numbered_are_refused():
     with pytest.raises(UserError, match="65537 columns does not fit"):
         RecurrentLayer(RNN(), weights, "blocks")
     x = np.ones((1, 1, 65537), np.float32) / 65537
-    assert "blocks" not in candidates(RNN(), weights) and RecurrentLayer(RNN(), weights, "rows").run(x)[0].shape == (1, 1, 1)
+    assert "blocks" not in candidates(RNN(), weights) and RecurrentLayer(RNN(), weights, "rows").run(x)[0].shape == (
+        1,
+        1,
+        1,
+    )
 
 
 @pytest.mark.parametrize("cell", [LSTM(), LSTM(gate_activation="hard_sigmoid"), PeepholeLSTM(), GRU(reset="before")])

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+import torch
 from torch import Tensor
 
 from sparsernn import folders
@@ -90,6 +91,15 @@ class Problem:
         """The share that exists of the densest weight that reads a state; 1 where nothing is known."""
         readers = [local for local in self.weights if patterns.reads_state(self.cell.axes[local])]
         return max((patterns.share(self.remembered(local)) for local in readers), default=1.0)
+
+
+@contextmanager
+def in_one_precision(problem: Problem) -> Iterator[Problem]:
+    """The problem with all vectors of the weights' type; within the block autocast does not change it."""
+    kind = next(weight.dtype for local, weight in problem.weights.items() if local.startswith("weight"))
+    state = tuple(part.to(kind) for part in problem.state)
+    with torch.autocast(problem.device, enabled=False):
+        yield replace(problem, x=problem.x.to(kind), state=state)
 
 
 @dataclass(frozen=True)

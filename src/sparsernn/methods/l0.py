@@ -22,8 +22,8 @@ from sparsernn.structure.groups import Groups
 class L0(Sampling):
     """Multiply every group with a random number in [0, 1] that can be exactly 0; penalise how many are not.
 
-    z = min(1, max(0, s (high - low) + low)) and
-    s = sigmoid((log u - log(1 - u) + log alpha) / temperature), u uniform; the penalty is strength * sum_g |w_g| P(z_g > 0), P(z > 0) = sigmoid(log alpha - temperature log(-low / high)). In
+    z = min(1, max(0, s (high - low) + low)), s = sigmoid((log u - log(1 - u) + log alpha) / temperature) and u uniform.
+    The penalty is strength * sum_g |w_g| P(z_g > 0), P(z > 0) = sigmoid(log alpha - temperature log(-low / high)). In
     evaluation and in the end z = min(1, max(0, sigmoid(log alpha) (high - low) + low)); where that is 0 a group goes.
 
     Arguments:

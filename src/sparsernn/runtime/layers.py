@@ -1,9 +1,9 @@
 """Recurrent layers at inference without torch: the extension's kernels over packed weights, or numpy.
 
-    layer = RecurrentLayer(LSTM(), weights, format="int8_blocks")
-    output, state = layer.run(x)                  # whole sequences
-    stream = layer.stream()
-    output = stream.step(frame)                   # one step at a time
+layer = RecurrentLayer(LSTM(), weights, format="int8_blocks")
+output, state = layer.run(x)                  # whole sequences
+stream = layer.stream()
+output = stream.step(frame)                   # one step at a time
 """
 
 from __future__ import annotations
@@ -227,7 +227,9 @@ def _checked_weights(cell: Cell, weights: Mapping[str, Array]) -> tuple[int, int
     _check("weight_ih", first, np.float32, (None, None), contiguous=False)
     hidden, inputs = len(first) // len(cell.gates_of("weight_ih")), first.shape[1]
     if min(hidden, inputs) < 1:
-        raise UserError(f"weight_ih has the shape {list(first.shape)}", "units and inputs", "pass a layer that has both")
+        raise UserError(
+            f"weight_ih has the shape {list(first.shape)}", "units and inputs", "pass a layer that has both"
+        )
     sizes = _sizes(cell, hidden, inputs)
     for name, weight in weights.items():
         _check(name, weight, np.float32, cell.shape(name, sizes), contiguous=False)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from sparsernn.cells.gru import GRU
 from sparsernn.kernels.linear import linear
-from sparsernn.kernels.registry import Kernel, Problem, State
+from sparsernn.kernels.registry import Kernel, Problem, State, in_one_precision
 from sparsernn.kernels.stepping import going_on
 
 CELL = GRU()
@@ -91,7 +91,12 @@ class Scan(torch.autograd.Function):
 
 
 def run(problem: Problem) -> tuple[Tensor, State]:
-    """As the reference."""
+    """As the reference; under autocast in the precision of the weights."""
+    with in_one_precision(problem) as whole:
+        return _run(whole)
+
+
+def _run(problem: Problem) -> tuple[Tensor, State]:
     weights, x, outgoing = problem.weights, problem.x, problem.outgoing
     (column, above), (reading, rows) = (problem.factors.get(local, (None, None)) for local in SCALED)
     projected = F.linear(x if column is None else x * column, weights["weight_ih"])
@@ -115,8 +120,6 @@ def refuses(problem: Problem) -> str | None:
         return "only products with the input and with the state can be multiplied"
     if problem.twice:
         return "it can be differentiated once"
-    if torch.is_autocast_enabled(problem.device):
-        return "it computes in one precision"
     return None
 
 

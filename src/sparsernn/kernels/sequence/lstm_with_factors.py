@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from sparsernn.cells.lstm import LSTM
 from sparsernn.kernels.linear import linear, packed
-from sparsernn.kernels.registry import Kernel, Problem, State
+from sparsernn.kernels.registry import Kernel, Problem, State, in_one_precision
 from sparsernn.kernels.stepping import going_on
 
 CELL = LSTM()
@@ -144,7 +144,12 @@ def _through_gates(
 
 
 def run(problem: Problem) -> tuple[Tensor, State]:
-    """As the reference."""
+    """As the reference; under autocast in the precision of the weights."""
+    with in_one_precision(problem) as whole:
+        return _run(whole)
+
+
+def _run(problem: Problem) -> tuple[Tensor, State]:
     weights, x, outgoing = problem.weights, problem.x, problem.outgoing
     (column, rows), (reading, _) = (problem.factors.get(local, (None, None)) for local in SCALED)
     bias = weights["bias_ih"] + weights["bias_hh"] if "bias_ih" in weights else None
@@ -168,8 +173,6 @@ def refuses(problem: Problem) -> str | None:
         return "both products of a gate have to be multiplied by the same factors"
     if problem.twice:
         return "it can be differentiated once"
-    if torch.is_autocast_enabled(problem.device):
-        return "it computes in one precision"
     return None
 
 
