@@ -23,7 +23,7 @@ TABLE = {
     "nn": {"cells", "running"},
     "tracing": {"structure", "running"},
     "compaction": {"structure", "tracing", "running", "nn", "runtime"},
-    "deploy": {"cells"},
+    "deploy": {"cells", "runtime", "models", "running", "kernels", "structure"},
     "data": set(),
     "native": set(),
     "models": {"nn", "running", "structure"},

@@ -12,6 +12,7 @@ _HOMES = {
     "Masks": "sparsernn.structure.masks",
     "explain_kernels": "sparsernn.running.explaining",
     "Sparsifier": "sparsernn.sparsifying.sparsifier",
+    "accelerate": "sparsernn.deploy.accelerating",
     "compact": "sparsernn.compaction.compact",
     "load_compact": "sparsernn.compaction.files",
     "save_compact": "sparsernn.compaction.files",
@@ -22,6 +23,7 @@ __all__ = [
     "Masks",
     "Sparsifier",
     "__version__",
+    "accelerate",
     "compact",
     "explain_kernels",
     "load_compact",
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from sparsernn.compaction.compact import compact
     from sparsernn.compaction.files import load_compact, save_compact
     from sparsernn.denormals import set_flush_denormal
+    from sparsernn.deploy.accelerating import accelerate
     from sparsernn.running.explaining import explain_kernels
     from sparsernn.sparsifying.sparsifier import Sparsifier, sparsify
     from sparsernn.structure.masks import Masks

@@ -1,0 +1,109 @@
+"""From a trained torch network to the parts that run without torch, and to one file of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor, nn
+
+from sparsernn.deploy.planning import Choice, plan
+from sparsernn.errors import UserError
+from sparsernn.models.classifier import Classifier
+from sparsernn.models.encoder import Encoder
+from sparsernn.models.forecaster import Forecaster
+from sparsernn.models.language_model import LanguageModel
+from sparsernn.models.tagger import Tagger
+from sparsernn.running.modules import Recurrent
+from sparsernn.running.torch_layers import parts_of
+from sparsernn.runtime import artifact
+from sparsernn.runtime.network import LayerSpec, NetworkSpec
+from sparsernn.structure.masks import Masks
+from sparsernn.structure.wiring import unwrap
+from sparsernn.structure.words import LivingWords
+
+KINDS: dict[type[nn.Module], str] = {
+    Classifier: "classification",
+    Tagger: "tagging",
+    Forecaster: "forecasting",
+    LanguageModel: "language_model",
+}
+
+
+def pack(
+    path: Path | str,
+    network: nn.Module,
+    masks: Masks | None = None,
+    *,
+    steps: int = 100,
+    batch: int = 1,
+    int8: bool = False,
+    dtype: str | None = None,
+    labels: Sequence[str] = (),
+    preparation: str = "",
+) -> list[Choice]:
+    """Write a network as one file that `sparsernn.runtime.load` reads without torch.
+
+    Arguments:
+        network: a model of `sparsernn.models`, or a recurrent module of torch or of this package.
+        masks: of the network; weights that they leave out are zero in the file.
+        steps, batch, int8: how it will be called; see `planning.plan`.
+        dtype: "float16" or "int8" stores matrices so; None keeps every bit. With `int8` layers that compute in 8 bits
+            lose nothing more by "int8".
+        labels, preparation: see `runtime.artifact`.
+    Returns: the formats that were timed.
+    Raises: UserError for a network that the runtime does not know.
+    """
+    if masks is not None:
+        masks.apply_(network)
+    spec, choices = plan(spec_of(network, labels), steps, batch, int8)
+    artifact.save(path, spec, preparation, dtype)
+    return choices
+
+
+def spec_of(network: nn.Module, labels: Sequence[str] = ()) -> NetworkSpec:
+    """A network in parts. Raises: UserError for one that the runtime does not know."""
+    network = unwrap(network)
+    if isinstance(network, Recurrent | nn.LSTM | nn.GRU | nn.RNN):
+        return NetworkSpec("recurrent", _layers([network]), 1 + int(network.bidirectional))
+    kind = next((kind for model, kind in KINDS.items() if isinstance(network, model)), None)
+    if kind is None:
+        raise UserError(
+            f"the runtime does not know {type(network).__name__}",
+            f"a recurrent module, or one of {', '.join(model.__name__ for model in KINDS)}",
+            "pack its recurrent layers alone, or use sparsernn.accelerate with torch",
+        )
+    head: nn.Linear = network.head
+    parts = {"head": _array(head.weight), "bias": _array(head.bias), "labels": tuple(labels)}
+    embedding = network.embedding
+    if embedding is not None:
+        parts["embedding"] = _array(embedding.weight)
+        parts["rows"] = _array(embedding.row_of_word) if isinstance(embedding, LivingWords) else None
+    if isinstance(network, LanguageModel):
+        return NetworkSpec(kind, _layers(list(network.cells)), **parts)
+    if not isinstance(network, Encoder):
+        raise TypeError(type(network).__name__)
+    if isinstance(network, Classifier):
+        parts["pool"] = network.pool
+    if isinstance(network, Forecaster):
+        parts["residual"] = network.residual
+    return NetworkSpec(kind, _layers([network.cell]), network.directions, **parts)
+
+
+def _layers(modules: Sequence[nn.Module]) -> list[LayerSpec]:
+    layers = []
+    for module in modules:
+        for part in parts_of(module):
+            if part.cell.axes.get("weight_ih") != "gate hidden <- input" or part.cell.passes_input:
+                raise UserError(
+                    f"the runtime does not know the cell {type(part.cell).__name__}",
+                    "a cell whose gates read the input by one matrix, such as an LSTM or a GRU",
+                    "export another network, or run this one with torch",
+                )
+            layers.append(LayerSpec(part.cell, {local: _array(weight) for local, weight in part.weights.items()}))
+    return layers
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return np.ascontiguousarray(tensor.detach().cpu().numpy())

@@ -1,0 +1,200 @@
+"""A whole network without torch: an embedding, recurrent layers in both directions, pooling, a linear head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sparsernn.cells.cell import Cell
+from sparsernn.errors import UserError
+from sparsernn.runtime.layers import RecurrentLayer, States, Stream
+
+Array = np.ndarray
+KINDS = ("recurrent", "classification", "tagging", "forecasting", "language_model")
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """One recurrent layer in one direction.
+
+    Arguments:
+        cell: what a step computes; weights: local name -> array; format: see `RecurrentLayer`.
+    """
+
+    cell: Cell
+    weights: Mapping[str, Array]
+    format: str = "dense"
+
+    def build(self) -> RecurrentLayer:
+        """The layer, packed."""
+        return RecurrentLayer(self.cell, self.weights, self.format)
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """A network in parts.
+
+    Arguments:
+        kind: one of `KINDS`: what the head reads and how outputs are laid out.
+        layers: bottom first; with two directions forward and backward beside each other.
+        directions: 1 or 2.
+        embedding: a row a living word [row unit]; rows: the row of every word, -1 for a dead one, or None: as numbered.
+        head: weight [output unit]; bias: [output]; None where there is no head.
+        pool: "last", "mean" or "max" over the steps of a sequence.
+        residual: the column of the input that a forecast is a change of, or None.
+    """
+
+    kind: str
+    layers: Sequence[LayerSpec]
+    directions: int = 1
+    embedding: Array | None = None
+    rows: Array | None = None
+    head: Array | None = None
+    bias: Array | None = None
+    pool: str = "last"
+    residual: int | None = None
+    labels: Sequence[str] = field(default_factory=tuple)
+
+
+class Network:
+    """Runs sequences through a network; it never changes, and threads may share it.
+
+    Arguments:
+        spec: its parts.
+    Attributes:
+        kind, labels: as the specification has them.
+        bytes: what a step may read of the recurrent layers' weights.
+    """
+
+    def __init__(self, spec: NetworkSpec):
+        self.spec, self.kind, self.labels = spec, spec.kind, tuple(spec.labels)
+        self.layers = [layer.build() for layer in spec.layers]
+        self.bytes = sum(layer.bytes for layer in self.layers)
+
+    def run(self, x: Array, lengths: Array | None = None) -> Array:
+        """Outputs for whole sequences.
+
+        Arguments:
+            lengths: of each sequence; steps behind it count for nothing. [batch]
+        Shapes: x float32 [batch time input], or whole numbers [batch time] where words are read. -> a classification
+            [batch class], a forecast [batch horizon], else [batch time output].
+        Raises: UserError for an input of another shape or type, or a word outside the vocabulary.
+        """
+        vectors = np.ascontiguousarray(np.swapaxes(self._vectors(x), 0, 1))
+        time, batch = vectors.shape[:2]
+        ends = np.full(batch, time, np.int64) if lengths is None else np.asarray(lengths, np.int64)
+        if ends.shape != (batch,) or (batch and not (ends.min() >= 1 and ends.max() <= time)):
+            raise UserError(
+                f"lengths are {ends.tolist()[:5]}", f"{batch} numbers from 1 to {time}", "pass each sequence's steps"
+            )
+        output = self._recurrent(vectors, None if lengths is None else ends)
+        if self.kind in ("classification", "forecasting"):
+            pooled = self._pooled(output, ends)
+            result = self._head(pooled)
+            if self.spec.residual is not None:
+                result = result + np.asarray(x)[np.arange(batch), ends - 1, self.spec.residual][:, None]
+            return result
+        return np.ascontiguousarray(np.swapaxes(self._head(output), 0, 1))
+
+    def stream(self, batch: int = 1) -> NetworkStream:
+        """Sequences that run on, one step a call.
+
+        Raises: UserError for a network that reads backwards, or pools over steps that have not come.
+        """
+        if self.spec.directions == 2 or (self.kind == "classification" and self.spec.pool != "last"):
+            raise UserError(
+                "this network needs whole sequences: it reads backwards, or pools over all steps",
+                "layers of one direction, and the last step read",
+                "call run() with whole sequences",
+            )
+        return NetworkStream(self, [layer.stream(batch) for layer in self.layers], batch)
+
+    def _vectors(self, x: Array) -> Array:
+        """What the first layer reads. [batch time unit]"""
+        x, spec = np.asarray(x), self.spec
+        if spec.embedding is None:
+            if x.ndim < 2 or x.shape[-1] != self.layers[0].inputs or x.dtype != np.float32:
+                raise UserError(
+                    f"the input is {x.dtype} of shape {list(x.shape)}",
+                    f"float32 with {self.layers[0].inputs} features in the last dimension",
+                    "convert it first: nothing is converted silently",
+                )
+            return x
+        words = len(spec.embedding) if spec.rows is None else len(spec.rows)
+        if x.dtype.kind not in "iu":
+            raise UserError(f"the input is {x.dtype}", "numbers of words", "pass whole numbers")
+        if x.size and not (x.min() >= 0 and x.max() < words):
+            raise UserError(
+                f"the input has words {int(x.min())} to {int(x.max())}", f"0 to {words - 1}", "encode the text first"
+            )
+        places = x if spec.rows is None else spec.rows[x]
+        vectors = spec.embedding[np.maximum(places, 0)]
+        return np.where((places >= 0)[..., None], vectors, np.float32(0)).astype(np.float32, copy=False)
+
+    def _recurrent(self, x: Array, lengths: Array | None) -> Array:
+        """The output of the last layer, both directions beside each other. [time batch unit]"""
+        for first in range(0, len(self.layers), self.spec.directions):
+            outputs = [self.layers[first].run(x, None, lengths)[0]]
+            if self.spec.directions == 2:
+                backward = self.layers[first + 1].run(_reversed(x, lengths), None, lengths)[0]
+                outputs.append(_reversed(backward, lengths))
+            x = outputs[0] if len(outputs) == 1 else np.ascontiguousarray(np.concatenate(outputs, -1))
+        return x
+
+    def _pooled(self, output: Array, ends: Array) -> Array:
+        """One vector a sequence. [batch unit]"""
+        inside = (np.arange(len(output))[:, None] < ends)[..., None]
+        if self.spec.pool == "mean":
+            return (output * inside).sum(0) / ends[:, None].astype(np.float32)
+        if self.spec.pool == "max":
+            return np.where(inside, output, -np.inf).max(0)
+        last = output[ends - 1, np.arange(output.shape[1])]
+        if self.spec.directions == 1:
+            return last
+        half = output.shape[-1] - self.layers[-1].hidden
+        return np.concatenate([last[:, :half], output[0][:, half:]], -1)
+
+    def _head(self, vectors: Array) -> Array:
+        if self.spec.head is None:
+            return vectors
+        result = vectors @ self.spec.head.T
+        return result if self.spec.bias is None else result + self.spec.bias
+
+
+class NetworkStream:
+    """Sequences in the midst of a network. One thread at a time may use it.
+
+    Attributes:
+        state: of every layer.
+    """
+
+    def __init__(self, network: Network, streams: Sequence[Stream], batch: int):
+        self._network, self._streams, self._batch = network, streams, batch
+
+    @property
+    def state(self) -> list[States]:
+        return [stream.state for stream in self._streams]
+
+    def step(self, x: Array) -> Array:
+        """The output of one step. Shapes: x float32 [batch input], or words [batch] -> [batch output]."""
+        vectors = np.ascontiguousarray(self._network._vectors(x))
+        for stream in self._streams:
+            vectors = stream.step(vectors)
+        output = self._network._head(vectors)
+        return output.copy() if output is vectors else output
+
+    def reset(self) -> None:
+        """Every state as it is before the first step."""
+        for stream in self._streams:
+            stream.reset()
+
+
+def _reversed(x: Array, lengths: Array | None) -> Array:
+    """Each sequence turned round, its padding left at the end. Shapes: [time batch unit]"""
+    if lengths is None:
+        return np.ascontiguousarray(x[::-1])
+    time = np.arange(len(x))[:, None]
+    places = np.where(time < lengths, lengths - 1 - time, time)
+    return np.ascontiguousarray(x[places, np.arange(x.shape[1])])

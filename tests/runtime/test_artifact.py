@@ -1,0 +1,183 @@
+"""Networks in one file against the torch models they came from; damaged files; accelerated models."""
+
+import copy
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sparsernn import Masks, accelerate, compact, runtime, sparsify
+from sparsernn.deploy.packing import pack
+from sparsernn.errors import UserError
+from sparsernn.methods.magnitude import Magnitude
+from sparsernn.models.classifier import Classifier
+from sparsernn.models.forecaster import Forecaster
+from sparsernn.models.language_model import LanguageModel
+from sparsernn.models.tagger import Tagger
+from sparsernn.nn import GRU, PeepholeLSTM
+
+CELLS = ("lstm", "gru", "rnn", "peephole_lstm", "recurrent_highway")
+MODELS = {
+    "classifier": lambda cell: Classifier(5, 3, cell=cell, units=20, layers=2, bidirectional=True),
+    "mean": lambda cell: Classifier(5, 3, cell=cell, units=20, pool="mean"),
+    "max of words": lambda cell: Classifier(5, 3, cell=cell, units=20, vocabulary=30, pool="max"),
+    "tagger": lambda cell: Tagger(5, 3, cell=cell, units=20),
+    "forecaster": lambda cell: Forecaster(5, 4, cell=cell, units=20),
+}
+
+
+def made(model, cell, sparsity=0.8):
+    torch.manual_seed(0)
+    network = MODELS[model](cell).eval()
+    sparsify(network, Magnitude(sparsity))
+    return network
+
+
+def inputs_of(network, time=9, batch=4):
+    generator = torch.Generator().manual_seed(1)
+    if getattr(network, "embedding", None) is not None:
+        return torch.randint(1, 30, (batch, time), generator=generator)
+    return torch.randn(batch, time, 5, generator=generator)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("lengths", [None, [9, 3, 1, 6]], ids=["whole", "lengths"])
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("model", MODELS)
+def test_a_packed_network_computes_what_the_torch_model_does(model, cell, lengths, tmp_path):
+    network = made(model, cell)
+    x = inputs_of(network)
+    expected = network(x, None if lengths is None else torch.tensor(lengths)).numpy()
+    pack(tmp_path / "network", network, steps=4)
+    loaded = runtime.load(tmp_path / "network")
+    found = loaded.run(x.numpy(), None if lengths is None else np.array(lengths))
+    if model == "tagger" and lengths is not None:
+        inside = np.arange(9) < np.array(lengths)[:, None]
+        found, expected = found[inside], expected[inside]
+    np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-5)
+
+
+@torch.no_grad()
+def test_a_language_model_streams_as_it_runs_and_starts_anew(tmp_path):
+    torch.manual_seed(0)
+    network = LanguageModel(vocabulary=30, units=20, layers=2).eval()
+    masks = sparsify(network, Magnitude(0.7))
+    ids = torch.randint(0, 30, (7, 3))
+    expected = network(ids)[0].numpy()
+    pack(tmp_path / "network", network, masks, steps=1)
+    loaded = runtime.load(tmp_path / "network")
+    np.testing.assert_allclose(loaded.run(ids.numpy().T).swapaxes(0, 1), expected, atol=1e-5)
+    stream = loaded.stream(batch=3)
+    for _ in range(2):
+        for step, wanted in zip(ids.numpy(), expected, strict=True):
+            np.testing.assert_allclose(stream.step(step), wanted, atol=1e-5)
+        stream.reset()
+
+
+@torch.no_grad()
+def test_dead_words_stay_dead_and_the_file_is_smaller_than_the_dense_one(tmp_path):
+    torch.manual_seed(0)
+    network = Classifier(16, 2, cell="lstm", units=32, vocabulary=5_000).eval()
+    pack(tmp_path / "dense", network, steps=2)
+    masks = Masks({"embedding.weight": torch.zeros(5_000, 16, dtype=torch.bool)})
+    masks.kept["embedding.weight"][torch.tensor([3, 70, 4_999])] = True
+    sparsify(network, Magnitude(0.9))
+    ids = torch.tensor([[3, 70, 5, 4_999], [4_999, 1, 2, 3]])
+    small, left = compact(network, masks, example=(ids,))
+    pack(tmp_path / "sparse", small, left, steps=2)
+    loaded = runtime.load(tmp_path / "sparse")
+    np.testing.assert_allclose(loaded.run(ids.numpy()), small(ids).numpy(), atol=1e-5)
+    assert 20 * (tmp_path / "sparse").stat().st_size < (tmp_path / "dense").stat().st_size
+    with pytest.raises(UserError, match="0 to 4999"):
+        loaded.run(np.array([[5_000]]))
+
+
+@torch.no_grad()
+def test_eight_bits_are_near_and_said(tmp_path):
+    network = made("classifier", "lstm")
+    x = inputs_of(network)
+    choices = pack(tmp_path / "network", network, int8=True, dtype="int8", steps=4)
+    assert any(choice.format.startswith("int8") for choice in choices)
+    assert sum(choice.taken for choice in choices) == 4
+    loaded = runtime.load(tmp_path / "network")
+    assert loaded.errors and max(loaded.errors.values()) < 0.01
+    np.testing.assert_allclose(loaded.run(x.numpy()), network(x).numpy(), atol=0.05)
+
+
+def test_the_runtime_needs_no_torch(tmp_path):
+    pack(tmp_path / "network", made("classifier", "gru"), steps=2)
+    code = (
+        "import sys; sys.modules['torch'] = None; import numpy as np, sparsernn.runtime as r;"
+        f"n = r.load({str(tmp_path / 'network')!r}); print(n.run(np.zeros((2, 3, 5), np.float32)).shape)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.stdout.strip() == "(2, 3)", run.stderr
+
+
+def test_damaged_files_are_one_sentence(tmp_path):
+    """Every byte range cut off, and headers whose parts do not fit."""
+    path = tmp_path / "network"
+    pack(path, made("classifier", "lstm"), steps=2)
+    content = path.read_bytes()
+    for end in range(0, len(content), max(1, len(content) // 40)):
+        (tmp_path / "cut").write_bytes(content[:end])
+        with pytest.raises(UserError, match="is not a readable network"):
+            runtime.load(tmp_path / "cut")
+    for old, new in (
+        (b"classification", b"classificatiox"),
+        (b"lstm", b"gruu"),
+        (b'"gru', b'"xyz'),
+        (b"last", b"lost"),
+    ):
+        if old in content:
+            (tmp_path / "cut").write_bytes(content.replace(old, new))
+            with pytest.raises(UserError):
+                runtime.load(tmp_path / "cut")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("make", [nn.LSTM, nn.GRU, nn.RNN, GRU, PeepholeLSTM])
+def test_an_accelerated_model_computes_the_same_and_is_a_copy(make):
+    class Users(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.head = make(6, 24, 2, bidirectional=True, batch_first=True), nn.Linear(48, 3)
+
+        def forward(self, x, state=None):
+            output, state = self.rnn(x, state)
+            return self.head(output.mean(1)), state
+
+    torch.manual_seed(0)
+    model = Users().eval()
+    masks = sparsify(model, Magnitude(0.8))
+    fast, x = accelerate(model, masks, format="blocks"), torch.randn(4, 7, 6)
+    expected, state = model(x)
+    found, after = fast(x)
+    assert torch.allclose(found, expected, atol=1e-5)
+    again, _ = fast(x, after)
+    assert torch.allclose(again, model(x, state)[0], atol=1e-5)
+    fast.load_state_dict({name: 2 * weight for name, weight in fast.state_dict().items()})
+    model.load_state_dict(fast.state_dict())
+    assert torch.allclose(fast(x)[0], model(x)[0], atol=1e-5)
+    assert type(copy.deepcopy(fast).rnn) is type(model.rnn)
+
+
+def test_what_cannot_be_accelerated_or_packed_is_said(tmp_path):
+    with pytest.raises(UserError, match="no recurrent layer"):
+        accelerate(nn.Linear(2, 2))
+    with pytest.raises(UserError, match="format is"):
+        accelerate(nn.LSTM(2, 3), format="quick")
+    with pytest.raises(UserError, match="does not know Linear"):
+        pack(tmp_path / "network", nn.Linear(2, 2))
+    with pytest.raises(UserError, match="the cell Rational"):
+        pack(tmp_path / "network", Classifier(5, 3, cell="rational", units=4))
+    (tmp_path / "text").write_text(json.dumps({}))
+    with pytest.raises(UserError, match="is not a readable network"):
+        runtime.load(tmp_path / "text")
+    x = torch.randn(3, 2, 2, requires_grad=True)
+    accelerate(nn.LSTM(2, 3), format="dense")(x)[0].sum().backward()
+    assert bool(x.grad.any())
