@@ -187,7 +187,7 @@ def train(
 
 @app.command()
 def predict(
-    folder: Annotated[Path, typer.Argument(help="The folder that `sparsernn train` printed.")],
+    folder: Annotated[Path, typer.Argument(help="What `sparsernn train` printed, or a file that `pack` wrote.")],
     file: Annotated[Path, typer.Argument(help="A file like the one trained on; labels may be absent.")],
     as_json: AsJson = False,
     out: Annotated[Path | None, typer.Option(help="Write the predictions into this CSV file.")] = None,
@@ -269,6 +269,64 @@ def compact(
         typer.echo(json.dumps(sizes, indent=1))
     else:
         print_table(("", ""), [(name, str(value)) for name, value in sizes.items()])
+
+
+@app.command()
+def pack(
+    folder: Annotated[Path, typer.Argument(help="The folder of one run, or what `train` printed.")],
+    out: Annotated[Path, typer.Option(help="The file to write.")],
+    steps: Annotated[int, typer.Option(help="Steps of a sequence; 1 for streams, one step a call.")] = 100,
+    batch: Annotated[int, typer.Option(help="Sequences side by side.")] = 1,
+    int8: Annotated[bool, typer.Option("--int8", help="Also try formats that round to 8 bits.")] = False,
+    dtype: Annotated[str | None, typer.Option(help="Store matrices as float16 or int8; default: exactly.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the network of a run as one file that runs without torch (`sparsernn.runtime.load`)."""
+    from sparsernn.denormals import set_flush_denormal
+
+    set_flush_denormal()
+    from sparsernn.experiments.packing import pack_run
+    from sparsernn.own_data.runs import PREPARATION, find_run
+    from sparsernn.reports.quantities import size
+
+    is_run = (folder / "recipe.json").is_file() or (folder / PREPARATION).is_file()
+    choices = pack_run(folder if is_run else find_run(folder), out, steps, batch, int8, dtype)
+    written = out.stat().st_size
+    if as_json:
+        typer.echo(
+            json.dumps({"file": str(out), "bytes": written, "formats": [vars(one) for one in choices]}, indent=1)
+        )
+        return
+    rows = [
+        (str(one.layer), one.format, f"{one.us:.2f}", size(one.bytes), "taken" if one.taken else "") for one in choices
+    ]
+    print_table(("layer", "format", "us a step", "read a step", ""), rows)
+    typer.echo(f"{out}: {size(written)}")
+
+
+@app.command()
+def bench(
+    target: Annotated[Path, typer.Argument(help="The folder of one run, or a file that `pack` wrote.")],
+    steps: Annotated[int, typer.Option(help="Steps of a sequence.")] = 100,
+    batch: Annotated[int, typer.Option(help="Sequences side by side.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Time the network of a run, or one in a file, on one thread of this machine."""
+    from sparsernn.denormals import set_flush_denormal
+
+    set_flush_denormal()
+    from sparsernn.experiments import packing
+    from sparsernn.reports.quantities import size
+
+    timed = packing.bench(target, steps, batch)
+    if as_json:
+        rows = [{"network": name, "us_per_step": us, "bytes": written} for name, us, written in timed]
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    slowest = max(us for _, us, _ in timed)
+    lines = [(name, f"{us:.2f}", f"{slowest / us:.2f}×") for name, us, _ in timed]
+    print_table(("network", "us a step", "faster than the slowest"), lines)
+    typer.echo(f"packed: {size(timed[-1][2])}")
 
 
 def goal_of(text: str) -> tuple[str, float]:

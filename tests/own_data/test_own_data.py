@@ -10,6 +10,7 @@ import pytest
 
 from sparsernn.data.table_file import TableFile
 from sparsernn.errors import UserError
+from sparsernn.experiments.packing import pack_run
 from sparsernn.experiments.sources.start import Start
 from sparsernn.own_data import networks, prediction, training
 from sparsernn.reports import page
@@ -98,6 +99,13 @@ def test_a_file_is_trained_on_and_predicted(kind, tmp_path, monkeypatch):
     assert expected is None or len(found) == expected
     if "label" in found[0]:
         assert all(one["label"] in LABELS and sum(one["probabilities"].values()) == pytest.approx(1) for one in found)
+    if kind != "language_model" and "perplexity" not in found[0]:
+        pack_run(next((tmp_path / "out").glob("sparse-seed*")), tmp_path / "packed", 10, 4, int8=False, dtype=None)
+        without_torch = prediction.predict(tmp_path / "packed", Path(task.path))["predictions"]
+        assert len(without_torch) == len(found)
+        for ours, theirs in zip(without_torch, found, strict=True):
+            for one, other in zip(numbers(ours), numbers(theirs), strict=True):
+                assert one == pytest.approx(other, abs=1e-4)
     prediction.write_csv(found, tmp_path / "predictions.csv")
     with (tmp_path / "predictions.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == len(found)
@@ -148,6 +156,15 @@ def test_forecasts_are_named_by_their_series(tmp_path, monkeypatch):
     training.train(training.Training(task, units=4, epochs=1, out=tmp_path / "out", progress=False))
     found = prediction.predict(tmp_path / "out", Path(path))["predictions"]
     assert [one["id"] for one in found] == ["b", "a"] and all(len(one["forecast"]) == 2 for one in found)
+
+
+def numbers(made):
+    """Everything in a prediction that is a number."""
+    if isinstance(made, dict):
+        return [number for value in made.values() for number in numbers(value)]
+    if isinstance(made, list):
+        return [number for value in made for number in numbers(value)]
+    return [made] if isinstance(made, float) else []
 
 
 @pytest.mark.parametrize("wrong", [{"units": -3}, {"epochs": -1}, {"seed": -1}], ids=str)

@@ -1,12 +1,14 @@
 """A trained run applied to another file: the file's own labels, with probabilities, in the order of its rows."""
 
 import csv
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from sparsernn import runtime
 from sparsernn.data.preparation import Encoded, Preparation
 from sparsernn.data.table_file import encode_file
 from sparsernn.data.table_rows import Progress, no_progress
@@ -23,16 +25,14 @@ def predict(folder: Path, file: Path, progress: Progress = no_progress) -> dict[
     """Predictions for every row (or series, or window) of a file.
 
     Arguments:
-        folder: what `sparsernn train` printed, or one run in it.
+        folder: what `sparsernn train` printed, one run in it, or a file of such a run that `sparsernn pack` wrote.
         file: like the file trained on; its label column may be absent.
     Returns: {"predictions": [...]}: for labels {"label", "probability", "probabilities"}; for a forecast
         {"forecast": [...]} in the file's own unit; both with "id" where series have one; for a language model its
         perplexity.
     Raises: UserError for a folder or file that does not fit.
     """
-    run = find_run(folder)
-    preparation, network = read_preparation(run), read_final(run)
-    network.eval()
+    preparation, network = _read(folder)
     encoded = encode_file(preparation, file, progress)
     if preparation.kind == "language_model":
         figures = objectives.evaluate(network, encoded.split, "language_model", 1)
@@ -46,7 +46,26 @@ def predict(folder: Path, file: Path, progress: Progress = no_progress) -> dict[
     return {"predictions": _labels(preparation, encoded, probabilities)}
 
 
-def _outputs(network: torch.nn.Module, encoded: Encoded) -> Iterator[torch.Tensor]:
+def _read(folder: Path) -> tuple[Preparation, Callable[..., torch.Tensor]]:
+    """How a file becomes input, and the network."""
+    if not folder.is_file():
+        run = find_run(folder)
+        return read_preparation(run), read_final(run).eval()
+    packed = runtime.load(folder)
+    if not packed.preparation or packed.kind == "language_model":
+        raise UserError(
+            f"{folder} does not say how a file becomes its input",
+            "a network with labels or forecasts that `sparsernn train` made",
+            "pack a run that `sparsernn train` left, or give the run's folder",
+        )
+
+    def network(inputs: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+        return torch.from_numpy(packed.run(inputs.numpy(), None if lengths is None else lengths.numpy()))
+
+    return Preparation.from_json(json.loads(packed.preparation)), network
+
+
+def _outputs(network: Callable[..., torch.Tensor], encoded: Encoded) -> Iterator[torch.Tensor]:
     """One tensor an example: [classes], [steps classes] or [horizon]."""
     for batch in encoded.split.batches(BATCH):
         outputs = network(*arguments(batch))

@@ -1,0 +1,116 @@
+"""The network of a finished run as one file without torch, and how long a step of it takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+
+from sparsernn import runtime
+from sparsernn.data.task import Batch
+from sparsernn.deploy.packing import pack
+from sparsernn.deploy.planning import Choice
+from sparsernn.errors import UserError
+from sparsernn.experiments import trained
+from sparsernn.experiments.compacted import arguments, made_up_batch, read_final
+from sparsernn.training.run_folder import RunFolder
+
+PREPARATION = "preparation.json"
+ROUNDS = 9
+
+
+def pack_run(folder: Path, out: Path, steps: int, batch: int, int8: bool, dtype: str | None) -> list[Choice]:
+    """Write the network that a run ended with to a file; see `deploy.packing.pack`.
+
+    Arguments:
+        folder: of one run.
+    Returns: the formats that were timed.
+    """
+    with RunFolder.open(folder) as run:
+        data = run.recipe.get("data") or {}
+    prepared = folder / PREPARATION
+    text = prepared.read_text(encoding="utf-8") if prepared.is_file() else ""
+    labels = [str(label) for label in data.get("labels") or ()]
+    options = {"steps": steps, "batch": batch, "int8": int8, "dtype": dtype}
+    try:
+        return pack(out, read_final(folder).eval(), labels=labels, preparation=text, **options)
+    except OSError as error:
+        raise UserError(
+            f"{out} could not be written: {(error.strerror or str(error)).lower()}",
+            "a file in a folder that exists and may be written to",
+            "give another --out",
+        ) from error
+
+
+def bench(target: Path, steps: int, batch: int) -> list[tuple[str, float, int]]:
+    """What computes a network, microseconds a step of a sequence, and bytes of the file.
+
+    Arguments:
+        target: a run folder, whose dense, masked and final networks are timed by torch on one thread, and whose final
+            network by the engine; or a file that `pack` wrote, whose sequences and steps are timed.
+    Raises: UserError for fewer steps or sequences than one, or a file or folder that is neither.
+    """
+    if steps < 1 or batch < 1:
+        raise UserError(f"steps is {steps}, batch {batch}", "at least 1 each", "pass how the network will be called")
+    if target.is_file():
+        loaded = runtime.load(target)
+        x = _input_of(loaded, steps, batch)
+        calls: dict[str, Callable[[], object]] = {"engine, whole sequences": partial(loaded.run, x)}
+        size = target.stat().st_size
+        times = _timed(calls, steps)
+        if loaded.spec.directions == 1 and loaded.kind != "classification":
+            stream, frame = loaded.stream(batch), np.ascontiguousarray(x[:, 0])
+            times |= _timed({"engine, one step a call": partial(stream.step, frame)}, 1)
+        return [(name, us, size) for name, us in times.items()]
+    whole, final = trained.read(target), read_final(target).eval()
+    sequences = made_up_batch(whole.data, batch, steps)
+    packed = target / "bench.tmp"
+    try:
+        pack(packed, final, steps=steps, batch=batch)
+        loaded, size = runtime.load(packed), packed.stat().st_size
+    finally:
+        packed.unlink(missing_ok=True)
+    ids = sequences.inputs.numpy()
+    x = ids.T if whole.data["objective"] == "language_model" else ids
+    calls = {
+        "torch, all weights": partial(_forward, whole.network.eval(), sequences),
+        "torch, as it was cut": partial(_forward, final, sequences),
+        "engine": partial(loaded.run, np.ascontiguousarray(x)),
+    }
+    return [(name, us, size) for name, us in _timed(calls, steps).items()]
+
+
+@torch.inference_mode()
+def _forward(network: torch.nn.Module, batch: Batch) -> object:
+    return network(*arguments(batch))
+
+
+def _input_of(loaded: runtime.Artifact, steps: int, batch: int) -> np.ndarray:
+    generator = np.random.default_rng(0)
+    if loaded.spec.embedding is None:
+        return generator.standard_normal((batch, steps, loaded.layers[0].inputs), dtype=np.float32)
+    words = len(loaded.spec.embedding if loaded.spec.rows is None else loaded.spec.rows)
+    return generator.integers(0, words, (batch, steps))
+
+
+def _timed(calls: dict[str, Callable[[], object]], steps: int) -> dict[str, float]:
+    """Median microseconds a step of each, in alternating rounds on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    rounds: dict[str, list[float]] = {name: [] for name in calls}
+    repeats = max(1, 200 // steps)
+    try:
+        for _ in range(ROUNDS):
+            for name, call in calls.items():
+                started = time.perf_counter()
+                for _ in range(repeats):
+                    call()
+                rounds[name].append((time.perf_counter() - started) / (repeats * steps) * 1e6)
+    finally:
+        torch.set_num_threads(threads)
+    return {name: median(times) for name, times in rounds.items()}
