@@ -141,7 +141,7 @@ def test_a_stream_goes_on_as_a_run_does(name, format):
         layer = RecurrentLayer(cell, weights, format)
         output, after = layer.run(x)
         stream = layer.stream(batch)
-        for turn in range(2):
+        for _ in range(2):
             made = np.stack([stream.step(frame).copy() for frame in x])
             np.testing.assert_allclose(made, output, atol=1e-6 if FORMATS[format].dtype == "float32" else 1e-7)
             assert_near(stream.state, after, 1e-6)

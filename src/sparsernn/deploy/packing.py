@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
@@ -74,10 +75,11 @@ def spec_of(network: nn.Module, labels: Sequence[str] = ()) -> NetworkSpec:
             f"a recurrent module, or one of {', '.join(model.__name__ for model in KINDS)}",
             "pack its recurrent layers alone, or use sparsernn.accelerate with torch",
         )
-    head: nn.Linear = network.head
-    parts = {"head": _array(head.weight), "bias": _array(head.bias), "labels": tuple(labels)}
-    embedding = network.embedding
-    if embedding is not None:
+    head, embedding = network.head, network.embedding
+    if not isinstance(head, nn.Linear):
+        raise TypeError(type(head).__name__)
+    parts: dict[str, Any] = {"head": _array(head.weight), "bias": _array(head.bias), "labels": tuple(labels)}
+    if isinstance(embedding, nn.Embedding):
         parts["embedding"] = _array(embedding.weight)
         parts["rows"] = _array(embedding.row_of_word) if isinstance(embedding, LivingWords) else None
     if isinstance(network, LanguageModel):

@@ -40,22 +40,24 @@ def tfidf(loaded: Loaded, top: int | None = None) -> dict[str, float]:
 
 
 def _scored(loaded: Loaded, longest: int, weigh: TfidfTransformer, top: int | None = None) -> dict[str, float]:
+    from scipy.sparse import csr_matrix
+
     splits = (loaded.train, loaded.valid, loaded.test)
     counted = [counts(split, longest, loaded.inputs) for split in splits]
     seen = np.unique(counted[0].indices)
     weigh.fit(counted[0][:, seen])
-    counted = [weigh.transform(matrix[:, seen]) for matrix in counted]
+    counted = [csr_matrix(weigh.transform(matrix[:, seen])) for matrix in counted]
     texts = [_texts(split) for split in splits]
     labels = [split.targets if split.rows is None else split.targets[split.rows] for split in texts]
     best = _tuned(counted, labels)
     if top is not None:
         largest = np.argsort(-np.abs(best.coef_).max(0))[:top]
-        counted = [matrix[:, np.sort(largest)] for matrix in counted]
+        counted = [csr_matrix(matrix[:, np.sort(largest)]) for matrix in counted]
         best = _tuned(counted, labels)
     return {
         "accuracy": float(best.score(counted[2], labels[2])),
         "valid_accuracy": float(best.score(counted[1], labels[1])),
-        "weights_kept": int(np.count_nonzero(best.coef_) + best.intercept_.size),
+        "weights_kept": int(np.count_nonzero(best.coef_) + np.size(best.intercept_)),
     }
 
 

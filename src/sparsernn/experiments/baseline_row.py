@@ -27,7 +27,7 @@ class BaselineRow:
     baseline: str
     seeds: Seeds = Seeds()
     threads: int | None = None
-    published: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    published: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
     sources: ClassVar[tuple[Source, ...]] = ()
     needs: ClassVar[tuple[str, ...]] = ()

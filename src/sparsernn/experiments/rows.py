@@ -173,7 +173,7 @@ class Row:
     seeds: Seeds = Seeds()
     threads: int | None = None
     measure: Measure = Measure()
-    published: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    published: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_threads(self.threads)

@@ -81,11 +81,11 @@ def _alive_units(wiring: Wiring, kept: dict[str, Tensor]) -> Tensor:
     for use in wiring.uses:
         if use.name not in kept:
             continue
-        for place, (units, reads) in enumerate(zip(use.units_by_dimension, use.layout.reads, strict=True)):
+        for place, units in enumerate(use.units_by_dimension):
             if units is None:
                 continue
             here = _along(kept[use.name], place)
-            if reads:
+            if place in use.layout.source_places:
                 readable[units] = True
                 read[units] |= here
             elif "word" in use.axes:

@@ -34,7 +34,7 @@ def predict(folder: Path, file: Path, progress: Progress = no_progress) -> dict[
     """
     preparation, network = _read(folder)
     encoded = encode_file(preparation, file, progress)
-    if preparation.kind == "language_model":
+    if preparation.kind == "language_model" and isinstance(network, torch.nn.Module):
         figures = objectives.evaluate(network, encoded.split, "language_model", 1)
         return {"predictions": [{"perplexity": figures["perplexity"], "loss": figures["loss"]}]}
     with torch.inference_mode():
