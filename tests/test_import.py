@@ -83,3 +83,23 @@ def test_flushing_denormals_is_a_setting_with_one_warning():
         print(len(seen) <= 1, before, can == denormals.is_flushing_denormal())
     """)
     assert said == "True False True"
+
+
+def test_freed_memory_is_kept_where_the_c_library_can():
+    """A large block that is freed and asked for again costs no new pages."""
+    code = """
+        import resource
+        import numpy as np
+        from sparsernn.allocation import keep_freed_memory
+
+        def faults():
+            return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+        told = keep_freed_memory()
+        np.empty(1 << 23).fill(1.0)
+        before = faults()
+        np.empty(1 << 23).fill(1.0)
+        print(told, faults() - before)
+    """
+    told, count = run(code).split()
+    assert told != "True" or int(count) < 100

@@ -52,6 +52,7 @@ TABLE = {
     "errors": set(),
     "folders": {"errors"},
     "denormals": set(),
+    "allocation": set(),
 }
 PARTLY_GRANTED = (sparsernn.runtime, sparsernn.measure)
 WITHOUT_TORCH = ("errors", "folders", "cells", "native", "runtime")

@@ -51,6 +51,15 @@ class Commands(TyperGroup):
         return super().resolve_command(context, args)
 
 
+def prepare_process() -> None:
+    """What every command that computes with networks does first."""
+    from sparsernn.allocation import keep_freed_memory
+    from sparsernn.denormals import set_flush_denormal
+
+    keep_freed_memory()
+    set_flush_denormal()
+
+
 app = typer.Typer(cls=Commands, no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -116,9 +125,7 @@ def run(
     results: Annotated[Path | None, typer.Option(help="A second folder for the result files.")] = None,
 ) -> None:
     """Run a recipe: train, compact, score and time its rows, and write a page about them."""
-    from sparsernn.denormals import set_flush_denormal
-
-    set_flush_denormal()
+    prepare_process()
     from sparsernn.experiments import execution
     from sparsernn.experiments.experiment import Experiment, Request
     from sparsernn.experiments.jobs import Jobs
@@ -143,9 +150,7 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Find the strength of a regularising method that leaves a network of a wanted size."""
-    from sparsernn.denormals import set_flush_denormal
-
-    set_flush_denormal()
+    prepare_process()
     from sparsernn.experiments import target_search
     from sparsernn.experiments.experiment import Request
     from sparsernn.experiments.size_search import TargetSearch
@@ -171,9 +176,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a small sparse network on a file of one's own, beside a dense one and a baseline."""
-    from sparsernn.denormals import set_flush_denormal
-
-    set_flush_denormal()
+    prepare_process()
     from sparsernn.data.table_file import TableFile
     from sparsernn.own_data import training
 
@@ -193,9 +196,7 @@ def predict(
     out: Annotated[Path | None, typer.Option(help="Write the predictions into this CSV file.")] = None,
 ) -> None:
     """Apply a trained network to another file, row by row."""
-    from sparsernn.denormals import set_flush_denormal
-
-    set_flush_denormal()
+    prepare_process()
     from sparsernn.own_data import prediction
 
     with reading_progress() as progress:
@@ -220,9 +221,7 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Show what a classifier of automata looks for: phrases, words and weights of each pattern."""
-    from sparsernn.denormals import set_flush_denormal
-
-    set_flush_denormal()
+    prepare_process()
     from sparsernn.explain import explanation
     from sparsernn.reports import automata, page
 
@@ -259,9 +258,7 @@ def compact(
     as_json: AsJson = False,
 ) -> None:
     """Cut a trained network to the units that are left, check it, and save it as compact.safetensors."""
-    from sparsernn.denormals import set_flush_denormal
-
-    set_flush_denormal()
+    prepare_process()
     from sparsernn.experiments.compacted import compact_run
 
     sizes = compact_run(folder)
@@ -282,9 +279,7 @@ def pack(
     as_json: AsJson = False,
 ) -> None:
     """Write the network of a run as one file that runs without torch (`sparsernn.runtime.load`)."""
-    from sparsernn.denormals import set_flush_denormal
-
-    set_flush_denormal()
+    prepare_process()
     from sparsernn.experiments.packing import pack_run
     from sparsernn.own_data.runs import PREPARATION, find_run
     from sparsernn.reports.quantities import size
@@ -312,9 +307,7 @@ def bench(
     as_json: AsJson = False,
 ) -> None:
     """Time the network of a run, or one in a file, on one thread of this machine."""
-    from sparsernn.denormals import set_flush_denormal
-
-    set_flush_denormal()
+    prepare_process()
     from sparsernn.experiments import packing
     from sparsernn.reports.quantities import size
 
