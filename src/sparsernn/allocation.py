@@ -11,8 +11,8 @@ def keep_freed_memory() -> bool:
     """Let the C library keep up to a gigabyte of freed memory. Returns whether it could be told to.
 
     By default glibc asks the kernel for every large block and gives it back at once, so that each of its pages is
-    cleared again at every step: a quarter of the time of a language model with 10,000 words. For a process of one's own,
-    as a command is; a library leaves its user's allocator alone.
+    cleared again at every step: a quarter of the time of a language model with 10,000 words. For a process of one's
+    own, as a command is; a library leaves its user's allocator alone.
     """
     if not sys.platform.startswith("linux"):
         return False
