@@ -26,6 +26,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,11 +124,7 @@ def ours(setting: Setting, x: np.ndarray) -> list[Rival]:
         error = float(np.abs(layer.run(x)[0] - expected).max())
         if not error <= TOLERANCE[dtype]:
             sys.exit(f"no figure: {format} differs from the reference by {error:.1e}")
-        if setting.steps == 1:
-            stream, frame = layer.stream(setting.batch), x[0]
-            call: Callable[[], Any] = lambda stream=stream, frame=frame: stream.step(frame)
-        else:
-            call = lambda layer=layer: layer.run(x)
+        call = partial(layer.stream(setting.batch).step, x[0]) if setting.steps == 1 else partial(layer.run, x)
         rivals.append(Rival("cpu_native", format, dtype, layer.bytes, call, error))
     return rivals
 
@@ -199,7 +196,9 @@ def onnx_model(setting: Setting, weights: Weights) -> Any:
     return model
 
 
-def in_onnxruntime(setting: Setting, weights: Weights, x: np.ndarray, name: str, dtypes: tuple[str, ...]) -> list[Rival]:
+def in_onnxruntime(
+    setting: Setting, weights: Weights, x: np.ndarray, name: str, dtypes: tuple[str, ...]
+) -> list[Rival]:
     try:
         import onnx
         import onnxruntime
@@ -232,7 +231,7 @@ def in_onnxruntime(setting: Setting, weights: Weights, x: np.ndarray, name: str,
 
 
 def bound(session: Any, setting: Setting, x: np.ndarray) -> tuple[Callable[[], Any], np.ndarray]:
-    """A call with arrays bound beforehand, each call going on from the states of the one before; and the first output."""
+    """A call with arrays bound beforehand, each going on from the states of the one before; and the first output."""
     import onnxruntime
 
     states = [entry for entry in session.get_inputs() if entry.name != "x"]
@@ -331,20 +330,15 @@ def machine(threads: int) -> dict[str, Any]:
     """Processor, caches, instruction sets and versions: a ratio means little without them."""
     described: dict[str, Any] = {"processor": platform.processor() or platform.machine(), "threads": threads}
     try:
-        lines = dict(
-            line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines() if ":" in line
-        )
-        fields = {key.strip(): value.strip() for key, value in lines.items()}
+        first = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
+        fields = {key.strip(): value.strip() for key, _, value in (entry.partition(":") for entry in first)}
         described["processor"] = fields.get("model name", described["processor"])
         described |= {"family": fields.get("cpu family"), "model": fields.get("model")}
         described["amx"] = "amx_tile" in fields.get("flags", "").split()
-        caches = Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")
-        described["caches"] = {
-            f"L{(place / 'level').read_text().strip()} {(place / 'type').read_text().strip()}": (place / "size")
-            .read_text()
-            .strip()
-            for place in sorted(caches)
-        }
+        described["caches"] = {}
+        for place in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+            level, kind, size = ((place / name).read_text().strip() for name in ("level", "type", "size"))
+            described["caches"][f"L{level} {kind}"] = size
     except OSError:  # not Linux
         pass
     described["instruction_sets"] = native.loaded().instruction_sets()
@@ -419,7 +413,8 @@ def table(rows: list[dict[str, Any]], about: dict[str, Any]) -> str:
         settings.setdefault((row["cell"], row["hidden"], row["steps"], row["batch"]), {})[key] = row["us"]
     columns = list(dict.fromkeys(key for times in settings.values() for key in times))
     head = ["cell", "units", "steps", "batch", *columns]
-    lines = [f"Microseconds a step, {rows[0]['sparsity']:.0%} zeros, {about['threads']} thread, {about['processor']}.", ""]
+    machine_line = f"{about['processor']}, family {about.get('family')}, model {about.get('model')}"
+    lines = [f"Microseconds a step, {rows[0]['sparsity']:.0%} zeros, threads: {about['threads']}. {machine_line}.", ""]
     lines += ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     for setting, times in settings.items():
         cells = [*map(str, setting), *(f"{times[key]:.2f}" if key in times else "" for key in columns)]

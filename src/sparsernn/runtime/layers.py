@@ -1,9 +1,9 @@
 """Recurrent layers at inference without torch: the extension's kernels over packed weights, or numpy.
 
-    layer = RecurrentLayer(LSTM(), weights, format="int8_blocks")
-    output, state = layer.run(x)                  # whole sequences
-    stream = layer.stream()
-    output = stream.step(frame)                   # one step at a time
+layer = RecurrentLayer(LSTM(), weights, format="int8_blocks")
+output, state = layer.run(x)                  # whole sequences
+stream = layer.stream()
+output = stream.step(frame)                   # one step at a time
 """
 
 from __future__ import annotations
@@ -62,8 +62,9 @@ class RecurrentLayer:
             gives it; biases may be left out.
         format: a name in `packing.FORMATS`. The int8 formats round weights to 8 bits with a scale a row, and the input
             and the state of each step to 8 bits with a scale each; states and outputs stay float32.
-        masks: local name -> which numbers of a weight exist; without one, those that are not zero. Only these are
-            multiplied, so that an infinite input does not reach a unit that does not read it.
+        masks: local name -> which numbers of a weight exist; without one, those that are not zero. What a format does
+            not store is not multiplied: an input that is not finite reaches only units of a slice of sixteen that
+            reads it.
         instructions: a name in `native.module.instruction_sets()`; "" takes the best that this processor has.
     Attributes:
         bytes: what a step may read of the weights, biases and indices included.
@@ -227,7 +228,8 @@ def _checked_weights(cell: Cell, weights: Mapping[str, Array]) -> tuple[int, int
     _check("weight_ih", first, np.float32, (None, None), contiguous=False)
     hidden, inputs = len(first) // len(cell.gates_of("weight_ih")), first.shape[1]
     if min(hidden, inputs) < 1:
-        raise UserError(f"weight_ih has the shape {list(first.shape)}", "units and inputs", "pass a layer that has both")
+        happened = f"weight_ih has the shape {list(first.shape)}"
+        raise UserError(happened, "units and inputs", "pass a layer that has both")
     sizes = _sizes(cell, hidden, inputs)
     for name, weight in weights.items():
         _check(name, weight, np.float32, cell.shape(name, sizes), contiguous=False)

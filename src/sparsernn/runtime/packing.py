@@ -137,9 +137,7 @@ def _whole(numbers: Array, kept: Array, inner: Array, _: int) -> tuple[int, Arra
     return int((~inner[owners]).sum()), _starts(counts[owners]), *_small(owners, places), _as_bytes(values)
 
 
-def _chosen(
-    numbers: Array, kept: Array, inner: Array, slots: int
-) -> tuple[int, Array, Array, Array, Array, Array]:
+def _chosen(numbers: Array, kept: Array, inner: Array, slots: int) -> tuple[int, Array, Array, Array, Array, Array]:
     """Entries with so many numbers of each row, each with the column of its place; a run is a slice and a place."""
     count = kept.sum(-1)
     entries = -(-count.max(1) // slots)

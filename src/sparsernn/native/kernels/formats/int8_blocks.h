@@ -42,8 +42,10 @@ private:
         FourBySixteen whole[4] = {FourBySixteen(weight.shifts + run * lanes)};
         for (std::int64_t fours = count / 4; fours > 0; --fours, entries.pass(4))
 #pragma GCC unroll 4
-            for (int i = 0; i < 4; ++i)
+            for (int i = 0; i < 4; ++i) {
+                __builtin_prefetch(entries.values + i * bytes + 1024);
                 whole[i].add_same(panel.numbers + entries.places[i] * width, entries.values + i * bytes);
+            }
         for (std::int64_t rest = count % 4; rest > 0; --rest, entries.pass(1))
             whole[0].add_same(panel.numbers + *entries.places * width, entries.values);
         whole[0].add(whole[1]), whole[2].add(whole[3]), whole[0].add(whole[2]);

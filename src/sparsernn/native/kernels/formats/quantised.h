@@ -13,10 +13,15 @@ namespace {
 
 // One vector as uint8 numbers 128 + x / scale; returns the scale, the largest number's size / 127.
 inline float quantise(const float* x, std::int64_t columns, std::uint8_t* to) {
-    Floats most{};
+    Floats most[2] = {};
     std::int64_t j = 0;
-    for (; j + lanes <= columns; j += lanes) most = larger(by_parts(absolute, Floats::load(x + j)), most);
-    float size = largest(most);
+    const auto grow = [&](Floats& than) {
+        than = by_parts([](auto x, auto y) { return larger(absolute(x), y); }, Floats::load(x + j), than);
+        j += lanes;
+    };
+    while (j + 2 * lanes <= columns) grow(most[0]), grow(most[1]);
+    if (j + lanes <= columns) grow(most[0]);
+    float size = largest(by_parts([](auto x, auto y) { return larger(x, y); }, most[0], most[1]));
     for (; j < columns; ++j) size = std::max(size, x[j] < 0.f ? -x[j] : x[j]);
     const float inverse = size > 0.f ? 127.f / size : 0.f;
     constexpr float shift = Number<float>::rounding + 128.f;  // leaves the rounded number in the lowest byte
