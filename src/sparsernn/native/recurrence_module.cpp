@@ -350,7 +350,7 @@ void bind_recurrence(nb::module_& module) {
         .def_prop_ro("bytes", &Layer::bytes, "Bytes that a step may read.");
     nb::class_<Stream>(module, "RecurrentStream", "Sequences that run on, one step a call.")
         .def(nb::init<const Layer&, std::int64_t>(), nb::arg("layer"), nb::arg("batch"), nb::keep_alive<1, 2>())
-        .def("step", &Stream::step, nb::arg("x"), "The output of one step, which the next one replaces. x: [batch inputs] -> [batch hidden]")
+        .def("step", &Stream::step, nb::arg("x").none(), "The output of one step, which the next one replaces. x: [batch inputs] -> [batch hidden]")
         .def("reset", &Stream::reset, "Makes all states zero.")
         .def_prop_ro("state", &Stream::state, "The states as they are, to read or to write: [batch hidden] each");
 }

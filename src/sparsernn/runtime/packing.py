@@ -109,8 +109,8 @@ def pack(weight: Array, kept: Array, gates: int, format: str, outer_gates: int |
             f"at most {entry.width * MOST_PLACES} columns",
             "choose a format with wider places, such as int8_blocks or int8_lookup",
         )
-    kept = np.ones_like(kept) if entry.dense else kept
-    numbers, kept = sliced(np.where(kept, weight, np.float32(0)), gates), sliced(kept, gates)
+    numbers = sliced(np.where(kept, weight, np.float32(0)), gates)
+    kept = np.ones(numbers.shape, bool) if entry.dense else sliced(kept, gates)
     scales = np.zeros((0, LANES), np.float32)
     if entry.dtype == "int8":
         numbers, scales = quantised(numbers)

@@ -25,7 +25,7 @@ struct Blocks : FloatVectors<true> {
     }
 
 private:
-    static inline void one(const PackedWeight& weight, const float* values, std::int64_t first, std::int64_t last,
+    [[gnu::always_inline]] static inline void one(const PackedWeight& weight, const float* values, std::int64_t first, std::int64_t last,
                            const Panel<float>& panel, float* to) {
         Floats sums[4] = {Floats::load(to)};
         std::int64_t k = first;
@@ -37,7 +37,7 @@ private:
     }
 
     template <int some>
-    static inline void several(const PackedWeight& weight, const float* values, std::int64_t first, std::int64_t last,
+    [[gnu::always_inline]] static inline void several(const PackedWeight& weight, const float* values, std::int64_t first, std::int64_t last,
                                const float* numbers, int many, float* to, std::int64_t row) {
         Floats sums[some];
 #pragma GCC unroll 16
@@ -52,7 +52,7 @@ private:
         for (int n = 0; n < some; ++n) sums[n].store(to + n * row);
     }
 
-    static inline Floats add(const PackedWeight& weight, const float* values, std::int64_t k, const Panel<float>& panel,
+    [[gnu::always_inline]] static inline Floats add(const PackedWeight& weight, const float* values, std::int64_t k, const Panel<float>& panel,
                              const Floats& sum) {
         return multiply_add(Floats::load(values + k * lanes), Floats::all(panel.numbers[weight.places[k]]), sum);
     }

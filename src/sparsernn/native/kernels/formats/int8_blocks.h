@@ -37,7 +37,7 @@ private:
         inline void pass(std::int64_t count) { places += count, values += count * bytes; }
     };
 
-    static inline void one(const PackedWeight& weight, std::int64_t run, std::int64_t count, Entries& entries,
+    [[gnu::always_inline]] static inline void one(const PackedWeight& weight, std::int64_t run, std::int64_t count, Entries& entries,
                            const Panel<std::uint8_t>& panel, float* to) {
         FourBySixteen whole[4] = {FourBySixteen(weight.shifts + run * lanes)};
         for (std::int64_t fours = count / 4; fours > 0; --fours, entries.pass(4))
@@ -53,7 +53,7 @@ private:
     }
 
     template <int some>
-    static inline void several(const PackedWeight& weight, std::int64_t run, std::int64_t count, Entries entries,
+    [[gnu::always_inline]] static inline void several(const PackedWeight& weight, std::int64_t run, std::int64_t count, Entries entries,
                                const Panel<std::uint8_t>& panel, int begin, int many, float* to, std::int64_t row) {
         FourBySixteen whole[some];
 #pragma GCC unroll 16

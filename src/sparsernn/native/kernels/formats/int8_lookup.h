@@ -51,7 +51,7 @@ struct Int8Lookup : QuantisedVectors<false> {
 
 private:
     template <std::size_t some>
-    static inline void add_run(const PackedWeight& weight, std::int64_t run, const std::array<Table, some>& tables,
+    [[gnu::always_inline]] static inline void add_run(const PackedWeight& weight, std::int64_t run, const std::array<Table, some>& tables,
                                const float* scales, float* to, std::int64_t row) {
         constexpr int ahead = some > 1 ? 1 : 2;  // entries whose sums do not wait for each other
         const std::uint8_t* values = weight.values + weight.starts[run] * bytes;

@@ -10,7 +10,7 @@ namespace {
 // Goes through runs whose entries choose columns of a place. Tables hold the numbers of that place, of up to four
 // vectors at once; work(tables, run, first vector, where its sums are).
 template <typename Table, int many, typename Number, typename Work>
-inline void each_place(const PackedWeight& weight, std::int64_t begin, std::int64_t end, const Panel<Number>& panel,
+[[gnu::always_inline]] inline void each_place(const PackedWeight& weight, std::int64_t begin, std::int64_t end, const Panel<Number>& panel,
                        std::int64_t width, float* sums, std::int64_t row, Work work) {
     constexpr int some = many < 4 ? many : 4;
     std::array<Table, some> tables;

@@ -52,7 +52,7 @@ struct RowsOfNumbers : FloatVectors<false> {
 
 private:
     template <std::size_t some>
-    static inline void add(const PackedWeight& weight, std::int64_t run, const std::array<Table, some>& tables, float* to,
+    [[gnu::always_inline]] static inline void add(const PackedWeight& weight, std::int64_t run, const std::array<Table, some>& tables, float* to,
                            std::int64_t row) {
         constexpr int ahead = some > 1 ? 1 : 4;  // entries whose sums do not wait for each other
         const float* values = reinterpret_cast<const float*>(weight.values) + weight.starts[run] * lanes;
@@ -73,7 +73,7 @@ private:
     }
 
     template <std::size_t some>
-    static inline void add_entry(const float* values, const std::uint8_t* indices, const std::array<Table, some>& tables,
+    [[gnu::always_inline]] static inline void add_entry(const float* values, const std::uint8_t* indices, const std::array<Table, some>& tables,
                                  Floats* sums) {
         const Floats value = Floats::load(values);
         const auto index = Table::index(indices);
