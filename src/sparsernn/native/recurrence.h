@@ -29,7 +29,7 @@ struct FormatSizes {
 
 constexpr std::array<FormatSizes, 4> format_sizes{{
     {"blocks", 1, 64, 0, false},        // 16 float32, row by row: all read the same column
-    {"rows", 32, 64, 16, false},        // 16 float32, each with its own of 32 columns
+    {"rows", 64, 64, 16, false},        // 16 float32, each with its own of 64 columns
     {"int8_blocks", 4, 64, 0, true},    // 16 x 4 int8: all read the same four columns
     {"int8_lookup", 256, 64, 64, true}  // 16 x 4 int8, each with its own of 256 columns
 }};

@@ -112,8 +112,8 @@ class RecurrentLayer:
         if self._native is None:
             return self._run_numpy(x, states, lengths)
         output = np.empty((time, batch, self.hidden), np.float32)
-        memory = states[1] if len(states) > 1 else np.empty((0, self.hidden), np.float32)
-        self._native.run(x, output, states[0], memory, lengths)
+        hidden, memory = [*states, np.empty((0, self.hidden), np.float32)][:2]
+        self._native.run(x, output, hidden, memory, lengths)
         return output, states
 
     def stream(self, batch: int = 1) -> Stream:

@@ -31,7 +31,10 @@ private:
         std::int64_t k = first;
         for (; k + 4 <= last; k += 4)
 #pragma GCC unroll 4
-            for (int i = 0; i < 4; ++i) sums[i] = add(weight, values, k + i, panel, sums[i]);
+            for (int i = 0; i < 4; ++i) {
+                __builtin_prefetch(values + (k + i + 32) * lanes);
+                sums[i] = add(weight, values, k + i, panel, sums[i]);
+            }
         for (; k < last; ++k) sums[0] = add(weight, values, k, panel, sums[0]);
         ((sums[0] + sums[1]) + (sums[2] + sums[3])).store(to);
     }

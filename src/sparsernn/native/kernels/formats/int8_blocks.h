@@ -43,7 +43,7 @@ private:
         for (std::int64_t fours = count / 4; fours > 0; --fours, entries.pass(4))
 #pragma GCC unroll 4
             for (int i = 0; i < 4; ++i) {
-                __builtin_prefetch(entries.values + i * bytes + 1024);
+                __builtin_prefetch(entries.values + (i + 16) * bytes);
                 whole[i].add_same(panel.numbers + entries.places[i] * width, entries.values + i * bytes);
             }
         for (std::int64_t rest = count % 4; rest > 0; --rest, entries.pass(1))

@@ -62,8 +62,8 @@ private:
         for (; count >= ahead; count -= ahead, values += ahead * bytes, indices += ahead * bytes)
 #pragma GCC unroll 2
             for (int i = 0; i < ahead; ++i) {
-                __builtin_prefetch(values + i * bytes + 1024);
-                __builtin_prefetch(indices + i * bytes + 1024);
+                __builtin_prefetch(values + (i + 16) * bytes);
+                __builtin_prefetch(indices + (i + 16) * bytes);
 #pragma GCC unroll 4
                 for (std::size_t n = 0; n < some; ++n) tables[n].add(indices + i * bytes, values + i * bytes, whole[i][n]);
             }

@@ -9,8 +9,8 @@
 namespace sparsernn {
 namespace {
 
-// float32, an entry: a number of each of sixteen rows, and which of a place's 32 columns it reads. Two registers hold
-// the place, and a permutation takes the place of a gather.
+// float32, an entry: a number of each of sixteen rows, and which of a place's 64 columns it reads. Four registers hold
+// the place, and permutations stand in for a gather.
 struct RowsOfNumbers : FloatVectors<false> {
     static constexpr Format format = Format::rows;
     static constexpr std::int64_t width = format_sizes[static_cast<int>(format)].place_width;
@@ -18,15 +18,25 @@ struct RowsOfNumbers : FloatVectors<false> {
     // The numbers of a place.
     struct Table {
 #if defined(__AVX512F__)
-        __m512 low, high;
+        __m512 quarter[4];
         Table() = default;
-        explicit Table(const float* numbers) : low(_mm512_loadu_ps(numbers)), high(_mm512_loadu_ps(numbers + lanes)) {}
-        static inline __m512i index(const std::uint8_t* indices) {
-            return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(indices)));
+        explicit Table(const float* numbers) {
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; ++i) quarter[i] = _mm512_loadu_ps(numbers + lanes * i);
         }
-        inline Floats at(__m512i index) const {
+        struct Index {
+            __m512i columns;
+            __mmask16 upper;
+        };
+        static inline Index index(const std::uint8_t* indices) {
+            const __m512i columns = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(indices)));
+            return {columns, _mm512_test_epi32_mask(columns, _mm512_set1_epi32(32))};
+        }
+        inline Floats at(const Index& index) const {
+            const __m512 low = _mm512_permutex2var_ps(quarter[0], index.columns, quarter[1]);
+            const __m512 high = _mm512_permutex2var_ps(quarter[2], index.columns, quarter[3]);
             Floats made;
-            made.part[0] = _mm512_permutex2var_ps(low, index, high);
+            made.part[0] = _mm512_mask_blend_ps(index.upper, low, high);
             return made;
         }
 #else
@@ -63,7 +73,7 @@ private:
         for (; count >= ahead; count -= ahead, values += ahead * lanes, indices += ahead * lanes)
 #pragma GCC unroll 4
             for (int i = 0; i < ahead; ++i) {
-                __builtin_prefetch(values + i * lanes + 1024 / sizeof(float));
+                __builtin_prefetch(values + (i + 16) * lanes);
                 add_entry(values + i * lanes, indices + i * lanes, tables, parts[i]);
             }
         for (; count > 0; --count, values += lanes, indices += lanes) add_entry(values, indices, tables, parts[0]);
