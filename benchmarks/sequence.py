@@ -368,7 +368,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--cell", choices=sorted(CELLS), default="lstm")
+    parser.add_argument("--cell", choices=sorted(CELLS), help="lstm unless given; the grid has both")
     parser.add_argument("--rounds", type=int, default=31)
     parser.add_argument("--json", action="store_true", help="print one JSON object in place of a table")
     parser.add_argument("--out", type=Path, default=FOLDER / "sequence.json", help="file of the grid")
@@ -382,7 +382,8 @@ def main() -> None:
     if arguments.hidden is None:
         return grid(arguments, about)
     names = ("cell", "hidden", "sparsity", "steps", "batch", "threads")
-    setting = Setting(inputs=arguments.inputs or arguments.hidden, **{name: getattr(arguments, name) for name in names})
+    sizes = {name: getattr(arguments, name) for name in names} | {"cell": arguments.cell or "lstm"}
+    setting = Setting(inputs=arguments.inputs or arguments.hidden, **sizes)
     rows = measure(setting, arguments.rounds)
     if arguments.json:
         print(json.dumps({"rows": rows, "machine": about}))
@@ -394,6 +395,8 @@ def grid(arguments: argparse.Namespace, about: dict[str, Any]) -> None:
     """Writes the figures of many settings as JSON, and the times as a table."""
     rows: list[dict[str, Any]] = []
     for sizes in GRID:
+        if arguments.cell not in (None, sizes["cell"]):
+            continue
         setting = Setting(sparsity=arguments.sparsity, threads=arguments.threads, **sizes)
         for row in measure(setting, arguments.rounds):
             rows.append(vars(setting) | row)

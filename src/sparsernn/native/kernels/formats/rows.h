@@ -64,7 +64,7 @@ private:
     template <std::size_t some>
     [[gnu::always_inline]] static inline void add(const PackedWeight& weight, std::int64_t run, const std::array<Table, some>& tables, float* to,
                            std::int64_t row) {
-        constexpr int ahead = some > 1 ? 1 : 4;  // entries whose sums do not wait for each other
+        constexpr int ahead = some > 1 ? 1 : 2;  // entries whose sums do not wait for each other
         const float* values = reinterpret_cast<const float*>(weight.values) + weight.starts[run] * lanes;
         const std::uint8_t* indices = weight.indices + weight.starts[run] * lanes;
         Floats parts[ahead][some] = {};
@@ -73,7 +73,8 @@ private:
         for (; count >= ahead; count -= ahead, values += ahead * lanes, indices += ahead * lanes)
 #pragma GCC unroll 4
             for (int i = 0; i < ahead; ++i) {
-                __builtin_prefetch(values + (i + 16) * lanes);
+                __builtin_prefetch(values + (i + 32) * lanes);
+                if (i == 0) __builtin_prefetch(indices + 32 * lanes);
                 add_entry(values + i * lanes, indices + i * lanes, tables, parts[i]);
             }
         for (; count > 0; --count, values += lanes, indices += lanes) add_entry(values, indices, tables, parts[0]);
