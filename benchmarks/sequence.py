@@ -18,7 +18,6 @@ import argparse
 import json
 import logging
 import math
-import os
 import platform
 import statistics
 import sys
@@ -28,6 +27,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -212,18 +212,16 @@ def in_onnxruntime(
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     expected, rivals = reference(setting, weights, x), []
     for dtype in dtypes:
-        path = FOLDER / f".{os.getpid()}.onnx"
-        try:
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "layer.onnx"
             if dtype == "int8":
                 quantize_dynamic(model, path, weight_type=QuantType.QInt8, op_types_to_quantize=[setting.cell.upper()])
                 if all(node.op_type == setting.cell.upper() for node in onnx.load(path).graph.node):
                     print(f"onnxruntime does not quantise {setting.cell}", file=sys.stderr)
                     continue
             else:
-                path.write_bytes(model.SerializeToString())
+                onnx.save(model, path)
             session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        finally:
-            path.unlink(missing_ok=True)
         call, output = bound(session, setting, x)
         error = float(np.abs(output.reshape(expected.shape) - expected).max())
         rivals.append(Rival("onnxruntime", name, dtype, size if dtype == "float32" else size // 4, call, error))
