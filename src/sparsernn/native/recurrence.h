@@ -66,7 +66,7 @@ struct Sequences {
     float *hidden, *memory;       // [count hidden]: states before, then after; no memory for cells without
 };
 
-// Scratch of one tile at a time; it begins as zeros and is aligned to 64 bytes.
+// Scratch of one tile at a time, aligned to 64 bytes. What is left in it from before never reaches a number that counts.
 struct RecurrenceScratch {
     float *hidden, *memory, *kept, *seen;  // [side_by_side, hidden rounded up to 16]
     std::uint8_t *of_input, *of_state;     // vectors as a format reads them

@@ -6,10 +6,12 @@
 #include <atomic>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "arguments.h"
@@ -172,6 +174,26 @@ private:
     Aligned<float> gates_;
 };
 
+// Scratch that was used before and waits for the next run: as many pieces as runs went on at once.
+class ScratchPool {
+public:
+    std::unique_ptr<Scratch> take() {
+        const std::lock_guard<std::mutex> locked(mutex_);
+        if (waiting_.empty()) return nullptr;
+        std::unique_ptr<Scratch> scratch = std::move(waiting_.back());
+        waiting_.pop_back();
+        return scratch;
+    }
+    void give(std::unique_ptr<Scratch> scratch) {
+        const std::lock_guard<std::mutex> locked(mutex_);
+        waiting_.push_back(std::move(scratch));
+    }
+
+private:
+    std::mutex mutex_;
+    std::vector<std::unique_ptr<Scratch>> waiting_;
+};
+
 // A layer, ready to run; it never changes, so threads may share it.
 class Layer {
 public:
@@ -203,8 +225,10 @@ public:
         std::optional<Argument<std::int64_t>> ends;
         if (!lengths.is_none()) ends.emplace(lengths, "lengths", std::initializer_list<std::int64_t>{batch});
         nb::gil_scoped_release unlocked;
-        const Scratch scratch = new_scratch();
-        run(time, batch, inputs.data(), outputs.data(), states.data(), memories.data(), ends ? ends->data() : nullptr, scratch);
+        std::unique_ptr<Scratch> scratch = scratch_.take();
+        if (scratch == nullptr) scratch = std::make_unique<Scratch>(new_scratch());
+        run(time, batch, inputs.data(), outputs.data(), states.data(), memories.data(), ends ? ends->data() : nullptr, *scratch);
+        scratch_.give(std::move(scratch));
     }
 
     // The same with numbers that were checked.
@@ -251,6 +275,7 @@ private:
     RunRecurrence run_ = nullptr;
     Aligned<float> bias_, inner_bias_;
     RecurrentLayer layer_{};
+    mutable ScratchPool scratch_;
 };
 
 using NumpyFloats = nb::ndarray<nb::numpy, float, nb::ndim<2>>;
