@@ -9,8 +9,7 @@ namespace {
 // int8, an entry: four numbers of each of sixteen rows, and which of a place's 256 columns they read. Four registers
 // hold the place, and permutations of bytes take the place of a gather.
 struct Int8Lookup : QuantisedVectors<false> {
-    static constexpr Format format = Format::int8_lookup;
-    static constexpr std::int64_t width = format_sizes[static_cast<int>(format)].place_width, bytes = 64;
+    static constexpr std::int64_t width = format_sizes[static_cast<int>(Format::int8_lookup)].place_width, bytes = 64;
 
     // The numbers of a place.
     struct Table {
@@ -43,16 +42,17 @@ struct Int8Lookup : QuantisedVectors<false> {
     template <int many>
     [[gnu::noinline]] static void accumulate(const PackedWeight& weight, std::int64_t begin, std::int64_t end,
                                              const Panel<std::uint8_t>& panel, float* sums, std::int64_t row) {
-        each_place<Table, many>(weight, begin, end, panel, width, sums, row,
-                                [&](const auto& tables, std::int64_t run, int first, float* to) {
-                                    add_run(weight, run, tables, panel.scales + first, to, row);
-                                });
+        const auto work = [&](const auto& tables, std::int64_t run, int first, float* to) {
+            add_run(weight, run, tables, panel.scales + first, to, row);
+        };
+        each_place<Table, many>(weight, begin, end, panel, width, sums, row, work);
     }
 
 private:
     template <std::size_t some>
-    [[gnu::always_inline]] static inline void add_run(const PackedWeight& weight, std::int64_t run, const std::array<Table, some>& tables,
-                               const float* scales, float* to, std::int64_t row) {
+    [[gnu::always_inline]] static inline void add_run(const PackedWeight& weight, std::int64_t run,
+                                                      const std::array<Table, some>& tables, const float* scales,
+                                                      float* to, std::int64_t row) {
         constexpr int ahead = some > 1 ? 1 : 2;  // entries whose sums do not wait for each other
         const std::uint8_t* values = weight.values + weight.starts[run] * bytes;
         const std::uint8_t* indices = weight.indices + weight.starts[run] * bytes;
@@ -65,7 +65,8 @@ private:
                 __builtin_prefetch(values + (i + 16) * bytes);
                 __builtin_prefetch(indices + (i + 16) * bytes);
 #pragma GCC unroll 4
-                for (std::size_t n = 0; n < some; ++n) tables[n].add(indices + i * bytes, values + i * bytes, whole[i][n]);
+                for (std::size_t n = 0; n < some; ++n)
+                    tables[n].add(indices + i * bytes, values + i * bytes, whole[i][n]);
             }
         if (ahead > 1 && count > 0) tables[0].add(indices, values, whole[0][0]);
         for (std::size_t n = 0; n < some; ++n) {

@@ -28,7 +28,8 @@ inline float quantise(const float* x, std::int64_t columns, std::uint8_t* to) {
     for (j = 0; j + lanes <= columns; j += lanes) {
         const Floats shifted = multiply_add(Floats::load(x + j), Floats::all(inverse), Floats::all(shift));
 #if defined(__AVX512F__)
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(to + j), _mm512_cvtepi32_epi8(_mm512_castps_si512(shifted.part[0])));
+        const __m128i bytes = _mm512_cvtepi32_epi8(_mm512_castps_si512(shifted.part[0]));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(to + j), bytes);
 #else
         std::int32_t bits[lanes];
         std::memcpy(bits, &shifted, sizeof bits);
@@ -75,7 +76,6 @@ struct FourBySixteen {
         std::memcpy(&four, read, 4);
         add(_mm512_set1_epi32(four), values);
     }
-    inline void add_own(const std::uint8_t* read, const std::uint8_t* values) { add(_mm512_loadu_si512(read), values); }
     inline void add(const FourBySixteen& other) { sums = _mm512_add_epi32(sums, other.sums); }
     inline Ints total() const {
         Ints made;

@@ -12,8 +12,7 @@ namespace {
 // float32, an entry: a number of each of sixteen rows, and which of a place's 64 columns it reads. Four registers hold
 // the place, and permutations stand in for a gather.
 struct RowsOfNumbers : FloatVectors<false> {
-    static constexpr Format format = Format::rows;
-    static constexpr std::int64_t width = format_sizes[static_cast<int>(format)].place_width;
+    static constexpr std::int64_t width = format_sizes[static_cast<int>(Format::rows)].place_width;
 
     // The numbers of a place.
     struct Table {
@@ -56,14 +55,17 @@ struct RowsOfNumbers : FloatVectors<false> {
     template <int many>
     [[gnu::noinline]] static void accumulate(const PackedWeight& weight, std::int64_t begin, std::int64_t end,
                                              const Panel<float>& panel, float* sums, std::int64_t row) {
-        each_place<Table, many>(weight, begin, end, panel, width, sums, row,
-                                [&](const auto& tables, std::int64_t run, int, float* to) { add(weight, run, tables, to, row); });
+        const auto work = [&](const auto& tables, std::int64_t run, int, float* to) {
+            add_run(weight, run, tables, to, row);
+        };
+        each_place<Table, many>(weight, begin, end, panel, width, sums, row, work);
     }
 
 private:
     template <std::size_t some>
-    [[gnu::always_inline]] static inline void add(const PackedWeight& weight, std::int64_t run, const std::array<Table, some>& tables, float* to,
-                           std::int64_t row) {
+    [[gnu::always_inline]] static inline void add_run(const PackedWeight& weight, std::int64_t run,
+                                                      const std::array<Table, some>& tables, float* to,
+                                                      std::int64_t row) {
         constexpr int ahead = some > 1 ? 1 : 2;  // entries whose sums do not wait for each other
         const float* values = reinterpret_cast<const float*>(weight.values) + weight.starts[run] * lanes;
         const std::uint8_t* indices = weight.indices + weight.starts[run] * lanes;
@@ -84,8 +86,8 @@ private:
     }
 
     template <std::size_t some>
-    [[gnu::always_inline]] static inline void add_entry(const float* values, const std::uint8_t* indices, const std::array<Table, some>& tables,
-                                 Floats* sums) {
+    [[gnu::always_inline]] static inline void add_entry(const float* values, const std::uint8_t* indices,
+                                                        const std::array<Table, some>& tables, Floats* sums) {
         const Floats value = Floats::load(values);
         const auto index = Table::index(indices);
 #pragma GCC unroll 4
