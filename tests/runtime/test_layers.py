@@ -277,6 +277,23 @@ def test_numpy_computes_what_the_extension_does_not(cell, monkeypatch):
     assert not stream.state[0].any()
 
 
+def test_a_projected_state_has_its_own_width():
+    cell, generator = LSTM(projected=True), np.random.default_rng(0)
+    sizes = {"input": 3, "hidden": 6, "memory": 6, "projection": 2}
+    weights = {name: generator.standard_normal(cell.shape(name, sizes)).astype(np.float32) for name in cell.axes}
+    x, state = np.ones((4, 2, 3), np.float32), (np.ones((2, 2), np.float32), np.ones((2, 6), np.float32))
+    output, after = RecurrentLayer(cell, weights).run(x, state)
+    assert_near((output, *after), _flat(reference(cell, dense(cell, weights), x, state)), 1e-5)
+
+
+@compiled
+@pytest.mark.parametrize("shape", [(0, 2, 3), (4, 0, 3), (0, 0, 3)])
+def test_nothing_comes_of_nothing(shape):
+    layer = RecurrentLayer(LSTM(), weights_of(LSTM(), 3, 5, 1.0))
+    output, state = layer.run(np.zeros(shape, np.float32))
+    assert output.shape == (*shape[:2], 5) and [part.shape for part in state] == [(shape[1], 5)] * 2
+
+
 @pytest.mark.parametrize("with_extension", [True, False])
 @pytest.mark.parametrize(
     "happened, arguments",
