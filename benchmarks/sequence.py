@@ -18,7 +18,6 @@ import argparse
 import json
 import logging
 import math
-import os
 import platform
 import statistics
 import sys
@@ -26,7 +25,9 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -123,11 +124,7 @@ def ours(setting: Setting, x: np.ndarray) -> list[Rival]:
         error = float(np.abs(layer.run(x)[0] - expected).max())
         if not error <= TOLERANCE[dtype]:
             sys.exit(f"no figure: {format} differs from the reference by {error:.1e}")
-        if setting.steps == 1:
-            stream, frame = layer.stream(setting.batch), x[0]
-            call: Callable[[], Any] = lambda stream=stream, frame=frame: stream.step(frame)
-        else:
-            call = lambda layer=layer: layer.run(x)
+        call = partial(layer.stream(setting.batch).step, x[0]) if setting.steps == 1 else partial(layer.run, x)
         rivals.append(Rival("cpu_native", format, dtype, layer.bytes, call, error))
     return rivals
 
@@ -215,18 +212,16 @@ def in_onnxruntime(
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     expected, rivals = reference(setting, weights, x), []
     for dtype in dtypes:
-        path = FOLDER / f".{os.getpid()}.onnx"
-        try:
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "layer.onnx"
             if dtype == "int8":
                 quantize_dynamic(model, path, weight_type=QuantType.QInt8, op_types_to_quantize=[setting.cell.upper()])
                 if all(node.op_type == setting.cell.upper() for node in onnx.load(path).graph.node):
                     print(f"onnxruntime does not quantise {setting.cell}", file=sys.stderr)
                     continue
             else:
-                path.write_bytes(model.SerializeToString())
+                onnx.save(model, path)
             session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        finally:
-            path.unlink(missing_ok=True)
         call, output = bound(session, setting, x)
         error = float(np.abs(output.reshape(expected.shape) - expected).max())
         rivals.append(Rival("onnxruntime", name, dtype, size if dtype == "float32" else size // 4, call, error))
@@ -234,7 +229,7 @@ def in_onnxruntime(
 
 
 def bound(session: Any, setting: Setting, x: np.ndarray) -> tuple[Callable[[], Any], np.ndarray]:
-    """A call with arrays bound beforehand, each call going on from the states of the one before; and the first output."""
+    """A call with arrays bound beforehand, each going on from the states of the one before; and the first output."""
     import onnxruntime
 
     states = [entry for entry in session.get_inputs() if entry.name != "x"]
@@ -333,22 +328,15 @@ def machine(threads: int) -> dict[str, Any]:
     """Processor, caches, instruction sets and versions: a ratio means little without them."""
     described: dict[str, Any] = {"processor": platform.processor() or platform.machine(), "threads": threads}
     try:
-        lines = dict(
-            line.split(":", 1)
-            for line in Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
-            if ":" in line
-        )
-        fields = {key.strip(): value.strip() for key, value in lines.items()}
+        first = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
+        fields = {key.strip(): value.strip() for key, _, value in (entry.partition(":") for entry in first)}
         described["processor"] = fields.get("model name", described["processor"])
         described |= {"family": fields.get("cpu family"), "model": fields.get("model")}
         described["amx"] = "amx_tile" in fields.get("flags", "").split()
-        caches = Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")
-        described["caches"] = {
-            f"L{(place / 'level').read_text().strip()} {(place / 'type').read_text().strip()}": (place / "size")
-            .read_text()
-            .strip()
-            for place in sorted(caches)
-        }
+        described["caches"] = {}
+        for place in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+            level, kind, size = ((place / name).read_text().strip() for name in ("level", "type", "size"))
+            described["caches"][f"L{level} {kind}"] = size
     except OSError:  # not Linux
         pass
     described["instruction_sets"] = native.loaded().instruction_sets()
@@ -378,7 +366,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--cell", choices=sorted(CELLS), default="lstm")
+    parser.add_argument("--cell", choices=sorted(CELLS), help="lstm unless given; the grid has both")
     parser.add_argument("--rounds", type=int, default=31)
     parser.add_argument("--json", action="store_true", help="print one JSON object in place of a table")
     parser.add_argument("--out", type=Path, default=FOLDER / "sequence.json", help="file of the grid")
@@ -392,7 +380,8 @@ def main() -> None:
     if arguments.hidden is None:
         return grid(arguments, about)
     names = ("cell", "hidden", "sparsity", "steps", "batch", "threads")
-    setting = Setting(inputs=arguments.inputs or arguments.hidden, **{name: getattr(arguments, name) for name in names})
+    sizes = {name: getattr(arguments, name) for name in names} | {"cell": arguments.cell or "lstm"}
+    setting = Setting(inputs=arguments.inputs or arguments.hidden, **sizes)
     rows = measure(setting, arguments.rounds)
     if arguments.json:
         print(json.dumps({"rows": rows, "machine": about}))
@@ -404,6 +393,8 @@ def grid(arguments: argparse.Namespace, about: dict[str, Any]) -> None:
     """Writes the figures of many settings as JSON, and the times as a table."""
     rows: list[dict[str, Any]] = []
     for sizes in GRID:
+        if arguments.cell not in (None, sizes["cell"]):
+            continue
         setting = Setting(sparsity=arguments.sparsity, threads=arguments.threads, **sizes)
         for row in measure(setting, arguments.rounds):
             rows.append(vars(setting) | row)
@@ -423,10 +414,8 @@ def table(rows: list[dict[str, Any]], about: dict[str, Any]) -> str:
         settings.setdefault((row["cell"], row["hidden"], row["steps"], row["batch"]), {})[key] = row["us"]
     columns = list(dict.fromkeys(key for times in settings.values() for key in times))
     head = ["cell", "units", "steps", "batch", *columns]
-    lines = [
-        f"Microseconds a step, {rows[0]['sparsity']:.0%} zeros, {about['threads']} thread, {about['processor']}.",
-        "",
-    ]
+    machine_line = f"{about['processor']}, family {about.get('family')}, model {about.get('model')}"
+    lines = [f"Microseconds a step, {rows[0]['sparsity']:.0%} zeros, threads: {about['threads']}. {machine_line}.", ""]
     lines += ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     for setting, times in settings.items():
         cells = [*map(str, setting), *(f"{times[key]:.2f}" if key in times else "" for key in columns)]

@@ -1,4 +1,5 @@
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,8 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
 def load(name):
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", FOLDER / f"{name}.py")
+    module = sys.modules[f"benchmark_{name}"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
@@ -123,3 +124,37 @@ def test_bayesian_step_refuses_a_figure_if_the_kernel_is_wrong(monkeypatch):
     monkeypatch.setattr(step, "TOLERANCE", -1.0)
     with pytest.raises(SystemExit, match="no figure: the kernels differ"):
         step.compare(rounds=3)
+
+
+@pytest.mark.skipif(native.module is None, reason="the extension is not built here")
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("steps", [1, 3])
+def test_sequence_times_ours_beside_dense_rivals_and_refuses_what_is_wrong(cell, steps, monkeypatch):
+    sequence = load("sequence")
+    monkeypatch.setattr(sequence, "ROUND_SECONDS", 1e-5)
+    monkeypatch.setattr(sequence, "in_onnxruntime", lambda *arguments: [])
+    setting = sequence.Setting(cell, hidden=33, inputs=20, sparsity=0.9, steps=steps, batch=2, threads=1)
+    rows = sequence.measure(setting, rounds=3)
+    assert [row["format"] for row in rows if row["provider"] == "cpu_native"] == list(sequence.ZEROS)
+    assert {"torch"} < {row["provider"] for row in rows} and all(row["us"] > 0 for row in rows)
+    assert all(row["max_error"] <= sequence.TOLERANCE[row["dtype"]] for row in rows)
+    about = sequence.machine(1)
+    assert about["instruction_sets"] == native.module.instruction_sets()
+    lines = sequence.table([vars(setting) | row for row in rows], about).splitlines()
+    assert lines[2].startswith("| cell | units | steps | batch | cpu_native dense |") and len(lines) == 5
+    monkeypatch.setattr(sequence, "TOLERANCE", {"float32": -1.0, "int8": -1.0})
+    with pytest.raises(SystemExit, match="no figure: dense differs"):
+        sequence.measure(setting, rounds=3)
+
+
+@pytest.mark.skipif(native.module is None, reason="the extension is not built here")
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_onnxruntime_computes_the_layer_that_is_timed(cell):
+    pytest.importorskip("onnxruntime")
+    sequence = load("sequence")
+    setting = sequence.Setting(cell, hidden=8, inputs=5, sparsity=0.5, steps=4, batch=2, threads=1)
+    weights, x = sequence.weights_of(setting, (1, 1)), sequence.inputs_of(setting)
+    rivals = sequence.in_onnxruntime(setting, weights, x, "dense", ("float32", "int8"))
+    assert [rival.dtype for rival in rivals][: 1 if cell == "gru" else 2] == ["float32", "int8"][: len(rivals)]
+    assert rivals[0].error < 1e-5
+    rivals[0].call()

@@ -29,7 +29,7 @@ struct FormatSizes {
 
 constexpr std::array<FormatSizes, 4> format_sizes{{
     {"blocks", 1, 64, 0, false},        // 16 float32, row by row: all read the same column
-    {"rows", 32, 64, 16, false},        // 16 float32, each with its own of 32 columns
+    {"rows", 64, 64, 16, false},        // 16 float32, each with its own of 64 columns
     {"int8_blocks", 4, 64, 0, true},    // 16 x 4 int8: all read the same four columns
     {"int8_lookup", 256, 64, 64, true}  // 16 x 4 int8, each with its own of 256 columns
 }};
@@ -66,7 +66,7 @@ struct Sequences {
     float *hidden, *memory;       // [count hidden]: states before, then after; no memory for cells without
 };
 
-// Scratch of one tile at a time; it begins as zeros and is aligned to 64 bytes.
+// Scratch of one tile at a time, aligned to 64 bytes. What is left in it from before never reaches a number that counts.
 struct RecurrenceScratch {
     float *hidden, *memory, *kept, *seen;  // [side_by_side, hidden rounded up to 16]
     std::uint8_t *of_input, *of_state;     // vectors as a format reads them

@@ -6,10 +6,12 @@
 #include <atomic>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "arguments.h"
@@ -172,6 +174,26 @@ private:
     Aligned<float> gates_;
 };
 
+// Scratch that was used before and waits for the next run: as many pieces as runs went on at once.
+class ScratchPool {
+public:
+    std::unique_ptr<Scratch> take() {
+        const std::lock_guard<std::mutex> locked(mutex_);
+        if (waiting_.empty()) return nullptr;
+        std::unique_ptr<Scratch> scratch = std::move(waiting_.back());
+        waiting_.pop_back();
+        return scratch;
+    }
+    void give(std::unique_ptr<Scratch> scratch) {
+        const std::lock_guard<std::mutex> locked(mutex_);
+        waiting_.push_back(std::move(scratch));
+    }
+
+private:
+    std::mutex mutex_;
+    std::vector<std::unique_ptr<Scratch>> waiting_;
+};
+
 // A layer, ready to run; it never changes, so threads may share it.
 class Layer {
 public:
@@ -203,8 +225,10 @@ public:
         std::optional<Argument<std::int64_t>> ends;
         if (!lengths.is_none()) ends.emplace(lengths, "lengths", std::initializer_list<std::int64_t>{batch});
         nb::gil_scoped_release unlocked;
-        const Scratch scratch = new_scratch();
-        run(time, batch, inputs.data(), outputs.data(), states.data(), memories.data(), ends ? ends->data() : nullptr, scratch);
+        std::unique_ptr<Scratch> scratch = scratch_.take();
+        if (scratch == nullptr) scratch = std::make_unique<Scratch>(new_scratch());
+        run(time, batch, inputs.data(), outputs.data(), states.data(), memories.data(), ends ? ends->data() : nullptr, *scratch);
+        scratch_.give(std::move(scratch));
     }
 
     // The same with numbers that were checked.
@@ -251,6 +275,7 @@ private:
     RunRecurrence run_ = nullptr;
     Aligned<float> bias_, inner_bias_;
     RecurrentLayer layer_{};
+    mutable ScratchPool scratch_;
 };
 
 using NumpyFloats = nb::ndarray<nb::numpy, float, nb::ndim<2>>;
@@ -331,7 +356,7 @@ void bind_recurrence(nb::module_& module) {
     }();
     module.def("read_through", &read_through, nb::arg("bytes"), nb::arg("times"), nb::arg("instructions"),
                "Reads an array so many times and does nothing else.");
-    nb::class_<Weight>(module, "PackedWeight", "A weight in slices of sixteen rows; see sparsernn/runtime/packing.py.")
+    nb::class_<Weight>(module, "PackedWeight", "A weight in slices of sixteen rows; see sparsernn/runtime/layouts.py.")
         .def(nb::init<const std::string&, std::int64_t, std::int64_t, std::int64_t, nb::handle, nb::handle, nb::handle,
                       nb::handle, nb::handle, nb::handle>(),
              nb::arg("format"), nb::arg("slices"), nb::arg("columns"), nb::arg("outer_runs"), nb::arg("starts"),
@@ -350,7 +375,7 @@ void bind_recurrence(nb::module_& module) {
         .def_prop_ro("bytes", &Layer::bytes, "Bytes that a step may read.");
     nb::class_<Stream>(module, "RecurrentStream", "Sequences that run on, one step a call.")
         .def(nb::init<const Layer&, std::int64_t>(), nb::arg("layer"), nb::arg("batch"), nb::keep_alive<1, 2>())
-        .def("step", &Stream::step, nb::arg("x"), "The output of one step, which the next one replaces. x: [batch inputs] -> [batch hidden]")
+        .def("step", &Stream::step, nb::arg("x").none(), "The output of one step, which the next one replaces. x: [batch inputs] -> [batch hidden]")
         .def("reset", &Stream::reset, "Makes all states zero.")
         .def_prop_ro("state", &Stream::state, "The states as they are, to read or to write: [batch hidden] each");
 }

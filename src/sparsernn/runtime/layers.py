@@ -62,13 +62,14 @@ class RecurrentLayer:
             gives it; biases may be left out.
         format: a name in `layouts.FORMATS`. The int8 formats round weights to 8 bits with a scale a row, and the input
             and the state of each step to 8 bits with a scale each; states and outputs stay float32.
-        masks: local name -> which numbers of a weight exist; without one, those that are not zero. Only these are
-            multiplied, so that an infinite input does not reach a unit that does not read it.
+        masks: local name -> which numbers of a weight exist; without one, those that are not zero. What a format does
+            not store is not multiplied: an input that is not finite reaches only units of a slice of sixteen that
+            reads it.
         instructions: a name in `native.module.instruction_sets()`; "" takes the best that this processor has.
     Attributes:
         bytes: what a step may read of the weights, biases and indices included.
         provider: "cpu_native" or "numpy"; numpy computes in float32 whatever the format.
-        inputs, hidden: width of the input and of the output.
+        inputs, hidden: width of the input, and number of units.
     Raises: UserError for a weight that is missing or has another type or shape, and for an unknown format.
     """
 
@@ -81,7 +82,8 @@ class RecurrentLayer:
         instructions: str = "",
     ):
         self.cell, self.format = cell, format
-        self.hidden, self.inputs = _checked_weights(cell, weights)
+        self._sizes = _checked_weights(cell, weights)
+        self.hidden, self.inputs = self._sizes["hidden"], self._sizes["input"]
         kept = {name: _mask(name, weight, masks) for name, weight in weights.items() if weight.ndim == 2}
         if format not in FORMATS:
             raise UserError(f'format is "{format}"', f"one of {', '.join(FORMATS)}", "choose one of them")
@@ -111,8 +113,8 @@ class RecurrentLayer:
         if self._native is None:
             return self._run_numpy(x, states, lengths)
         output = np.empty((time, batch, self.hidden), np.float32)
-        memory = states[1] if len(states) > 1 else np.empty((0, self.hidden), np.float32)
-        self._native.run(x, output, states[0], memory, lengths)
+        hidden, memory = [*states, np.empty((0, self.hidden), np.float32)][:2]
+        self._native.run(x, output, hidden, memory, lengths)
         return output, states
 
     def stream(self, batch: int = 1) -> Stream:
@@ -140,11 +142,10 @@ class RecurrentLayer:
         return np.stack(outputs) if outputs else np.empty((0, x.shape[1], width), np.float32), state
 
     def _widths(self) -> list[int]:
-        sizes = _sizes(self.cell, self.hidden, self.inputs)
-        return [sizes[axis] for axis in self.cell.state_axes]
+        return [self._sizes[axis] for axis in self.cell.state_axes]
 
     def _first_states(self, batch: int) -> States:
-        values = self.cell.starting_values(_sizes(self.cell, self.hidden, self.inputs))
+        values = self.cell.starting_values(self._sizes)
         return tuple(
             np.full((batch, width), value, np.float32) for width, value in zip(self._widths(), values, strict=True)
         )
@@ -183,13 +184,14 @@ def candidates(cell: Cell, weights: Mapping[str, Array], masks: Mapping[str, Arr
     Arguments: as `RecurrentLayer`.
     Raises: UserError as `RecurrentLayer`.
     """
-    hidden, inputs = _checked_weights(cell, weights)
+    sizes = _checked_weights(cell, weights)
     if cell not in NATIVE_CELLS or native.module is None:
         return {"dense": sum(weight.nbytes for weight in weights.values())}
     kept = {name: _mask(name, weight, masks) for name, weight in weights.items() if weight.ndim == 2}
-    fitting = [name for name, entry in FORMATS.items() if max(hidden, inputs) <= entry.width * MOST_PLACES]
-    sizes = {name: _native_layer(cell, weights, kept, name, "").bytes for name in fitting}
-    return dict(sorted(sizes.items(), key=lambda entry: entry[1]))
+    widest = max(sizes["hidden"], sizes["input"])
+    fitting = [name for name, entry in FORMATS.items() if widest <= entry.width * MOST_PLACES]
+    bytes = {name: _native_layer(cell, weights, kept, name, "").bytes for name in fitting}
+    return dict(sorted(bytes.items(), key=lambda entry: entry[1]))
 
 
 def _native_layer(
@@ -212,12 +214,8 @@ def _native_layer(
     return module.RecurrentLayer(NATIVE_CELLS[cell], inputs, hidden, *parts, bias, inside, instructions)
 
 
-def _sizes(cell: Cell, hidden: int, inputs: int) -> dict[str, int]:
-    return cell.sizes(inputs, hidden)
-
-
-def _checked_weights(cell: Cell, weights: Mapping[str, Array]) -> tuple[int, int]:
-    """Width of the state and of the input."""
+def _checked_weights(cell: Cell, weights: Mapping[str, Array]) -> dict[str, int]:
+    """Units along each axis of the layer."""
     required = [name for name in cell.axes if name.startswith("weight")]
     if missing := [name for name in required if name not in weights]:
         raise UserError(f"the weights have no {missing[0]}", f"{', '.join(required)}", "pass every weight of the cell")
@@ -227,13 +225,14 @@ def _checked_weights(cell: Cell, weights: Mapping[str, Array]) -> tuple[int, int
     _check("weight_ih", first, np.float32, (None, None), contiguous=False)
     hidden, inputs = len(first) // len(cell.gates_of("weight_ih")), first.shape[1]
     if min(hidden, inputs) < 1:
-        raise UserError(
-            f"weight_ih has the shape {list(first.shape)}", "units and inputs", "pass a layer that has both"
-        )
-    sizes = _sizes(cell, hidden, inputs)
+        happened = f"weight_ih has the shape {list(first.shape)}"
+        raise UserError(happened, "units and inputs", "pass a layer that has both")
+    sizes = cell.sizes(inputs, hidden)
+    if "weight_hr" in weights:
+        sizes["projection"] = len(weights["weight_hr"])
     for name, weight in weights.items():
         _check(name, weight, np.float32, cell.shape(name, sizes), contiguous=False)
-    return hidden, inputs
+    return sizes
 
 
 def _mask(name: str, weight: Array, masks: Mapping[str, Array] | None) -> Array:

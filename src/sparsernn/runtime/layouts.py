@@ -6,7 +6,7 @@ neighbours, so that a step has all gates of sixteen units together and writes no
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -47,8 +47,8 @@ class Packed:
     owners: Array
     places: Array
     values: Array
-    indices: Array = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
-    scales: Array = field(default_factory=lambda: np.zeros((0, LANES), np.float32))
+    indices: Array
+    scales: Array
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Format:
 
 FORMATS: dict[str, Format] = {
     "dense": Format("blocks", 1, "float32", dense=True),
-    "rows": Format("rows", 32, "float32", slots=1),
+    "rows": Format("rows", 64, "float32", slots=1),
     "blocks": Format("blocks", 1, "float32"),
     "int8_dense": Format("int8_blocks", 4, "int8", dense=True),
     "int8_lookup": Format("int8_lookup", 256, "int8", slots=4),
@@ -109,15 +109,15 @@ def pack(weight: Array, kept: Array, gates: int, format: str, outer_gates: int |
             f"at most {entry.width * MOST_PLACES} columns",
             "choose a format with wider places, such as int8_blocks or int8_lookup",
         )
-    kept = np.ones_like(kept) if entry.dense else kept
-    numbers, kept = sliced(np.where(kept, weight, np.float32(0)), gates), sliced(kept, gates)
+    numbers = sliced(np.where(kept, weight, np.float32(0)), gates)
+    kept = np.ones(numbers.shape, bool) if entry.dense else sliced(kept, gates)
     scales = np.zeros((0, LANES), np.float32)
     if entry.dtype == "int8":
         numbers, scales = quantised(numbers)
     numbers, kept = _in_places(numbers, entry.width), _in_places(kept, entry.width)
     inner = np.arange(len(numbers)) % gates >= (gates if outer_gates is None else outer_gates)
-    parts = (_chosen if entry.slots else _whole)(numbers, kept, inner, entry.slots)
-    return Packed(entry.layout, len(numbers), weight.shape[1], *parts, scales=scales)
+    runs = _chosen(numbers, kept, inner, entry.slots) if entry.slots else _whole(numbers, kept, inner)
+    return Packed(entry.layout, len(numbers), weight.shape[1], scales=scales, **vars(runs))
 
 
 def quantised(slices: Array) -> tuple[Array, Array]:
@@ -126,52 +126,59 @@ def quantised(slices: Array) -> tuple[Array, Array]:
     return np.rint(slices / np.where(scales > 0, scales, 1)[..., None]).astype(np.int8), scales
 
 
-def _whole(numbers: Array, kept: Array, inner: Array, _: int) -> tuple[int, Array, Array, Array, Array]:
+@dataclass(frozen=True)
+class _Runs:
+    """What `Packed` says of runs and entries."""
+
+    outer_runs: int
+    starts: Array
+    owners: Array
+    places: Array
+    values: Array
+    indices: Array
+
+
+def _whole(numbers: Array, kept: Array, inner: Array) -> _Runs:
     """Entries that hold all columns of their places; a run is a slice."""
-    present = kept.any((1, 3))
-    counts = present.sum(1)
+    present = kept.any(3).any(1)
+    counts = np.count_nonzero(present, 1)
     owners = np.lexsort((-counts, inner))
     owners = owners[counts[owners] > 0]
     run, places = np.nonzero(present[owners])
     values = numbers[owners[run], :, places]
-    return int((~inner[owners]).sum()), _starts(counts[owners]), *_small(owners, places), _as_bytes(values)
+    none = np.zeros((0, 0), np.uint8)
+    return _runs(inner, counts[owners], owners, places, values, none)
 
 
-def _chosen(numbers: Array, kept: Array, inner: Array, slots: int) -> tuple[int, Array, Array, Array, Array, Array]:
+def _chosen(numbers: Array, kept: Array, inner: Array, slots: int) -> _Runs:
     """Entries with so many numbers of each row, each with the column of its place; a run is a slice and a place."""
-    count = kept.sum(-1)
+    count = np.count_nonzero(kept, -1)
     entries = -(-count.max(1) // slots)
     owners, places = np.nonzero(entries)
     order = np.lexsort((-entries[owners, places], places, inner[owners]))
     owners, places = owners[order], places[order]
-    starts = _starts(entries[owners, places])
-    first = np.zeros(entries.shape, np.int64)
-    first[owners, places] = starts[:-1]
+    lengths = entries[owners, places]
+    first, total = np.zeros(entries.shape, np.int64), int(lengths.sum())
+    first[owners, places] = lengths.cumsum() - lengths
     owner, row, place, column = np.nonzero(kept)
     count = count.reshape(-1)
     rank = np.arange(len(column)) - (count.cumsum() - count).repeat(count)
     where = first[owner, place] + rank // slots, row, rank % slots
-    values = np.zeros((starts[-1], LANES, slots), numbers.dtype)
-    indices = np.zeros((starts[-1], LANES, slots), np.uint8)
+    values, indices = (np.zeros((total, LANES, slots), dtype) for dtype in (numbers.dtype, np.uint8))
     values[where], indices[where] = numbers[owner, row, place, column], column
-    outer = int((~inner[owners]).sum())
-    return outer, starts, *_small(owners, places), _as_bytes(values), _as_bytes(indices)
+    return _runs(inner, lengths, owners, places, values, indices.reshape(total, LANES * slots))
+
+
+def _runs(inner: Array, lengths: Array, owners: Array, places: Array, values: Array, indices: Array) -> _Runs:
+    """Runs of so many entries, those of the outer gates first. inner: whether a slice waits for others. [slice]"""
+    starts = np.concatenate([[0], lengths.cumsum()]).astype(np.uint32)
+    width = values.itemsize * int(np.prod(values.shape[1:]))
+    entries = np.ascontiguousarray(values).reshape(-1).view(np.uint8).reshape(len(values), width)
+    outer = int(np.count_nonzero(~inner[owners]))
+    return _Runs(outer, starts, owners.astype(np.uint16), places.astype(np.uint16), entries, indices)
 
 
 def _in_places(array: Array, width: int) -> Array:
     """Shapes: [slice 16 column] -> [slice 16 place width]."""
     padded = np.pad(array, ((0, 0), (0, 0), (0, -array.shape[-1] % width)))
     return padded.reshape(*array.shape[:2], -1, width)
-
-
-def _starts(counts: Array) -> Array:
-    return np.concatenate([[0], counts.cumsum()]).astype(np.uint32)
-
-
-def _small(owners: Array, places: Array) -> tuple[Array, Array]:
-    return owners.astype(np.uint16), places.astype(np.uint16)
-
-
-def _as_bytes(entries: Array) -> Array:
-    width = entries.itemsize * int(np.prod(entries.shape[1:]))
-    return np.ascontiguousarray(entries).reshape(-1).view(np.uint8).reshape(len(entries), width)

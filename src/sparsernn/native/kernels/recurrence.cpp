@@ -1,12 +1,12 @@
 #include "../recurrence.h"
 
+#include <algorithm>
+#include <type_traits>
+
 #include "cells/gru_reset_after.h"
 #include "cells/gru_reset_before.h"
 #include "cells/lstm.h"
 #include "cells/rnn.h"
-#include <algorithm>
-#include <type_traits>
-
 #include "formats/blocks.h"
 #include "formats/int8_blocks.h"
 #include "formats/int8_lookup.h"
@@ -16,7 +16,10 @@ namespace sparsernn {
 namespace {
 
 // As many vectors as there is code for, of at least `vectors`.
-inline std::int64_t tile_of(std::int64_t vectors) { return vectors == 1 ? 1 : vectors <= 4 ? 4 : vectors <= 8 ? 8 : 16; }
+inline std::int64_t tile_of(std::int64_t vectors) {
+    if (vectors == 1) return 1;
+    return vectors <= 4 ? 4 : vectors <= 8 ? 8 : 16;
+}
 
 // Calls work with a tile's size as a constant.
 template <typename Work>
@@ -51,12 +54,14 @@ void finish(std::int64_t groups, const float* projected, const RecurrenceScratch
     for (std::int64_t n = 0; n < count; ++n) {
         if (!(active >> n & 1)) continue;
         for (std::int64_t group = 0; group < groups; ++group) {
-            const std::int64_t place = (n * groups + group) * lanes, slice = n * row + group * Cell::gates * lanes;
+            const std::int64_t unit = (n * groups + group) * lanes, slice = n * row + group * Cell::gates * lanes;
+            const float* const product = scratch.products + slice + Cell::outer_gates * lanes;
             Floats gates[last - first];
 #pragma GCC unroll 4
-            for (int gate = first; gate < last; ++gate) gates[gate - first] = Floats::load(projected + slice + gate * lanes);
-            const Units units{scratch.hidden + place, scratch.memory + place, scratch.kept + place, scratch.seen + place};
-            Cell::template units<first>(gates, scratch.products + slice + Cell::outer_gates * lanes, units);
+            for (int gate = first; gate < last; ++gate)
+                gates[gate - first] = Floats::load(projected + slice + gate * lanes);
+            const Units units{scratch.hidden + unit, scratch.memory + unit, scratch.kept + unit, scratch.seen + unit};
+            Cell::template units<first>(gates, product, units);
         }
     }
 }
@@ -73,8 +78,10 @@ void advance(const RecurrentLayer& layer, float* projected, const RecurrenceScra
     Format::template accumulate<many>(weight, 0, weight.outer_runs, panel, projected, row);
     if constexpr (Cell::products_differ) {
         for (std::int64_t n = 0; n < count; ++n)
-            for (std::int64_t group = 0; group < groups; ++group)
-                std::copy_n(layer.inner_bias + group * lanes, lanes, scratch.products + n * row + (group * gates + outer) * lanes);
+            for (std::int64_t group = 0; group < groups; ++group) {
+                const float* const bias = layer.inner_bias + group * lanes;
+                std::copy_n(bias, lanes, scratch.products + n * row + (group * gates + outer) * lanes);
+            }
         Format::template accumulate<many>(weight, weight.outer_runs, weight.runs, panel, scratch.products, row);
     }
     finish<Cell, 0, (Cell::inner_gates > 0 ? outer : gates)>(groups, projected, scratch, count, active);

@@ -2,6 +2,10 @@
 
 #include <cstdint>
 
+#if defined(__AVX__)
+#include <immintrin.h>
+#endif
+
 #include "elementary.h"
 
 // Sixteen numbers in as many registers as they need. Compiled once per instruction set: everything is local to the
@@ -86,11 +90,30 @@ inline Floats::Part absolute(Floats::Part x) {
     return bits_of<Floats::Part>(bits_of<Bits>(x) & 0x7fffffff);
 }
 
+// The larger and the smaller of two; `b` where either is not a number.
+inline Floats::Part larger(Floats::Part a, Floats::Part b) {
+#if defined(__AVX512F__)
+    return _mm512_max_ps(a, b);
+#elif defined(__AVX__)
+    return _mm256_max_ps(a, b);
+#else
+    return a > b ? a : b;
+#endif
+}
+
+inline Floats::Part smaller(Floats::Part a, Floats::Part b) {
+#if defined(__AVX512F__)
+    return _mm512_min_ps(a, b);
+#elif defined(__AVX__)
+    return _mm256_min_ps(a, b);
+#else
+    return a < b ? a : b;
+#endif
+}
+
 // x brought between two bounds; what is not a number stays so.
 inline Floats::Part between(Floats::Part x, float low, float high) {
-    const Floats::Part least = low - Floats::Part{}, most = high - Floats::Part{};
-    const Floats::Part raised = x < least ? least : x;
-    return raised > most ? most : raised;
+    return smaller(high - Floats::Part{}, larger(low - Floats::Part{}, x));
 }
 
 // exp(x) = 2^n exp(r) with |r| <= ln(2) / 2, by the polynomial of r whose largest relative error, 8e-8, is least.
@@ -154,16 +177,16 @@ inline Floats rectified(const Floats& numbers) {
     return by_parts([](Floats::Part x) { return x < Floats::Part{} ? Floats::Part{} : x; }, numbers);
 }
 
-inline Floats larger(const Floats& a, const Floats& b) {
-    return by_parts([](auto x, auto y) { return x > y ? x : y; }, a, b);
-}
-
 inline float largest(const Floats& numbers) {
+#if defined(__AVX512F__)
+    return _mm512_reduce_max_ps(numbers.part[0]);
+#else
     float values[16];
     numbers.store(values);
     for (int half = 8; half > 0; half /= 2)
         for (int i = 0; i < half; ++i) values[i] = values[i] > values[i + half] ? values[i] : values[i + half];
     return values[0];
+#endif
 }
 
 }  // namespace

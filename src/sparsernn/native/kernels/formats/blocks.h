@@ -7,54 +7,52 @@ namespace {
 
 // float32, an entry: sixteen rows of one column.
 struct Blocks : FloatVectors<true> {
-    static constexpr Format format = Format::blocks;
-
     // Adds what runs make of `many` vectors; sums: [vector, slice 16], a vector's `row` numbers from the next.
     template <int many>
-    [[gnu::noinline]] static void accumulate(const PackedWeight& weight, std::int64_t begin, std::int64_t end, const Panel<float>& panel,
-                           float* sums, std::int64_t row) {
-        const float* const values = reinterpret_cast<const float*>(weight.values);
-        for (std::int64_t run = begin; run < end; ++run) {
-            const std::int64_t first = weight.starts[run], last = weight.starts[run + 1];
-            float* const to = sums + weight.owners[run] * lanes;
-            if constexpr (many == 1)
-                one(weight, values, first, last, panel, to);
-            else
-                for (int n = 0; n < many; n += in_registers) several<std::min(many, in_registers)>(weight, values, first, last, panel.numbers + n, many, to + n * row, row);
-        }
+    [[gnu::noinline]] static void accumulate(const PackedWeight& weight, std::int64_t begin, std::int64_t end,
+                                             const Panel<float>& panel, float* sums, std::int64_t row) {
+        constexpr int some = std::min(many, in_registers);
+        each_slice<float>(weight, begin, end, sums, [&](std::int64_t, std::int64_t count, auto& entries, float* to) {
+            if constexpr (many == 1) {
+                one(count, entries, panel.numbers, to);
+            } else {
+                for (int n = 0; n < many; n += some)
+                    several<some>(count, entries, panel.numbers + n, many, to + n * row, row);
+                entries.pass(count);
+            }
+        });
     }
 
 private:
-    static inline void one(const PackedWeight& weight, const float* values, std::int64_t first, std::int64_t last,
-                           const Panel<float>& panel, float* to) {
+    [[gnu::always_inline]] static inline void one(std::int64_t count, Entries<float>& entries, const float* numbers,
+                                                  float* to) {
         Floats sums[4] = {Floats::load(to)};
-        std::int64_t k = first;
-        for (; k + 4 <= last; k += 4)
+        for (std::int64_t fours = count / 4; fours > 0; --fours, entries.pass(4))
 #pragma GCC unroll 4
-            for (int i = 0; i < 4; ++i) sums[i] = add(weight, values, k + i, panel, sums[i]);
-        for (; k < last; ++k) sums[0] = add(weight, values, k, panel, sums[0]);
+            for (int i = 0; i < 4; ++i) {
+                entries.fetch(i);
+                const Floats read = Floats::all(numbers[entries.places[i]]);
+                sums[i] = multiply_add(Floats::load(entries.values + i * lanes), read, sums[i]);
+            }
+        for (std::int64_t rest = count % 4; rest > 0; --rest, entries.pass(1))
+            sums[0] = multiply_add(Floats::load(entries.values), Floats::all(numbers[*entries.places]), sums[0]);
         ((sums[0] + sums[1]) + (sums[2] + sums[3])).store(to);
     }
 
     template <int some>
-    static inline void several(const PackedWeight& weight, const float* values, std::int64_t first, std::int64_t last,
-                               const float* numbers, int many, float* to, std::int64_t row) {
+    [[gnu::always_inline]] static inline void several(std::int64_t count, Entries<float> entries, const float* numbers,
+                                                      int many, float* to, std::int64_t row) {
         Floats sums[some];
 #pragma GCC unroll 16
         for (int n = 0; n < some; ++n) sums[n] = Floats::load(to + n * row);
-        for (std::int64_t k = first; k < last; ++k) {
-            const Floats value = Floats::load(values + k * lanes);
-            const float* const read = numbers + weight.places[k] * many;
+        for (; count > 0; --count, entries.pass(1)) {
+            const Floats value = Floats::load(entries.values);
+            const float* const read = numbers + *entries.places * many;
 #pragma GCC unroll 16
             for (int n = 0; n < some; ++n) sums[n] = multiply_add(value, Floats::all(read[n]), sums[n]);
         }
 #pragma GCC unroll 16
         for (int n = 0; n < some; ++n) sums[n].store(to + n * row);
-    }
-
-    static inline Floats add(const PackedWeight& weight, const float* values, std::int64_t k, const Panel<float>& panel,
-                             const Floats& sum) {
-        return multiply_add(Floats::load(values + k * lanes), Floats::all(panel.numbers[weight.places[k]]), sum);
     }
 };
 

@@ -19,11 +19,34 @@ struct Panel {
     const float* scales;  // of each vector, of formats that have them
 };
 
+// Where the next entries of blocks lie, and the places that they read.
+template <typename Value>
+struct Entries {
+    static constexpr std::int64_t size = 64 / sizeof(Value), ahead = 16;  // an entry's numbers; entries fetched early
+
+    const std::uint16_t* places;
+    const Value* values;
+
+    inline void pass(std::int64_t count) { places += count, values += count * size; }
+    inline void fetch(std::int64_t number) const { __builtin_prefetch(values + (number + ahead) * size); }
+};
+
+// Goes through runs of blocks: work(run, number of entries, entries, where their sums are) passes the entries.
+template <typename Value, typename Work>
+[[gnu::always_inline]] inline void each_slice(const PackedWeight& weight, std::int64_t begin, std::int64_t end,
+                                              float* sums, Work work) {
+    const std::int64_t first = weight.starts[begin];
+    Entries<Value> entries{weight.places + first,
+                           reinterpret_cast<const Value*>(weight.values) + first * Entries<Value>::size};
+    for (std::int64_t run = begin; run < end; ++run)
+        work(run, weight.starts[run + 1] - weight.starts[run], entries, sums + weight.owners[run] * lanes);
+}
+
 // Where some vectors lie: those of a few steps, each with so many sequences. Vectors of no sequence are left out.
 struct Vectors {
     const float* first;
-    std::int64_t step, row;              // numbers from a step, and from a sequence, to the next
-    std::int64_t steps, tile, sequences; // vectors are numbered as if each step had `tile` sequences
+    std::int64_t step, row;               // numbers from a step, and from a sequence, to the next
+    std::int64_t steps, tile, sequences;  // vectors are numbered as if each step had `tile` sequences
 
     // Calls work(number, vector) for each.
     template <typename Work>
@@ -33,7 +56,8 @@ struct Vectors {
     }
 };
 
-// How vectors of float32 are read: one after the other, or place by place, each place's numbers of all vectors together.
+// How vectors of float32 are read: one after the other, or place by place, with each place's numbers of all vectors
+// together.
 template <bool alternating>
 struct FloatVectors {
     using Number = float;

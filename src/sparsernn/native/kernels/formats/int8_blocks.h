@@ -7,52 +7,47 @@ namespace {
 
 // int8, an entry: sixteen rows of four neighbouring columns.
 struct Int8Blocks : QuantisedVectors<true> {
-    static constexpr Format format = Format::int8_blocks;
     static constexpr std::int64_t width = 4, bytes = 64;
 
     // As Blocks::accumulate.
     template <int many>
     [[gnu::noinline]] static void accumulate(const PackedWeight& weight, std::int64_t begin, std::int64_t end,
                                              const Panel<std::uint8_t>& panel, float* sums, std::int64_t row) {
-        Entries entries{weight.places + weight.starts[begin], weight.values + weight.starts[begin] * bytes};
-        for (std::int64_t run = begin; run < end; ++run) {
-            const std::int64_t count = weight.starts[run + 1] - weight.starts[run];
-            float* const to = sums + weight.owners[run] * lanes;
-            if constexpr (many == 1) {
-                one(weight, run, count, entries, panel, to);
-            } else {
-                for (int n = 0; n < many; n += in_registers)
-                    several<std::min(many, in_registers)>(weight, run, count, entries, panel, n, many, to + n * row, row);
-                entries.pass(count);
-            }
-        }
+        constexpr int some = std::min(many, in_registers);
+        each_slice<std::uint8_t>(
+            weight, begin, end, sums, [&](std::int64_t run, std::int64_t count, auto& entries, float* to) {
+                if constexpr (many == 1) {
+                    one(weight, run, count, entries, panel, to);
+                } else {
+                    for (int n = 0; n < many; n += some)
+                        several<some, many>(weight, run, count, entries, panel, n, to + n * row, row);
+                    entries.pass(count);
+                }
+            });
     }
 
 private:
-    // Where the next entries lie.
-    struct Entries {
-        const std::uint16_t* places;
-        const std::uint8_t* values;
+    using Eights = Entries<std::uint8_t>;
 
-        inline void pass(std::int64_t count) { places += count, values += count * bytes; }
-    };
-
-    static inline void one(const PackedWeight& weight, std::int64_t run, std::int64_t count, Entries& entries,
-                           const Panel<std::uint8_t>& panel, float* to) {
+    [[gnu::always_inline]] static inline void one(const PackedWeight& weight, std::int64_t run, std::int64_t count,
+                                                  Eights& entries, const Panel<std::uint8_t>& panel, float* to) {
         FourBySixteen whole[4] = {FourBySixteen(weight.shifts + run * lanes)};
         for (std::int64_t fours = count / 4; fours > 0; --fours, entries.pass(4))
 #pragma GCC unroll 4
-            for (int i = 0; i < 4; ++i)
+            for (int i = 0; i < 4; ++i) {
+                entries.fetch(i);
                 whole[i].add_same(panel.numbers + entries.places[i] * width, entries.values + i * bytes);
+            }
         for (std::int64_t rest = count % 4; rest > 0; --rest, entries.pass(1))
             whole[0].add_same(panel.numbers + *entries.places * width, entries.values);
         whole[0].add(whole[1]), whole[2].add(whole[3]), whole[0].add(whole[2]);
         add(weight, run, panel.scales[0], whole[0], to);
     }
 
-    template <int some>
-    static inline void several(const PackedWeight& weight, std::int64_t run, std::int64_t count, Entries entries,
-                               const Panel<std::uint8_t>& panel, int begin, int many, float* to, std::int64_t row) {
+    template <int some, int many>
+    [[gnu::always_inline]] static inline void several(const PackedWeight& weight, std::int64_t run, std::int64_t count,
+                                                      Eights entries, const Panel<std::uint8_t>& panel, int begin,
+                                                      float* to, std::int64_t row) {
         FourBySixteen whole[some];
 #pragma GCC unroll 16
         for (int n = 0; n < some; ++n) whole[n] = FourBySixteen(weight.shifts + run * lanes);

@@ -13,17 +13,23 @@ namespace {
 
 // One vector as uint8 numbers 128 + x / scale; returns the scale, the largest number's size / 127.
 inline float quantise(const float* x, std::int64_t columns, std::uint8_t* to) {
-    Floats most{};
+    Floats most[2] = {};
     std::int64_t j = 0;
-    for (; j + lanes <= columns; j += lanes) most = larger(by_parts(absolute, Floats::load(x + j)), most);
-    float size = largest(most);
+    const auto grow = [&](Floats& than) {
+        than = by_parts([](auto x, auto y) { return larger(absolute(x), y); }, Floats::load(x + j), than);
+        j += lanes;
+    };
+    while (j + 2 * lanes <= columns) grow(most[0]), grow(most[1]);
+    if (j + lanes <= columns) grow(most[0]);
+    float size = largest(by_parts([](auto x, auto y) { return larger(x, y); }, most[0], most[1]));
     for (; j < columns; ++j) size = std::max(size, x[j] < 0.f ? -x[j] : x[j]);
     const float inverse = size > 0.f ? 127.f / size : 0.f;
     constexpr float shift = Number<float>::rounding + 128.f;  // leaves the rounded number in the lowest byte
     for (j = 0; j + lanes <= columns; j += lanes) {
         const Floats shifted = multiply_add(Floats::load(x + j), Floats::all(inverse), Floats::all(shift));
 #if defined(__AVX512F__)
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(to + j), _mm512_cvtepi32_epi8(_mm512_castps_si512(shifted.part[0])));
+        const __m128i bytes = _mm512_cvtepi32_epi8(_mm512_castps_si512(shifted.part[0]));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(to + j), bytes);
 #else
         std::int32_t bits[lanes];
         std::memcpy(bits, &shifted, sizeof bits);
@@ -70,7 +76,6 @@ struct FourBySixteen {
         std::memcpy(&four, read, 4);
         add(_mm512_set1_epi32(four), values);
     }
-    inline void add_own(const std::uint8_t* read, const std::uint8_t* values) { add(_mm512_loadu_si512(read), values); }
     inline void add(const FourBySixteen& other) { sums = _mm512_add_epi32(sums, other.sums); }
     inline Ints total() const {
         Ints made;
