@@ -140,7 +140,7 @@ class _Runs:
 
 def _whole(numbers: Array, kept: Array, inner: Array) -> _Runs:
     """Entries that hold all columns of their places; a run is a slice."""
-    present = kept.any(3).any(1)
+    present = np.count_nonzero(kept, (1, 3)) > 0
     counts = np.count_nonzero(present, 1)
     owners = np.lexsort((-counts, inner))
     owners = owners[counts[owners] > 0]
