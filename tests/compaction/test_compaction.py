@@ -242,3 +242,33 @@ def test_masks_of_layers_that_are_unknown_are_kept_as_they_are():
     small, left = check_exact(model, masks, torch.randn(2, 3, 5))
     assert torch.equal(left.kept["0.weight"], masks.kept["0.weight"]) and small[2].out_features == 4
     assert left.selected == {"0.weight", "4.weight"}
+
+
+@torch.no_grad()
+def test_units_that_only_the_returned_state_shows_are_cut_where_states_are_carried():
+    """Nothing reads unit 3, which is not zero: it goes only if the state is handed to the model alone."""
+
+    class Speech(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.head = nn.LSTM(4, 6), nn.Linear(6, 5)
+
+        def forward(self, x, state=None):
+            output, state = self.rnn(x, state)
+            return self.head(output), state
+
+    torch.manual_seed(0)
+    model, x = Speech().eval(), torch.randn(7, 2, 4)
+    masks = Masks({"rnn.weight_hh_l0": torch.ones(24, 6, dtype=torch.bool), "head.weight": torch.ones(5, 6) > 0})
+    for kept in masks.kept.values():
+        kept[:, 3] = False
+    masks.apply_(model)
+    kept_all, _ = compact(model, masks, example=(x,))
+    assert kept_all.rnn.hidden_size == 6
+    small, left = compact(model, masks, example=(x,), carried_states=True)
+    assert small.rnn.hidden_size == 5 and left.kept["head.weight"].shape == (5, 5)
+    output, state = model(x)
+    found, after = small(x)
+    assert torch.allclose(found, output, atol=1e-6)
+    assert after[0].shape == state[0].shape and not bool(after[0][..., 3].any())
+    assert torch.allclose(small(x, after)[0], model(x, state)[0], atol=1e-6)

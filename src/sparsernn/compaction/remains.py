@@ -19,13 +19,16 @@ from sparsernn.tracing.recording import trace
 MOST_WORDS = 50
 
 
-def remains(model: nn.Module, masks: Masks, example: object, vocabulary: Sequence[str] = ()) -> dict[str, object]:
+def remains(
+    model: nn.Module, masks: Masks, example: object, vocabulary: Sequence[str] = (), carried_states: bool = False
+) -> dict[str, object]:
     """What of a network lives: its units by the rule of `compact`, its gates, and the words of its embeddings.
 
     Arguments:
         masks: of the model, which is left as it is.
         example: the model's positional inputs (a tuple, or one tensor).
         vocabulary: texts of the words, by number.
+        carried_states: as in `compact`.
     Returns: {"layers": [{"label", "cell", "gates", "units", "alive": [bool], "constant": gate -> [value, or None where
         the gate varies]}], "words": [{"label", "count", "alive", "largest": [{"number", "norm", "word"}]}]}. The
         vectors' norms are over living units; the largest 50 are given. Layers of automata are left out.
@@ -33,6 +36,8 @@ def remains(model: nn.Module, masks: Masks, example: object, vocabulary: Sequenc
     whole = copy.deepcopy(unwrap(model))
     masks.apply_(whole)
     wiring = trace(whole, example if isinstance(example, tuple) else (example,))
+    if carried_states:
+        wiring.returned = set()
     alive = equalise(wiring, live_units(wiring, whole))
     layers = []
     for layer in wiring.layers:

@@ -68,13 +68,18 @@ def arguments(batch: Batch) -> tuple[Tensor, ...]:
 def cut(network: nn.Module, masks: Masks, batch: Batch) -> Compacted:
     """The compacted network, its outputs compared with the uncut one's on `batch`."""
     network.eval()
-    small, small_masks = compact(network, masks, example=arguments(batch))
+    small, small_masks = compact(network, masks, example=arguments(batch), carried_states=carries(network))
     small.eval()
     expected, outputs = (output(model, batch) for model in (network, small))
     difference = float((expected - outputs).abs().max())
     if not difference <= LARGEST_DIFFERENCE * max(1.0, float(expected.abs().max())):
         raise RuntimeError(f"compaction changed the outputs by {difference:.3g}; please report this run's recipe.json")
     return Compacted(small, small_masks, difference)
+
+
+def carries(network: nn.Module) -> bool:
+    """Whether the states that a network returns are only handed to it again."""
+    return getattr(network, "objective", "") == "language_model"
 
 
 def output(model: nn.Module, batch: Batch) -> Tensor:

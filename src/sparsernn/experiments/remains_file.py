@@ -7,7 +7,7 @@ from torch import nn
 
 from sparsernn.compaction.remains import remains
 from sparsernn.data.task import Batch, Loaded
-from sparsernn.experiments.compacted import arguments
+from sparsernn.experiments.compacted import arguments, carries
 from sparsernn.structure.masks import Masks
 from sparsernn.training import durable
 
@@ -16,7 +16,7 @@ FILE = "structure.json"
 
 def write(folder: Path, loaded: Loaded, network: nn.Module, masks: Masks, example: Batch) -> dict[str, object]:
     """Leave what lives of a network in the run folder, unless it has no recurrent layer; and return it."""
-    living = remains(network, masks, arguments(example), loaded.vocabulary if loaded.tokens else ())
+    living = remains(network, masks, arguments(example), loaded.vocabulary if loaded.tokens else (), carries(network))
     if living["layers"]:
         text = json.dumps(living)
         durable.replace(folder / FILE, lambda aside: aside.write_text(text))

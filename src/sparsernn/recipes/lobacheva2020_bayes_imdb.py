@@ -19,7 +19,8 @@ UNITS: dict[Size, int] = {"full": IMDB.units, "cpu": IMDB.units, "quick": 8}
 VOCABULARY: dict[Size, int] = {"full": IMDB.vocabulary, "cpu": IMDB.vocabulary, "quick": 1_000}
 LENGTH: dict[Size, int] = {"full": IMDB.length, "cpu": IMDB.length, "quick": 20}
 RATE: dict[Size, float] = {"full": IMDB.learning_rate, "cpu": 2e-3, "quick": 2e-3}
-WARM_UP: dict[Size, float] = {"full": 0.0, "cpu": 0.3, "quick": 0.0}
+WARM_UP: dict[Size, float] = {"full": 0.0, "cpu": 0.8, "quick": 0.0}
+TEMPERATURE: dict[Size, float] = {"full": 1.0, "cpu": 0.2, "quick": 1.0}
 SQUASH: dict[Size, str] = {"full": "hard_sigmoid", "cpu": "sigmoid", "quick": "sigmoid"}
 TOP = (100, 300, 1_000, 3_000)
 """How many weights of a linear model are kept for its curve."""
@@ -58,6 +59,7 @@ def rows(size: Size) -> list[AnyRow]:
     table: list[AnyRow] = [dense]
     for name in CONFIGURATIONS:
         rates = {"learning_rate": RATE[size], "group_learning_rate": RATE[size], "warm_up": WARM_UP[size]}
+        rates["temperature"] = TEMPERATURE[size]
         published = TABLE_2["imdb"][name] if size == "full" else {}
         method = variational(IMDB, name, **rates)
         table.append(dataclasses.replace(dense, name=name, method=method, settings=settings, published=published))

@@ -95,7 +95,8 @@ class Wiring:
         layers: one per recurrent layer and direction, with the model's parameter names.
         lines: units that stand in line.
         external: unit -> why it can never be cut (a reader that is unknown).
-        returned: units of states that the model hands out: cut only when they are always zero.
+        returned: units of states that the model hands out: cut only when they are always zero; returned_places: where
+            among the tensors of the result these states are.
         shifted: units on whose way to a reader something turns zero into another number.
         states_read: (module, number of the state) -> units of it that the model itself reads, as in `h_n[-1]`.
         handed_out: (module, number of the state) of final states that the model returns.
@@ -113,6 +114,7 @@ class Wiring:
     axes: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     external: dict[int, str] = field(default_factory=dict)
     returned: set[int] = field(default_factory=set)
+    returned_places: list[int] = field(default_factory=list)
     shifted: set[int] = field(default_factory=set)
     fed: dict[str, bool] = field(default_factory=dict)
     handed_out: set[tuple[str, int]] = field(default_factory=set)

@@ -120,12 +120,13 @@ class Recorder(TorchFunctionMode):
     def finish(self, result: object) -> None:
         """The forward is over: what it returns is read by somebody unknown, states excepted."""
         wiring, returned = self.wiring, tensors_of(result)
-        for tensor in returned:
+        for place, tensor in enumerate(returned):
             shadow = self.shadows.of(tensor)
             if shadow is None:
                 continue
             if id(tensor) in self.states and id(tensor) not in self.read:
                 wiring.returned |= units_in(shadow)
+                wiring.returned_places.append(place)
                 wiring.handed_out.add(self.states[id(tensor)])
             else:
                 self.shadows.mark([tensor], "the model returns it")
