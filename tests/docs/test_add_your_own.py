@@ -90,7 +90,7 @@ def test_the_kernel(added):
 def test_the_format(added):
     added("add-a-kernel.md")
     problem, columns = layer(), folders.find("kernels.products", "columns")
-    assert [name for name, _ in products()] == ["rows", "columns", "dense"]
+    assert [name for name, _ in products()] == ["rows", "living_rows", "columns", "dense"]
     assert columns.refuses(matrix_of(problem, "weight_hh")) is None
     assert "diagonal" in columns.refuses(matrix_of(problem, "weight_ch"))
     assert "nobody says" in columns.refuses(matrix_of(problem, "weight_ih"))

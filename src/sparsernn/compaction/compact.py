@@ -53,14 +53,9 @@ def compact(
     small = copy.deepcopy(unwrap(model))
     masks.apply_(small)
     arguments = example if isinstance(example, tuple) else (example,)
-    wiring, before = Wiring.local(small), []
-    if example is None:
-        wiring.follow_containers(small)
-        wiring.resolve()
-    else:
-        before = tensors_of(record(small, wiring, arguments))
-        if carried_states:
-            wiring.returned = set()
+    wiring, before = _followed(small, None if example is None else arguments)
+    if carried_states:
+        wiring.returned = set()
     alive = equalise(wiring, live_units(wiring, small), uniform)
     cuts = {path: Cut.of(wiring, path, alive) for path in wiring.descriptions}
     history = [*getattr(small, HISTORY, []), {path: cut.as_json() for path, cut in cuts.items() if cut.changes}]
@@ -74,6 +69,16 @@ def compact(
     if example is not None:
         _compare(before, _try(small, arguments), wiring.returned_places if carried_states else ())
     return small, result
+
+
+def _followed(model: nn.Module, arguments: tuple[object, ...] | None) -> tuple[Wiring, list[Tensor]]:
+    """Who reads which units of a model, and what it returns for the arguments, if there are any."""
+    wiring = Wiring.local(model)
+    if arguments is not None:
+        return wiring, tensors_of(record(model, wiring, arguments))
+    wiring.follow_containers(model)
+    wiring.resolve()
+    return wiring, []
 
 
 def _cut(

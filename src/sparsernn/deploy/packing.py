@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,19 @@ KINDS: dict[type[nn.Module], str] = {
 }
 
 
+@dataclass(frozen=True)
+class About:
+    """What a file says beside the network.
+
+    Arguments:
+        labels: names of the classes.
+        preparation: how a text or table becomes input, as `sparsernn train` has it.
+    """
+
+    labels: Sequence[str] = ()
+    preparation: str = ""
+
+
 def pack(
     path: Path | str,
     network: nn.Module,
@@ -41,8 +55,7 @@ def pack(
     batch: int = 1,
     int8: bool = False,
     dtype: str | None = None,
-    labels: Sequence[str] = (),
-    preparation: str = "",
+    about: About | None = None,
 ) -> list[Choice]:
     """Write a network as one file that `sparsernn.runtime.load` reads without torch.
 
@@ -52,14 +65,15 @@ def pack(
         steps, batch, int8: how it will be called; see `planning.plan`.
         dtype: "float16" or "int8" stores matrices so; None keeps every bit. With `int8` layers that compute in 8 bits
             lose nothing more by "int8".
-        labels, preparation: see `runtime.artifact`.
+        about: what the file says beside the network.
     Returns: the formats that were timed.
     Raises: UserError for a network that the runtime does not know.
     """
     if masks is not None:
         masks.apply_(network)
-    spec, choices = plan(spec_of(network, labels), steps, batch, int8)
-    artifact.save(path, spec, preparation, dtype)
+    about = about or About()
+    spec, choices = plan(spec_of(network, about.labels), steps, batch, int8)
+    artifact.save(path, spec, about.preparation, dtype)
     return choices
 
 

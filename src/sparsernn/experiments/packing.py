@@ -13,7 +13,7 @@ import torch
 
 from sparsernn import runtime
 from sparsernn.data.task import Batch
-from sparsernn.deploy.packing import pack
+from sparsernn.deploy.packing import About, pack
 from sparsernn.deploy.planning import Choice
 from sparsernn.errors import UserError
 from sparsernn.experiments import trained
@@ -38,7 +38,7 @@ def pack_run(folder: Path, out: Path, steps: int, batch: int, int8: bool, dtype:
     labels = [str(label) for label in data.get("labels") or ()]
     options = {"steps": steps, "batch": batch, "int8": int8, "dtype": dtype}
     try:
-        return pack(out, read_final(folder).eval(), labels=labels, preparation=text, **options)
+        return pack(out, read_final(folder).eval(), about=About(labels, text), **options)
     except OSError as error:
         raise UserError(
             f"{out} could not be written: {(error.strerror or str(error)).lower()}",

@@ -56,22 +56,24 @@ def rows(size: Size) -> list[AnyRow]:
         threads=1,
         measure=Measure(test_batch_size=500, latency_batches=()),
     )
-    table: list[AnyRow] = [dense]
-    for name in CONFIGURATIONS:
-        rates = {"learning_rate": RATE[size], "group_learning_rate": RATE[size], "warm_up": WARM_UP[size]}
-        rates["temperature"] = TEMPERATURE[size]
-        published = TABLE_2["imdb"][name] if size == "full" else {}
-        method = variational(IMDB, name, **rates)
-        table.append(dataclasses.replace(dense, name=name, method=method, settings=settings, published=published))
+    random = [bayesian(size, name, dense, settings) for name in CONFIGURATIONS]
     gru = {**network, "cell": "gru", "cell_options": {}}
-    table += [
-        dataclasses.replace(row, name=f"gru_{row.name}", options=gru, published={}) for row in (table[0], table[-1])
-    ]
+    grus = [dataclasses.replace(row, name=f"gru_{row.name}", options=gru, published={}) for row in (dense, random[-1])]
     return [
-        *table,
+        dense,
+        *random,
+        *grus,
         BaselineRow("tfidf", task, "tfidf", threads=1),
         *(BaselineRow(f"tfidf_top_{count}", task, f"tfidf_top_{count}", threads=1) for count in TOP),
     ]
+
+
+def bayesian(size: Size, name: str, dense: Row, settings: Settings) -> Row:
+    """A row of the source."""
+    rates = {"learning_rate": RATE[size], "group_learning_rate": RATE[size]}
+    method = variational(IMDB, name, **rates, warm_up=WARM_UP[size], temperature=TEMPERATURE[size])
+    published = TABLE_2["imdb"][name] if size == "full" else {}
+    return dataclasses.replace(dense, name=name, method=method, settings=settings, published=published)
 
 
 def stated(row: AnyRow) -> Stated:

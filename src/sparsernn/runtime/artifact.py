@@ -120,8 +120,8 @@ def _spec(described: Mapping[str, object], tensors: Mapping[str, Array]) -> Netw
         cell = folders.find("cells", about["cell"])(**_tuples(about["options"]))
         layers.append(LayerSpec(cell, weights, about["format"]))
     parts = {name: tensors.get(name) for name in ("embedding", "rows", "head", "bias")}
-    own = {name: described[name] for name in ("kind", "directions", "pool", "residual", "labels")}
-    spec = NetworkSpec(layers=layers, **own, **parts)  # type: ignore[arg-type]
+    options = {name: described[name] for name in ("kind", "directions", "pool", "residual", "labels")}
+    spec = NetworkSpec(layers=layers, **options, **parts)  # type: ignore[arg-type]
     _check(spec)
     return spec
 
