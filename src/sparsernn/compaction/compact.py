@@ -61,14 +61,19 @@ def compact(
     history = [*getattr(small, HISTORY, []), {path: cut.as_json() for path, cut in cuts.items() if cut.changes}]
     small, left = _cut(small, wiring, cuts, masks.kept)
     setattr(small, HISTORY, history)
-    after = Wiring.local(small)
-    layouts = {name: weight.layout for name, weight in after.weights.items()}
-    result = Masks(left, layouts, set(masks.selected) & set(left))
-    result.constant_gates = result.find_constant_gates(after, small)
     vars(small)["cut_report"] = _report(wiring, alive)
     if example is not None:
         _compare(before, _try(small, arguments), wiring.returned_places if carried_states else ())
-    return small, result
+    return small, _masks_of(small, left, masks.selected)
+
+
+def _masks_of(small: nn.Module, kept: dict[str, Tensor], selected: set[str]) -> Masks:
+    """The masks of the small model, with the gates of it that never change."""
+    wiring = Wiring.local(small)
+    layouts = {name: weight.layout for name, weight in wiring.weights.items()}
+    masks = Masks(kept, layouts, selected & set(kept))
+    masks.constant_gates = masks.find_constant_gates(wiring, small)
+    return masks
 
 
 def _followed(model: nn.Module, arguments: tuple[object, ...] | None) -> tuple[Wiring, list[Tensor]]:
