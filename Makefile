@@ -2,7 +2,7 @@ PYTHON ?= python3
 WORKERS ?= 2
 VENV := .venv
 BUILT_FROM := pyproject.toml constraints.txt $(wildcard src/sparsernn/native/*.cpp src/sparsernn/native/*.h) \
-	$(wildcard src/sparsernn/native/kernels/*.cpp src/sparsernn/native/kernels/*.h) \
+	$(wildcard src/sparsernn/native/kernels/*.cpp src/sparsernn/native/kernels/*.h src/sparsernn/native/kernels/*/*.h) \
 	src/sparsernn/native/CMakeLists.txt
 
 .PHONY: demo test
