@@ -20,7 +20,7 @@ VOCABULARY: dict[Size, int] = {"full": IMDB.vocabulary, "cpu": IMDB.vocabulary, 
 LENGTH: dict[Size, int] = {"full": IMDB.length, "cpu": IMDB.length, "quick": 20}
 RATE: dict[Size, float] = {"full": IMDB.learning_rate, "cpu": 2e-3, "quick": 2e-3}
 WARM_UP: dict[Size, float] = {"full": 0.0, "cpu": 0.8, "quick": 0.0}
-
+TEMPERATURE: dict[Size, float] = {"full": 1.0, "cpu": 0.2, "quick": 1.0}
 SQUASH: dict[Size, str] = {"full": "hard_sigmoid", "cpu": "sigmoid", "quick": "sigmoid"}
 TOP = (100, 300, 1_000, 3_000)
 """How many weights of a linear model are kept for its curve."""
@@ -71,7 +71,7 @@ def rows(size: Size) -> list[AnyRow]:
 def bayesian(size: Size, name: str, dense: Row, settings: Settings) -> Row:
     """A row of the source."""
     rates = {"learning_rate": RATE[size], "group_learning_rate": RATE[size]}
-    method = variational(IMDB, name, **rates, warm_up=WARM_UP[size])
+    method = variational(IMDB, name, **rates, warm_up=WARM_UP[size], temperature=TEMPERATURE[size])
     published = TABLE_2["imdb"][name] if size == "full" else {}
     return dataclasses.replace(dense, name=name, method=method, settings=settings, published=published)
 
