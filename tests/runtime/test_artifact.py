@@ -166,6 +166,49 @@ def test_an_accelerated_model_computes_the_same_and_is_a_copy(make):
     assert type(copy.deepcopy(fast).rnn) is type(model.rnn)
 
 
+@torch.no_grad()
+def test_weights_written_behind_autograds_back_are_seen_by_an_accelerated_model():
+    fast, x = accelerate(nn.LSTM(6, 20), format="blocks"), torch.randn(5, 2, 6)
+    other = nn.LSTM(6, 20)
+    fast(x)
+    for parameter, weight in zip(fast.parameters(), other.parameters(), strict=True):
+        parameter.data.copy_(weight)
+    assert torch.allclose(fast(x)[0], other(x)[0], atol=1e-5)
+    for parameter, weight in zip(fast.parameters(), other.parameters(), strict=True):
+        weight.mul_(2)
+        parameter.data = weight.clone()
+    assert torch.allclose(fast(x)[0], other(x)[0], atol=1e-5)
+    fast.weight_hh_l0.numpy()[3, 4] = other.weight_hh_l0.numpy()[3, 4] = 9.0
+    assert torch.allclose(fast(x)[0], other(x)[0], atol=1e-5)
+
+
+def test_a_forward_of_ones_own_is_not_replaced():
+    class Doubled(nn.LSTM):
+        def forward(self, x, state=None):
+            output, state = super().forward(x, state)
+            return 2 * output, state
+
+    model, x = nn.ModuleList([Doubled(3, 4), nn.LSTM(3, 4)]), torch.randn(5, 2, 3)
+    fast = accelerate(model, format="dense")
+    assert torch.allclose(fast[0](x)[0], model[0](x)[0], atol=1e-5)
+
+
+def test_packing_leaves_the_network_alone_and_refuses_one_that_computes_something_else(tmp_path):
+    class Tripled(Classifier):
+        def forward(self, x, lengths=None):
+            return 3 * super().forward(x, lengths)
+
+    model = nn.LSTM(6, 20)
+    before = model.weight_hh_l0.clone()
+    pack(tmp_path / "network", model, Masks({"weight_hh_l0": torch.zeros(80, 20, dtype=torch.bool)}), steps=2)
+    assert torch.equal(model.weight_hh_l0, before) and model.training
+    with pytest.raises(UserError, match="something else"):
+        pack(tmp_path / "network", Tripled(6, 3, cell="lstm", units=8), steps=2)
+    model.register_forward_hook(lambda module, arguments, result: (2 * result[0], result[1]))
+    with pytest.raises(UserError, match="something else"):
+        pack(tmp_path / "network", model, steps=2)
+
+
 def test_what_cannot_be_accelerated_or_packed_is_said(tmp_path):
     with pytest.raises(UserError, match="no recurrent layer"):
         accelerate(nn.Linear(2, 2))

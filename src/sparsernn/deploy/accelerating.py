@@ -24,13 +24,19 @@ from sparsernn.runtime.network import LayerSpec, NetworkSpec
 from sparsernn.structure.masks import Masks
 
 
+FORWARDS = (Recurrent.forward, nn.LSTM.forward, nn.GRU.forward, nn.RNN.forward)
+"""Forwards that the engine stands in for; a subclass with one of its own is left as it is."""
+
+
 def accelerate(
     model: nn.Module, masks: Masks | None = None, format: str | None = None, int8: bool = False, batch: int = 1
 ) -> nn.Module:
     """A copy of a model whose recurrent layers are computed by the inference engine, for inference on a CPU.
 
     Its class, forward and state_dict are the model's own; weights need no gradient. What the engine cannot take
-    (another type than float32, another device, a gradient that is asked for) is computed as before.
+    (another type than float32, another device, a gradient that is asked for) is computed as before. Every call compares
+    the weights with those that were packed, which takes as long as reading them: a step a call is quicker by
+    `runtime.load`.
 
     Arguments:
         masks: of the model; weights that they leave out are zero in the copy.
@@ -44,7 +50,7 @@ def accelerate(
         masks.apply_(fast)
     if format is not None and format not in FORMATS:
         raise UserError(f'format is "{format}"', f"one of {', '.join(FORMATS)}", "choose one of them")
-    modules = [module for module in fast.modules() if isinstance(module, Recurrent | nn.LSTM | nn.GRU | nn.RNN)]
+    modules = [module for module in fast.modules() if type(module).forward in FORWARDS]
     if not modules:
         raise UserError(
             "the model has no recurrent layer", "an LSTM, GRU or RNN, or one of sparsernn.nn", "pass another"
@@ -60,7 +66,7 @@ class EngineForward:
     def __init__(self, module: Any, format: str | None, int8: bool, batch: int):
         self.module, self.format, self.int8, self.batch = module, format, int8, batch
         self._layers: dict[tuple[str, ...], RecurrentLayer] = {}
-        self._versions: list[tuple[int, int]] = []
+        self._packed_weights: list[Tensor] = []
 
     def __call__(self, input: Any, hx: Any = None, lengths: Tensor | None = None) -> Any:
         module, parts = self.module, parts_of(self.module)
@@ -71,10 +77,11 @@ class EngineForward:
         return run_layers(stack, input, hx, lengths, self._run)
 
     def _look_again(self) -> None:
-        """Layers are packed anew when weights were written to."""
-        versions = [(id(weight), weight._version) for weight in self.module.parameters()]
-        if versions != self._versions:
-            self._versions, self._layers = versions, {}
+        """Layers are packed anew when weights have changed, which what is written through `.data` shows by numbers alone."""
+        weights = [weight.detach() for weight in self.module.parameters()]
+        before = self._packed_weights
+        if len(before) != len(weights) or not all(map(torch.equal, before, weights)):
+            self._packed_weights, self._layers = [weight.clone() for weight in weights], {}
 
     def _run(self, place: Place, problem: Problem) -> tuple[Tensor, State]:
         tensors = (problem.x, *problem.state, *problem.weights.values())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from sparsernn.deploy.planning import Choice, plan
@@ -20,7 +22,7 @@ from sparsernn.models.tagger import Tagger
 from sparsernn.running.modules import Recurrent
 from sparsernn.running.torch_layers import parts_of
 from sparsernn.runtime import artifact
-from sparsernn.runtime.network import LayerSpec, NetworkSpec
+from sparsernn.runtime.network import LayerSpec, Network, NetworkSpec
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import unwrap
 from sparsernn.structure.words import LivingWords
@@ -67,14 +69,41 @@ def pack(
             lose nothing more by "int8".
         about: what the file says beside the network.
     Returns: the formats that were timed.
-    Raises: UserError for a network that the runtime does not know.
+    Raises: UserError for a network that the runtime does not know, or that computes something else than its class, as
+        one with a forward or hooks of its own.
     """
+    network, about = copy.deepcopy(unwrap(network)).eval(), about or About()
     if masks is not None:
         masks.apply_(network)
-    about = about or About()
-    spec, choices = plan(spec_of(network, about.labels), steps, batch, int8)
+    spec = spec_of(network, about.labels)
+    _compare(network, spec)
+    spec, choices = plan(spec, steps, batch, int8)
     artifact.save(path, spec, about.preparation, dtype)
     return choices
+
+
+@torch.no_grad()
+def _compare(network: nn.Module, spec: NetworkSpec) -> None:
+    """Raises: UserError unless the parts compute what the network does, on two made-up sequences."""
+    generator = torch.Generator().manual_seed(0)
+    layer = spec.layers[0].weights["weight_ih"]
+    if spec.embedding is None:
+        x = torch.randn(2, 5, layer.shape[1], generator=generator)
+    else:
+        words = len(spec.embedding if spec.rows is None else spec.rows)
+        x = torch.randint(words, (2, 5), generator=generator)
+    batch_first = spec.kind not in ("recurrent", "language_model") or bool(getattr(network, "batch_first", False))
+    result = network(x if batch_first else x.transpose(0, 1))
+    expected = result[0] if isinstance(result, tuple) else result
+    expected = (expected if batch_first else expected.transpose(0, 1)).numpy()
+    outputs = Network(spec).run(x.numpy())
+    scale = 1 + float(np.abs(expected).max(initial=0))
+    if outputs.shape != expected.shape or not np.abs(outputs - expected).max(initial=0) <= 1e-4 * scale:
+        raise UserError(
+            f"{type(network).__name__} computes something else than its layers and its head",
+            "a network without a forward or hooks of its own",
+            "pack its recurrent layers alone, or use sparsernn.accelerate with torch",
+        )
 
 
 def spec_of(network: nn.Module, labels: Sequence[str] = ()) -> NetworkSpec:
