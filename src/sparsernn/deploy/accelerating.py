@@ -23,7 +23,6 @@ from sparsernn.runtime.layouts import FORMATS
 from sparsernn.runtime.network import LayerSpec, NetworkSpec
 from sparsernn.structure.masks import Masks
 
-
 FORWARDS = (Recurrent.forward, nn.LSTM.forward, nn.GRU.forward, nn.RNN.forward)
 """Forwards that the engine stands in for; a subclass with one of its own is left as it is."""
 
@@ -77,7 +76,7 @@ class EngineForward:
         return run_layers(stack, input, hx, lengths, self._run)
 
     def _look_again(self) -> None:
-        """Layers are packed anew when weights have changed, which what is written through `.data` shows by numbers alone."""
+        """Layers are packed anew when weights have changed; writing through `.data` leaves no other trace."""
         weights = [weight.detach() for weight in self.module.parameters()]
         before = self._packed_weights
         if len(before) != len(weights) or not all(map(torch.equal, before, weights)):
