@@ -44,6 +44,17 @@ TABLE = {
         "runtime",
     },
     "recipes": {"experiments", "methods", "data", "training"},
+    "own_model": {
+        "structure",
+        "running",
+        "tracing",
+        "compaction",
+        "measure",
+        "methods",
+        "sparsifying",
+        "training",
+        "reports",
+    },
     "own_data": {"experiments", "methods", "data", "training", "runtime"},
     "explain": {"experiments", "own_data", "models", "cells", "data", "training", "running"},
     "reports": {"measure.gate_maps"},
@@ -53,6 +64,7 @@ TABLE = {
     "folders": {"errors"},
     "denormals": set(),
     "allocation": set(),
+    "terminal": {"reports"},
 }
 PARTLY_GRANTED = (sparsernn.runtime, sparsernn.measure)
 WITHOUT_TORCH = ("errors", "folders", "cells", "native", "runtime")

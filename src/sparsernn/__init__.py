@@ -13,10 +13,12 @@ _HOMES = {
     "explain_kernels": "sparsernn.running.explaining",
     "Sparsifier": "sparsernn.sparsifying.sparsifier",
     "accelerate": "sparsernn.deploy.accelerating",
+    "analyse": "sparsernn.own_model.analysis",
     "compact": "sparsernn.compaction.compact",
     "load_compact": "sparsernn.compaction.files",
     "save_compact": "sparsernn.compaction.files",
     "set_flush_denormal": "sparsernn.denormals",
+    "shrink": "sparsernn.own_model.shrinking",
     "sparsify": "sparsernn.sparsifying.sparsifier",
 }
 __all__ = [
@@ -24,11 +26,13 @@ __all__ = [
     "Sparsifier",
     "__version__",
     "accelerate",
+    "analyse",
     "compact",
     "explain_kernels",
     "load_compact",
     "save_compact",
     "set_flush_denormal",
+    "shrink",
     "sparsify",
 ]
 
@@ -37,6 +41,8 @@ if TYPE_CHECKING:
     from sparsernn.compaction.files import load_compact, save_compact
     from sparsernn.denormals import set_flush_denormal
     from sparsernn.deploy.accelerating import accelerate
+    from sparsernn.own_model.analysis import analyse
+    from sparsernn.own_model.shrinking import shrink
     from sparsernn.running.explaining import explain_kernels
     from sparsernn.sparsifying.sparsifier import Sparsifier, sparsify
     from sparsernn.structure.masks import Masks

@@ -5,17 +5,11 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from time import monotonic
 from typing import Annotated, Protocol
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import Progress as RichProgress
-from rich.table import Table
 from typer.core import TyperGroup
 
 import sparsernn
@@ -31,8 +25,7 @@ from sparsernn.options import (
     SearchOptions,
     option_groups,
 )
-
-WIDTH_WITHOUT_TERMINAL = 150
+from sparsernn.terminal import print_table, reading_progress
 
 
 class Commands(TyperGroup):
@@ -322,6 +315,31 @@ def bench(
     typer.echo(f"packed: {size(timed[-1][2])}")
 
 
+@app.command()
+def analyse(
+    factory: Annotated[
+        str, typer.Argument(help="module:function, which returns (model, data) or (model, data, loss).")
+    ],
+    out: Annotated[Path | None, typer.Option(help="Write a picture into this SVG file.")] = None,
+    batches: Annotated[int, typer.Option(help="How many batches are looked at, at most.")] = 8,
+    as_json: AsJson = False,
+) -> None:
+    """Show what each recurrent layer, gate and unit of a model of one's own does on some data."""
+    prepare_process()
+    from sparsernn.own_model.analysis import analyse as analyse_model
+    from sparsernn.own_model.factories import made_by
+
+    analysis = analyse_model(*made_by(factory), batches=batches)
+    if out is not None:
+        analysis.picture(out)
+    if as_json:
+        typer.echo(json.dumps(analysis.to_json(), indent=1))
+        return
+    print_table(*analysis.rows())
+    if out is not None:
+        typer.echo(out)
+
+
 def goal_of(text: str) -> tuple[str, float]:
     """The name and value in "name=value"."""
     name, _, value = text.partition("=")
@@ -344,54 +362,9 @@ def show(outcome: Outcome, title: str, as_json: bool) -> None:
     typer.echo(written)
 
 
-@contextmanager
-def reading_progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Each pass over a file from its first byte on: a bar on a terminal, a line every ten seconds elsewhere."""
-    from sparsernn.reports.quantities import size
-
-    bars = RichProgress(*RichProgress.get_default_columns(), console=Console(stderr=True), transient=True)
-    shown: dict[str, float] = {}
-
-    def line(what: str, done: int, total: int) -> None:
-        now = monotonic()
-        if what not in shown or now - shown[what] >= 10:
-            shown[what] = now
-            typer.echo(f"{what}: {done / max(total, 1):.0%} of {size(total)}", err=True)
-
-    def bar(what: str, done: int, total: int) -> None:
-        if not bars.tasks or bars.tasks[0].description != what:
-            for task in bars.task_ids:
-                bars.remove_task(task)
-            bars.add_task(what, total=total)
-            bars.start()
-        bars.update(bars.task_ids[0], completed=done)
-        if done >= total:
-            bars.stop()
-
-    try:
-        yield bar if bars.console.is_terminal else line
-    finally:
-        if bars.live.is_started:
-            bars.stop()
-
-
 def whole_numbers(text: str, where: str) -> tuple[int, ...]:
     """Whole numbers separated by commas."""
     try:
         return tuple(int(number) for number in text.split(","))
     except ValueError as error:
         raise UserError(f"{where} is {text!r}", "whole numbers such as 0 or 0,1,2", f"Correct {where}") from error
-
-
-def print_table(columns: tuple[str, ...], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows of text, numbers to the right."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH_WITHOUT_TERMINAL)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for index, column in enumerate(columns):
-        numbers = index > 0 and all(row[index][:1].isdigit() or row[index] in ("–", "") for row in rows)
-        table.add_column(column, justify="right" if numbers else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*map(escape, row))
-    console.print(table)

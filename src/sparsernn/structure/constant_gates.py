@@ -176,12 +176,7 @@ def constant_gates(layer: Layer, weights: Mapping[str, Tensor], kept: Mapping[st
         kept: local name -> bool tensor, True = the weight exists; tensors not named are whole.
     """
     cell = layer.cell
-    multiply, arithmetic = RowsWithWeights(layer, weights, kept), Folding()
-    unknown = {axis: np.full(layer.sizes[axis], math.nan) for axis in (*cell.state_axes, "input")}
-    with np.errstate(all="ignore"):
-        x = cell.project(Partly(unknown["input"]), multiply, arithmetic)
-        state = tuple(Partly(unknown[axis], multiply.elsewhere) for axis in cell.state_axes)
-        cell.step(x, state, multiply, arithmetic)
+    multiply, arithmetic = _folded(layer, weights, kept)
     by_gate = _by_gate(arithmetic.activated, multiply.bits)
     stacked = cell.gates_of("weight_ih")
     for gate, rows in zip(stacked, np.split(multiply.rows("weight_ih"), len(stacked)), strict=True):
@@ -194,20 +189,51 @@ def constant_gates(layer: Layer, weights: Mapping[str, Tensor], kept: Mapping[st
     ]
 
 
+def activated_gates(layer: Layer, weights: Mapping[str, Tensor]) -> list[dict[str, np.ndarray]]:
+    """Of each activation in a step, in order: the gates that go through it, with their places in its vector.
+
+    Arguments:
+        weights: local name -> tensor.
+    """
+    multiply, arithmetic = _folded(layer, weights, {})
+    return _places(arithmetic.activated, multiply.bits)
+
+
+def _folded(layer: Layer, weights: Mapping[str, Tensor], kept: Mapping[str, Tensor]) -> tuple[RowsWithWeights, Folding]:
+    """One step on inputs and states of which nothing is known."""
+    cell = layer.cell
+    multiply, arithmetic = RowsWithWeights(layer, weights, kept), Folding()
+    unknown = {axis: np.full(layer.sizes[axis], math.nan) for axis in (*cell.state_axes, "input")}
+    with np.errstate(all="ignore"):
+        x = cell.project(Partly(unknown["input"]), multiply, arithmetic)
+        state = tuple(Partly(unknown[axis], multiply.elsewhere) for axis in cell.state_axes)
+        cell.step(x, state, multiply, arithmetic)
+    return multiply, arithmetic
+
+
 def _by_gate(activated: Sequence[Partly], bits: Mapping[str, int]) -> dict[str, np.ndarray]:
-    """What of the activated vectors belongs to each gate; one that is activated again and again varies if any does.
+    """What each gate is; one that is activated again and again varies if any does."""
+    by_gate: dict[str, np.ndarray] = {}
+    for vector, gates in zip(activated, _places(activated, bits), strict=True):
+        for gate, places in gates.items():
+            values = vector.values[places]
+            by_gate[gate] = np.where(np.isnan(values), math.nan, by_gate.get(gate, values))
+    return by_gate
+
+
+def _places(activated: Sequence[Partly], bits: Mapping[str, int]) -> list[dict[str, np.ndarray]]:
+    """The places in each activated vector that belong to a gate.
 
     A vector of several gates belongs to the one that is not activated by itself, if there is only one such gate.
     """
-    by_gate: dict[str, np.ndarray] = {}
+    places = []
     for vector in activated:
-        for gate, bit in bits.items():
-            values = vector.values[vector.sources == bit]
-            if len(values):
-                by_gate[gate] = np.where(np.isnan(values), math.nan, by_gate.get(gate, values))
-    for vector in activated:
+        alone = {gate: np.flatnonzero(vector.sources == bit) for gate, bit in bits.items()}
+        places.append({gate: index for gate, index in alone.items() if len(index)})
+    by_themselves = {gate for gates in places for gate in gates}
+    for vector, gates in zip(activated, places, strict=True):
         together = int(np.bitwise_or.reduce(vector.sources))
-        gates = [gate for gate, bit in bits.items() if together & bit and gate not in by_gate]
-        if len(gates) == 1 and together < 1 << len(bits) and (vector.sources == together).all():
-            by_gate[gates[0]] = vector.values
-    return by_gate
+        others = [gate for gate, bit in bits.items() if together & bit and gate not in by_themselves]
+        if len(others) == 1 and together < 1 << len(bits) and (vector.sources == together).all():
+            gates[others[0]] = np.arange(len(vector.values))
+    return places

@@ -1,0 +1,329 @@
+"""Shrinking: prune what the loss misses least, train on, check, until a budget is met or quality falls."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from sparsernn.compaction.compact import compact
+from sparsernn.compaction.files import file_of
+from sparsernn.errors import UserError
+from sparsernn.measure.latency import latency
+from sparsernn.methods.static import Static
+from sparsernn.own_model.batches import Loss, batches_of, inputs_of
+from sparsernn.own_model.choosing import Chooser
+from sparsernn.own_model.rounds import Rounds, State, fingerprint
+from sparsernn.sparsifying.sparsifier import Sparsifier
+from sparsernn.structure.masks import Masks
+from sparsernn.structure.wiring import unwrap
+
+Start = Callable[..., Sparsifier]
+Train = Callable[[nn.Module, Start], object]
+LOWER = 0.01
+KEEP_TRYING = 2
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a model may cost; None: any.
+
+    Arguments:
+        weights: numbers that are not absent, in all parameters.
+        bytes: of the file that `save_compact` writes.
+        microseconds: of one call on the first batch, on one thread.
+    """
+
+    weights: int | None = None
+    bytes: int | None = None
+    microseconds: float | None = None
+
+    @classmethod
+    def of(cls, budget: Budget | Mapping[str, float] | float | None, weights: int) -> Budget:
+        """A budget as it may be written: by name, or as the fraction of all weights that may stay."""
+        if budget is None or isinstance(budget, Budget):
+            return budget or cls()
+        names = [field.name for field in fields(cls)]
+        if isinstance(budget, Mapping):
+            if unknown := set(budget) - set(names):
+                raise UserError(f"the budget names {sorted(unknown)}", f"of {', '.join(names)}", "pass one of these")
+            return cls(**budget)  # type: ignore[arg-type]
+        if not 0 < budget <= 1:
+            raise UserError(f"the budget is {budget}", "a fraction of the weights in (0, 1], or a Budget", "pass one")
+        return cls(weights=int(budget * weights))
+
+    def admits(self, point: Point) -> bool:
+        """Whether a model costs no more than this; one without limits is never met."""
+        limits = {name: limit for name, limit in asdict(self).items() if limit is not None}
+        return bool(limits) and all(getattr(point, name) <= limit for name, limit in limits.items())
+
+
+@dataclass(frozen=True)
+class Point:
+    """One model on the way: its size, its time and its quality.
+
+    Attributes:
+        weights: that are not absent; bytes: of its file; microseconds: of a call; faster: than the model as it was
+            given, in the same run.
+        quality: of the compacted model; accepted: whether it is not below the floor.
+        note: why nothing was cut out of its tensors, if nothing was.
+    """
+
+    weights: int
+    bytes: int
+    microseconds: float
+    faster: float
+    quality: float
+    accepted: bool
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class How:
+    """How a model is pruned and trained on.
+
+    Arguments:
+        levels: what goes at once: "neuron", "gate", "word" (of an embedding), "weight", a block such as "16x1", ...
+        where: the tensors in which groups start, as for `Sparsifier`; default: every weight matrix that is known.
+        share: of the weights that are left, that goes in each round.
+        steps: of training in each round; None: one pass over the data.
+        learning_rate: of Adam, in the loop that is used where there is no `train`.
+        train: a loop of one's own, train(model, start): it calls ``sparsifier = start(optimizer, steps)`` once and then
+            trains, adding ``sparsifier.penalty()`` to its loss.
+        batches: on how many the sensitivity is measured.
+        rounds: at most.
+    """
+
+    levels: tuple[str, ...] = ("neuron",)
+    where: Any = None
+    share: float = 0.3
+    steps: int | None = None
+    learning_rate: float = 1e-3
+    train: Train | None = None
+    batches: int = 16
+    rounds: int = 30
+
+    def __post_init__(self) -> None:
+        if isinstance(self.levels, str):
+            object.__setattr__(self, "levels", (self.levels,))
+        if not 0 < self.share < 1:
+            raise UserError(f"share is {self.share}", "a fraction in (0, 1)", "pass one, such as 0.3")
+
+
+@dataclass
+class Shrunk:
+    """What `shrink` found.
+
+    Attributes:
+        model, masks: the smallest model that was good enough, compacted where that is possible; the model as it was
+            given if none was.
+        best: its point; None if no round was good enough.
+        points: all of them, the model as it was given first.
+        floor: the lowest quality that was accepted.
+    """
+
+    model: nn.Module
+    masks: Masks
+    best: Point | None
+    points: list[Point]
+    floor: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        best = None if self.best is None else asdict(self.best)
+        return {"floor": self.floor, "best": best, "points": [asdict(point) for point in self.points]}
+
+    def __str__(self) -> str:
+        lines = [f"{'weights':>12}{'bytes':>12}{'faster':>9}{'quality':>12}"]
+        for point in self.points:
+            mark = "" if point.accepted else "  below the floor"
+            mark = "  taken" if point is self.best else mark
+            lines.append(f"{point.weights:>12,}{point.bytes:>12,}{point.faster:>8.2f}x{point.quality:>12.5g}{mark}")
+        return "\n".join([*lines, f"floor: {self.floor:.5g}"])
+
+
+def shrink(
+    model: nn.Module,
+    data: Any,
+    loss: Loss,
+    quality: Callable[[nn.Module], float],
+    budget: Budget | Mapping[str, float] | float | None = None,
+    floor: float | None = None,
+    how: How | None = None,
+    folder: Path | str | None = None,
+) -> Shrunk:
+    """The smallest network that is as good as asked: prune a share, train on, compact, measure, again and again.
+
+    In each round the groups that the loss would miss least, a weight, go from the last good model; what is left is
+    trained on with fixed masks, compacted, and measured. A round that falls below the floor is thrown away, and the
+    next takes half the share; it ends after three such rounds, or as soon as the budget is met. The model itself is
+    left as it was.
+
+    Arguments:
+        model: any trained module.
+        data: batches to train on, read anew in each round.
+        loss: (model, batch) -> what to minimise; it calls the model.
+        quality: model -> a number, the higher the better, measured on examples that are not trained on.
+        budget: a `Budget`, a dict with its names, or the fraction of all weights that may stay; None: as small as the
+            floor allows.
+        floor: the lowest quality that is good enough; None: one hundredth below that of the model as it is.
+        how: levels, shares and the training; see `How`.
+        folder: where each round is written, so that the same call goes on where it was stopped.
+    Returns: Shrunk; `print` it for the trade-off.
+    Raises: UserError for a budget, levels or a folder that do not fit, or data that cannot be read again.
+    Source: Molchanov et al. 2019 (iterative pruning by squared first-order sensitivity).
+    """
+    how, inner = how or How(), unwrap(model)
+    _check(data, quality)
+    batches = batches_of(data, how.batches)
+    shrinking = _Shrinking(inner, data, loss, quality, how, Chooser(inner, batches, loss, how.levels, how.where))
+    limits = Budget.of(budget, _weights(inner, None))
+    lowest = shrinking.first.quality - LOWER * abs(shrinking.first.quality) if floor is None else float(floor)
+    about = {"model": fingerprint(inner), "levels": list(how.levels), "floor": lowest}
+    return shrinking.run(limits, lowest, Rounds(folder, about))
+
+
+def _check(data: Any, quality: object) -> None:
+    """Raises: UserError for data that can be read once, or a quality that is no function."""
+    if not callable(quality):
+        raise UserError(f"quality is {quality!r}", "a function of the model, the higher the better", "pass one")
+    if iter(data) is data:
+        raise UserError("data can be read once", "a loader or a list, which is read anew in each round", "pass one")
+
+
+class _Shrinking:
+    """One call of `shrink`."""
+
+    def __init__(
+        self, model: nn.Module, data: Any, loss: Loss, quality: Callable[[nn.Module], float], how: How, chooser: Chooser
+    ):
+        self.model, self.data, self.loss, self.quality, self.how, self.chooser = (
+            model,
+            data,
+            loss,
+            quality,
+            how,
+            chooser,
+        )
+        self.example = inputs_of(model, chooser.batches[0], loss)
+        self.first, _, _ = self._measured(model, chooser.full, accepted=True)
+
+    def run(self, budget: Budget, floor: float, rounds: Rounds) -> Shrunk:
+        """All rounds, those on disk included."""
+        model, masks = copy.deepcopy(self.model), copy.deepcopy(self.chooser.full)
+        state = rounds.resume(model, masks) or State([], self.how.share)
+        points = [self.first, *(Point(**point) for point in state.points)]
+        number = max((place for place, point in enumerate(points) if place and point.accepted), default=None)
+        failed: set[int] = set()
+        while not self._ends(budget, points, state):
+            left = self._pruned(model, masks, state.share, budget)
+            if (size := _weights(model, left)) in failed:
+                break
+            trained, left = self._trained(model, left)
+            point, _, _ = self._measured(trained, left)
+            point = replace(point, accepted=point.quality >= floor)
+            points.append(point)
+            state.points.append(asdict(point))
+            if point.accepted:
+                model, masks, number, state.failures, failed = trained, left, len(points) - 1, 0, set()
+            else:
+                state.failures, state.share, failed = state.failures + 1, state.share / 2, failed | {size}
+            rounds.save(state, model, masks, number)
+        if number is None:
+            return Shrunk(self.model, self.chooser.full, None, points, floor)
+        _, small, left = self._measured(model, masks, accepted=True, timed=False)
+        return Shrunk(small, left, points[number], points, floor)
+
+    def _ends(self, budget: Budget, points: list[Point], state: State) -> bool:
+        last = next(point for point in reversed(points) if point.accepted)
+        return budget.admits(last) or state.failures > KEEP_TRYING or len(state.points) >= self.how.rounds
+
+    def _pruned(self, model: nn.Module, masks: Masks, share: float, budget: Budget) -> Masks:
+        """The masks of the next round."""
+        going = int(share * _weights(model, masks))
+        if budget.weights is not None:
+            going = min(going, max(_weights(model, masks) - budget.weights, 1))
+        return self.chooser.prune(model, masks, going)
+
+    def _trained(self, model: nn.Module, masks: Masks) -> tuple[nn.Module, Masks]:
+        """A copy trained on with these masks, and the masks that it ended with."""
+        trained = copy.deepcopy(model)
+        masks.apply_(trained)
+        trained.train(self.model.training)
+        sparsifiers: list[Sparsifier] = []
+
+        def start(optimizer: Any, steps: int) -> Sparsifier:
+            sparsifiers.append(
+                Sparsifier(trained, Static(masks=masks.kept), optimizer, steps=steps, where=list(masks.kept))
+            )
+            return sparsifiers[-1]
+
+        (self.how.train or self._train)(trained, start)
+        for sparsifier in sparsifiers:
+            masks = sparsifier.finalize()
+        return trained, masks
+
+    def _train(self, model: nn.Module, start: Start) -> None:
+        """Adam on batches in the order of the data."""
+        optimizer = torch.optim.Adam(model.parameters(), lr=self.how.learning_rate)
+        steps = self.how.steps or sum(1 for _ in self.data)
+        sparsifier = start(optimizer, steps)
+        model.train()
+        endless = itertools.chain.from_iterable(iter(lambda: self.data, None))
+        for batch in itertools.islice(endless, steps):
+            optimizer.zero_grad()
+            (self.loss(model, batch) + sparsifier.penalty()).backward()
+            optimizer.step()
+
+    def _measured(
+        self, model: nn.Module, masks: Masks, accepted: bool = False, timed: bool = True
+    ) -> tuple[Point, nn.Module, Masks]:
+        """The compacted model, or the masked one where it cannot be compacted, and its point."""
+        note, small, left = "", model, masks
+        if masks is not self.chooser.full:
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    small, left = compact(model, masks, example=self.example if self.example[1] else self.example[0])
+            except UserError as error:
+                note = str(error)
+        small.eval()
+        faster, microseconds = self._timed(small) if timed else (1.0, 0.0)
+        written = len(file_of(small, left)[0])
+        return (
+            Point(_weights(small, left), written, microseconds, faster, float(self.quality(small)), accepted, note),
+            small,
+            left,
+        )
+
+    def _timed(self, small: nn.Module) -> tuple[float, float]:
+        """How much faster than the model as it was given one call is, and its microseconds."""
+        positional, keywords = self.example
+        models = {"given": _Call(self.model, keywords), "small": _Call(small, keywords)}
+        timing = latency(models, lambda batch: positional, batches=(1,), rounds=9, seconds=0.5)[1]["small"]
+        return timing.speedup, 1e3 * timing.milliseconds
+
+
+class _Call(nn.Module):
+    """A model with some keywords fixed."""
+
+    def __init__(self, model: nn.Module, keywords: Mapping[str, Any]):
+        super().__init__()
+        self.model, self.keywords = model, keywords
+
+    def forward(self, *arguments: Any) -> Any:
+        return self.model(*arguments, **self.keywords)
+
+
+def _weights(model: nn.Module, masks: Masks | None) -> int:
+    """Numbers that are not absent, in all parameters."""
+    kept = {} if masks is None else masks.kept
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    return sum(int(kept[name].count_nonzero()) if name in kept else size for name, size in sizes.items())

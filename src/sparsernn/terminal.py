@@ -1,0 +1,60 @@
+"""Terminal output: tables, and a bar or lines while files are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from time import monotonic
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
+
+WIDTH_WITHOUT_TERMINAL = 150
+
+
+def print_table(columns: tuple[str, ...], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows of text, numbers to the right."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH_WITHOUT_TERMINAL)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for index, column in enumerate(columns):
+        numbers = index > 0 and all(row[index][:1].isdigit() or row[index] in ("–", "") for row in rows)
+        table.add_column(column, justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console.print(table)
+
+
+@contextmanager
+def reading_progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Each pass over a file from its first byte on: a bar on a terminal, a line every ten seconds elsewhere."""
+    from sparsernn.reports.quantities import size
+
+    bars = Progress(*Progress.get_default_columns(), console=Console(stderr=True), transient=True)
+    shown: dict[str, float] = {}
+
+    def line(what: str, done: int, total: int) -> None:
+        now = monotonic()
+        if what not in shown or now - shown[what] >= 10:
+            shown[what] = now
+            typer.echo(f"{what}: {done / max(total, 1):.0%} of {size(total)}", err=True)
+
+    def bar(what: str, done: int, total: int) -> None:
+        if not bars.tasks or bars.tasks[0].description != what:
+            for task in bars.task_ids:
+                bars.remove_task(task)
+            bars.add_task(what, total=total)
+            bars.start()
+        bars.update(bars.task_ids[0], completed=done)
+        if done >= total:
+            bars.stop()
+
+    try:
+        yield bar if bars.console.is_terminal else line
+    finally:
+        if bars.live.is_started:
+            bars.stop()

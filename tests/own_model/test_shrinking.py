@@ -1,0 +1,186 @@
+"""`shrink`: smaller by what was asked, never below the floor, and the same after it was stopped."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import sparsernn
+from sparsernn.errors import UserError
+from sparsernn.own_model.shrinking import Budget, How, Start
+
+WORDS = 30
+
+
+class Reader(nn.Module):
+    """Counts word 1 against word 2; words from 12 on never occur."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.recurrent, self.head = (
+            nn.Embedding(WORDS, 6),
+            nn.GRU(6, 16, batch_first=True),
+            nn.Linear(16, 2),
+        )
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.head(self.recurrent(self.embedding(ids))[1][-1])
+
+
+def examples(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    ids = torch.randint(0, 12, (count, 9), generator=torch.Generator().manual_seed(seed))
+    return ids, ((ids == 1).sum(1) > (ids == 2).sum(1)).long()
+
+
+IDS, LABELS = examples(400, 0)
+DATA = [(IDS[start : start + 40], LABELS[start : start + 40]) for start in range(0, 400, 40)]
+HELD_BACK = examples(300, 1)
+
+
+def loss(model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    return F.cross_entropy(model(batch[0]), batch[1])
+
+
+def accuracy(model: nn.Module) -> float:
+    with torch.no_grad():
+        return float((model(HELD_BACK[0]).argmax(1) == HELD_BACK[1]).float().mean())
+
+
+@pytest.fixture(scope="module")
+def trained() -> Reader:
+    torch.manual_seed(0)
+    model = Reader()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for batch in DATA * 12:
+        optimizer.zero_grad()
+        loss(model, batch).backward()
+        optimizer.step()
+    return model
+
+
+def numbers(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def test_down_to_a_budget(trained: Reader) -> None:
+    before = numbers(trained)
+    shrunk = sparsernn.shrink(trained, DATA, loss, accuracy, budget=0.4, floor=0.0)
+    whole = sum(value.numel() for value in before.values())
+    assert shrunk.best is not None and shrunk.best.weights <= 0.4 * whole
+    assert sum(p.numel() for p in shrunk.model.parameters()) == shrunk.best.weights
+    assert (
+        shrunk.model.recurrent.hidden_size < 16 and shrunk.model.recurrent.hidden_size == shrunk.model.head.in_features
+    )
+    assert accuracy(shrunk.model) == shrunk.best.quality
+    assert [point.weights for point in shrunk.points] == sorted((p.weights for p in shrunk.points), reverse=True)
+    assert all(torch.equal(before[name], value) for name, value in trained.state_dict().items())
+
+
+def test_the_bytes_are_those_of_the_file(trained: Reader, tmp_path: Path) -> None:
+    shrunk = sparsernn.shrink(trained, DATA, loss, accuracy, Budget(bytes=2500), floor=0.0)
+    sparsernn.save_compact(tmp_path / "small.safetensors", shrunk.model, shrunk.masks)
+    assert shrunk.best is not None
+    assert (tmp_path / "small.safetensors").stat().st_size == shrunk.best.bytes <= 2500
+
+
+def test_never_below_the_floor(trained: Reader) -> None:
+    floor = accuracy(trained) - 0.05
+    shrunk = sparsernn.shrink(trained, DATA, loss, accuracy, floor=floor, how=How(rounds=8))
+    assert shrunk.best is not None and accuracy(shrunk.model) >= floor
+    assert all(point.accepted == (point.quality >= floor) for point in shrunk.points)
+    assert shrunk.best.weights == min(point.weights for point in shrunk.points if point.accepted)
+
+
+def test_a_floor_that_nothing_reaches_gives_the_model_back(trained: Reader) -> None:
+    shrunk = sparsernn.shrink(trained, DATA, loss, accuracy, floor=1.1, how=How(rounds=3))
+    assert shrunk.best is None and shrunk.model is trained and len(shrunk.points) == 4
+
+
+def test_words_that_never_occur_go_first(trained: Reader) -> None:
+    going = (WORDS - 12) * 6
+    whole = sum(parameter.numel() for parameter in trained.parameters())
+    how = How(levels=("word",), steps=1, learning_rate=1e-9)
+    shrunk = sparsernn.shrink(trained, DATA, loss, accuracy, Budget(weights=whole - going), floor=0.0, how=how)
+    assert shrunk.model.embedding.weight.shape == (12, 6)
+    torch.testing.assert_close(shrunk.model(HELD_BACK[0]), trained(HELD_BACK[0]), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("levels", [("gate",), ("weight",), ("8x4",), ("neuron", "word")], ids="+".join)
+def test_levels(trained: Reader, levels: tuple[str, ...]) -> None:
+    shrunk = sparsernn.shrink(trained, DATA, loss, accuracy, 0.6, floor=0.0, how=How(levels=levels, steps=3))
+    whole = sum(parameter.numel() for parameter in trained.parameters())
+    assert shrunk.best is not None and 0.3 * whole < shrunk.best.weights <= 0.6 * whole
+    for name, kept in shrunk.masks.kept.items():
+        assert not shrunk.model.get_parameter(name)[~kept].any()
+
+
+def test_a_loop_of_ones_own(trained: Reader) -> None:
+    calls = []
+
+    def train(model: nn.Module, start: Start) -> None:
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+        sparsifier = start(optimizer, len(DATA))
+        for batch in DATA:
+            optimizer.zero_grad()
+            (loss(model, batch) + sparsifier.penalty()).backward()
+            optimizer.step()
+        calls.append(sparsifier.step_count)
+
+    sparsernn.shrink(trained, DATA, loss, accuracy, 0.5, floor=0.0, how=How(train=train))
+    assert calls and set(calls) == {len(DATA)}
+
+
+class Stopped(Exception):
+    pass
+
+
+def test_goes_on_where_it_was_stopped(trained: Reader, tmp_path: Path) -> None:
+    arguments: dict[str, Any] = {"budget": 0.3, "floor": 0.0}
+    whole = sparsernn.shrink(trained, DATA, loss, accuracy, **arguments)
+    calls = []
+
+    def stopping(model: nn.Module) -> float:
+        calls.append(model)
+        if len(calls) == 3:
+            raise Stopped
+        return accuracy(model)
+
+    with pytest.raises(Stopped):
+        sparsernn.shrink(trained, DATA, loss, stopping, **arguments, folder=tmp_path)
+    resumed = sparsernn.shrink(trained, DATA, loss, accuracy, **arguments, folder=tmp_path)
+    assert [point.weights for point in resumed.points] == [point.weights for point in whole.points]
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name])
+    again = sparsernn.shrink(trained, DATA, loss, accuracy, **arguments, folder=tmp_path)
+    assert len(again.points) == len(whole.points)
+    other = Reader()
+    with pytest.raises(UserError, match="holds another shrinking: model"):
+        sparsernn.shrink(other, DATA, loss, accuracy, **arguments, folder=tmp_path)
+
+
+def once() -> Iterator[object]:
+    yield DATA[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"data": once()}, "data can be read once"),
+        ({"quality": 0.9}, "quality is 0.9"),
+        ({"budget": 1.5}, "the budget is 1.5"),
+        ({"budget": {"size": 3}}, "the budget names"),
+        ({"how": How(levels=("columns",))}, "granularity"),
+        ({"loss": lambda model, batch: next(model.parameters()).sum()}, "does not call the model"),
+    ],
+    ids=["once", "quality", "fraction", "name", "level", "loss"],
+)
+def test_wrong_arguments_are_one_sentence(trained: Reader, changes: dict[str, Any], sentence: str) -> None:
+    arguments: dict[str, Any] = {"data": DATA, "loss": loss, "quality": accuracy, **changes}
+    with pytest.raises(UserError, match=sentence):
+        sparsernn.shrink(trained, **arguments)
+    with pytest.raises(UserError, match="share is 2"):
+        How(share=2)
