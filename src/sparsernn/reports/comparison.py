@@ -73,9 +73,11 @@ def compare(groups: Sequence[Group], main: Quantity | None) -> Table:
     in_sight = [_in_sight(results) for _, results in groups]
     if "yes" in in_sight:
         columns.append((IN_SIGHT, in_sight))
-    for quantity in compression.compressions(itertools.chain.from_iterable(results for _, results in groups)):
-        columns += _against_source(groups, quantity, "")
-    columns += compression.counts([results for _, results in groups])
+    results = list(itertools.chain.from_iterable(results for _, results in groups))
+    if compression.is_counted(results):
+        for quantity in compression.compressions(results):
+            columns += _against_source(groups, quantity, "")
+        columns += compression.counts([results for _, results in groups])
     for quantity in COSTS:
         columns += _column(quantity.title, quantity, _values(groups, "metrics", quantity))
     columns.insert(0, ("network", [label for label, _ in groups]))

@@ -11,6 +11,15 @@ COUNTED = {"neurons": "neurons", "gates": "gates"}
 SUFFIX = "_compression"
 
 
+def is_counted(results: Sequence[Json]) -> bool:
+    """Whether a source counts what is left, or networks differ in their units or gates; else sparsity says it all."""
+    published = [key for result in results for key in result.get("published") or {}]
+    if any(key in COUNTED or key == "compression" or key.endswith(SUFFIX) for key in published):
+        return True
+    counted = [[(result.get("metrics") or {}).get(key) for result in results] for key in COUNTED]
+    return any(len({str(count) for count in counts if count is not None}) > 1 for counts in counted)
+
+
 def compressions(results: Iterable[Json]) -> list[Quantity]:
     """Of all weights, and of each kind of layer that has its own, such as "LSTM compression"."""
     results = list(results)
