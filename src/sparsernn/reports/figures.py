@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import Bbox
 
 from sparsernn.reports import quantities, statistics, tables
@@ -391,6 +391,16 @@ def count_steps(axes: Axes, most: int) -> None:
 def show_percent(axes: Axes) -> None:
     """Write the fractions of the vertical axis as percentages."""
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+
+
+def show_powers(axes: Axes) -> None:
+    """A logarithmic vertical axis whose labels need no mathematical type."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(10, numticks=6))
+    axes.yaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{value:.0e}".replace("e-0", "e-").replace("-", "−"))
+    )
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def svg(figure: Figure) -> str:
