@@ -30,6 +30,7 @@ class ForwardHooks:
         self.model, self.first = model, first
         self.drawing: Drawing | None = None
         self.begins: Callable[[], None] | None = None
+        self._guard: Callable[[], None] | None = None
         self._depth = 0
         self._compiled = False
         self._handles: list[RemovableHandle] = []
@@ -45,6 +46,11 @@ class ForwardHooks:
         self.drawing, self.begins = drawing, begins
         self._update()
 
+    def guard(self, guard: Callable[[], None]) -> None:
+        """From now on something is to be done before every forward."""
+        self._guard = guard
+        self._update()
+
     def check(self) -> None:
         """Raises: UserError if compiled code has run without the weights that were to be drawn for it."""
         if self._compiled and self.drawing is not None:
@@ -56,7 +62,7 @@ class ForwardHooks:
 
     def remove(self) -> None:
         """Nothing is left to do."""
-        self.first = self.drawing = self.begins = None
+        self.first = self.drawing = self.begins = self._guard = None
         self._update()
 
     def begin(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
@@ -66,6 +72,8 @@ class ForwardHooks:
         self._depth += 1
         if self._depth > 1:
             return
+        if self._guard is not None:
+            self._guard()
         trains = self.model.training and torch.is_grad_enabled()
         if trains and self.begins is not None:
             self.begins()
@@ -101,7 +109,7 @@ class ForwardHooks:
 
     def _update(self) -> None:
         """Put the hooks on the model, or take them off."""
-        needed = any(part is not None for part in (self.first, self.drawing, self.begins))
+        needed = any(part is not None for part in (self.first, self.drawing, self.begins, self._guard))
         if needed and not self._handles:
             self._handles = [
                 self.model.register_forward_pre_hook(Hook(self, "begin"), prepend=True, with_kwargs=True),
