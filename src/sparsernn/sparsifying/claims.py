@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Generic, TypeVar
 
 from torch import nn
@@ -18,8 +19,13 @@ class Claims(Generic[Owner]):
     def __init__(self) -> None:
         self._owners: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
-    def owner(self, parameters: Iterable[nn.Parameter], other_than: Owner | None = None) -> Owner | None:
-        """The first that owns one of these weights."""
+    def owner(self, parameters: Sequence[nn.Parameter], other_than: Owner | None = None) -> Owner | None:
+        """The first that owns one of these weights, and that anybody else still has."""
+        if self._first(parameters, other_than) is not None:
+            gc.collect()
+        return self._first(parameters, other_than)
+
+    def _first(self, parameters: Iterable[nn.Parameter], other_than: Owner | None) -> Owner | None:
         for parameter in parameters:
             reference = self._owners.get(parameter)
             owner = None if reference is None else reference()

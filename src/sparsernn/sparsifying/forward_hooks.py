@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -122,14 +123,22 @@ class ForwardHooks:
 
 
 class Hook:
-    """One hook that calls its owner. In a copy of the model it leads nowhere and takes itself off when called."""
+    """One hook that calls its owner. In a copy of the model it leads nowhere and takes itself off when called.
+
+    It does not keep its owner alive.
+    """
 
     def __init__(self, owner: ForwardHooks | None = None, name: str = ""):
-        self.owner, self.name = owner, name
+        self._owner, self.name = None if owner is None else weakref.ref(owner), name
+
+    @property
+    def owner(self) -> ForwardHooks | None:
+        return None if self._owner is None else self._owner()
 
     def __call__(self, module: nn.Module, *arguments: Any) -> None:
-        if self.owner is not None and module is self.owner.model:
-            getattr(self.owner, self.name)(*arguments)
+        owner = self.owner
+        if owner is not None and module is owner.model:
+            getattr(owner, self.name)(*arguments)
             return
         for hooks in (module._forward_pre_hooks, module._forward_hooks):
             for key in [key for key, hook in hooks.items() if hook is self]:

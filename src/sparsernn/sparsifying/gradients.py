@@ -75,7 +75,7 @@ class Gradients:
         self._separated: dict[str, _Separated] = {}
         self._passes: Counter[str] = Counter()
         self._handles = [
-            parameter.register_post_accumulate_grad_hook(partial(self._accumulated, name))
+            parameter.register_post_accumulate_grad_hook(partial(_tell, weakref.ref(self), name))
             for name, parameter in model.named_parameters()
             if parameter.requires_grad
         ]
@@ -137,6 +137,13 @@ class Gradients:
             place = left.abs().argmax()
             absent = _Absent(entries, place, torch.take(left, place).float())
         self._separated[name] = _Separated(weakref.ref(gradient), gradient._version, kept._version, absent)
+
+
+def _tell(gradients: weakref.ref[Gradients], name: str, parameter: Tensor) -> None:
+    """A parameter's hook. It does not keep a run alive that nobody has any more."""
+    told = gradients()
+    if told is not None:
+        told._accumulated(name, parameter)
 
 
 def _dense(gradient: Tensor) -> Tensor:

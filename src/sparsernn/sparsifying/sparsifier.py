@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from sparsernn.sparsifying.watch import Watch
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import Wiring
 
-HOOKS = ("_forwards", "_optimizer_steps", "_gradients", "_optimizers")
+HOOKS = ("_forwards", "_optimizer_steps", "_gradients", "_optimizers", "_leaving")
 
 
 class Sparsifier(SparseRun):
@@ -150,7 +151,7 @@ class Sparsifier(SparseRun):
     @staticmethod
     def of(model: nn.Module) -> SparseRun | None:
         """The Sparsifier that is at work on a model, or None."""
-        return CLAIMS.owner(model.parameters())
+        return CLAIMS.owner(list(model.parameters()))
 
     def finalize(self) -> Masks:
         """End sparse training: the model keeps plain parameters with exact zeros. Returns the final masks.
@@ -173,7 +174,8 @@ class Sparsifier(SparseRun):
         self.masks.final = self._finalized = True
         sentences, self._sentences = self._sentences, None
         if sentences:
-            warnings.warn("; ".join(sentences), stacklevel=2)
+            said = "; ".join(sentences)
+            warnings.warn(f"finalized at a sparsity of {self.masks.sparsity():.3f}: {said}", stacklevel=2)
         return self.masks
 
     squash_mask = finalize
@@ -251,6 +253,8 @@ class Sparsifier(SparseRun):
         return self.optimizer is not None and self.step_count == 0 and not self._first_weights.forgotten
 
     def _attach(self) -> None:
+        self._leaving = weakref.finalize(self, _leave, weakref.ref(self.model))
+        self._leaving.atexit = False
         first = None if self.wiring.recorded else FirstForward(self.model, self._rewire)
         self._forwards = ForwardHooks(self.model, first)
         steps = (self._gradients_ready, self._gradients_again, self.enforce, self._step_done)
@@ -282,6 +286,7 @@ class Sparsifier(SparseRun):
         if self._optimizer_steps is not None:
             self._optimizer_steps.remove()
         CLAIMS.release(self)
+        self._leaving.detach()
         self._ended = True
 
     def _rewire(self, wiring: Wiring) -> None:
@@ -351,6 +356,13 @@ class Sparsifier(SparseRun):
         self.enforce()
         if self._forwards.drawing is not None:
             self._forwards.drawing.forget()
+
+
+def _leave(model: weakref.ref[nn.Module]) -> None:
+    """Nobody has a Sparsifier any more, nor an optimizer that it followed: its model computes as before."""
+    left = model()
+    if left is not None:
+        take_back(left)
 
 
 def sparsify(
