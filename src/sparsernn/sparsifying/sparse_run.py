@@ -49,7 +49,8 @@ class SparseRun(abc.ABC):
         self.model, self.method, self.optimizer = unwrap(model), method, optimizer
         self._optimizers = None if optimizer is None else Optimizers(optimizer)
         self.steps, self.loss = steps, loss
-        self.step_count = 0
+        self.step_count = self.steps_seen = 0
+        self._ended = True
         self.generator = torch.Generator()
         self.state = method.initial_state()
         self._history, self._owned, self._first_weights = History(), OwnedParameters(), FirstWeights()
@@ -62,7 +63,7 @@ class SparseRun(abc.ABC):
         self.where: Where = sorted(where.selected) if isinstance(where, Masks) else where
         self.masks = Masks.full(self.wiring, self.model, set(select(self.wiring, self.model, self.where)))
         self._first_absent = fitting(where, self.weights) if isinstance(where, Masks) else {}
-        self._claim(self.selected)
+        self._claim([*self.selected, *self._first_absent])
         self._cover(list(self._first_absent))
         for name, kept in self._first_absent.items():
             self.masks.kept[name] &= kept

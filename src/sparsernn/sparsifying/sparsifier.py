@@ -79,11 +79,11 @@ class Sparsifier(SparseRun):
         check_arguments(method, steps, at_least=0 if optimizer is None else 1)
         super().__init__(model, method, optimizer, steps, loss, where, example)
         self.generator.manual_seed(seed)
-        self._ended = self._finalized = self.adds_penalty = False
+        self._finalized = self.adds_penalty = False
         self._watch = Watch()
-        self._check_optimizers()
-        self._attach()
         try:
+            self._check_optimizers()
+            self._attach()
             method.prepare(self)
             self._check_first_masks()
         except Exception:
@@ -131,9 +131,8 @@ class Sparsifier(SparseRun):
         except UserError:
             self._optimizers = before
             raise
-        if not self._ended:
-            self._detach()
-        self.optimizer, self._ended = optimizer, False
+        self._detach()
+        self.optimizer = optimizer
         self._claim(list(self.masks.kept))
         self._attach()
         self._expect_training()
@@ -145,8 +144,7 @@ class Sparsifier(SparseRun):
         """
         if self._is_replaceable():
             self._first_weights.bring_back(self.model, self.masks.kept)
-        if not self._ended:
-            self._detach()
+        self._detach()
 
     @staticmethod
     def of(model: nn.Module) -> SparseRun | None:
@@ -168,8 +166,7 @@ class Sparsifier(SparseRun):
         self._sentences = self._watch.summary(self, self._gradients.passes)
         self.method.finalize(self)
         self.masks.apply_(self.model)
-        if not self._ended:
-            self._detach()
+        self._detach()
         self.masks.constant_gates = self.masks.find_constant_gates(self.wiring, self.model)
         self.masks.final = self._finalized = True
         sentences, self._sentences = self._sentences, None
@@ -220,6 +217,7 @@ class Sparsifier(SparseRun):
         self.generator.set_state(tensors["generator"].cpu())
         self._history.events, self._history.first_masks = [dict(event) for event in values["events"]], first_masks
         self.step_count = int(values["step_count"])
+        self.steps_seen = max(self.steps_seen, self.step_count)
         self.enforce()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -229,7 +227,7 @@ class Sparsifier(SparseRun):
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._optimizers = None if self.optimizer is None else Optimizers(self.optimizer)
-        if not self._ended:
+        if not state["_ended"]:
             self._claim(list(self.masks.kept))
             self._attach()
             self._expect_training()
@@ -237,7 +235,7 @@ class Sparsifier(SparseRun):
     def _check_optimizers(self) -> None:
         """Raises: UserError if there are optimizers that do not hold the selected weights."""
         if self._optimizers is not None:
-            check_holds(self._optimizers, {name: self.model.get_parameter(name) for name in self.masks.selected})
+            check_holds(self._optimizers, {name: self.model.get_parameter(name) for name in self.selected})
 
     def _check_first_masks(self) -> None:
         """Raises: UserError if the method has begun with weights that masks in `where` leave out."""
@@ -260,6 +258,7 @@ class Sparsifier(SparseRun):
         steps = (self._gradients_ready, self._gradients_again, self.enforce, self._step_done)
         self._optimizer_steps = None if self._optimizers is None else StepHooks(self._optimizers, *steps)
         self._gradients = Gradients(self.model, self.masks, lambda: self.method.reads_next_gradient(self))
+        self._ended = False
 
     def _expect_training(self) -> None:
         """The first masks are made."""
@@ -280,12 +279,14 @@ class Sparsifier(SparseRun):
         take_back(self.model)
 
     def _detach(self) -> None:
+        CLAIMS.release(self)
+        if self._ended:
+            return
         self._withdraw_masks()
         self._forwards.remove()
         self._gradients.remove()
         if self._optimizer_steps is not None:
             self._optimizer_steps.remove()
-        CLAIMS.release(self)
         self._leaving.detach()
         self._ended = True
 
@@ -350,6 +351,7 @@ class Sparsifier(SparseRun):
     def _step_done(self) -> None:
         self._first_weights.forget()
         self.step_count += 1
+        self.steps_seen = max(self.steps_seen, self.step_count)
         self.method.after_step(self)
         self._watch.step_ends(self._gradients.passes)
         self._gradients.clear()

@@ -58,9 +58,9 @@ class StepHooks:
         self._removals: list[Callable[[], None]] = []
         for one in optimizers.all:
             if isinstance(one, optim.Optimizer) and "_optimizer_step_pre_hooks" in vars(one):
-                self._removals.append(one.register_step_pre_hook(self._before).remove)
-                self._removals.append(one.register_step_post_hook(self._after).remove)
-            else:
+                self._removals.append(one.register_step_pre_hook(_Hook(self, "_before")).remove)
+                self._removals.append(one.register_step_post_hook(_Hook(self, "_after")).remove)
+            elif hasattr(type(one), "step") or self._is_leaf(one):
                 self._put_around(one)
 
     def remove(self) -> None:
@@ -120,7 +120,7 @@ class StepHooks:
         return self._told_of(closure), *arguments[1:]
 
     def _before(self, one: optim.Optimizer, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-        self._begin(one, sys._getframe(1))
+        self._begin(one, sys._getframe(2))
         if arguments and arguments[0] is one:
             return (one, *self._followed(one, arguments[1:], keywords)), keywords
         return self._followed(one, arguments, keywords), keywords
@@ -184,6 +184,19 @@ class StepHooks:
                 for parameter in group["params"]:
                     if parameter.grad is not None:
                         self._hidden[parameter], parameter.grad = parameter.grad, None
+
+
+class _Hook:
+    """A hook of an optimizer. In a copy it leads nowhere."""
+
+    def __init__(self, owner: StepHooks | None = None, name: str = ""):
+        self.owner, self.name = owner, name
+
+    def __call__(self, *arguments: Any) -> Any:
+        return None if self.owner is None else getattr(self.owner, self.name)(*arguments)
+
+    def __reduce__(self) -> tuple[type[_Hook], tuple[()]]:
+        return _Hook, ()
 
 
 def _is_running(frame: types.FrameType | None) -> bool:

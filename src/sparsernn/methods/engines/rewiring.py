@@ -166,10 +166,10 @@ class Rewiring(Method[RewiringState]):
             self.rewire(run, run.step_count)
 
     def finalize(self, run: Run[RewiringState]) -> None:
-        if run.steps and not any(self.is_due(run, step) for step in range(1, run.step_count + 1)):
+        if run.steps and not any(self.is_due(run, step) for step in range(1, run.steps_seen + 1)):
             first = next(step for step in range(1, run.steps + 1) if self.is_due(run, step))
             run.warn(
-                f"nothing was ever rewired: the first event would have come in step {first}, and {run.step_count} of "
+                f"nothing was ever rewired: the first event would have come in step {first}, and {run.steps_seen} of "
                 f"{run.steps} steps were counted"
             )
 
