@@ -1,5 +1,8 @@
 """Hugging Face Transformers 4.48 and later: `Trainer(callbacks=[Sparsify(RigL(sparsity=0.9))])`."""
 
+# Where the library is not installed, the checker takes this module for it.
+# pyright: reportGeneralTypeIssues=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -61,7 +64,9 @@ class Sparsify(TrainerCallback):
         **_: Any,
     ) -> None:
         if model is None or optimizer is None:
-            raise UserError("the Trainer hands over no model and optimizer", "those that it trains", "update transformers")
+            raise UserError(
+                "the Trainer hands over no model and optimizer", "those that it trains", "update transformers"
+            )
         steps = state.max_steps if self.steps is None else self.steps
         options = {"loss": self.loss, "where": self.where, "seed": self.seed, "example": self.example}
         self.sparsifier = Sparsifier(model, self.method, optimizer, steps=steps, **options)

@@ -27,7 +27,7 @@ class Run(Protocol[State]):
             steps_seen: done so far, those behind a state that was gone back to included.
         generator: of everything random; the same on every rank.
         loss: returns the loss on one batch, if the user gave it.
-        optimizer: the user's, or None.
+        optimizer: the user's, whatever stands around it, or None.
     """
 
     @property
@@ -64,7 +64,7 @@ class Run(Protocol[State]):
     def loss(self) -> Callable[[], Tensor] | None: ...
 
     @property
-    def optimizer(self) -> torch.optim.Optimizer | None: ...
+    def optimizer(self) -> object: ...
 
     @property
     def weights(self) -> dict[str, nn.Parameter]:

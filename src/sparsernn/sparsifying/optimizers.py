@@ -111,7 +111,7 @@ def _groups(one: object) -> list[dict[str, Any]]:
     groups = getattr(one, "param_groups", None)
     if not isinstance(groups, (list, tuple)):
         return []
-    return [group for group in groups if isinstance(group, Mapping) and "params" in group]  # type: ignore[misc]
+    return [group for group in groups if isinstance(group, dict) and "params" in group]
 
 
 def _inside(one: object) -> list[Any]:

@@ -209,13 +209,16 @@ class SparseRun(abc.ABC):
         """Weights belong to this run. Raises: UserError if they belong to another one that has begun."""
         parameters = [self.model.get_parameter(name) for name in names]
         while (other := CLAIMS.owner(parameters, other_than=self)) is not None:
-            if not other._is_replaceable():
+            trains = other.optimizer is not None
+            if trains and not other._is_replaceable():
                 raise UserError(
                     "another Sparsifier is at work on these weights",
                     "one Sparsifier for a weight at a time",
                     "call finalize() or detach() on that one first; Sparsifier.of(model) is it",
                 )
             other.detach()
+            if not trains:  # it has done all its work already
+                continue
             self.warn("a Sparsifier that was made before for these weights, and has not trained, is detached")
         CLAIMS.take(parameters, self)
 

@@ -121,7 +121,9 @@ class Sparsifier(SparseRun):
         """
         if self._finalized or self._optimizers is None:
             raise UserError(
-                "the Sparsifier has been finalized" if self._finalized else "the Sparsifier was made without an optimizer",
+                "the Sparsifier has been finalized"
+                if self._finalized
+                else "the Sparsifier was made without an optimizer",
                 "one in the course of training",
                 "make a new one with optimizer= and steps=",
             )

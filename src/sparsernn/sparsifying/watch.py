@@ -8,7 +8,8 @@ from sparsernn.methods.method import Method
 from sparsernn.sparsifying.sparse_run import SparseRun
 from sparsernn.structure.choice import count
 
-SOME_ZEROS = 0.1  # as many exact zeros among the weights that exist as hardly any initialisation has
+SOME_ZEROS = 0.2  # as many exact zeros among the weights that exist as hardly any initialisation has
+PATIENCE = 10  # steps after which a penalty that was never asked for is told
 LATE = 20  # backward passes behind the last step are too many from a twentieth of all steps on
 
 
@@ -22,6 +23,7 @@ class Watch:
 
     def __init__(self) -> None:
         self.penalty_asked = self.written = False
+        self._penalty_missed: bool | None = None
         self._penalty_told = False
         self._most_passes = 1
 
@@ -30,14 +32,17 @@ class Watch:
         if not self.written and (alive := run.masks.alive(run.model)):
             self.written = True
             run.warn(
-                f"{sum(alive.values())} absent weights were not zero when step {run.step_count + 1} began, and are zero "
-                "again: something beside the known optimizer writes weights (a lookahead or average, a loaded "
+                f"{sum(alive.values())} absent weights were not zero when step {run.step_count + 1} began, and are "
+                "zero again: something beside the known optimizer writes weights (a lookahead or average, a loaded "
                 "checkpoint); pass it to attach(), or load the Sparsifier's state with the weights"
             )
         if run.step_count == 0:
             self._look_for_zeros(run)
-        if not (self.penalty_asked or self._penalty_told):
-            self._look_for_a_penalty(run)
+        if self._penalty_missed is None and not self.penalty_asked:
+            self._penalty_missed = self._has_a_penalty(run)
+        if self._lacks_the_penalty() and run.step_count + 1 >= PATIENCE:
+            self._penalty_told = True
+            run.warn(self._penalty_sentence(run))
 
     def step_ends(self, passes: int) -> None:
         """A step is over. passes: how many backward passes it took."""
@@ -48,9 +53,9 @@ class Watch:
         sentences = []
         if alive := run.masks.alive(run.model):
             sentences.append(
-                f"{sum(alive.values())} absent weights were not zero in the end ({', '.join(list(alive)[:3])}), and are "
-                "now: something beside the known optimizer wrote them, or they are of a checkpoint whose Sparsifier "
-                "state was not loaded"
+                f"{sum(alive.values())} absent weights were not zero in the end ({', '.join(list(alive)[:3])}), "
+                "and are now: something beside the known optimizer wrote them, or they are of a checkpoint whose "
+                "Sparsifier state was not loaded"
             )
         if run.steps and passes and run.step_count == 0:
             sentences.append(
@@ -62,6 +67,8 @@ class Watch:
                 f"{passes} backward passes came after step {run.step_count}, the last one that was seen: another "
                 "optimizer took over; pass it to attach()"
             )
+        if self._lacks_the_penalty():
+            sentences.append(self._penalty_sentence(run))
         if run.step_count > run.steps > 0:
             sentences.append(
                 f"{run.step_count} steps were counted and steps={run.steps}: schedules were at their end after "
@@ -83,16 +90,20 @@ class Watch:
                 "others: if they come from a sparse checkpoint, pass its masks as where=masks, and they stay zero"
             )
 
-    def _look_for_a_penalty(self, run: SparseRun) -> None:
+    def _has_a_penalty(self, run: SparseRun) -> bool:
         if type(run.method).penalty is Method.penalty:
-            return
+            return False
         penalty = run.method.penalty(run)
-        if penalty is not None and bool(penalty != 0):
-            self._penalty_told = True
-            run.warn(
-                f"the penalty of {type(run.method).__name__} was not asked for when step {run.step_count + 1} came, so "
-                "that it has no effect: add sparsifier.penalty() to the loss"
-            )
+        return penalty is not None and bool(penalty != 0)
+
+    def _lacks_the_penalty(self) -> bool:
+        return bool(self._penalty_missed) and not (self.penalty_asked or self._penalty_told)
+
+    def _penalty_sentence(self, run: SparseRun) -> str:
+        return (
+            f"the penalty of {type(run.method).__name__} was never asked for, so that it has no effect: add "
+            "sparsifier.penalty() to the loss"
+        )
 
 
 def _is_an_initialisation(weight: Tensor) -> bool:

@@ -77,7 +77,7 @@ class Masks:
         if alive:
             name = next(iter(alive))
             raise UserError(
-                f"{sum(alive.values())} weights that the masks call absent are not zero, {alive[name]} of them in {name}",
+                f"{sum(alive.values())} weights that the masks call absent are not zero, {alive[name]} in {name}",
                 "the weights that the masks were returned with",
                 "load the masks that were saved with these weights, or call masks.apply_(model) if they are to be zero",
             )
@@ -210,7 +210,9 @@ def fitting(masks: Masks | Mapping[str, Tensor], weights: Mapping[str, Tensor]) 
     for name, mask in kept.items():
         if name not in weights:
             raise UserError(
-                f'a mask is given for "{name}"', f"names of this model's weights: {', '.join(weights)}", "rename the mask"
+                f'a mask is given for "{name}"',
+                f"names of this model's weights: {', '.join(weights)}",
+                "rename the mask",
             )
         mask = torch.as_tensor(mask)
         if mask.shape != weights[name].shape:

@@ -18,7 +18,7 @@ def zero_absent_(tensor: Tensor, kept: Tensor) -> None:
 
     On a CPU the bits of a number are multiplied by 1 or 0, several times as fast as a masked fill.
 
-    Shapes: any; kept: the same, bool. Of a sparse tensor (an embedding's gradient) entries that it does not have stay so.
+    Shapes: any; kept: the same, bool. Of a sparse tensor (an embedding's gradient) the entries that it has are cleared.
     """
     if tensor.is_sparse:
         tensor._values().masked_fill_(~kept.to(tensor.device)[tuple(tensor._indices())], 0)
