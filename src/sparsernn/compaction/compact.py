@@ -48,8 +48,10 @@ def compact(
             nothing else reads are cut, and are zero in these states.
     Returns: (small, masks): the model's own class and forward; wrappers (data parallel, compiled) are taken off.
         small.cut_report: why units that carry no weight had to stay.
-    Raises: UserError if the small model does not repeat the result on the example; the model itself is unchanged.
+    Raises: UserError if the small model does not repeat the result on the example, or masks of a finished run meet
+        weights of another moment; the model itself is unchanged.
     """
+    masks.check_step(model)
     small = copy.deepcopy(unwrap(model))
     masks.apply_(small)
     arguments = example if isinstance(example, tuple) else (example,)
@@ -72,6 +74,7 @@ def _masks_of(small: nn.Module, kept: dict[str, Tensor], selected: set[str]) -> 
     wiring = Wiring.local(small)
     layouts = {name: weight.layout for name, weight in wiring.weights.items()}
     masks = Masks(kept, layouts, selected & set(kept))
+    masks.final = True
     masks.constant_gates = masks.find_constant_gates(wiring, small)
     return masks
 

@@ -38,7 +38,8 @@ def save_compact(
     columns), or plainly, whichever is smaller.
 
     Arguments:
-        masks: of the model; weights that they leave out are written as zeros, whatever the model holds there.
+        masks: of the model; weights that they leave out are written as zeros, and must be zero in the model already if
+            the masks are of a finished run, as those that `compact` returned.
         dtype: "float16", or "int8" with a scale for each row, stores matrices in that type; None keeps every bit.
     Returns: for each tensor that is not exact its largest error, divided by its largest number.
     Raises: UserError if the model did not come from `compact`, the masks are of another model, or numbers do not fit
@@ -65,6 +66,7 @@ def file_of(
     """
     inner = unwrap(model)
     if masks is not None:
+        masks.check_step(inner)
         inner = copy.deepcopy(inner)
         masks.apply_(inner)
     state = inner.state_dict()
