@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from sparsernn.reports import axes as scales
 from sparsernn.reports import figures
 
 MOST_LAYERS = 24
@@ -34,7 +35,7 @@ def _units(axes: Axes, layer: Mapping[str, Any]) -> None:
     shown = values[values > 0]
     axes.plot(np.arange(1, len(shown) + 1), shown, color=figures.colour(0), lw=1.8)
     if len(shown):
-        figures.show_powers(axes)
+        scales.show_powers(axes)
     axes.set_xlabel(f"units by sensitivity; {len(layer['constant']):,} never change")
     axes.set_ylabel("sensitivity")
     axes.set_xlim(0, max(len(values), 1) + 1)

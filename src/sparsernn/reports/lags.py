@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sparsernn.reports import axes as scales
 from sparsernn.reports import figures
 from sparsernn.reports.figures import Picture
 from sparsernn.reports.reading import Run, is_number
@@ -66,6 +67,6 @@ def _draw(axes: Axes, lines: Mapping[str, list[float]], names: list[str]) -> Non
         look = {"color": figures.INK, "lw": 2.0} if whole else {"color": figures.colour(names.index(name)), "lw": 1.4}
         lags = [lag for lag, value in enumerate(values) if value > SMALLEST]
         axes.plot(lags, [values[lag] for lag in lags], label=label, **look)
-    figures.show_powers(axes)
+    scales.show_powers(axes)
     axes.set_xlabel("lag, steps")
-    figures.count_steps(axes, 5)
+    scales.count_steps(axes, 5)
