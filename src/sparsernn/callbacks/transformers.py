@@ -1,7 +1,7 @@
 """Hugging Face Transformers 4.48 and later: `Trainer(callbacks=[Sparsify(RigL(sparsity=0.9))])`."""
 
 # Where the library is not installed, the checker takes this module for it.
-# pyright: reportGeneralTypeIssues=false, reportAttributeAccessIssue=false
+# pyright: reportGeneralTypeIssues=false, reportAttributeAccessIssue=false, reportMissingImports=false
 
 from __future__ import annotations
 
