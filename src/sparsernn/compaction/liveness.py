@@ -28,6 +28,25 @@ def live_units(wiring: Wiring, model: nn.Module) -> Tensor:
         alive = after
 
 
+def idle_units(wiring: Wiring, model: nn.Module) -> Tensor:
+    """Units of which no weight comes in, or none goes out although there are weights that read them. [units]"""
+    count = len(wiring.units.parent)
+    written, heard, read, used = (torch.zeros(count, dtype=torch.bool) for _ in range(4))
+    parameters = wiring.parameters(model)
+    for use in wiring.uses:
+        if not use.layout.incoming:
+            continue
+        present = use.layout.view(parameters[use.name].detach().cpu() != 0)
+        for place, units in enumerate(use.units_by_dimension):
+            if units is None:
+                continue
+            some = _any(present, [other for other in range(present.dim()) if other != place])
+            source = place in use.layout.source_places
+            (read if source else written)[units] = True
+            (used if source else heard)[units[some]] = True
+    return (written & ~heard) | (read & ~used)
+
+
 def complete_lines(wiring: Wiring, alive: Tensor) -> None:
     """Bring back, in place, what has to exist with a living unit in line or with a living owner."""
     before = -1
