@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Self
 
@@ -259,9 +259,10 @@ class Recorder(TorchFunctionMode):
         """A width that comes into a function which takes no sizes is a number among others."""
         places = call.arguments[1:] if call.name.endswith("full") else call.arguments
         if call.name not in MOVES | TAKE_SIZES and not (call.name in FILLS and call.name != "pad"):
-            for leaf in tree_flatten((places, call.keywords))[0]:
-                if isinstance(leaf, Width):
-                    leaf.used()
+            for leaf in (*places, *call.keywords.values()):
+                for number in leaf if isinstance(leaf, tuple | list) else (leaf,):
+                    if isinstance(number, Width):
+                        number.used()
 
     def _come_from_outside(self, call: Call) -> None:
         """Whatever is computed from a tensor of the outside is of the outside too, if its numbers count."""
@@ -270,10 +271,10 @@ class Recorder(TorchFunctionMode):
                 if any(id(tensor) in origin for tensor in call.inputs):
                     origin |= {id(tensor): tensor for tensor in call.outputs}
 
-    def reads_unseen(self, tensors: Iterable[object]) -> None:
+    def reads_unseen(self, arguments: object) -> None:
         """Something that is no torch function reads tensors, such as a scripted one or an extension."""
         if not self.inside and not self.depth:
-            self.shadows.mark(tensors, "a scripted function or an extension reads it")
+            self.shadows.mark(tensors_in(arguments), "a scripted function or an extension reads it")
 
     def _explain(self, call: Call) -> None:
         self._watch_parameters(call)
@@ -411,7 +412,7 @@ class UnseenOperations(TorchDispatchMode):
         arguments: Sequence[object] = (),
         keywords: Mapping[str, object] | None = None,
     ) -> object:
-        self.recorder.reads_unseen(tensors_in((arguments, keywords)))
+        self.recorder.reads_unseen((arguments, keywords))
         return operation(*arguments, **(keywords or {}))
 
 

@@ -8,7 +8,7 @@ passes it on; what is unknown makes its units external, with the reason kept.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -29,6 +29,7 @@ MOVES = frozenset(
 )
 CHOOSES = frozenset({"__getitem__", "gather", "index_select", "take_along_dim"})
 INDICES = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+PLAIN = (int, float, str, torch.dtype, torch.device, type(None))
 KEEPS_ZERO = frozenset(
     """
     relu relu_ tanh tanh_ dropout dropout_ feature_dropout alpha_dropout gelu silu elu celu selu leaky_relu softsign
@@ -295,8 +296,14 @@ def _pairs(left: object, right: object) -> list[tuple[Tensor, Tensor]]:
     return list(zip(tensors_in(left), tensors_in(right), strict=True))
 
 
-def tensors_in(tree: object) -> list[Tensor]:
+def tensors_in(tree: Any) -> list[Tensor]:
     """Every tensor in nested containers, in order."""
+    if isinstance(tree, Tensor):
+        return [tree]
+    if type(tree) in (tuple, list):
+        return [tensor for part in tree if not isinstance(part, PLAIN) for tensor in tensors_in(part)]
+    if type(tree) is dict:
+        return tensors_in(list(tree.values())) if tree else []
     return [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, Tensor)]
 
 
