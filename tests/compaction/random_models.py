@@ -127,7 +127,8 @@ class Drawn(nn.Module):
         if kind in ("optional", "required"):
             return state
         if kind in ("kept", "kept zeros"):
-            return self.hidden
+            kept = self.hidden[0] if isinstance(self.hidden, tuple) else self.hidden
+            return self.hidden if kept is not None and kept.shape[-2] == batch else None
         one = None
         if kind == "learned":
             rows = self.start.view(-1, 1, self.plan.hidden).expand(-1, batch, -1).contiguous()

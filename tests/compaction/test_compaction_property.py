@@ -9,7 +9,7 @@ from torch import nn
 from sparsernn.compaction.files import load_compact, save_compact
 from tests.structure.networks import MAKERS, Reading, check_exact, difference, random_masks, size_of
 
-pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections")
+pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections", "ignore:0 of ")
 seeds = st.integers(0, 10**6)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from sparsernn.compaction.variations import STATE, Trial, Variations
 from sparsernn.errors import UserError
@@ -21,8 +23,8 @@ from sparsernn.tracing.recording import CALLS, tensors_of, values_of
 from sparsernn.tracing.surroundings import Surroundings, undisturbed
 
 ROUNDING, NOISE, DRAWS = 64, 16, 2
-PACKAGE = Path(__file__).parents[1]
-NOT_THE_USERS = (str(Path(torch.__file__).parent), str(PACKAGE))
+TORCH = str(Path(torch.__file__).parent)
+NOT_THE_USERS = (TORCH, str(Path(__file__).parents[1]))
 
 
 @dataclass
@@ -33,20 +35,43 @@ class Outcome:
         values: of each call what it returned.
         drew: whether it drew random numbers.
         begun: of the modules that ran and were watched, the states that they first began in.
+        places: where in the code torch functions were called.
         error: what it raised.
     """
 
     values: list[list[Tensor]] = field(default_factory=list)
     drew: bool = False
     begun: dict[str, list[Tensor]] = field(default_factory=dict)
+    places: set[tuple[object, int]] = field(default_factory=set)
     error: Exception | None = None
+
+
+class Coverage(TorchFunctionMode):
+    """Notes from which instructions outside torch its functions are called."""
+
+    def __init__(self, places: set[tuple[object, int]]):
+        super().__init__()
+        self.places = places
+
+    def __torch_function__(
+        self,
+        function: Callable[..., object],
+        types: Sequence[type],
+        arguments: Sequence[object] = (),
+        keywords: Mapping[str, object] | None = None,
+    ) -> object:
+        frame = sys._getframe(1)
+        while frame.f_back is not None and frame.f_code.co_filename.startswith(TORCH):
+            frame = frame.f_back
+        self.places.add((frame.f_code, frame.f_lasti))
+        return function(*arguments, **(keywords or {}))
 
 
 class Runner:
     """Runs of one model, of which nothing is changed by them.
 
     Arguments:
-        watched: names of modules.
+        watched: names of modules of which it is noted how they begin, and from where torch functions are called.
     """
 
     def __init__(self, model: nn.Module, watched: Collection[str] = ()):
@@ -61,6 +86,8 @@ class Runner:
                 watch = partial(_note, result.begun, path)
                 module = self.model.get_submodule(path)
                 hooks.enter_context(module.register_forward_pre_hook(watch, with_kwargs=True))
+            if self.watched:
+                hooks.enter_context(Coverage(result.places))
             before = torch.get_rng_state()
             try:
                 for _ in range(calls or CALLS):
@@ -103,9 +130,9 @@ class Proof:
     def derive(self, wiring: Wiring, state_shapes: Mapping[str, list[tuple[int, ...]]]) -> list[Example]:
         """Add what the masked model does with variations of the examples.
 
-        Returns: those that ran a module which no example did.
+        Returns: those that ran a module or a line which no other did: who reads what has to be seen there too.
         """
-        unused, telling = set(wiring.unused), []
+        seen, telling = set().union(*(first.places | set(first.begun) for first in self.before)), []
         variations = Variations(self.masked, wiring, state_shapes)
         for given, shown in list(zip(self.given, self.before, strict=True)):
             for trial in variations.of(given.example):
@@ -116,8 +143,8 @@ class Proof:
                     continue
                 self.trials.append(trial)
                 self.before.append(first)
-                if unused & set(first.begun):
-                    unused -= set(first.begun)
+                if (first.places | set(first.begun)) - seen:
+                    seen |= first.places | set(first.begun)
                     telling.append(trial.example)
         return telling
 

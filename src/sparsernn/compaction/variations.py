@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from sparsernn.structure.wiring import Wiring
 from sparsernn.tracing.examples import Example
 
 MOST_SIZES, MOST_RANGES = 4, 6
+FACTORS = (-1.0, 10.0, 0.0)
 STATE = "with a start state"
 
 
@@ -48,6 +50,8 @@ class Variations:
         """Trials, the commonest kinds of calls first."""
         tensors = [leaf for leaf in _leaves(example) if isinstance(leaf, Tensor) and not leaf.is_meta]
         yield Trial("with other numbers", self._map(example, self._other_numbers))
+        for factor in FACTORS:
+            yield Trial(f"with its numbers times {factor}", self._map(example, partial(_scaled, factor=factor)))
         yield Trial("with its rows in another order", self._map(example, _reversed_rows))
         for size in _sizes(tensors):
             for step in (1, -1) if size > 2 else (1,):
@@ -168,6 +172,11 @@ def _resized(leaf: object, size: int, step: int) -> object:
             last = leaf.narrow(place, size - 1, 1)
             leaf = torch.cat([leaf, last], place) if step > 0 else leaf.narrow(place, 0, size - 1)
     return leaf
+
+
+def _scaled(leaf: object, factor: float) -> object:
+    numbers = isinstance(leaf, Tensor) and (leaf.is_floating_point() or leaf.is_complex())
+    return leaf * factor if isinstance(leaf, Tensor) and numbers else leaf
 
 
 def _reversed_rows(leaf: object) -> object:

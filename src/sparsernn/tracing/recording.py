@@ -229,13 +229,13 @@ class Recorder(TorchFunctionMode):
         self.depth += 1
         try:
             result = function(*arguments, **(keywords or {}))
+            if self.inside:
+                return result
+            call = Call(function, arguments, keywords or {}, result)
+            self._explain(call)
+            return self._widths(call)
         finally:
             self.depth -= 1
-        if self.inside:
-            return result
-        call = Call(function, arguments, keywords or {}, result)
-        self._explain(call)
-        return self._widths(call)
 
     def _widths(self, call: Call) -> object:
         """The result of a call; sizes along units are numbers that notice their use."""
