@@ -104,7 +104,9 @@ class Drawn(nn.Module):
         wide = plan.hidden * plan.directions
         self.second = nn.GRU(wide, wide, batch_first=True) if plan.read in ("second layer", "residual") else None
         self.score = nn.Linear(wide, 1) if plan.read == "attention" else None
-        self.heads = nn.ModuleDict({name: nn.Linear(wide, CLASSES) for name in ("a", "b")[: 1 + (plan.head == "named")]})
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(wide, CLASSES) for name in ("a", "b")[: 1 + (plan.head == "named")]}
+        )
         self.numbered = nn.ModuleList(nn.Linear(wide, CLASSES) for _ in range(2 if plan.head == "numbered" else 0))
         self.auxiliary = nn.Linear(wide, 2) if plan.head == "auxiliary" else None
         self.start = nn.Parameter(torch.randn(wide * plan.layers)) if plan.state == "learned" else None
@@ -239,7 +241,9 @@ def draw_case(seed: int) -> Case:
     model = Drawn(plan).double().eval()
     _quieten(model, rng)
     first = _inputs(model, rng, rng.choice(STEPS), batch=3, real_state=rng.random() < 0.2, first=True)
-    calls = [_inputs(model, rng, steps, batch, True, False) for steps, batch in ((6, 3), (5, 4), (1, 1), (9, 2), (6, 3))]
+    calls = [
+        _inputs(model, rng, steps, batch, True, False) for steps, batch in ((6, 3), (5, 4), (1, 1), (9, 2), (6, 3))
+    ]
     masks = _masks(model, rng, first)
     masks.apply_(model)
     return Case(plan, model, masks, None if rng.random() < 0.1 else first, calls)
@@ -284,7 +288,9 @@ def _masks(model: Drawn, rng: random.Random, first: dict) -> Masks:
     wiring = trace(model, first)
     level = rng.choice(["neuron", "neuron", "gate", "weight", "rows"])
     if level != "rows":
-        groups = Groups.of(wiring, model, level, rng.choice([None, None, lambda name: True]) if level != "neuron" else None)
+        groups = Groups.of(
+            wiring, model, level, rng.choice([None, None, lambda name: True]) if level != "neuron" else None
+        )
         masks = Masks.full(wiring, model, set(groups.names))
         groups.keep(masks, torch.rand(groups.count) < rng.choice([0.0, 0.2, 0.5]))
         return masks

@@ -38,7 +38,7 @@ def readings(draw, maker: str):
 
 
 @pytest.mark.parametrize("maker", MAKERS)
-@settings(max_examples=30)
+@settings(max_examples=8)
 @given(data=st.data())
 def test_random_masks_compact_exactly(maker, data):
     model, masks, ids = data.draw(readings(maker))
@@ -49,7 +49,7 @@ def test_random_masks_compact_exactly(maker, data):
 
 
 @pytest.mark.parametrize("maker", MAKERS)
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(data=st.data())
 def test_saved_models_come_back(maker, data, tmp_path_factory):
     model, masks, ids = data.draw(readings(maker))

@@ -16,7 +16,6 @@ from sparsernn.structure.wiring import Wiring
 from sparsernn.tracing.recording import Recorder, trace
 from tests.structure.networks import Reading, check_exact, random_masks, size_of
 
-
 pytestmark = pytest.mark.filterwarnings("ignore:0 of ")
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from sparsernn.compaction.liveness import idle_units, live_units
-from sparsernn.compaction.resizing import Cut, Replacements, equalise, replace, resize
 from sparsernn.compaction.proof import Proof
+from sparsernn.compaction.resizing import Cut, Replacements, equalise, replace, resize
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import Wiring, unwrap
 from sparsernn.tracing.copying import copy_of
@@ -35,12 +35,9 @@ def compact(
     """A smaller copy of the model with the same outputs (to rounding, <= 1e-6 in float32), and its masks.
 
     A unit is cut when nothing that reaches the model's result reads it, or when it is always zero itself (no
-    incoming weight and no bias, from a zero initial state); repeated until nothing changes. Every axis keeps
-    at least one unit. The model itself is left alone; in the copy absent weights are zero.
-
-    Real forwards show who reads what, and the small model has to repeat the masked one's results: on the examples,
-    and on inputs derived from them (other numbers, ids, sizes, orders, start states, flags, the other mode), as far as
-    the masked model takes these. Buffers, attributes of modules and generators are put back after each run.
+    incoming weight and no bias, from a zero initial state); repeated until nothing changes. Every axis keeps one.
+    Real forwards show who reads what, and the small model has to repeat the masked one on the examples and on inputs
+    derived from them (other numbers, ids, sizes, orders, start states, flags, modes), as far as that one takes these.
 
     Arguments:
         masks: which weights exist, from `Sparsifier.finalize`.
@@ -57,34 +54,45 @@ def compact(
         else; the model itself is unchanged.
     """
     with torch.inference_mode(False):
-        calls, inner = examples_of(example, examples), unwrap(model)
-        masked = copy_of(inner)
+        masked = copy_of(unwrap(model))
         masks.apply_(masked)
-        proof = Proof(masked, calls, carried_states)
-        wiring, recorder = _followed(copy_of(masked), calls, inner)
-        if recorder is not None and (more := proof.derive(wiring, recorder.state_shapes)):
+        proof = Proof(masked, examples_of(example, examples), carried_states)
+        small, left, uncut, wiring = _proved(proof, unwrap(model), masks, uniform)
+    for sentence in uncut + _unused(wiring):
+        warnings.warn(sentence, stacklevel=2)
+    return small, _masks_of(small, left, masks.selected)
+
+
+def _proved(
+    proof: Proof, original: nn.Module, masks: Masks, uniform: bool
+) -> tuple[nn.Module, dict[str, Tensor], list[str], Wiring]:
+    """The small model that repeats all trials: those that the first ones do not are followed as well.
+
+    Returns: it, its masks by name, sentences on layers that stay as they are, and who reads what.
+    """
+    masked, calls = proof.masked, [trial.example for trial in proof.trials]
+    wiring, recorder = _followed(copy_of(masked), calls, original)
+    more = [] if recorder is None else proof.derive(wiring, recorder.state_shapes)
+    while True:
+        if more:
             calls = [*calls, *more]
-            wiring, _ = _followed(copy_of(masked), calls, inner)
-        while True:
-            small = copy_of(masked)
-            wiring.rely_on(carried_states)
-            alive = equalise(wiring, live_units(wiring, small), uniform)
-            cuts = {path: Cut.of(wiring, path, alive) for path in wiring.descriptions}
-            left = _cut(small, wiring, cuts, masks.kept)
-            failures = proof.failures(small, wiring.returned_places if carried_states else ())
-            unseen = [trial.example for trial, _ in failures if trial.example not in calls]
-            if not unseen:
-                break
-            calls = [*calls, *unseen]
-            wiring, _ = _followed(copy_of(masked), calls, inner)
-        if failures:
-            raise failures[0][1]
-        history = [*getattr(small, HISTORY, []), {path: cut.as_json() for path, cut in cuts.items() if cut.changes}]
-        setattr(small, HISTORY, history)
-        uncut = _uncut(wiring, masked, alive)
-        vars(small)["cut_report"] = _report(wiring) + uncut
-        _warn(uncut, wiring)
-        return small, _masks_of(small, left, masks.selected)
+            wiring, _ = _followed(copy_of(masked), calls, original)
+        wiring.rely_on(proof.carried_states)
+        small = copy_of(masked)
+        alive = equalise(wiring, live_units(wiring, small), uniform)
+        cuts = {path: Cut.of(wiring, path, alive) for path in wiring.descriptions}
+        left = _cut(small, wiring, cuts, masks.kept)
+        failures = proof.failures(small, wiring.returned_places if proof.carried_states else ())
+        more = [trial.example for trial, _ in failures if trial.example not in calls]
+        if not more:
+            break
+    if failures:
+        raise failures[0][1]
+    uncut = _uncut(wiring, masked, alive)
+    history = [*getattr(small, HISTORY, []), {path: cut.as_json() for path, cut in cuts.items() if cut.changes}]
+    setattr(small, HISTORY, history)
+    vars(small)["cut_report"] = _report(wiring) + uncut
+    return small, left, uncut, wiring
 
 
 def _masks_of(small: nn.Module, kept: dict[str, Tensor], selected: set[str]) -> Masks:
@@ -162,11 +170,9 @@ def _reason(wiring: Wiring, path: str, units: list[int]) -> str:
     return f"{shared}; if masks were trained without a forward being seen, pass example= to the Sparsifier too"
 
 
-def _warn(sentences: list[str], wiring: Wiring) -> None:
-    """Say which layers stay as they are, and which no example ran."""
-    if wiring.recorded and wiring.unused:
-        names = ", ".join(sorted(wiring.unused))
-        stay = "its units stay, and those that it may read; pass examples=[...] that run it"
-        sentences = [*sentences, f"no example ran {names}: {stay}"]
-    for sentence in sentences:
-        warnings.warn(sentence, stacklevel=3)
+def _unused(wiring: Wiring) -> list[str]:
+    """A sentence on the modules that no example ran, if there are any."""
+    if not wiring.recorded or not wiring.unused:
+        return []
+    stay = "its units stay, and those that it may read; pass examples=[...] that run it"
+    return [f"no example ran {', '.join(sorted(wiring.unused))}: {stay}"]

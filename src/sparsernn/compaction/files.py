@@ -219,7 +219,7 @@ def _fill(model: nn.Module, tensors: dict[str, Tensor]) -> None:
     with torch.no_grad():
         owners = _owners(model)
         for name in expected:
-            _write(model, owners.get(name, state[name]), tensors[name])
+            _write(model, owners[name] if name in owners else state[name], tensors[name])
     if empty := sorted(name for name, tensor in _owners(model).items() if tensor.is_meta):
         raise ValueError(f"{empty[0]} is on the device meta, and the file holds no values of it")
 

@@ -1,4 +1,4 @@
-"""Proof of a cut: the compacted model and the masked one give the same, on the examples and on what derives from them."""
+"""Proof of a cut: the compacted model repeats the masked one, on the examples and on what derives from them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from sparsernn.errors import UserError
 from sparsernn.structure.wiring import Wiring
 from sparsernn.tracing.copying import copy_of
 from sparsernn.tracing.examples import Example
-from sparsernn.tracing.recording import CALLS, tensors_of, values_of
+from sparsernn.tracing.recording import CALLS
+from sparsernn.tracing.results import tensors_of, values_of
 from sparsernn.tracing.surroundings import Surroundings, undisturbed
 
 ROUNDING, NOISE, DRAWS = 64, 16, 2
@@ -134,8 +135,8 @@ class Proof:
         """
         seen, telling = set().union(*(first.places | set(first.begun) for first in self.before)), []
         variations = Variations(self.masked, wiring, state_shapes)
-        for given, shown in list(zip(self.given, self.before, strict=True)):
-            for trial in variations.of(given.example):
+        for example, shown in list(zip(self.given, self.before, strict=True)):
+            for trial in variations.of(example.example):
                 if trial.label == STATE and self.carried_states:
                     continue
                 first = self.runner.run(trial.example)

@@ -136,13 +136,15 @@ class Variations:
         for path in shapes.values() if len(absent) > 1 else ():
             one = self._states(path)
             parts = one if isinstance(one, tuple) else (one,)
-            if (changed := _with(self.model, example, dict(zip(absent, parts * len(absent), strict=False)))) is not None:
+            if (
+                changed := _with(self.model, example, dict(zip(absent, parts * len(absent), strict=False)))
+            ) is not None:
                 yield Trial(STATE, changed)
 
     def _states(self, path: str) -> object:
         parameter = next(self.model.get_submodule(path).parameters(), None)
-        states = tuple(self._random(shape, parameter) for shape in self.state_shapes[path])
-        return states if len(states) > 1 else states[0]
+        first, *others = [self._random(shape, parameter) for shape in self.state_shapes[path]]
+        return (first, *others) if others else first
 
 
 def _leaves(example: Example) -> list[object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeGuard
 
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
@@ -40,10 +41,12 @@ class Example:
         if isinstance(value, InTraining):
             return replace(cls.of(value.example), training=True)
         if _are_keywords(value):
-            return cls((), dict(value))
+            return cls((), {**value})
+        if not isinstance(value, tuple | list) or type(value) not in (tuple, list):
+            return cls((value,))
         if type(value) is tuple and len(value) == 2 and type(value[0]) is tuple and _are_keywords(value[1]):
-            return cls(value[0], dict(value[1]))
-        return cls(tuple(value)) if type(value) in (tuple, list) else cls((value,))
+            return cls(value[0], {**value[1]})
+        return cls(tuple(value))
 
     def call(self, model: nn.Module) -> object:
         """What the model returns, in the example's mode; the arguments are copies, which the forward may change."""
@@ -74,5 +77,5 @@ def _is_complete(value: object) -> bool:
     return isinstance(value, Example | InTraining) or type(value) is tuple or _are_keywords(value)
 
 
-def _are_keywords(value: object) -> bool:
+def _are_keywords(value: object) -> TypeGuard[Mapping[str, object]]:
     return isinstance(value, Mapping) and all(isinstance(name, str) for name in value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Self
@@ -13,15 +12,14 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten
 
 from sparsernn.errors import UserError
 from sparsernn.running.carried_states import WidenStates
 from sparsernn.structure.axes import OUTSIDE
-from sparsernn.structure.description import Description
 from sparsernn.structure.wiring import Wiring, unwrap
 from sparsernn.tracing.copying import copy_of, parts_of
 from sparsernn.tracing.examples import Example, examples_of
+from sparsernn.tracing.results import split_result, tensors_of, values_of
 from sparsernn.tracing.shadows import (
     FILLS,
     MOVES,
@@ -46,8 +44,15 @@ def trace(model: nn.Module, example: object = None) -> Wiring:
         example: what the model is called with, in one of the forms of `Example.of`, or a list of them; its forward is
             followed. Without it only what a module holds within itself and a plain `nn.Sequential` is joined, and
             something unknown counts as reader of all the rest.
+    Raises: UserError for a model without values.
     """
     inner, wiring = unwrap(model), Wiring.local(model)
+    if any(parameter.is_meta for parameter in inner.parameters()):
+        raise UserError(
+            "the model has weights on the device meta, which hold no values",
+            "a model whose weights are loaded",
+            "load them first, by load_state_dict(..., assign=True) or load_compact",
+        )
     if example is not None:
         record(inner, wiring, examples_of(example))
     else:
@@ -56,7 +61,9 @@ def trace(model: nn.Module, example: object = None) -> Wiring:
     return wiring
 
 
-def record(model: nn.Module, wiring: Wiring, examples: Sequence[Example], original: nn.Module | None = None) -> Recorder:
+def record(
+    model: nn.Module, wiring: Wiring, examples: Sequence[Example], original: nn.Module | None = None
+) -> Recorder:
     """Follow the forward of a model with each example, and complete the wiring.
 
     A model that keeps something for its next call is called twice, so that it is seen what comes of it.
@@ -81,36 +88,6 @@ def run_quietly(model: nn.Module, example: Example) -> object:
     """What a model returns for an example, without gradients; model and generators are as before afterwards."""
     with undisturbed(model):
         return copy_of(example.call(model))
-
-
-def tensors_of(result: object) -> list[Tensor]:
-    """Every tensor that a forward returned, also inside dataclasses, dictionaries and objects of one's own."""
-    tensors: list[Tensor] = []
-    waiting, seen = [result], set()
-    while waiting:
-        value = waiting.pop(0)
-        if isinstance(value, Tensor):
-            tensors.append(value)
-        elif id(value) not in seen and not isinstance(value, str | bytes | type | nn.Module):
-            seen.add(id(value))
-            waiting[:0] = _contents(value)
-    return tensors
-
-
-def values_of(result: object) -> list[Tensor]:
-    """A copy of every tensor that a forward returned, and after them the numbers."""
-    numbers = [torch.tensor(leaf) for leaf in tree_flatten(result)[0] if isinstance(leaf, bool | int | float)]
-    return [tensor.detach().clone() for tensor in tensors_of(result)] + numbers
-
-
-def _contents(value: object) -> list[object]:
-    if isinstance(value, Mapping):
-        return list(value.values())
-    if isinstance(value, list | tuple | set):
-        return list(value)
-    if dataclasses.is_dataclass(value):
-        return [getattr(value, field.name) for field in dataclasses.fields(value)]
-    return list(vars(value).values()) if hasattr(value, "__dict__") and not callable(value) else []
 
 
 class Recorder(TorchFunctionMode):
@@ -341,7 +318,7 @@ class Recorder(TorchFunctionMode):
             self._join_states(path, (*arguments[1:], *keywords.values()))
         if description.mixes:
             wiring.mark(wiring.reads(path), description.mixes)
-        output, states, one_step = _split_result(result, description)
+        output, states, one_step = split_result(result, description)
         if description.states:
             self.state_shapes[path] = [tuple(state.shape) for state in states or (output,)]
         self.shadows.follow(output, wiring.writes(path))
@@ -421,28 +398,4 @@ def _reaches_over(name: str) -> UserError:
         f"the forward of a copy of the model uses {name} of the model itself, by a closure or a global name",
         "a forward that reaches its layers through self",
         "refer to the layer as an attribute of the model",
-    )
-
-
-def _split_result(result: object, description: Description) -> tuple[Tensor, tuple[Tensor, ...], bool]:
-    """A module's output (the data of a packed one), its states in order, and whether they are those of one step."""
-    if isinstance(result, Tensor):
-        return result, (), False
-    if not isinstance(result, tuple):
-        raise TypeError(f"a known module returned {type(result).__name__}")
-    if _is_step(result, description):
-        return result[0], result, True
-    output, states = result
-    output = output.data if isinstance(output, PackedSequence) else output
-    return output, states if isinstance(states, tuple) else (states,), False
-
-
-def _is_step(result: tuple[Tensor, ...], description: Description) -> bool:
-    """Whether a module handed back (h, c) of one step, as torch.nn.LSTMCell does."""
-    return (
-        len(description.states) == len(result) > 1
-        and len(description.states[0]) == 1
-        and all(isinstance(state, Tensor) for state in result)
-        and result[0].shape == result[1].shape
-        and result[0].dim() <= 2
     )

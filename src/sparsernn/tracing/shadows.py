@@ -193,7 +193,9 @@ class Shadows:
 
             return call.function(*tree_map(chosen, call.arguments), **tree_map(chosen, call.keywords))
 
-        return any(not torch.equal(left, right) for number in (0, last) for left, right in _pairs(choose(number), moved))
+        return any(
+            not torch.equal(left, right) for number in (0, last) for left, right in _pairs(choose(number), moved)
+        )
 
     def _fill(self, call: Call) -> None:
         """Padding and masked positions: along time they belong to the unit in whose column they stand."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from sparsernn.tracing.copying import parts_of
 
@@ -96,7 +96,9 @@ class Members(Part):
         self.members, self.before = members, dict(members)
 
     def changed(self) -> bool:
-        left, right = ({name: value for name, value in one.items() if name != MODE} for one in (self.members, self.before))
+        left, right = (
+            {name: value for name, value in one.items() if name != MODE} for one in (self.members, self.before)
+        )
         return not (_same(list(left), list(right)) and _same(list(left.values()), list(right.values())))
 
     def put_back(self) -> None:
@@ -122,7 +124,7 @@ class Sequence(Part):
 
 def _part(part: object) -> Part | None:
     if isinstance(part, Tensor):
-        return None if part.is_meta or isinstance(part, UninitializedTensorMixin) else Values(part)
+        return None if part.is_meta or isinstance(part, UninitializedParameter | UninitializedBuffer) else Values(part)
     if isinstance(part, dict):
         return Members(part)
     if isinstance(part, list | deque | set):
