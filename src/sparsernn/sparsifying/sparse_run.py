@@ -58,8 +58,7 @@ class SparseRun(abc.ABC):
         self._begun = False
         self._sentences: list[str] | None = None
         check_tensors(self.model)
-        arguments = None if example is None else example if isinstance(example, tuple) else (example,)
-        self.wiring = trace(self.model, arguments)
+        self.wiring = trace(self.model, example)
         self.where: Where = sorted(where.selected) if isinstance(where, Masks) else where
         self.masks = Masks.full(self.wiring, self.model, set(select(self.wiring, self.model, self.where)))
         self._first_absent = fitting(where, self.weights) if isinstance(where, Masks) else {}
