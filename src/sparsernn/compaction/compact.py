@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from sparsernn.compaction.liveness import live_units
-from sparsernn.compaction.resizing import Cut, Replacements, equalise, replace, resize
+from sparsernn.compaction.resizing import Cut, Replacements, cut_at, equalise
+from sparsernn.compaction.results import RESULTS, fill_results, filled_results, take_results
 from sparsernn.errors import UserError
+from sparsernn.running.filled_results import FillResults
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import Wiring, unwrap
 from sparsernn.tracing.recording import record, run_quietly, tensors_of
@@ -53,13 +55,18 @@ def compact(
     small = copy.deepcopy(unwrap(model))
     masks.apply_(small)
     arguments = example if isinstance(example, tuple) else (example,)
-    wiring, before = _followed(small, None if example is None else arguments)
+    earlier = take_results(small)
+    wiring, before = _followed(small, None if example is None else arguments, earlier)
     if carried_states:
         wiring.returned = set()
     alive = equalise(wiring, live_units(wiring, small), uniform)
     cuts = {path: Cut.of(wiring, path, alive) for path in wiring.descriptions}
-    history = [*getattr(small, HISTORY, []), {path: cut.as_json() for path, cut in cuts.items() if cut.changes}]
+    results, made = filled_results(wiring, alive), {path: cut.as_json() for path, cut in cuts.items() if cut.changes}
+    if results.tensors:
+        made[RESULTS] = {"tensors": [tensor.as_json() for tensor in results.tensors]}
+    history = [*getattr(small, HISTORY, []), made]
     small, left = _cut(small, wiring, cuts, masks.kept)
+    fill_results(small, earlier, results)
     setattr(small, HISTORY, history)
     vars(small)["cut_report"] = _report(wiring, alive)
     if example is not None:
@@ -76,11 +83,14 @@ def _masks_of(small: nn.Module, kept: dict[str, Tensor], selected: set[str]) -> 
     return masks
 
 
-def _followed(model: nn.Module, arguments: tuple[object, ...] | None) -> tuple[Wiring, list[Tensor]]:
+def _followed(
+    model: nn.Module, arguments: tuple[object, ...] | None, earlier: FillResults | None
+) -> tuple[Wiring, list[Tensor]]:
     """Who reads which units of a model, and what it returns for the arguments, if there are any."""
     wiring = Wiring.local(model)
     if arguments is not None:
-        return wiring, tensors_of(record(model, wiring, arguments))
+        result = record(model, wiring, arguments)
+        return wiring, tensors_of(result if earlier is None else earlier(model, arguments, result))
     wiring.follow_containers(model)
     wiring.resolve()
     return wiring, []
@@ -95,7 +105,7 @@ def _cut(
         if not cut.changes:
             continue
         prefix = f"{path}." if path else ""
-        small = replace(small, path, resize(small.get_submodule(path), cut, replacements))
+        small = cut_at(small, path, cut, replacements)
         for name, mask in kept.items():
             if name in wiring.weights and wiring.weights[name].module == path:
                 masks[name] = cut.select(wiring.descriptions[path], name.removeprefix(prefix), mask)

@@ -13,11 +13,16 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
 
+from torch.utils._pytree import tree_leaves
+
 from sparsernn.running.carried_states import WidenStates
-from sparsernn.structure.axes import OUTSIDE
+from sparsernn.structure.axes import NOUGHT, OUTSIDE
 from sparsernn.structure.description import Description
-from sparsernn.structure.wiring import Wiring, unwrap
-from sparsernn.tracing.shadows import MOVES, READS_NO_VALUE, Call, Shadows, distinct, tensors_in, units_in
+from sparsernn.structure.wiring import Returned, Wiring, unwrap
+from sparsernn.tracing.calls import Call, tensors_in
+from sparsernn.tracing.numbers import are_units, collapsed, distinct, shifted, units_in, varying
+from sparsernn.tracing.shadows import Shadows
+from sparsernn.tracing.tables import MOVES, READS_NO_VALUE
 
 
 def trace(model: nn.Module, example: tuple[object, ...] | None = None) -> Wiring:
@@ -94,12 +99,13 @@ class Recorder(TorchFunctionMode):
 
     def __init__(self, model: nn.Module, wiring: Wiring):
         super().__init__()
-        self.model, self.wiring, self.shadows = model, wiring, Shadows(wiring)
+        self.model, self.wiring, self.shadows = model, wiring, Shadows(model, wiring)
         self.states: dict[int, tuple[str, int]] = {}
         self.drawn: dict[int, set[tuple[str, int]]] = {}
         self.passed: set[tuple[str, int]] = set()
         self.read: set[int] = set()
         self.called: set[str] = set()
+        self.met: dict[str, Tensor] = {}
         self.inside = 0
         self.hooks = ExitStack()
         self.parameters: dict[int, tuple[Tensor, str]] = {
@@ -120,17 +126,21 @@ class Recorder(TorchFunctionMode):
     def finish(self, result: object) -> None:
         """The forward is over: what it returns is read by somebody unknown, states excepted."""
         wiring, returned = self.wiring, tensors_of(result)
+        leaves = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
         for place, tensor in enumerate(returned):
             shadow = self.shadows.of(tensor)
             if shadow is None:
-                continue
-            if id(tensor) in self.states and id(tensor) not in self.read:
-                wiring.returned |= units_in(shadow)
-                wiring.returned_places.append(place)
-                wiring.handed_out.add(self.states[id(tensor)])
-            else:
                 self.shadows.mark([tensor], "the model returns it")
-                self._read_states([tensor])
+                continue
+            position = next((at for at, leaf in enumerate(leaves) if leaf is tensor), None)
+            if position is None:
+                self.shadows.mark([tensor], "the model returns it in an object of its own")
+            else:
+                self._hand_out(tensor, Returned(len(leaves), position, collapsed(shadow)), place)
+        self.shadows.parameters.finish()
+        self.called |= set(self.shadows.parameters.units)
+        for path, units in self.met.items():
+            wiring.mark(wiring.reads(path)[~units], "it reads zeros that the forward makes")
         for path, axes in wiring.axes.items():
             if path not in self.called or not returned:
                 reason = "the model returned no tensor" if path in self.called else "the example did not use it"
@@ -141,6 +151,20 @@ class Recorder(TorchFunctionMode):
                 wiring.states_read[path, index].update(wiring.axes[path][key].tolist())
         wiring.recorded = True
         wiring.resolve()
+
+    def _hand_out(self, tensor: Tensor, result: Returned, place: int) -> None:
+        """A tensor goes out of the model, in which units that are always zero can be filled in again."""
+        wiring, units = self.wiring, result.units
+        wiring.mark(units[units < 0], "the model returns it after something that makes another number of zeros")
+        wiring.results.append(result)
+        origins = self._origins(tensor)
+        if origins and id(tensor) not in self.read and len(varying(units)) < 3:
+            wiring.returned |= units_in(units)
+            wiring.returned_places.append(place)
+        else:
+            wiring.summed |= dict.fromkeys(units_in(units), "the model returns it")
+            self._read_states([tensor])
+        wiring.handed_out |= origins
 
     def __torch_function__(
         self,
@@ -156,10 +180,14 @@ class Recorder(TorchFunctionMode):
 
     def _explain(self, call: Call) -> None:
         self._watch_parameters(call)
-        followed = [tensor for tensor in call.inputs if self.shadows.of(tensor) is not None]
-        if not followed:
-            return
-        self.shadows.explain(call, followed)
+        followed = self.shadows.followed(call)
+        if followed:
+            self.shadows.explain(call, followed)
+            self._note_reading(call, followed)
+        self.shadows.make_zeros(call)
+
+    def _note_reading(self, call: Call, followed: list[Tensor]) -> None:
+        """Whether a function reads a state, or draws from it what still is one."""
         if call.name in ("detach", "detach_") and id(followed[0]) in self.states:
             self.states[id(call.result)] = self.states[id(followed[0])]
         elif call.outputs:
@@ -216,27 +244,56 @@ class Recorder(TorchFunctionMode):
         if description.mixes:
             wiring.mark(wiring.reads(path), description.mixes)
         output, states, one_step = _split_result(result, description)
-        self.shadows.follow(output, wiring.writes(path))
+        self.shadows.follow(output, self._written_units(path, source, output))
         for index, state in enumerate(states[: len(description.states)]):
             self._follow_state(path, index, state, stacked=state is not output and not one_step)
 
+    def _written_units(self, path: str, source: object, output: Tensor) -> Tensor:
+        """The shadow of a module's output."""
+        wiring, description = self.wiring, self.wiring.descriptions[path]
+        units = wiring.writes(path)
+        if description.reads and set(description.reads) & set(description.writes) and isinstance(source, Tensor):
+            before = self.shadows.of(source)
+            row = units if before is None else before.movedim(description.place, -1).reshape(-1, len(units)).amin(0)
+            units = torch.where(row < 0, -units, units)
+            if description.moves_zero:
+                units = torch.where(self._weightless(path), units, shifted(units))
+        sides = [1] * output.dim()
+        sides[description.place] = len(units)
+        return units.view(sides)
+
+    def _weightless(self, path: str) -> Tensor:
+        """Of which units a module with one weight for each has none that is not zero."""
+        parts = [self.model.get_submodule(path).get_parameter(part.name) for part in self.wiring.descriptions[path].parts]
+        units = self.wiring.writes(path)
+        zero = torch.full(units.shape, bool(parts))
+        for part in parts:
+            zero &= part.detach().cpu() == 0
+        return zero
+
     def _join_input(self, path: str, source: object) -> None:
-        shadow, units = self.shadows.of(source), self.wiring.reads(path)
-        if not isinstance(source, Tensor) or shadow is None:
-            self.wiring.mark(units, "it reads the model's input, or something that could not be followed")
+        wiring, description, units = self.wiring, self.wiring.descriptions[path], self.wiring.reads(path)
+        if not isinstance(source, Tensor) or not self.shadows.follows(source):
+            wiring.mark(units, "it reads the model's input, or something that could not be followed")
             return
         self.read.add(id(source))
         self._read_states([source])
-        (shadow,) = distinct(shadow)
-        for row in shadow.reshape(-1, shadow.shape[-1]).unique(dim=0):
-            self.wiring.join(units, row)
+        (shadow,) = distinct(self.shadows.among(source).expand(source.shape).movedim(description.place, -1))
+        shadow = shadow.expand(*shadow.shape[:-1], len(units))
+        met = self.met.setdefault(path, torch.zeros(len(units), dtype=torch.bool))
+        for row in shadow.reshape(-1, len(units)).unique(dim=0):
+            wiring.join(units, row)
+            met |= row != NOUGHT
+            if description.sums:
+                self.shadows.joining.needs_zero(row, f"{type(self.model.get_submodule(path)).__name__} {path} reads all of them")
+            wiring.shifted.setdefault(path, set()).update(units_in(row[row < 0]))
 
     def _join_states(self, path: str, arguments: tuple[object, ...]) -> None:
         states = [tensor for tensor in tensors_in(arguments) if tensor.is_floating_point()]
         for keys, state in zip(self.wiring.descriptions[path].states, states, strict=False):
             shadow = self.shadows.of(state)
-            if shadow is None:
-                self.wiring.fed[path] = self.wiring.fed.get(path, True) and not bool(state.any())
+            if shadow is None or not bool(are_units(distinct(shadow)[0]).any()):
+                self._start(path, keys, state)
                 continue
             if id(state) in self.states:
                 self.passed.add(self.states[id(state)])
@@ -246,6 +303,19 @@ class Recorder(TorchFunctionMode):
             for units, rows in zip(self._state_units(path, keys), layers, strict=True):
                 for row in rows.unique(dim=0):
                     self.wiring.join(units, row)
+                    self.wiring.started |= units_in(row[row < 0])
+
+    def _start(self, path: str, keys: tuple[str, ...], state: Tensor) -> None:
+        """A module begins at a state without units: zeros, a parameter, or something from outside."""
+        if self.shadows.parameters.of(state) is None:
+            self.wiring.fed[path] = self.wiring.fed.get(path, True) and not bool(state.any())
+            return
+        self.shadows.parameters.leave(state, f"{path} begins with it")
+        self.wiring.fed.setdefault(path, True)
+        layers = state.detach().cpu().reshape(len(keys), -1, state.shape[-1]).ne(0).any(1)
+        for key, begun in zip(keys, layers, strict=True):
+            units = self.wiring.axes[path][key]
+            self.wiring.started |= set(units[begun[: len(units)]].tolist())
 
     def _state_units(self, path: str, keys: tuple[str, ...]) -> Tensor:
         """Unit numbers of a state, narrower layers padded. [layers*directions hidden]"""
@@ -259,10 +329,10 @@ class Recorder(TorchFunctionMode):
             if isinstance(hook, WidenStates):
                 units = hook.spread(units, index)
         units = F.pad(units, (0, state.shape[-1] - units.shape[-1]))
-        if not stacked:
+        if stacked:
+            self.shadows.follow(state, units if state.dim() == 2 else units.unsqueeze(1))
+        else:
             self.shadows.follow(state, units[0])
-            return
-        self.shadows.follow(state, units if state.dim() == 2 else units.unsqueeze(1))
         self.states[id(state)] = (path, index)
 
 
