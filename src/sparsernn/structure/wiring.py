@@ -226,6 +226,17 @@ class Wiring:
         """Units along the units' dimension of a module's output."""
         return torch.cat([self.axes[path][key] for key in self.descriptions[path].writes])
 
+    def keep_returned(self) -> None:
+        """Of what the model returns only units of recurrent layers can be filled in again; classes and the like stay."""
+        states = {OUTSIDE}
+        for path, description in self.descriptions.items():
+            for key in {key for keys in description.states for key in keys}:
+                states |= set(self.units.find(self.axes[path][key]).tolist())
+        for result in self.results:
+            units = result.units[(result.units != OUTSIDE) & (result.units != NOUGHT)].abs()
+            roots = self.units.find(units)
+            self.mark(units[~torch.isin(roots, torch.tensor(sorted(states)))], "the model returns it")
+
     def follow_containers(self, model: nn.Module) -> None:
         """Join what `nn.Sequential` joins; every other input and output is external."""
         read, fed = set(), set()

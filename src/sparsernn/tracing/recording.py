@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
-
 from torch.utils._pytree import tree_leaves
 
 from sparsernn.running.carried_states import WidenStates
@@ -137,6 +136,7 @@ class Recorder(TorchFunctionMode):
                 self.shadows.mark([tensor], "the model returns it in an object of its own")
             else:
                 self._hand_out(tensor, Returned(len(leaves), position, collapsed(shadow)), place)
+        wiring.keep_returned()
         self.shadows.parameters.finish()
         self.called |= set(self.shadows.parameters.units)
         for path, units in self.met.items():

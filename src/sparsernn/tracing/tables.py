@@ -16,7 +16,7 @@ KEEPS_ZERO = SAME_VALUES | frozenset(
     """
     relu relu_ tanh tanh_ dropout dropout_ dropout1d dropout2d dropout3d feature_dropout gelu silu elu celu selu
     leaky_relu softsign hardswish mish log1p sqrt neg __neg__ abs __abs__ sign square erf sin relu6 nan_to_num
-    hardtanh_ softshrink hardshrink tanhshrink rrelu expm1 atan asinh sinh trunc round floor ceil
+    zeros_like softshrink hardshrink tanhshrink rrelu expm1 atan asinh sinh trunc round floor ceil
     """.split()
 )
 MOVES_ZERO = frozenset(
