@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-import copy
-import traceback
+import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from sparsernn.compaction.liveness import live_units
+from sparsernn.compaction.liveness import idle_units, live_units, reason_to_stay
+from sparsernn.compaction.proof import Proof
 from sparsernn.compaction.resizing import Cut, Replacements, cut_at, equalise
-from sparsernn.compaction.results import RESULTS, fill_results, filled_results, take_results
-from sparsernn.errors import UserError
-from sparsernn.running.filled_results import FillResults
+from sparsernn.compaction.results import fill_results, filled_results, take_results
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import Wiring, unwrap
-from sparsernn.tracing.recording import record, run_quietly, tensors_of
+from sparsernn.tracing.copying import copy_of
+from sparsernn.tracing.examples import Example, examples_of
+from sparsernn.tracing.recording import Recorder, record
 
 HISTORY = "_sparsernn_cuts"
-NOT_THE_USERS = (
-    str(Path(torch.__file__).parent),
-    str(Path(__file__).parent),
-    str(Path(__file__).parents[1] / "cells"),
-    str(Path(__file__).parents[1] / "kernels"),
-    str(Path(__file__).parents[1] / "running"),
-    str(Path(__file__).parents[1] / "nn.py"),
-)
 
 
 def compact(
-    model: nn.Module, masks: Masks, example: object = None, uniform: bool = False, carried_states: bool = False
+    model: nn.Module,
+    masks: Masks,
+    example: object = None,
+    uniform: bool = False,
+    carried_states: bool = False,
+    examples: Sequence[object] = (),
 ) -> tuple[nn.Module, Masks]:
     """A smaller copy of the model with the same outputs (to rounding, <= 1e-6 in float32), and its masks.
 
@@ -39,39 +35,53 @@ def compact(
     incoming weight and no bias, from a zero initial state); repeated until nothing changes. Every axis keeps
     at least one unit. The model itself is left alone; in the copy absent weights are zero.
 
+    Real forwards show who reads what, and the small model has to repeat the masked one's results: on the examples,
+    and on inputs derived from them (other numbers, ids, sizes, orders, start states, flags, the other mode), as far as
+    the masked model takes these. Buffers, attributes of modules and generators are put back after each run.
+
     Arguments:
         masks: which weights exist, from `Sparsifier.finalize`.
-        example: the model's positional inputs (a tuple, or one tensor). With it one real forward in evaluation mode
-            shows who reads what, and the small model must repeat its result. Without it only single modules and
-            nn.Sequential are followed.
+        example: what the model is called with: a tensor, a tuple of arguments, a dict of keywords, or a (tuple, dict)
+            pair. Without any only an `nn.Sequential` of known modules, which nobody hooks, is followed.
         uniform: cut all layers and directions of a module to the width of its widest one, so that the torch
             class stays; otherwise a module with unequal widths becomes one of `sparsernn.nn`.
         carried_states: states that the model returns are only handed to it again, as a language model's are: units that
             nothing else reads are cut, and are zero in these states.
+        examples: more of them, for branches that one does not take; ``InTraining(example)`` runs in training mode.
     Returns: (small, masks): the model's own class and forward; wrappers (data parallel, compiled) are taken off.
         small.cut_report: why units that carry no weight had to stay.
-    Raises: UserError if the small model does not repeat the result on the example; the model itself is unchanged.
+    Raises: UserError if the model does not run on an example or does not repeat itself, or the small one gives anything
+        else; the model itself is unchanged.
     """
-    small = copy.deepcopy(unwrap(model))
-    masks.apply_(small)
-    arguments = example if isinstance(example, tuple) else (example,)
-    earlier = take_results(small)
-    wiring, before = _followed(small, None if example is None else arguments, earlier)
-    if carried_states:
-        wiring.returned = set()
-    alive = equalise(wiring, live_units(wiring, small), uniform)
-    cuts = {path: Cut.of(wiring, path, alive) for path in wiring.descriptions}
-    results, made = filled_results(wiring, alive), {path: cut.as_json() for path, cut in cuts.items() if cut.changes}
-    if results.tensors:
-        made[RESULTS] = {"tensors": [tensor.as_json() for tensor in results.tensors]}
-    history = [*getattr(small, HISTORY, []), made]
-    small, left = _cut(small, wiring, cuts, masks.kept)
-    fill_results(small, earlier, results)
-    setattr(small, HISTORY, history)
-    vars(small)["cut_report"] = _report(wiring, alive)
-    if example is not None:
-        _compare(before, _try(small, arguments), wiring.returned_places if carried_states else ())
-    return small, _masks_of(small, left, masks.selected)
+    with torch.inference_mode(False):
+        calls, inner = examples_of(example, examples), unwrap(model)
+        masked = copy_of(inner)
+        masks.apply_(masked)
+        proof = Proof(masked, calls, carried_states)
+        wiring, recorder = _followed(copy_of(masked), calls, inner)
+        if recorder is not None:
+            proof.derive(wiring, recorder.state_shapes)
+        while True:
+            small = copy_of(masked)
+            wiring.rely_on(carried_states)
+            alive = equalise(wiring, live_units(wiring, small), uniform)
+            cuts = {path: Cut.of(wiring, path, alive) for path in wiring.descriptions}
+            left = _cut(small, wiring, cuts, masks.kept)
+            results = filled_results(wiring, alive)
+            fill_results(small, take_results(small), results)
+            failures = proof.failures(small, wiring.returned_places if carried_states else ())
+            unseen = [trial.example for trial, _ in failures if trial.example not in calls]
+            if not unseen:
+                break
+            calls = [*calls, *unseen]
+            wiring, _ = _followed(copy_of(masked), calls, inner)
+        if failures:
+            raise failures[0][1]
+        made = {path: cut.as_json() for path, cut in cuts.items() if cut.changes} | results.as_json()
+        setattr(small, HISTORY, [*getattr(small, HISTORY, []), made])
+        vars(small)["cut_report"] = _report(wiring, alive)
+        _warn(wiring, masked, alive)
+        return small, _masks_of(small, left, masks.selected)
 
 
 def _masks_of(small: nn.Module, kept: dict[str, Tensor], selected: set[str]) -> Masks:
@@ -83,33 +93,30 @@ def _masks_of(small: nn.Module, kept: dict[str, Tensor], selected: set[str]) -> 
     return masks
 
 
-def _followed(
-    model: nn.Module, arguments: tuple[object, ...] | None, earlier: FillResults | None
-) -> tuple[Wiring, list[Tensor]]:
-    """Who reads which units of a model, and what it returns for the arguments, if there are any."""
+def _followed(model: nn.Module, examples: list[Example], original: nn.Module) -> tuple[Wiring, Recorder | None]:
+    """Who reads which units of a model, and what followed its forwards, if there are examples."""
     wiring = Wiring.local(model)
-    if arguments is not None:
-        result = record(model, wiring, arguments)
-        return wiring, tensors_of(result if earlier is None else earlier(model, arguments, result))
+    take_results(model)
+    if examples:
+        return wiring, record(model, wiring, examples, original)
     wiring.follow_containers(model)
     wiring.resolve()
-    return wiring, []
+    return wiring, None
 
 
-def _cut(
-    small: nn.Module, wiring: Wiring, cuts: dict[str, Cut], kept: dict[str, Tensor]
-) -> tuple[nn.Module, dict[str, Tensor]]:
-    """The small model and its masks, under its own names."""
+def _cut(small: nn.Module, wiring: Wiring, cuts: dict[str, Cut], kept: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Make a model small, in place. Returns: its masks, under its own names."""
     masks, replacements = dict(kept), Replacements()
     for path, cut in cuts.items():
         if not cut.changes:
             continue
         prefix = f"{path}." if path else ""
-        small = cut_at(small, path, cut, replacements)
+        cut_at(small, path, cut, replacements)
         for name, mask in kept.items():
             if name in wiring.weights and wiring.weights[name].module == path:
                 masks[name] = cut.select(wiring.descriptions[path], name.removeprefix(prefix), mask)
-    return small, masks
+    replacements.settle(small)
+    return masks
 
 
 def _report(wiring: Wiring, alive: Tensor) -> list[str]:
@@ -122,46 +129,21 @@ def _report(wiring: Wiring, alive: Tensor) -> list[str]:
     return lines
 
 
-def _try(small: nn.Module, arguments: tuple[object, ...]) -> list[Tensor]:
-    """What the small model returns. Raises: UserError naming the user's line that asks for another width."""
-    try:
-        return tensors_of(run_quietly(small, arguments))
-    except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        users = [frame for frame in frames if not frame.filename.startswith(NOT_THE_USERS)]
-        line = (users or frames)[-1]
-        place = f"{line.filename}:{line.lineno}"
-        raise UserError(
-            f"the compacted model does not run on the example: {first_line(error)} (at {place})",
-            "a forward that takes widths from its tensors, not from numbers fixed before",
-            "change that line, or leave this layer out with where=; the model itself is unchanged",
-        ) from error
-
-
-def _compare(before: list[Tensor], after: list[Tensor], left_out: Sequence[int] = ()) -> None:
-    """Raises: UserError if the results differ by more than rounding can explain; values at some places may."""
-    shapes = [[tuple(tensor.shape) for tensor in tensors] for tensors in (before, after)]
-    if shapes[0] != shapes[1]:
-        raise _differs(f"shapes {shapes[1]} instead of {shapes[0]}")
-    for place, (old, new) in enumerate(zip(before, after, strict=True)):
-        if place in left_out:
+def _warn(wiring: Wiring, masked: nn.Module, alive: Tensor) -> None:
+    """Say which layers keep units that carry no weight, and which ones no example ran."""
+    idle = idle_units(wiring, masked)
+    for path in dict.fromkeys(layer.module for layer in wiring.layers):
+        units = wiring.axes[path]
+        numbers = torch.cat([units[key] for key in wiring.descriptions[path].states[0]])
+        stuck = numbers[idle[numbers] & alive[numbers]]
+        if not bool(alive[numbers].all()) or not len(stuck):
             continue
-        if old.is_floating_point() and old.numel():
-            scale = 1 + float(old.nan_to_num(0, 0, 0).abs().amax())
-            if not torch.allclose(new, old, rtol=0, atol=scale * torch.finfo(old.dtype).eps ** 0.5, equal_nan=True):
-                raise _differs(f"values that differ by {float((old - new).abs().nan_to_num().amax()):.3g}")
-
-
-def _differs(how: str) -> UserError:
-    return UserError(
-        f"the compacted model returns {how} on the example",
-        "the result of the masked model",
-        "look for a forward that splits units by fixed numbers (chunk, output[..., :n]) and take widths from the "
-        "layers, leave this layer out with where=, or, if the network is chaotic, pass a shorter example; "
-        "the model itself is unchanged",
-    )
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's text, or its kind."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = reason_to_stay(wiring, stuck)
+        place = path or "the model"
+        warnings.warn(f"0 of {len(numbers)} units of {place} can go, because {reason}", stacklevel=3)
+    if wiring.recorded and wiring.unused:
+        names = ", ".join(sorted(wiring.unused))
+        warnings.warn(
+            f"no example ran {names}: its units stay, and those that it may read; pass examples=[...] that run it",
+            stacklevel=3,
+        )

@@ -193,6 +193,16 @@ class Replacements:
             self._pairs[id(parameter)] = (parameter, nn.Parameter(make().clone(), parameter.requires_grad))
         return self._pairs[id(parameter)][1]
 
+    def settle(self, model: nn.Module) -> None:
+        """Let the old parameters hold the new values, in the place of the new ones: whoever refers to them sees it."""
+        for old, new in self._pairs.values():
+            if old.is_meta:
+                continue
+            old.data = new.data
+            for module in model.modules():
+                for name in [name for name, parameter in module._parameters.items() if parameter is new]:
+                    setattr(module, name, old)
+
 
 def resize(module: nn.Module, cut: Cut, replacements: Replacements) -> nn.Module:
     """The module with the units of `cut`: itself, or one of `sparsernn.nn` where its layers have unequal widths.
@@ -222,15 +232,16 @@ def resize(module: nn.Module, cut: Cut, replacements: Replacements) -> nn.Module
     return small
 
 
-def cut_at(model: nn.Module, path: str, cut: Cut, replacements: Replacements) -> nn.Module:
-    """The model with the units of `cut` in one of its modules, or in a parameter that its forward reads itself.
+def cut_at(model: nn.Module, path: str, cut: Cut, replacements: Replacements) -> None:
+    """Leave only the units of `cut` in one of a model's modules, or in a parameter that its forward reads itself.
 
     Raises: ValueError if these have other sizes than those that were cut.
     """
     owner, _, name = path.rpartition(".")
     parameter = vars(model.get_submodule(owner))["_parameters"].get(name)
     if parameter is None:
-        return replace(model, path, resize(model.get_submodule(path), cut, replacements))
+        replace(model, path, resize(model.get_submodule(path), cut, replacements))
+        return
     if list(cut.sizes.values()) != list(parameter.shape):
         raise ValueError(f"{path} has other sizes than those that were cut")
 
@@ -244,7 +255,6 @@ def cut_at(model: nn.Module, path: str, cut: Cut, replacements: Replacements) ->
     for module in model.modules():
         for here in [here for here, other in module._parameters.items() if other is parameter]:
             setattr(module, here, new)
-    return model
 
 
 def sizes_at(model: nn.Module, path: str) -> dict[str, int]:
@@ -257,16 +267,14 @@ def sizes_at(model: nn.Module, path: str) -> dict[str, int]:
     return {} if description is None else description.sizes
 
 
-def replace(model: nn.Module, path: str, module: nn.Module) -> nn.Module:
-    """Put a module in the place of another, wherever that one is registered."""
-    if not path:
-        return module
+def replace(model: nn.Module, path: str, module: nn.Module) -> None:
+    """Let a module become another one: whoever refers to it, registered or not, sees the other one."""
     old = model.get_submodule(path)
-    for parent in list(model.modules()):
-        for name, child in parent._modules.items():
-            if child is old:
-                setattr(parent, name, module)
-    return model
+    if module is not old:
+        members = dict(vars(module))
+        vars(old).clear()
+        old.__class__ = type(module)
+        vars(old).update(members)
 
 
 def _of_unequal_widths(module: nn.RNNBase) -> nn.Module:

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from sparsernn.running.filled_results import Filled, FillResults
 from sparsernn.structure.wiring import Wiring
 
-RESULTS = ">"  # the key of results among the cuts of modules
-
 
 def filled_results(wiring: Wiring, alive: Tensor) -> FillResults:
     """How what the model returns gets its width back. alive: [units]"""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
+
+
+RESULTS = ">"  # the key of results among the cuts of modules
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,15 @@ class FillResults:
             if len(places) == filled.count:
                 leaves[places[filled.place]] = filled.fill(leaves[places[filled.place]])
         return tree_unflatten(leaves, tree)
+
+    def as_json(self) -> dict[str, dict[str, Any]]:
+        """An entry among the cuts of modules, or none."""
+        return {RESULTS: {"tensors": [filled.as_json() for filled in self.tensors]}} if self.tensors else {}
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any]) -> FillResults:
+        """Raises: ValueError, KeyError or TypeError for anything that `as_json` cannot have written."""
+        return cls(Filled.from_json(tensor) for tensor in saved["tensors"])
 
     def then(self, later: FillResults) -> FillResults:
         """The hook of this cut and a second one."""

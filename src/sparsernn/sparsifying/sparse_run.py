@@ -50,8 +50,7 @@ class SparseRun(abc.ABC):
         self._history, self._owned, self._first_weights = History(), OwnedParameters(), FirstWeights()
         self._groups: dict[tuple[str, str], Groups] = {}
         self._begun = False
-        arguments = None if example is None else example if isinstance(example, tuple) else (example,)
-        self.wiring = trace(self.model, arguments)
+        self.wiring = trace(self.model, example)
         self.masks = Masks.full(self.wiring, self.model, set(select(self.wiring, self.model, where)))
 
     @abc.abstractmethod

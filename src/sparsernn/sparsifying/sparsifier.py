@@ -44,8 +44,9 @@ class Sparsifier(SparseRun):
         where: the tensors in which groups start: a glob, several, a predicate on names, or (module type, suffix);
             default: the weight matrices of recurrent layers.
         seed: of everything random; the same on every rank.
-        example: positional inputs of the model. Without it the first forward of the model is followed instead, to
-            find out which layers read which units.
+        example: what the model is called with: a tensor, a tuple, a dict of keywords, a (tuple, dict) pair, or a list
+            of tuples and dicts. Without it the first forward of the model is followed instead, to find out which
+            layers read which units.
     Attributes:
         masks: `masks.kept` maps names to bool tensors, True = the weight exists.
         events: what the masks did, one JSON-able dict each.

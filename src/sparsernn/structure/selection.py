@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
 
 from torch import nn
 
 from sparsernn.errors import UserError
+from sparsernn.structure.left_out import left_out
 from sparsernn.structure.wiring import Wiring, unwrap
 
 Where = str | Sequence[str] | Callable[[str], bool] | tuple[type[nn.Module], str] | None
@@ -18,12 +20,25 @@ def select(wiring: Wiring, model: nn.Module, where: Where) -> list[str]:
 
     Arguments:
         where: a glob, several, a predicate on names, or (module type, suffix).
+    Recurrent layers that the default leaves out are warned about.
+
     Raises: UserError if nothing matches.
     """
     candidates = [name for name, weight in wiring.weights.items() if weight.layout.incoming]
-    matches = _predicate(wiring, model, where)
-    if selected := [name for name in candidates if matches(name)]:
+    matches, others = _predicate(wiring, model, where), []
+    if where is None:
+        others = list(left_out(unwrap(model), wiring.descriptions))
+    selected = [name for name in candidates if matches(name)]
+    for layer in others if selected else ():
+        warnings.warn(f"{layer.path} keeps all of its weights, because it {layer.reason}: {layer.do}", stacklevel=4)
+    if selected:
         return selected
+    if others:
+        raise UserError(
+            "the model has recurrent layers, but " + ", and ".join(f"{layer.path} {layer.reason}" for layer in others),
+            "at least one whose weights are parameters of a forward that is known",
+            others[0].do,
+        )
     raise UserError(
         f"the selection {where!r} matches no weight" if where is not None else "the model has no recurrent layer",
         "a selection of at least one of these weights: "

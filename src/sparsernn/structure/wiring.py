@@ -15,6 +15,9 @@ from sparsernn.structure.layer import Layer
 from sparsernn.structure.neighbour import describe
 
 
+QUIET = (nn.Dropout, nn.ReLU, nn.Tanh, nn.Identity)
+
+
 def unwrap(model: nn.Module) -> nn.Module:
     """The user's own module inside a data-parallel, averaged or compiled wrapper."""
     while True:
@@ -118,7 +121,9 @@ class Wiring:
         results: tensors that the model returns, with the units in them.
         states_read: (module, number of the state) -> units of it that the model itself reads, as in `h_n[-1]`.
         handed_out: (module, number of the state) of final states that the model returns.
-        fed: names of modules whose initial state comes from outside, and whether it held only zeros.
+        fed: names of modules that are given an initial state, and whether it held only zeros.
+        open: names of modules whose initial state comes from outside the model's forward: its zeros prove nothing.
+        unused: names of modules that no example ran.
         recorded: whether a real forward was followed.
     """
 
@@ -139,6 +144,8 @@ class Wiring:
     even: list[Tensor] = field(default_factory=list)
     results: list[Returned] = field(default_factory=list)
     fed: dict[str, bool] = field(default_factory=dict)
+    open: set[str] = field(default_factory=set)
+    unused: set[str] = field(default_factory=set)
     handed_out: set[tuple[str, int]] = field(default_factory=set)
     states_read: dict[tuple[str, int], set[int]] = field(default_factory=dict)
     tied: dict[str, str] = field(default_factory=dict)
@@ -227,38 +234,37 @@ class Wiring:
         return torch.cat([self.axes[path][key] for key in self.descriptions[path].writes])
 
     def keep_returned(self) -> None:
-        """Of what the model returns only units of recurrent layers can be filled in again; classes and the like stay."""
+        """Mark what cannot be filled in again where the model returns it.
+
+        That are units of other layers than recurrent ones, classes and the like, and what stands in a place of the
+        result in which something else stood at another time.
+        """
         states = {OUTSIDE}
         for path, description in self.descriptions.items():
             for key in {key for keys in description.states for key in keys}:
                 states |= set(self.units.find(self.axes[path][key]).tolist())
+        first: dict[tuple[int, int], Tensor] = {}
         for result in self.results:
-            units = result.units[(result.units != OUTSIDE) & (result.units != NOUGHT)].abs()
-            roots = self.units.find(units)
-            self.mark(units[~torch.isin(roots, torch.tensor(sorted(states)))], "the model returns it")
+            roots = _resolved_units(self.units, result.units.abs())
+            before = first.setdefault((result.count, result.place), roots)
+            self.mark(roots[~torch.isin(roots, torch.tensor(sorted(states)))], "the model returns it")
+            if not torch.equal(before, roots):
+                reason = "the model returns it in the place of something else"
+                self.mark(torch.cat([before.flatten(), roots.flatten()]), reason)
 
     def follow_containers(self, model: nn.Module) -> None:
-        """Join what `nn.Sequential` joins; every other input and output is external."""
-        read, fed = set(), set()
+        """Join what a plain `nn.Sequential` joins, if the model is one; every other input and output is external."""
         unknown = "no example was given, so its readers and writers are unknown"
-        quiet = (nn.Dropout, nn.ReLU, nn.Tanh, nn.Identity)
-        for path, module in model.named_modules():
-            if not isinstance(module, nn.Sequential) or len(set(module)) < len(module):
-                continue
-            previous = None
-            for name, child in module.named_children():
-                here = f"{path}.{name}" if path else name
-                if here in self.descriptions and self.descriptions[here].place != -1:
-                    previous = None
-                    continue
-                if previous is not None and here in self.descriptions and self.descriptions[here].reads:
-                    self.join(self.writes(previous), self.reads(here))
-                    read.add(previous)
-                    fed.add(here)
-                if here in self.descriptions:
-                    previous = here
-                elif not isinstance(child, quiet):
-                    previous = None
+        read, fed, previous = set(), set(), None
+        for path, child in _in_a_row(model):
+            if previous is not None and path in self.descriptions and self._reads_last(path):
+                self.join(self.writes(previous), self.reads(path))
+                read.add(previous)
+                fed.add(path)
+            if path in self.descriptions:
+                previous = path if self.descriptions[path].place == -1 else None
+            elif type(child) not in QUIET:
+                previous = None
         for path, description in self.descriptions.items():
             if path not in read:
                 for keys in (description.writes, *description.states):
@@ -270,6 +276,17 @@ class Wiring:
                     self.mark(self.axes[path][key], unknown)
             if description.mixes or description.sums or description.moves_zero:
                 self.mark(self.reads(path), description.mixes or unknown)
+
+    def _reads_last(self, path: str) -> bool:
+        """Whether units stand along the last dimension of a module's input."""
+        return bool(self.descriptions[path].reads) and self.descriptions[path].place == -1
+
+    def rely_on(self, carried_states: bool) -> None:
+        """Take start states from outside for whatever they may be, unless they are states that the model returned."""
+        if carried_states:
+            self.returned = set()
+        else:
+            self.fed |= dict.fromkeys(self.open, False)
 
     def resolve(self) -> None:
         """Replace every unit number by its representative, after all joins."""
@@ -296,6 +313,22 @@ class Wiring:
         """The model's parameters under this wiring's names."""
         inner = unwrap(model)
         return {name: inner.get_parameter(name) for name in self.weights}
+
+
+def _in_a_row(model: nn.Module, path: str = "") -> list[tuple[str, nn.Module]]:
+    """The modules that plain containers, hooked by nobody, run one after the other; none where one is run twice."""
+    if type(model) is not nn.Sequential or any(_is_hooked(module) for module in model.modules()):
+        return []
+    row = []
+    for name, child in model._modules.items():
+        here = f"{path}.{name}" if path else name
+        if child is not None:
+            row += _in_a_row(child, here) if type(child) is nn.Sequential else [(here, child)]
+    return row if len({id(child) for _, child in row}) == len(row) else []
+
+
+def _is_hooked(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 def _numbered(line: Line, numbers: Mapping[str, Tensor]) -> NumberedLine:

@@ -172,11 +172,28 @@ class Shadows:
             return
         moved = call.function(*self._shadowed(call.arguments), **self._shadowed(call.keywords))
         shadows = tensors_in(moved)
+        if call.name in tables.CHOOSES and self._chooses(call, moved):
+            self.mark([call.source], f"{call.name} chooses among its units by an index")
         for tensor, shadow in zip(call.outputs, shadows, strict=True):
             if tensor.is_floating_point():
                 self._give(tensor, shadow)
         if call.name in tables.SPLITS and isinstance(call.source, Tensor):
             self._split(self.among(call.source), shadows)
+
+    def _chooses(self, call: Call, moved: object) -> bool:
+        """Whether another index, of the same shape, would have brought other units."""
+        source, place = call.inputs[0], call.argument(1, "dim")
+        last = source.shape[place] - 1 if isinstance(place, int) and source.dim() and source.shape[place] else -1
+
+        def choose(number: int) -> object:
+            def chosen(leaf: object) -> object:
+                if not isinstance(leaf, Tensor) or self.of(leaf) is not None or leaf is source:
+                    return self.among(leaf) if isinstance(leaf, Tensor) else leaf
+                return torch.full_like(leaf, number).cpu() if leaf.dtype in tables.INDICES else leaf.cpu()
+
+            return call.function(*tree_map(chosen, call.arguments), **tree_map(chosen, call.keywords))
+
+        return any(not torch.equal(left, right) for number in (0, last) for left, right in _pairs(choose(number), moved))
 
     def _move_parameter(self, call: Call) -> None:
         """Entries of a parameter are moved about."""
@@ -351,6 +368,10 @@ class Shadows:
         if values is not None:
             total = self.joining.total(call.name, values, [value.dim() - 2], "mean")
             self._give(call.outputs[0], total)
+
+
+def _pairs(left: object, right: object) -> list[tuple[Tensor, Tensor]]:
+    return list(zip(tensors_in(left), tensors_in(right), strict=True))
 
 
 def _letters(count: int) -> str:

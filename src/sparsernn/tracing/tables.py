@@ -1,5 +1,9 @@
 """Names of torch functions, by what they do to the units of their arguments."""
 
+import torch
+
+INDICES = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+CHOOSES = frozenset({"__getitem__", "gather", "index_select", "take_along_dim"})
 MOVES = frozenset(
     """
     __getitem__ view reshape transpose permute squeeze unsqueeze flatten unflatten contiguous select narrow chunk
