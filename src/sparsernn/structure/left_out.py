@@ -17,11 +17,13 @@ class LeftOut(NamedTuple):
     """A recurrent layer that no mask can be laid over.
 
     Attributes:
-        path: of the module in the model.
+        module: the layer.
+        path: of it in the model, in words.
         reason: what is the matter with it, to follow its name.
         do: the way out.
     """
 
+    module: nn.Module
     path: str
     reason: str
     do: str
@@ -31,7 +33,7 @@ def left_out(model: nn.Module, known: Collection[str]) -> Iterator[LeftOut]:
     """Every recurrent layer of a model that is not among the paths of its known modules."""
     for path, module in model.named_modules():
         if path not in known and (case := _case(module, path)) is not None:
-            yield LeftOut(path or "the model", *case)
+            yield LeftOut(module, path or "the model", *case)
 
 
 def _case(module: nn.Module, path: str) -> tuple[str, str] | None:

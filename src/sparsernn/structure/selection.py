@@ -5,12 +5,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
+from weakref import WeakSet
 
 from torch import nn
 
 from sparsernn.errors import UserError
-from sparsernn.structure.left_out import left_out
+from sparsernn.structure.left_out import LeftOut, left_out
 from sparsernn.structure.wiring import Wiring, unwrap
+
+SAID: WeakSet[nn.Module] = WeakSet()  # layers about which a user was warned
 
 Where = str | Sequence[str] | Callable[[str], bool] | tuple[type[nn.Module], str] | None
 
@@ -29,9 +32,9 @@ def select(wiring: Wiring, model: nn.Module, where: Where) -> list[str]:
     if where is None:
         others = list(left_out(unwrap(model), wiring.descriptions))
     selected = [name for name in candidates if matches(name)]
-    for layer in others if selected else ():
-        warnings.warn(f"{layer.path} keeps all of its weights, because it {layer.reason}: {layer.do}", stacklevel=4)
     if selected:
+        for layer in others:
+            _say_once(layer)
         return selected
     if others:
         raise UserError(
@@ -45,6 +48,12 @@ def select(wiring: Wiring, model: nn.Module, where: Where) -> list[str]:
         + (", ".join(candidates) or "none: the model has no RNN, LSTM, GRU, Linear or Embedding"),
         "pass where= with one of these names or a glob such as 'lstm.weight_*'",
     )
+
+
+def _say_once(layer: LeftOut) -> None:
+    if layer.module not in SAID:
+        SAID.add(layer.module)
+        warnings.warn(f"{layer.path} keeps all of its weights, because it {layer.reason}: {layer.do}", stacklevel=5)
 
 
 def _predicate(wiring: Wiring, model: nn.Module, where: Where) -> Callable[[str], bool]:

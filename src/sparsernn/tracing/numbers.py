@@ -23,12 +23,16 @@ def distinct(*shadows: Tensor) -> list[Tensor]:
 
 
 def collapsed(shadow: Tensor) -> Tensor:
-    """A shadow, each dimension along which its numbers do not change cut to its first place."""
+    """A shadow, each dimension along which its numbers do not change, but for zeros of any unit, cut to one place."""
     (shadow,) = distinct(shadow)
+    lowest = torch.iinfo(shadow.dtype).min
     for place in range(shadow.dim()):
-        first = shadow.narrow(place, 0, 1) if shadow.shape[place] > 1 else shadow
-        if bool((shadow == first).all()):
-            shadow = first
+        if shadow.shape[place] < 2:
+            continue
+        noughts = shadow == NOUGHT
+        one = torch.where(noughts, lowest, shadow).amax(place, keepdim=True)
+        if bool(((shadow == one) | noughts).all()):
+            shadow = torch.where(one == lowest, NOUGHT, one)
     return shadow
 
 

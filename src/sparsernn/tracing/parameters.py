@@ -87,7 +87,7 @@ class LooseParameters:
         if not weigh:
             return units
         others = [other for other in range(parameter.dim()) if other != dimension]
-        heavy = (parameter.detach().cpu() != 0).permute(dimension, *others).flatten(1).any(1)
+        heavy = (parameter.detach().cpu() != 0).permute(dimension, *others).reshape(len(axes[dimension]), -1).any(1)
         return torch.where(heavy[coordinates], -units, units)
 
     def reads(self, tensor: Tensor, source: int) -> None:
