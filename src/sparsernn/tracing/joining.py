@@ -172,7 +172,7 @@ class Joining:
     ) -> Tensor:
         """The shadow of an operand without units, beside others that have some along the dimensions `wide`."""
         outside = torch.full([1] * len(order), OUTSIDE)
-        places = [place for place in wide if operand.size(order[place]) > 1]
+        places = [place for place in wide if operand.size(order[place]) > 1 and not self._counts_rows(shadows, place)]
         if len(places) == 1 and operand.tensor is not None and self.parameters.of(operand.tensor) is not None:
             numbers = self.parameters.numbers(operand.tensor, operand.labels.index(order[places[0]]))
             if numbers is not None:
@@ -188,6 +188,14 @@ class Joining:
         left, right = torch.broadcast_tensors(left, right)
         pairs = torch.stack([left.reshape(-1), right.reshape(-1)], 1).unique(dim=0)
         self.wiring.join(pairs[:, 0], pairs[:, 1])
+
+    def _counts_rows(self, shadows: Sequence[Tensor], place: int) -> bool:
+        """Whether a dimension does not run over units but over layers, or over rows that a forward split."""
+        for shadow in shadows:
+            along = varying(shadow)
+            if place in along and (len(along) < 2 or not self._within_rows(shadow.movedim(place, 0).flatten(1))):
+                return False
+        return True
 
     def _within_rows(self, rows: Tensor) -> bool:
         """Whether every total is over units of one axis, or of one row of those that a forward split. rows: [.. units]"""

@@ -224,6 +224,7 @@ class Recorder(TorchFunctionMode):
             wiring.returned_places.append(place)
         else:
             wiring.summed |= dict.fromkeys(units_in(units), "the model returns it")
+        if id(tensor) not in self.states or id(tensor) in self.read:
             self._read_states([tensor])
         wiring.handed_out |= origins
 
