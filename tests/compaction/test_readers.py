@@ -86,11 +86,11 @@ CUT = {
         lambda m, x: m.norm(channels(m, x))[..., -1], norm=settled(nn.BatchNorm1d(UNITS, affine=False))
     ),
     "dropout of channels": lambda: Beside(lambda m, x: m.drop(channels(m, x))[..., -1], drop=nn.Dropout1d(0.2)),
-    "slopes of each unit": lambda: Beside(
-        lambda m, x: m.act(channels(m, x))[..., 0], act=settled(nn.PReLU(UNITS))
-    ),
+    "slopes of each unit": lambda: Beside(lambda m, x: m.act(channels(m, x))[..., 0], act=settled(nn.PReLU(UNITS))),
     "one slope": lambda: Beside(lambda m, x: m.act(out(m, x))[:, 0], act=nn.PReLU()),
-    "convolution": lambda: Beside(lambda m, x: m.conv(channels(m, x))[..., -1], 5, conv=nn.Conv1d(UNITS, 5, 3, padding=1)),
+    "convolution": lambda: Beside(
+        lambda m, x: m.conv(channels(m, x))[..., -1], 5, conv=nn.Conv1d(UNITS, 5, 3, padding=1)
+    ),
     "causal convolution": lambda: Beside(
         lambda m, x: m.conv(F.pad(channels(m, x), (2, 0)))[..., -1], 5, conv=nn.Conv1d(UNITS, 5, 3, bias=False)
     ),
@@ -136,9 +136,7 @@ CUT = {
         cell=nn.GRU(3, UNITS, batch_first=True),
         start=raw(1, 1, UNITS),
     ),
-    "sum of differences": lambda: Beside(
-        lambda m, x: apart(m, x, lambda a, b: (a - b).abs().sum(1, keepdim=True))
-    ),
+    "sum of differences": lambda: Beside(lambda m, x: apart(m, x, lambda a, b: (a - b).abs().sum(1, keepdim=True))),
     "sum of squares": lambda: Beside(lambda m, x: apart(m, x, lambda a, b: (a - b).square().sum(dim=-1)[:, None])),
     "norm": lambda: Beside(lambda m, x: apart(m, x, lambda a, b: torch.linalg.norm(a - b, dim=-1, keepdim=True))),
     "angle": lambda: Beside(lambda m, x: apart(m, x, lambda a, b: F.cosine_similarity(a, b)[:, None])),
@@ -240,7 +238,10 @@ def test_what_cannot_be_cut_says_why(reason):
 
 
 def test_of_two_readers_the_one_that_counts_zeros_decides():
-    model = Beside(lambda m, x: out(m, x)[:, -1] * torch.softmax(m.other(x)[0], -1).amax(-1)[:, -1:], other=nn.GRU(3, 4, batch_first=True))
+    model = Beside(
+        lambda m, x: out(m, x)[:, -1] * torch.softmax(m.other(x)[0], -1).amax(-1)[:, -1:],
+        other=nn.GRU(3, 4, batch_first=True),
+    )
     x, *others = inputs()
     masks = without_neurons(model, {"rnn": DEAD, "other": [0, 2]}, x)
     with pytest.warns(UserWarning, match="0 of 4 units of other can go, because softmax runs over its units"):
@@ -280,7 +281,10 @@ def test_two_directions_are_added_up(way):
 
 
 def test_chunks_that_are_not_added_stay_as_wide_as_each_other():
-    model, (x, *others) = Directions(lambda m, x, o, h: torch.cat([part.tanh() for part in o.chunk(2, -1)], -1)[:, -1], 2 * UNITS), inputs()
+    model, (x, *others) = (
+        Directions(lambda m, x, o, h: torch.cat([part.tanh() for part in o.chunk(2, -1)], -1)[:, -1], 2 * UNITS),
+        inputs(),
+    )
     masks = without_neurons(model, {"rnn.l0": [0, 1, 2], "rnn.l0_reverse": [5]}, x)
     small, _ = check(model, masks, x, *others)
     assert small.rnn.hidden_size == UNITS - 1
@@ -450,7 +454,11 @@ def test_a_convolution_before_a_layer_loses_the_channels_that_nothing_reads():
     class Convolved(nn.Module):
         def __init__(self):
             super().__init__()
-            self.conv, self.rnn, self.head = nn.Conv1d(3, UNITS, 2), nn.GRU(UNITS, UNITS, batch_first=True), nn.Linear(UNITS, 2)
+            self.conv, self.rnn, self.head = (
+                nn.Conv1d(3, UNITS, 2),
+                nn.GRU(UNITS, UNITS, batch_first=True),
+                nn.Linear(UNITS, 2),
+            )
 
         def forward(self, x):
             return self.head(self.rnn(torch.relu(self.conv(x.transpose(1, 2))).transpose(1, 2))[0])

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-
 RESULTS = ">"  # the key of results among the cuts of modules
 
 

@@ -14,7 +14,6 @@ from sparsernn.structure.description import Description, Part
 from sparsernn.structure.layer import Layer
 from sparsernn.structure.neighbour import describe
 
-
 QUIET = (nn.Dropout, nn.ReLU, nn.Tanh, nn.Identity)
 
 

@@ -49,7 +49,9 @@ def trace(model: nn.Module, example: object = None) -> Wiring:
     return wiring
 
 
-def record(model: nn.Module, wiring: Wiring, examples: Sequence[Example], original: nn.Module | None = None) -> Recorder:
+def record(
+    model: nn.Module, wiring: Wiring, examples: Sequence[Example], original: nn.Module | None = None
+) -> Recorder:
     """Follow the forward of a model with each example, and complete the wiring.
 
     A model that keeps something for its next call is called twice, so that it is seen what comes of it.
@@ -386,7 +388,9 @@ class Recorder(TorchFunctionMode):
 
     def _weightless(self, path: str) -> Tensor:
         """Of which units a module with one weight for each has none that is not zero."""
-        parts = [self.model.get_submodule(path).get_parameter(part.name) for part in self.wiring.descriptions[path].parts]
+        parts = [
+            self.model.get_submodule(path).get_parameter(part.name) for part in self.wiring.descriptions[path].parts
+        ]
         units = self.wiring.writes(path)
         zero = torch.full(units.shape, bool(parts))
         for part in parts:
@@ -407,7 +411,9 @@ class Recorder(TorchFunctionMode):
             wiring.join(units, row)
             met |= row != NOUGHT
             if description.sums:
-                self.shadows.joining.needs_zero(row, f"{type(self.model.get_submodule(path)).__name__} {path} reads all of them")
+                self.shadows.joining.needs_zero(
+                    row, f"{type(self.model.get_submodule(path)).__name__} {path} reads all of them"
+                )
             wiring.shifted.setdefault(path, set()).update(units_in(row[row < 0]))
 
     def _join_states(self, path: str, arguments: tuple[object, ...]) -> None:

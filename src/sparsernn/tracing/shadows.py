@@ -193,7 +193,9 @@ class Shadows:
 
             return call.function(*tree_map(chosen, call.arguments), **tree_map(chosen, call.keywords))
 
-        return any(not torch.equal(left, right) for number in (0, last) for left, right in _pairs(choose(number), moved))
+        return any(
+            not torch.equal(left, right) for number in (0, last) for left, right in _pairs(choose(number), moved)
+        )
 
     def _move_parameter(self, call: Call) -> None:
         """Entries of a parameter are moved about."""
@@ -360,7 +362,10 @@ class Shadows:
             for part in shadows:
                 if part is not None and (part := collapsed(part)).shape[-1] > 1:
                     self.wiring.mark(part, f"{call.name} divides by the root of its width (pass scale= to have it cut)")
-        sides = [Operand(query.shape, batch + "yz", shadows[0], query), Operand(key.shape, batch + "xz", shadows[1], key)]
+        sides = [
+            Operand(query.shape, batch + "yz", shadows[0], query),
+            Operand(key.shape, batch + "xz", shadows[1], key),
+        ]
         scores = self.joining.together(call.name, sides, batch + "yxz", multiplied)
         self.joining.total(call.name, scores, [len(batch) + 2], "product")
         self.mark(call.inputs[3:], f"{call.name} reads it")

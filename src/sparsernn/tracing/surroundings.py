@@ -92,7 +92,9 @@ class Members(Part):
         self.members, self.before = members, dict(members)
 
     def changed(self) -> bool:
-        left, right = ({name: value for name, value in one.items() if name != MODE} for one in (self.members, self.before))
+        left, right = (
+            {name: value for name, value in one.items() if name != MODE} for one in (self.members, self.before)
+        )
         return not (_same(list(left), list(right)) and _same(list(left.values()), list(right.values())))
 
     def put_back(self) -> None:
