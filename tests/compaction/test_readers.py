@@ -218,7 +218,7 @@ REFUSED = {
     "conv1d reads it": lambda: Beside(
         lambda m, x: m.conv(channels(m, x))[..., -1], conv=nn.Conv1d(UNITS, UNITS, 3, padding=1, groups=UNITS)
     ),
-    "it begins in a state that is not zero": lambda: Beside(
+    "they begin in a state that is not zero": lambda: Beside(
         lambda m, x: m.norm(m.rnn(x, m.start.repeat(1, len(x), 1))[0])[:, -1],
         cell=nn.GRU(3, UNITS, batch_first=True),
         start=raw(1, 1, UNITS),

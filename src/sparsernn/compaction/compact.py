@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from sparsernn.compaction.liveness import idle_units, live_units, reason_to_stay
+from sparsernn.compaction.liveness import idle_units, live_units
 from sparsernn.compaction.proof import Proof
 from sparsernn.compaction.resizing import Cut, Replacements, cut_at, equalise
 from sparsernn.compaction.results import fill_results, filled_results, take_results
@@ -19,6 +19,10 @@ from sparsernn.tracing.examples import Example, examples_of
 from sparsernn.tracing.recording import Recorder, record
 
 HISTORY = "_sparsernn_cuts"
+HANDED_OUT = (
+    "they may begin in a state that is not zero, and the model hands their states out; "
+    "pass carried_states=True if these only come back to the model"
+)
 
 
 def compact(
@@ -59,8 +63,9 @@ def compact(
         masks.apply_(masked)
         proof = Proof(masked, calls, carried_states)
         wiring, recorder = _followed(copy_of(masked), calls, inner)
-        if recorder is not None:
-            proof.derive(wiring, recorder.state_shapes)
+        if recorder is not None and (more := proof.derive(wiring, recorder.state_shapes)):
+            calls = [*calls, *more]
+            wiring, _ = _followed(copy_of(masked), calls, inner)
         while True:
             small = copy_of(masked)
             wiring.rely_on(carried_states)
@@ -79,8 +84,9 @@ def compact(
             raise failures[0][1]
         made = {path: cut.as_json() for path, cut in cuts.items() if cut.changes} | results.as_json()
         setattr(small, HISTORY, [*getattr(small, HISTORY, []), made])
-        vars(small)["cut_report"] = _report(wiring, alive)
-        _warn(wiring, masked, alive)
+        uncut = _uncut(wiring, masked, alive)
+        vars(small)["cut_report"] = _report(wiring) + uncut
+        _warn(uncut, wiring)
         return small, _masks_of(small, left, masks.selected)
 
 
@@ -119,7 +125,7 @@ def _cut(small: nn.Module, wiring: Wiring, cuts: dict[str, Cut], kept: dict[str,
     return masks
 
 
-def _report(wiring: Wiring, alive: Tensor) -> list[str]:
+def _report(wiring: Wiring) -> list[str]:
     """Reasons why axes could not be cut, one line each."""
     lines = []
     for path, axes in wiring.axes.items():
@@ -129,21 +135,44 @@ def _report(wiring: Wiring, alive: Tensor) -> list[str]:
     return lines
 
 
-def _warn(wiring: Wiring, masked: nn.Module, alive: Tensor) -> None:
-    """Say which layers keep units that carry no weight, and which ones no example ran."""
-    idle = idle_units(wiring, masked)
+def _uncut(wiring: Wiring, masked: nn.Module, alive: Tensor) -> list[str]:
+    """Recurrent layers of which nothing can go although some units are written by nothing, a sentence each."""
+    sentences = []
     for path in dict.fromkeys(layer.module for layer in wiring.layers):
-        units = wiring.axes[path]
-        numbers = torch.cat([units[key] for key in wiring.descriptions[path].states[0]])
-        stuck = numbers[idle[numbers] & alive[numbers]]
-        if not bool(alive[numbers].all()) or not len(stuck):
-            continue
-        reason = reason_to_stay(wiring, stuck)
-        place = path or "the model"
-        warnings.warn(f"0 of {len(numbers)} units of {place} can go, because {reason}", stacklevel=3)
+        keys = wiring.descriptions[path].states[0]
+        units = torch.cat([wiring.axes[path][key] for key in keys])
+        external = torch.tensor(sorted(wiring.external), dtype=torch.long)
+        still, without = (idle_units(wiring, masked, path, biases)[units] for biases in (True, False))
+        stuck = units[still | (without & torch.isin(units, external))]
+        if len(stuck) and bool(alive[units].all()):
+            reason = _reason(wiring, path, stuck.tolist())
+            sentences.append(f"0 of {len(units)} units of {path or 'the model'} can go, because {reason}")
+    return sentences
+
+
+def _reason(wiring: Wiring, path: str, units: list[int]) -> str:
+    """Why units stay into which no weight of their own layer leads."""
+    reasons = [wiring.external[number] for number in units if number in wiring.external]
+    if reasons:
+        return reasons[0]
+    if not wiring.fed.get(path, True):
+        handed = (wiring.returned | set(wiring.summed)) & set(units)
+        return HANDED_OUT if handed else "they may begin in a state that is not zero, and are read"
+    if wiring.started & set(units):
+        return "they begin in a state that is not zero, and are read"
+    sharers = []
+    for other, axes in wiring.axes.items():
+        if other != path and any(set(units) & set(numbers.tolist()) for numbers in axes.values()):
+            sharers.append(other or "the model")
+    shared = f"{', '.join(sharers)} share them and have weights there" if sharers else "they are read"
+    return f"{shared}; if masks were trained without a forward being seen, pass example= to the Sparsifier too"
+
+
+def _warn(sentences: list[str], wiring: Wiring) -> None:
+    """Say which layers stay as they are, and which no example ran."""
     if wiring.recorded and wiring.unused:
         names = ", ".join(sorted(wiring.unused))
-        warnings.warn(
-            f"no example ran {names}: its units stay, and those that it may read; pass examples=[...] that run it",
-            stacklevel=3,
-        )
+        stay = "its units stay, and those that it may read; pass examples=[...] that run it"
+        sentences = [*sentences, f"no example ran {names}: {stay}"]
+    for sentence in sentences:
+        warnings.warn(sentence, stacklevel=3)

@@ -8,8 +8,6 @@ from torch import Tensor, nn
 from sparsernn.structure.axes import OUTSIDE
 from sparsernn.structure.wiring import NumberedLine, Wiring
 
-UNPROVED = "the model hands them out, or they may begin in a state that is not zero"
-
 
 def live_units(wiring: Wiring, model: nn.Module) -> Tensor:
     """Which units must stay: a fixed point of "nothing that matters reads it" and "it is always zero". [units]"""
@@ -31,43 +29,18 @@ def live_units(wiring: Wiring, model: nn.Module) -> Tensor:
         alive = after
 
 
-def idle_units(wiring: Wiring, model: nn.Module) -> Tensor:
-    """Units of which no weight comes in, or none goes out although there are weights that read them. [units]"""
-    count = len(wiring.units.parent)
-    written, heard, read, used = (torch.zeros(count, dtype=torch.bool) for _ in range(4))
+def idle_units(wiring: Wiring, model: nn.Module, path: str, biases: bool) -> Tensor:
+    """Units of a module's states into which none of its own weights lead, and no bias if biases count. [units]"""
     parameters = wiring.parameters(model)
+    written, heard = (torch.zeros(len(wiring.units.parent), dtype=torch.bool) for _ in range(2))
     for use in wiring.uses:
-        if not use.layout.incoming:
-            continue
-        present = use.layout.view(parameters[use.name].detach().cpu() != 0)
-        for place, units in enumerate(use.units_by_dimension):
-            if units is None:
-                continue
-            some = _any(present, [other for other in range(present.dim()) if other != place])
-            source = place in use.layout.source_places
-            (read if source else written)[units] = True
-            (used if source else heard)[units[some]] = True
-    return (written & ~heard) | (read & ~used)
-
-
-def reason_to_stay(wiring: Wiring, units: Tensor) -> str:
-    """Why units that no weight enters or leaves have to stay: the first reason that any of them has."""
-    numbers = units.tolist()
-    for number in numbers:
-        if number in wiring.external:
-            return wiring.external[number]
-    outside = [written for written in wiring.written if written.module in wiring.open]
-    if any(bool(torch.isin(written.units, units).any()) for written in outside):
-        return (
-            "it begins in a state from outside, which need not be zero there, and hands it on (pass carried_states=True "
-            "if only states that the model returned come in)"
-        )
-    for number in numbers:
-        if number in wiring.started:
-            return "it begins in a state that is not zero"
-        if number in wiring.summed:
-            return f"{wiring.summed[number]}, and they are not proved to be zero"
-    return UNPROVED
+        if use.module == path and (biases or use.layout.incoming):
+            present = use.layout.view(parameters[use.name].detach().cpu() != 0)
+            for place, units in enumerate(use.units_by_dimension):
+                if units is not None and place not in use.layout.source_places:
+                    written[units] = True
+                    heard[units[_any(present, [other for other in range(present.dim()) if other != place])]] = True
+    return written & ~heard
 
 
 def complete_lines(wiring: Wiring, alive: Tensor) -> None:

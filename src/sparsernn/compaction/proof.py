@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,8 +17,8 @@ from sparsernn.errors import UserError
 from sparsernn.structure.wiring import Wiring
 from sparsernn.tracing.copying import copy_of
 from sparsernn.tracing.examples import Example
-from sparsernn.tracing.recording import CALLS, record, values_of
-from sparsernn.tracing.surroundings import undisturbed
+from sparsernn.tracing.recording import CALLS, tensors_of, values_of
+from sparsernn.tracing.surroundings import Surroundings, undisturbed
 
 ROUNDING, NOISE, DRAWS = 64, 16, 2
 PACKAGE = Path(__file__).parents[1]
@@ -30,28 +32,50 @@ class Outcome:
     Attributes:
         values: of each call what it returned.
         drew: whether it drew random numbers.
+        begun: of the modules that ran and were watched, the states that they first began in.
         error: what it raised.
     """
 
     values: list[list[Tensor]] = field(default_factory=list)
     drew: bool = False
+    begun: dict[str, list[Tensor]] = field(default_factory=dict)
     error: Exception | None = None
 
 
-def outcome(model: nn.Module, example: Example, calls: int = 0) -> Outcome:
-    """Run a model; nothing of it is changed. calls: how often, one after the other; 0: again if it keeps anything."""
-    result = Outcome()
-    with undisturbed(model) as surroundings:
-        before = torch.get_rng_state()
-        try:
-            for _ in range(calls or CALLS):
-                result.values.append(values_of(example.call(model)))
-                if not calls and not surroundings.changed():
-                    break
-        except Exception as error:
-            result.error = error
-        result.drew = not torch.equal(before, torch.get_rng_state())
-    return result
+class Runner:
+    """Runs of one model, of which nothing is changed by them.
+
+    Arguments:
+        watched: names of modules.
+    """
+
+    def __init__(self, model: nn.Module, watched: Collection[str] = ()):
+        self.model, self.watched = model, watched
+        self.surroundings = Surroundings(model)
+
+    def run(self, example: Example, calls: int = 0) -> Outcome:
+        """What the model does. calls: how often, one after the other; 0: again if it keeps anything for its next."""
+        result = Outcome()
+        with undisturbed(self.model, self.surroundings), ExitStack() as hooks:
+            for path in self.watched:
+                watch = partial(_note, result.begun, path)
+                module = self.model.get_submodule(path)
+                hooks.enter_context(module.register_forward_pre_hook(watch, with_kwargs=True))
+            before = torch.get_rng_state()
+            try:
+                for _ in range(calls or CALLS):
+                    result.values.append(values_of(example.call(self.model)))
+                    if not calls and not self.surroundings.changed():
+                        break
+            except Exception as error:
+                result.error = error
+            result.drew = not torch.equal(before, torch.get_rng_state())
+        return result
+
+
+def _note(begun: dict[str, list[Tensor]], path: str, module: nn.Module, arguments: object, keywords: object) -> None:
+    states = [tensor for tensor in tensors_of((arguments, keywords))[1:] if tensor.is_floating_point()]
+    begun.setdefault(path, [state.detach().clone() for state in states])
 
 
 class Proof:
@@ -67,40 +91,41 @@ class Proof:
     def __init__(self, masked: nn.Module, examples: Sequence[Example], carried_states: bool):
         self.masked = masked
         self.given = [Trial("", example, exact=True) for example in examples]
-        self.before = [outcome(masked, example) for example in examples]
+        self.runner = Runner(masked, Wiring.local(masked).descriptions)
+        self.before = [self.runner.run(example) for example in examples]
         for trial, first in zip(self.given, self.before, strict=True):
             if first.error is not None:
-                raise _not_run(trial, first.error) from first.error
-            _repeats(first, outcome(masked, trial.example, len(first.values)), trial.example.training and first.drew)
+                raise _not_run(first.error) from first.error
+            _repeats(first, self.runner.run(trial.example, len(first.values)), trial.example.training and first.drew)
         self.trials = list(self.given)
         self.carried_states = carried_states
 
-    def derive(self, wiring: Wiring, state_shapes: Mapping[str, list[tuple[int, ...]]]) -> None:
-        """Add what the masked model does with variations of the examples."""
-        variations = Variations(self.masked, wiring, state_shapes)
-        for given in self.given:
-            for trial in variations.of(given.example):
-                if trial.label == STATE and (self.carried_states or not self._takes_state(trial.example)):
-                    continue
-                first = outcome(self.masked, trial.example)
-                if first.error is None:
-                    self.trials.append(trial)
-                    self.before.append(first)
+    def derive(self, wiring: Wiring, state_shapes: Mapping[str, list[tuple[int, ...]]]) -> list[Example]:
+        """Add what the masked model does with variations of the examples.
 
-    def _takes_state(self, example: Example) -> bool:
-        """Whether some recurrent layer begins in a state that the example gives."""
-        scratch = Wiring.local(self.masked)
-        try:
-            record(self.masked, scratch, [example])
-        except Exception:
-            return False
-        return bool(scratch.open)
+        Returns: those that ran a module which no example did.
+        """
+        unused, telling = set(wiring.unused), []
+        variations = Variations(self.masked, wiring, state_shapes)
+        for given, shown in list(zip(self.given, self.before, strict=True)):
+            for trial in variations.of(given.example):
+                if trial.label == STATE and self.carried_states:
+                    continue
+                first = self.runner.run(trial.example)
+                if first.error is not None or (trial.label == STATE and not _begins_elsewhere(shown, first)):
+                    continue
+                self.trials.append(trial)
+                self.before.append(first)
+                if unused & set(first.begun):
+                    unused -= set(first.begun)
+                    telling.append(trial.example)
+        return telling
 
     def failures(self, small: nn.Module, left_out: Collection[int]) -> list[tuple[Trial, UserError]]:
         """Trials on which the compacted model differs. left_out: places in the results where it may."""
-        failures = []
+        failures, runner = [], Runner(small)
         for trial, before in zip(self.trials, self.before, strict=True):
-            after = outcome(small, trial.example, len(before.values))
+            after = runner.run(trial.example, len(before.values))
             if after.error is not None:
                 failures.append((trial, _does_not_run(trial, after.error)))
             elif (how := self._difference(trial, before, after, left_out)) is not None:
@@ -132,10 +157,19 @@ class Proof:
                 if parameter.is_floating_point():
                     signs = torch.randint(-1, 2, parameter.shape, generator=generator).to(parameter)
                     parameter.data.mul_(1 + signs * torch.finfo(parameter.dtype).eps)
-            after = outcome(neighbour, trial.example, len(before.values))
+            after = Runner(neighbour).run(trial.example, len(before.values))
             same = after.error is None
             moved.append([distance for distance, _ in _distances(before, after, left_out)] if same else [0.0])
         return moved
+
+
+def _begins_elsewhere(shown: Outcome, first: Outcome) -> bool:
+    """Whether some layer began in another state."""
+    for path, states in first.begun.items():
+        before = shown.begun.get(path, [])
+        if len(before) != len(states) or not all(map(torch.equal, before, states)):
+            return True
+    return False
 
 
 def _distances(before: Outcome, after: Outcome, left_out: Collection[int]) -> list[tuple[float, float]]:
@@ -173,7 +207,7 @@ def _repeats(first: Outcome, again: Outcome, random: bool) -> None:
         )
 
 
-def _not_run(trial: Trial, error: Exception) -> UserError:
+def _not_run(error: Exception) -> UserError:
     return UserError(
         f"the model does not run on the example: {first_line(error)} (at {_place(error)})",
         "a tensor, a tuple of arguments, a dict of keywords, or a (tuple, dict) pair that the forward takes",

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sparsernn.compaction.liveness import complete_lines
 from sparsernn.nn import module_of
-from sparsernn.running.carried_states import ExchangedStates, NarrowStates, WidenStates
+from sparsernn.running.carried_states import ExchangedStates, NarrowStates, WidenStates, refuse_scripting
 from sparsernn.running.modules import Recurrent, RecurrentStep
 from sparsernn.runtime.patterns import Pattern, pack_pattern, unpack_pattern
 from sparsernn.structure.description import Description
@@ -306,6 +306,8 @@ def _exchange_states(small: nn.Module, cut: Cut, description: Description) -> No
     if cut.widen or widen is not None:
         widening = WidenStates(*widen.then(kept), widen.only) if widen else WidenStates(kept, widths, cut.widen)
         small.register_forward_hook(widening)
+    if cut.narrow or cut.widen or narrow is not None or widen is not None:
+        vars(small)["__prepare_scriptable__"] = refuse_scripting
 
 
 def _taken(hooks: MutableMapping[int, Callable[..., object]], kind: type[Hook]) -> Hook | None:

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 from sparsernn.structure.wiring import Wiring
 from sparsernn.tracing.examples import Example
 
-MOST_SIZES = 5
+MOST_SIZES, MOST_RANGES = 4, 6
 STATE = "with a start state"
 
 
@@ -50,7 +50,7 @@ class Variations:
         yield Trial("with other numbers", self._map(example, self._other_numbers))
         yield Trial("with its rows in another order", self._map(example, _reversed_rows))
         for size in _sizes(tensors):
-            for step in (1, -1) if size > 1 else (1,):
+            for step in (1, -1) if size > 2 else (1,):
                 resized = self._map(example, lambda leaf, size=size, step=step: _resized(leaf, size, step))
                 label = f"of another size ({size + step} instead of {size})"
                 yield Trial(label, self._map(resized, self._other_numbers))
@@ -86,7 +86,7 @@ class Variations:
         if all(tensor.is_floating_point() or tensor.dtype == torch.bool for tensor in tensors):
             return
         sizes = {size for description in self.wiring.descriptions.values() for size in description.sizes.values()}
-        for size in sorted(sizes, reverse=True):
+        for size in sorted(sizes, reverse=True)[:MOST_RANGES]:
             for low in (0, -size):
 
                 def ids(leaf: object, low: int = low, size: int = size) -> object:
@@ -123,15 +123,16 @@ class Variations:
             if bound.get(name) is not None and (without := _with(self.model, example, {name: None})) is not None:
                 yield Trial(f"without {name}", without)
         absent = [name for name in optional if bound.get(name) is None]
-        states = [self._states(path) for path in self.state_shapes]
+        shapes = {str(shapes): path for path, shapes in self.state_shapes.items()}
+        states = [self._states(path) for path in shapes.values()]
         for name in absent:
             for state in (*states, states) if len(states) > 1 else states:
                 if (changed := _with(self.model, example, {name: state})) is not None:
                     yield Trial(STATE, changed)
-        for path in self.state_shapes if len(absent) > 1 else ():
-            shapes = self.state_shapes[path]
-            given = {name: self._random(shape) for name, shape in zip(absent, shapes * len(absent), strict=False)}
-            if (changed := _with(self.model, example, given)) is not None:
+        for path in shapes.values() if len(absent) > 1 else ():
+            one = self._states(path)
+            parts = one if isinstance(one, tuple) else (one,)
+            if (changed := _with(self.model, example, dict(zip(absent, parts * len(absent), strict=False)))) is not None:
                 yield Trial(STATE, changed)
 
     def _states(self, path: str) -> object:
@@ -184,9 +185,11 @@ def _defaults(model: nn.Module) -> dict[str, object]:
 def _bound(model: nn.Module, example: Example) -> dict[str, object]:
     """Arguments by the names that the forward has for them; none where it has no names."""
     try:
-        return inspect.signature(model.forward).bind(*example.arguments, **example.keywords).arguments
+        bound = inspect.signature(model.forward).bind(*example.arguments, **example.keywords)
     except (TypeError, ValueError):
         return {}
+    bound.apply_defaults()
+    return bound.arguments
 
 
 def _with(model: nn.Module, example: Example, changes: Mapping[str, object]) -> Example | None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
+
+PLAIN = (int, float, str, torch.dtype, torch.device, type(None))
 
 
 class Call:
@@ -47,6 +51,12 @@ class Call:
         return whole if len(whole) == len(dims) else None
 
 
-def tensors_in(tree: object) -> list[Tensor]:
+def tensors_in(tree: Any) -> list[Tensor]:
     """Every tensor in nested containers, in order."""
+    if isinstance(tree, Tensor):
+        return [tree]
+    if type(tree) in (tuple, list):
+        return [tensor for part in tree if not isinstance(part, PLAIN) for tensor in tensors_in(part)]
+    if type(tree) is dict:
+        return tensors_in(list(tree.values())) if tree else []
     return [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, Tensor)]

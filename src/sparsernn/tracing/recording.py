@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Self
 
@@ -248,13 +248,13 @@ class Recorder(TorchFunctionMode):
         self.depth += 1
         try:
             result = function(*arguments, **(keywords or {}))
+            if self.inside:
+                return result
+            call = Call(function, arguments, keywords or {}, result)
+            self._explain(call)
+            return self._widths(call)
         finally:
             self.depth -= 1
-        if self.inside:
-            return result
-        call = Call(function, arguments, keywords or {}, result)
-        self._explain(call)
-        return self._widths(call)
 
     def _widths(self, call: Call) -> object:
         """The result of a call; sizes along units are numbers that notice their use."""
@@ -278,9 +278,10 @@ class Recorder(TorchFunctionMode):
         """A width that comes into a function which takes no sizes is a number among others."""
         places = call.arguments[1:] if call.name.endswith("full") else call.arguments
         if call.name not in MOVES | TAKE_SIZES and not (call.name in FILLS and call.name != "pad"):
-            for leaf in tree_flatten((places, call.keywords))[0]:
-                if isinstance(leaf, Width):
-                    leaf.used()
+            for leaf in (*places, *call.keywords.values()):
+                for number in leaf if isinstance(leaf, tuple | list) else (leaf,):
+                    if isinstance(number, Width):
+                        number.used()
 
     def _come_from_outside(self, call: Call) -> None:
         """Whatever is computed from a tensor of the outside is of the outside too, if its numbers count."""
@@ -289,22 +290,20 @@ class Recorder(TorchFunctionMode):
                 if any(id(tensor) in origin for tensor in call.inputs):
                     origin |= {id(tensor): tensor for tensor in call.outputs}
 
-    def reads_unseen(self, tensors: Iterable[object]) -> None:
+    def reads_unseen(self, arguments: object) -> None:
         """Something that is no torch function reads tensors, such as a scripted one or an extension."""
         if not self.inside and not self.depth:
-            self.shadows.mark(tensors, "a scripted function or an extension reads it")
+            self.shadows.mark(tensors_in(arguments), "a scripted function or an extension reads it")
 
     def _explain(self, call: Call) -> None:
         self._watch_parameters(call)
         self._come_from_outside(call)
         self._use_widths(call)
-        self.depth += 1
         followed = self.shadows.followed(call)
         if followed:
             self.shadows.explain(call, followed)
             self._note_reading(call, followed)
         self.shadows.make_zeros(call)
-        self.depth -= 1
 
     def _note_reading(self, call: Call, followed: list[Tensor]) -> None:
         """Whether a function reads a state, or draws from it what still is one."""
@@ -483,7 +482,7 @@ class UnseenOperations(TorchDispatchMode):
         arguments: Sequence[object] = (),
         keywords: Mapping[str, object] | None = None,
     ) -> object:
-        self.recorder.reads_unseen(tensors_in((arguments, keywords)))
+        self.recorder.reads_unseen((arguments, keywords))
         return operation(*arguments, **(keywords or {}))
 
 

@@ -48,9 +48,13 @@ class Surroundings:
 
 
 @contextmanager
-def undisturbed(model: nn.Module) -> Iterator[Surroundings]:
-    """Everything that is run in here, without gradients, leaves the model and all generators as they were."""
-    surroundings = Surroundings(model)
+def undisturbed(model: nn.Module, surroundings: Surroundings | None = None) -> Iterator[Surroundings]:
+    """Everything that is run in here, without gradients, leaves the model and all generators as they were.
+
+    Arguments:
+        surroundings: of the model, if they are known from before; generators begin where they stood then.
+    """
+    surroundings = surroundings or Surroundings(model)
     try:
         with torch.inference_mode(False), torch.no_grad():
             yield surroundings
