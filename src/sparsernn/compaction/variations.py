@@ -132,7 +132,9 @@ class Variations:
         for path in shapes.values() if len(absent) > 1 else ():
             one = self._states(path)
             parts = one if isinstance(one, tuple) else (one,)
-            if (changed := _with(self.model, example, dict(zip(absent, parts * len(absent), strict=False)))) is not None:
+            if (
+                changed := _with(self.model, example, dict(zip(absent, parts * len(absent), strict=False)))
+            ) is not None:
                 yield Trial(STATE, changed)
 
     def _states(self, path: str) -> object:

@@ -101,7 +101,7 @@ def run_as_before(module: nn.Module) -> None:
 
 
 def hand_over(model: nn.Module, paths: Iterable[str], masks: HasMasks, tied: Mapping[str, str]) -> None:
-    """Hand masks to the recurrent modules at some paths of a model, where there are such; they are read anew at every forward.
+    """Hand masks to the recurrent modules at some paths of a model; they are read anew at every forward.
 
     Arguments:
         tied: further names of tied parameters -> their first names, under which masks are kept.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 
-class OfAllUnits:
+class OfAllUnits(nn.Module):
     """A normalisation of which some units were cut because they were always zero.
 
     Zeros add nothing to a sum, so mean and variance are those of before as long as sums are divided by the old width.
@@ -62,7 +62,7 @@ def keep_width(module: nn.LayerNorm | nn.RMSNorm, left: int) -> None:
     if not isinstance(module, OfAllUnits):
         if left == module.normalized_shape[0]:
             return
-        width, kind = module.normalized_shape[0], type(module)
-        module.__class__ = _of_all_units(kind)
+        width = module.normalized_shape[0]
+        object.__setattr__(module, "__class__", _of_all_units(type(module)))
         vars(module)["width"] = width
     module.normalized_shape = (left,)

@@ -198,7 +198,7 @@ class Joining:
         return True
 
     def _within_rows(self, rows: Tensor) -> bool:
-        """Whether every total is over units of one axis, or of one row of those that a forward split. rows: [.. units]"""
+        """Whether every total is over units of one axis, or of one row that a forward split off. rows: [.. units]"""
         split = [set(row) for block in self.wiring.even for row in block.tolist()]
         axes = [set(units.tolist()) for axes in self.wiring.axes.values() for units in axes.values()]
         for row in rows.reshape(-1, rows.shape[-1]):

@@ -182,7 +182,7 @@ class Shadows:
 
     def _chooses(self, call: Call, moved: object) -> bool:
         """Whether another index, of the same shape, would have brought other units."""
-        source, place = call.inputs[0], call.argument(1, "dim")
+        source, place = call.inputs[0], None if call.name == "__getitem__" else call.argument(1, "dim")
         last = source.shape[place] - 1 if isinstance(place, int) and source.dim() and source.shape[place] else -1
 
         def choose(number: int) -> object:
