@@ -137,9 +137,9 @@ def seen_layers(wiring: Wiring, path: str) -> list[list[str]]:
 def equalise(wiring: Wiring, alive: Tensor, uniform: bool = False) -> Tensor:
     """Bring dead units back where a common width is needed.
 
-    Layers whose final state is read by the model become equally wide (all layers if `uniform`), as do rows of units that
-    the forward splits evenly, and a projected layer stays wider than its projection: torch knows projections by that.
-    Lines stay complete. Words stay where the
+    Layers whose final state is read by the model become equally wide (all layers if `uniform`), as do rows of units
+    that the forward splits evenly, and a projected layer stays wider than its projection: torch knows projections by
+    that. Lines stay complete. Words stay where the
     map from ids to rows would take more than theirs.
     """
     alive = alive.clone()

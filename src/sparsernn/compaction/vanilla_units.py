@@ -17,7 +17,8 @@ from sparsernn.structure.layer import Layer
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import Wiring, unwrap
 from sparsernn.tracing.examples import Example
-from sparsernn.tracing.recording import run_quietly, tensors_of, trace
+from sparsernn.tracing.recording import run_quietly, trace
+from sparsernn.tracing.tensors import tensors_of
 
 WRITING = ("input", "forget", "candidate")
 OPEN, SHUT = 40.0, -40.0  # where a sigmoid is 1 and 0 to rounding, in single and in double precision

@@ -29,10 +29,10 @@ class LeftOut(NamedTuple):
     do: str
 
 
-def left_out(model: nn.Module, known: Collection[str]) -> Iterator[LeftOut]:
+def left_out(model: nn.Module, described: Collection[str]) -> Iterator[LeftOut]:
     """Every recurrent layer of a model that is not among the paths of its known modules."""
     for path, module in model.named_modules():
-        if path not in known and (case := _case(module, path)) is not None:
+        if path not in described and (case := _case(module, path)) is not None:
             yield LeftOut(module, path or "the model", *case)
 
 

@@ -28,9 +28,9 @@ class LooseParameters:
         self.read: dict[str, set[str]] = {}
         self.unknown: dict[str, str] = {}
         self._entries: dict[int, tuple[Tensor, str, Tensor]] = {}
-        known = {id(parameter) for parameter in wiring.parameters(model).values()}
+        in_modules = {id(parameter) for parameter in wiring.parameters(model).values()}
         for name, parameter in model.named_parameters():
-            if id(parameter) not in known and not isinstance(parameter, nn.parameter.UninitializedParameter):
+            if id(parameter) not in in_modules and not isinstance(parameter, nn.parameter.UninitializedParameter):
                 self.parameters[name] = parameter
                 self.follow(parameter, name, torch.arange(parameter.numel()).view(parameter.shape))
 

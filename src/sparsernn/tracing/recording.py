@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Self
@@ -13,20 +12,21 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_leaves
+from torch.utils._pytree import tree_leaves
 
 from sparsernn.errors import UserError
 from sparsernn.running.carried_states import WidenStates
 from sparsernn.structure.axes import NOUGHT, OUTSIDE
-from sparsernn.structure.description import Description
 from sparsernn.structure.wiring import Returned, Wiring, unwrap
 from sparsernn.tracing.calls import Call, tensors_in
 from sparsernn.tracing.copying import copy_of, parts_of
 from sparsernn.tracing.examples import Example, examples_of
-from sparsernn.tracing.numbers import are_units, collapsed, distinct, shifted, units_in, varying
+from sparsernn.tracing.module_calls import split_result, written_units
+from sparsernn.tracing.numbers import are_units, collapsed, distinct, units_in, varying
 from sparsernn.tracing.shadows import Shadows
 from sparsernn.tracing.surroundings import undisturbed
 from sparsernn.tracing.tables import FILLS, MOVES, READS_NO_VALUE
+from sparsernn.tracing.tensors import tensors_of, values_of
 from sparsernn.tracing.widths import TAKE_SIZES, Width
 
 CALLS = 2
@@ -76,36 +76,6 @@ def run_quietly(model: nn.Module, example: Example) -> object:
     """What a model returns for an example, without gradients; model and generators are as before afterwards."""
     with undisturbed(model):
         return copy_of(example.call(model))
-
-
-def tensors_of(result: object) -> list[Tensor]:
-    """Every tensor that a forward returned, also inside dataclasses, dictionaries and objects of one's own."""
-    tensors: list[Tensor] = []
-    waiting, seen = [result], set()
-    while waiting:
-        value = waiting.pop(0)
-        if isinstance(value, Tensor):
-            tensors.append(value)
-        elif id(value) not in seen and not isinstance(value, str | bytes | type | nn.Module):
-            seen.add(id(value))
-            waiting[:0] = _contents(value)
-    return tensors
-
-
-def values_of(result: object) -> list[Tensor]:
-    """A copy of every tensor that a forward returned, and after them the numbers."""
-    numbers = [torch.tensor(leaf) for leaf in tree_flatten(result)[0] if isinstance(leaf, bool | int | float)]
-    return [tensor.detach().clone() for tensor in tensors_of(result)] + numbers
-
-
-def _contents(value: object) -> list[object]:
-    if isinstance(value, Mapping):
-        return list(value.values())
-    if isinstance(value, list | tuple | set):
-        return list(value)
-    if dataclasses.is_dataclass(value):
-        return [getattr(value, field.name) for field in dataclasses.fields(value)]
-    return list(vars(value).values()) if hasattr(value, "__dict__") and not callable(value) else []
 
 
 class Recorder(TorchFunctionMode):
@@ -364,37 +334,13 @@ class Recorder(TorchFunctionMode):
             self._join_states(path, (*arguments[1:], *keywords.values()))
         if description.mixes:
             wiring.mark(wiring.reads(path), description.mixes)
-        output, states, one_step = _split_result(result, description)
+        output, states, one_step = split_result(result, description)
         if description.states:
             self.state_shapes[path] = [tuple(state.shape) for state in states or (output,)]
-        self.shadows.follow(output, self._written_units(path, source, output))
+        module, before = self.model.get_submodule(path), self.shadows.of(source)
+        self.shadows.follow(output, written_units(wiring, path, before, module, output.dim()))
         for index, state in enumerate(states[: len(description.states)]):
             self._follow_state(path, index, state, stacked=state is not output and not one_step)
-
-    def _written_units(self, path: str, source: object, output: Tensor) -> Tensor:
-        """The shadow of a module's output."""
-        wiring, description = self.wiring, self.wiring.descriptions[path]
-        units = wiring.writes(path)
-        if description.reads and set(description.reads) & set(description.writes) and isinstance(source, Tensor):
-            before = self.shadows.of(source)
-            row = units if before is None else before.movedim(description.place, -1).reshape(-1, len(units)).amin(0)
-            units = torch.where(row < 0, -units, units)
-            if description.moves_zero:
-                units = torch.where(self._weightless(path), units, shifted(units))
-        sides = [1] * output.dim()
-        sides[description.place] = len(units)
-        return units.view(sides)
-
-    def _weightless(self, path: str) -> Tensor:
-        """Of which units a module with one weight for each has none that is not zero."""
-        parts = [
-            self.model.get_submodule(path).get_parameter(part.name) for part in self.wiring.descriptions[path].parts
-        ]
-        units = self.wiring.writes(path)
-        zero = torch.full(units.shape, bool(parts))
-        for part in parts:
-            zero &= part.detach().cpu() == 0
-        return zero
 
     def _join_input(self, path: str, source: object) -> None:
         wiring, description, units = self.wiring, self.wiring.descriptions[path], self.wiring.reads(path)
@@ -491,28 +437,4 @@ def _reaches_over(name: str) -> UserError:
         f"the forward of a copy of the model uses {name} of the model itself, by a closure or a global name",
         "a forward that reaches its layers through self",
         "refer to the layer as an attribute of the model",
-    )
-
-
-def _split_result(result: object, description: Description) -> tuple[Tensor, tuple[Tensor, ...], bool]:
-    """A module's output (the data of a packed one), its states in order, and whether they are those of one step."""
-    if isinstance(result, Tensor):
-        return result, (), False
-    if not isinstance(result, tuple):
-        raise TypeError(f"a known module returned {type(result).__name__}")
-    if _is_step(result, description):
-        return result[0], result, True
-    output, states = result
-    output = output.data if isinstance(output, PackedSequence) else output
-    return output, states if isinstance(states, tuple) else (states,), False
-
-
-def _is_step(result: tuple[Tensor, ...], description: Description) -> bool:
-    """Whether a module handed back (h, c) of one step, as torch.nn.LSTMCell does."""
-    return (
-        len(description.states) == len(result) > 1
-        and len(description.states[0]) == 1
-        and all(isinstance(state, Tensor) for state in result)
-        and result[0].shape == result[1].shape
-        and result[0].dim() <= 2
     )

@@ -14,7 +14,6 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils._pytree import tree_flatten, tree_map
 
 from sparsernn.structure.axes import NOUGHT, OUTSIDE
@@ -32,6 +31,7 @@ from sparsernn.tracing.numbers import (
     varying,
     without_padding,
 )
+from sparsernn.tracing.padding import padded_shadow
 from sparsernn.tracing.parameters import LooseParameters, values_at
 from sparsernn.tracing.products import Equation, equation_of
 
@@ -226,7 +226,7 @@ class Shadows:
             self.mark(tensors_in((call.arguments[1:], call.keywords)), f"{name} spreads it over others")
             shadow = shadow.expand(filled.shape)
         elif name == "pad":
-            shadow = _padded(call, shadow)
+            shadow = padded_shadow(call, shadow)
         else:
             value = call.argument(3, "padding_value")
             blank = [0 if place == 3 else argument for place, argument in enumerate(call.arguments)]
@@ -386,17 +386,3 @@ def _letters(count: int) -> str:
 def _version(tensor: Tensor) -> int:
     """How often a tensor, or a view of it, was written into."""
     return 0 if tensor.is_inference() else tensor._version
-
-
-def _padded(call: Call, shadow: Tensor) -> Tensor:
-    """The shadow of a padded tensor: padding along time belongs to the units there; elsewhere it is no unit."""
-    sides, mode, value = call.argument(1, "pad"), call.argument(2, "mode", "constant"), call.argument(3, "value")
-    if not isinstance(sides, list | tuple):
-        raise TypeError("the widths of its padding are no list")
-    padded = [shadow.dim() - 1 - place // 2 for place, side in enumerate(sides) if side]
-    whole = collapsed(shadow)
-    if not set(varying(whole)) & set(padded):
-        return whole.expand(call.outputs[0].shape)
-    if mode != "constant":
-        raise ValueError("its padding repeats units")
-    return F.pad(shadow, list(sides), value=OUTSIDE if value else NOUGHT)

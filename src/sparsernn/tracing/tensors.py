@@ -1,0 +1,40 @@
+"""Tensors in what a forward is given and returns, in containers of every kind."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten
+
+
+def tensors_of(result: object) -> list[Tensor]:
+    """Every tensor that a forward returned, also inside dataclasses, dictionaries and objects of one's own."""
+    tensors: list[Tensor] = []
+    waiting, seen = [result], set()
+    while waiting:
+        value = waiting.pop(0)
+        if isinstance(value, Tensor):
+            tensors.append(value)
+        elif id(value) not in seen and not isinstance(value, str | bytes | type | nn.Module):
+            seen.add(id(value))
+            waiting[:0] = _contents(value)
+    return tensors
+
+
+def values_of(result: object) -> list[Tensor]:
+    """A copy of every tensor that a forward returned, and after them the numbers."""
+    numbers = [torch.tensor(leaf) for leaf in tree_flatten(result)[0] if isinstance(leaf, bool | int | float)]
+    return [tensor.detach().clone() for tensor in tensors_of(result)] + numbers
+
+
+def _contents(value: object) -> list[object]:
+    if isinstance(value, Mapping):
+        return list(value.values())
+    if isinstance(value, list | tuple | set):
+        return list(value)
+    if dataclasses.is_dataclass(value):
+        return [getattr(value, field.name) for field in dataclasses.fields(value)]
+    return list(vars(value).values()) if hasattr(value, "__dict__") and not callable(value) else []
