@@ -47,7 +47,7 @@ def _case(module: nn.Module, path: str) -> tuple[str, str] | None:
     if not isinstance(module, KINDS):
         return None
     if parametrize.is_parametrized(module):
-        names = list(module.parametrizations)
+        names = [name for name, _ in module.get_submodule("parametrizations").named_children()]
         calls = [f"torch.nn.utils.parametrize.remove_parametrizations({place}, {name!r})" for name in names]
         return f"computes its {' and '.join(names)} by a parametrization", f"call {' and '.join(calls)} first"
     for name, _ in module.named_parameters(recurse=False):
