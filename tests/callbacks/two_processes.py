@@ -1,4 +1,4 @@
-"""One of two processes of a data-parallel training by somebody else's loop; test_callbacks.py sets torchrun's variables."""
+"""One of two processes of a data-parallel training by another library's loop; its test sets the variables."""
 
 from __future__ import annotations
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from sparsernn.compaction.liveness import idle_units, live_units
 from sparsernn.compaction.proof import Proof
-from sparsernn.compaction.resizing import Cut, Replacements, equalise, replace, resize
+from sparsernn.compaction.resizing import Cut, Replacements, cut_at, equalise
+from sparsernn.compaction.results import fill_results, filled_results, take_results
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import Wiring, unwrap
 from sparsernn.tracing.copying import copy_of
@@ -83,6 +84,8 @@ def _proved(
         alive = equalise(wiring, live_units(wiring, small), uniform)
         cuts = {path: Cut.of(wiring, path, alive) for path in wiring.descriptions}
         left = _cut(small, wiring, cuts, masks.kept)
+        results = filled_results(wiring, alive)
+        fill_results(small, take_results(small), results)
         failures = proof.failures(small, wiring.returned_places if proof.carried_states else ())
         more = [trial.example for trial, _ in failures if trial.example not in calls]
         if not more:
@@ -90,8 +93,8 @@ def _proved(
     if failures:
         raise failures[0][1]
     uncut = _uncut(wiring, masked, alive)
-    history = [*getattr(small, HISTORY, []), {path: cut.as_json() for path, cut in cuts.items() if cut.changes}]
-    setattr(small, HISTORY, history)
+    made = {path: cut.as_json() for path, cut in cuts.items() if cut.changes} | results.as_json()
+    setattr(small, HISTORY, [*getattr(small, HISTORY, []), made])
     vars(small)["cut_report"] = _report(wiring) + uncut
     return small, left, uncut, wiring
 
@@ -109,6 +112,7 @@ def _masks_of(small: nn.Module, kept: dict[str, Tensor], selected: set[str]) -> 
 def _followed(model: nn.Module, examples: list[Example], original: nn.Module) -> tuple[Wiring, Recorder | None]:
     """Who reads which units of a model, and what followed its forwards, if there are examples."""
     wiring = Wiring.local(model)
+    take_results(model)
     if examples:
         return wiring, record(model, wiring, examples, original)
     wiring.follow_containers(model)
@@ -123,7 +127,7 @@ def _cut(small: nn.Module, wiring: Wiring, cuts: dict[str, Cut], kept: dict[str,
         if not cut.changes:
             continue
         prefix = f"{path}." if path else ""
-        replace(small, path, resize(small.get_submodule(path), cut, replacements))
+        cut_at(small, path, cut, replacements)
         for name, mask in kept.items():
             if name in wiring.weights and wiring.weights[name].module == path:
                 masks[name] = cut.select(wiring.descriptions[path], name.removeprefix(prefix), mask)
@@ -162,8 +166,10 @@ def _reason(wiring: Wiring, path: str, units: list[int]) -> str:
     if reasons:
         return reasons[0]
     if not wiring.fed.get(path, True):
-        handed = wiring.returned & set(units)
+        handed = (wiring.returned | set(wiring.summed)) & set(units)
         return HANDED_OUT if handed else "they may begin in a state that is not zero, and are read"
+    if wiring.started & set(units):
+        return "they begin in a state that is not zero, and are read"
     sharers = []
     for other, axes in wiring.axes.items():
         if other != path and any(set(units) & set(numbers.tolist()) for numbers in axes.values()):

@@ -13,14 +13,15 @@ from torch import Tensor, nn
 
 from sparsernn.compaction.compact import HISTORY
 from sparsernn.compaction.proof import first_line
-from sparsernn.compaction.resizing import Cut, Replacements, replace, resize
+from sparsernn.compaction.resizing import Cut, Replacements, cut_at, sizes_at
+from sparsernn.compaction.results import fill_results, take_results
 from sparsernn.errors import UserError
+from sparsernn.running.filled_results import RESULTS, FillResults
 from sparsernn.running.modules import Recurrent
 from sparsernn.runtime.packed_file import PackedFile, Typed, contents, plain_bytes
 from sparsernn.runtime.packing import SMALLER
 from sparsernn.runtime.patterns import DamagedFile
 from sparsernn.structure.masks import Masks
-from sparsernn.structure.neighbour import describe
 from sparsernn.structure.wiring import unwrap
 from sparsernn.structure.words import ROW_OF_WORD, LivingWords
 from sparsernn.tracing.copying import copy_of
@@ -157,10 +158,13 @@ def _cut_again(model: nn.Module, steps: Steps) -> Steps:
     for step in steps:
         replacements, made = Replacements(), {}
         for name, saved in step.items():
-            module = model.get_submodule(name)
-            description = describe(module)
-            cut = Cut.from_json(saved, {} if description is None else description.sizes)
-            replace(model, name, resize(module, cut, replacements))
+            if name == RESULTS:
+                results = FillResults.from_json(saved)
+                fill_results(model, take_results(model), results)
+                made |= results.as_json()
+                continue
+            cut = Cut.from_json(saved, sizes_at(model, name))
+            cut_at(model, name, cut, replacements)
             made[name] = cut.as_json()
         replacements.settle(model)
         history.append(made)

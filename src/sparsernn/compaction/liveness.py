@@ -18,7 +18,8 @@ def live_units(wiring: Wiring, model: nn.Module) -> Tensor:
     alive = torch.ones(len(wiring.units.parent), dtype=torch.bool)
     while True:
         present = {name: nonzero & _corner(wiring, name, alive) for name, nonzero in named.items()}
-        after = alive & _needed(wiring, present) & ~_silent(wiring, present)
+        needed, moved = _needed(wiring, present)
+        after = alive & needed & ~(_silent(wiring, present) & ~moved)
         after[list(wiring.external)] = True
         after[OUTSIDE] = True
         _keep_one(wiring, alive, after)
@@ -64,13 +65,20 @@ def _corner(wiring: Wiring, name: str, alive: Tensor) -> Tensor:
     return corner
 
 
-def _needed(wiring: Wiring, present: dict[str, Tensor]) -> Tensor:
-    """Units from which a chain of weights leads to something external or returned."""
+def _needed(wiring: Wiring, present: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Units from which a chain of weights leads to something external or returned.
+
+    Returns: these, and of them those that are read where something made another number of their zeros.
+    """
     needed = torch.zeros(len(wiring.units.parent), dtype=torch.bool)
-    needed[[OUTSIDE, *wiring.external, *wiring.returned]] = True
+    needed[[OUTSIDE, *wiring.external, *wiring.returned, *wiring.summed]] = True
+    moved = torch.zeros_like(needed)
+    shifted = {path: torch.zeros_like(needed) for path in wiring.shifted}
+    for path, units in wiring.shifted.items():
+        shifted[path][sorted(units)] = True
     readers = [use for use in reversed(wiring.uses) if use.layout.incoming and use.layout.source]
     while True:
-        before = int(needed.sum())
+        before = int(needed.sum()) + int(moved.sum())
         for use in readers:
             units, sources = use.units_by_dimension, use.layout.source_places
             read = present[use.name]
@@ -79,11 +87,14 @@ def _needed(wiring: Wiring, present: dict[str, Tensor]) -> Tensor:
                     read = read & needed[numbers].view([-1 if other == place else 1 for other in range(len(units))])
             for place in sources:
                 if (numbers := units[place]) is not None:
-                    needed[numbers[_any(read, [other for other in range(len(units)) if other != place])]] = True
+                    reached = numbers[_any(read, [other for other in range(len(units)) if other != place])]
+                    needed[reached] = True
+                    if use.module in shifted:
+                        moved[reached] |= shifted[use.module][reached]
         for line in wiring.lines:
             needed[line.units[needed[line.owners]]] = True
-        if int(needed.sum()) == before:
-            return needed
+        if int(needed.sum()) + int(moved.sum()) == before:
+            return needed, moved
 
 
 def _any(present: Tensor, dims: list[int]) -> Tensor:
@@ -106,6 +117,8 @@ def _silent(wiring: Wiring, present: dict[str, Tensor]) -> Tensor:
             speaks |= _any(rows, [other for other in range(rows.dim()) if other != place])
         if written.recurrent and not wiring.fed.get(written.module, True):
             speaks[:] = True
+        if written.recurrent and wiring.started:
+            speaks |= torch.isin(written.units, torch.tensor(sorted(wiring.started)))
         if not written.pieces:
             speaks[:] = True
         silent[written.units[~speaks]] = True
@@ -113,9 +126,7 @@ def _silent(wiring: Wiring, present: dict[str, Tensor]) -> Tensor:
     silent &= ~loud
     for line in wiring.lines:
         _fall_silent(line, silent, loud)
-    silent &= ~loud
-    silent[sorted(wiring.shifted)] = False
-    return silent
+    return silent & ~loud
 
 
 def _fall_silent(line: NumberedLine, silent: Tensor, loud: Tensor) -> None:

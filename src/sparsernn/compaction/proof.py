@@ -20,8 +20,8 @@ from sparsernn.structure.wiring import Wiring
 from sparsernn.tracing.copying import copy_of
 from sparsernn.tracing.examples import Example
 from sparsernn.tracing.recording import CALLS
-from sparsernn.tracing.results import tensors_of, values_of
 from sparsernn.tracing.surroundings import Surroundings, undisturbed
+from sparsernn.tracing.tensors import tensors_of, values_of
 
 ROUNDING, NOISE, DRAWS = 64, 16, 2
 TORCH = str(Path(torch.__file__).parent)

@@ -34,7 +34,7 @@ class Cut:
         kept: axis key -> indices of the units that stay.
         sizes: axis key -> number of units before.
         narrow: whether initial states of the old width may come in: some did, or final ones go out and may return.
-        widen: numbers of the states that go out in the old width.
+        widen: numbers of the states that go out of the module in the old width, as earlier versions had it.
         seen: for each state, axis keys of the layers whose final state the model reads; these have one width.
     """
 
@@ -49,8 +49,8 @@ class Cut:
         """The cut of one module, from which units of the model stay. alive: [units]"""
         description, axes = wiring.descriptions[path], wiring.axes[path]
         kept = {key: alive[units].nonzero().squeeze(1) for key, units in axes.items()}
-        widen = sorted(index for module, index in wiring.handed_out if module == path)
-        return cls(kept, dict(description.sizes), path in wiring.fed or bool(widen), widen, seen_layers(wiring, path))
+        narrow = path in wiring.fed or any(module == path for module, _ in wiring.handed_out)
+        return cls(kept, dict(description.sizes), narrow, [], seen_layers(wiring, path))
 
     @property
     def changes(self) -> bool:
@@ -137,8 +137,9 @@ def seen_layers(wiring: Wiring, path: str) -> list[list[str]]:
 def equalise(wiring: Wiring, alive: Tensor, uniform: bool = False) -> Tensor:
     """Bring dead units back where a common width is needed.
 
-    Layers whose final state is read by the model become equally wide (all layers if `uniform`), and a projected
-    layer stays wider than its projection: torch knows projections by that. Lines stay complete. Words stay where the
+    Layers whose final state is read by the model become equally wide (all layers if `uniform`), as do rows of units
+    that the forward splits evenly, and a projected layer stays wider than its projection: torch knows projections by
+    that. Lines stay complete. Words stay where the
     map from ids to rows would take more than theirs.
     """
     alive = alive.clone()
@@ -157,6 +158,9 @@ def equalise(wiring: Wiring, alive: Tensor, uniform: bool = False) -> Tensor:
             for key, least in description.numbered.items():
                 if _numbers_of_dead(wiring, path, key, alive) <= least:
                     alive[wiring.axes[path][key]] = True
+        for rows in wiring.even:
+            for row in rows:
+                _revive(alive, row, int(alive[rows].sum(1).max()))
         complete_lines(wiring, alive)
         if torch.equal(alive, before):
             return alive
@@ -226,6 +230,41 @@ def resize(module: nn.Module, cut: Cut, replacements: Replacements) -> nn.Module
     )
     _exchange_states(small, cut, description)
     return small
+
+
+def cut_at(model: nn.Module, path: str, cut: Cut, replacements: Replacements) -> None:
+    """Leave only the units of `cut` in one of a model's modules, or in a parameter that its forward reads itself.
+
+    Raises: ValueError if these have other sizes than those that were cut.
+    """
+    owner, _, name = path.rpartition(".")
+    parameter = vars(model.get_submodule(owner))["_parameters"].get(name)
+    if parameter is None:
+        replace(model, path, resize(model.get_submodule(path), cut, replacements))
+        return
+    if list(cut.sizes.values()) != list(parameter.shape):
+        raise ValueError(f"{path} has other sizes than those that were cut")
+
+    def left() -> Tensor:
+        values = parameter.detach()
+        for place, units in enumerate(cut.kept.values()):
+            values = values.index_select(place, units.to(values.device))
+        return values
+
+    new = replacements.of(parameter, left)
+    for module in model.modules():
+        for here in [here for here, other in module._parameters.items() if other is parameter]:
+            setattr(module, here, new)
+
+
+def sizes_at(model: nn.Module, path: str) -> dict[str, int]:
+    """Axis key -> number of units, of a known module or of a parameter that a forward reads itself."""
+    owner, _, name = path.rpartition(".")
+    parameter = vars(model.get_submodule(owner))["_parameters"].get(name)
+    if parameter is not None:
+        return {f"axis_{place}": size for place, size in enumerate(parameter.shape)}
+    description = describe(model.get_submodule(path))
+    return {} if description is None else description.sizes
 
 
 def replace(model: nn.Module, path: str, module: nn.Module) -> None:

@@ -18,7 +18,7 @@ from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import Wiring, unwrap
 from sparsernn.tracing.examples import Example
 from sparsernn.tracing.recording import run_quietly, trace
-from sparsernn.tracing.results import tensors_of
+from sparsernn.tracing.tensors import tensors_of
 
 WRITING = ("input", "forget", "candidate")
 OPEN, SHUT = 40.0, -40.0  # where a sigmoid is 1 and 0 to rounding, in single and in double precision

@@ -106,8 +106,9 @@ def hand_over(model: nn.Module, paths: Iterable[str], masks: HasMasks, tied: Map
     Arguments:
         tied: further names of tied parameters -> their first names, under which masks are kept.
     """
+    modules = dict(model.named_modules(remove_duplicate=False))
     for path in paths:
-        module, prefix = model.get_submodule(path), f"{path}." if path else ""
+        module, prefix = modules.get(path), f"{path}." if path else ""
         if isinstance(module, RUN_BY_US):
             full = {local: prefix + local for local, _ in module.named_parameters(remove_duplicate=False)}
             hand_masks(module, masks, {local: tied.get(name, name) for local, name in full.items()})

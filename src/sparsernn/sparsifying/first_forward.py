@@ -94,7 +94,7 @@ def numbers_before(old: Groups, new: Groups) -> Tensor | None:
         return None
     numbers = torch.full((new.count,), old.count)
     for path, axes in new.wiring.axes.items():
-        for key, units in axes.items():
+        for key, units in axes.items() if path in old.wiring.axes else ():
             before, after = old.units[old.wiring.axes[path][key]], new.units[units]
             both = (before >= 0) & (after >= 0)
             numbers.scatter_reduce_(0, after[both], before[both], "amin")

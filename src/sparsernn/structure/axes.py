@@ -10,6 +10,7 @@ from torch import Tensor
 from sparsernn.errors import UserError
 
 OUTSIDE = 0  # the unit number of everything that is no unit: inputs, constants, padding
+NOUGHT = 2**62  # the unit number of zeros that a forward makes itself: they go with any unit
 
 
 @dataclass(frozen=True)

@@ -50,12 +50,17 @@ class Description:
         sizes: axis key -> number of units.
         parts: every weight.
         producers: what writes which axis.
-        reads: axis keys along the last dimension of the module's input; () if the input is no vector of units.
-        writes: axis keys along the last dimension of its output.
+        reads: axis keys along the units' dimension of the module's input; () if the input is no vector of units.
+        writes: axis keys along the units' dimension of its output.
+        place: the dimension of input and output along which units stand.
         states: for each state returned, the axis key of every layer and direction.
         layers: one per layer and direction, of a recurrent module.
         levels: granularity name -> group axes, for a module that is not recurrent.
-        mixes: a reason why every unit of the input is read by every other, or "" (normalisations).
+        mixes: a reason why every unit of the input is read by every other, or "".
+        sums: whether all units of the input are read together in a way in which zeros count for nothing, as sums are
+            (a normalisation that goes on dividing by the width before a cut).
+        moves_zero: whether a unit that is zero comes out as another number, unless the module's weights of it are zero.
+        fixed: axis keys of what is no unit and never cut, such as the places of a convolution's kernel.
         lines: units that stand in line; axes by their keys.
         same: pairs of axis keys whose units are the same ones, position by position.
         numbered: axis keys whose units callers choose by their numbers, as words by ids, and which may be cut because
@@ -71,6 +76,10 @@ class Description:
     layers: tuple[Layer, ...] = ()
     levels: dict[str, str] = field(default_factory=dict)
     mixes: str = ""
+    sums: bool = False
+    moves_zero: bool = False
+    fixed: Segments = ()
+    place: int = -1
     lines: tuple[Line, ...] = ()
     same: tuple[tuple[str, str], ...] = ()
     numbered: dict[str, int] = field(default_factory=dict)

@@ -49,10 +49,13 @@ def neighbour_of(module: nn.Module) -> Neighbour | None:
     """The kind of a module, or None."""
     for neighbour in (*_registered, *_of_the_package()):
         for kind in neighbour.kinds:
-            same_forward = type(module).forward is kind.forward or getattr(module, "behaves_as", None) is kind
-            if isinstance(module, kind) and same_forward:
+            if isinstance(module, kind) and _runs_as(module, kind):
                 return neighbour
     return None
+
+
+def _runs_as(module: nn.Module, kind: type[nn.Module]) -> bool:
+    return type(module).forward is kind.forward or getattr(module, "behaves_as", None) is kind
 
 
 def describe(module: nn.Module) -> Description | None:

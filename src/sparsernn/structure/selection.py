@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
+from weakref import WeakSet
 
 from torch import nn
 
 from sparsernn.errors import UserError
+from sparsernn.structure.left_out import LeftOut, left_out
 from sparsernn.structure.wiring import Wiring, unwrap
+
+SAID: WeakSet[nn.Module] = WeakSet()  # layers about which a user was warned
 
 Where = str | Sequence[str] | Callable[[str], bool] | tuple[type[nn.Module], str] | None
 
@@ -18,18 +23,37 @@ def select(wiring: Wiring, model: nn.Module, where: Where) -> list[str]:
 
     Arguments:
         where: a glob, several, a predicate on names, or (module type, suffix).
+    Recurrent layers that the default leaves out are warned about.
+
     Raises: UserError if nothing matches.
     """
     candidates = [name for name, weight in wiring.weights.items() if weight.layout.incoming]
-    matches = _predicate(wiring, model, where)
-    if selected := [name for name in candidates if matches(name)]:
+    matches, others = _predicate(wiring, model, where), []
+    if where is None:
+        others = list(left_out(unwrap(model), wiring.descriptions))
+    selected = [name for name in candidates if matches(name)]
+    if selected:
+        for layer in others:
+            _say_once(layer)
         return selected
+    if others:
+        raise UserError(
+            "the model has recurrent layers, but " + ", and ".join(f"{layer.path} {layer.reason}" for layer in others),
+            "at least one whose weights are parameters of a forward that is known",
+            others[0].do,
+        )
     raise UserError(
         f"the selection {where!r} matches no weight" if where is not None else "the model has no recurrent layer",
         "a selection of at least one of these weights: "
         + (", ".join(candidates) or "none: the model has no RNN, LSTM, GRU, Linear or Embedding"),
         "pass where= with one of these names or a glob such as 'lstm.weight_*'",
     )
+
+
+def _say_once(layer: LeftOut) -> None:
+    if layer.module not in SAID:
+        SAID.add(layer.module)
+        warnings.warn(f"{layer.path} keeps all of its weights, because it {layer.reason}: {layer.do}", stacklevel=5)
 
 
 def _predicate(wiring: Wiring, model: nn.Module, where: Where) -> Callable[[str], bool]:

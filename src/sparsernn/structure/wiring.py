@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from sparsernn.cells.cell import Line
-from sparsernn.structure.axes import OUTSIDE, Layout, Units
-from sparsernn.structure.description import Description
+from sparsernn.structure.axes import NOUGHT, OUTSIDE, Layout, Units
+from sparsernn.structure.description import Description, Part
 from sparsernn.structure.layer import Layer
 from sparsernn.structure.neighbour import describe
 
@@ -87,6 +87,20 @@ class NumberedLine:
         return torch.where(self.place == 0, OUTSIDE, self.units.roll(1))
 
 
+@dataclass(frozen=True)
+class Returned:
+    """A tensor that the model returns, and the units in it.
+
+    Attributes:
+        count: how many tensors the result has; place: the number of this one among them.
+        units: unit numbers, the dimensions along which they do not change cut to one place.
+    """
+
+    count: int
+    place: int
+    units: Tensor
+
+
 @dataclass
 class Wiring:
     """A model's weights by name, their units, and everything outside that looks at a unit.
@@ -99,7 +113,11 @@ class Wiring:
         external: unit -> why it can never be cut (a reader that is unknown).
         returned: units of states that the model hands out: cut only when they are always zero; returned_places: where
             among the tensors of the result these states are.
-        shifted: units on whose way to a reader something turns zero into another number.
+        summed: unit -> who reads it in a way in which zeros count for nothing: cut only when it is always zero.
+        shifted: module that reads -> units on whose way to it something turns zero into another number.
+        started: units of states that begin at another number than zero.
+        even: rows of units that a forward splits side by side; of each row as many have to stay. [rows units]
+        results: tensors that the model returns, with the units in them.
         states_read: (module, number of the state) -> units of it that the model itself reads, as in `h_n[-1]`.
         handed_out: (module, number of the state) of final states that the model returns.
         fed: names of modules that are given an initial state, and whether it held only zeros.
@@ -119,7 +137,11 @@ class Wiring:
     external: dict[int, str] = field(default_factory=dict)
     returned: set[int] = field(default_factory=set)
     returned_places: list[int] = field(default_factory=list)
-    shifted: set[int] = field(default_factory=set)
+    summed: dict[int, str] = field(default_factory=dict)
+    shifted: dict[str, set[int]] = field(default_factory=dict)
+    started: set[int] = field(default_factory=set)
+    even: list[Tensor] = field(default_factory=list)
+    results: list[Returned] = field(default_factory=list)
     fed: dict[str, bool] = field(default_factory=dict)
     open: set[str] = field(default_factory=set)
     unused: set[str] = field(default_factory=set)
@@ -161,6 +183,26 @@ class Wiring:
             self.join(numbers[left], numbers[right])
         if "word" in numbers and "word" not in description.numbered:
             self.mark(numbers["word"], "words come in as numbers")
+        for key in description.fixed:
+            self.mark(numbers[key], "it is no unit")
+
+    def add_parameter(self, name: str, layouts: Sequence[Layout], axes: dict[str, Tensor]) -> None:
+        """A parameter that the forward reads by itself becomes known, as a module of one weight under its own name.
+
+        Arguments:
+            layouts: one for each way in which it is read.
+            axes: axis name -> unit numbers along it.
+        """
+        self.axes[name] = axes
+        part = Part(name, layouts[0], {axis: (axis,) for axis in axes})
+        sizes = {axis: len(numbers) for axis, numbers in axes.items()}
+        self.descriptions[name] = Description(sizes, (part,), (), (), ())
+        weights = [Weight(name, layout, dict(axes), name) for layout in layouts]
+        self.weights[name] = weights[0]
+        self.uses += weights
+        for weight in weights:
+            for axis in weight.layout.destination if weight.layout.incoming else ():
+                self.written.append(Written(axes[axis], ((name, None),), False, name))
 
     def _tie(self, first: Weight, second: Weight) -> None:
         self.tied[second.name] = first.name
@@ -170,34 +212,58 @@ class Wiring:
 
     def join(self, left: Tensor, right: Tensor) -> None:
         """Declare units equal, position by position; those that meet the outside become external."""
-        for stranded in self.units.join(left, right):
+        left, right = torch.broadcast_tensors(left, right)
+        units = (left != NOUGHT) & (right != NOUGHT)
+        for stranded in self.units.join(left[units].abs(), right[units].abs()):
             self.external.setdefault(stranded, "it shares a dimension with something outside the model")
 
     def mark(self, numbers: Tensor, reason: str) -> None:
         """Declare units external: something unknown reads them."""
-        for number in numbers.reshape(-1).unique().tolist():
-            if number != OUTSIDE:
+        for number in numbers.reshape(-1).abs().unique().tolist():
+            if number not in (OUTSIDE, NOUGHT):
                 self.external.setdefault(number, reason)
 
     def reads(self, path: str) -> Tensor:
-        """Units along the last dimension of a module's input."""
+        """Units along the units' dimension of a module's input."""
         keys = self.descriptions[path].reads
         return torch.cat([self.axes[path][key] for key in keys])
 
     def writes(self, path: str) -> Tensor:
-        """Units along the last dimension of a module's output."""
+        """Units along the units' dimension of a module's output."""
         return torch.cat([self.axes[path][key] for key in self.descriptions[path].writes])
+
+    def keep_returned(self) -> None:
+        """Mark what cannot be filled in again where the model returns it.
+
+        That are units of other layers than recurrent ones, classes and the like, and what stands in a place of the
+        result in which something else stood at another time.
+        """
+        states = {OUTSIDE}
+        for path, description in self.descriptions.items():
+            for key in {key for keys in description.states for key in keys}:
+                states |= set(self.units.find(self.axes[path][key]).tolist())
+        first: dict[tuple[int, int], Tensor] = {}
+        for result in self.results:
+            roots = _resolved_units(self.units, result.units.abs())
+            before = first.setdefault((result.count, result.place), roots)
+            self.mark(roots[~torch.isin(roots, torch.tensor(sorted(states)))], "the model returns it")
+            if not torch.equal(before, roots):
+                reason = "the model returns it in the place of something else"
+                self.mark(torch.cat([before.flatten(), roots.flatten()]), reason)
 
     def follow_containers(self, model: nn.Module) -> None:
         """Join what a plain `nn.Sequential` joins, if the model is one; every other input and output is external."""
         unknown = "no example was given, so its readers and writers are unknown"
         read, fed, previous = set(), set(), None
         for path, child in _in_a_row(model):
-            if previous is not None and path in self.descriptions and self.descriptions[path].reads:
+            if previous is not None and path in self.descriptions and self._reads_last(path):
                 self.join(self.writes(previous), self.reads(path))
                 read.add(previous)
                 fed.add(path)
-            previous = path if path in self.descriptions else previous if type(child) in QUIET else None
+            if path in self.descriptions:
+                previous = path if self.descriptions[path].place == -1 else None
+            elif type(child) not in QUIET:
+                previous = None
         for path, description in self.descriptions.items():
             if path not in read:
                 for keys in (description.writes, *description.states):
@@ -207,8 +273,12 @@ class Wiring:
             if path and path not in read:
                 for key in description.numbered:
                     self.mark(self.axes[path][key], unknown)
-            if description.mixes:
-                self.mark(self.reads(path), description.mixes)
+            if description.mixes or description.sums or description.moves_zero:
+                self.mark(self.reads(path), description.mixes or unknown)
+
+    def _reads_last(self, path: str) -> bool:
+        """Whether units stand along the last dimension of a module's input."""
+        return bool(self.descriptions[path].reads) and self.descriptions[path].place == -1
 
     def rely_on(self, carried_states: bool) -> None:
         """Take start states from outside for whatever they may be, unless they are states that the model returned."""
@@ -228,7 +298,11 @@ class Wiring:
             axes.update({key: find(numbers) for key, numbers in axes.items()})
         self.external = {int(find(torch.tensor(number))): reason for number, reason in self.external.items()}
         self.returned = _roots(self.units, self.returned)
-        self.shifted = _roots(self.units, self.shifted)
+        self.started = _roots(self.units, self.started)
+        self.shifted = {path: _roots(self.units, units) for path, units in self.shifted.items()}
+        self.summed = {int(find(torch.tensor(number))): reason for number, reason in self.summed.items()}
+        self.even = [find(rows) for rows in self.even]
+        self.results = [replace(result, units=_resolved_units(self.units, result.units)) for result in self.results]
         self.states_read = {state: _roots(self.units, units) for state, units in self.states_read.items()}
 
     def _resolved(self, weight: Weight) -> Weight:
@@ -262,6 +336,11 @@ def _numbered(line: Line, numbers: Mapping[str, Tensor]) -> NumberedLine:
     place = torch.arange(len(owner)) - torch.searchsorted(owner, owner)
     axis, owners = line.owners.rpartition("_")[0], numbers[line.owners][owner]
     return NumberedLine(axis, numbers[line.units], owners, place, line.reach, line.whole)
+
+
+def _resolved_units(units: Units, numbers: Tensor) -> Tensor:
+    """Representatives of the units in a tensor that may hold zeros of any unit."""
+    return torch.where(numbers == NOUGHT, OUTSIDE, units.find(torch.where(numbers == NOUGHT, OUTSIDE, numbers)))
 
 
 def _roots(units: Units, numbers: Iterable[int]) -> set[int]:

@@ -12,26 +12,21 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from sparsernn.errors import UserError
 from sparsernn.running.carried_states import WidenStates
-from sparsernn.structure.axes import OUTSIDE
-from sparsernn.structure.wiring import Wiring, unwrap
+from sparsernn.structure.axes import NOUGHT, OUTSIDE
+from sparsernn.structure.wiring import Returned, Wiring, unwrap
+from sparsernn.tracing.calls import Call, tensors_in
 from sparsernn.tracing.copying import copy_of, parts_of
 from sparsernn.tracing.examples import Example, examples_of
-from sparsernn.tracing.results import split_result, tensors_of, values_of
-from sparsernn.tracing.shadows import (
-    FILLS,
-    MOVES,
-    READS_NO_VALUE,
-    Call,
-    Shadows,
-    distinct,
-    is_constant,
-    tensors_in,
-    units_in,
-)
+from sparsernn.tracing.module_calls import split_result, written_units
+from sparsernn.tracing.numbers import are_units, collapsed, distinct, units_in, varying
+from sparsernn.tracing.shadows import Shadows
 from sparsernn.tracing.surroundings import undisturbed
+from sparsernn.tracing.tables import FILLS, MOVES, READS_NO_VALUE
+from sparsernn.tracing.tensors import tensors_of, values_of
 from sparsernn.tracing.widths import TAKE_SIZES, Width
 
 CALLS = 2
@@ -104,12 +99,13 @@ class Recorder(TorchFunctionMode):
 
     def __init__(self, model: nn.Module, wiring: Wiring, original: nn.Module | None = None):
         super().__init__()
-        self.model, self.wiring, self.shadows = model, wiring, Shadows(wiring)
+        self.model, self.wiring, self.shadows = model, wiring, Shadows(model, wiring)
         self.states: dict[int, tuple[str, int]] = {}
         self.drawn: dict[int, set[tuple[str, int]]] = {}
         self.passed: set[tuple[str, int]] = set()
         self.read: set[int] = set()
         self.called: set[str] = set()
+        self.met: dict[str, Tensor] = {}
         self.outside: dict[int, Tensor] = {}
         self.kept: dict[int, Tensor] = {}
         self.values: list[list[Tensor]] = []
@@ -156,23 +152,31 @@ class Recorder(TorchFunctionMode):
     def returns(self, result: object) -> None:
         """A forward is over: what it returns is read by somebody unknown, states excepted."""
         wiring, returned = self.wiring, tensors_of(result)
+        leaves = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
         self.values.append(values_of(result))
         self.silent &= not returned
         for place, tensor in enumerate(returned):
             shadow = self.shadows.of(tensor)
             if shadow is None:
-                continue
-            if id(tensor) in self.states and id(tensor) not in self.read:
-                wiring.returned |= units_in(shadow)
-                wiring.returned_places.append(place)
-                wiring.handed_out.add(self.states[id(tensor)])
+                self.shadows.mark([tensor], "the model returns it")
+            position = next((at for at, leaf in enumerate(leaves) if leaf is tensor), None)
+            if shadow is not None and position is None:
+                self.shadows.mark([tensor], "the model returns it in an object of its own")
+                self._read_states([tensor])
+            elif shadow is not None:
+                self._hand_out(tensor, Returned(len(leaves), position or 0, collapsed(shadow)), place)
             else:
                 self.shadows.mark([tensor], "the model returns it")
-                self._read_states([tensor])
+                wiring.results.append(Returned(len(leaves), position or 0, torch.full([1], OUTSIDE)))
 
     def complete(self) -> None:
         """All forwards are over: modules that none of them used, and what they may read, stay as they are."""
         wiring = self.wiring
+        wiring.keep_returned()
+        self.shadows.parameters.finish()
+        self.called |= set(self.shadows.parameters.units)
+        for path, units in self.met.items():
+            wiring.mark(wiring.reads(path)[~units], "it reads zeros that the forward makes")
         for path, axes in wiring.axes.items():
             if path in self.called and not self.silent:
                 continue
@@ -187,6 +191,21 @@ class Recorder(TorchFunctionMode):
                 wiring.states_read[path, index].update(wiring.axes[path][key].tolist())
         wiring.recorded = True
         wiring.resolve()
+
+    def _hand_out(self, tensor: Tensor, result: Returned, place: int) -> None:
+        """A tensor goes out of the model, in which units that are always zero can be filled in again."""
+        wiring, units = self.wiring, result.units
+        wiring.mark(units[units < 0], "the model returns it after something that makes another number of zeros")
+        wiring.results.append(result)
+        origins = self._origins(tensor)
+        if origins and id(tensor) not in self.read and len(varying(units)) < 3:
+            wiring.returned |= units_in(units)
+            wiring.returned_places.append(place)
+        else:
+            wiring.summed |= dict.fromkeys(units_in(units), "the model returns it")
+        if id(tensor) not in self.states or id(tensor) in self.read:
+            self._read_states([tensor])
+        wiring.handed_out |= origins
 
     def _keep_for(self, unused: str) -> None:
         """Units that a module may read when it is used: of all that are as many as it reads, one layer's or two."""
@@ -223,7 +242,7 @@ class Recorder(TorchFunctionMode):
 
         def size(place: int) -> int:
             number = shadow.shape[place]
-            if is_constant(shadow, place):
+            if collapsed(shadow).shape[place] == 1:
                 return number
             return Width(number, lambda: self.wiring.mark(units, "its width is used as a number"))
 
@@ -257,10 +276,14 @@ class Recorder(TorchFunctionMode):
         self._watch_parameters(call)
         self._come_from_outside(call)
         self._use_widths(call)
-        followed = [tensor for tensor in call.inputs if self.shadows.of(tensor) is not None]
-        if not followed:
-            return
-        self.shadows.explain(call, followed)
+        followed = self.shadows.followed(call)
+        if followed:
+            self.shadows.explain(call, followed)
+            self._note_reading(call, followed)
+        self.shadows.make_zeros(call)
+
+    def _note_reading(self, call: Call, followed: list[Tensor]) -> None:
+        """Whether a function reads a state, or draws from it what still is one."""
         if call.name in ("detach", "detach_") and id(followed[0]) in self.states:
             self.states[id(call.result)] = self.states[id(followed[0])]
         elif call.outputs:
@@ -321,31 +344,38 @@ class Recorder(TorchFunctionMode):
         output, states, one_step = split_result(result, description)
         if description.states:
             self.state_shapes[path] = [tuple(state.shape) for state in states or (output,)]
-        self.shadows.follow(output, wiring.writes(path))
+        module, before = self.model.get_submodule(path), self.shadows.of(source)
+        self.shadows.follow(output, written_units(wiring, path, before, module, output.dim()))
         for index, state in enumerate(states[: len(description.states)]):
             self._follow_state(path, index, state, stacked=state is not output and not one_step)
 
     def _join_input(self, path: str, source: object) -> None:
-        shadow, units = self.shadows.of(source), self.wiring.reads(path)
-        if not isinstance(source, Tensor) or shadow is None:
-            self.wiring.mark(units, "it reads the model's input, or something that could not be followed")
+        wiring, description, units = self.wiring, self.wiring.descriptions[path], self.wiring.reads(path)
+        if not isinstance(source, Tensor) or not self.shadows.follows(source):
+            wiring.mark(units, "it reads the model's input, or something that could not be followed")
             return
         self.read.add(id(source))
         self._read_states([source])
-        (shadow,) = distinct(shadow)
-        for row in shadow.reshape(-1, shadow.shape[-1]).unique(dim=0):
-            self.wiring.join(units, row)
+        (shadow,) = distinct(self.shadows.among(source).expand(source.shape).movedim(description.place, -1))
+        shadow = shadow.expand(*shadow.shape[:-1], len(units))
+        met = self.met.setdefault(path, torch.zeros(len(units), dtype=torch.bool))
+        for row in shadow.reshape(-1, len(units)).unique(dim=0):
+            wiring.join(units, row)
+            met |= row != NOUGHT
+            if description.sums:
+                self.shadows.joining.needs_zero(
+                    row, f"{type(self.model.get_submodule(path)).__name__} {path} reads all of them"
+                )
+            wiring.shifted.setdefault(path, set()).update(units_in(row[row < 0]))
 
     def _join_states(self, path: str, arguments: tuple[object, ...]) -> None:
         states = [tensor for tensor in tensors_in(arguments) if tensor.is_floating_point()]
         for keys, state in zip(self.wiring.descriptions[path].states, states, strict=False):
             shadow = self.shadows.of(state)
-            if shadow is None or id(state) in self.kept:
-                if shadow is not None or id(state) in self.outside:
-                    self.wiring.open.add(path)
-                zero = shadow is not None or not bool(state.any())
-                self.wiring.fed[path] = self.wiring.fed.get(path, True) and zero
-            if shadow is None:
+            carries = shadow is not None and bool(are_units(distinct(shadow)[0]).any())
+            if not carries or id(state) in self.kept:
+                self._start(path, keys, state, carries)
+            if shadow is None or not carries:
                 continue
             if id(state) in self.states:
                 self.passed.add(self.states[id(state)])
@@ -355,6 +385,22 @@ class Recorder(TorchFunctionMode):
             for units, rows in zip(self._state_units(path, keys), layers, strict=True):
                 for row in rows.unique(dim=0):
                     self.wiring.join(units, row)
+                    self.wiring.started |= units_in(row[row < 0])
+
+    def _start(self, path: str, keys: tuple[str, ...], state: Tensor, carries: bool) -> None:
+        """A module begins at zeros, a parameter, something from outside, or what an earlier call has left."""
+        if self.shadows.parameters.of(state) is None:
+            if carries or id(state) in self.outside:
+                self.wiring.open.add(path)
+            zero = carries or not bool(state.any())
+            self.wiring.fed[path] = self.wiring.fed.get(path, True) and zero
+            return
+        self.shadows.parameters.leave(state, f"{path} begins with it")
+        self.wiring.fed.setdefault(path, True)
+        layers = state.detach().cpu().reshape(len(keys), -1, state.shape[-1]).ne(0).any(1)
+        for key, begun in zip(keys, layers, strict=True):
+            units = self.wiring.axes[path][key]
+            self.wiring.started |= set(units[begun[: len(units)]].tolist())
 
     def _state_units(self, path: str, keys: tuple[str, ...]) -> Tensor:
         """Unit numbers of a state, narrower layers padded. [layers*directions hidden]"""
@@ -368,10 +414,10 @@ class Recorder(TorchFunctionMode):
             if isinstance(hook, WidenStates):
                 units = hook.spread(units, index)
         units = F.pad(units, (0, state.shape[-1] - units.shape[-1]))
-        if not stacked:
+        if stacked:
+            self.shadows.follow(state, units if state.dim() == 2 else units.unsqueeze(1))
+        else:
             self.shadows.follow(state, units[0])
-            return
-        self.shadows.follow(state, units if state.dim() == 2 else units.unsqueeze(1))
         self.states[id(state)] = (path, index)
 
 

@@ -1,0 +1,101 @@
+"""Recurrent layers that no mask can be laid over: the sentence names the layer, the reason and the way out."""
+
+import re
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrizations, parametrize, prune
+
+from sparsernn.compaction.compact import compact
+from sparsernn.errors import UserError
+from sparsernn.structure.groups import Groups
+from sparsernn.structure.wiring import Wiring
+from sparsernn.tracing.recording import trace
+from tests.structure.networks import difference, masked, without_neurons
+
+
+class Noisy(nn.LSTM):
+    def forward(self, input, hx=None):
+        return super().forward(input + 0.0, hx)
+
+
+class Around(nn.Module):
+    def __init__(self, rnn, **more):
+        super().__init__()
+        self.rnn, self.head = rnn, nn.Linear(6, 2)
+        for name, module in more.items():
+            setattr(self, name, module)
+
+    def forward(self, x):
+        return self.head(self.rnn(x)[0])
+
+
+def pruned():
+    return prune.l1_unstructured(nn.LSTM(3, 6), "weight_hh_l0", 0.5)
+
+
+CASES = {
+    "parametrization": (
+        lambda: parametrizations.weight_norm(nn.LSTM(3, 6), "weight_hh_l0"),
+        "rnn computes its weight_hh_l0 by a parametrization",
+        "remove_parametrizations(model.rnn, 'weight_hh_l0')",
+    ),
+    "two parametrizations": (
+        lambda: parametrizations.orthogonal(parametrizations.orthogonal(nn.RNN(3, 6), "weight_hh_l0"), "weight_ih_l0"),
+        "weight_hh_l0 and weight_ih_l0",
+        "remove_parametrizations(model.rnn, 'weight_ih_l0')",
+    ),
+    "pruned": (pruned, "rnn has its weight_hh_l0 from torch.nn.utils.prune", "prune.remove(model.rnn, 'weight_hh_l0')"),
+    "subclass": (lambda: Noisy(3, 6), "Noisy, a subclass with a forward of its own", "behaves_as = torch.nn.LSTM"),
+    "scripted": (lambda: torch.jit.script(nn.LSTM(3, 6)), "rnn is scripted", "before torch.jit.script"),
+}
+
+
+def groups(model):
+    return Groups.of(Wiring.local(model), model, "neuron")
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_only_layer(case):
+    make, reason, do = CASES[case]
+    model = Around(make())
+    with pytest.raises(UserError, match=re.escape(reason)) as caught:
+        groups(model)
+    assert "the model has recurrent layers, but" in str(caught.value) and do in caught.value.do
+
+
+def test_the_way_out_leads_out():
+    model, x = Around(CASES["parametrization"][0]()), torch.randn(5, 2, 3)
+    parametrize.remove_parametrizations(model.rnn, "weight_hh_l0")
+    masks = without_neurons(model, {"rnn": [1]}, x)
+    small, _ = compact(model, masks, example=x)
+    assert small.rnn.hidden_size == 5 and difference(masked(model, masks), small, x) <= 1e-6
+    model = Around(pruned())
+    prune.remove(model.rnn, "weight_hh_l0")
+    assert groups(model).count == 6
+
+    class Said(Noisy):
+        behaves_as = nn.LSTM
+
+    model = Around(Said(3, 6))
+    masks = without_neurons(model, {"rnn": [1, 2]}, x)
+    small, _ = compact(model, masks, example=x)
+    assert small.rnn.hidden_size == 4 and difference(masked(model, masks), small, x) <= 1e-6
+
+
+def test_a_layer_beside_others_is_warned_about_once():
+    model = Around(nn.LSTM(3, 6), other=Noisy(6, 6))
+    with pytest.warns(UserWarning, match="other keeps all of its weights, because it is of Noisy") as caught:
+        first = groups(model)
+        groups(model)
+    assert len(caught) == 1 and first.count == 6
+    assert Groups.of(Wiring.local(model), model, "neuron", "rnn.*").count == 6
+
+
+def test_a_subclass_that_keeps_the_forward_is_known():
+    class Named(nn.GRU):
+        pass
+
+    assert trace(Around(Named(3, 6)), torch.randn(4, 2, 3)).layers[0].label == "rnn"
