@@ -146,7 +146,7 @@ def _check(spec: NetworkSpec) -> None:
         pair = built[first : first + spec.directions]
         if any(layer.inputs != width for layer in pair):
             raise DamagedFile("its layers do not fit each other")
-        width = sum(layer.hidden for layer in pair)
+        width = sum(layer.width for layer in pair)
     if spec.head is not None and (spec.head.ndim != 2 or spec.head.shape[1] != width):
         raise DamagedFile("its head does not fit its last layer")
     if spec.bias is not None and (spec.head is None or spec.bias.shape != (len(spec.head),)):

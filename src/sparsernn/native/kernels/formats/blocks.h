@@ -12,12 +12,13 @@ struct Blocks : FloatVectors<true> {
     [[gnu::noinline]] static void accumulate(const PackedWeight& weight, std::int64_t begin, std::int64_t end,
                                              const Panel<float>& panel, float* sums, std::int64_t row) {
         constexpr int some = std::min(many, in_registers);
-        each_slice<float>(weight, begin, end, sums, [&](std::int64_t, std::int64_t count, auto& entries, float* to) {
+        each_slice<float>(weight, begin, end, sums, [&](std::int64_t run, std::int64_t count, auto& entries, float* to) {
+            const float* const numbers = panel.numbers + weight.base(run) * many;
             if constexpr (many == 1) {
-                one(count, entries, panel.numbers, to);
+                one(count, entries, numbers, to);
             } else {
                 for (int n = 0; n < many; n += some)
-                    several<some>(count, entries, panel.numbers + n, many, to + n * row, row);
+                    several<some>(count, entries, numbers + n, many, to + n * row, row);
                 entries.pass(count);
             }
         });

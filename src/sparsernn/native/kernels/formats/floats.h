@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <vector>
 
 #include "../../recurrence.h"
 #include "../sixteen.h"
@@ -56,23 +57,61 @@ struct Vectors {
     }
 };
 
+// The size of the largest number of a vector, as bits: what is not a number is larger than infinity.
+constexpr std::int32_t bits_of_infinity = 0x7f800000;
+inline std::int32_t largest_size(const float* x, std::int64_t columns) {
+    const auto sizes = [&](std::int64_t j) {
+        return by_parts([](auto x) { return x & 0x7fffffff; }, Ints::load(reinterpret_cast<const std::int32_t*>(x + j)));
+    };
+    const auto larger_of = [](const Ints& a, const Ints& b) {
+        return by_parts([](auto x, auto y) { return x > y ? x : y; }, a, b);
+    };
+    Ints most[2] = {Ints::all(0), Ints::all(0)};
+    std::int64_t j = 0;
+    for (; j + 2 * lanes <= columns; j += 2 * lanes)
+        most[0] = larger_of(most[0], sizes(j)), most[1] = larger_of(most[1], sizes(j + lanes));
+    if (j + lanes <= columns) most[0] = larger_of(most[0], sizes(j)), j += lanes;
+    std::int32_t size = largest(larger_of(most[0], most[1]));
+    for (; j < columns; ++j) size = std::max(size, bits_of<std::int32_t>(x[j]) & 0x7fffffff);
+    return size;
+}
+
+// A vector with zeros in the place of what is not finite.
+[[gnu::noinline]] inline std::vector<float> finite_part(const float* x, std::int64_t columns) {
+    std::vector<float> finite(x, x + columns);
+    for (float& number : finite)
+        if ((bits_of<std::int32_t>(number) & 0x7fffffff) >= bits_of_infinity) number = 0.f;
+    return finite;
+}
+
 // How vectors of float32 are read: one after the other, or place by place, with each place's numbers of all vectors
 // together.
 template <bool alternating>
 struct FloatVectors {
     using Number = float;
 
+    // Writes vectors where a panel is to be, without what is not finite in them. Returns which have such numbers.
     template <int many>
-    static Panel<float> prepare(const Vectors& vectors, std::int64_t columns, std::uint8_t* to) {
-        float* const panel = reinterpret_cast<float*>(to);
+    static unsigned prepare(const Vectors& vectors, std::int64_t columns, std::uint8_t* at) {
+        float* const numbers = reinterpret_cast<float*>(at);
         const std::int64_t vector = rounded_up(columns, margin);
-        vectors.each([&](std::int64_t n, const float* x) {
+        unsigned damaged = 0;
+        const auto put = [&](std::int64_t n, const float* x) {
             if constexpr (alternating && many > 1)
-                for (std::int64_t j = 0; j < columns; ++j) panel[j * many + n] = x[j];
+                for (std::int64_t j = 0; j < columns; ++j) numbers[j * many + n] = x[j];
             else
-                std::copy_n(x, columns, panel + n * vector);
+                std::copy_n(x, columns, numbers + n * vector);
+        };
+        vectors.each([&](std::int64_t n, const float* x) {
+            if (largest_size(x, columns) < bits_of_infinity) return put(n, x);
+            damaged |= 1u << n;
+            put(n, finite_part(x, columns).data());
         });
-        return {panel, vector, nullptr};
+        return damaged;
+    }
+
+    static Panel<float> panel(const std::uint8_t* at, std::int64_t columns) {
+        return {reinterpret_cast<const float*>(at), rounded_up(columns, margin), nullptr};
     }
 };
 

@@ -16,11 +16,12 @@ struct Int8Blocks : QuantisedVectors<true> {
         constexpr int some = std::min(many, in_registers);
         each_slice<std::uint8_t>(
             weight, begin, end, sums, [&](std::int64_t run, std::int64_t count, auto& entries, float* to) {
+                const Panel<std::uint8_t> read{panel.numbers + weight.base(run) * many * width, 0, panel.scales};
                 if constexpr (many == 1) {
-                    one(weight, run, count, entries, panel, to);
+                    one(weight, run, count, entries, read, to);
                 } else {
                     for (int n = 0; n < many; n += some)
-                        several<some, many>(weight, run, count, entries, panel, n, to + n * row, row);
+                        several<some, many>(weight, run, count, entries, read, n, to + n * row, row);
                     entries.pass(count);
                 }
             });
