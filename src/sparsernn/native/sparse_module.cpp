@@ -112,13 +112,10 @@ template <typename T>
 class Matrix {
 public:
     Matrix(const Rows* rows, nb::handle values, const char* name, std::int64_t height, std::int64_t width)
-        : rows_(rows), values_(values, name, height > 0, {rows == nullptr ? 0 : rows->count()}) {
-        const bool there = rows != nullptr;
-        if (there != (height > 0) || (there && (rows->height() != height || rows->width() != width)))
-            throw std::invalid_argument(std::string(name) + " must belong to " +
-                                        (height > 0 ? "a matrix of shape [" + std::to_string(height) + ", " +
-                                                          std::to_string(width) + "]"
-                                                    : std::string("no matrix here")));
+        : rows_(rows), values_(values, name, rows != nullptr, {rows == nullptr ? 0 : rows->count()}) {
+        if (rows == nullptr ? height > 0 : rows->height() != height || rows->width() != width)
+            throw std::invalid_argument(std::string(name) + " must belong to a matrix of shape [" + std::to_string(height) +
+                                        ", " + std::to_string(width) + "]");
     }
     SparseMatrix<T> about() const {
         static const std::int32_t nothing[] = {0};

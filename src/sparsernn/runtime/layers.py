@@ -88,7 +88,7 @@ class RecurrentLayer:
         instructions: str = "",
     ):
         self.cell, self.format = cell, format
-        self._sizes = _checked_weights(cell, weights)
+        self._sizes = checked_sizes(cell, weights)
         self.hidden, self.inputs = self._sizes["hidden"], self._sizes["input"]
         self.width: int = self._sizes[cell.state_axes[0]]
         kept = _masks(weights, masks)
@@ -195,7 +195,7 @@ def candidates(cell: Cell, weights: Mapping[str, Array], masks: Mapping[str, Arr
     Arguments: as `RecurrentLayer`.
     Raises: UserError as `RecurrentLayer`.
     """
-    _checked_weights(cell, weights)
+    checked_sizes(cell, weights)
     if _native_name(cell) is None or native.module is None:
         return {"dense": sum(weight.nbytes for weight in weights.values())}
     kept = _masks(weights, masks)
@@ -249,8 +249,8 @@ def _vectors(cell: Cell, weights: Mapping[str, Array], kept: Mapping[str, Array]
     return [sliced(outer + inner, gates), inside, biases, diagonals]
 
 
-def _checked_weights(cell: Cell, weights: Mapping[str, Array]) -> dict[str, int]:
-    """Units along each axis of the layer."""
+def checked_sizes(cell: Cell, weights: Mapping[str, Array]) -> dict[str, int]:
+    """Units along each axis of a layer. Raises: UserError for weights that are not those of the cell."""
     required = [name for name in cell.axes if name.startswith("weight")]
     if missing := [name for name in required if name not in weights]:
         raise UserError(f"the weights have no {missing[0]}", f"{', '.join(required)}", "pass every weight of the cell")
@@ -259,12 +259,12 @@ def _checked_weights(cell: Cell, weights: Mapping[str, Array]) -> dict[str, int]
     first = weights["weight_ih"]
     _check("weight_ih", first, np.float32, (None, None), contiguous=False)
     hidden, inputs = len(first) // len(cell.gates_of("weight_ih")), first.shape[1]
-    if min(hidden, inputs) < 1:
-        happened = f"weight_ih has the shape {list(first.shape)}"
-        raise UserError(happened, "units and inputs", "pass a layer that has both")
     sizes = cell.sizes(inputs, hidden)
     if "weight_hr" in weights:
         sizes["projection"] = len(weights["weight_hr"])
+    if min(hidden, inputs, *sizes.values()) < 1:
+        happened = f"weight_ih has the shape {list(first.shape)}"
+        raise UserError(happened, "units and inputs", "pass a layer that has both")
     for name, weight in weights.items():
         _check(name, weight, np.float32, cell.shape(name, sizes), contiguous=False)
     return sizes

@@ -34,8 +34,8 @@ class Packed:
         starts: where each run's entries begin, and their number. [run + 1]
         owners: the slice of each run. [run]
         bases: the first place that each run could read; None: 0 for all. [run]
-        places: the place that an entry reads, counted from the base of its run: a column, or some neighbouring columns. [entry], or [run] where each
-            number chooses its column
+        places: the place that an entry reads, counted from the base of its run: a column, or some neighbouring columns.
+            [entry], or [run] where each number chooses its column
         values: the numbers of each entry. [entry bytes]
         indices: which columns of the place they read, where each reads its own. [entry bytes], or [0 0]
         scales: of int8 numbers, one a row. [slice 16], or [0 16]

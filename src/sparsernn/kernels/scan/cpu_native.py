@@ -46,8 +46,6 @@ def scan(
     """(output, scores after each step if `train`, final scores); see `reference.run`."""
     inputs = [projected, bias, final, skip, start, lengths]
     output, trace, end = _made(projected, start, sizes, train)
-    if lengths is not None:
-        trace.zero_()  # the pass leaves out the steps beyond a row's end
     native.loaded().scan_forward(
         semiring,
         list(sizes),
