@@ -48,34 +48,39 @@ constexpr ForTiles for_tiles{{{&Format::template prepare<1>, &accumulate<Format,
 constexpr std::array<const ForTiles*, format_sizes.size()> formats{
     {&for_tiles<Blocks>, &for_tiles<RowsOfNumbers>, &for_tiles<Int8Blocks>, &for_tiles<Int8Lookup>}};
 
+inline const ForTile& for_tile(Format format, std::int64_t vectors) {
+    return (*formats[static_cast<std::size_t>(format)])[tile_of(vectors)];
+}
+
 // A panel of vectors, and the vectors that it was made of.
 class Multiplied {
 public:
-    Multiplied(Format format, std::int64_t many, const Vectors& vectors, std::int64_t columns, std::uint8_t* at)
-        : sizes_(format_sizes[static_cast<std::size_t>(format)]),
-          functions_((*formats[static_cast<std::size_t>(format)])[tile_of(many)]),
-          vectors_(vectors),
-          columns_(columns),
-          at_(at),
-          damaged_(functions_.prepare(vectors, columns, at)) {}
+    Multiplied(Format format, const ForTile& functions, const Vectors& vectors, std::int64_t columns, std::uint8_t* at)
+        : format_(format), functions_(functions), vectors_(vectors), columns_(columns), at_(at),
+          damaged_(functions.prepare(vectors, columns, at)) {}
 
     // Adds what some runs of a weight make of each vector, those of some gates. sums: [vector, slice 16], a vector's
     // `row` numbers from the next.
     void add(const PackedWeight& weight, std::int64_t slices, const Part& part, float* sums, std::int64_t row) const {
         functions_.accumulate(weight, part.begin, part.end, at_, columns_, sums, row);
-        if (damaged_ == 0) return;
-        vectors_.each([&](std::int64_t n, const float* x) {
-            if (damaged_ >> n & 1) add_what_is_not_finite(weight, sizes_, slices, part, x, columns_, sums + n * row);
-        });
+        if (damaged_ != 0) add_the_rest(weight, slices, part, sums, row);
     }
 
 private:
-    const FormatSizes& sizes_;
+    [[gnu::noinline]] void add_the_rest(const PackedWeight& weight, std::int64_t slices, const Part& part, float* sums,
+                                        std::int64_t row) const {
+        const FormatSizes& sizes = format_sizes[static_cast<std::size_t>(format_)];
+        vectors_.each([&](std::int64_t n, const float* x) {
+            if (damaged_ >> n & 1) add_what_is_not_finite(weight, sizes, slices, part, x, columns_, sums + n * row);
+        });
+    }
+
+    const Format format_;
     const ForTile& functions_;
-    Vectors vectors_;
-    std::int64_t columns_;
-    std::uint8_t* at_;
-    unsigned damaged_;
+    const Vectors& vectors_;
+    const std::int64_t columns_;
+    std::uint8_t* const at_;
+    const unsigned damaged_;
 };
 
 // Where numbers of the sixteen units of a group lie; a cell reads and writes those that it has.
@@ -92,7 +97,7 @@ struct Some {
 
 // The units of some sequences, once all products are there that the gates from `first` to `last - 1` need.
 template <typename Cell, int first, int last>
-void finish(std::int64_t groups, const float* diagonals, const float* projected, const RecurrenceScratch& scratch,
+inline void finish(std::int64_t groups, const float* diagonals, const float* projected, const RecurrenceScratch& scratch,
             float* hidden, const Some& some) {
     const std::int64_t row = row_of_gates(groups * Cell::gates);
     for (std::int64_t n = 0; n < some.count; ++n) {
@@ -111,39 +116,20 @@ void finish(std::int64_t groups, const float* diagonals, const float* projected,
     }
 }
 
-using Finish = void (*)(std::int64_t groups, const float* diagonals, const float* projected,
-                        const RecurrenceScratch& scratch, float* hidden, const Some& some);
-
-// A cell: what its units do once the outer gates' products are there, and once the inner ones' are.
-struct CellFunctions {
-    std::int64_t gates, outer_gates;
-    bool products_differ, has_memory;
-    Finish outer, inner;
-};
-
-template <typename Cell>
-constexpr CellFunctions functions_of() {
-    constexpr int gates = Cell::gates, outer = Cell::outer_gates;
-    if constexpr (Cell::inner_gates > 0)
-        return {gates, outer, Cell::products_differ, Cell::has_memory, &finish<Cell, 0, outer>, &finish<Cell, outer, gates>};
-    else
-        return {gates, outer, Cell::products_differ, Cell::has_memory, &finish<Cell, 0, gates>, nullptr};
-}
-
 // All steps of some sequences.
+template <typename Cell>
 class Run {
 public:
-    Run(const CellFunctions& cell, const RecurrentLayer& layer, Format format, const Sequences& sequences,
-        const RecurrenceScratch& scratch)
-        : cell_(cell), layer_(layer), format_(format), s_(sequences), scratch_(scratch),
-          many_(tiles[tile_of(sequences.count)]), groups_(groups_of(layer.hidden)), slices_(groups_ * cell.gates),
+    Run(const RecurrentLayer& layer, Format format, const Sequences& sequences, const RecurrenceScratch& scratch)
+        : layer_(layer), format_(format), for_step_(for_tile(format, sequences.count)), s_(sequences), scratch_(scratch),
+          many_(tiles[tile_of(sequences.count)]), groups_(groups_of(layer.hidden)), slices_(groups_ * gates),
           row_(row_of_gates(slices_)), hidden_row_(groups_of(layer.width) * lanes) {}
 
     // As many steps are projected at once as fit side by side.
     void all() const {
         const std::int64_t at_once = side_by_side / many_;
         copy_rows(s_.hidden, layer_.width, scratch_.hidden, hidden_row_, layer_.width);
-        if (cell_.has_memory) copy_rows(s_.memory, layer_.hidden, scratch_.memory, groups_ * lanes, layer_.hidden);
+        if constexpr (Cell::has_memory) copy_rows(s_.memory, layer_.hidden, scratch_.memory, groups_ * lanes, layer_.hidden);
         for (std::int64_t begin = 0; begin < s_.time; begin += at_once) {
             const std::int64_t steps = std::min(at_once, s_.time - begin);
             if (active_at(begin) != 0) project(begin, steps);
@@ -154,49 +140,52 @@ public:
             }
         }
         copy_rows(scratch_.hidden, hidden_row_, s_.hidden, layer_.width, layer_.width);
-        if (cell_.has_memory) copy_rows(scratch_.memory, groups_ * lanes, s_.memory, layer_.hidden, layer_.hidden);
+        if constexpr (Cell::has_memory) copy_rows(scratch_.memory, groups_ * lanes, s_.memory, layer_.hidden, layer_.hidden);
     }
 
 private:
+    static constexpr int gates = Cell::gates, outer_gates = Cell::outer_gates;
+
     // bias + W x of some steps. projected: [vector, row_of_gates]
     void project(std::int64_t begin, std::int64_t steps) const {
         const Vectors inputs{s_.x + begin * s_.x_step, s_.x_step, s_.x_row, steps, many_, s_.count};
         for (std::int64_t n = 0; n < steps * many_; ++n) std::copy_n(layer_.bias, slices_ * lanes, scratch_.projected + n * row_);
-        Multiplied(format_, steps * many_, inputs, layer_.inputs, scratch_.of_input)
+        Multiplied(format_, for_tile(format_, steps * many_), inputs, layer_.inputs, scratch_.of_input)
             .add(layer_.input, slices_, {1, 0, 1, 0, layer_.input.runs}, scratch_.projected, row_);
     }
 
     // One step of some sequences; projected: of the first of them.
     void advance(float* projected, const Some& some) const {
         const PackedWeight& first = layer_.recurrent[0];
-        const Part outer{cell_.gates, 0, cell_.outer_gates, 0, first.outer_runs};
-        const Part inner{cell_.gates, cell_.outer_gates, cell_.gates, first.outer_runs, first.runs};
-        const Multiplied state(format_, many_, rows_of(scratch_.hidden, hidden_row_), layer_.width, scratch_.of_state);
+        const Part outer{gates, 0, outer_gates, 0, first.outer_runs};
+        const Part inner{gates, outer_gates, gates, first.outer_runs, first.runs};
+        const Vectors states = rows_of(scratch_.hidden, hidden_row_);
+        const Multiplied state(format_, for_step_, states, layer_.width, scratch_.of_state);
         state.add(first, slices_, outer, projected, row_);
-        if (cell_.products_differ) {
+        if constexpr (Cell::products_differ) {
             for (std::int64_t n = 0; n < s_.count; ++n)
                 for (std::int64_t group = 0; group < groups_; ++group)
                     std::copy_n(layer_.inner_bias + group * lanes, lanes,
-                                scratch_.products + n * row_ + (group * cell_.gates + cell_.outer_gates) * lanes);
+                                scratch_.products + n * row_ + (group * gates + outer_gates) * lanes);
             state.add(first, slices_, inner, scratch_.products, row_);
         }
-        if (layer_.memory != nullptr)
+        if (Cell::has_memory && layer_.memory != nullptr)
             add_all(*layer_.memory, rows_of(scratch_.memory, groups_ * lanes), layer_.hidden, slices_, projected, row_);
-        float* const units = layer_.projection == nullptr ? scratch_.hidden : scratch_.seen;
-        cell_.outer(groups_, layer_.diagonals, projected, scratch_, units, some);
-        if (cell_.inner != nullptr) {
-            Multiplied(format_, many_, rows_of(scratch_.seen, groups_ * lanes), layer_.hidden, scratch_.of_state)
+        const bool narrows = Cell::has_memory && layer_.projection != nullptr;
+        float* const units = narrows ? scratch_.seen : scratch_.hidden;
+        finish<Cell, 0, (Cell::inner_gates > 0 ? outer_gates : gates)>(groups_, layer_.diagonals, projected, scratch_, units, some);
+        if constexpr (Cell::inner_gates > 0) {
+            Multiplied(format_, for_step_, rows_of(scratch_.seen, groups_ * lanes), layer_.hidden, scratch_.of_state)
                 .add(first, slices_, inner, projected, row_);
-            cell_.inner(groups_, layer_.diagonals, projected, scratch_, units, some);
+            finish<Cell, outer_gates, gates>(groups_, layer_.diagonals, projected, scratch_, units, some);
         }
-        for (std::int64_t level = 1; level < layer_.levels; ++level) {
+        for (std::int64_t level = 1; Cell::has_levels && level < layer_.levels; ++level) {
             for (std::int64_t n = 0; n < s_.count; ++n)
                 std::copy_n(layer_.level_biases + (level - 1) * slices_ * lanes, slices_ * lanes, projected + n * row_);
-            const Vectors states = rows_of(scratch_.hidden, hidden_row_);
             add_all(layer_.recurrent[level], states, layer_.width, slices_, projected, row_);
-            cell_.outer(groups_, layer_.diagonals, projected, scratch_, units, some);
+            finish<Cell, 0, gates>(groups_, layer_.diagonals, projected, scratch_, units, some);
         }
-        if (layer_.projection != nullptr) narrow(some);
+        if (narrows) narrow(some);
     }
 
     // The output, which the projection makes of the units.
@@ -212,7 +201,7 @@ private:
     // What a whole weight makes of each vector.
     void add_all(const PackedWeight& weight, const Vectors& vectors, std::int64_t columns, std::int64_t slices, float* sums,
                  std::int64_t row) const {
-        Multiplied(format_, many_, vectors, columns, scratch_.of_state).add(weight, slices, {1, 0, 1, 0, weight.runs}, sums, row);
+        Multiplied(format_, for_step_, vectors, columns, scratch_.of_state).add(weight, slices, {1, 0, 1, 0, weight.runs}, sums, row);
     }
 
     // The states of the sequences, one step of them.
@@ -240,9 +229,9 @@ private:
         return active;
     }
 
-    const CellFunctions& cell_;
     const RecurrentLayer& layer_;
     const Format format_;
+    const ForTile& for_step_;
     const Sequences& s_;
     const RecurrenceScratch& scratch_;
     const std::int64_t many_, groups_, slices_, row_, hidden_row_;
@@ -250,13 +239,12 @@ private:
 
 template <typename Cell>
 void run(const RecurrentLayer& layer, Format format, const Sequences& sequences, const RecurrenceScratch& scratch) {
-    static constexpr CellFunctions cell = functions_of<Cell>();
-    Run(cell, layer, format, sequences, scratch).all();
+    Run<Cell>(layer, format, sequences, scratch).all();
 }
 
 template <typename Cell>
-RecurrenceKernel kernel_of(const char* name, bool has_levels = false) {
-    return {{name, Cell::gates, Cell::outer_gates, Cell::diagonals, Cell::has_memory, Cell::products_differ, has_levels},
+RecurrenceKernel kernel_of(const char* name) {
+    return {{name, Cell::gates, Cell::outer_gates, Cell::diagonals, Cell::has_memory, Cell::products_differ, Cell::has_levels},
             &run<Cell>};
 }
 
@@ -271,7 +259,7 @@ RecurrenceKernels recurrence_kernels() {
             kernel_of<GruResetBefore>("gru_reset_before"),
             kernel_of<Rnn<false>>("rnn_tanh"),
             kernel_of<Rnn<true>>("rnn_relu"),
-            kernel_of<RecurrentHighway>("recurrent_highway", true)};
+            kernel_of<RecurrentHighway>("recurrent_highway")};
 }
 
 }  // namespace SPARSERNN_INSTRUCTIONS

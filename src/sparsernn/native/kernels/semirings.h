@@ -81,7 +81,8 @@ struct Log : Sum<T> {
     static constexpr bool picks = false;
     static T plus(T x, T y) {
         const T high = x > y ? x : y, low = x > y ? y : x;
-        return high + (high == low ? T(0.69314718055994531) : log_of_one_plus(exponential(low - high)));
+        const T gap = low - high;  // not a number where both are infinite
+        return gap == gap ? high + log_of_one_plus(exponential(gap)) : high + low;
     }
     static T share_of_first(T x, T, T sum) { return sum == zero ? T(0) : exponential(x - sum); }
     static T share_of_second(T, T y, T sum) { return sum == zero ? T(0) : exponential(y - sum); }

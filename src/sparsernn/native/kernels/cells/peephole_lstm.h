@@ -8,7 +8,7 @@ namespace {
 // i, f = s(.. + p c), g = tanh(..), c' = f c + i g, o = s(.. + p c'), h' = o tanh(c'); at inference alone.
 struct PeepholeLstm {
     static constexpr std::int64_t gates = 4, outer_gates = 4, inner_gates = 0, diagonals = 3;
-    static constexpr bool has_memory = true, products_differ = false;
+    static constexpr bool has_memory = true, has_levels = false, products_differ = false;
 
     // Sixteen units of one sequence, once their gates are there; see ../recurrence.cpp.
     template <int first, typename V, typename Units>

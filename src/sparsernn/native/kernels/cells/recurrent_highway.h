@@ -8,7 +8,7 @@ namespace {
 // h' = h + s(..) (tanh(..) - h), several times a step; at inference alone.
 struct RecurrentHighway {
     static constexpr std::int64_t gates = 2, outer_gates = 2, inner_gates = 0, diagonals = 0;
-    static constexpr bool has_memory = false, products_differ = false;
+    static constexpr bool has_memory = false, has_levels = true, products_differ = false;
 
     // Sixteen units of one sequence, once their gates are there; see ../recurrence.cpp.
     template <int first, typename V, typename Units>

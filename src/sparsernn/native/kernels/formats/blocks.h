@@ -9,7 +9,7 @@ namespace {
 struct Blocks : FloatVectors<true> {
     // Adds what runs make of `many` vectors; sums: [vector, slice 16], a vector's `row` numbers from the next.
     template <int many>
-    [[gnu::noinline]] static void accumulate(const PackedWeight& weight, std::int64_t begin, std::int64_t end,
+    [[gnu::always_inline]] static inline void accumulate(const PackedWeight& weight, std::int64_t begin, std::int64_t end,
                                              const Panel<float>& panel, float* sums, std::int64_t row) {
         constexpr int some = std::min(many, in_registers);
         each_slice<float>(weight, begin, end, sums, [&](std::int64_t run, std::int64_t count, auto& entries, float* to) {

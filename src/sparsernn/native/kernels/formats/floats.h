@@ -57,23 +57,36 @@ struct Vectors {
     }
 };
 
-// The size of the largest number of a vector, as bits: what is not a number is larger than infinity.
 constexpr std::int32_t bits_of_infinity = 0x7f800000;
-inline std::int32_t largest_size(const float* x, std::int64_t columns) {
-    const auto sizes = [&](std::int64_t j) {
-        return by_parts([](auto x) { return x & 0x7fffffff; }, Ints::load(reinterpret_cast<const std::int32_t*>(x + j)));
-    };
-    const auto larger_of = [](const Ints& a, const Ints& b) {
-        return by_parts([](auto x, auto y) { return x > y ? x : y; }, a, b);
+
+// The size of the largest number of a vector, as bits: what is not a number is larger than infinity. `put` is called
+// with sixteen numbers at a time, or one, and their place.
+template <typename Put>
+[[gnu::always_inline]] inline std::int32_t largest_size(const float* x, std::int64_t columns, Put put) {
+    const auto grown = [&](const Ints& most, std::int64_t j) {
+        const Floats numbers = Floats::load(x + j);
+        put(numbers, j);
+        return by_parts(
+            [](auto most, auto number) {
+                const auto size = bits_of<Bits>(number) & 0x7fffffff;
+                return size > most ? size : most;
+            },
+            most, numbers);
     };
     Ints most[2] = {Ints::all(0), Ints::all(0)};
     std::int64_t j = 0;
-    for (; j + 2 * lanes <= columns; j += 2 * lanes)
-        most[0] = larger_of(most[0], sizes(j)), most[1] = larger_of(most[1], sizes(j + lanes));
-    if (j + lanes <= columns) most[0] = larger_of(most[0], sizes(j)), j += lanes;
-    std::int32_t size = largest(larger_of(most[0], most[1]));
-    for (; j < columns; ++j) size = std::max(size, bits_of<std::int32_t>(x[j]) & 0x7fffffff);
+    for (; j + 2 * lanes <= columns; j += 2 * lanes) most[0] = grown(most[0], j), most[1] = grown(most[1], j + lanes);
+    if (j + lanes <= columns) most[0] = grown(most[0], j), j += lanes;
+    std::int32_t size = largest(by_parts([](auto x, auto y) { return x > y ? x : y; }, most[0], most[1]));
+    for (; j < columns; ++j) {
+        put(x[j], j);
+        size = std::max(size, bits_of<std::int32_t>(x[j]) & 0x7fffffff);
+    }
     return size;
+}
+
+inline std::int32_t largest_size(const float* x, std::int64_t columns) {
+    return largest_size(x, columns, [](const auto&, std::int64_t) {});
 }
 
 // A vector with zeros in the place of what is not finite.
@@ -96,19 +109,28 @@ struct FloatVectors {
         float* const numbers = reinterpret_cast<float*>(at);
         const std::int64_t vector = rounded_up(columns, margin);
         unsigned damaged = 0;
-        const auto put = [&](std::int64_t n, const float* x) {
-            if constexpr (alternating && many > 1)
+        const auto copied = [&](std::int64_t n, const float* x) {
+            if constexpr (!alternating || many == 1) {
+                float* const to = numbers + n * vector;
+                return largest_size(x, columns, Copy{to});
+            } else {
                 for (std::int64_t j = 0; j < columns; ++j) numbers[j * many + n] = x[j];
-            else
-                std::copy_n(x, columns, numbers + n * vector);
+                return largest_size(x, columns);
+            }
         };
         vectors.each([&](std::int64_t n, const float* x) {
-            if (largest_size(x, columns) < bits_of_infinity) return put(n, x);
+            if (copied(n, x) < bits_of_infinity) [[likely]] return;
             damaged |= 1u << n;
-            put(n, finite_part(x, columns).data());
+            copied(n, finite_part(x, columns).data());
         });
         return damaged;
     }
+
+    struct Copy {
+        float* to;
+        inline void operator()(const Floats& some, std::int64_t j) const { some.store(to + j); }
+        inline void operator()(float one, std::int64_t j) const { to[j] = one; }
+    };
 
     static Panel<float> panel(const std::uint8_t* at, std::int64_t columns) {
         return {reinterpret_cast<const float*>(at), rounded_up(columns, margin), nullptr};

@@ -11,7 +11,7 @@ struct Int8Blocks : QuantisedVectors<true> {
 
     // As Blocks::accumulate.
     template <int many>
-    [[gnu::noinline]] static void accumulate(const PackedWeight& weight, std::int64_t begin, std::int64_t end,
+    [[gnu::always_inline]] static inline void accumulate(const PackedWeight& weight, std::int64_t begin, std::int64_t end,
                                              const Panel<std::uint8_t>& panel, float* sums, std::int64_t row) {
         constexpr int some = std::min(many, in_registers);
         each_slice<std::uint8_t>(
