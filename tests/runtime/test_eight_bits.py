@@ -1,6 +1,5 @@
 """Training that sees the rounding of 8 bits, against the engine's own rounding."""
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -26,12 +25,12 @@ def test_the_forward_is_that_of_the_packed_formats(make):
     torch.manual_seed(0)
     model = make(9, 24)
     x = torch.randn(6, 3, 9)
-    with eight_bits():
+    with eight_bits(model):
         output = model(x)[0]
     with torch.no_grad():
         packed, exact = accelerate(model, format="int8_dense")(x)[0], model(x)[0]
     # A number between two whole ones goes to either, as float32 has it; one such step is 1/127 of the largest.
-    assert float((output - packed).abs().mean()) < 0.1 * float((exact - packed).abs().mean())
+    assert float((output.detach() - packed).abs().mean()) < 0.1 * float((exact - packed).abs().mean())
     output.sum().backward()
     assert all(bool(parameter.grad.abs().sum() > 0) for parameter in model.parameters())
 
@@ -72,13 +71,10 @@ def test_a_fine_tuned_network_loses_less_when_it_is_packed():
     for seen in (False, True):
         model.load_state_dict(state)
         if seen:
-            with eight_bits():
+            with eight_bits(model):
                 train(model, 150, 0.002)
         else:
             train(model, 150, 0.002)
         with torch.no_grad():
-            packed = accelerate(model, format="int8_dense")
-            errors[seen] = float(nn.functional.mse_loss(packed(x), target) / nn.functional.mse_loss(model(x), target))
-            errors[seen, "packed"] = float(nn.functional.mse_loss(packed(x), target))
-    print(errors)
-    assert np.isfinite(errors[True]) and errors[True, "packed"] < errors[False, "packed"]
+            errors[seen] = float(nn.functional.mse_loss(accelerate(model, format="int8_dense")(x), target))
+    assert errors[True] < 0.95 * errors[False] < 0.01

@@ -1,6 +1,6 @@
 """Training that sees the rounding of the int8 formats: a network fine-tuned so loses less when it is packed.
 
-with eight_bits():
+with eight_bits(model):
     loss = criterion(model(x), target)
 loss.backward()
 """
@@ -8,10 +8,10 @@ loss.backward()
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sparsernn.kernels.product import Matrix, Product, Products, Times
@@ -19,13 +19,14 @@ from sparsernn.kernels.products import dense
 from sparsernn.kernels.registry import Problem, State
 from sparsernn.kernels.stepping import step_through
 from sparsernn.running.runner import Place, running_by
+from sparsernn.running.torch_layers import is_run_here, run_as_before, run_here
 
 LARGEST = 127
 
 
 @contextmanager
-def eight_bits() -> Iterator[None]:
-    """Within the block recurrent layers compute as `runtime` does in an int8 format, and can be trained.
+def eight_bits(model: nn.Module) -> Iterator[None]:
+    """Within the block the recurrent layers of a model compute as `runtime` does in an int8 format, and can be trained.
 
     Weights are rounded to 8 bits with a scale a row, what they multiply to 8 bits with a scale for each vector at each
     step; biases, numbers that multiply their own unit, states and outputs are not. Gradients pass as if nothing were
@@ -34,7 +35,12 @@ def eight_bits() -> Iterator[None]:
 
     Source: Jacob et al. 2018 (rounding in training); Bengio et al. 2013 (gradients straight through).
     """
-    with running_by(_run):
+    with ExitStack() as around:
+        for module in model.modules():
+            if not is_run_here(module):
+                run_here(module)
+                around.callback(run_as_before, module)
+        around.enter_context(running_by(_run))
         yield
 
 

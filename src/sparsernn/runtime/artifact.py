@@ -152,10 +152,10 @@ def _spec(described: Mapping[str, object], tensors: Mapping[str, Array]) -> Netw
 def _cell(number: int, name: str, options: Mapping[str, object]) -> Cell:
     """The cell of a layer with its options, none of which makes it larger than tensors can be."""
     declared = folders.find("cells", name)
-    known = {one.name for one in fields(declared) if one.init}
+    names = {one.name for one in fields(declared) if one.init}
     values = [part for value in options.values() for part in (value if isinstance(value, list) else [value])]
     total = sum(abs(value) for value in values if isinstance(value, int))
-    if not set(options) <= known or total > MOST_IN_OPTIONS:
+    if not set(options) <= names or total > MOST_IN_OPTIONS:
         raise DamagedFile(f"layer {number} has the options {dict(options)}"[:200])
     return declared(**_tuples(options))
 

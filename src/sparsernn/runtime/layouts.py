@@ -150,13 +150,13 @@ def _whole(numbers: Array, kept: Array, inner: Array, most: int) -> _Runs:
     if parts > 1:
         present = np.pad(present, ((0, 0), (0, -present.shape[1] % most))).reshape(-1, most)
     counts = np.count_nonzero(present, 1)
-    chosen = np.lexsort((-counts, inner.repeat(parts)))
-    chosen = chosen[counts[chosen] > 0]
-    owners, bases = chosen // parts, chosen % parts * most
-    run, places = np.nonzero(present[chosen])
+    order = np.lexsort((-counts, inner.repeat(parts)))
+    order = order[counts[order] > 0]
+    owners, bases = order // parts, order % parts * most
+    run, places = np.nonzero(present[order])
     values = numbers[owners[run], :, bases[run] + places]
     none = np.zeros((0, 0), np.uint8)
-    return _runs(inner, counts[chosen], (owners, bases, places), values, none)
+    return _runs(inner, counts[order], (owners, bases, places), values, none)
 
 
 def _chosen(numbers: Array, kept: Array, inner: Array, slots: int) -> _Runs:
