@@ -23,7 +23,7 @@ struct Panel {
 // Where the next entries of blocks lie, and the places that they read.
 template <typename Value>
 struct Entries {
-    static constexpr std::int64_t size = 64 / sizeof(Value), ahead = 16;  // an entry's numbers; entries fetched early
+    static constexpr std::int64_t size = 64 / sizeof(Value), ahead = 32;  // an entry's numbers; entries fetched early
 
     const std::uint16_t* places;
     const Value* values;
