@@ -82,6 +82,21 @@ def test_values_and_gradients(name, instructions, units, batch, bias):
         assert not gradient[~mask.expand_as(gradient)].any()
 
 
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+@every_cell
+def test_what_is_not_finite_comes_out_where_the_reference_has_it(name, bad):
+    for place in ("x", "state"):
+        problem = problem_of(name)
+        with torch.no_grad():
+            (problem.x[2] if place == "x" else problem.state[-1])[1, 3] = bad
+        (output, *finals), gradients = results(problem, sparse.run)
+        (expected, *ends), wanted = results(problem, reference.run)
+        for ours, theirs in zip((output, *finals), (expected, *ends), strict=True):
+            torch.testing.assert_close(ours, theirs, equal_nan=True)
+        assert not all(torch.isfinite(gradient).all() for gradient in gradients.values())
+        assert set(gradients) == set(wanted)
+
+
 @pytest.mark.parametrize("read", [slice(0, 1), slice(1, 2), slice(-1, None)], ids=["output", "hidden", "last state"])
 @every_cell
 def test_gradients_of_one_result_alone(name, read):

@@ -102,7 +102,7 @@ def assert_read_or_refused(path, content):
 @pytest.mark.parametrize("dtype", [None, "float16", "int8"])
 def test_bytes_that_changed_are_read_or_refused(dtype, tmp_path):
     content, generator, read = content_of(tmp_path / "network", dtype), np.random.default_rng(1), 0
-    for _ in range(250):
+    for _ in range(120):
         damaged = bytearray(content)
         for _ in range(int(generator.integers(1, 4))):
             damaged[int(generator.integers(len(damaged)))] = int(generator.integers(256))
@@ -110,7 +110,7 @@ def test_bytes_that_changed_are_read_or_refused(dtype, tmp_path):
         if generator.random() < 0.2:
             del damaged[start : start + int(generator.integers(1, 100))]
         read += assert_read_or_refused(tmp_path / "damaged", bytes(damaged))
-    assert read < 250
+    assert read < 120
     assert assert_read_or_refused(tmp_path / "whole", content)
 
 
@@ -121,7 +121,7 @@ def test_headers_that_say_something_else_are_read_or_refused(entry, dtype, tmp_p
     about, generator = header["__metadata__"], np.random.default_rng(2)
     value = header if entry == "header" else json.loads(about[entry])
     places = list(places_of(value))
-    for _ in range(150):
+    for _ in range(80):
         place, new = places[int(generator.integers(len(places)))], NUMBERS[int(generator.integers(len(NUMBERS)))]
         changed = spoilt(value, place, new)
         whole = changed if entry == "header" else header | {"__metadata__": about | {entry: json.dumps(changed)}}
