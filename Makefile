@@ -5,7 +5,7 @@ BUILT_FROM := pyproject.toml constraints.txt $(wildcard src/sparsernn/native/*.c
 	$(wildcard src/sparsernn/native/kernels/*.cpp src/sparsernn/native/kernels/*.h src/sparsernn/native/kernels/*/*.h) \
 	src/sparsernn/native/CMakeLists.txt
 
-.PHONY: demo test
+.PHONY: demo sanitize test
 
 demo: $(VENV)/train.installed
 	$(VENV)/bin/sparsernn run quickstart
@@ -15,6 +15,9 @@ test: $(VENV)/test.installed
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/basedpyright
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -n $(WORKERS)
+
+sanitize: $(VENV)/test.installed
+	$(VENV)/bin/python tests/native/sanitized.py build/sanitized
 
 $(VENV)/%.installed: $(BUILT_FROM)
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("sparsernn needs Python 3.11 or newer; make PYTHON=python3.12 ... picks another one")'

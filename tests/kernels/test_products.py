@@ -98,6 +98,22 @@ def test_every_format_agrees_with_the_dense_one(name, part, dtype, shape):
         assert torch.allclose(gradient, wanted[leaf], rtol=CLOSE[dtype], atol=CLOSE[dtype]), leaf
 
 
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("part", WHOLE)
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_is_not_finite_comes_out_where_the_dense_product_has_it(name, part, bad):
+    cell, local, gates = WHOLE[part]
+    problem, product = problem_of(cell, kept=0.1), FORMATS[name]
+    if product.refuses(matrix_of(problem, local, gates)) is not None:
+        return
+    vector = torch.randn(3, width_of(problem, local), dtype=torch.float64)
+    vector[1, 2] = bad
+    expected = Products(problem, lambda matrix: dense.product)(local, vector, gates)
+    result = Products(problem, lambda matrix: product)(local, vector, gates)
+    torch.testing.assert_close(result, expected, equal_nan=True)
+    assert not torch.isfinite(result[1]).all() and torch.isfinite(result[0]).all()
+
+
 @pytest.mark.parametrize("part", [part for part in WHOLE if "diagonal" not in part])
 def test_empty_rows_are_not_computed(part, monkeypatch):
     """Two of three rows are empty: a third of the rows is multiplied, and the others have their bias."""

@@ -111,6 +111,42 @@ def test_long_texts_need_memory_in_proportion_to_their_length():
 
 
 @compiled
+@pytest.mark.parametrize("kind", [torch.int32, torch.int16, torch.uint8])
+def test_lengths_of_any_whole_type_are_the_same_lengths(kind):
+    shape, given = automata((1, 2), "plus_times", time=3)
+    expected = reference.run(problem(shape, given, torch.tensor([3, 1, 2])))
+    lengths = torch.tensor([[3, 0], [1, 0], [2, 0]], dtype=kind)[:, 0]
+    with torch.no_grad():
+        for ours, theirs in zip(cpu_native.run(problem(shape, given, lengths)), expected, strict=True):
+            torch.testing.assert_close(ours, theirs)
+
+
+def same(ours, theirs, tolerance):
+    """Whether two results are not finite in the same places, in the same way, and near each other elsewhere."""
+    finite = torch.isfinite(theirs)
+    kinds = [(test(ours) == test(theirs)).all() for test in (torch.isnan, torch.isposinf, torch.isneginf)]
+    return all(kinds) and torch.allclose(ours[finite], theirs[finite], rtol=tolerance, atol=tolerance)
+
+
+@compiled
+@pytest.mark.parametrize("skip", [False, True])
+@pytest.mark.parametrize("semiring", SEMIRINGS)
+def test_what_is_not_finite_comes_out_where_the_reference_has_it(semiring, skip):
+    generator, bad = torch.Generator().manual_seed(2), (torch.nan, torch.inf, -torch.inf)
+    for dtype, tolerance in ((torch.float64, 1e-9), (torch.float32, 2e-5)):
+        shape, given = automata((1, 3, 2), semiring, skip=skip, dtype=dtype)
+        for number, part in enumerate(given):
+            for value in bad if part is not None else ():
+                spoilt = [one if one is None else one.detach().clone() for one in given]
+                place = int(torch.randint(part.numel(), (), generator=generator))
+                spoilt[number].view(-1)[place] = value
+                expected = reference.run(problem(shape, spoilt))
+                for name in INSTRUCTIONS:
+                    results = cpu_native.run(problem(shape, spoilt), instructions=name)
+                    assert all(same(*pair, tolerance) for pair in zip(results, expected, strict=True)), (number, value)
+
+
+@compiled
 def test_it_is_one_operation_to_the_compiler():
     shape, given = automata((1, 2), "plus_times", time=3)
     arguments = (*given, torch.tensor([3, 1, 2]), shape.sizes, shape.semiring, shape.fixed, True, "")
@@ -120,9 +156,9 @@ def test_it_is_one_operation_to_the_compiler():
 @compiled
 def test_nonsense_is_refused_in_words():
     shape, given = automata((1, 2), "plus_times", time=3)
-    with pytest.raises(ValueError, match="a length is out of range"):
+    with pytest.raises(ValueError, match="lengths must be from 0 to the number of steps"):
         cpu_native.run(problem(shape, given, torch.tensor([4, 1, 1])))
-    with pytest.raises(ValueError, match="shapes disagree"):
+    with pytest.raises(ValueError, match="projected must be a C-contiguous array of float64"):
         cpu_native.run(problem(automata_of((1, 1)), given))
     with pytest.raises(ValueError, match="was not compiled or is not to be had"):
         cpu_native.run(problem(shape, given), instructions="sse9")

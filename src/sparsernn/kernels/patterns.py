@@ -5,6 +5,7 @@ A mask tells, or it is read off the weight; both are remembered until they chang
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -78,6 +79,11 @@ def share(mask: Tensor | None) -> float:
 def reads_state(text: str) -> bool:
     """Whether a weight of this layout multiplies a state."""
     return text.partition("<- ")[2] not in ("", "input", "self")
+
+
+def all_finite(*tensors: Tensor) -> bool:
+    """Whether all numbers are finite, and not so large that their sum is not."""
+    return all(math.isfinite(tensor.detach().sum().item()) for tensor in tensors)
 
 
 class Pattern:

@@ -44,7 +44,7 @@ def clamp(vector: Tensor, low: float, high: float) -> Tensor:
 
 
 def larger(first: Tensor, second: Tensor) -> Tensor:
-    return torch.where(second >= first, second, first)
+    return torch.where((second >= first) | second.isnan(), second, first)
 
 
 def log_add_exp(first: Tensor, second: Tensor) -> Tensor:

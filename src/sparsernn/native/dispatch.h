@@ -21,10 +21,10 @@
     SPARSERNN_IF_AVX512(DECLARE(avx512, TYPE, NAME))                 \
     SPARSERNN_IF_AVX512(DECLARE(avx512_vnni, TYPE, NAME))
 
-// Returns what the function of the set called `instructions` returns.
+// Returns what the function of the set called `instructions` returns. Kernels in floating point are those of avx512
+// where there is avx512_vnni.
 #define SPARSERNN_RETURN_FROM(instructions, ...)                                                             \
-    SPARSERNN_IF_AVX512(if (instructions == Instructions::avx512_vnni) return avx512_vnni::__VA_ARGS__();)   \
-    SPARSERNN_IF_AVX512(if (instructions == Instructions::avx512) return avx512::__VA_ARGS__();)             \
+    SPARSERNN_IF_AVX512(if (instructions >= Instructions::avx512) return avx512::__VA_ARGS__();)             \
     SPARSERNN_IF_AVX2(if (instructions == Instructions::avx2) return avx2::__VA_ARGS__();)                   \
     return (void)instructions, baseline::__VA_ARGS__();
 
@@ -54,5 +54,6 @@
 #define SPARSERNN_DISPATCH_PLAIN(TYPE, NAME)                             \
     SPARSERNN_IN_EVERY_SET(SPARSERNN_DECLARE_PLAIN_KERNEL, TYPE, NAME)   \
     TYPE NAME(Instructions instructions) {                               \
+        SPARSERNN_IF_AVX512(if (instructions == Instructions::avx512_vnni) return avx512_vnni::NAME();) \
         SPARSERNN_RETURN_FROM(instructions, NAME)                        \
     }

@@ -35,24 +35,34 @@ constexpr std::array<FormatSizes, 4> format_sizes{{
 }};
 
 // One weight. A run is the entries of one slice, or those of them that read one place: starts[r] to starts[r + 1] - 1.
-// Runs of about as many entries are neighbours, so that the processor foresees where they end.
+// Runs of about as many entries are neighbours, so that the processor foresees where they end. The places of a run are
+// numbered from its base, so that 16 bits reach.
 struct PackedWeight {
     std::int64_t runs, outer_runs;  // all, and those of gates that do not wait for others
     const std::uint32_t* starts;    // [runs + 1]
     const std::uint16_t* owners;    // [runs], each run's slice
+    const std::uint32_t* bases;     // [runs] the first place that a run could read, or null: 0
     const std::uint16_t* places;    // [entries], or [runs] of formats whose entries choose their columns
     const std::uint8_t* values;     // [entries entry_values]
     const std::uint8_t* indices;    // [entries entry_indices], or null
     const float* scales;            // [slices 16], or null
     const std::int32_t* shifts;     // [runs 16] that sums start from, as vectors are stored plus 128; or null
+
+    std::int64_t base(std::int64_t run) const { return bases == nullptr ? 0 : bases[run]; }
 };
 
 // One recurrent layer in one direction. Its rows are grouped: sixteen units at a time, a slice for each of their gates.
 struct RecurrentLayer {
-    std::int64_t inputs, hidden;
-    PackedWeight input, recurrent;
-    const float* bias;        // [groups gates 16], added to what the input makes
-    const float* inner_bias;  // [groups 16], added to what the state makes before another gate multiplies it; or null
+    std::int64_t inputs, hidden, width;  // width: of the output, which is the state that weights read
+    PackedWeight input;
+    const PackedWeight* recurrent;   // [levels], which read the state one after the other
+    std::int64_t levels;
+    const PackedWeight *memory;      // reads the memory; or null
+    const PackedWeight *projection;  // makes the output of what the units are, one slice for sixteen numbers; or null
+    const float* bias;               // [groups gates 16], added to what the input makes
+    const float* inner_bias;         // [groups 16], added to what the state makes before another gate multiplies it
+    const float* level_biases;       // [levels - 1, groups gates 16]
+    const float* diagonals;          // [groups diagonals 16], numbers by which units multiply what is their own
 };
 
 // Up to `side_by_side` sequences. A step or a row is so many numbers from the next.
@@ -63,37 +73,45 @@ struct Sequences {
     float* output;
     std::int64_t output_step, output_row;
     const std::int64_t* lengths;  // [count], or null
-    float *hidden, *memory;       // [count hidden]: states before, then after; no memory for cells without
+    float *hidden, *memory;       // [count width or hidden]: states before, then after; no memory for cells without
 };
 
 // Scratch of one tile at a time, aligned to 64 bytes. What is left in it from before never reaches a number that counts.
 struct RecurrenceScratch {
-    float *hidden, *memory, *kept, *seen;  // [side_by_side, hidden rounded up to 16]
+    float *hidden, *memory, *kept, *seen;  // [side_by_side, units or numbers of the output rounded up to 16]
     std::uint8_t *of_input, *of_state;     // vectors as a format reads them
     float *projected, *products;           // [side_by_side, row_of_gates] what the input makes, and the state
 };
+
+// What numbers of a vector that are not finite add to a product without them: as if absent weights were zeros. Slices are
+// those of gates from `first_gate` to `last_gate - 1`; runs those from `begin` to `end - 1`.
+struct Part {
+    std::int64_t gates, first_gate, last_gate, begin, end;
+};
+void add_what_is_not_finite(const PackedWeight& weight, const FormatSizes& sizes, std::int64_t slices, const Part& part,
+                            const float* vector, std::int64_t columns, float* sums);
 
 inline std::int64_t groups_of(std::int64_t hidden) { return rounded_up(hidden, lanes) / lanes; }
 
 // Numbers from a vector's gates to the next one's; an odd number of lines, so that they do not share places in caches.
 inline std::int64_t row_of_gates(std::int64_t slices) { return (slices | 1) * lanes; }
 
-using RunRecurrence = void (*)(const RecurrentLayer& layer, const Sequences& sequences, const RecurrenceScratch& scratch);
-
-enum class RecurrentCell : int { lstm, gru_reset_after, gru_reset_before, rnn_tanh, rnn_relu };
+using RunRecurrence = void (*)(const RecurrentLayer& layer, Format format, const Sequences& sequences,
+                               const RecurrenceScratch& scratch);
 
 struct RecurrentCellSizes {
     const char* name;
     std::int64_t gates, outer_gates;  // the last ones wait for others, or are multiplied by them
-    bool has_memory, has_inner_bias;
+    std::int64_t diagonals;
+    bool has_memory, has_inner_bias, has_levels;
 };
 
 struct RecurrenceKernel {
     RecurrentCellSizes cell;
-    std::array<RunRecurrence, format_sizes.size()> run;  // by format
+    RunRecurrence run;
 };
 
-using RecurrenceKernels = std::array<RecurrenceKernel, 5>;  // by cell
+using RecurrenceKernels = std::array<RecurrenceKernel, 7>;  // by cell
 
 RecurrenceKernels recurrence_kernels(Instructions instructions);
 

@@ -1,12 +1,13 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <memory>
-#include <mutex>
 #include <new>
 #include <optional>
 #include <stdexcept>
@@ -29,9 +30,9 @@ SPARSERNN_DISPATCH_PLAIN(ReadThrough, reading_kernel)
 
 namespace {
 
-constexpr std::int64_t most_units = 65536;     // of a layer, so that no size below overflows
-constexpr std::int64_t most_places = 65536;    // of a vector, so that 16 bits number them
-constexpr std::int64_t most_steps = std::int64_t{1} << 40;
+constexpr std::int64_t most_slices = 65536;  // of a weight, as 16 bits number them
+constexpr std::int64_t most_units = most_slices * lanes;
+constexpr std::int64_t most_columns = (std::int64_t{1} << 31) - 1;
 
 void require(bool fits, const char* what) {
     if (!fits) throw std::invalid_argument(what);
@@ -69,28 +70,29 @@ Format find_format(const std::string& name) {
 // A weight of some slices and columns, checked and copied.
 class Weight {
 public:
-    Weight(const std::string& format, std::int64_t slices, std::int64_t columns, std::int64_t outer_runs, nb::handle starts,
-           nb::handle owners, nb::handle places, nb::handle values, nb::handle indices, nb::handle scales)
-        : format_(find_format(format)), slices_(slices), columns_(columns), outer_runs_(outer_runs) {
+    Weight(const std::string& format, nb::handle slices, nb::handle columns, nb::handle outer_runs, nb::handle starts,
+           nb::handle owners, nb::handle bases, nb::handle places, nb::handle values, nb::handle indices, nb::handle scales)
+        : format_(find_format(format)),
+          slices_(whole(slices, "slices", 1, most_slices)),
+          columns_(whole(columns, "columns", 1, most_columns)) {
         const FormatSizes& sizes = format_sizes[static_cast<std::size_t>(format_)];
-        require(slices > 0 && slices <= most_units && columns > 0, "slices and columns must be positive and few");
-        require((columns - 1) / sizes.place_width < most_places, "there are more columns than 16 bits can number");
         owners_ = copied<std::uint16_t>(owners, "owners", {any});
-        require(outer_runs >= 0 && outer_runs <= runs(), "outer_runs must be a number of runs");
+        outer_runs_ = whole(outer_runs, "outer_runs", 0, runs());
         starts_ = copied<std::uint32_t>(starts, "starts", {runs() + 1});
+        if (!bases.is_none()) bases_ = copied<std::uint32_t>(bases, "bases", {runs()});
+        based_ = !bases.is_none();
         const std::int64_t entries = starts_.data()[runs()];
         places_ = copied<std::uint16_t>(places, "places", {sizes.entry_indices > 0 ? runs() : entries});
         values_ = copied<std::uint8_t>(values, "values", {entries, sizes.entry_values});
         indices_ = copied<std::uint8_t>(indices, "indices", {sizes.entry_indices > 0 ? entries : 0, sizes.entry_indices});
-        scales_ = copied<float>(scales, "scales", {sizes.quantised ? slices : 0, lanes});
+        scales_ = copied<float>(scales, "scales", {sizes.quantised ? slices_ : 0, lanes});
         check_entries(sizes);
         if (sizes.quantised) shifts_ = shifted();
+        about_ = {runs(),         outer_runs_,     starts_.data(),  owners_.data(), based_ ? bases_.data() : nullptr,
+                  places_.data(), values_.data(), indices_.data(), scales_.data(), shifts_.data()};
     }
 
-    PackedWeight about() const {
-        return {runs(),         outer_runs_,     starts_.data(), owners_.data(), places_.data(),
-                values_.data(), indices_.data(), scales_.data(), shifts_.data()};
-    }
+    const PackedWeight& about() const { return about_; }
     // Whether the first runs are of the first gates of each group, and the others of the others.
     bool separates(std::int64_t gates, std::int64_t outer_gates) const {
         for (std::int64_t r = 0; r < runs(); ++r)
@@ -102,15 +104,13 @@ public:
     std::int64_t slices() const { return slices_; }
     std::int64_t columns() const { return columns_; }
     std::int64_t bytes() const {
-        return starts_.bytes() + owners_.bytes() + places_.bytes() + values_.bytes() + indices_.bytes() + scales_.bytes() +
+        return starts_.bytes() + owners_.bytes() + bases_.bytes() + places_.bytes() + values_.bytes() + indices_.bytes() + scales_.bytes() +
                shifts_.bytes();
     }
 
 private:
-    static constexpr std::int64_t any = Argument<float>::any;
-
     template <typename T>
-    static Aligned<T> copied(nb::handle array, const char* name, std::initializer_list<std::int64_t> shape) {
+    static Aligned<T> copied(nb::handle array, const char* name, Shape shape) {
         const Argument<T> numbers(array, name, shape);
         return Aligned<T>(numbers.data(), numbers.count());
     }
@@ -122,25 +122,41 @@ private:
             require(starts[r] <= starts[r + 1], "starts must not fall");
             require(owners_.data()[r] < slices_, "owners must be slices");
         }
-        for (std::int64_t k = 0; k < places_.count(); ++k)
-            require(places_.data()[k] <= (columns_ - 1) / sizes.place_width, "places must lie within the columns");
+        const std::int64_t last = (columns_ - 1) / sizes.place_width;
+        for (std::int64_t r = 0; r < runs(); ++r) {
+            const std::int64_t base = about_base(r);
+            require(base <= last, "bases must lie within the columns");
+            const std::int64_t first = sizes.entry_indices > 0 ? r : starts[r];
+            const std::int64_t after = sizes.entry_indices > 0 ? r + 1 : starts[r + 1];
+            for (std::int64_t k = first; k < after; ++k)
+                require(places_.data()[k] <= last - base, "places must lie within the columns");
+        }
         for (std::int64_t k = 0; k < indices_.count(); ++k)
             require(indices_.data()[k] < sizes.place_width, "indices must lie within a place");
     }
 
-    // -128 times the sum of each row of each run.
+    std::int64_t about_base(std::int64_t run) const { return based_ ? bases_.data()[run] : 0; }
+
+    // -128 times the sum of each row of each run, as 32 bits hold it.
     Aligned<std::int32_t> shifted() const {
         Aligned<std::int32_t> shifts(runs() * lanes);
         const auto* const values = reinterpret_cast<const std::int8_t*>(values_.data());
-        for (std::int64_t r = 0; r < runs(); ++r)
+        for (std::int64_t r = 0; r < runs(); ++r) {
+            require(starts_.data()[r + 1] - starts_.data()[r] <= most_entries, "runs must have at most 16384 entries of int8");
             for (std::int64_t k = std::int64_t{64} * starts_.data()[r]; k < std::int64_t{64} * starts_.data()[r + 1]; ++k)
                 shifts.data()[r * lanes + k % 64 / 4] -= 128 * values[k];
+        }
         return shifts;
     }
 
+    // Of a run, so that 32 bits hold the sums of four products of 255 and 128 for each.
+    static constexpr std::int64_t most_entries = 16384;
+
     Format format_;
-    std::int64_t slices_, columns_, outer_runs_;
-    Aligned<std::uint32_t> starts_;
+    std::int64_t slices_, columns_, outer_runs_ = 0;
+    bool based_ = false;
+    PackedWeight about_{};
+    Aligned<std::uint32_t> starts_, bases_;
     Aligned<std::uint16_t> owners_, places_;
     Aligned<std::uint8_t> values_, indices_;
     Aligned<float> scales_;
@@ -150,84 +166,106 @@ private:
 // Scratch of a layer, all in one piece.
 class Scratch {
 public:
-    Scratch(std::int64_t inputs, std::int64_t hidden, std::int64_t gates)
-        : rows_(4 * row(hidden)),
+    Scratch(std::int64_t inputs, std::int64_t hidden, std::int64_t width, std::int64_t gates)
+        : row_(side_by_side * groups_of(std::max(hidden, width)) * lanes),
+          rows_(4 * row_),
           input_(panel(inputs)),
-          state_(panel(hidden)),
-          gates_(2 * side_by_side * row_of_gates(groups_of(hidden) * gates)) {}
+          state_(panel(std::max(hidden, width))),
+          gates_(2 * side_by_side * row_of_gates(std::max(groups_of(hidden) * gates, groups_of(width)))) {}
 
-    RecurrenceScratch about(std::int64_t hidden) const {
-        float* const rows = rows_.data();
-        const std::int64_t one = row(hidden);
-        float* const gates = gates_.data();
-        return {rows,          rows + one,    rows + 2 * one, rows + 3 * one,
-                input_.data(), state_.data(), gates,          gates + gates_.count() / 2};
+    RecurrenceScratch about() const {
+        float *const rows = rows_.data(), *const gates = gates_.data();
+        return {rows,          rows + row_,   rows + 2 * row_, rows + 3 * row_,
+                input_.data(), state_.data(), gates,           gates + gates_.count() / 2};
     }
 
 private:
-    static std::int64_t row(std::int64_t hidden) { return side_by_side * groups_of(hidden) * lanes; }
     // Wide enough for float32, and for scales and two arrangements of uint8.
     static std::int64_t panel(std::int64_t columns) { return (side_by_side * rounded_up(columns, margin) + lanes) * 4; }
 
+    std::int64_t row_;
     Aligned<float> rows_;
     Aligned<std::uint8_t> input_, state_;
     Aligned<float> gates_;
 };
 
-// Scratch that was used before and waits for the next run: as many pieces as runs went on at once.
+// Scratch that was used before and waits for the next run: as many pieces as runs went on at once. It is used while
+// the interpreter is locked, so that no process can be forked in the midst of it.
 class ScratchPool {
 public:
     std::unique_ptr<Scratch> take() {
-        const std::lock_guard<std::mutex> locked(mutex_);
         if (waiting_.empty()) return nullptr;
         std::unique_ptr<Scratch> scratch = std::move(waiting_.back());
         waiting_.pop_back();
         return scratch;
     }
-    void give(std::unique_ptr<Scratch> scratch) {
-        const std::lock_guard<std::mutex> locked(mutex_);
-        waiting_.push_back(std::move(scratch));
-    }
+    void give(std::unique_ptr<Scratch> scratch) { waiting_.push_back(std::move(scratch)); }
 
 private:
-    std::mutex mutex_;
     std::vector<std::unique_ptr<Scratch>> waiting_;
+};
+
+// The weights of a layer; not every cell has the last ones.
+using SharedWeight = std::shared_ptr<Weight>;
+struct Weights {
+    SharedWeight input;
+    std::vector<SharedWeight> recurrent;
+    SharedWeight memory, projection;
+};
+
+// The vectors of a layer.
+struct LayerVectors {
+    nb::handle bias, inner_bias, level_biases, diagonals;
 };
 
 // A layer, ready to run; it never changes, so threads may share it.
 class Layer {
 public:
-    Layer(const std::string& cell, std::int64_t inputs, std::int64_t hidden, const Weight& input, const Weight& recurrent,
-          nb::handle bias, nb::handle inner_bias, const std::string& instructions)
-        : inputs_(inputs), hidden_(hidden) {
-        require(hidden > 0 && hidden <= most_units && inputs > 0, "a layer must have units and inputs, and not too many");
+    Layer(const std::string& cell, nb::handle inputs, nb::handle hidden, nb::handle width, const Weights& weights,
+          const LayerVectors& vectors, const std::string& instructions)
+        : weights_(weights),
+          inputs_(whole(inputs, "inputs", 1, most_columns)),
+          hidden_(whole(hidden, "hidden", 1, most_units)),
+          width_(whole(width, "width", 1, most_units)) {
         find_kernel(cell, instructions);
-        const std::int64_t slices = groups_of(hidden) * cell_.gates;
-        require(input.slices() == slices && recurrent.slices() == slices, "the weights must have a slice for each gate of each group");
-        require(input.columns() == inputs && recurrent.columns() == hidden, "the weights must have a column for each input and unit");
-        require(input.separates(1, 1) && recurrent.separates(cell_.gates, cell_.outer_gates), "outer_runs must be those of the cell");
-        require(input.format() == recurrent.format(), "both weights must have the same format");
-        run_ = kernel_.run[static_cast<std::size_t>(input.format())];
-        const Argument<float> outer(bias, "bias", {slices, lanes});
-        const Argument<float> inner(inner_bias, "inner_bias", {cell_.has_inner_bias ? groups_of(hidden) : 0, lanes});
-        bias_ = Aligned<float>(outer.data(), outer.count());
-        inner_bias_ = Aligned<float>(inner.data(), inner.count());
-        layer_ = {inputs, hidden, input.about(), recurrent.about(), bias_.data(), inner_bias_.data()};
-        bytes_ = input.bytes() + recurrent.bytes() + bias_.bytes() + inner_bias_.bytes();
+        check_weights(weights);
+        const std::int64_t slices = groups_of(hidden_) * cell_.gates, levels = static_cast<std::int64_t>(weights.recurrent.size());
+        bias_ = copied(vectors.bias, "bias", {slices, lanes});
+        inner_bias_ = copied(vectors.inner_bias, "inner_bias", {cell_.has_inner_bias ? groups_of(hidden_) : 0, lanes});
+        level_biases_ = copied(vectors.level_biases, "level_biases", {(levels - 1) * slices, lanes});
+        diagonals_ = copied(vectors.diagonals, "diagonals", {groups_of(hidden_) * cell_.diagonals, lanes});
+        for (const SharedWeight& one : weights.recurrent) recurrent_.push_back(one->about());
+        layer_ = {inputs_,
+                  hidden_,
+                  width_,
+                  weights.input->about(),
+                  recurrent_.data(),
+                  levels,
+                  weights.memory == nullptr ? nullptr : &weights.memory->about(),
+                  weights.projection == nullptr ? nullptr : &weights.projection->about(),
+                  bias_.data(),
+                  inner_bias_.data(),
+                  level_biases_.data(),
+                  diagonals_.data()};
+        bytes_ += bias_.bytes() + inner_bias_.bytes() + level_biases_.bytes() + diagonals_.bytes();
     }
 
     void run(nb::handle x, nb::handle output, nb::handle hidden, nb::handle memory, nb::handle lengths) const {
         const Argument<float> inputs(x, "x", {any, any, inputs_});
         const std::int64_t time = inputs.length(0), batch = inputs.length(1);
-        const Argument<float> outputs(output, "output", {time, batch, hidden_}, true);
-        const Argument<float> states(hidden, "hidden", {batch, hidden_}, true);
+        const Argument<float> outputs(output, "output", {time, batch, width_}, true);
+        const Argument<float> states(hidden, "hidden", {batch, width_}, true);
         const Argument<float> memories(memory, "memory", {has_memory() ? batch : 0, hidden_}, true);
-        std::optional<Argument<std::int64_t>> ends;
-        if (!lengths.is_none()) ends.emplace(lengths, "lengths", std::initializer_list<std::int64_t>{batch});
-        nb::gil_scoped_release unlocked;
+        const OptionalArgument<std::int64_t> ends(lengths, "lengths", {batch});
+        require_apart(inputs, outputs, states, memories, ends);
+        for (std::int64_t n = 0; ends && n < batch; ++n)
+            require(ends.data()[n] >= 0 && ends.data()[n] <= time, "lengths must be from 0 to the number of steps");
         std::unique_ptr<Scratch> scratch = scratch_.take();
         if (scratch == nullptr) scratch = std::make_unique<Scratch>(new_scratch());
-        run(time, batch, inputs.data(), outputs.data(), states.data(), memories.data(), ends ? ends->data() : nullptr, *scratch);
+        {
+            nb::gil_scoped_release unlocked;
+            run(time, batch, inputs.data(), outputs.data(), states.data(), memories.data(), ends.data(), *scratch);
+        }
         scratch_.give(std::move(scratch));
     }
 
@@ -241,24 +279,28 @@ public:
                                       x + first * inputs_,
                                       batch * inputs_,
                                       inputs_,
-                                      output + first * hidden_,
-                                      batch * hidden_,
-                                      hidden_,
+                                      output + first * width_,
+                                      batch * width_,
+                                      width_,
                                       lengths == nullptr ? nullptr : lengths + first,
-                                      hidden + first * hidden_,
+                                      hidden + first * width_,
                                       has_memory() ? memory + first * hidden_ : nullptr};
-            run_(layer_, sequences, scratch.about(hidden_));
+            kernel_.run(layer_, format_, sequences, scratch.about());
         }
     }
 
-    Scratch new_scratch() const { return Scratch(inputs_, hidden_, cell_.gates); }
+    Scratch new_scratch() const { return Scratch(inputs_, hidden_, width_, cell_.gates); }
     std::int64_t inputs() const { return inputs_; }
     std::int64_t hidden() const { return hidden_; }
+    std::int64_t width() const { return width_; }
     std::int64_t bytes() const { return bytes_; }
     bool has_memory() const { return cell_.has_memory; }
 
 private:
-    static constexpr std::int64_t any = Argument<float>::any;
+    static Aligned<float> copied(nb::handle array, const char* name, Shape shape) {
+        const Argument<float> numbers(array, name, shape);
+        return Aligned<float>(numbers.data(), numbers.count());
+    }
 
     void find_kernel(const std::string& cell, const std::string& instructions) {
         for (const RecurrenceKernel& kernel : recurrence_kernels(find_instructions(instructions)))
@@ -269,11 +311,40 @@ private:
         throw std::invalid_argument("there is no cell " + cell);
     }
 
-    std::int64_t inputs_, hidden_, bytes_ = 0;
+    void check_weights(const Weights& weights) {
+        const std::int64_t gates = cell_.gates, slices = groups_of(hidden_) * gates;
+        require(slices <= most_slices, "hidden must be smaller: a weight would have more than 65536 slices");
+        require(cell_.has_memory || (weights.memory == nullptr && weights.projection == nullptr),
+                "memory and projection must be None for a cell without memory");
+        require(weights.projection != nullptr || width_ == hidden_, "width must be hidden where there is no projection");
+        require(weights.recurrent.size() == 1 || (cell_.has_levels && !weights.recurrent.empty()),
+                "recurrent must have as many weights as the cell has levels");
+        format_ = weights.input->format();
+        check(*weights.input, "input", slices, inputs_, 1, 1);
+        for (const SharedWeight& one : weights.recurrent) check(*one, "recurrent", slices, width_, gates, cell_.outer_gates);
+        if (weights.memory != nullptr) check(*weights.memory, "memory", slices, hidden_, 1, 1);
+        if (weights.projection != nullptr) check(*weights.projection, "projection", groups_of(width_), hidden_, 1, 1);
+    }
+
+    void check(const Weight& weight, const char* name, std::int64_t slices, std::int64_t columns, std::int64_t gates,
+               std::int64_t outer_gates) {
+        const auto fits = [&](bool fitting, const std::string& what) {
+            if (!fitting) throw std::invalid_argument(std::string(name) + " must have " + what);
+        };
+        fits(weight.slices() == slices, "a slice for each gate of each group");
+        fits(weight.columns() == columns, "a column for each number that it reads");
+        fits(weight.separates(gates, outer_gates), "the outer_runs of the cell");
+        fits(weight.format() == format_, "the format of the other weights");
+        bytes_ += weight.bytes();
+    }
+
+    Weights weights_;
+    std::int64_t inputs_, hidden_, width_, bytes_ = 0;
+    Format format_{};
     RecurrenceKernel kernel_{};
     RecurrentCellSizes cell_{};
-    RunRecurrence run_ = nullptr;
-    Aligned<float> bias_, inner_bias_;
+    std::vector<PackedWeight> recurrent_;
+    Aligned<float> bias_, inner_bias_, level_biases_, diagonals_;
     RecurrentLayer layer_{};
     mutable ScratchPool scratch_;
 };
@@ -303,18 +374,19 @@ private:
 // Some sequences that run on, one step a call. It has its own states and outputs; one thread at a time may use it.
 class Stream {
 public:
-    Stream(const Layer& layer, std::int64_t batch)
-        : layer_(layer), batch_(checked(batch)), scratch_(layer.new_scratch()), output_(batch, layer.hidden()),
-          hidden_(batch, layer.hidden()), memory_(layer.has_memory() ? batch : 0, layer.hidden()) {}
+    Stream(const Layer& layer, nb::handle batch)
+        : layer_(layer), batch_(whole(batch, "batch", 1, 4096)), scratch_(layer.new_scratch()),
+          output_(batch_, layer.width()), hidden_(batch_, layer.width()),
+          memory_(layer.has_memory() ? batch_ : 0, layer.hidden()) {}
 
     nb::object step(nb::handle x) {
         const Argument<float> inputs(x, "x", {batch_, layer_.inputs()});
         if (busy_.exchange(true, std::memory_order_acquire)) throw std::runtime_error("another thread is using this stream");
+        const Freed freed{busy_};
         {
             nb::gil_scoped_release unlocked;
             layer_.run(1, batch_, inputs.data(), output_.data(), hidden_.data(), memory_.data(), nullptr, scratch_);
         }
-        busy_.store(false, std::memory_order_release);
         return output_.array();
     }
 
@@ -324,10 +396,10 @@ public:
     }
 
 private:
-    static std::int64_t checked(std::int64_t batch) {
-        require(batch > 0 && batch <= 4096, "batch must be a number from 1 to 4096");
-        return batch;
-    }
+    struct Freed {
+        std::atomic<bool>& busy;
+        ~Freed() { busy.store(false, std::memory_order_release); }
+    };
 
     const Layer& layer_;
     std::int64_t batch_;
@@ -336,13 +408,23 @@ private:
     std::atomic<bool> busy_{false};
 };
 
-std::int32_t read_through(nb::handle array, std::int64_t times, const std::string& instructions) {
-    const Argument<std::uint8_t> bytes(array, "bytes", {Argument<std::uint8_t>::any});
+std::int32_t read_through(nb::handle array, nb::handle times, const std::string& instructions) {
+    const Argument<std::uint8_t> bytes(array, "bytes", {any});
+    const std::int64_t rounds = whole(times, "times", 0, std::int64_t{1} << 30);
     const ReadThrough kernel = reading_kernel(find_instructions(instructions));
     nb::gil_scoped_release unlocked;
     std::int32_t total = 0;
-    for (std::int64_t i = 0; i < times; ++i) total ^= kernel(bytes.data(), bytes.count());
+    for (std::int64_t i = 0; i < rounds; ++i) total ^= kernel(bytes.data(), bytes.count());
     return total;
+}
+
+void make_layer(Layer* self, const std::string& cell, nb::handle inputs, nb::handle hidden, nb::handle width,
+                const SharedWeight& input, const std::vector<SharedWeight>& recurrent, const SharedWeight& memory,
+                const SharedWeight& projection, nb::handle bias, nb::handle inner_bias, nb::handle level_biases,
+                nb::handle diagonals, const std::string& instructions) {
+    for (const SharedWeight& one : recurrent) require(one != nullptr, "recurrent must be a list of weights");
+    new (self) Layer(cell, inputs, hidden, width, {input, recurrent, memory, projection},
+                     {bias, inner_bias, level_biases, diagonals}, instructions);
 }
 
 }  // namespace
@@ -354,27 +436,27 @@ void bind_recurrence(nb::module_& module) {
             formats[sizes.name] = nb::make_tuple(sizes.place_width, sizes.entry_values, sizes.entry_indices, sizes.quantised);
         return formats;
     }();
-    module.def("read_through", &read_through, nb::arg("bytes"), nb::arg("times"), nb::arg("instructions"),
+    module.def("read_through", &read_through, nb::arg("bytes").none(), nb::arg("times").none(), nb::arg("instructions"),
                "Reads an array so many times and does nothing else.");
     nb::class_<Weight>(module, "PackedWeight", "A weight in slices of sixteen rows; see sparsernn/runtime/layouts.py.")
-        .def(nb::init<const std::string&, std::int64_t, std::int64_t, std::int64_t, nb::handle, nb::handle, nb::handle,
+        .def(nb::init<const std::string&, nb::handle, nb::handle, nb::handle, nb::handle, nb::handle, nb::handle, nb::handle,
                       nb::handle, nb::handle, nb::handle>(),
-             nb::arg("format"), nb::arg("slices"), nb::arg("columns"), nb::arg("outer_runs"), nb::arg("starts"),
-             nb::arg("owners"), nb::arg("places"),
-             nb::arg("values"), nb::arg("indices"), nb::arg("scales"))
+             nb::arg("layout"), nb::arg("slices").none(), nb::arg("columns").none(), nb::arg("outer_runs").none(),
+             nb::arg("starts").none(), nb::arg("owners").none(), nb::arg("bases").none(), nb::arg("places").none(),
+             nb::arg("values").none(), nb::arg("indices").none(), nb::arg("scales").none())
         .def_prop_ro("bytes", &Weight::bytes, "Bytes that a step may read.");
     nb::class_<Layer>(module, "RecurrentLayer", "A recurrent layer, ready to run; see sparsernn/runtime/layers.py.")
-        .def(nb::init<const std::string&, std::int64_t, std::int64_t, const Weight&, const Weight&, nb::handle, nb::handle,
-                      const std::string&>(),
-             nb::arg("cell"), nb::arg("inputs"), nb::arg("hidden"), nb::arg("input"), nb::arg("recurrent"),
-             nb::arg("bias"), nb::arg("inner_bias"), nb::arg("instructions"), nb::keep_alive<1, 5>(),
-             nb::keep_alive<1, 6>())
+        .def("__init__", &make_layer, nb::arg("cell"), nb::arg("inputs").none(), nb::arg("hidden").none(),
+             nb::arg("width").none(), nb::arg("input"), nb::arg("recurrent"), nb::arg("memory").none(),
+             nb::arg("projection").none(), nb::arg("bias").none(), nb::arg("inner_bias").none(),
+             nb::arg("level_biases").none(), nb::arg("diagonals").none(), nb::arg("instructions"))
         .def("run", nb::overload_cast<nb::handle, nb::handle, nb::handle, nb::handle, nb::handle>(&Layer::run, nb::const_),
-             nb::arg("x"), nb::arg("output"), nb::arg("hidden"), nb::arg("memory"), nb::arg("lengths").none(),
+             nb::arg("x").none(), nb::arg("output").none(), nb::arg("hidden").none(), nb::arg("memory").none(),
+             nb::arg("lengths").none(),
              "All steps; the states are replaced by those after. x: [time batch inputs]")
         .def_prop_ro("bytes", &Layer::bytes, "Bytes that a step may read.");
     nb::class_<Stream>(module, "RecurrentStream", "Sequences that run on, one step a call.")
-        .def(nb::init<const Layer&, std::int64_t>(), nb::arg("layer"), nb::arg("batch"), nb::keep_alive<1, 2>())
+        .def(nb::init<const Layer&, nb::handle>(), nb::arg("layer"), nb::arg("batch").none(), nb::keep_alive<1, 2>())
         .def("step", &Stream::step, nb::arg("x").none(), "The output of one step, which the next one replaces. x: [batch inputs] -> [batch hidden]")
         .def("reset", &Stream::reset, "Makes all states zero.")
         .def_prop_ro("state", &Stream::state, "The states as they are, to read or to write: [batch hidden] each");

@@ -9,27 +9,37 @@ namespace sparsernn {
 
 SPARSERNN_DISPATCH(ScanKernel, scan_kernel)
 
-template <typename T>
-void scan_forward(const Scan<T>& scan, Instructions instructions, int threads) {
-    const ScanKernel<T> kernel = scan_kernel<T>(instructions);
-    share_out(scan.batch, threads, [&](std::int64_t first, std::int64_t last) {
-        const auto scratch = std::make_unique<T[]>(static_cast<std::size_t>(scratch_size(scan.states, last - first)));
-        kernel.forward(scan, first, last, scratch.get());
+namespace {
+
+// Calls work(first, last, scratch) for shares of the batch; threads allocate nothing of their own.
+template <typename T, typename Work>
+void with_scratch(const Scan<T>& scan, std::int64_t threads, Work work) {
+    if (scan.batch == 0 || scan.states == 0) return;  // there may be any number of steps
+    const std::int64_t shares = shares_of(scan.batch, threads), beside = scratch_size(scan.states, 0);
+    const std::int64_t count = scratch_size(scan.states, scan.batch) + (shares - 1) * beside;
+    const auto scratch = std::make_unique<T[]>(static_cast<std::size_t>(count));
+    share_out(scan.batch, threads, [&](std::int64_t first, std::int64_t last, std::int64_t share) {
+        work(first, last, scratch.get() + first * row_size(scan.states) + share * beside);
     });
 }
 
+}  // namespace
+
 template <typename T>
-void scan_backward(const Scan<T>& scan, const ScanGradient<T>& gradient, Instructions instructions, int threads) {
+void scan_forward(const Scan<T>& scan, Instructions instructions, std::int64_t threads) {
     const ScanKernel<T> kernel = scan_kernel<T>(instructions);
-    share_out(scan.batch, threads, [&](std::int64_t first, std::int64_t last) {
-        const auto scratch = std::make_unique<T[]>(static_cast<std::size_t>(scratch_size(scan.states, last - first)));
-        kernel.backward(scan, gradient, first, last, scratch.get());
-    });
+    with_scratch(scan, threads, [&](auto... share) { kernel.forward(scan, share...); });
 }
 
-template void scan_forward(const Scan<float>&, Instructions, int);
-template void scan_forward(const Scan<double>&, Instructions, int);
-template void scan_backward(const Scan<float>&, const ScanGradient<float>&, Instructions, int);
-template void scan_backward(const Scan<double>&, const ScanGradient<double>&, Instructions, int);
+template <typename T>
+void scan_backward(const Scan<T>& scan, const ScanGradient<T>& gradient, Instructions instructions, std::int64_t threads) {
+    const ScanKernel<T> kernel = scan_kernel<T>(instructions);
+    with_scratch(scan, threads, [&](auto... share) { kernel.backward(scan, gradient, share...); });
+}
+
+template void scan_forward(const Scan<float>&, Instructions, std::int64_t);
+template void scan_forward(const Scan<double>&, Instructions, std::int64_t);
+template void scan_backward(const Scan<float>&, const ScanGradient<float>&, Instructions, std::int64_t);
+template void scan_backward(const Scan<double>&, const ScanGradient<double>&, Instructions, std::int64_t);
 
 }  // namespace sparsernn

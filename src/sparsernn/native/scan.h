@@ -60,9 +60,9 @@ template <typename T>
 ScanKernel<T> scan_kernel(Instructions instructions);
 
 template <typename T>
-void scan_forward(const Scan<T>& scan, Instructions instructions, int threads);
+void scan_forward(const Scan<T>& scan, Instructions instructions, std::int64_t threads);
 
 template <typename T>
-void scan_backward(const Scan<T>& scan, const ScanGradient<T>& gradient, Instructions instructions, int threads);
+void scan_backward(const Scan<T>& scan, const ScanGradient<T>& gradient, Instructions instructions, std::int64_t threads);
 
 }  // namespace sparsernn

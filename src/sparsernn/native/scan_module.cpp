@@ -1,14 +1,13 @@
-#include <nanobind/ndarray.h>
-#include <nanobind/stl/optional.h>
+#include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
-#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "arguments.h"
 #include "instructions.h"
 #include "modules.h"
 #include "scan.h"
@@ -18,128 +17,162 @@ namespace nb = nanobind;
 namespace sparsernn {
 namespace {
 
-template <typename T, std::size_t dimensions>
-using Array = nb::ndarray<T, nb::ndim<dimensions>, nb::c_contig, nb::device::cpu>;
-
-template <typename A>
-auto data_of(const std::optional<A>& array) -> decltype(array->data()) {
-    return array ? array->data() : nullptr;
-}
+constexpr std::int64_t most_states = (std::int64_t{1} << 31) - 1;  // as 32 bits number them
 
 Semiring semiring_of(const std::string& name) {
     const char* const names[] = {"plus_times", "max_times", "max_plus", "log"};
     for (int i = 0; i < 4; ++i)
         if (name == names[i]) return static_cast<Semiring>(i);
-    throw nb::value_error("scan: no semiring of that name");
+    throw std::invalid_argument("semiring must be plus_times, max_times, max_plus or log");
 }
 
-// What a scan is of: the arrays that forward and backward both read, with everything derived from the patterns.
-template <typename T>
-struct Problem {
-    Scan<T> scan{};
+std::vector<std::int64_t> wholes(nb::handle list, const char* name, std::int64_t least, std::int64_t most) {
+    if (!PyList_CheckExact(list.ptr())) throw std::invalid_argument(std::string(name) + " must be a list");
+    std::vector<std::int64_t> numbers;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list.ptr()); ++i)
+        numbers.push_back(whole(PyList_GET_ITEM(list.ptr(), i), name, least, most));
+    return numbers;
+}
+
+// The patterns of a scan: how many states each has, and everything that follows from it.
+struct Patterns {
+    std::int64_t count, states = 0, longest = 0;
     std::vector<std::int32_t> place, held, owner, table;
 
-    Problem(const std::string& semiring, const std::vector<int>& sizes, const std::vector<int>& hold, const Array<const T, 3>& projected,
-            const Array<const T, 1>& bias, const Array<const T, 1>& final, const std::optional<Array<const T, 1>>& skip,
-            const Array<const T, 2>& start, const std::optional<Array<const std::int64_t, 1>>& lengths) {
-        if (hold.size() != sizes.size()) throw nb::value_error("scan: shapes disagree");
-        for (std::size_t k = 0; k < sizes.size(); ++k) {
-            if (sizes[k] < 1) throw nb::value_error("scan: a pattern without states");
-            for (int i = 0; i < sizes[k]; ++i) place.push_back(i), held.push_back(hold[k] != 0 && i == sizes[k] - 1);
-            owner.insert(owner.end(), static_cast<std::size_t>(sizes[k]), static_cast<std::int32_t>(k));
+    Patterns(nb::handle sizes, nb::handle hold) {
+        const std::vector<std::int64_t> lengths = wholes(sizes, "sizes", 1, most_states);
+        const std::vector<std::int64_t> holds = wholes(hold, "hold", 0, 1);
+        count = static_cast<std::int64_t>(lengths.size());
+        if (holds.size() != lengths.size()) throw std::invalid_argument("hold must have as many numbers as sizes");
+        for (const std::int64_t length : lengths) {
+            if (length > most_states - states) throw std::invalid_argument("sizes must have a sum below 2147483648");
+            states += length, longest = std::max(longest, length);
         }
-        scan.semiring = semiring_of(semiring);
-        scan.time = static_cast<std::int64_t>(projected.shape(0));
-        scan.batch = static_cast<std::int64_t>(projected.shape(1));
-        scan.states = static_cast<std::int64_t>(place.size());
-        scan.patterns = static_cast<std::int64_t>(sizes.size());
-        scan.places = sizes.empty() ? 0 : *std::max_element(sizes.begin(), sizes.end());
-        table.assign(static_cast<std::size_t>(scan.places * scan.patterns), static_cast<std::int32_t>(scan.states));
+        sizes_ = lengths, holds_ = holds;
+    }
+
+    // Called once arrays with so many states are there.
+    void spread() {
+        for (std::size_t k = 0; k < sizes_.size(); ++k) {
+            for (std::int64_t i = 0; i < sizes_[k]; ++i) {
+                place.push_back(static_cast<std::int32_t>(i));
+                held.push_back(holds_[k] != 0 && i == sizes_[k] - 1);
+            }
+            owner.insert(owner.end(), static_cast<std::size_t>(sizes_[k]), static_cast<std::int32_t>(k));
+        }
+        table.assign(static_cast<std::size_t>(longest * count), static_cast<std::int32_t>(states));
         for (std::size_t s = 0; s < place.size(); ++s)
-            table[static_cast<std::size_t>(place[s] * scan.patterns + owner[s])] = static_cast<std::int32_t>(s);
+            table[static_cast<std::size_t>(place[s] * count + owner[s])] = static_cast<std::int32_t>(s);
         place.insert(place.end(), 2, 0);
-        const auto states = static_cast<std::size_t>(scan.states);
-        bool fits = projected.shape(2) == 2 * states && bias.shape(0) == states && final.shape(0) == states;
-        fits = fits && start.shape(0) == projected.shape(1) && start.shape(1) == states;
-        fits = fits && (!skip || skip->shape(0) == states) && (!lengths || lengths->shape(0) == projected.shape(1));
-        if (!fits) throw nb::value_error("scan: shapes disagree");
+    }
+
+private:
+    std::vector<std::int64_t> sizes_, holds_;
+};
+
+// The arguments that forward and backward both read.
+template <typename T>
+struct Read {
+    Patterns patterns;
+    Argument<T> projected;
+    std::int64_t states = patterns.states, time = projected.length(0), batch = projected.length(1);
+    Argument<T> bias, final;
+    OptionalArgument<T> skip;
+    Argument<T> start;
+    OptionalArgument<std::int64_t> lengths;
+
+    Read(nb::handle sizes, nb::handle hold, nb::handle projected_, nb::handle bias_, nb::handle final_, nb::handle skip_,
+         nb::handle start_, nb::handle lengths_)
+        : patterns(sizes, hold),
+          projected(projected_, "projected", {any, any, 2 * patterns.states}),
+          bias(bias_, "bias", {states}),
+          final(final_, "final", {states}),
+          skip(skip_, "skip", {states}),
+          start(start_, "start", {batch, states}),
+          lengths(lengths_, "lengths", {batch}) {
         if (lengths)
-            for (std::size_t row = 0; row < lengths->shape(0); ++row)
-                if (lengths->data()[row] < 0 || lengths->data()[row] > scan.time)
-                    throw nb::value_error("scan: a length is out of range");
-        scan.place = place.data(), scan.held = held.data(), scan.owner = owner.data();
-        scan.table = table.data();
+            for (std::int64_t row = 0; row < batch; ++row)
+                if (lengths.data()[row] < 0 || lengths.data()[row] > time)
+                    throw std::invalid_argument("lengths must be from 0 to the number of steps");
+        patterns.spread();
+    }
+
+    Scan<T> scan(const std::string& semiring) const {
+        Scan<T> scan{};
+        scan.semiring = semiring_of(semiring);
+        scan.time = time, scan.batch = batch, scan.states = states;
+        scan.patterns = patterns.count, scan.places = patterns.longest;
+        scan.place = patterns.place.data(), scan.held = patterns.held.data(), scan.owner = patterns.owner.data();
+        scan.table = patterns.table.data();
         scan.projected = projected.data(), scan.bias = bias.data(), scan.final = final.data();
-        scan.skip = data_of(skip), scan.start = start.data(), scan.lengths = data_of(lengths);
-    }
-
-    // Whether an array has `width` numbers for each step of each sequence.
-    template <typename A>
-    bool each_step(const A& array, std::int64_t width) const {
-        return static_cast<std::int64_t>(array.shape(0)) == scan.time &&
-               static_cast<std::int64_t>(array.shape(1)) == scan.batch &&
-               static_cast<std::int64_t>(array.shape(2)) == width;
-    }
-
-    template <typename A>
-    bool each_row(const A& array) const {
-        return static_cast<std::int64_t>(array.shape(0)) == scan.batch &&
-               static_cast<std::int64_t>(array.shape(1)) == scan.states;
+        scan.skip = skip.data(), scan.start = start.data(), scan.lengths = lengths.data();
+        return scan;
     }
 };
 
-void check(bool fits) {
-    if (!fits) throw nb::value_error("scan: shapes disagree");
+void forward(const std::string& semiring, nb::handle sizes, nb::handle hold, nb::handle projected, nb::handle bias,
+             nb::handle final, nb::handle skip, nb::handle start, nb::handle lengths, nb::handle output, nb::handle trace,
+             nb::handle end, nb::handle threads, const std::string& instructions) {
+    with_type_of(projected, "projected", [&](auto type) {
+        using T = decltype(type);
+        const Read<T> read(sizes, hold, projected, bias, final, skip, start, lengths);
+        const Argument<T> outputs(output, "output", {read.time, read.batch, read.patterns.count}, true);
+        const OptionalArgument<T> traces(trace, "trace", {read.time, read.batch, read.states}, true);
+        const Argument<T> ends(end, "end", {read.batch, read.states}, true);
+        require_apart(read.projected, read.bias, read.final, read.skip, read.start, read.lengths, outputs, traces, ends);
+        Scan<T> scan = read.scan(semiring);
+        scan.output = outputs.data(), scan.trace = traces.data(), scan.end = ends.data();
+        const Instructions set = find_instructions(instructions);
+        const std::int64_t team = whole(threads, "threads", 1, most_threads);
+        nb::gil_scoped_release unlocked;
+        scan_forward(scan, set, team);
+    });
 }
 
-template <typename T>
-void forward(const std::string& semiring, const std::vector<int>& sizes, const std::vector<int>& hold, const Array<const T, 3>& projected,
-             const Array<const T, 1>& bias, const Array<const T, 1>& final,
-             const std::optional<Array<const T, 1>>& skip, const Array<const T, 2>& start,
-             const std::optional<Array<const std::int64_t, 1>>& lengths, const Array<T, 3>& output,
-             const std::optional<Array<T, 3>>& trace, const Array<T, 2>& end, int threads,
-             const std::string& instructions) {
-    Problem<T> problem(semiring, sizes, hold, projected, bias, final, skip, start, lengths);
-    Scan<T>& scan = problem.scan;
-    check(problem.each_step(output, scan.patterns) && problem.each_row(end));
-    check(!trace || problem.each_step(*trace, scan.states));
-    scan.output = output.data(), scan.trace = data_of(trace), scan.end = end.data();
-    const Instructions chosen = find_instructions(instructions);
-    nb::gil_scoped_release unlocked;
-    scan_forward(scan, chosen, threads);
-}
-
-template <typename T>
-void backward(const std::string& semiring, const std::vector<int>& sizes, const std::vector<int>& hold, const Array<const T, 3>& projected,
-              const Array<const T, 1>& bias, const Array<const T, 1>& final,
-              const std::optional<Array<const T, 1>>& skip, const Array<const T, 2>& start,
-              const std::optional<Array<const std::int64_t, 1>>& lengths, const Array<const T, 3>& output,
-              const Array<const T, 3>& trace, const std::optional<Array<const T, 3>>& by_output,
-              const std::optional<Array<const T, 2>>& by_end, const Array<T, 3>& by_projected,
-              const Array<T, 2>& by_bias, const Array<T, 2>& by_final, const std::optional<Array<T, 2>>& by_skip,
-              const Array<T, 2>& by_start, int threads, const std::string& instructions) {
-    Problem<T> problem(semiring, sizes, hold, projected, bias, final, skip, start, lengths);
-    Scan<T>& scan = problem.scan;
-    check(problem.each_step(output, scan.patterns) && problem.each_step(trace, scan.states));
-    check(problem.each_step(by_projected, 2 * scan.states) && (!by_output || problem.each_step(*by_output, scan.patterns)));
-    check(problem.each_row(by_bias) && problem.each_row(by_final) && problem.each_row(by_start));
-    check(bool(by_skip) == bool(skip) && (!by_skip || problem.each_row(*by_skip)) && (!by_end || problem.each_row(*by_end)));
-    scan.output = const_cast<T*>(output.data()), scan.trace = const_cast<T*>(trace.data());
-    const ScanGradient<T> gradient{data_of(by_output), data_of(by_end),  by_projected.data(), by_bias.data(),
-                                   by_final.data(),    data_of(by_skip), by_start.data()};
-    const Instructions chosen = find_instructions(instructions);
-    nb::gil_scoped_release unlocked;
-    scan_backward(scan, gradient, chosen, threads);
+void backward(const std::string& semiring, nb::handle sizes, nb::handle hold, nb::handle projected, nb::handle bias,
+              nb::handle final, nb::handle skip, nb::handle start, nb::handle lengths, nb::handle output, nb::handle trace,
+              nb::handle by_output, nb::handle by_end, nb::handle by_projected, nb::handle by_bias, nb::handle by_final,
+              nb::handle by_skip, nb::handle by_start, nb::handle threads, const std::string& instructions) {
+    with_type_of(projected, "projected", [&](auto type) {
+        using T = decltype(type);
+        const Read<T> read(sizes, hold, projected, bias, final, skip, start, lengths);
+        const std::int64_t time = read.time, batch = read.batch, states = read.states;
+        const Argument<T> outputs(output, "output", {time, batch, read.patterns.count});
+        const Argument<T> traces(trace, "trace", {time, batch, states});
+        const OptionalArgument<T> of_output(by_output, "by_output", {time, batch, read.patterns.count});
+        const OptionalArgument<T> of_end(by_end, "by_end", {batch, states});
+        const Argument<T> of_projected(by_projected, "by_projected", {time, batch, 2 * states}, true);
+        const Argument<T> of_bias(by_bias, "by_bias", {batch, states}, true);
+        const Argument<T> of_final(by_final, "by_final", {batch, states}, true);
+        const OptionalArgument<T> of_skip(by_skip, "by_skip", static_cast<bool>(read.skip), {batch, states}, true);
+        const Argument<T> of_start(by_start, "by_start", {batch, states}, true);
+        require_apart(read.projected, read.bias, read.final, read.skip, read.start, read.lengths, outputs, traces, of_output,
+                      of_end, of_projected, of_bias, of_final, of_skip, of_start);
+        Scan<T> scan = read.scan(semiring);
+        scan.output = outputs.data(), scan.trace = traces.data();
+        const ScanGradient<T> gradient{of_output.data(), of_end.data(),  of_projected.data(), of_bias.data(),
+                                       of_final.data(),  of_skip.data(), of_start.data()};
+        const Instructions set = find_instructions(instructions);
+        const std::int64_t team = whole(threads, "threads", 1, most_threads);
+        nb::gil_scoped_release unlocked;
+        scan_backward(scan, gradient, set, team);
+    });
 }
 
 }  // namespace
 
 void bind_scan(nb::module_& module) {
     const char* const about = "One recurrence over batch x pattern x state; see sparsernn/kernels/scan/reference.py.";
-    module.def("scan_forward", &forward<float>, about);
-    module.def("scan_forward", &forward<double>, about);
-    module.def("scan_backward", &backward<float>, about);
-    module.def("scan_backward", &backward<double>, about);
+    module.def("scan_forward", &forward, about, nb::arg("semiring"), nb::arg("sizes").none(), nb::arg("hold").none(),
+               nb::arg("projected").none(), nb::arg("bias").none(), nb::arg("final").none(), nb::arg("skip").none(),
+               nb::arg("start").none(), nb::arg("lengths").none(), nb::arg("output").none(), nb::arg("trace").none(),
+               nb::arg("end").none(), nb::arg("threads").none(), nb::arg("instructions"));
+    module.def("scan_backward", &backward, about, nb::arg("semiring"), nb::arg("sizes").none(), nb::arg("hold").none(),
+               nb::arg("projected").none(), nb::arg("bias").none(), nb::arg("final").none(), nb::arg("skip").none(),
+               nb::arg("start").none(), nb::arg("lengths").none(), nb::arg("output").none(), nb::arg("trace").none(),
+               nb::arg("by_output").none(), nb::arg("by_end").none(), nb::arg("by_projected").none(),
+               nb::arg("by_bias").none(), nb::arg("by_final").none(), nb::arg("by_skip").none(),
+               nb::arg("by_start").none(), nb::arg("threads").none(), nb::arg("instructions"));
     module.def("instruction_sets", &instruction_sets, "Names of the instruction sets to be had here, the best last.");
 }
 

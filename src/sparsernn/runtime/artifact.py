@@ -14,14 +14,18 @@ from safetensors import SafetensorError
 from sparsernn import folders
 from sparsernn.cells.cell import Cell
 from sparsernn.errors import UserError
-from sparsernn.runtime.layers import RecurrentLayer
+from sparsernn.runtime.layers import checked_sizes
 from sparsernn.runtime.layouts import FORMATS
 from sparsernn.runtime.network import KINDS, LayerSpec, Network, NetworkSpec
 from sparsernn.runtime.packed_file import PackedFile, Typed, contents
 from sparsernn.runtime.patterns import DamagedFile
 
 FORMAT = "sparsernn-artifact-1"
-LARGEST = 1 << 31  # numbers in one tensor
+FEWEST = 1 << 24
+MOST_PER_BYTE = 256
+"""Numbers that a file may hold however short it is, and further ones for each of its bytes."""
+MOST_IN_OPTIONS = 1 << 20
+"""What all whole numbers in the options of a cell may add up to."""
 Array = np.ndarray
 
 
@@ -45,6 +49,7 @@ def save(path: Path | str, spec: NetworkSpec, preparation: str = "", dtype: str 
         preparation: see `Artifact`.
         dtype: "float16" or "int8", with a scale a row, stores matrices in that type; None keeps every bit.
     Returns: of each tensor that is not exact its largest error, divided by its largest number.
+    Raises: UserError for a network of so few numbers beside its zeros that no reader would believe its size.
     """
     tensors: dict[str, Array] = {}
     for number, layer in enumerate(spec.layers):
@@ -67,8 +72,19 @@ def save(path: Path | str, spec: NetworkSpec, preparation: str = "", dtype: str 
     typed = {name: Typed(tensor, tensor.dtype.name) for name, tensor in tensors.items()}
     header = {"format": FORMAT, "network": json.dumps(described), "preparation": preparation}
     content, errors = contents(typed, header, dtype)
+    numbers = sum(tensor.size for tensor in tensors.values())
+    if numbers > _most_numbers(len(content)):
+        raise UserError(
+            f"the network has {numbers} numbers, nearly all of them zero",
+            f"at most {_most_numbers(len(content))} in a file of {len(content)} bytes",
+            "cut units that do nothing first, by sparsernn.compact",
+        )
     Path(path).write_bytes(content)
     return errors
+
+
+def _most_numbers(bytes: int) -> int:
+    return FEWEST + MOST_PER_BYTE * bytes
 
 
 def load(path: Path | str) -> Artifact:
@@ -77,15 +93,21 @@ def load(path: Path | str) -> Artifact:
     Raises: UserError for a file that is damaged or something else.
     """
     try:
+        if not Path(path).is_file():
+            raise ValueError("there is no regular file")
         with PackedFile(path) as file:
             if file.header.get("format") != FORMAT:
                 raise ValueError(f"its format is {file.header.get('format')!r}")
             described = json.loads(file.header["network"])
-            tensors = {name: _read(file, name, described["shapes"]) for name in file.names}
+            shapes = {name: _shape(name, *described["shapes"][name]) for name in file.names}
+            numbers = sum(math.prod(shape) for _, shape in shapes.values())
+            if numbers > _most_numbers(Path(path).stat().st_size):
+                raise DamagedFile(f"it says that it has {numbers} numbers")
+            tensors = {name: _read(file, name, *shapes[name]) for name in file.names}
             spec = _spec(described, tensors)
             return Artifact(spec, file.header.get("preparation", ""), file.errors)
     except (SafetensorError, DamagedFile, ValueError, KeyError, TypeError, AttributeError, IndexError, OSError,
-            RecursionError, OverflowError) as error:  # fmt: skip
+            RecursionError, OverflowError, MemoryError) as error:  # fmt: skip
         if isinstance(error, UserError):
             raise
         raise UserError(
@@ -95,15 +117,16 @@ def load(path: Path | str) -> Artifact:
         ) from error
 
 
-def _read(file: PackedFile, name: str, shapes: Mapping[str, tuple[str, list[int]]]) -> Array:
-    kind, shape = shapes[name]
-    if kind not in ("float32", "int8", "int16", "int32", "int64") or not all(
-        isinstance(size, int) and size >= 0 for size in shape
-    ):
+def _shape(name: str, kind: str, shape: list[int]) -> tuple[str, tuple[int, ...]]:
+    """The type and shape of a tensor, as the header has them."""
+    kinds = ("int8", "int16", "int32", "int64") if name == "rows" else ("float32",)
+    if kind not in kinds or not all(type(size) is int and 0 <= size < 1 << 40 for size in shape):
         raise DamagedFile(f"{name} is {kind} of shape {shape}"[:200])
-    if math.prod(shape) > LARGEST:
-        raise DamagedFile(f"{name} has {math.prod(shape)} numbers")
-    values = file.read(name, tuple(shape), kind, np.dtype(kind).itemsize)
+    return kind, tuple(shape)
+
+
+def _read(file: PackedFile, name: str, kind: str, shape: tuple[int, ...]) -> Array:
+    values = file.read(name, shape, kind, np.dtype(kind).itemsize)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise DamagedFile(f"{name} has numbers that are not finite")
     return values
@@ -117,7 +140,7 @@ def _spec(described: Mapping[str, object], tensors: Mapping[str, Array]) -> Netw
         weights = {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
         if about["format"] not in FORMATS or about["cell"] not in folders.names("cells"):
             raise DamagedFile(f"layer {number} is a {about['cell']!r} as {about['format']!r}"[:200])
-        cell = folders.find("cells", about["cell"])(**_tuples(about["options"]))
+        cell = _cell(number, about["cell"], about["options"])
         layers.append(LayerSpec(cell, weights, about["format"]))
     parts = {name: tensors.get(name) for name in ("embedding", "rows", "head", "bias")}
     options = {name: described[name] for name in ("kind", "directions", "pool", "residual", "labels")}
@@ -126,14 +149,31 @@ def _spec(described: Mapping[str, object], tensors: Mapping[str, Array]) -> Netw
     return spec
 
 
+def _cell(number: int, name: str, options: Mapping[str, object]) -> Cell:
+    """The cell of a layer with its options, none of which makes it larger than tensors can be."""
+    declared = folders.find("cells", name)
+    names = {one.name for one in fields(declared) if one.init}
+    values = [part for value in options.values() for part in (value if isinstance(value, list) else [value])]
+    total = sum(abs(value) for value in values if isinstance(value, int))
+    if not set(options) <= names or total > MOST_IN_OPTIONS:
+        raise DamagedFile(f"layer {number} has the options {dict(options)}"[:200])
+    return declared(**_tuples(options))
+
+
 def _check(spec: NetworkSpec) -> None:
     """Raises: DamagedFile unless the parts fit each other."""
     if spec.kind not in KINDS or spec.directions not in (1, 2) or spec.pool not in ("last", "mean", "max"):
         raise DamagedFile("its network is of an unknown kind")
     if not spec.layers or len(spec.layers) % spec.directions:
         raise DamagedFile("it has no layers, or one direction too few")
-    built = [RecurrentLayer(layer.cell, layer.weights, "dense") for layer in spec.layers]
-    width = built[0].inputs
+    if not all(isinstance(label, str) for label in spec.labels):
+        raise DamagedFile("its labels are not texts")
+    sizes = [checked_sizes(layer.cell, layer.weights) for layer in spec.layers]
+    inputs, widths = (
+        [one["input"] for one in sizes],
+        [one[layer.cell.state_axes[0]] for one, layer in zip(sizes, spec.layers, strict=True)],
+    )
+    width = inputs[0]
     if spec.embedding is not None and (spec.embedding.ndim != 2 or spec.embedding.shape[1] != width):
         raise DamagedFile("its embedding does not fit its first layer")
     if spec.rows is not None and (
@@ -142,16 +182,16 @@ def _check(spec: NetworkSpec) -> None:
         or (spec.rows.size and not (spec.rows.min() >= -1 and spec.rows.max() < len(spec.embedding)))
     ):
         raise DamagedFile("its words have rows that the embedding lacks")
-    for first in range(0, len(built), spec.directions):
-        pair = built[first : first + spec.directions]
-        if any(layer.inputs != width for layer in pair):
+    for first in range(0, len(sizes), spec.directions):
+        pair = slice(first, first + spec.directions)
+        if any(width != number for number in inputs[pair]):
             raise DamagedFile("its layers do not fit each other")
-        width = sum(layer.hidden for layer in pair)
+        width = sum(widths[pair])
     if spec.head is not None and (spec.head.ndim != 2 or spec.head.shape[1] != width):
         raise DamagedFile("its head does not fit its last layer")
     if spec.bias is not None and (spec.head is None or spec.bias.shape != (len(spec.head),)):
         raise DamagedFile("its bias does not fit its head")
-    if spec.residual is not None and spec.residual not in range(built[0].inputs):
+    if spec.residual is not None and spec.residual not in range(inputs[0]):
         raise DamagedFile("it forecasts a column that its input lacks")
 
 

@@ -9,7 +9,7 @@ output = stream.step(frame)                   # one step at a time
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,22 +18,28 @@ from sparsernn import native
 from sparsernn.cells.cell import Cell
 from sparsernn.cells.gru import GRU
 from sparsernn.cells.lstm import LSTM
+from sparsernn.cells.peephole_lstm import PeepholeLSTM
+from sparsernn.cells.recurrent_highway import RecurrentHighwayNetwork
 from sparsernn.cells.rnn import RNN
 from sparsernn.errors import UserError
 from sparsernn.runtime import numpy_math
-from sparsernn.runtime.layouts import FORMATS, LANES, MOST_PLACES, pack, sliced
+from sparsernn.runtime.layouts import FORMATS, LANES, pack, sliced
 
 Array = np.ndarray
 States = tuple[Array, ...]
 
 NATIVE_CELLS: dict[Cell, str] = {
     LSTM(): "lstm",
+    LSTM(projected=True): "lstm",
+    PeepholeLSTM(): "peephole_lstm",
+    PeepholeLSTM(peephole="full"): "lstm",
+    RecurrentHighwayNetwork(depth=1): "recurrent_highway",
     GRU(): "gru_reset_after",
     GRU(reset="before"): "gru_reset_before",
     RNN(): "rnn_tanh",
     RNN(nonlinearity="relu"): "rnn_relu",
 }
-"""Cells that the extension has, and their names there."""
+"""Cells that the extension has, highway networks of any depth among them, and the names of their units there."""
 
 
 class Stream(Protocol):
@@ -62,15 +68,15 @@ class RecurrentLayer:
             gives it; biases may be left out.
         format: a name in `layouts.FORMATS`. The int8 formats round weights to 8 bits with a scale a row, and the input
             and the state of each step to 8 bits with a scale each; states and outputs stay float32.
-        masks: local name -> which numbers of a weight exist; without one, those that are not zero. What a format does
-            not store is not multiplied: an input that is not finite reaches only units of a slice of sixteen that
-            reads it.
+        masks: local name -> which numbers of a weight exist; without one, those that are not zero. Where a vector
+            holds a number that is not finite, absent ones count as zeros, as in a dense product.
         instructions: a name in `native.module.instruction_sets()`; "" takes the best that this processor has.
     Attributes:
         bytes: what a step may read of the weights, biases and indices included.
         provider: "cpu_native" or "numpy"; numpy computes in float32 whatever the format.
-        inputs, hidden: width of the input, and number of units.
-    Raises: UserError for a weight that is missing or has another type or shape, and for an unknown format.
+        inputs, hidden, width: width of the input, number of units, and width of the output.
+    Raises: UserError for a weight that is missing or has another type or shape, for one that is not finite in an int8
+        format, and for an unknown format.
     """
 
     def __init__(
@@ -82,12 +88,13 @@ class RecurrentLayer:
         instructions: str = "",
     ):
         self.cell, self.format = cell, format
-        self._sizes = _checked_weights(cell, weights)
+        self._sizes = checked_sizes(cell, weights)
         self.hidden, self.inputs = self._sizes["hidden"], self._sizes["input"]
-        kept = {name: _mask(name, weight, masks) for name, weight in weights.items() if weight.ndim == 2}
+        self.width: int = self._sizes[cell.state_axes[0]]
+        kept = _masks(weights, masks)
         if format not in FORMATS:
             raise UserError(f'format is "{format}"', f"one of {', '.join(FORMATS)}", "choose one of them")
-        if cell in NATIVE_CELLS and native.module is not None:
+        if _native_name(cell) is not None and native.module is not None:
             self.provider = "cpu_native"
             self._native = _native_layer(cell, weights, kept, format, instructions)
             self.bytes: int = self._native.bytes
@@ -110,9 +117,13 @@ class RecurrentLayer:
         states = self._first_states(batch) if state is None else self._copied(state, batch)
         if lengths is not None:
             _check("lengths", lengths, np.int64, (batch,))
+            if batch and not (lengths.min() >= 0 and lengths.max() <= time):
+                raise UserError(
+                    f"lengths are {lengths.tolist()[:5]}", f"numbers from 0 to {time}", "pass each sequence's steps"
+                )
         if self._native is None:
             return self._run_numpy(x, states, lengths)
-        output = np.empty((time, batch, self.hidden), np.float32)
+        output = np.empty((time, batch, self.width), np.float32)
         hidden, memory = [*states, np.empty((0, self.hidden), np.float32)][:2]
         self._native.run(x, output, hidden, memory, lengths)
         return output, states
@@ -122,7 +133,7 @@ class RecurrentLayer:
 
         Raises: UserError if batch is no number from 1 to 4096.
         """
-        if not 1 <= batch <= 4096:
+        if type(batch) is not int or not 1 <= batch <= 4096:
             raise UserError(f"batch is {batch}", "a number from 1 to 4096", "open several streams for more sequences")
         if self._native is None:
             return NumpyStream(self, batch)
@@ -184,38 +195,62 @@ def candidates(cell: Cell, weights: Mapping[str, Array], masks: Mapping[str, Arr
     Arguments: as `RecurrentLayer`.
     Raises: UserError as `RecurrentLayer`.
     """
-    sizes = _checked_weights(cell, weights)
-    if cell not in NATIVE_CELLS or native.module is None:
+    checked_sizes(cell, weights)
+    if _native_name(cell) is None or native.module is None:
         return {"dense": sum(weight.nbytes for weight in weights.values())}
-    kept = {name: _mask(name, weight, masks) for name, weight in weights.items() if weight.ndim == 2}
-    widest = max(sizes["hidden"], sizes["input"])
-    fitting = [name for name, entry in FORMATS.items() if widest <= entry.width * MOST_PLACES]
+    kept = _masks(weights, masks)
+    finite = all(np.isfinite(weight).all() for weight in weights.values())
+    fitting = [name for name, entry in FORMATS.items() if finite or entry.dtype == "float32"]
     bytes = {name: _native_layer(cell, weights, kept, name, "").bytes for name in fitting}
     return dict(sorted(bytes.items(), key=lambda entry: entry[1]))
+
+
+def _native_name(cell: Cell) -> str | None:
+    """The name of a cell's units in the extension, None if it does not have them."""
+    return NATIVE_CELLS.get(replace(cell, depth=1) if isinstance(cell, RecurrentHighwayNetwork) else cell)
 
 
 def _native_layer(
     cell: Cell, weights: Mapping[str, Array], kept: Mapping[str, Array], format: str, instructions: str
 ) -> Any:
     module, gates = native.loaded(), len(cell.gates)
-    height = len(weights["weight_ih"])
-    parts = []
-    for name, outer_gates in (("weight_ih", gates), ("weight_hh", 2 if isinstance(cell, GRU) else gates)):
-        packed = pack(weights[name], kept[name], gates, format, outer_gates)
-        parts.append(module.PackedWeight(*(getattr(packed, part.name) for part in fields(packed))))
-    outer, inner = (weights.get(name, np.zeros(height, np.float32)) for name in ("bias_ih", "bias_hh"))
-    inside = np.zeros((0, LANES), np.float32)
+    hidden, inputs = len(weights["weight_ih"]) // gates, weights["weight_ih"].shape[1]
+
+    def packed(source: str, outer_gates: int | None = None) -> list[Any]:
+        """Weights of this layout, in their order."""
+        names = [name for name, text in cell.axes.items() if text == source]
+        count = gates if source.startswith("gate") else 1
+        made = [pack(weights[name], kept[name], count, format, outer_gates) for name in names]
+        return [module.PackedWeight(*(getattr(one, part.name) for part in fields(one))) for one in made]
+
+    (by_input,) = packed("gate hidden <- input")
+    recurrent = packed(f"gate hidden <- {cell.state_axes[0]}", 2 if isinstance(cell, GRU) else gates)
+    (by_memory,) = packed("gate hidden <- memory") or [None]
+    (projection,) = packed("projection <- hidden") or [None]
+    width = len(weights["weight_hr"]) if projection is not None else hidden
+    others = by_memory, projection, *_vectors(cell, weights, kept)
+    return module.RecurrentLayer(_native_name(cell), inputs, hidden, width, by_input, recurrent, *others, instructions)
+
+
+def _vectors(cell: Cell, weights: Mapping[str, Array], kept: Mapping[str, Array]) -> list[Array]:
+    """Biases of the gates, of a product that a gate multiplies, and of further levels; numbers that units multiply."""
+    gates, height, none = len(cell.gates), len(weights["weight_ih"]), np.zeros((0, LANES), np.float32)
+    outer, *further = (weights.get(name, np.zeros(height, np.float32)) for name in cell.axes if name.startswith("bias"))
+    inner, *levels = further
+    inside, diagonals = none, none
     if cell == GRU():  # its candidate's product with the state is multiplied by a gate, bias and all
         first = height // gates * (gates - 1)
         inside = sliced(inner[first:], 1)
         inner = np.where(np.arange(height) < first, inner, np.float32(0))
-    bias = sliced(outer + inner, gates)
-    hidden, inputs = height // gates, weights["weight_ih"].shape[1]
-    return module.RecurrentLayer(NATIVE_CELLS[cell], inputs, hidden, *parts, bias, inside, instructions)
+    for name in cell.axes:
+        if cell.is_diagonal(name):
+            diagonals = sliced(np.where(kept[name], weights[name], np.float32(0)), len(cell.gates_of(name)))
+    biases = np.concatenate([none, *(sliced(bias, gates) for bias in levels)])
+    return [sliced(outer + inner, gates), inside, biases, diagonals]
 
 
-def _checked_weights(cell: Cell, weights: Mapping[str, Array]) -> dict[str, int]:
-    """Units along each axis of the layer."""
+def checked_sizes(cell: Cell, weights: Mapping[str, Array]) -> dict[str, int]:
+    """Units along each axis of a layer. Raises: UserError for weights that are not those of the cell."""
     required = [name for name in cell.axes if name.startswith("weight")]
     if missing := [name for name in required if name not in weights]:
         raise UserError(f"the weights have no {missing[0]}", f"{', '.join(required)}", "pass every weight of the cell")
@@ -224,22 +259,25 @@ def _checked_weights(cell: Cell, weights: Mapping[str, Array]) -> dict[str, int]
     first = weights["weight_ih"]
     _check("weight_ih", first, np.float32, (None, None), contiguous=False)
     hidden, inputs = len(first) // len(cell.gates_of("weight_ih")), first.shape[1]
-    if min(hidden, inputs) < 1:
-        happened = f"weight_ih has the shape {list(first.shape)}"
-        raise UserError(happened, "units and inputs", "pass a layer that has both")
     sizes = cell.sizes(inputs, hidden)
     if "weight_hr" in weights:
         sizes["projection"] = len(weights["weight_hr"])
+    if min(hidden, inputs, *sizes.values()) < 1:
+        happened = f"weight_ih has the shape {list(first.shape)}"
+        raise UserError(happened, "units and inputs", "pass a layer that has both")
     for name, weight in weights.items():
         _check(name, weight, np.float32, cell.shape(name, sizes), contiguous=False)
     return sizes
 
 
-def _mask(name: str, weight: Array, masks: Mapping[str, Array] | None) -> Array:
-    if masks is None or name not in masks:
-        return weight != 0
-    _check(f"the mask of {name}", masks[name], np.bool_, weight.shape, contiguous=False)
-    return masks[name]
+def _masks(weights: Mapping[str, Array], masks: Mapping[str, Array] | None) -> dict[str, Array]:
+    """Which numbers of each weight exist."""
+    kept = {}
+    for name, weight in weights.items():
+        if name.startswith("weight"):
+            kept[name] = (masks or {}).get(name, weight != 0)
+            _check(f"the mask of {name}", kept[name], np.bool_, weight.shape, contiguous=False)
+    return kept
 
 
 def _check(

@@ -13,8 +13,8 @@ import numpy as np
 from sparsernn.errors import UserError
 
 LANES = 16
-MOST_PLACES = 65536
-"""Places of a vector that 16 bits can number."""
+MOST_PLACES = {"float32": 65536, "int8": 16384}
+"""Places that a run can number: as 16 bits do, and as 32 bits hold the sums of whole numbers."""
 
 Array = np.ndarray
 
@@ -24,7 +24,8 @@ class Packed:
     """One weight as the extension reads it. An entry holds numbers of a slice's rows that read one place of a vector.
 
     A run is the entries of one slice, or those of them that read one place. Runs of equal length are neighbours, so
-    that a processor foresees their ends; slices without entries have none.
+    that a processor foresees their ends; slices without entries have none. Where a vector is so wide that 16 bits do
+    not number its places, a slice has several runs, each of which numbers them from its base.
 
     Attributes:
         layout: the extension's name for what an entry is.
@@ -32,8 +33,9 @@ class Packed:
         outer_runs: runs of gates that do not wait for others; they come first.
         starts: where each run's entries begin, and their number. [run + 1]
         owners: the slice of each run. [run]
-        places: the place that an entry reads: a column, or some neighbouring columns. [entry], or [run] where each
-            number chooses its column
+        bases: the first place that each run could read; None: 0 for all. [run]
+        places: the place that an entry reads, counted from the base of its run: a column, or some neighbouring columns.
+            [entry], or [run] where each number chooses its column
         values: the numbers of each entry. [entry bytes]
         indices: which columns of the place they read, where each reads its own. [entry bytes], or [0 0]
         scales: of int8 numbers, one a row. [slice 16], or [0 16]
@@ -45,6 +47,7 @@ class Packed:
     outer_runs: int
     starts: Array
     owners: Array
+    bases: Array | None
     places: Array
     values: Array
     indices: Array
@@ -98,16 +101,16 @@ def pack(weight: Array, kept: Array, gates: int, format: str, outer_gates: int |
         weight: float32. [gate*hidden column]
         kept: which numbers exist, boolean. [gate*hidden column]
         outer_gates: gates, the first ones, whose products do not wait for other gates; None: all.
-    Raises: UserError for an unknown format, or one that cannot have so many columns.
+    Raises: UserError for an unknown format, or a number that is not finite where int8 is to hold it.
     """
     if format not in FORMATS:
         raise UserError(f'format is "{format}"', f"one of {', '.join(FORMATS)}", "choose one of them")
     entry = FORMATS[format]
-    if weight.shape[1] > entry.width * MOST_PLACES:
+    if entry.dtype == "int8" and not np.isfinite(weight[kept]).all():
         raise UserError(
-            f'a weight of {weight.shape[1]} columns does not fit the format "{format}"',
-            f"at most {entry.width * MOST_PLACES} columns",
-            "choose a format with wider places, such as int8_blocks or int8_lookup",
+            f'a weight that is not finite does not fit the format "{format}"',
+            "finite numbers",
+            "choose a format of float32, or look where the number comes from",
         )
     numbers = sliced(np.where(kept, weight, np.float32(0)), gates)
     kept = np.ones(numbers.shape, bool) if entry.dense else sliced(kept, gates)
@@ -116,7 +119,8 @@ def pack(weight: Array, kept: Array, gates: int, format: str, outer_gates: int |
         numbers, scales = quantised(numbers)
     numbers, kept = _in_places(numbers, entry.width), _in_places(kept, entry.width)
     inner = np.arange(len(numbers)) % gates >= (gates if outer_gates is None else outer_gates)
-    runs = _chosen(numbers, kept, inner, entry.slots) if entry.slots else _whole(numbers, kept, inner)
+    most = MOST_PLACES[entry.dtype]
+    runs = _chosen(numbers, kept, inner, entry.slots) if entry.slots else _whole(numbers, kept, inner, most)
     return Packed(entry.layout, len(numbers), weight.shape[1], scales=scales, **vars(runs))
 
 
@@ -133,21 +137,26 @@ class _Runs:
     outer_runs: int
     starts: Array
     owners: Array
+    bases: Array | None
     places: Array
     values: Array
     indices: Array
 
 
-def _whole(numbers: Array, kept: Array, inner: Array) -> _Runs:
-    """Entries that hold all columns of their places; a run is a slice."""
+def _whole(numbers: Array, kept: Array, inner: Array, most: int) -> _Runs:
+    """Entries that hold all columns of their places; a run is a slice, or the part of it that reads `most` places."""
     present = np.count_nonzero(kept, (1, 3)) > 0
+    parts = -(-present.shape[1] // most)
+    if parts > 1:
+        present = np.pad(present, ((0, 0), (0, -present.shape[1] % most))).reshape(-1, most)
     counts = np.count_nonzero(present, 1)
-    owners = np.lexsort((-counts, inner))
-    owners = owners[counts[owners] > 0]
-    run, places = np.nonzero(present[owners])
-    values = numbers[owners[run], :, places]
+    order = np.lexsort((-counts, inner.repeat(parts)))
+    order = order[counts[order] > 0]
+    owners, bases = order // parts, order % parts * most
+    run, places = np.nonzero(present[order])
+    values = numbers[owners[run], :, bases[run] + places]
     none = np.zeros((0, 0), np.uint8)
-    return _runs(inner, counts[owners], owners, places, values, none)
+    return _runs(inner, counts[order], (owners, bases, places), values, none)
 
 
 def _chosen(numbers: Array, kept: Array, inner: Array, slots: int) -> _Runs:
@@ -166,16 +175,24 @@ def _chosen(numbers: Array, kept: Array, inner: Array, slots: int) -> _Runs:
     where = first[owner, place] + rank // slots, row, rank % slots
     values, indices = (np.zeros((total, LANES, slots), dtype) for dtype in (numbers.dtype, np.uint8))
     values[where], indices[where] = numbers[owner, row, place, column], column
-    return _runs(inner, lengths, owners, places, values, indices.reshape(total, LANES * slots))
+    bases = places // MOST_PLACES["float32"] * MOST_PLACES["float32"]
+    return _runs(inner, lengths, (owners, bases, places - bases), values, indices.reshape(total, LANES * slots))
 
 
-def _runs(inner: Array, lengths: Array, owners: Array, places: Array, values: Array, indices: Array) -> _Runs:
-    """Runs of so many entries, those of the outer gates first. inner: whether a slice waits for others. [slice]"""
+def _runs(inner: Array, lengths: Array, where: tuple[Array, Array, Array], values: Array, indices: Array) -> _Runs:
+    """Runs of so many entries, those of the outer gates first.
+
+    Arguments:
+        inner: whether a slice waits for others. [slice]
+        where: owners, bases and places.
+    """
+    owners, bases, places = where
     starts = np.concatenate([[0], lengths.cumsum()]).astype(np.uint32)
     width = values.itemsize * int(np.prod(values.shape[1:]))
     entries = np.ascontiguousarray(values).reshape(-1).view(np.uint8).reshape(len(values), width)
     outer = int(np.count_nonzero(~inner[owners]))
-    return _Runs(outer, starts, owners.astype(np.uint16), places.astype(np.uint16), entries, indices)
+    based = bases.astype(np.uint32) if bases.any() else None
+    return _Runs(outer, starts, owners.astype(np.uint16), based, places.astype(np.uint16), entries, indices)
 
 
 def _in_places(array: Array, width: int) -> Array:

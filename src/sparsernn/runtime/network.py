@@ -153,7 +153,7 @@ class Network:
         last = output[ends - 1, np.arange(output.shape[1])]
         if self.spec.directions == 1:
             return last
-        half = output.shape[-1] - self.layers[-1].hidden
+        half = output.shape[-1] - self.layers[-1].width
         return np.concatenate([last[:, :half], output[0][:, half:]], -1)
 
     def _head(self, vectors: Array) -> Array:

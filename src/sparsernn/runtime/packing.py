@@ -225,7 +225,7 @@ def _restored(small: np.ndarray, scales: np.ndarray, kind: str) -> np.ndarray:
             raise DamagedFile("a scale is not a finite positive number")
         exact *= scales[:, None]
     if kind != "bfloat16":
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             return exact.astype(FLOATS[kind])
     bits = exact.astype("<f4").view("<u4")
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")

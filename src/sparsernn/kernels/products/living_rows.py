@@ -20,7 +20,8 @@ def prepare(matrix: Matrix) -> Times:
 
     def times(vector: Tensor) -> Tensor:
         product = F.linear(vector, living)
-        whole = product.new_zeros(*product.shape[:-1], height).index_copy(-1, places, product)
+        zeros = (0 * vector.detach()).sum(-1, keepdim=True)  # not so where a number is not finite
+        whole = zeros.expand(*product.shape[:-1], height).index_copy(-1, places, product)
         return whole if bias is None else whole + bias
 
     return times

@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 from sparsernn.kernels import compiled, patterns
 from sparsernn.kernels.patterns import Pattern, pattern_of
 from sparsernn.kernels.product import Matrix, Product, Times
+from sparsernn.kernels.products import dense
 
 DENSEST = 0.15
 SMALLEST = 1 << 18
@@ -54,9 +55,11 @@ def prepare(matrix: Matrix) -> Times:
     if mask is None:
         raise ValueError("a product by rows needs a mask")
     pattern = pattern_of(mask, matrix.rows)
-    values, bias = pattern.values(matrix.weight), matrix.bias
+    values, bias, dense_times = pattern.values(matrix.weight), matrix.bias, dense.prepare(matrix)
 
     def times(vector: Tensor) -> Tensor:
+        if not patterns.all_finite(vector):  # zeros have a say there
+            return dense_times(vector)
         product = RowsTimes.apply(values, vector.flatten(0, -2), pattern).unflatten(0, vector.shape[:-1])
         return product if bias is None else product + bias
 

@@ -24,7 +24,8 @@ def run(problem: ScanProblem, instructions: str = "") -> tuple[Tensor, Tensor]:
     inputs = (problem.projected, constants.bias, constants.final, constants.skip, problem.start)
     train = torch.is_grad_enabled() and any(part is not None and part.requires_grad for part in inputs)
     about = (automata.sizes, automata.semiring, automata.fixed, train, instructions)
-    output, _, end = scan(*(part if part is None else part.contiguous() for part in inputs), problem.lengths, *about)
+    lengths = None if problem.lengths is None else problem.lengths.to(torch.int64).contiguous()
+    output, _, end = scan(*(part if part is None else part.contiguous() for part in inputs), lengths, *about)
     return output, end
 
 
@@ -45,8 +46,6 @@ def scan(
     """(output, scores after each step if `train`, final scores); see `reference.run`."""
     inputs = [projected, bias, final, skip, start, lengths]
     output, trace, end = _made(projected, start, sizes, train)
-    if lengths is not None:
-        trace.zero_()  # the pass leaves out the steps beyond a row's end
     native.loaded().scan_forward(
         semiring,
         list(sizes),

@@ -17,8 +17,9 @@ from sparsernn.cells.gru import GRU
 from sparsernn.cells.lstm import LSTM
 from sparsernn.cells.rnn import RNN
 from sparsernn.kernels import compiled
-from sparsernn.kernels.patterns import Pattern, pattern_of
+from sparsernn.kernels.patterns import Pattern, all_finite, pattern_of
 from sparsernn.kernels.registry import Kernel, Problem, State
+from sparsernn.kernels.sequence import reference
 
 VECTOR_BYTES = 64
 BATCHES = (4, 16, 48)
@@ -168,7 +169,8 @@ def _array(tensor: Tensor | None) -> Any:
 
 
 def run(problem: Problem, instructions: str = "") -> tuple[Tensor, State]:
-    """As the reference, in the precision of the weights; absent weights get no gradient.
+    """As the reference, in the precision of the weights; absent weights get no gradient. Where anything is not finite,
+    the reference computes it: there zeros have a say.
 
     Arguments:
         instructions: one of `native.module.instruction_sets()`, "" the best.
@@ -189,6 +191,8 @@ def run(problem: Problem, instructions: str = "") -> tuple[Tensor, State]:
     states, last = Scan.apply(
         x, start, memory[0] if memory else None, weights["weight_ih"], weights["weight_hh"], bias, inner_bias, setting
     )
+    if not all_finite(x, start, states):
+        return reference.run(problem)
     if spare:
         states, last = states[..., :batch], None if last is None else last[..., :batch]
     ends = (states[-1].t(),) if last is None else (states[-1].t(), last.t())

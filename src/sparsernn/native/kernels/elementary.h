@@ -73,7 +73,7 @@ inline T log_of_one_plus(T x) {
 
 template <typename T>
 inline T sigmoid(T x) {
-    return T(1) / (T(1) + exponential(-x));
+    return x < -Number<T>::largest ? T(0) : T(1) / (T(1) + exponential(-x));
 }
 
 template <typename T>

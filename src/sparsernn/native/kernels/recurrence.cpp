@@ -1,11 +1,13 @@
 #include "../recurrence.h"
 
 #include <algorithm>
-#include <type_traits>
+#include <array>
 
 #include "cells/gru_reset_after.h"
 #include "cells/gru_reset_before.h"
 #include "cells/lstm.h"
+#include "cells/peephole_lstm.h"
+#include "cells/recurrent_highway.h"
 #include "cells/rnn.h"
 #include "formats/blocks.h"
 #include "formats/int8_blocks.h"
@@ -15,44 +17,91 @@
 namespace sparsernn {
 namespace {
 
-// As many vectors as there is code for, of at least `vectors`.
-inline std::int64_t tile_of(std::int64_t vectors) {
-    if (vectors == 1) return 1;
-    return vectors <= 4 ? 4 : vectors <= 8 ? 8 : 16;
+// What a format does with a number of vectors side by side: writes a panel of them, and multiplies it.
+struct ForTile {
+    unsigned (*prepare)(const Vectors& vectors, std::int64_t columns, std::uint8_t* at);
+    void (*accumulate)(const PackedWeight& weight, std::int64_t begin, std::int64_t end, const std::uint8_t* at,
+                       std::int64_t columns, float* sums, std::int64_t row);
+};
+
+template <typename Format, int many>
+void accumulate(const PackedWeight& weight, std::int64_t begin, std::int64_t end, const std::uint8_t* at,
+                std::int64_t columns, float* sums, std::int64_t row) {
+    Format::template accumulate<many>(weight, begin, end, Format::panel(at, columns), sums, row);
 }
 
-// Calls work with a tile's size as a constant.
-template <typename Work>
-inline void with_tile(std::int64_t vectors, Work work) {
-    switch (tile_of(vectors)) {
-        case 1: return work(std::integral_constant<int, 1>{});
-        case 4: return work(std::integral_constant<int, 4>{});
-        case 8: return work(std::integral_constant<int, 8>{});
-        default: return work(std::integral_constant<int, 16>{});
-    }
+// As many vectors as there is code for.
+constexpr std::array<std::int64_t, 4> tiles{1, 4, 8, 16};
+using ForTiles = std::array<ForTile, tiles.size()>;
+
+inline std::size_t tile_of(std::int64_t vectors) {
+    std::size_t tile = 0;
+    while (tiles[tile] < vectors) ++tile;
+    return tile;
 }
+
+template <typename Format>
+constexpr ForTiles for_tiles{{{&Format::template prepare<1>, &accumulate<Format, 1>},
+                              {&Format::template prepare<4>, &accumulate<Format, 4>},
+                              {&Format::template prepare<8>, &accumulate<Format, 8>},
+                              {&Format::template prepare<16>, &accumulate<Format, 16>}}};
+constexpr std::array<const ForTiles*, format_sizes.size()> formats{
+    {&for_tiles<Blocks>, &for_tiles<RowsOfNumbers>, &for_tiles<Int8Blocks>, &for_tiles<Int8Lookup>}};
+
+inline const ForTile& for_tile(Format format, std::int64_t vectors) {
+    return (*formats[static_cast<std::size_t>(format)])[tile_of(vectors)];
+}
+
+// A panel of vectors, and the vectors that it was made of.
+class Multiplied {
+public:
+    Multiplied(Format format, const ForTile& functions, const Vectors& vectors, std::int64_t columns, std::uint8_t* at)
+        : format_(format), functions_(functions), vectors_(vectors), columns_(columns), at_(at),
+          damaged_(functions.prepare(vectors, columns, at)) {}
+
+    // Adds what some runs of a weight make of each vector, those of some gates. sums: [vector, slice 16], a vector's
+    // `row` numbers from the next.
+    void add(const PackedWeight& weight, std::int64_t slices, const Part& part, float* sums, std::int64_t row) const {
+        functions_.accumulate(weight, part.begin, part.end, at_, columns_, sums, row);
+        if (damaged_ != 0) add_the_rest(weight, slices, part, sums, row);
+    }
+
+private:
+    [[gnu::noinline]] void add_the_rest(const PackedWeight& weight, std::int64_t slices, const Part& part, float* sums,
+                                        std::int64_t row) const {
+        const FormatSizes& sizes = format_sizes[static_cast<std::size_t>(format_)];
+        vectors_.each([&](std::int64_t n, const float* x) {
+            if (damaged_ >> n & 1) add_what_is_not_finite(weight, sizes, slices, part, x, columns_, sums + n * row);
+        });
+    }
+
+    const Format format_;
+    const ForTile& functions_;
+    const Vectors& vectors_;
+    const std::int64_t columns_;
+    std::uint8_t* const at_;
+    const unsigned damaged_;
+};
 
 // Where numbers of the sixteen units of a group lie; a cell reads and writes those that it has.
 struct Units {
     float *hidden, *memory, *kept, *seen;
+    const float* diagonals;
 };
 
-// bias + W x of some vectors. projected: [vector, row_of_gates]
-template <typename Format, int many>
-void project(const RecurrentLayer& layer, std::int64_t slices, const Panel<typename Format::Number>& panel,
-             float* projected) {
-    const std::int64_t row = row_of_gates(slices);
-    for (int n = 0; n < many; ++n) std::copy_n(layer.bias, slices * lanes, projected + n * row);
-    Format::template accumulate<many>(layer.input, 0, layer.input.runs, panel, projected, row);
-}
+// Some sequences at one step.
+struct Some {
+    std::int64_t many, count;  // vectors side by side, and sequences
+    unsigned active;
+};
 
 // The units of some sequences, once all products are there that the gates from `first` to `last - 1` need.
 template <typename Cell, int first, int last>
-void finish(std::int64_t groups, const float* projected, const RecurrenceScratch& scratch, std::int64_t count,
-            unsigned active) {
+inline void finish(std::int64_t groups, const float* diagonals, const float* projected, const RecurrenceScratch& scratch,
+            float* hidden, const Some& some) {
     const std::int64_t row = row_of_gates(groups * Cell::gates);
-    for (std::int64_t n = 0; n < count; ++n) {
-        if (!(active >> n & 1)) continue;
+    for (std::int64_t n = 0; n < some.count; ++n) {
+        if (!(some.active >> n & 1)) continue;
         for (std::int64_t group = 0; group < groups; ++group) {
             const std::int64_t unit = (n * groups + group) * lanes, slice = n * row + group * Cell::gates * lanes;
             const float* const product = scratch.products + slice + Cell::outer_gates * lanes;
@@ -60,101 +109,143 @@ void finish(std::int64_t groups, const float* projected, const RecurrenceScratch
 #pragma GCC unroll 4
             for (int gate = first; gate < last; ++gate)
                 gates[gate - first] = Floats::load(projected + slice + gate * lanes);
-            const Units units{scratch.hidden + unit, scratch.memory + unit, scratch.kept + unit, scratch.seen + unit};
+            const Units units{hidden + unit, scratch.memory + unit, scratch.kept + unit, scratch.seen + unit,
+                              diagonals + group * Cell::diagonals * lanes};
             Cell::template units<first>(gates, product, units);
         }
     }
 }
 
-// One step of some sequences, those of `active`; projected: of the first of them.
-template <typename Format, typename Cell, int many>
-void advance(const RecurrentLayer& layer, float* projected, const RecurrenceScratch& scratch, std::int64_t count,
-             unsigned active) {
-    constexpr int gates = Cell::gates, outer = Cell::outer_gates;
-    const std::int64_t groups = groups_of(layer.hidden), width = groups * lanes, row = row_of_gates(groups * gates);
-    const PackedWeight& weight = layer.recurrent;
-    const Vectors states{scratch.hidden, 0, width, 1, many, count}, seen{scratch.seen, 0, width, 1, many, count};
-    const auto panel = Format::template prepare<many>(states, layer.hidden, scratch.of_state);
-    Format::template accumulate<many>(weight, 0, weight.outer_runs, panel, projected, row);
-    if constexpr (Cell::products_differ) {
-        for (std::int64_t n = 0; n < count; ++n)
-            for (std::int64_t group = 0; group < groups; ++group) {
-                const float* const bias = layer.inner_bias + group * lanes;
-                std::copy_n(bias, lanes, scratch.products + n * row + (group * gates + outer) * lanes);
+// All steps of some sequences.
+template <typename Cell>
+class Run {
+public:
+    Run(const RecurrentLayer& layer, Format format, const Sequences& sequences, const RecurrenceScratch& scratch)
+        : layer_(layer), format_(format), for_step_(for_tile(format, sequences.count)), s_(sequences), scratch_(scratch),
+          many_(tiles[tile_of(sequences.count)]), groups_(groups_of(layer.hidden)), slices_(groups_ * gates),
+          row_(row_of_gates(slices_)), hidden_row_(groups_of(layer.width) * lanes) {}
+
+    // As many steps are projected at once as fit side by side.
+    void all() const {
+        const std::int64_t at_once = side_by_side / many_;
+        copy_rows(s_.hidden, layer_.width, scratch_.hidden, hidden_row_, layer_.width);
+        if constexpr (Cell::has_memory) copy_rows(s_.memory, layer_.hidden, scratch_.memory, groups_ * lanes, layer_.hidden);
+        for (std::int64_t begin = 0; begin < s_.time; begin += at_once) {
+            const std::int64_t steps = std::min(at_once, s_.time - begin);
+            if (active_at(begin) != 0) project(begin, steps);
+            for (std::int64_t step = 0; step < steps; ++step) {
+                const Some some{many_, s_.count, active_at(begin + step)};
+                if (some.active != 0) advance(scratch_.projected + step * many_ * row_, some);
+                put_out(begin + step, some.active);
             }
-        Format::template accumulate<many>(weight, weight.outer_runs, weight.runs, panel, scratch.products, row);
+        }
+        copy_rows(scratch_.hidden, hidden_row_, s_.hidden, layer_.width, layer_.width);
+        if constexpr (Cell::has_memory) copy_rows(scratch_.memory, groups_ * lanes, s_.memory, layer_.hidden, layer_.hidden);
     }
-    finish<Cell, 0, (Cell::inner_gates > 0 ? outer : gates)>(groups, projected, scratch, count, active);
-    if constexpr (Cell::inner_gates > 0) {
-        const auto inner = Format::template prepare<many>(seen, layer.hidden, scratch.of_state);
-        Format::template accumulate<many>(weight, weight.outer_runs, weight.runs, inner, projected, row);
-        finish<Cell, outer, gates>(groups, projected, scratch, count, active);
+
+private:
+    static constexpr int gates = Cell::gates, outer_gates = Cell::outer_gates;
+
+    // bias + W x of some steps. projected: [vector, row_of_gates]
+    void project(std::int64_t begin, std::int64_t steps) const {
+        const Vectors inputs{s_.x + begin * s_.x_step, s_.x_step, s_.x_row, steps, many_, s_.count};
+        for (std::int64_t n = 0; n < steps * many_; ++n) std::copy_n(layer_.bias, slices_ * lanes, scratch_.projected + n * row_);
+        Multiplied(format_, for_tile(format_, steps * many_), inputs, layer_.inputs, scratch_.of_input)
+            .add(layer_.input, slices_, {1, 0, 1, 0, layer_.input.runs}, scratch_.projected, row_);
     }
-}
 
-inline void copy_rows(const float* from, std::int64_t from_row, float* to, std::int64_t to_row, std::int64_t count,
-                      std::int64_t columns) {
-    for (std::int64_t n = 0; n < count; ++n) std::copy_n(from + n * from_row, columns, to + n * to_row);
-}
-
-// Outputs of a step: what was computed, and zeros of sequences that have ended.
-inline void put_out(const Sequences& s, std::int64_t t, unsigned active, const float* hidden, std::int64_t width,
-                    std::int64_t units) {
-    for (std::int64_t n = 0; n < s.count; ++n) {
-        float* const to = s.output + t * s.output_step + n * s.output_row;
-        if (active >> n & 1)
-            std::copy_n(hidden + n * width, units, to);
-        else
-            std::fill_n(to, units, 0.f);
+    // One step of some sequences; projected: of the first of them.
+    void advance(float* projected, const Some& some) const {
+        const PackedWeight& first = layer_.recurrent[0];
+        const Part outer{gates, 0, outer_gates, 0, first.outer_runs};
+        const Part inner{gates, outer_gates, gates, first.outer_runs, first.runs};
+        const Vectors states = rows_of(scratch_.hidden, hidden_row_);
+        const Multiplied state(format_, for_step_, states, layer_.width, scratch_.of_state);
+        state.add(first, slices_, outer, projected, row_);
+        if constexpr (Cell::products_differ) {
+            for (std::int64_t n = 0; n < s_.count; ++n)
+                for (std::int64_t group = 0; group < groups_; ++group)
+                    std::copy_n(layer_.inner_bias + group * lanes, lanes,
+                                scratch_.products + n * row_ + (group * gates + outer_gates) * lanes);
+            state.add(first, slices_, inner, scratch_.products, row_);
+        }
+        if (Cell::has_memory && layer_.memory != nullptr)
+            add_all(*layer_.memory, rows_of(scratch_.memory, groups_ * lanes), layer_.hidden, slices_, projected, row_);
+        const bool narrows = Cell::has_memory && layer_.projection != nullptr;
+        float* const units = narrows ? scratch_.seen : scratch_.hidden;
+        finish<Cell, 0, (Cell::inner_gates > 0 ? outer_gates : gates)>(groups_, layer_.diagonals, projected, scratch_, units, some);
+        if constexpr (Cell::inner_gates > 0) {
+            Multiplied(format_, for_step_, rows_of(scratch_.seen, groups_ * lanes), layer_.hidden, scratch_.of_state)
+                .add(first, slices_, inner, projected, row_);
+            finish<Cell, outer_gates, gates>(groups_, layer_.diagonals, projected, scratch_, units, some);
+        }
+        for (std::int64_t level = 1; Cell::has_levels && level < layer_.levels; ++level) {
+            for (std::int64_t n = 0; n < s_.count; ++n)
+                std::copy_n(layer_.level_biases + (level - 1) * slices_ * lanes, slices_ * lanes, projected + n * row_);
+            add_all(layer_.recurrent[level], states, layer_.width, slices_, projected, row_);
+            finish<Cell, 0, gates>(groups_, layer_.diagonals, projected, scratch_, units, some);
+        }
+        if (narrows) narrow(some);
     }
-}
 
-inline unsigned active_at(const Sequences& s, std::int64_t t) {
-    unsigned active = 0;
-    for (std::int64_t n = 0; n < s.count; ++n)
-        if (s.lengths == nullptr || t < s.lengths[n]) active |= 1u << n;
-    return active;
-}
+    // The output, which the projection makes of the units.
+    void narrow(const Some& some) const {
+        const std::int64_t slices = groups_of(layer_.width);
+        for (std::int64_t n = 0; n < s_.count; ++n) std::fill_n(scratch_.products + n * row_, hidden_row_, 0.f);
+        add_all(*layer_.projection, rows_of(scratch_.seen, groups_ * lanes), layer_.hidden, slices, scratch_.products, row_);
+        for (std::int64_t n = 0; n < s_.count; ++n)
+            if (some.active >> n & 1)
+                std::copy_n(scratch_.products + n * row_, hidden_row_, scratch_.hidden + n * hidden_row_);
+    }
 
-// All steps of some sequences: as many steps are projected at once as fit side by side.
-template <typename Format, typename Cell, int many>
-void run_tile(const RecurrentLayer& layer, const Sequences& s, const RecurrenceScratch& scratch) {
-    const std::int64_t groups = groups_of(layer.hidden), width = groups * lanes, units = layer.hidden;
-    const std::int64_t row = row_of_gates(groups * Cell::gates);
-    constexpr std::int64_t at_once = side_by_side / many;
-    copy_rows(s.hidden, units, scratch.hidden, width, s.count, units);
-    if constexpr (Cell::has_memory) copy_rows(s.memory, units, scratch.memory, width, s.count, units);
-    for (std::int64_t begin = 0; begin < s.time; begin += at_once) {
-        const std::int64_t steps = std::min(at_once, s.time - begin);
-        const Vectors inputs{s.x + begin * s.x_step, s.x_step, s.x_row, steps, many, s.count};
-        if (active_at(s, begin) != 0)
-            with_tile(steps * many, [&](auto size) {
-                constexpr int tile = decltype(size)::value;
-                const auto panel = Format::template prepare<tile>(inputs, layer.inputs, scratch.of_input);
-                project<Format, tile>(layer, groups * Cell::gates, panel, scratch.projected);
-            });
-        for (std::int64_t step = 0; step < steps; ++step) {
-            const unsigned active = active_at(s, begin + step);
-            if (active != 0)
-                advance<Format, Cell, many>(layer, scratch.projected + step * many * row, scratch, s.count, active);
-            put_out(s, begin + step, active, scratch.hidden, width, units);
+    // What a whole weight makes of each vector.
+    void add_all(const PackedWeight& weight, const Vectors& vectors, std::int64_t columns, std::int64_t slices, float* sums,
+                 std::int64_t row) const {
+        Multiplied(format_, for_step_, vectors, columns, scratch_.of_state).add(weight, slices, {1, 0, 1, 0, weight.runs}, sums, row);
+    }
+
+    // The states of the sequences, one step of them.
+    Vectors rows_of(const float* states, std::int64_t row) const { return {states, 0, row, 1, many_, s_.count}; }
+
+    void copy_rows(const float* from, std::int64_t from_row, float* to, std::int64_t to_row, std::int64_t columns) const {
+        for (std::int64_t n = 0; n < s_.count; ++n) std::copy_n(from + n * from_row, columns, to + n * to_row);
+    }
+
+    // Outputs of a step: what was computed, and zeros of sequences that have ended.
+    void put_out(std::int64_t t, unsigned active) const {
+        for (std::int64_t n = 0; n < s_.count; ++n) {
+            float* const to = s_.output + t * s_.output_step + n * s_.output_row;
+            if (active >> n & 1)
+                std::copy_n(scratch_.hidden + n * hidden_row_, layer_.width, to);
+            else
+                std::fill_n(to, layer_.width, 0.f);
         }
     }
-    copy_rows(scratch.hidden, width, s.hidden, units, s.count, units);
-    if constexpr (Cell::has_memory) copy_rows(scratch.memory, width, s.memory, units, s.count, units);
-}
 
-template <typename Format, typename Cell>
-void run(const RecurrentLayer& layer, const Sequences& sequences, const RecurrenceScratch& scratch) {
-    with_tile(sequences.count, [&](auto tile) {
-        run_tile<Format, Cell, decltype(tile)::value>(layer, sequences, scratch);
-    });
+    unsigned active_at(std::int64_t t) const {
+        unsigned active = 0;
+        for (std::int64_t n = 0; n < s_.count; ++n)
+            if (s_.lengths == nullptr || t < s_.lengths[n]) active |= 1u << n;
+        return active;
+    }
+
+    const RecurrentLayer& layer_;
+    const Format format_;
+    const ForTile& for_step_;
+    const Sequences& s_;
+    const RecurrenceScratch& scratch_;
+    const std::int64_t many_, groups_, slices_, row_, hidden_row_;
+};
+
+template <typename Cell>
+void run(const RecurrentLayer& layer, Format format, const Sequences& sequences, const RecurrenceScratch& scratch) {
+    Run<Cell>(layer, format, sequences, scratch).all();
 }
 
 template <typename Cell>
 RecurrenceKernel kernel_of(const char* name) {
-    const RecurrentCellSizes sizes{name, Cell::gates, Cell::outer_gates, Cell::has_memory, Cell::products_differ};
-    return {sizes, {&run<Blocks, Cell>, &run<RowsOfNumbers, Cell>, &run<Int8Blocks, Cell>, &run<Int8Lookup, Cell>}};
+    return {{name, Cell::gates, Cell::outer_gates, Cell::diagonals, Cell::has_memory, Cell::products_differ, Cell::has_levels},
+            &run<Cell>};
 }
 
 }  // namespace
@@ -162,9 +253,13 @@ RecurrenceKernel kernel_of(const char* name) {
 namespace SPARSERNN_INSTRUCTIONS {
 
 RecurrenceKernels recurrence_kernels() {
-    return {kernel_of<Lstm>("lstm"), kernel_of<GruResetAfter>("gru_reset_after"),
-            kernel_of<GruResetBefore>("gru_reset_before"), kernel_of<Rnn<false>>("rnn_tanh"),
-            kernel_of<Rnn<true>>("rnn_relu")};
+    return {kernel_of<Lstm>("lstm"),
+            kernel_of<PeepholeLstm>("peephole_lstm"),
+            kernel_of<GruResetAfter>("gru_reset_after"),
+            kernel_of<GruResetBefore>("gru_reset_before"),
+            kernel_of<Rnn<false>>("rnn_tanh"),
+            kernel_of<Rnn<true>>("rnn_relu"),
+            kernel_of<RecurrentHighway>("recurrent_highway")};
 }
 
 }  // namespace SPARSERNN_INSTRUCTIONS

@@ -96,6 +96,7 @@ void forward(const Scan<T>& scan, std::int64_t first, std::int64_t last, T* scra
             const std::int64_t cell = t * scan.batch + row;
             if (t >= length_of(scan, row)) {
                 clear(scan.output + cell * patterns, patterns);
+                if (scan.trace != nullptr) clear(scan.trace + cell * states, states);
                 continue;
             }
             T* const old = scores + (row - first) * size;

@@ -21,12 +21,14 @@ struct Sum {
     static T slope(T) { return T(1); }
 };
 
-// How much of a sum's gradient each term gets: all to the larger one, to the second if they are equal.
+// How much of a sum's gradient each term gets: all to the larger one, to the second if they are equal. What is not a
+// number is larger than all numbers.
 template <typename T>
 struct Largest {
-    static T plus(T x, T y) { return y >= x ? y : x; }
-    static T share_of_first(T x, T y, T) { return y >= x ? T(0) : T(1); }
-    static T share_of_second(T x, T y, T) { return y >= x ? T(1) : T(0); }
+    static bool second(T x, T y) { return y >= x || y != y; }
+    static T plus(T x, T y) { return second(x, y) ? y : x; }
+    static T share_of_first(T x, T y, T) { return second(x, y) ? T(0) : T(1); }
+    static T share_of_second(T x, T y, T) { return second(x, y) ? T(1) : T(0); }
 };
 
 // Scores of the main path and of the self-loop, both a sigmoid; and gradients with respect to what they are made of.
@@ -50,9 +52,9 @@ struct PlusTimes : Product<T> {
     static T share_of_first(T, T, T) { return T(1); }
     static T share_of_second(T, T, T) { return T(1); }
     static void scores(T a, T x, T& main, T& loop) {
-        const T grown = exponential(-x);
-        loop = T(1) / (T(1) + grown);
-        main = a * (grown * loop);
+        const T grown = exponential(-x), squashed = T(1) / (T(1) + grown);
+        loop = x < -Number<T>::largest ? T(0) : squashed;
+        main = a * (grown * squashed);
     }
     static void slopes(T a, T, T, T loop, T& by_main, T& by_loop) {
         const T rest = T(1) - loop;
@@ -79,7 +81,8 @@ struct Log : Sum<T> {
     static constexpr bool picks = false;
     static T plus(T x, T y) {
         const T high = x > y ? x : y, low = x > y ? y : x;
-        return high == zero ? zero : high + log_of_one_plus(exponential(low - high));
+        const T gap = low - high;  // not a number where both are infinite
+        return gap == gap ? high + log_of_one_plus(exponential(gap)) : high + low;
     }
     static T share_of_first(T x, T, T sum) { return sum == zero ? T(0) : exponential(x - sum); }
     static T share_of_second(T, T y, T sum) { return sum == zero ? T(0) : exponential(y - sum); }

@@ -177,11 +177,11 @@ inline Floats rectified(const Floats& numbers) {
     return by_parts([](Floats::Part x) { return x < Floats::Part{} ? Floats::Part{} : x; }, numbers);
 }
 
-inline float largest(const Floats& numbers) {
+inline std::int32_t largest(const Ints& numbers) {
 #if defined(__AVX512F__)
-    return _mm512_reduce_max_ps(numbers.part[0]);
+    return _mm512_reduce_max_epi32(bits_of<__m512i>(numbers.part[0]));
 #else
-    float values[16];
+    std::int32_t values[16];
     numbers.store(values);
     for (int half = 8; half > 0; half /= 2)
         for (int i = 0; i < half; ++i) values[i] = values[i] > values[i + half] ? values[i] : values[i + half];

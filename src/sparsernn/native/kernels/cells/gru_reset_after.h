@@ -7,8 +7,8 @@ namespace {
 
 // r, z = s(..), n = tanh(W x + b + r (U h + b')), h' = (1 - z) n + z h; what is kept is U h + b'.
 struct GruResetAfter {
-    static constexpr std::int64_t gates = 3, outer_gates = 2, inner_gates = 0;
-    static constexpr bool has_memory = false, keeps = true, products_differ = true;
+    static constexpr std::int64_t gates = 3, outer_gates = 2, inner_gates = 0, diagonals = 0;
+    static constexpr bool has_memory = false, has_levels = false, keeps = true, products_differ = true;
 
     template <typename T>
     static void forward(const Step<T>& s) {

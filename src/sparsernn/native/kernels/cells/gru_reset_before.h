@@ -7,8 +7,8 @@ namespace {
 
 // r, z = s(..), n = tanh(W x + b + U (r h)), h' = (1 - z) n + z h; what is kept is r h.
 struct GruResetBefore {
-    static constexpr std::int64_t gates = 3, outer_gates = 2, inner_gates = 1;
-    static constexpr bool has_memory = false, keeps = true, products_differ = false;
+    static constexpr std::int64_t gates = 3, outer_gates = 2, inner_gates = 1, diagonals = 0;
+    static constexpr bool has_memory = false, has_levels = false, keeps = true, products_differ = false;
 
     template <typename T>
     static void forward(const Step<T>& s) {

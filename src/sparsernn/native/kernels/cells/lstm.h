@@ -7,8 +7,8 @@ namespace {
 
 // i, f, o = s(..), g = tanh(..), c' = f c + i g, h' = o tanh(c'); what is kept is tanh(c').
 struct Lstm {
-    static constexpr std::int64_t gates = 4, outer_gates = 4, inner_gates = 0;
-    static constexpr bool has_memory = true, keeps = true, products_differ = false;
+    static constexpr std::int64_t gates = 4, outer_gates = 4, inner_gates = 0, diagonals = 0;
+    static constexpr bool has_memory = true, has_levels = false, keeps = true, products_differ = false;
 
     template <typename T>
     static void forward(const Step<T>& s) {

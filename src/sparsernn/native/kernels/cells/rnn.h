@@ -8,8 +8,8 @@ namespace {
 // h' = act(W x + b + U h), act = tanh or max(0, .).
 template <bool rectify>
 struct Rnn {
-    static constexpr std::int64_t gates = 1, outer_gates = 1, inner_gates = 0;
-    static constexpr bool has_memory = false, keeps = false, products_differ = false;
+    static constexpr std::int64_t gates = 1, outer_gates = 1, inner_gates = 0, diagonals = 0;
+    static constexpr bool has_memory = false, has_levels = false, keeps = false, products_differ = false;
 
     template <typename T>
     static void forward(const Step<T>& s) {

@@ -9,15 +9,16 @@ namespace {
 struct Blocks : FloatVectors<true> {
     // Adds what runs make of `many` vectors; sums: [vector, slice 16], a vector's `row` numbers from the next.
     template <int many>
-    [[gnu::noinline]] static void accumulate(const PackedWeight& weight, std::int64_t begin, std::int64_t end,
+    [[gnu::always_inline]] static inline void accumulate(const PackedWeight& weight, std::int64_t begin, std::int64_t end,
                                              const Panel<float>& panel, float* sums, std::int64_t row) {
         constexpr int some = std::min(many, in_registers);
-        each_slice<float>(weight, begin, end, sums, [&](std::int64_t, std::int64_t count, auto& entries, float* to) {
+        each_slice<float>(weight, begin, end, sums, [&](std::int64_t run, std::int64_t count, auto& entries, float* to) {
+            const float* const numbers = panel.numbers + weight.base(run) * many;
             if constexpr (many == 1) {
-                one(count, entries, panel.numbers, to);
+                one(count, entries, numbers, to);
             } else {
                 for (int n = 0; n < many; n += some)
-                    several<some>(count, entries, panel.numbers + n, many, to + n * row, row);
+                    several<some>(count, entries, numbers + n, many, to + n * row, row);
                 entries.pass(count);
             }
         });

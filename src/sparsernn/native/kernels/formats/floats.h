@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <vector>
 
 #include "../../recurrence.h"
 #include "../sixteen.h"
@@ -22,7 +23,7 @@ struct Panel {
 // Where the next entries of blocks lie, and the places that they read.
 template <typename Value>
 struct Entries {
-    static constexpr std::int64_t size = 64 / sizeof(Value), ahead = 16;  // an entry's numbers; entries fetched early
+    static constexpr std::int64_t size = 64 / sizeof(Value), ahead = 32;  // an entry's numbers; entries fetched early
 
     const std::uint16_t* places;
     const Value* values;
@@ -56,23 +57,83 @@ struct Vectors {
     }
 };
 
+constexpr std::int32_t bits_of_infinity = 0x7f800000;
+
+// The size of the largest number of a vector, as bits: what is not a number is larger than infinity. `put` is called
+// with sixteen numbers at a time, or one, and their place.
+template <typename Put>
+[[gnu::always_inline]] inline std::int32_t largest_size(const float* x, std::int64_t columns, Put put) {
+    const auto grown = [&](const Ints& most, std::int64_t j) {
+        const Floats numbers = Floats::load(x + j);
+        put(numbers, j);
+        return by_parts(
+            [](auto most, auto number) {
+                const auto size = bits_of<Bits>(number) & 0x7fffffff;
+                return size > most ? size : most;
+            },
+            most, numbers);
+    };
+    Ints most[2] = {Ints::all(0), Ints::all(0)};
+    std::int64_t j = 0;
+    for (; j + 2 * lanes <= columns; j += 2 * lanes) most[0] = grown(most[0], j), most[1] = grown(most[1], j + lanes);
+    if (j + lanes <= columns) most[0] = grown(most[0], j), j += lanes;
+    std::int32_t size = largest(by_parts([](auto x, auto y) { return x > y ? x : y; }, most[0], most[1]));
+    for (; j < columns; ++j) {
+        put(x[j], j);
+        size = std::max(size, bits_of<std::int32_t>(x[j]) & 0x7fffffff);
+    }
+    return size;
+}
+
+inline std::int32_t largest_size(const float* x, std::int64_t columns) {
+    return largest_size(x, columns, [](const auto&, std::int64_t) {});
+}
+
+// A vector with zeros in the place of what is not finite.
+[[gnu::noinline]] inline std::vector<float> finite_part(const float* x, std::int64_t columns) {
+    std::vector<float> finite(x, x + columns);
+    for (float& number : finite)
+        if ((bits_of<std::int32_t>(number) & 0x7fffffff) >= bits_of_infinity) number = 0.f;
+    return finite;
+}
+
 // How vectors of float32 are read: one after the other, or place by place, with each place's numbers of all vectors
 // together.
 template <bool alternating>
 struct FloatVectors {
     using Number = float;
 
+    // Writes vectors where a panel is to be, without what is not finite in them. Returns which have such numbers.
     template <int many>
-    static Panel<float> prepare(const Vectors& vectors, std::int64_t columns, std::uint8_t* to) {
-        float* const panel = reinterpret_cast<float*>(to);
+    static unsigned prepare(const Vectors& vectors, std::int64_t columns, std::uint8_t* at) {
+        float* const numbers = reinterpret_cast<float*>(at);
         const std::int64_t vector = rounded_up(columns, margin);
+        unsigned damaged = 0;
+        const auto copied = [&](std::int64_t n, const float* x) {
+            if constexpr (!alternating || many == 1) {
+                float* const to = numbers + n * vector;
+                return largest_size(x, columns, Copy{to});
+            } else {
+                for (std::int64_t j = 0; j < columns; ++j) numbers[j * many + n] = x[j];
+                return largest_size(x, columns);
+            }
+        };
         vectors.each([&](std::int64_t n, const float* x) {
-            if constexpr (alternating && many > 1)
-                for (std::int64_t j = 0; j < columns; ++j) panel[j * many + n] = x[j];
-            else
-                std::copy_n(x, columns, panel + n * vector);
+            if (copied(n, x) < bits_of_infinity) [[likely]] return;
+            damaged |= 1u << n;
+            copied(n, finite_part(x, columns).data());
         });
-        return {panel, vector, nullptr};
+        return damaged;
+    }
+
+    struct Copy {
+        float* to;
+        inline void operator()(const Floats& some, std::int64_t j) const { some.store(to + j); }
+        inline void operator()(float one, std::int64_t j) const { to[j] = one; }
+    };
+
+    static Panel<float> panel(const std::uint8_t* at, std::int64_t columns) {
+        return {reinterpret_cast<const float*>(at), rounded_up(columns, margin), nullptr};
     }
 };
 

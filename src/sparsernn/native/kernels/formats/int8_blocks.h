@@ -11,16 +11,17 @@ struct Int8Blocks : QuantisedVectors<true> {
 
     // As Blocks::accumulate.
     template <int many>
-    [[gnu::noinline]] static void accumulate(const PackedWeight& weight, std::int64_t begin, std::int64_t end,
+    [[gnu::always_inline]] static inline void accumulate(const PackedWeight& weight, std::int64_t begin, std::int64_t end,
                                              const Panel<std::uint8_t>& panel, float* sums, std::int64_t row) {
         constexpr int some = std::min(many, in_registers);
         each_slice<std::uint8_t>(
             weight, begin, end, sums, [&](std::int64_t run, std::int64_t count, auto& entries, float* to) {
+                const Panel<std::uint8_t> read{panel.numbers + weight.base(run) * many * width, 0, panel.scales};
                 if constexpr (many == 1) {
-                    one(weight, run, count, entries, panel, to);
+                    one(weight, run, count, entries, read, to);
                 } else {
                     for (int n = 0; n < many; n += some)
-                        several<some, many>(weight, run, count, entries, panel, n, to + n * row, row);
+                        several<some, many>(weight, run, count, entries, read, n, to + n * row, row);
                     entries.pass(count);
                 }
             });

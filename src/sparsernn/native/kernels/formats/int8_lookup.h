@@ -40,7 +40,7 @@ struct Int8Lookup : QuantisedVectors<false> {
 
     // As Blocks::accumulate.
     template <int many>
-    [[gnu::noinline]] static void accumulate(const PackedWeight& weight, std::int64_t begin, std::int64_t end,
+    [[gnu::always_inline]] static inline void accumulate(const PackedWeight& weight, std::int64_t begin, std::int64_t end,
                                              const Panel<std::uint8_t>& panel, float* sums, std::int64_t row) {
         const auto work = [&](const auto& tables, std::int64_t run, int first, float* to) {
             add_run(weight, run, tables, panel.scales + first, to, row);

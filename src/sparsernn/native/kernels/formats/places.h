@@ -15,8 +15,8 @@ template <typename Table, int many, typename Number, typename Work>
                                               std::int64_t row, Work work) {
     constexpr int some = many < 4 ? many : 4;
     for (std::int64_t run = begin, after = begin; run < end; run = after) {
-        const std::int64_t place = weight.places[run];
-        while (after < end && weight.places[after] == place) ++after;
+        const std::int64_t base = weight.base(run), place = base + weight.places[run];
+        while (after < end && weight.places[after] == weight.places[run] && weight.base(after) == base) ++after;
         for (int first = 0; first < many; first += some) {
             std::array<Table, some> tables;
 #pragma GCC unroll 4

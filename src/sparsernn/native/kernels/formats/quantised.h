@@ -11,21 +11,12 @@
 namespace sparsernn {
 namespace {
 
-// One vector as uint8 numbers 128 + x / scale; returns the scale, the largest number's size / 127.
-inline float quantise(const float* x, std::int64_t columns, std::uint8_t* to) {
-    Floats most[2] = {};
-    std::int64_t j = 0;
-    const auto grow = [&](Floats& than) {
-        than = by_parts([](auto x, auto y) { return larger(absolute(x), y); }, Floats::load(x + j), than);
-        j += lanes;
-    };
-    while (j + 2 * lanes <= columns) grow(most[0]), grow(most[1]);
-    if (j + lanes <= columns) grow(most[0]);
-    float size = largest(by_parts([](auto x, auto y) { return larger(x, y); }, most[0], most[1]));
-    for (; j < columns; ++j) size = std::max(size, x[j] < 0.f ? -x[j] : x[j]);
+// One vector as uint8 numbers 128 + x / scale, where the scale is the largest number's size / 127.
+inline void quantise(const float* x, std::int64_t columns, float size, std::uint8_t* to) {
     const float inverse = size > 0.f ? 127.f / size : 0.f;
     constexpr float shift = Number<float>::rounding + 128.f;  // leaves the rounded number in the lowest byte
-    for (j = 0; j + lanes <= columns; j += lanes) {
+    std::int64_t j = 0;
+    for (; j + lanes <= columns; j += lanes) {
         const Floats shifted = multiply_add(Floats::load(x + j), Floats::all(inverse), Floats::all(shift));
 #if defined(__AVX512F__)
         const __m128i bytes = _mm512_cvtepi32_epi8(_mm512_castps_si512(shifted.part[0]));
@@ -37,7 +28,6 @@ inline float quantise(const float* x, std::int64_t columns, std::uint8_t* to) {
 #endif
     }
     for (; j < columns; ++j) to[j] = static_cast<std::uint8_t>(bits_of<std::int32_t>(x[j] * inverse + shift));
-    return size / 127.f;
 }
 
 // As FloatVectors, but of uint8, four columns together.
@@ -46,18 +36,32 @@ struct QuantisedVectors {
     using Number = std::uint8_t;
 
     template <int many>
-    static Panel<std::uint8_t> prepare(const Vectors& vectors, std::int64_t columns, std::uint8_t* to) {
+    static unsigned prepare(const Vectors& vectors, std::int64_t columns, std::uint8_t* at) {
         const std::int64_t vector = rounded_up(columns, margin);
-        float* const scales = reinterpret_cast<float*>(to);
-        std::uint8_t* const panel = to + side_by_side * sizeof(float);
-        std::uint8_t* const apart = alternating && many > 1 ? panel + side_by_side * vector : panel;
-        vectors.each([&](std::int64_t n, const float* x) {
-            std::uint8_t* const numbers = apart + n * vector;
-            scales[n] = quantise(x, columns, numbers);
+        float* const scales = reinterpret_cast<float*>(at);
+        std::uint8_t* const numbers = at + side_by_side * sizeof(float);
+        std::uint8_t* const apart = alternating && many > 1 ? numbers + side_by_side * vector : numbers;
+        unsigned damaged = 0;
+        const auto put = [&](std::int64_t n, const float* x, std::int32_t bits) {
+            const float size = bits_of<float>(bits);
+            std::uint8_t* const to = apart + n * vector;
+            scales[n] = size / 127.f;
+            quantise(x, columns, size, to);
             if constexpr (alternating && many > 1)
-                for (std::int64_t j = 0; j < columns; j += 4) std::memcpy(panel + j * many + 4 * n, numbers + j, 4);
+                for (std::int64_t j = 0; j < columns; j += 4) std::memcpy(numbers + j * many + 4 * n, to + j, 4);
+        };
+        vectors.each([&](std::int64_t n, const float* x) {
+            const std::int32_t bits = largest_size(x, columns);
+            if (bits < bits_of_infinity) return put(n, x, bits);
+            damaged |= 1u << n;
+            const std::vector<float> finite = finite_part(x, columns);
+            put(n, finite.data(), largest_size(finite.data(), columns));
         });
-        return {panel, vector, scales};
+        return damaged;
+    }
+
+    static Panel<std::uint8_t> panel(const std::uint8_t* at, std::int64_t columns) {
+        return {at + side_by_side * sizeof(float), rounded_up(columns, margin), reinterpret_cast<const float*>(at)};
     }
 };
 

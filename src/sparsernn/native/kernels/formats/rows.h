@@ -53,7 +53,7 @@ struct RowsOfNumbers : FloatVectors<false> {
 
     // As Blocks::accumulate.
     template <int many>
-    [[gnu::noinline]] static void accumulate(const PackedWeight& weight, std::int64_t begin, std::int64_t end,
+    [[gnu::always_inline]] static inline void accumulate(const PackedWeight& weight, std::int64_t begin, std::int64_t end,
                                              const Panel<float>& panel, float* sums, std::int64_t row) {
         const auto work = [&](const auto& tables, std::int64_t run, int, float* to) {
             add_run(weight, run, tables, to, row);
