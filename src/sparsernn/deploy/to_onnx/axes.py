@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from sparsernn.deploy.to_onnx.calls import Forward
 from sparsernn.running.modules import RecurrentStep
 from sparsernn.running.torch_layers import RUN_BY_US
 
@@ -36,22 +37,23 @@ class Sizes(NamedTuple):
 Axes = Mapping[str, tuple[Axis, ...]]
 
 
-def find_axes(call: Call, tensors: Sequence[Tensor], model: nn.Module) -> Axes:
+def find_axes(forward: Forward, model: nn.Module) -> Axes:
     """For "batch" and "time", those that exist, the axes that can only change together.
+
+    Further inputs that have a batch or time of their own have it under their name, such as "time_target".
 
     An axis is batch or time by what the recurrent layers see of it; where they see nothing, the first axis of an input
     is the batch, and the second is time.
-
-    Arguments:
-        call: the model as a function of its input tensors.
     """
+    call, tensors = forward.call, forward.tensors
     before = _seen(call, tensors, model) or []
     axes: dict[str, tuple[Axis, ...]] = {}
     unseen: list[tuple[Axis, ...]] = []
     for group, seen in _groups(call, tensors, model, axes):
         changed = [name for name in NAMES if _changes(name, before, seen)]
-        if len(changed) == 1 and changed[0] not in axes:
-            axes[changed[0]] = group
+        if len(changed) == 1:
+            (name,) = changed
+            axes[f"{name}_{forward.names[group[0].input]}" if name in axes else name] = group
         elif not changed:
             unseen.append(group)
     left = [group for group in unseen if not any(set(group) & set(taken) for taken in axes.values())]
@@ -64,11 +66,11 @@ def find_axes(call: Call, tensors: Sequence[Tensor], model: nn.Module) -> Axes:
 
 
 def resized(tensors: Sequence[Tensor], axes: Mapping[Axis, int]) -> list[Tensor]:
-    """Tensors with other sizes along some axes, filled by what they hold, again and again."""
+    """Tensors with other sizes along some axes: what they hold, some of it twice or left out, in the same order."""
     results = list(tensors)
     for axis, size in axes.items():
         tensor = results[axis.input]
-        places = torch.arange(size) % tensor.shape[axis.dimension]
+        places = torch.arange(size) * tensor.shape[axis.dimension] // size
         results[axis.input] = tensor.index_select(axis.dimension, places)
     return results
 
@@ -86,7 +88,7 @@ def _groups(
             if len(sizes) > 1 or taken:
                 continue
             tries += 1
-            if tries > MOST_TRIES or (count > 1 and len(axes) == len(NAMES)):
+            if tries > MOST_TRIES or (count > 1 and set(NAMES) <= set(axes)):
                 return
             (size,) = sizes
             for larger in (2 * size + 3, size + 1):

@@ -144,34 +144,28 @@ def _numbered(name: str, value: Any) -> Iterator[str]:
 
 def _output_names(network: nn.Module, result: Any, count: int) -> list[str]:
     """Names in the forward's last return statement; "output" for what has none."""
-    if isinstance(result, Mapping) and len(result) == count:
-        return [str(key) for key in result]
-    names = _returned_names(network)
-    if len(names) != count:
-        names = ["output"] * count
-    return names
+    if isinstance(result, Mapping):
+        names = [name for key, value in result.items() for name in _numbered(str(key), value)]
+    else:
+        parts = list(result) if isinstance(result, tuple | list) else [result]
+        returned = _returned_names(network)
+        returned = returned if len(returned) == len(parts) else ["output"] * len(parts)
+        names = [name for text, part in zip(returned, parts, strict=True) for name in _numbered(text, part)]
+    return names if len(names) == count else ["output"] * count
 
 
 def _returned_names(network: nn.Module) -> list[str]:
+    if type(network).__module__.partition(".")[0] in ("torch", "sparsernn"):
+        return []
     try:
-        source = textwrap.dedent(inspect.getsource(type(network).forward))
-        function = ast.parse(source).body[0]
+        function = ast.parse(textwrap.dedent(inspect.getsource(type(network).forward))).body[0]
     except (OSError, TypeError, SyntaxError, IndexError):
         return []
-    returns = [node for node in ast.walk(function) if isinstance(node, ast.Return) and node.value is not None]
-    if not returns:
+    values = [node.value for node in ast.walk(function) if isinstance(node, ast.Return)]
+    if not values or values[-1] is None:
         return []
-    names: list[str] = []
-    for element in _elements(returns[-1].value):
-        names.append(element.id if isinstance(element, ast.Name) else "output")
-    return names
-
-
-def _elements(value: ast.expr | None) -> list[ast.expr]:
-    """What stands in a tuple, and in tuples within it."""
-    if isinstance(value, ast.Tuple | ast.List):
-        return [one for element in value.elts for one in _elements(element)]
-    return [] if value is None else [value]
+    elements = values[-1].elts if isinstance(values[-1], ast.Tuple | ast.List) else [values[-1]]
+    return [element.id if isinstance(element, ast.Name) else "output" for element in elements]
 
 
 def _distinct(names: Sequence[str], taken: Sequence[str]) -> list[str]:

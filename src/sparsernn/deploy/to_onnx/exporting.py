@@ -8,8 +8,9 @@ import logging
 import os
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def export_onnx(
     model: nn.Module,
     path: Path | str,
     example: Any = None,
-    dynamic: Collection[str] = NAMES,
+    dynamic: Collection[str] | None = None,
     masks: Masks | None = None,
     int8: bool = False,
     opset: int = OLDEST,
@@ -71,7 +72,7 @@ def export_onnx(
 
     Arguments:
         example: a tensor, a tuple of the forward's arguments, or a dictionary of them by name.
-        dynamic: which of "batch" and "time" stay free; the axes are found by running the model.
+        dynamic: which of "batch" and "time" stay free; None: those that there are. They are found by running the model.
         masks: of the model; weights that they leave out are zero in the file.
         int8: whether matrices are stored in 8 bits with a scale a row; the runtime computes in float32 as before.
         opset: of the standard, from 18 to 23.
@@ -86,8 +87,9 @@ def export_onnx(
     forward = forward_of(network, example)
     with _quietly():
         forward.require_same_answer()
-        axes = {name: group for name, group in find_axes(forward.call, forward.tensors, network).items() if name in names}
-        if missing := [name for name in names if name not in axes]:
+        every = find_axes(forward, network)
+        axes = {name: group for name, group in every.items() if name.partition("_")[0] in names}
+        if missing := [name for name in names if dynamic is not None and name not in axes]:
             raise UserError(
                 f"no axis of the inputs can change as the {missing[0]}",
                 "a forward that takes other sizes than the example's",
@@ -103,7 +105,9 @@ def opset_of(opset: int) -> int:
     return opset
 
 
-def _checked_names(dynamic: Collection[str]) -> tuple[str, ...]:
+def _checked_names(dynamic: Collection[str] | None) -> tuple[str, ...]:
+    if dynamic is None:
+        return NAMES
     if isinstance(dynamic, str) or not set(dynamic) <= set(NAMES):
         raise UserError(f"dynamic is {dynamic!r}", 'a set of "batch" and "time"', 'pass {"batch", "time"}')
     return tuple(name for name in NAMES if name in dynamic)
@@ -254,7 +258,7 @@ def _quietly() -> Iterator[None]:
     level = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -25,6 +25,15 @@ class ForeignPacking(Exception):
     """A packed sequence whose batch sizes are not those that `pack_padded_sequence` made."""
 
 
+class Longest(int):
+    """The longest length of packed sequences, which is only known when the file runs; no total length is below it."""
+
+    length: Any
+
+    def __gt__(self, other: object) -> bool:
+        return False
+
+
 class Packing(NamedTuple):
     """How sequences were packed. lengths [batch], longest first; running [time batch], up to the longest length."""
 
@@ -53,6 +62,10 @@ class Packings(TorchFunctionMode):
             return self._pack(*args)
         if name == "_pad_packed_sequence":
             return self._pad(*args)
+        if name == "size" and id(args[0]) in self._packings:
+            longest = Longest(1)
+            longest.length = self.packing(args[0]).running.shape[0]
+            return longest
         return func(*args, **(kwargs or {}))
 
     def packing(self, batch_sizes: Tensor) -> Packing:
@@ -93,8 +106,8 @@ class Packings(TorchFunctionMode):
         running = _running(packing.time, packing.lengths)
         running = running.reshape(*running.shape, *[1] * (x.dim() - 2))
         x = torch.where(running, x, torch.full((), value, dtype=x.dtype))
-        if str(total) == str(packing.running.shape[0]):
-            x = x[:total]
+        if isinstance(total, Longest):
+            x = x[: total.length]
         elif str(total) != str(packing.time):
             x = torch.cat([x, x.new_full((total, *x.shape[1:]), value)])[:total]
         return x.transpose(0, 1) if batch_first else x, packing.lengths

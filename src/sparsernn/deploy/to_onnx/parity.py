@@ -32,12 +32,16 @@ def differences(path: Path, forward: Forward, axes: Axes, tolerance: float | Non
     except Exception as error:  # the classes of onnxruntime are not public
         raise _other(f"ONNX Runtime does not load it: {str(error).splitlines()[0][:200]}") from error
     results: dict[tuple[int, int], float] = {}
-    for sizes, tensors in _tried(forward, axes):
-        try:
-            expected = forward.outputs(tensors)
-        except Exception:  # a size that the model itself does not take proves nothing
-            continue
-        results[sizes] = _difference(session, forward.names, tensors, expected, sizes, tolerance)
+    for sizes, inputs in _tried(forward, axes):
+        for tensors in inputs:
+            try:
+                expected = forward.outputs(tensors)
+            except Exception:  # inputs that the model itself does not take prove nothing
+                continue
+            results[sizes] = _difference(session, forward.names, tensors, expected, sizes, tolerance)
+            break
+    if axes and len(results) < 3:
+        raise _other("the model takes no two sizes but the example's, so that nothing can be compared")
     return results
 
 
@@ -70,25 +74,25 @@ def _difference(
     return largest
 
 
-def _tried(forward: Forward, axes: Axes) -> Iterator[tuple[tuple[int, int], list[Tensor]]]:
-    """Sizes and inputs: those of the example, longer, the smallest, and with shorter sequences in the same batch."""
+def _tried(forward: Forward, axes: Axes) -> Iterator[tuple[tuple[int, int], list[list[Tensor]]]]:
+    """Sizes, and inputs of them of which the model may take the first or the second: those of the example, others."""
     example = {name: forward.tensors[group[0].input].shape[group[0].dimension] for name, group in axes.items()}
     generator = torch.Generator().manual_seed(0)
-    for grow in (lambda size: size, lambda size: 2 * size + 1, lambda size: 1, lambda size: size + 2):
+    for grow in (lambda size: size, lambda size: 2 * size + 1, lambda size: 1, lambda size: size + 3):
         sizes = {name: grow(size) for name, size in example.items()}
         free = {axis: sizes[name] for name, group in axes.items() for axis in group}
-        tensors = [_other_numbers(tensor, generator) for tensor in resized(forward.tensors, free)]
+        tensors = [_with_noise(tensor, generator) for tensor in resized(forward.tensors, free)]
         if "time" in sizes and sizes["time"] < example["time"]:
             tensors = [_at_most(tensor, sizes["time"]) for tensor in tensors]
-        yield (sizes.get("batch", 0), sizes.get("time", 0)), tensors
+        turned = [tensor if tensor.is_floating_point() or not tensor.dim() else tensor.roll(1, 0) for tensor in tensors]
+        yield (sizes.get("batch", 0), sizes.get("time", 0)), [turned, tensors]
 
 
-def _other_numbers(tensor: Tensor, generator: torch.Generator) -> Tensor:
-    """Numbers of the same kind: others that are real, whole ones in another order along the first axis."""
-    if tensor.is_floating_point():
-        noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float32).to(tensor)
-        return tensor + noise * (0.1 + tensor.abs().mean())
-    return tensor.roll(1, 0) if tensor.dim() else tensor
+def _with_noise(tensor: Tensor, generator: torch.Generator) -> Tensor:
+    if not tensor.is_floating_point():
+        return tensor
+    noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float32).to(tensor)
+    return tensor + noise * (0.1 + tensor.abs().mean())
 
 
 def _at_most(tensor: Tensor, time: int) -> Tensor:
