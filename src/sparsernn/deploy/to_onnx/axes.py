@@ -58,7 +58,8 @@ def find_axes(forward: Forward, model: nn.Module) -> Axes:
             unseen.append(group)
     left = [group for group in unseen if not any(set(group) & set(taken) for taken in axes.values())]
     for dimension, name in enumerate(NAMES):
-        likely = [group for group in left if group[0].dimension == dimension]
+        others = {axis.input for group in axes.values() for axis in group}
+        likely = [group for group in left if group[0].dimension == dimension or group[0].input in others]
         if name not in axes and likely:
             axes[name] = likely[0]
             left = [group for group in left if not set(group) & set(likely[0])]
