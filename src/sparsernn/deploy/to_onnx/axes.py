@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
 from sparsernn.deploy.to_onnx.calls import Forward
+from sparsernn.deploy.to_onnx.functions import intercepted
+from sparsernn.kernels.registry import Problem, State
 from sparsernn.running.modules import RecurrentStep
-from sparsernn.running.torch_layers import RUN_BY_US
+from sparsernn.running.runner import Place, running_by
 
 NAMES = ("batch", "time")
 MOST_TRIES = 400
@@ -124,8 +125,20 @@ def _changes(name: str, before: Sequence[Sizes], after: Sequence[Sizes]) -> bool
 
 @torch.no_grad()
 def _seen(call: Call, tensors: Sequence[Tensor], model: nn.Module) -> list[Sizes] | None:
-    """What each recurrent layer was called with, or None if the model does not take these inputs."""
-    with _watched(model) as seen:
+    """What each recurrent layer was called with, or None if the model does not take these inputs.
+
+    Layers only look at shapes: torch's own do not check all of them before they read.
+    """
+    seen: list[Sizes] = []
+
+    def look(place: Place, problem: Problem) -> tuple[Tensor, State]:
+        time, batch = problem.x.shape[:2]
+        if any(len(part) != batch for part in problem.state):
+            raise ValueError(f"states of {len(problem.state[0])} sequences for {batch}")
+        seen.append(Sizes(batch, None if isinstance(place.module, RecurrentStep) else time))
+        return problem.x.new_zeros(time, batch, problem.state[0].shape[-1]), problem.state
+
+    with _watched(model, seen), intercepted(look), running_by(look):
         try:
             call(tensors)
         except Exception:  # whatever a forward raises for a shape that it does not take
@@ -134,28 +147,17 @@ def _seen(call: Call, tensors: Sequence[Tensor], model: nn.Module) -> list[Sizes
 
 
 @contextmanager
-def _watched(model: nn.Module) -> Iterator[list[Sizes]]:
-    seen: list[Sizes] = []
+def _watched(model: nn.Module, seen: list[Sizes]) -> Iterator[None]:
+    """Note how torch's own steps are called."""
 
     def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if args or "input" in kwargs:
-            seen.append(_sizes(module, args[0] if args else kwargs["input"]))
+        x = args[0] if args else kwargs["input"]
+        seen.append(Sizes(len(x) if x.dim() > 1 else None, None))
 
-    modules = [module for module in model.modules() if isinstance(module, RUN_BY_US)]
+    modules = [module for module in model.modules() if isinstance(module, nn.RNNCellBase)]
     hooks = [module.register_forward_pre_hook(note, with_kwargs=True) for module in modules]
     try:
-        yield seen
+        yield
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def _sizes(module: nn.Module, x: Any) -> Sizes:
-    if isinstance(x, PackedSequence):
-        return Sizes(int(x.batch_sizes[0]), len(x.batch_sizes))
-    if isinstance(module, nn.RNNCellBase | RecurrentStep):
-        return Sizes(len(x) if x.dim() > 1 else None, None)
-    if x.dim() < 3:
-        return Sizes(None, len(x))
-    batch, time = (0, 1) if getattr(module, "batch_first", False) else (1, 0)
-    return Sizes(x.shape[batch], x.shape[time])

@@ -89,6 +89,7 @@ class Packings(TorchFunctionMode):
 
     def _pack(self, x: Tensor, lengths: Tensor, batch_first: bool) -> tuple[Tensor, Tensor]:
         x = x.transpose(0, 1) if batch_first else x
+        torch._check(lengths.shape[0] == x.shape[1], lambda: "as many lengths as sequences")
         longest = lengths.max().item()
         torch._check(longest >= 1)
         torch._check(longest <= x.shape[0])
