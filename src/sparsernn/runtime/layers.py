@@ -82,7 +82,7 @@ class RecurrentLayer:
         instructions: str = "",
     ):
         self.cell, self.format = cell, format
-        self._sizes = _checked_weights(cell, weights)
+        self._sizes = sizes_of(cell, weights)
         self.hidden, self.inputs = self._sizes["hidden"], self._sizes["input"]
         kept = {name: _mask(name, weight, masks) for name, weight in weights.items() if weight.ndim == 2}
         if format not in FORMATS:
@@ -184,7 +184,7 @@ def candidates(cell: Cell, weights: Mapping[str, Array], masks: Mapping[str, Arr
     Arguments: as `RecurrentLayer`.
     Raises: UserError as `RecurrentLayer`.
     """
-    sizes = _checked_weights(cell, weights)
+    sizes = sizes_of(cell, weights)
     if cell not in NATIVE_CELLS or native.module is None:
         return {"dense": sum(weight.nbytes for weight in weights.values())}
     kept = {name: _mask(name, weight, masks) for name, weight in weights.items() if weight.ndim == 2}
@@ -214,8 +214,8 @@ def _native_layer(
     return module.RecurrentLayer(NATIVE_CELLS[cell], inputs, hidden, *parts, bias, inside, instructions)
 
 
-def _checked_weights(cell: Cell, weights: Mapping[str, Array]) -> dict[str, int]:
-    """Units along each axis of the layer."""
+def sizes_of(cell: Cell, weights: Mapping[str, Array]) -> dict[str, int]:
+    """Units along each axis of a layer. Raises: UserError for a weight that is missing or has another shape or type."""
     required = [name for name in cell.axes if name.startswith("weight")]
     if missing := [name for name in required if name not in weights]:
         raise UserError(f"the weights have no {missing[0]}", f"{', '.join(required)}", "pass every weight of the cell")
