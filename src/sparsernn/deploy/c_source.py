@@ -78,7 +78,8 @@ def export_c(
         model_or_artifact: a model of torch or of `sparsernn.models`, what `runtime.load` gives, or the path of its file.
         name: of files and functions, an identifier of C.
         example: the arguments of a model that is not a recurrent layer or one of `sparsernn.models`.
-        format: of all matrices: "dense", "rows" or "blocks"; None chooses for each what takes the fewest operations.
+        format: of all matrices: "dense", "rows" or "blocks"; None chooses the quickest for each on a processor that
+            computes many numbers at once, "smallest" the one of the fewest bytes.
         int8: whether matrices are rounded to 8 bits with a scale a row, and vectors with one a step.
     Raises: UserError for a network that reads backwards or pools over steps that have not come, or is no chain of an
         embedding, recurrent layers and a head.

@@ -29,7 +29,7 @@ from sparsernn.structure.wiring import unwrap
 from sparsernn.structure.words import LivingWords
 
 STACKS = (Recurrent, nn.LSTM, nn.GRU, nn.RNN)
-ENDS = ("an embedding or none, recurrent layers of one direction, a linear head or none")
+ENDS = "an embedding or none, recurrent layers of one direction, a linear head or none"
 
 
 @dataclass(frozen=True)
@@ -101,9 +101,7 @@ def _of_spec(spec: NetworkSpec) -> Parts:
 
 def _of_model(network: Any) -> Parts:
     recurrent = list(network.cells) if isinstance(network, LanguageModel) else [network.cell]
-    _require_stream(
-        getattr(network, "directions", 1), network.pool if isinstance(network, Classifier) else "last"
-    )
+    _require_stream(getattr(network, "directions", 1), network.pool if isinstance(network, Classifier) else "last")
     residual = network.residual if isinstance(network, Forecaster) else None
     return _joined(_layers(recurrent), network.embedding, network.head, residual)
 
