@@ -75,8 +75,8 @@ PRODUCTS = {
     return largest / 127.0f;
 }
 """,
-    "eights_": """static void eights_(const int8_t *values, const float *scales, const int8_t *vector, float scale, float *out,
-                    int rows, int columns) {
+    "eights_": """static void eights_(const int8_t *values, const float *scales, const int8_t *vector, float scale,
+                    float *out, int rows, int columns) {
     for (int i = 0; i < rows; ++i) {
         int32_t sum = 0;
         for (int k = 0; k < columns; ++k) sum += (int32_t)values[i * columns + k] * vector[k];
@@ -193,18 +193,18 @@ def _statements(
         return [f"panels_({name}, {vector}, {out}, {rows}, {columns});"]
     if format == "blocks":
         slices = _slices(matrix)
-        present = slices.any(1)
+        present = np.asarray(slices.any(1))
         values = slices.swapaxes(1, 2)[present]
         where = ", ".join([constants.add(values), *_places(constants, present)])
         return [f"blocks_({where}, {vector}, {out}, {len(slices)});"]
     if format == "rows":
-        where = ", ".join([constants.add(matrix[matrix != 0]), *_places(constants, matrix != 0)])
+        where = ", ".join([constants.add(matrix[matrix != 0]), *_places(constants, np.asarray(matrix != 0))])
         return [f"rows_({where}, {vector}, {out}, {rows});"]
     scales, rounded = rounded_rows(matrix)
     eights, scale = body.name("e"), body.name("s")
     lines = [f"int8_t {eights}[{columns}];", f"const float {scale} = round_({vector}, {eights}, {columns});"]
     if np.count_nonzero(rounded) * 3 < rounded.size:
-        where = ", ".join([constants.add(rounded[rounded != 0]), *_places(constants, rounded != 0)])
+        where = ", ".join([constants.add(rounded[rounded != 0]), *_places(constants, np.asarray(rounded != 0))])
         return [*lines, f"eight_rows_({where}, {constants.add(scales)}, {eights}, {scale}, {out}, {rows});"]
     arguments = f"{constants.add(rounded)}, {constants.add(scales)}, {eights}, {scale}, {out}, {rows}, {columns}"
     return [*lines, f"eights_({arguments});"]

@@ -75,7 +75,8 @@ def export_c(
     The elementary functions are those of the extension.
 
     Arguments:
-        model_or_artifact: a model of torch or of `sparsernn.models`, what `runtime.load` gives, or the path of its file.
+        model_or_artifact: a model of torch or of `sparsernn.models`, what `runtime.load` gives, or the path of
+            its file.
         name: of files and functions, an identifier of C.
         example: the arguments of a model that is not a recurrent layer or one of `sparsernn.models`.
         format: of all matrices: "dense", "rows" or "blocks"; None chooses the quickest for each on a processor that
@@ -90,10 +91,14 @@ def export_c(
     if format == "int8":
         int8 = True
     written = _Writer(parts, name, "int8" if int8 else format)
-    source, header = written.source(), written.header()
+    paths = _write(Path(folder), name, written.source(), written.header())
+    return Source(*paths, written.constants.bytes, written.state, written.inputs, written.outputs)
+
+
+def _write(folder: Path, name: str, source: str, header: str) -> tuple[Path, Path]:
+    paths = folder / f"{name}.c", folder / f"{name}.h"
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        paths = Path(folder, f"{name}.c"), Path(folder, f"{name}.h")
+        folder.mkdir(parents=True, exist_ok=True)
         for path, text in zip(paths, (source, header), strict=True):
             path.write_text(text, encoding="ascii")
     except OSError as error:
@@ -102,7 +107,7 @@ def export_c(
             "a folder that may be written to",
             "give another",
         ) from error
-    return Source(*paths, written.constants.bytes, written.state, written.inputs, written.outputs)
+    return paths
 
 
 class _Writer:

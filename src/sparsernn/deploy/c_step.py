@@ -30,7 +30,8 @@ FUNCTIONS = {
     "log_of_one_plus_": """static float log_of_one_plus_(float x) {
     const float y = x > 0.41421356f ? (x - 1.0f) * 0.5f : x;
     const float s = y / (2.0f + y), square = s * s;
-    const float series = 1.0f + square * (0.33333333f + square * (0.2f + square * (0.14285714f + square * 0.11111111f)));
+    float series = 0.14285714f + square * 0.11111111f;
+    series = 1.0f + square * (0.33333333f + square * (0.2f + square * series));
     return 2.0f * s * series + (x > 0.41421356f ? 0.69314718f : 0.0f);
 }
 """,

@@ -20,11 +20,11 @@ from sparsernn.models.forecaster import Forecaster
 from sparsernn.models.language_model import LanguageModel
 from sparsernn.running.modules import Recurrent
 from sparsernn.running.torch_layers import parts_of
+from sparsernn.runtime import numpy_math
 from sparsernn.runtime.artifact import load
 from sparsernn.runtime.layers import sizes_of
 from sparsernn.runtime.network import Network, NetworkSpec
 from sparsernn.runtime.numpy_math import Products
-from sparsernn.runtime import numpy_math
 from sparsernn.structure.wiring import unwrap
 from sparsernn.structure.words import LivingWords
 

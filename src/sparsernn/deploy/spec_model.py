@@ -26,9 +26,10 @@ class SpecModel(nn.Module):
             for local, array in layer.weights.items():
                 weights.register_buffer(local, torch.tensor(array))
             self.layers.append(weights)
-        for name in ("embedding", "rows", "head", "bias"):
-            array = getattr(spec, name)
-            self.register_buffer(name, None if array is None else torch.tensor(array))
+        self.embedding, self.rows, self.head, self.bias = (
+            None if array is None else nn.Buffer(torch.tensor(array))
+            for array in (spec.embedding, spec.rows, spec.head, spec.bias)
+        )
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """As `Network.run`. Shapes: x [batch time input] or [batch time], lengths [batch]."""

@@ -69,7 +69,7 @@ class Forward:
             raise
         except Exception as error:
             raise UserError(
-                f"the model does not take the example ({str(error).splitlines()[0][:200] if str(error) else type(error).__name__})",
+                f"the model does not take the example ({first_line(error)})",
                 "arguments of its forward",
                 "pass example=(...) as in a call",
             ) from error
@@ -79,6 +79,12 @@ class Forward:
                 "states that go in and come out, as a file keeps none",
                 "take the state as an argument and return it",
             )
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in at most one line."""
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return text[:200].rstrip(".")
 
 
 def _same_nans(old: Tensor, new: Tensor) -> bool:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsernn.deploy.to_onnx.axes import NAMES, Axes, Axis, find_axes, resized
-from sparsernn.deploy.to_onnx.calls import Forward, forward_of
+from sparsernn.deploy.to_onnx.calls import Forward, first_line, forward_of
 from sparsernn.deploy.to_onnx.functions import ForeignPacking, intercepted, paths_of
 from sparsernn.deploy.to_onnx.nodes import LayerNodes
 from sparsernn.errors import UserError
@@ -78,7 +78,7 @@ def export_onnx(
         opset: of the standard, from 18 to 23.
     Raises: UserError for a model that would be another one in the file, saying why.
     """
-    opset_of(opset)
+    _check_opset(opset)
     names = _checked_names(dynamic)
     _require_modules()
     network = copy.deepcopy(unwrap(model)).eval().requires_grad_(False)
@@ -87,22 +87,25 @@ def export_onnx(
     forward = forward_of(network, example)
     with _quietly():
         forward.require_same_answer()
-        every = find_axes(forward, network)
-        axes = {name: group for name, group in every.items() if name.partition("_")[0] in names}
-        if missing := [name for name in names if dynamic is not None and name not in axes]:
-            raise UserError(
-                f"no axis of the inputs can change as the {missing[0]}",
-                "a forward that takes other sizes than the example's",
-                f"leave {missing[0]} out of dynamic",
-            )
+        axes = _free_axes(find_axes(forward, network), names, dynamic is not None)
         return _write(network, forward, axes, Path(path), int8, opset)
 
 
-def opset_of(opset: int) -> int:
+def _free_axes(every: Axes, names: Collection[str], required: bool) -> Axes:
+    """Those of the names. Raises: UserError where one that is required is missing."""
+    if missing := [name for name in names if required and name not in every]:
+        raise UserError(
+            f"no axis of the inputs can change as the {missing[0]}",
+            "a forward that takes other sizes than the example's",
+            f"leave {missing[0]} out of dynamic",
+        )
+    return {name: group for name, group in every.items() if name.partition("_")[0] in names}
+
+
+def _check_opset(opset: int) -> None:
     """Raises: UserError for a version of the standard that is not written."""
     if isinstance(opset, bool) or not isinstance(opset, int) or not OLDEST <= opset <= NEWEST:
         raise UserError(f"opset is {opset!r}", f"a whole number from {OLDEST} to {NEWEST}", "pass a newer one")
-    return opset
 
 
 def _checked_names(dynamic: Collection[str] | None) -> tuple[str, ...]:
@@ -212,41 +215,46 @@ def _program(traced: Traced, example: Sequence[Tensor], axes: Axes, forward: For
 
 def _refusal(error: BaseException, axes: Axes, forward: Forward) -> UserError:
     """One sentence on why a model could not be exported, with the way out."""
-    text = str(error)
     causes = [error]
     while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and len(causes) < 10:
         causes.append(cause)
-    text = " ".join(str(one) for one in causes)
-    model = type(forward.network).__name__
+    text, model = " ".join(map(str, causes)), type(forward.network).__name__
+    fixed = [
+        name
+        for name, group in axes.items()
+        for axis in group
+        if f"[{axis.input}].size()[{axis.dimension}] as dynamic but" in text
+    ]
+    if fixed:
+        return UserError(
+            f"the forward of {model} fixes the {fixed[0]} to that of its example, as a loop over steps does",
+            f"a forward that is the same for every {fixed[0]}",
+            f"put torch's layer in the place of a loop over its cell, or leave {fixed[0]} out of dynamic",
+        )
     if any(isinstance(one, ForeignPacking) for one in causes):
         return UserError(
             f"{model} packs sequences by hand",
             "batch sizes that pack_padded_sequence made",
             "pack by torch.nn.utils.rnn.pack_padded_sequence within the forward",
         )
-    for name, group in axes.items():
-        for axis in group:
-            if f"[{axis.input}].size()[{axis.dimension}] as dynamic but" in text:
-                return UserError(
-                    f"the forward of {model} fixes the {name} to that of its example, as a loop over steps does",
-                    f"a forward that is the same for every {name}",
-                    f"put torch's layer in the place of a loop over its cell, or leave {name} out of dynamic",
-                )
     if "data-dependent" in text or "data dependent" in text:
         return UserError(
             f"the forward of {model} decides by the numbers in a tensor",
             "a forward whose course does not hang on its input's values",
             "use torch.where, or leave that part outside of the model",
         )
+    return _untranslated(causes, model)
+
+
+def _untranslated(causes: Sequence[BaseException], model: str) -> UserError:
     for one in causes:
         if "No ONNX function found" in str(one) or "No decompositions registered" in str(one):
             operator = str(one).partition("<OpOverload(op='")[2].partition("'")[0] or "an operator"
             return UserError(
                 f"{operator} has no translation to ONNX", "operators of the standard", "compute it outside of the model"
             )
-    first = next((line for line in str(causes[-1]).splitlines() if line.strip()), type(causes[-1]).__name__)
     return UserError(
-        f"{model} cannot be traced ({first.strip()[:200].rstrip('.')})",
+        f"{model} cannot be traced ({first_line(causes[-1])})",
         "a forward that torch.export takes",
         "export the part of the model that does not do this",
     )

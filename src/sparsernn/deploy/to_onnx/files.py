@@ -112,10 +112,7 @@ def _round(graph: ir.Graph) -> None:
         numbers = None if value.const_value is None else value.const_value.numpy()
         if numbers is None or numbers.dtype != np.float32 or numbers.ndim < 2 or numbers.size < LEAST_ROUNDED:
             continue
-        axis, rounded, scales = min(
-            (_rounded(numbers, axis) for axis in (numbers.ndim - 2, numbers.ndim - 1)),
-            key=lambda one: float(np.abs(np.expand_dims(one[2], _rest(numbers, one[0])) * one[1] - numbers).sum()),
-        )
+        axis, rounded, scales = _better(numbers)
         name = str(value.name)
         parts = [
             ir.Value(name=f"{name}.{suffix}", const_value=ir.tensor(array), shape=ir.Shape(array.shape),
@@ -131,6 +128,16 @@ def _round(graph: ir.Graph) -> None:
         for part in parts:
             graph.register_initializer(part)
         graph.insert_before(graph[0], node)
+
+
+def _better(numbers: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
+    """The axis of the scales along which rounding loses less, and numbers and scales."""
+    tried = [_rounded(numbers, axis) for axis in (numbers.ndim - 2, numbers.ndim - 1)]
+    losses = [
+        float(np.abs(rounded * np.expand_dims(scales, _rest(numbers, axis)) - numbers).sum())
+        for axis, rounded, scales in tried
+    ]
+    return tried[int(losses[1] < losses[0])]
 
 
 def _rounded(numbers: np.ndarray, axis: int) -> tuple[int, np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sparsernn.deploy.to_onnx.axes import Axes, resized
-from sparsernn.deploy.to_onnx.calls import Forward
+from sparsernn.deploy.to_onnx.calls import Forward, first_line
 from sparsernn.errors import UserError
 
 
@@ -30,7 +30,7 @@ def differences(path: Path, forward: Forward, axes: Axes, tolerance: float | Non
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the classes of onnxruntime are not public
-        raise _other(f"ONNX Runtime does not load it: {str(error).splitlines()[0][:200]}") from error
+        raise _other(f"ONNX Runtime does not load it: {first_line(error)}") from error
     results: dict[tuple[int, int], float] = {}
     for sizes, inputs in _tried(forward, axes):
         for tensors in inputs:
@@ -58,7 +58,7 @@ def _difference(
     try:
         arrays = session.run(list(expected), feeds)
     except Exception as error:
-        raise _other(f"ONNX Runtime fails {where}: {str(error).splitlines()[0][:200]}") from error
+        raise _other(f"ONNX Runtime fails {where}: {first_line(error)}") from error
     largest = 0.0
     for name, array in zip(expected, arrays, strict=True):
         wanted_array = expected[name].numpy()
