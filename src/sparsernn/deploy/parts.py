@@ -129,6 +129,12 @@ def _of_chain(network: nn.Module, example: Any) -> Parts:
     hooks = [module.register_forward_hook(lambda module, *_: called.append(module)) for module in leaves]
     try:
         result = network(*arguments)
+    except Exception as error:  # whatever a forward raises for an example that it does not take
+        raise UserError(
+            f"the model does not take the example ({str(error).partition(chr(10))[0][:200].rstrip('.')})",
+            "arguments of its forward",
+            "pass example=(...) as in a call",
+        ) from error
     finally:
         for hook in hooks:
             hook.remove()
