@@ -227,9 +227,9 @@ def _refusal(error: BaseException, axes: Axes, forward: Forward) -> UserError:
     ]
     if fixed:
         return UserError(
-            f"the forward of {model} fixes the {fixed[0]} to that of its example, as a loop over steps does",
+            f"the forward of {model} fixes the {fixed[0]} to that of its example, as len() and loops over steps do",
             f"a forward that is the same for every {fixed[0]}",
-            f"put torch's layer in the place of a loop over its cell, or leave {fixed[0]} out of dynamic",
+            f"take x.shape for len(x), torch's layer for a loop over its cell, or leave {fixed[0]} out of dynamic",
         )
     if any(isinstance(one, ForeignPacking) for one in causes):
         return UserError(
