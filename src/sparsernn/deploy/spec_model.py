@@ -42,8 +42,7 @@ class SpecModel(nn.Module):
         output, _ = run_layers(Stack(self, parts, self.spec.directions, batch_first=True), vectors, None, lengths)
         if self.spec.kind not in ("classification", "forecasting"):
             return self._head(output)
-        ends = torch.full_like(x[:, 0].reshape(len(x), -1)[:, 0], 0, dtype=torch.long) + x.shape[1]
-        ends = ends if lengths is None else lengths
+        ends = torch.full((x.shape[0],), x.shape[1]) if lengths is None else lengths
         result = self._head(self._pooled(output, ends))
         if self.spec.residual is not None:
             last = (ends - 1).reshape(-1, 1, 1).expand(-1, 1, x.shape[2])
