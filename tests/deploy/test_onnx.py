@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from sparsernn import Masks, compact, export_onnx, sparsify
+from sparsernn import Masks, Sparsifier, accelerate, compact, export_onnx, sparsify
 from sparsernn.errors import UserError
 from sparsernn.methods.magnitude import Magnitude
 from sparsernn.nn import GRU, PeepholeLSTM
@@ -192,6 +192,16 @@ class Output(nn.Module):
         return both[0]
 
 
+def test_a_model_that_is_being_sparsified_or_accelerated_is_exported_as_it_is(tmp_path):
+    torch.manual_seed(0)
+    model = nn.GRU(3, 6, batch_first=True).eval()
+    fast = accelerate(model)
+    Sparsifier(model, Magnitude(0.5), torch.optim.SGD(model.parameters(), 0.1), steps=4)
+    for kind in (fast, model):
+        export_onnx(kind, tmp_path / "model.onnx", example=frames(2, 4))
+        assert_same(tmp_path / "model.onnx", kind, frames)
+
+
 def test_eight_bits_are_smaller_and_near(tmp_path):
     torch.manual_seed(0)
     model = nn.LSTM(16, 48, batch_first=True).eval()
@@ -251,6 +261,7 @@ class Applied(nn.Module):
         (Applied(torch.tanh), {"dynamic": {"length"}}, "dynamic is"),
         (Applied(torch.tanh), {"example": torch.randn(2, 0, 3)}, "shape \\[2, 0, 3\\]"),
         (Applied(torch.tanh), {"example": None}, "no example"),
+        (Applied(torch.tanh), {"example": torch.randn(2, 5, 3).bfloat16()}, "is bfloat16"),
         (Applied(torch.tanh), {"example": (torch.randn(2, 5, 3), 1)}, "does not take the example"),
         (Applied(torch.tanh), {"example": torch.randn(2, 5, 9)}, "does not take the example"),
         (nn.GRUCell(3, 4), {"example": torch.randn(2, 3), "dynamic": {"time"}}, "no axis .* time"),

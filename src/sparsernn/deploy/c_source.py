@@ -17,7 +17,7 @@ from sparsernn.errors import UserError
 
 HEADER = """/* {about}
 
-   Written by sparsernn {version}. One call of {name}_step reads {NAME}_INPUTS numbers and writes {NAME}_OUTPUTS.
+   Written by sparsernn. One call of {name}_step reads {NAME}_INPUTS numbers and writes {NAME}_OUTPUTS.
    Everything that changes lies in the state, an array of {NAME}_STATE numbers that the caller keeps, one for each
    stream; {name}_reset makes it what it is before the first step.{input} */
 #ifndef {NAME}_H
@@ -130,14 +130,11 @@ class _Writer:
 
     def header(self) -> str:
         """NAME.h"""
-        import sparsernn
-
         cells = ", ".join(type(layer.cell).__name__ for layer in self.parts.layers)
         about = f"A network of {len(self.parts.layers)} recurrent layers ({cells})."
         words = "" if self.parts.embedding is None else "\n   The input is the number of a word."
         return HEADER.format(
             about=about,
-            version=sparsernn.__version__,
             name=self.name,
             NAME=self.name.upper(),
             input=words,

@@ -113,6 +113,9 @@ def forward_of(network: nn.Module, example: Any) -> Forward:
     if not tensors:
         raise UserError("the example has no tensor", "one at least", "pass example=(...) as in a call")
     for name, tensor in zip(names, tensors, strict=True):
+        if tensor.dtype == torch.bfloat16 or tensor.is_complex():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise UserError(f"{name} of the example is {kind}", "float32 or whole numbers", "export model.float()")
         if not tensor.numel():
             raise UserError(
                 f"{name} of the example has the shape {list(tensor.shape)}",

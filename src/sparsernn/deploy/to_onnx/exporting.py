@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from sparsernn.deploy.to_onnx.axes import NAMES, Axes, Axis, find_axes, resized
 from sparsernn.deploy.to_onnx.calls import Forward, first_line, forward_of
-from sparsernn.deploy.to_onnx.functions import ForeignPacking, intercepted, paths_of
+from sparsernn.deploy.to_onnx.functions import ForeignPacking, forget_plain_forwards, intercepted, paths_of
 from sparsernn.deploy.to_onnx.nodes import LayerNodes
 from sparsernn.errors import UserError
 from sparsernn.running.runner import running_by
@@ -82,6 +82,7 @@ def export_onnx(
     names = _checked_names(dynamic)
     _require_modules()
     network = copy.deepcopy(unwrap(model)).eval().requires_grad_(False)
+    forget_plain_forwards(network)
     if masks is not None:
         masks.apply_(network)
     forward = forward_of(network, example)
@@ -241,7 +242,7 @@ def _refusal(error: BaseException, axes: Axes, forward: Forward) -> UserError:
         return UserError(
             f"the forward of {model} decides by the numbers in a tensor",
             "a forward whose course does not hang on its input's values",
-            "use torch.where, or leave that part outside of the model",
+            "use torch.where, keep lengths a tensor, or leave that part outside of the model",
         )
     return _untranslated(causes, model)
 

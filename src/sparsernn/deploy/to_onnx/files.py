@@ -11,7 +11,6 @@ import numpy as np
 import onnx_ir as ir
 import onnxscript.optimizer
 
-import sparsernn
 from sparsernn.deploy.to_onnx import scans
 from sparsernn.deploy.to_onnx.axes import Axes
 from sparsernn.deploy.to_onnx.nodes import OPERATORS
@@ -54,7 +53,7 @@ def finish(program: Any, scanned: Sequence[Problem], details: Details, int8: boo
     for value in _initializers(model.graph):
         value.name = str(value.name).removeprefix("network.")
     _name(model.graph, details)
-    model.producer_name, model.producer_version = "sparsernn", sparsernn.__version__
+    model.producer_name = "sparsernn"
     model.metadata_props["sparsernn.layers"] = json.dumps(list(details.layers))
 
 

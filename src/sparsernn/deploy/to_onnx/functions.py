@@ -182,6 +182,13 @@ def _each(states: Any, order: Tensor | None) -> Any:
     return tuple(state.index_select(1, order) for state in states)
 
 
+def forget_plain_forwards(model: nn.Module) -> None:
+    """Take back forwards that a copy of a module holds although they are its class's own."""
+    for module in model.modules():
+        if getattr(vars(module).get("forward"), "__func__", None) is type(module).forward:
+            del module.forward
+
+
 def paths_of(model: nn.Module) -> Mapping[int, str]:
     """The path of every module, by `id`."""
     return {id(module): path for path, module in model.named_modules()}

@@ -68,7 +68,8 @@ def _difference(
         same = (exact == computed) | (np.isnan(exact) & np.isnan(computed))
         difference = float(np.where(same, 0, np.abs(exact - computed)).max(initial=0))
         scale = 1 + float(np.abs(exact[np.isfinite(exact)]).max(initial=0))
-        if not difference <= (np.inf if tolerance is None else tolerance * scale):
+        precision = 8 * float(np.finfo(array.dtype).eps) if array.dtype.kind == "f" else 0.0
+        if not difference <= (np.inf if tolerance is None else max(tolerance, precision) * scale):
             raise _other(f"{where} {name} differs by {difference:.3g}")
         largest = max(largest, difference)
     return largest

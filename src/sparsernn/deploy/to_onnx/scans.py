@@ -85,7 +85,7 @@ def expand(graph: ir.Graph, steps: Sequence[ir.Model]) -> None:
             number = node.attributes["layer"].as_int()
             scan = _scan(node, steps[number].graph, f"layer_{number}_")
             graph.insert_before(node, scan)
-            ir.convenience.replace_all_uses_with(node.outputs, scan.outputs)
+            ir.convenience.replace_all_uses_with(node.outputs, scan.outputs, replace_graph_outputs=True)
             for old, new in zip(node.outputs, scan.outputs, strict=True):
                 new.name, new.shape, new.type = old.name, old.shape, old.type
             graph.remove(node, safe=True)
