@@ -70,7 +70,7 @@ class Int8Products(numpy_math.Products):
 
     def __call__(self, name, vector=None, gates=None):
         rows = self.cell.rows(name, gates, len(self.weights[name]))
-        weight, bias = self.weights[name][rows], self._bias(name)[rows]
+        weight, bias = self.weights[name][rows], self.bias_of(name)[rows]
         scales = np.abs(weight).max(1) / 127
         whole = np.rint(weight / np.where(scales > 0, scales, 1)[:, None])
         most = np.abs(vector).max(-1, keepdims=True)
