@@ -16,6 +16,8 @@ _HOMES = {
     "accelerate": "sparsernn.deploy.accelerating",
     "analyse": "sparsernn.own_model.analysis",
     "compact": "sparsernn.compaction.compact",
+    "export_c": "sparsernn.deploy.c_source",
+    "export_onnx": "sparsernn.deploy.to_onnx.exporting",
     "load_compact": "sparsernn.compaction.files",
     "save_compact": "sparsernn.compaction.files",
     "set_flush_denormal": "sparsernn.denormals",
@@ -31,6 +33,8 @@ __all__ = [
     "analyse",
     "compact",
     "explain_kernels",
+    "export_c",
+    "export_onnx",
     "load_compact",
     "save_compact",
     "set_flush_denormal",
@@ -43,6 +47,8 @@ if TYPE_CHECKING:
     from sparsernn.compaction.files import load_compact, save_compact
     from sparsernn.denormals import set_flush_denormal
     from sparsernn.deploy.accelerating import accelerate
+    from sparsernn.deploy.c_source import export_c
+    from sparsernn.deploy.to_onnx.exporting import export_onnx
     from sparsernn.own_model.analysis import analyse
     from sparsernn.own_model.shrinking import shrink
     from sparsernn.running.explaining import explain_kernels

@@ -293,6 +293,28 @@ def pack(
 
 
 @app.command()
+def export(
+    target: Annotated[Path, typer.Argument(help="The folder of one run, or a file that `pack` wrote.")],
+    to: Annotated[str, typer.Option(help="onnx, c99 or rtneural.")],
+    out: Annotated[Path, typer.Option(help="The file to write; for c99 the folder of NAME.c and NAME.h.")],
+    name: Annotated[str, typer.Option(help="Of files and functions in C.")] = "network",
+    int8: Annotated[bool, typer.Option("--int8", help="Round matrices to 8 bits.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the network of a run, or of a packed file, as ONNX, as C99 or for RTNeural."""
+    prepare_process()
+    from sparsernn.experiments import exporting
+    from sparsernn.own_data.runs import PREPARATION, find_run
+
+    is_run = target.is_file() or (target / "recipe.json").is_file() or (target / PREPARATION).is_file()
+    written = exporting.export(target if is_run else find_run(target), to, out, name, int8)
+    if as_json:
+        typer.echo(json.dumps(written, indent=1))
+        return
+    print_table(("", ""), [(one, str(value)) for one, value in written.items()])
+
+
+@app.command()
 def bench(
     target: Annotated[Path, typer.Argument(help="The folder of one run, or a file that `pack` wrote.")],
     steps: Annotated[int, typer.Option(help="Steps of a sequence.")] = 100,

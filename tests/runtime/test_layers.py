@@ -94,7 +94,7 @@ class Int8Products(numpy_math.Products):
 
     def __call__(self, name, vector=None, gates=None):
         rows = self.cell.rows(name, gates, len(self.weights[name]))
-        weight, bias = self.weights[name][rows], self._bias(name)[rows]
+        weight, bias = self.weights[name][rows], self.bias_of(name)[rows]
         if weight.ndim == 1:
             return weight * np.tile(vector, len(weight) // vector.shape[-1])
         weight = weight.astype(np.float32)

@@ -3,33 +3,101 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sparsernn.cells.cell import Cell, Sizes
+from sparsernn.cells.parts.arithmetic import Multiply
 
-PRELUDE = """#include <math.h>
-#include <string.h>
-
-static float sigmoidf_(float x) { return x >= 0.0f ? 1.0f / (1.0f + expf(-x)) : expf(x) / (1.0f + expf(x)); }
-static float reluf_(float x) { return x > 0.0f ? x : 0.0f; }
-static float seluf_(float x) { return x > 0.0f ? 1.05070098736f * x : 1.75809934085f * expm1f(x); }
-static float log_sigmoidf_(float x) { return (x < 0.0f ? x : 0.0f) - log1pf(expf(-fabsf(x))); }
-static float clampf_(float x, float low, float high) { return x < low ? low : x > high ? high : x; }
-static float largerf_(float a, float b) { return b >= a ? b : a; }
-static float finitef_(float x) { return x == -INFINITY ? 0.0f : x; }
-static float log_add_expf_(float a, float b) {
-    const float high = a > b ? a : b, low = a > b ? b : a;
-    return low == -INFINITY ? high : high + log1pf(expf(low - high));
+FUNCTIONS = {
+    "exp_": """static float exp_(float x) {
+    const float near = x < -87.3f ? -87.3f : x > 89.0f ? 89.0f : x;
+    const float shifted = near * 1.44269504f + 12582912.0f, n = shifted - 12582912.0f;
+    const float r = (near - n * 0.693359375f) - n * -2.12194440e-4f;
+    float series = r * 8.297619466e-3f + 4.191562925e-2f, power;
+    uint32_t bits;
+    series = series * r + 1.666757654e-1f;
+    series = series * r + 4.999889266e-1f;
+    series = series * r + 9.999996911e-1f;
+    series = series * r + 1.000000072f;
+    memcpy(&bits, &shifted, sizeof bits);
+    bits = (bits << 23) + 0x3f800000u;
+    memcpy(&power, &bits, sizeof power);
+    return series * power;
 }
-static void product_(const float *weight, const float *bias, const float *vector, float *out, int rows, int columns) {
+""",
+    "log_of_one_plus_": """static float log_of_one_plus_(float x) {
+    const float y = x > 0.41421356f ? (x - 1.0f) * 0.5f : x;
+    const float s = y / (2.0f + y), square = s * s;
+    float series = 0.14285714f + square * 0.11111111f;
+    series = 1.0f + square * (0.33333333f + square * (0.2f + square * series));
+    return 2.0f * s * series + (x > 0.41421356f ? 0.69314718f : 0.0f);
+}
+""",
+    "sigmoid_": "static float sigmoid_(float x) { return 1.0f / (1.0f + exp_(-x)); }\n",
+    "tanh_": """static float tanh_(float x) {
+    const float near = x < -7.90531111f ? -7.90531111f : x > 7.90531111f ? 7.90531111f : x, square = near * near;
+    float above = square * -2.76076847742355e-16f + 2.00018790482477e-13f;
+    float below = square * 1.19825839466702e-06f + 1.18534705686654e-04f;
+    above = above * square - 8.60467152213735e-11f;
+    above = above * square + 5.12229709037114e-08f;
+    above = above * square + 1.48572235717979e-05f;
+    above = above * square + 6.37261928875436e-04f;
+    above = above * square + 4.89352455891786e-03f;
+    below = below * square + 2.26843463243900e-03f;
+    below = below * square + 4.89352518554385e-03f;
+    return near * above / below;
+}
+""",
+    "relu_": "static float relu_(float x) { return x < 0.0f ? 0.0f : x; }\n",
+    "selu_": """static float selu_(float x) {
+    return x > 0.0f ? 1.05070098736f * x : 1.75809934085f * (exp_(x) - 1.0f);
+}
+""",
+    "log_sigmoid_": """static float log_sigmoid_(float x) {
+    return (x < 0.0f ? x : 0.0f) - log_of_one_plus_(exp_(x < 0.0f ? x : -x));
+}
+""",
+    "clamp_": """static float clamp_(float x, float low, float high) {
+    return x < low ? low : x > high ? high : x;
+}
+""",
+    "larger_": "static float larger_(float a, float b) { return b >= a ? b : a; }\n",
+    "finite_": "static float finite_(float x) { return x == -INFINITY ? 0.0f : x; }\n",
+    "log_add_exp_": """static float log_add_exp_(float a, float b) {
+    const float high = a > b ? a : b, low = a > b ? b : a;
+    return low == -INFINITY ? high : high + log_of_one_plus_(exp_(low - high));
+}
+""",
+    "product_": """static void product_(const float *weight, const float *bias, const float *vector, float *out,
+                     int rows, int columns) {
     for (int i = 0; i < rows; ++i) {
         float sum = bias ? bias[i] : 0.0f;
         for (int j = 0; j < columns; ++j) sum += weight[i * columns + j] * vector[j];
         out[i] = sum;
     }
 }
-"""
+""",
+}
+"""Functions that a source may need. Elementary ones are those of the extension, so that nothing is linked."""
+
+
+def with_functions(code: str, functions: Mapping[str, str] = FUNCTIONS) -> str:
+    """C with the functions that it calls, and those that they call, in front."""
+    needed: set[str] = set()
+    waiting = [code]
+    while waiting:
+        text = waiting.pop()
+        for name in functions:
+            if name not in needed and re.search(rf"\b{name}\(", text):
+                needed.add(name)
+                waiting.append(functions[name])
+    texts = [functions[name] for name in functions if name in needed]
+    includes = ["#include <stdint.h>", "#include <string.h>"]
+    if any("INFINITY" in text for text in [code, *texts]):
+        includes.insert(0, "#include <math.h>")
+    return "\n".join([*includes, "", *texts, code])
 
 
 @dataclass
@@ -44,6 +112,10 @@ class Body:
         """A name that was not used before."""
         self.count += 1
         return f"{prefix}{self.count}"
+
+    def text(self) -> str:
+        """All lines, arrays first."""
+        return "\n".join(f"    {line}" for line in [*self.tables, *self.lines])
 
 
 class Named:
@@ -151,31 +223,31 @@ class CMath:
         return activated
 
     def sigmoid(self, vector: Named) -> Named:
-        return vector.map("sigmoidf_({})")
+        return vector.map("sigmoid_({})")
 
     def tanh(self, vector: Named) -> Named:
-        return vector.map("tanhf({})")
+        return vector.map("tanh_({})")
 
     def relu(self, vector: Named) -> Named:
-        return vector.map("reluf_({})")
+        return vector.map("relu_({})")
 
     def selu(self, vector: Named) -> Named:
-        return vector.map("seluf_({})")
+        return vector.map("selu_({})")
 
     def log_sigmoid(self, vector: Named) -> Named:
-        return vector.map("log_sigmoidf_({})")
+        return vector.map("log_sigmoid_({})")
 
     def clamp(self, vector: Named, low: float, high: float) -> Named:
-        return vector.map(f"clampf_({{}}, {number(low)}, {number(high)})")
+        return vector.map(f"clamp_({{}}, {number(low)}, {number(high)})")
 
     def larger(self, first: Named, second: Named) -> Named:
-        return Named(self.body, f"largerf_({first.text}, {second.text})", max(first.width, second.width))
+        return Named(self.body, f"larger_({first.text}, {second.text})", max(first.width, second.width))
 
     def log_add_exp(self, first: Named, second: Named) -> Named:
-        return Named(self.body, f"log_add_expf_({first.text}, {second.text})", max(first.width, second.width))
+        return Named(self.body, f"log_add_exp_({first.text}, {second.text})", max(first.width, second.width))
 
     def finite(self, vector: Named) -> Named:
-        return vector.map("finitef_({})")
+        return vector.map("finite_({})")
 
 
 class CProducts:
@@ -225,7 +297,14 @@ def c_step(cell: Cell, sizes: Sizes, names: Sequence[str], function: str = "step
         names: local names of the weights there are, in the order in which they are passed.
     """
     body = Body()
-    multiply, arithmetic = CProducts(body, cell, sizes, names), CMath(body)
+    write_step(body, cell, sizes, CProducts(body, cell, sizes, names))
+    arguments = ", ".join(["const float *x", "float *state", *(f"const float *{name}" for name in names)])
+    return with_functions(f"\nvoid {function}({arguments}) {{\n{body.text()}\n}}\n")
+
+
+def write_step(body: Body, cell: Cell, sizes: Sizes, multiply: Multiply) -> None:
+    """The statements that replace `state` by the states after a step that reads `x`."""
+    arithmetic = CMath(body)
     widths = [sizes[axis] for axis in cell.state_axes]
     starts = [sum(widths[:index]) for index in range(len(widths))]
     before = tuple(Named(body, f"state[j + {start}]", width) for start, width in zip(starts, widths, strict=True))
@@ -233,6 +312,3 @@ def c_step(cell: Cell, sizes: Sizes, names: Sequence[str], function: str = "step
     after = [part.stored() for part in cell.step(x, before, multiply, arithmetic)]
     for array, start, width in zip(after, starts, widths, strict=True):
         body.lines.append(f"memcpy(state + {start}, {array}, {width} * sizeof(float));")
-    arguments = ", ".join(["const float *x", "float *state", *(f"const float *{name}" for name in names)])
-    lines = "\n".join(f"    {line}" for line in [*body.tables, *body.lines])
-    return f"{PRELUDE}\nvoid {function}({arguments}) {{\n{lines}\n}}\n"

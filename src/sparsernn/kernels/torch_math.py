@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,13 +23,13 @@ def join(vectors: Sequence[Tensor]) -> Tensor:
 
 
 def take(vector: Tensor, places: tuple[int, ...], fill: float) -> Tensor:
-    index, absent = _index(places, vector.device)
+    index, absent = _once(_index)(places, vector.device)
     taken = vector[..., index]
     return taken if absent is None else taken.masked_fill(absent, fill)
 
 
 def choose(flags: tuple[bool, ...], yes: float, no: Tensor) -> Tensor:
-    return no.masked_fill(_flags(flags, no.device), yes)
+    return no.masked_fill(_once(_flags)(flags, no.device), yes)
 
 
 def constant(value: float, like: Tensor) -> Tensor:
@@ -57,6 +58,11 @@ def log_add_exp(first: Tensor, second: Tensor) -> Tensor:
 
 def finite(vector: Tensor) -> Tensor:
     return vector.masked_fill(vector == -torch.inf, 0)
+
+
+def _once(make: Any) -> Any:
+    """A function that makes constants once; those of a graph that is exported belong to that graph alone."""
+    return make.__wrapped__ if torch.compiler.is_exporting() else make
 
 
 @cache

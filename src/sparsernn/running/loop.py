@@ -159,6 +159,8 @@ def _checked(lengths: Any, x: Tensor) -> Tensor | None:
     if lengths is None:
         return None
     lengths = torch.as_tensor(lengths)
+    if torch.compiler.is_exporting():
+        return lengths
     out_of_range = lengths.numel() and (int(lengths.min()) < 1 or int(lengths.max()) > x.shape[0])
     if lengths.shape != x.shape[1:2] or out_of_range:
         raise UserError(

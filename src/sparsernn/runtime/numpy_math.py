@@ -91,13 +91,13 @@ class Products:
         weight = self.weights.get(name)
         if vector is None or weight is None:
             return 0.0 if weight is None else weight
-        bias, rows = self._bias(name), self.cell.rows(name, gates, len(weight))
+        bias, rows = self.bias_of(name), self.cell.rows(name, gates, len(weight))
         weight, bias = weight[rows], bias[rows]
         if self.cell.is_diagonal(name):
             return np.tile(vector, len(weight) // vector.shape[-1]) * weight + bias
         return vector @ weight.T + bias
 
-    def _bias(self, name: str) -> Array:
+    def bias_of(self, name: str) -> Array:
         """The bias of a product, 0 for gates that have none. [row]"""
         weight = self.weights[name]
         bias = np.zeros(len(weight), weight.dtype)

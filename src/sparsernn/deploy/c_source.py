@@ -1,0 +1,218 @@
+"""A whole network as one C source and one header: constant weights, no dependencies, one step a call."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparsernn.cells.cell import Cell, Sizes
+from sparsernn.deploy.c_products import PRODUCTS, ConstantProducts, Constants, rounded_rows, write_product
+from sparsernn.deploy.c_step import Body, Named, number, with_functions, write_step
+from sparsernn.deploy.parts import Layer, Parts, parts_of_network
+from sparsernn.errors import UserError
+
+HEADER = """/* {about}
+
+   Written by sparsernn. One call of {name}_step reads {NAME}_INPUTS numbers and writes {NAME}_OUTPUTS.
+   Everything that changes lies in the state, an array of {NAME}_STATE numbers that the caller keeps, one for each
+   stream; {name}_reset makes it what it is before the first step.{input} */
+#ifndef {NAME}_H
+#define {NAME}_H
+
+#define {NAME}_STATE {state}
+#define {NAME}_INPUTS {inputs}
+#define {NAME}_OUTPUTS {outputs}
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+void {name}_reset(float *state);
+void {name}_step(float *state, const float *input, float *output);
+
+#ifdef __cplusplus
+}}
+#endif
+
+#endif
+"""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What was written.
+
+    Attributes:
+        source, header: the files.
+        constants: bytes of weights, biases and indices, which stay where the program lies.
+        state, inputs, outputs: numbers, as the header has them.
+    """
+
+    source: Path
+    header: Path
+    constants: int
+    state: int
+    inputs: int
+    outputs: int
+
+
+def export_c(
+    model_or_artifact: Any,
+    folder: Path | str,
+    name: str = "network",
+    example: Any = None,
+    format: str | None = None,
+    int8: bool = False,
+) -> Source:
+    """Write a network as NAME.c and NAME.h, in C99 that is C++ as well.
+
+    Every cell is written from the step that torch and numpy run. Weights are constants; the caller keeps the state, so
+    that there may be any number of streams, and of networks in one program. Nothing is allocated and nothing linked.
+    The elementary functions are those of the extension.
+
+    Arguments:
+        model_or_artifact: a model of torch or of `sparsernn.models`, what `runtime.load` gives, or the path of
+            its file.
+        name: of files and functions, an identifier of C.
+        example: the arguments of a model that is not a recurrent layer or one of `sparsernn.models`.
+        format: of all matrices: "dense", "rows" or "blocks"; None chooses the quickest for each on a processor that
+            computes many numbers at once, "smallest" the one of the fewest bytes.
+        int8: whether matrices are rounded to 8 bits with a scale a row, and vectors with one a step.
+    Raises: UserError for a network that reads backwards or pools over steps that have not come, or is no chain of an
+        embedding, recurrent layers and a head.
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+        raise UserError(f"the name is {name!r}", "an identifier of C", 'pass letters, digits and "_", a letter first')
+    parts = parts_of_network(model_or_artifact, example)
+    if format == "int8":
+        int8 = True
+    written = _Writer(parts, name, "int8" if int8 else format)
+    paths = _write(Path(folder), name, written.source(), written.header())
+    return Source(*paths, written.constants.bytes, written.state, written.inputs, written.outputs)
+
+
+def _write(folder: Path, name: str, source: str, header: str) -> tuple[Path, Path]:
+    paths = folder / f"{name}.c", folder / f"{name}.h"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, text in zip(paths, (source, header), strict=True):
+            path.write_text(text, encoding="ascii")
+    except OSError as error:
+        raise UserError(
+            f"{folder} could not be written: {(error.strerror or str(error)).lower()}",
+            "a folder that may be written to",
+            "give another",
+        ) from error
+    return paths
+
+
+class _Writer:
+    """Writes the two files of a network.
+
+    Attributes:
+        state, inputs, outputs: how many numbers.
+    """
+
+    def __init__(self, parts: Parts, name: str, format: str | None):
+        self.parts, self.name, self.format = parts, name, format
+        self.constants = Constants(f"{name}_")
+        self.starts, self.state = [], 0
+        for layer in parts.layers:
+            self.starts.append(self.state)
+            self.state += sum(_widths(layer.cell, layer.sizes))
+        self.inputs = parts.layers[0].sizes["input"] if parts.embedding is None else 1
+        last = parts.layers[-1]
+        self.outputs = last.sizes[last.cell.state_axes[0]] if parts.head is None else len(parts.head)
+
+    def header(self) -> str:
+        """NAME.h"""
+        cells = ", ".join(type(layer.cell).__name__ for layer in self.parts.layers)
+        about = f"A network of {len(self.parts.layers)} recurrent layers ({cells})."
+        words = "" if self.parts.embedding is None else "\n   The input is the number of a word."
+        return HEADER.format(
+            about=about,
+            name=self.name,
+            NAME=self.name.upper(),
+            input=words,
+            state=self.state,
+            inputs=self.inputs,
+            outputs=self.outputs,
+        )
+
+    def source(self) -> str:
+        """NAME.c"""
+        layers = [self._layer(number, layer) for number, layer in enumerate(self.parts.layers)]
+        functions = "\n".join([*layers, self._reset(), self._step()])
+        code = with_functions(f"{self.constants.text()}\n{functions}", PRODUCTS)
+        for helper in PRODUCTS:
+            code = re.sub(rf"\b{helper}\(", f"{self.name}_{helper}(", code)
+        return f'#include "{self.name}.h"\n\n{code}'
+
+    def _layer(self, number_: int, layer: Layer) -> str:
+        body = Body()
+        multiply = ConstantProducts(body, self.constants, layer.cell, layer.weights, self.format)
+        write_step(body, layer.cell, layer.sizes, multiply)
+        arguments = "const float *x, float *state"
+        return f"static void {self.name}_layer{number_}({arguments}) {{\n{body.text()}\n}}\n"
+
+    def _reset(self) -> str:
+        lines = []
+        for start, layer in zip(self.starts, self.parts.layers, strict=True):
+            values = layer.cell.starting_values(layer.sizes)
+            for value, width in zip(values, _widths(layer.cell, layer.sizes), strict=True):
+                lines.append(f"    for (int j = 0; j < {width}; ++j) state[{start} + j] = {number(value)};")
+                start += width
+        return _function(f"void {self.name}_reset(float *state)", lines)
+
+    def _step(self) -> str:
+        body = Body()
+        read = self._vector(body)
+        for number_, start in enumerate(self.starts):
+            body.lines.append(f"{self.name}_layer{number_}({read}, state + {start});")
+            read = f"state + {start}"
+        parts, last = self.parts, self.parts.layers[-1]
+        body.lines.append(f"const float *top = {read};")
+        result = Named(body, "top[j]", last.sizes[last.cell.state_axes[0]])
+        if parts.head is not None:
+            vector = Named(body, "top[j]", parts.head.shape[1])
+            result = write_product(body, self.constants, parts.head, parts.bias, vector, self.format)
+        if parts.residual is not None:
+            result = result + Named(body, f"input[{parts.residual}]", 1)
+        body.lines.append(f"for (int j = 0; j < {self.outputs}; ++j) output[j] = {result.text};")
+        lines = body.text().splitlines()
+        return _function(f"void {self.name}_step(float *state, const float *input, float *output)", lines)
+
+    def _vector(self, body: Body) -> str:
+        """What the first layer reads."""
+        table = self.parts.embedding
+        if table is None:
+            return "input"
+        rows = self.parts.rows
+        words, width = len(table) if rows is None else len(rows), table.shape[1]
+        body.lines.append("const int32_t word = (int32_t)input[0];")
+        body.lines.append(f"float vector[{width}];")
+        row = "word"
+        if rows is not None:
+            places = self.constants.add((rows + 1).astype(np.uint32))
+            row = f"((int32_t){places}[word] - 1)"
+        body.lines.append(f"const int32_t row = word < 0 || word >= {words} ? -1 : {row};")
+        if self.format == "int8":
+            scales, rounded = rounded_rows(table)
+            names = self.constants.add(rounded), self.constants.add(scales)
+            value = f"(float){names[0]}[row * {width} + j] * {names[1]}[row]"
+        else:
+            value = f"{self.constants.add(table)}[row * {width} + j]"
+        body.lines.append(f"for (int j = 0; j < {width}; ++j) vector[j] = row < 0 ? 0.0f : {value};")
+        return "vector"
+
+
+def _widths(cell: Cell, sizes: Sizes) -> list[int]:
+    return [sizes[axis] for axis in cell.state_axes]
+
+
+def _function(head: str, lines: list[str]) -> str:
+    return "\n".join([f"{head} {{", *lines, "}", ""])

@@ -1,0 +1,196 @@
+"""A network taken apart for a step at a time: an embedding, layers of any cell in one direction, a head."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sparsernn.cells.cell import Cell, Sizes
+from sparsernn.deploy.packing import KINDS
+from sparsernn.errors import UserError
+from sparsernn.models.classifier import Classifier
+from sparsernn.models.forecaster import Forecaster
+from sparsernn.models.language_model import LanguageModel
+from sparsernn.running.modules import Recurrent
+from sparsernn.running.torch_layers import parts_of
+from sparsernn.runtime import numpy_math
+from sparsernn.runtime.artifact import load
+from sparsernn.runtime.layers import checked_sizes
+from sparsernn.runtime.network import Network, NetworkSpec
+from sparsernn.runtime.numpy_math import Products
+from sparsernn.structure.wiring import unwrap
+from sparsernn.structure.words import LivingWords
+
+STACKS = (Recurrent, nn.LSTM, nn.GRU, nn.RNN)
+ENDS = "an embedding or none, recurrent layers of one direction, a linear head or none"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One recurrent layer. weights: local name -> float32 array; sizes: units along each axis."""
+
+    cell: Cell
+    weights: Mapping[str, np.ndarray]
+    sizes: Sizes
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A network, bottom first; see `runtime.network.NetworkSpec`."""
+
+    layers: Sequence[Layer]
+    embedding: np.ndarray | None = None
+    rows: np.ndarray | None = None
+    head: np.ndarray | None = None
+    bias: np.ndarray | None = None
+    residual: int | None = None
+
+    def outputs(self, x: np.ndarray) -> np.ndarray:
+        """Outputs of all steps of one sequence by numpy. Shapes: [time input] or, of words, [time] -> [time output]"""
+        if self.embedding is not None:
+            places = x if self.rows is None else self.rows[x]
+            x = np.where((places >= 0)[:, None], self.embedding[np.maximum(places, 0)], np.float32(0))
+        inputs, top = x, x
+        for layer in self.layers:
+            top = _run(layer, top)
+        if self.head is not None:
+            top = top @ self.head.T + (0 if self.bias is None else self.bias)
+        return top if self.residual is None else top + inputs[:, self.residual, None]
+
+
+def _run(layer: Layer, x: np.ndarray) -> np.ndarray:
+    multiply, sizes = Products(layer.cell, layer.weights), layer.sizes
+    values = zip(layer.cell.state_axes, layer.cell.starting_values(sizes), strict=True)
+    state = tuple(np.full(sizes[axis], value, np.float32) for axis, value in values)
+    outputs = []
+    for vector in x:
+        projected = layer.cell.project(vector, multiply, numpy_math)
+        state = layer.cell.step(projected, state, multiply, numpy_math)
+        outputs.append(state[0])
+    return np.stack(outputs)
+
+
+def parts_of_network(network: Any, example: Any = None) -> Parts:
+    """The parts of a model, an artifact or a file of one. Raises: UserError for one that is no such chain."""
+    if isinstance(network, str | Path):
+        network = load(network)
+    if isinstance(network, Network):
+        return _of_spec(network.spec)
+    if not isinstance(network, nn.Module):
+        raise UserError(f"the network is a {type(network).__name__}", "a model, or an artifact", "pass one of them")
+    network = copy.deepcopy(unwrap(network)).eval().float()
+    if isinstance(network, STACKS):
+        return Parts(_layers([network]))
+    if isinstance(network, tuple(KINDS)):
+        return _of_model(network)
+    return _of_chain(network, example)
+
+
+def _of_spec(spec: NetworkSpec) -> Parts:
+    _require_stream(spec.directions, spec.pool if spec.kind == "classification" else "last")
+    layers = [Layer(one.cell, one.weights, checked_sizes(one.cell, one.weights)) for one in spec.layers]
+    return Parts(layers, spec.embedding, spec.rows, spec.head, spec.bias, spec.residual)
+
+
+def _of_model(network: Any) -> Parts:
+    recurrent = list(network.cells) if isinstance(network, LanguageModel) else [network.cell]
+    _require_stream(getattr(network, "directions", 1), network.pool if isinstance(network, Classifier) else "last")
+    residual = network.residual if isinstance(network, Forecaster) else None
+    return _joined(_layers(recurrent), network.embedding, network.head, residual)
+
+
+def _joined(layers: Sequence[Layer], embedding: Any, head: Any, residual: int | None = None) -> Parts:
+    table, rows = None, None
+    if isinstance(embedding, nn.Embedding):
+        table = _array(embedding.weight)
+        rows = _array(embedding.row_of_word) if isinstance(embedding, LivingWords) else None
+    if not isinstance(head, nn.Linear):
+        return Parts(layers, table, rows, residual=residual)
+    bias = None if head.bias is None else _array(head.bias)
+    return Parts(layers, table, rows, _array(head.weight), bias, residual)
+
+
+@torch.no_grad()
+def _of_chain(network: nn.Module, example: Any) -> Parts:
+    """A model of one's own whose forward is such a chain, as its output on the example shows."""
+    if example is None:
+        raise UserError(f"there is no example for {type(network).__name__}", "its arguments", "pass example=(...)")
+    arguments = example if isinstance(example, tuple | list) else (example,)
+    called: list[nn.Module] = []
+    kinds = (*STACKS, nn.Embedding, nn.Linear)
+    leaves = [module for module in network.modules() if isinstance(module, kinds)]
+    hooks = [module.register_forward_hook(lambda module, *_: called.append(module)) for module in leaves]
+    try:
+        result = network(*arguments)
+    except Exception as error:  # whatever a forward raises for an example that it does not take
+        raise UserError(
+            f"the model does not take the example ({str(error).partition(chr(10))[0][:200].rstrip('.')})",
+            "arguments of its forward",
+            "pass example=(...) as in a call",
+        ) from error
+    finally:
+        for hook in hooks:
+            hook.remove()
+    stacks = [module for module in called if isinstance(module, STACKS)]
+    embedding = called[0] if called and isinstance(called[0], nn.Embedding) else None
+    head = called[-1] if called and isinstance(called[-1], nn.Linear) else None
+    chain = [*([embedding] if embedding else []), *stacks, *([head] if head else [])]
+    if not stacks or chain != called:
+        raise _no_chain(network)
+    parts = _joined(_layers(stacks), embedding, head)
+    _compare(network, parts, arguments[0], result[0] if isinstance(result, tuple) else result)
+    return parts
+
+
+def _compare(network: nn.Module, parts: Parts, x: Tensor, result: Any) -> None:
+    """Raises: UserError unless the steps of the parts give what the forward gives, at each step or at the last."""
+    width = 1 if parts.embedding is not None else parts.layers[0].sizes["input"]
+    sequences = x.unsqueeze(-1) if parts.embedding is not None else x
+    fits = isinstance(result, Tensor) and sequences.dim() in (2, 3) and sequences.shape[-1] == width
+    for batch_first in (True, False) if fits else ():
+        turned = sequences if sequences.dim() == 3 else sequences.unsqueeze(0)
+        turned = turned if batch_first or sequences.dim() == 2 else turned.transpose(0, 1)
+        arrays = [_array(one if parts.embedding is None else one[:, 0]) for one in turned]
+        outputs = np.stack([parts.outputs(array) for array in arrays])
+        for wanted_array in (outputs, outputs.swapaxes(0, 1), outputs[:, -1], outputs[0]):
+            if wanted_array.shape == tuple(result.shape) and np.allclose(wanted_array, _array(result), 1e-4, 1e-4):
+                return
+    raise _no_chain(network)
+
+
+def _no_chain(network: nn.Module) -> UserError:
+    return UserError(
+        f"the forward of {type(network).__name__} is not a chain that can run a step at a time",
+        ENDS,
+        "export its recurrent layers alone, or the whole model by export_onnx",
+    )
+
+
+def _require_stream(directions: int, pool: str) -> None:
+    if directions == 2 or pool != "last":
+        raise UserError(
+            "this network needs whole sequences: it reads backwards, or pools over all steps",
+            "layers of one direction, and the last step read",
+            "export it by export_onnx",
+        )
+
+
+def _layers(modules: Sequence[nn.Module]) -> list[Layer]:
+    layers = []
+    for module in modules:
+        _require_stream(1 + int(module.bidirectional), "last")  # type: ignore[arg-type]
+        for part in parts_of(module):
+            weights = {local: _array(weight) for local, weight in part.weights.items()}
+            layers.append(Layer(part.cell, weights, part.sizes))
+    return layers
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return np.ascontiguousarray(tensor.detach().cpu().numpy())

@@ -1,0 +1,76 @@
+"""A network of the runtime as a module of torch again."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sparsernn.running.loop import Part, Stack, run_layers
+from sparsernn.runtime.layers import checked_sizes
+from sparsernn.runtime.network import NetworkSpec
+
+
+class SpecModel(nn.Module):
+    """Computes what `runtime.network.Network` does, with weights that need no gradient.
+
+    Arguments:
+        spec: its parts; formats of layers do not matter.
+    """
+
+    def __init__(self, spec: NetworkSpec):
+        super().__init__()
+        self.spec = spec
+        self.layers = nn.ModuleList()
+        for layer in spec.layers:
+            weights = nn.Module()
+            for local, array in layer.weights.items():
+                weights.register_buffer(local, torch.tensor(array))
+            self.layers.append(weights)
+        self.embedding, self.rows, self.head, self.bias = (
+            None if array is None else nn.Buffer(torch.tensor(array))
+            for array in (spec.embedding, spec.rows, spec.head, spec.bias)
+        )
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """As `Network.run`. Shapes: x [batch time input] or [batch time], lengths [batch]."""
+        vectors = self._vectors(x)
+        parts = [
+            Part(layer.cell, dict(weights.named_buffers()), checked_sizes(layer.cell, layer.weights), {})
+            for layer, weights in zip(self.spec.layers, self.layers, strict=True)
+        ]
+        parts = [Part(part.cell, part.weights, part.sizes, dict.fromkeys(part.weights, "")) for part in parts]
+        output, _ = run_layers(Stack(self, parts, self.spec.directions, batch_first=True), vectors, None, lengths)
+        if self.spec.kind not in ("classification", "forecasting"):
+            return self._head(output)
+        ends = torch.full((x.shape[0],), x.shape[1]) if lengths is None else lengths
+        result = self._head(self._pooled(output, ends))
+        if self.spec.residual is not None:
+            last = (ends - 1).reshape(-1, 1, 1).expand(-1, 1, x.shape[2])
+            result = result + x.gather(1, last)[:, 0, self.spec.residual].unsqueeze(1)
+        return result
+
+    def _vectors(self, x: Tensor) -> Tensor:
+        if self.embedding is None:
+            return x
+        places = x if self.rows is None else self.rows[x]
+        return self.embedding[places.clamp(min=0)].masked_fill((places < 0).unsqueeze(-1), 0.0)
+
+    def _pooled(self, output: Tensor, ends: Tensor) -> Tensor:
+        """One vector a sequence. [batch unit]"""
+        inside = (torch.arange(output.shape[1]) < ends.unsqueeze(1)).unsqueeze(-1)
+        if self.spec.pool == "mean":
+            return (output * inside).sum(1) / ends.unsqueeze(1)
+        if self.spec.pool == "max":
+            return output.masked_fill(~inside, -torch.inf).amax(1)
+        place = (ends - 1).reshape(-1, 1, 1).expand(-1, 1, output.shape[2])
+        last = output.gather(1, place)[:, 0]
+        if self.spec.directions == 1:
+            return last
+        half = output.shape[2] // 2
+        return torch.cat([last[:, :half], output[:, 0, half:]], -1)
+
+    def _head(self, vectors: Tensor) -> Tensor:
+        if self.head is None:
+            return vectors
+        result = vectors @ self.head.t()
+        return result if self.bias is None else result + self.bias
