@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from sparsernn.compaction.compact import HISTORY, first_line
 from sparsernn.compaction.resizing import Cut, Replacements, replace, resize
+from sparsernn.durable import replace as replace_file
 from sparsernn.errors import UserError
 from sparsernn.running.modules import Recurrent
 from sparsernn.runtime.packed_file import PackedFile, Typed, contents, plain_bytes
@@ -51,7 +52,7 @@ def save_compact(
     if dtype is not None and dtype not in SMALLER:
         raise UserError(f"dtype is {dtype!r}", f"one of {', '.join(SMALLER)}, or None", "pass one of these")
     content, errors = file_of(model, masks, dtype)
-    Path(path).write_bytes(content)
+    replace_file(path, content)
     return errors
 
 

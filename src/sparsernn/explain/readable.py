@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparsernn.data.files import readable
 from sparsernn.data.splits import SequenceSplit
 from sparsernn.data.table_file import TableFile, encode_file
 from sparsernn.data.task import Batch, Split, Task
@@ -21,6 +20,7 @@ from sparsernn.experiments.network import embedding_of
 from sparsernn.explain.phrases import check_readable
 from sparsernn.models.classifier import Classifier
 from sparsernn.own_data import runs
+from sparsernn.reading import LARGEST_LINES, content, readable
 from sparsernn.running.modules import Recurrent
 
 BATCH = 64
@@ -162,8 +162,9 @@ def _texts(split: Split) -> SequenceSplit:
 
 
 def _lines(path: Path) -> list[str]:
-    with readable(path, OSError, UnicodeDecodeError, expected="a text a line, UTF-8", do="give another file"):
-        lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+    with readable(path, expected="a text a line, UTF-8", do="give another file"):
+        text = content(path, LARGEST_LINES).decode()
+        lines = [line for line in text.split("\n") if line.strip()]
     if not lines:
         raise UserError(f"{path} is empty", "a text a line", "give another file")
     return lines

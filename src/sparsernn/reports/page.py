@@ -1,16 +1,15 @@
 """One self-contained HTML page about some runs: works offline, holds no script, shows every name as text."""
 
 import base64
-import contextlib
 import dataclasses
 import itertools
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import jinja2
 
+from sparsernn import durable
 from sparsernn.errors import UserError
 from sparsernn.reports import (
     automata,
@@ -106,21 +105,15 @@ def write(
 
     Raises: UserError if a folder is no run, or `path` cannot be written.
     """
-    text = render(read_runs(folders), title, summary)
-    path = Path(path)
-    unfinished = path.with_name(f"{path.name}.tmp")
-    try:
+    return save(read_runs(folders), path, title, summary)
+
+
+def save(runs: Sequence[Run], path: Path | str, title: str | None = None, summary: str | None = None) -> Path:
+    """Write the page of some runs. Raises: UserError if `path` cannot be written, or a run holds what no run writes."""
+    text, path = render(runs, title, summary), Path(path)
+    with durable.one_clear_error(path.name, path.parent, "nothing was lost"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(text, encoding="utf-8")
-        os.replace(unfinished, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        raise UserError(
-            f"{path} could not be written: {error.strerror or error}",
-            "a file name in a folder with room and the right to write",
-            "give another place with --out, or free some space",
-        ) from error
+    durable.replace(path, text)
     return path
 
 

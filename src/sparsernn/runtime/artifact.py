@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError
 
-from sparsernn import folders
+from sparsernn import durable, folders
 from sparsernn.cells.cell import Cell
 from sparsernn.errors import UserError
 from sparsernn.runtime.layers import RecurrentLayer
@@ -67,7 +67,7 @@ def save(path: Path | str, spec: NetworkSpec, preparation: str = "", dtype: str 
     typed = {name: Typed(tensor, tensor.dtype.name) for name, tensor in tensors.items()}
     header = {"format": FORMAT, "network": json.dumps(described), "preparation": preparation}
     content, errors = contents(typed, header, dtype)
-    Path(path).write_bytes(content)
+    durable.replace(path, content)
     return errors
 
 
