@@ -26,7 +26,7 @@ def replace(path: Path | str, content: bytes | str) -> None:
     Raises: UserError; the old file is then as it was.
     """
     path = Path(path)
-    with one_clear_error(path.name, path.parent, "what was there before is as it was"):
+    with one_clear_error("The file", path, "what was there before is as it was"):
         if path.exists() and not path.is_file() and not path.is_symlink():
             raise OSError(errno.EINVAL, "there is something else than a file in its place")
         aside = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.tmp")

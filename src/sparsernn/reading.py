@@ -166,9 +166,15 @@ def parsed(text: str | bytes, constant: Callable[[str], object] | None = None) -
     return values
 
 
-def parsed_as(text: str | bytes, kind: type[Kind], what: str) -> Kind:
-    """The values of a JSON text, of a type: a dataclass or TypedDict is a schema, checked with all that is in it."""
-    return cast(Kind, typed.checked(parsed(text), kind, what))
+def parsed_as(text: str | bytes, kind: type[Kind], constant: Callable[[str], object] | None = None) -> Kind:
+    """The values of a JSON text, of a type: a dataclass or TypedDict is a schema, checked with all that is in it.
+
+    Raises: ValueError or RecursionError.
+    """
+    try:
+        return cast(Kind, typed.checked(parsed(text, constant), kind, "it"))
+    except UserError as error:
+        raise Damaged(error.happened) from None
 
 
 def json_file(path: Path | str, kind: type[Kind] = dict, expected: str = "JSON as a run writes it") -> Kind:
@@ -177,12 +183,14 @@ def json_file(path: Path | str, kind: type[Kind] = dict, expected: str = "JSON a
     Raises: UserError for anything that is wrong with the file.
     """
     with readable(path, expected=expected, do="restore the file, or make it again"):
-        return parsed_as(content(path), kind, str(path))
+        return parsed_as(content(path), kind)
 
 
-def json_lines(path: Path | str) -> list[dict[str, Any]]:
-    """The objects in a file with one a line; a last line that was cut short is left out.
+def json_lines(path: Path | str, whole: bool = False) -> list[dict[str, Any]]:
+    """The objects in a file with one a line.
 
+    Arguments:
+        whole: refuse a last line that was cut short, which is left out otherwise.
     Raises: UserError.
     """
     expected, do = "one JSON object a line, as a run writes them", "restore the file, or resume the run"
@@ -192,12 +200,12 @@ def json_lines(path: Path | str) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        with readable(f"Line {number} of {path}", expected=expected, do=do):
+        with readable(path, expected=expected, do=do):
             try:
-                records.append(typed.checked(parsed(line, _absent), dict, f"line {number} of {path}"))
-            except (ValueError, RecursionError):
-                if number < len(lines):
-                    raise
+                records.append(parsed_as(line, dict, _absent))
+            except (ValueError, RecursionError) as error:
+                if whole or number < len(lines):
+                    raise Damaged(f"line {number}: {reason(error)}") from error
     return records
 
 
@@ -207,14 +215,10 @@ def arrays(path: Path | str, kinds: Sequence[str], unpacked: int = 1) -> dict[st
     Arguments:
         kinds: types that they may have.
         unpacked: how many times as large as the file they may be: 1 where nothing is compressed.
-    Raises: UserError.
+    Raises: one of `DAMAGE`.
     """
     made = {}
-    with (
-        readable(path, expected="an .npz as this package writes it", do="use another copy, or make it again"),
-        open_regular(path, LARGEST_ARCHIVE) as file,
-        zipfile.ZipFile(file) as archive,
-    ):
+    with open_regular(path, LARGEST_ARCHIVE) as file, zipfile.ZipFile(file) as archive:
         room = unpacked * os.fstat(file.fileno()).st_size
         for entry in archive.infolist():
             room -= entry.file_size

@@ -16,6 +16,7 @@ from sparsernn.compaction.compact import HISTORY, first_line
 from sparsernn.compaction.resizing import Cut, Replacements, replace, resize
 from sparsernn.durable import replace as replace_file
 from sparsernn.errors import UserError
+from sparsernn.reading import DAMAGE, Damaged, parsed
 from sparsernn.running.modules import Recurrent
 from sparsernn.runtime.packed_file import PackedFile, Typed, contents, plain_bytes
 from sparsernn.runtime.packing import SMALLER
@@ -103,9 +104,10 @@ def load_compact(path: Path | str, model: nn.Module) -> nn.Module:
                 _fill(small, _renamed(small, _tensors(path)))
             else:
                 _fill(small, _unpacked(small, file))
-    except (SafetensorError, DamagedFile, OSError) as error:
+                file.check()
+    except (SafetensorError, DamagedFile, Damaged, OSError) as error:
         raise _unreadable(path, error) from error
-    except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
+    except DAMAGE as error:
         if isinstance(error, UserError):
             raise
         raise UserError(
@@ -123,7 +125,7 @@ def _opened(path: Path | str) -> PackedFile:
         if file.header.get("format") not in (FORMAT, FIRST_FORMAT):
             raise DamagedFile(f"its format is {file.header.get('format')!r}")
         return file
-    except (SafetensorError, ValueError, OSError, RecursionError) as error:
+    except DAMAGE as error:
         raise _unreadable(path, error) from error
 
 
@@ -138,7 +140,7 @@ def _unreadable(path: Path | str, error: Exception) -> UserError:
 def _steps(header: Mapping[str, str]) -> Steps:
     """The cuts in a file's header. Raises: DamagedFile."""
     try:
-        steps = json.loads(header["cuts"])
+        steps = parsed(header["cuts"])
     except (ValueError, KeyError, RecursionError) as error:
         raise DamagedFile(f"its header holds no cuts: {first_line(error)}") from None
     if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):

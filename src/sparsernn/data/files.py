@@ -7,9 +7,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BufferedIOBase, BufferedReader, TextIOWrapper
+from io import BufferedReader, TextIOWrapper
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from sparsernn.data.task import Folder, Task
 from sparsernn.errors import UserError
@@ -79,7 +79,7 @@ def checksums(task: Task, folder: Folder) -> dict[str, str]:
 
 
 @contextmanager
-def open_bytes(path: Path) -> Iterator[BufferedIOBase]:
+def open_bytes(path: Path) -> Iterator[BufferedReader[Any]]:
     """A binary stream of the content, uncompressed where it is gzipped. Raises: UserError for damaged content."""
     with readable(f"The file {path}"), BufferedReader(Unpacked(path), BLOCK_BYTES) as stream:
         yield stream

@@ -116,7 +116,7 @@ def _mapped(path: Path, described: ArrayShape) -> np.ndarray:
         return np.memmap(file, kind, "r", shape=shape) if 0 not in shape else np.empty(shape, kind)
 
 
-def file_key(checksum: str, options: Mapping[str, object]) -> str:
+def _key(checksum: str, options: Mapping[str, object]) -> str:
     """A name for what `options` make of a file with this content."""
     facts = [checksum, options]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:24]
@@ -133,7 +133,7 @@ def build_from(path: Path | str, options: Mapping[str, object], cache: Path, bui
         with blamed_on(path, checksum):
             return build(writer)
 
-    return open_or_build(cache, file_key(checksum, options), build_unchanged)
+    return open_or_build(cache, _key(checksum, options), build_unchanged)
 
 
 def build_once(path: Path | str, build: Build) -> Store:

@@ -69,9 +69,9 @@ def _text_vectors(path: Path, vocabulary: Container[str]) -> dict[str, np.ndarra
 
 
 def _npz_vectors(path: Path, vocabulary: Container[str]) -> dict[str, np.ndarray]:
-    stored = arrays(path, ("|u1", "<f2", "<f4", "<f8"), unpacked=20)
     expected = "an .npz with arrays vectors and words_utf8"
     with readable(f"The word vectors {path}", expected=expected, do="check the file"):
+        stored = arrays(path, ("|u1", "<f2", "<f4", "<f8"), unpacked=20)
         words = stored["words_utf8"].tobytes().decode("utf8").split("\n")
         vectors = stored["vectors"].astype(np.float32)
     if len(words) != len(vectors):

@@ -47,12 +47,18 @@ def explain(
     """
     if most < 1:
         raise UserError(f"top is {most}", "at least one phrase", "give a larger number")
-    opened = open_run(folder, data)
+    explanation = _explanation(open_run(folder, data), text, most, one_sided)
+    if out is not None:
+        durable.replace(out / EXPLANATION, json.dumps(explanation, indent=1, ensure_ascii=False, allow_nan=False))
+    return explanation
+
+
+def _explanation(opened: Readable, text: str | None, most: int, one_sided: bool) -> Json:
     ranked = _rank(opened, one_sided)
     layers = [LayerAutomata(opened.whole, direction) for direction in range(opened.whole.directions)]
     before = [length for automata in layers for length in automata.automata.sizes]
     after = [length for automata in layers for length in automata.live_lengths()]
-    explanation = {
+    return {
         "folder": str(opened.folder),
         "search": "one-sided" if one_sided else "two-sided",
         "source": opened.texts.source,
@@ -65,9 +71,6 @@ def explain(
         "patterns": _patterns(opened, ranked, most),
         "document": None if text is None else document(opened, text, one_sided),
     }
-    if out is not None:
-        durable.replace(out / EXPLANATION, json.dumps(explanation, indent=1, ensure_ascii=False, allow_nan=False))
-    return explanation
 
 
 def _rank(opened: Readable, one_sided: bool) -> list[Matches]:

@@ -180,9 +180,9 @@ def read_masks(path: Path | str) -> dict[str, Mask]:
 
     Raises: UserError if the file is truncated, too large or does not fit its own description.
     """
-    stored = arrays(path, BITS)
     with readable(path, expected="a masks.npz as a run writes it", do="take it from the run folder again"):
-        layouts = parsed_as(stored["layouts"].tobytes(), dict[str, Described], "layouts") if "layouts" in stored else {}
+        stored = arrays(path, BITS)
+        layouts = parsed_as(stored["layouts"].tobytes(), dict[str, Described]) if "layouts" in stored else {}
         names = [key.removesuffix(".bits") for key in stored if key.endswith(".bits")]
         return {name: _mask(name, stored, layouts.get(name, {})) for name in names}
 

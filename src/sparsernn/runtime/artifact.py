@@ -9,11 +9,11 @@ from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
 
 from sparsernn import durable, folders
 from sparsernn.cells.cell import Cell
 from sparsernn.errors import UserError
+from sparsernn.reading import DAMAGE, parsed
 from sparsernn.runtime.layers import RecurrentLayer
 from sparsernn.runtime.layouts import FORMATS
 from sparsernn.runtime.network import KINDS, LayerSpec, Network, NetworkSpec
@@ -80,12 +80,12 @@ def load(path: Path | str) -> Artifact:
         with PackedFile(path) as file:
             if file.header.get("format") != FORMAT:
                 raise ValueError(f"its format is {file.header.get('format')!r}")
-            described = json.loads(file.header["network"])
+            described = parsed(file.header["network"])
             tensors = {name: _read(file, name, described["shapes"]) for name in file.names}
+            file.check()
             spec = _spec(described, tensors)
             return Artifact(spec, file.header.get("preparation", ""), file.errors)
-    except (SafetensorError, DamagedFile, ValueError, KeyError, TypeError, AttributeError, IndexError, OSError,
-            RecursionError, OverflowError) as error:  # fmt: skip
+    except DAMAGE as error:
         if isinstance(error, UserError):
             raise
         raise UserError(

@@ -13,7 +13,7 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from sparsernn.reading import parsed
+from sparsernn.reading import parsed, regular
 from sparsernn.runtime.packing import FLOATS, Packed, pack, unpack
 from sparsernn.runtime.patterns import DamagedFile
 from sparsernn.seals import SEAL, check_sealed, sealed
@@ -75,7 +75,7 @@ class PackedFile:
     """
 
     def __init__(self, path: Path | str):
-        check_sealed(path)
+        self.path = regular(path)
         self._file = safe_open(str(path), framework="np")
         self.header: dict[str, str] = self._file.metadata() or {}
         self.names = list(self._file.keys())
@@ -89,6 +89,10 @@ class PackedFile:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
         self._file.__exit__(kind, error, trace)
+
+    def check(self) -> None:
+        """Raises: Damaged if the file is not as it was written."""
+        check_sealed(self.path)
 
     @property
     def errors(self) -> dict[str, float]:

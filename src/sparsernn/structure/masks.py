@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from sparsernn import durable
-from sparsernn.errors import UserError
-from sparsernn.reading import arrays, parsed, readable
+from sparsernn.errors import UserError, reason
+from sparsernn.reading import DAMAGE, arrays, parsed
 from sparsernn.runtime.formats import pack_mask, unpack_mask
 from sparsernn.structure.axes import Layout
 from sparsernn.structure.constant_gates import constant_gates
@@ -126,9 +126,8 @@ class Masks:
     @classmethod
     def load(cls, path: Path | str) -> Masks:
         """Read what `save` wrote. Raises: UserError for a file that is damaged or something else."""
-        expected, do = "a file written by Masks.save", "use another copy, or finish the run again"
-        stored = arrays(path, BITS)
-        with readable(path, expected=expected, do=do):
+        try:
+            stored = arrays(path, BITS)
             about = parsed(stored["about"].tobytes())
             names = [key.removesuffix(".bits") for key in stored if key.endswith(".bits")]
             kept = {name: _unpack(stored, name) for name in names}
@@ -139,6 +138,12 @@ class Masks:
             masks = cls(kept, layouts, {name for name in about["selected"] if name in kept})
             masks.constant_gates = [(str(layer), str(gate), int(unit)) for layer, gate, unit in about["constant_gates"]]
             return masks
+        except DAMAGE as error:
+            raise UserError(
+                f"{path} is not a readable file of masks ({type(error).__name__}: {reason(error)})",
+                "a file written by Masks.save",
+                "use another copy, or finish the run again",
+            ) from error
 
     def state_dict(self) -> dict[str, Tensor]:
         """A copy of every mask, by parameter name."""

@@ -8,8 +8,8 @@ from typing import Any, Self
 import safetensors.torch
 from torch import nn
 
-from sparsernn.errors import UserError
-from sparsernn.reading import check_shapes, json_file, json_lines, readable
+from sparsernn.errors import UserError, reason
+from sparsernn.reading import DAMAGE, check_shapes, json_file, json_lines
 from sparsernn.seals import check_sealed
 from sparsernn.structure.masks import Masks
 from sparsernn.training.tracking import Row
@@ -48,7 +48,7 @@ class RunRecord:
     @property
     def metrics(self) -> list[Row]:
         """One row per epoch."""
-        return json_lines(self.path / METRICS) if (self.path / METRICS).exists() else []
+        return json_lines(self.path / METRICS, whole=True) if (self.path / METRICS).exists() else []
 
     @property
     def is_finished(self) -> bool:
@@ -77,9 +77,15 @@ class RunRecord:
     def load_weights(self, model: nn.Module) -> None:
         """Put the final weights into a model of the same shapes. Raises: UserError."""
         path = self.require_finished()
-        with readable(path, expected="the weights of this model", do="Build the model of the run's recipe"):
+        try:
             check_sealed(path)
             model.load_state_dict(safetensors.torch.load_file(path))
+        except DAMAGE as error:
+            raise UserError(
+                f"{path} does not fit the model: {reason(error)}",
+                "the weights of a finished run of this model",
+                "Build the model of the run's recipe",
+            ) from error
 
     def load_masks(self) -> Masks:
         """The final masks."""
