@@ -1,5 +1,7 @@
 """Finding, checking and opening the files of a task; nothing is downloaded or extracted."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 import tarfile

@@ -81,7 +81,7 @@ class Jobs:
                 "seconds": round(scored.seconds, 1),
                 "environment": run.environment,
                 "splits": splits(row, loaded),
-                "provenance": provenance(row, self.files[repr(row.task)]),
+                "provenance": provenance(row, experiment.request.data, self.files[repr(row.task)]),
             }
             results.write(folder / results.RESULT, result)
         return result

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import sparsernn
+from sparsernn.data.files import checksums
 from sparsernn.data.task import Loaded
 from sparsernn.experiments.baseline_row import AnyRow
 from sparsernn.experiments.compacted import COMPACT
@@ -17,7 +18,7 @@ FIRST_FRESH_SEED = 100
 SOURCE = Path("src") / sparsernn.__name__ / "__init__.py"
 
 
-def provenance(row: AnyRow, files: Mapping[str, str]) -> dict[str, Any]:
+def provenance(row: AnyRow, data: Path | None, files: Mapping[str, str] | None = None) -> dict[str, Any]:
     """What a result file says of the way to its figures, as JSON values.
 
     `commit` is that of the checkout that holds the package, with a + where files differ from it, and None without a
@@ -25,14 +26,14 @@ def provenance(row: AnyRow, files: Mapping[str, str]) -> dict[str, Any]:
     results of earlier versions, which lack it, hold a computed one.
 
     Arguments:
-        files: the SHA-256 of each file of data, as it was when the run began.
+        files: the SHA-256 of each file of data as it was when the run began; None: as it is now.
     """
     network = isinstance(row, Row)
     return {
         "version": sparsernn.__version__,
         "commit": commit(),
         "settings": without_folders(row.to_json()),
-        "files": dict(files),
+        "files": checksums(row.task, data) if files is None else dict(files),
         "bytes_of": COMPACT if network else None,
         "precision": row.settings.precision if network else "float64",
         "test_in_sight": in_sight(row) if network else "no",

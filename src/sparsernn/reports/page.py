@@ -8,9 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import jinja2
+from jinja2 import TemplateError
 
 from sparsernn import durable
 from sparsernn.errors import UserError
+from sparsernn.reading import readable
 from sparsernn.reports import (
     automata,
     figures,
@@ -29,6 +31,7 @@ from sparsernn.reports.quantities import Table
 from sparsernn.reports.reading import Json, Run, read_runs
 
 LARGEST_CONFUSION_TABLE = 20
+AS_WRITTEN = "results, curves and masks as a run writes them"
 NOTES = {
     "weights kept": "Weights kept are all numbers of the final network that exist, biases included.",
     "bytes": (
@@ -118,9 +121,15 @@ def save(runs: Sequence[Run], path: Path | str, title: str | None = None, summar
 
 
 def render(runs: Sequence[Run], title: str | None = None, summary: str | None = None) -> str:
-    """The page as text."""
+    """The page as text. Raises: UserError for no run, or one with files that no run writes."""
     if not runs:
         raise UserError("there is no run to report", "at least one run folder", "name the folders that a run wrote")
+    what = "What is in " + ", ".join(str(run.folder) for run in runs[:3])
+    with readable(what, TemplateError, expected=AS_WRITTEN, do="restore the files, or run again"):
+        return _rendered(runs, title, summary)
+
+
+def _rendered(runs: Sequence[Run], title: str | None, summary: str | None) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -202,6 +211,11 @@ def _notes(runs: Sequence[Run]) -> list[str]:
 
 
 def _section(run: Run) -> Section | None:
+    with readable(f"What is in {run.folder}", expected=AS_WRITTEN, do="restore the files, or run again"):
+        return _shown(run)
+
+
+def _shown(run: Run) -> Section | None:
     weights = sum(mask.kept.size for mask in run.masks.values())
     kept = sum(int(mask.kept.sum()) for mask in run.masks.values())
     summary = "no weight masked"
