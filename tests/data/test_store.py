@@ -80,7 +80,6 @@ def test_a_store_follows_content_and_options_whatever_the_clock_says(clock, tmp_
         store = build_from(path, options, tmp_path / "cache", content_of(path, calls))
         assert store.array("bytes").tobytes() == text.encode() and len(calls) == builds
         assert build_once(path, content_of(path, [])).array("bytes").tobytes() == text.encode()
-        (tmp_path / "cache").mkdir(exist_ok=True)
 
 
 @pytest.mark.parametrize("kept", [True, False])

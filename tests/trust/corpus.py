@@ -229,7 +229,7 @@ CASES = {
     "run's recipe, resume": Case("begun/recipe.json", resumes),
     "vectors.npz": Case("vectors.npz", lambda folder: word_vectors(folder / "vectors.npz", ["<pad>", "a"])),
     "vectors.txt": Case("vectors.txt", lambda folder: word_vectors(folder / "vectors.txt", ["<pad>", "a"])),
-    "search state": Case("size_search.json", finds),
+    "search state": Case("search.json", finds),
     "rounds": Case("rounds/rounds.json", goes_on),
     "rounds' weights": Case("rounds/model-1.safetensors", goes_on),
     "what was asked": Case("run/training.json", again),

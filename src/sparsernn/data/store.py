@@ -195,6 +195,7 @@ def _put_in_place(half: Path, folder: Path) -> None:
 @contextmanager
 def half_built(cache: Path, key: str) -> Iterator[Path]:
     """A new folder for a store that is being made; what processes that were killed left of theirs is deleted."""
+    cache.mkdir(parents=True, exist_ok=True)
     for other in cache.glob("*.tmp"):
         if _is_abandoned(other / LOCK):
             shutil.rmtree(other, ignore_errors=True)
