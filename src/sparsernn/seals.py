@@ -18,11 +18,14 @@ BLOCK_BYTES = 1 << 20
 
 
 def sealed(content: bytes) -> bytes:
-    """The bytes of a safetensors file with a checksum of all that it holds in its header."""
+    """The bytes of a safetensors file with a checksum of all that it holds in its header, whose entries are in order.
+
+    The library leaves the order of its entries to chance; so the same tensors give the same bytes.
+    """
     header, start = _header(content[:8], content[8 : 8 + LARGEST_HEADER])
     digest = _digest(header)
     digest.update(memoryview(content)[start:])
-    metadata = {**header.get(METADATA, {}), SEAL: digest.hexdigest()}
+    metadata = dict(sorted({**header.get(METADATA, {}), SEAL: digest.hexdigest()}.items()))
     text = _text({METADATA: metadata, **{name: value for name, value in header.items() if name != METADATA}})
     padded = text + b" " * (-len(text) % 8)
     return b"".join([len(padded).to_bytes(8, "little"), padded, memoryview(content)[start:]])

@@ -5,10 +5,12 @@ import os
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+import sparsernn
 from sparsernn import durable
 from sparsernn.cli import app
 from sparsernn.compaction.compact import compact
@@ -18,6 +20,8 @@ from sparsernn.harmless import cell, json_text, printable
 from sparsernn.own_data import prediction
 from sparsernn.training.run_folder import RunFolder
 from tests.trust import corpus
+
+SOURCES = str(Path(sparsernn.__file__).parents[1])
 
 
 def test_a_link_is_replaced_and_what_it_leads_to_is_not_touched(tmp_path):
@@ -70,7 +74,9 @@ def test_modes_follow_the_umask(mask, whole, tmp_path):
 
 def writers(whole, folder):
     """What writes a file that is there already, by the file's name."""
-    small, masks = compact(corpus.torch.nn.GRU(2, 2), None, example=(corpus.torch.zeros(1, 1, 2),))
+    layer = corpus.torch.nn.GRU(2, 2)
+    masks = corpus.Masks({"weight_hh_l0": corpus.torch.ones(6, 2, dtype=corpus.torch.bool)})
+    small, _ = compact(layer, masks, example=(corpus.torch.zeros(1, 1, 2),))
     return {
         "predictions.csv": lambda path: prediction.write_csv([{"label": "a"}], path),
         "report.html": lambda path: CliRunner().invoke(app, ["report", str(whole / "gru"), "--out", str(path)]),
@@ -106,7 +112,8 @@ def test_a_writer_that_was_killed_leaves_nothing_that_the_next_one_keeps(tmp_pat
     )
     folder = tmp_path / "run"
     folder.mkdir()
-    subprocess.run([sys.executable, "-c", program, str(folder)], env={**os.environ, "PYTHONPATH": ":".join(sys.path)})
+    killed = subprocess.run([sys.executable, "-c", program, folder], env={**os.environ, "PYTHONPATH": SOURCES})
+    assert killed.returncode == -9
     assert len(list(folder.iterdir())) == 1
     with durable.locked(folder):
         assert [path.name for path in folder.iterdir()] == ["lock"]
