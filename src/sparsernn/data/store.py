@@ -19,7 +19,7 @@ from sparsernn.durable import LOCK, open_to_write, write_durably
 from sparsernn.errors import UserError
 from sparsernn.reading import Damaged, json_file, open_regular, readable
 
-MANIFEST = "manifest.json"
+MANIFEST, UNLOCKED = "manifest.json", "lock.new"
 
 
 class ArrayShape(TypedDict):
@@ -201,9 +201,10 @@ def half_built(cache: Path, key: str) -> Iterator[Path]:
             shutil.rmtree(other, ignore_errors=True)
     half = cache / f"{key}.{secrets.token_hex(8)}.tmp"
     half.mkdir()
-    lock = os.open(half / LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    lock = os.open(half / UNLOCKED, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        (half / UNLOCKED).rename(half / LOCK)  # whoever sees it there sees it locked
         yield half
     finally:
         os.close(lock)
