@@ -105,6 +105,16 @@ def test_the_runtime_reads_at_once_from_threads(whole):
     assert len(sizes) == 1
 
 
+def test_what_a_network_learned_is_not_read_off_other_texts(whole, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(whole / "run", tmp_path / "run")
+    recipe = tmp_path / "run" / "sparse-seed0" / "recipe.json"
+    (tmp_path / "texts.csv").write_text((whole / "texts.csv").read_text().replace("fine", "dull", 1))
+    recipe.write_text(recipe.read_text().replace(str(whole / "texts.csv"), str(tmp_path / "texts.csv")))
+    called = CliRunner().invoke(app, ["explain", "run"])
+    assert called.exit_code == 2 and "texts.csv is not what run/sparse-seed0 was trained on" in called.stderr
+
+
 def test_a_preparation_of_another_training_is_refused(whole, tmp_path):
     shutil.copytree(whole / "gru", tmp_path / "gru")
     shutil.copy(whole / "series" / "sparse-seed0" / "preparation.json", tmp_path / "gru" / "sparse-seed0")
