@@ -380,7 +380,7 @@ def read_apart(case: Case, folder: Path) -> tuple[str, float, float]:
     return told, time.monotonic() - started, used.ru_maxrss / 1024
 
 
-def attack(files: int, seed: int, corpus: Path) -> list[tuple[str, str]]:
+def attack(files: int, seed: int, corpus: Path, minutes: float = 600) -> list[tuple[str, str]]:
     """Damage files and read each; prints a table by reader and returns what was wrong."""
     chance, wrong = random.Random(seed), []
     counts: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
@@ -392,7 +392,10 @@ def attack(files: int, seed: int, corpus: Path) -> list[tuple[str, str]]:
         told, _, megabytes = read_apart(case, scratch)
         assert told == "read", (name, told)
         whole[name] = megabytes
+    ending = time.monotonic() + minutes * 60
     for number in range(files):
+        if time.monotonic() > ending:
+            break
         name = list(CASES)[number % len(CASES)]
         path = target(CASES[name], scratch, chance)
         data = path.read_bytes()
@@ -421,10 +424,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=600, help="Stop after so many, with what was done.")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     folder = Path(tempfile.mkdtemp())
-    wrong = attack(asked.files, asked.seed, make(folder / "corpus"))
+    wrong = attack(asked.files, asked.seed, make(folder / "corpus"), asked.minutes)
     for name, told in wrong:
         print(f"\n=== {name}\n{told}")
     print(folder)

@@ -1,5 +1,6 @@
 """The compacted network of a trained row: cut, compared with the uncut one, saved, and read back."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,7 +103,7 @@ def read_final(folder: Path) -> nn.Module:
     packed file are enough."""
     path = folder / COMPACT
     row, data = trained.described(folder)
-    if not path.exists():  # a run that has not ended, or one of an earlier version that was not cut
+    if not os.path.lexists(path):  # a run that has not ended, or one of an earlier version that was not cut
         return trained.read(folder).network
     with readable(path, expected="the network of the run's recipe", do="use another copy of the run"):
         return load_compact(path, build_for(path, row, data))

@@ -63,11 +63,12 @@ def read(folder: Path) -> Trained:
     """
     row, data = described(folder)
     run = RunRecord.read(folder)
-    with torch.device("meta"):
-        run.check_weights(build(row, data))
-    network, masks = build(row, data), run.load_masks()
-    run.load_weights(network)
-    masks.apply_(network)
+    with readable(folder, expected="a network as its recipe describes it", do="Use another copy of the run"):
+        with torch.device("meta"):
+            run.check_weights(build(row, data))
+        network, masks = build(row, data), run.load_masks()
+        run.load_weights(network)
+        masks.apply_(network)
     return Trained(row, data, network, masks)
 
 
