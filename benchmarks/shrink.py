@@ -129,8 +129,8 @@ def spoken_digits(seed: int, data: Path | None) -> dict[str, Any]:
     torch.manual_seed(seed)
     batches = Shuffled(loaded.train, 32, True)
     dense = train(Listener(), batches, loaded.valid, epochs=15, rate=2e-3)
-    floor = accuracy(dense, loaded.valid, True) - 0.005
-    how = How(share=0.35, steps=2 * (len(loaded.train) // 32), learning_rate=1e-3)
+    floor = accuracy(dense, loaded.valid, True) - 0.01
+    how = How(share=0.4, steps=4 * (len(loaded.train) // 32), learning_rate=2e-3)
     shrunk = shrink(dense, batches, loss, lambda model: accuracy(model, loaded.valid, True), floor=floor, how=how)
     small = shrunk.model
     dense_us, small_us = step_times(dense.gru, small.gru, 40)

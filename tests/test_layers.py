@@ -29,6 +29,7 @@ TABLE = {
     "models": {"nn", "running", "structure"},
     "methods": {"structure", "running"},
     "sparsifying": {"methods", "structure", "tracing", "running"},
+    "callbacks": {"sparsifying", "methods", "structure"},
     "training": {"sparsifying", "methods", "structure"},
     "measure": {"structure", "kernels", "running"},
     "experiments": {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "InTraining": "sparsernn.tracing.examples",
     "Masks": "sparsernn.structure.masks",
     "explain_kernels": "sparsernn.running.explaining",
     "Sparsifier": "sparsernn.sparsifying.sparsifier",
@@ -22,6 +23,7 @@ _HOMES = {
     "sparsify": "sparsernn.sparsifying.sparsifier",
 }
 __all__ = [
+    "InTraining",
     "Masks",
     "Sparsifier",
     "__version__",
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from sparsernn.running.explaining import explain_kernels
     from sparsernn.sparsifying.sparsifier import Sparsifier, sparsify
     from sparsernn.structure.masks import Masks
+    from sparsernn.tracing.examples import InTraining
 
 
 def __getattr__(name: str) -> Any:

@@ -25,7 +25,7 @@ from tests.structure.networks import (
     without_neurons,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections")
+pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections", "ignore:0 of ")
 
 
 @pytest.mark.parametrize("cell", [nn.LSTM, nn.GRU, LSTM, GRU])
@@ -34,7 +34,7 @@ def test_states_carried_through_the_model_keep_their_width(cell):
     masks = random_masks(model, "neuron", 0.4, 1, example=(ids,))
     state = model(ids)[1]
     assert all(part.abs().sum() > 0 for part in flat(state))
-    small, _ = check_exact(model, masks, ids)
+    small, _ = check_exact(model, masks, ids, carried_states=True)
     reference = masked(model, masks)
     assert size_of(small) < size_of(model)
     start = torch.zeros_like(flat(state)[0])
@@ -65,16 +65,18 @@ def test_a_state_that_is_read_and_another_that_goes_out():
     assert size_of(small.rnn) < size_of(model.rnn)
 
 
-def test_states_of_the_wrong_width_are_refused_and_never_sliced():
+def test_states_of_the_width_before_are_taken_and_others_never_sliced():
     model, ids = Reading(nn.GRU(4, 6, 2), "output"), torch.randint(7, (5, 2))
-    small, _ = check_exact(model, without_neurons(model, {"cell.l0": [1, 4, 5], "cell.l1": [0]}, ids), ids)
-    with pytest.raises(UserError, match="initial states have shapes"):
-        small(ids, torch.randn(2, 2, 6))
+    masks = without_neurons(model, {"cell.l0": [1, 4, 5], "cell.l1": [0]}, ids)
+    small, _ = check_exact(model, masks, ids)
+    assert size_of(small) < size_of(model)
+    assert difference(masked(model, masks), small, ids, torch.randn(2, 2, 6)) <= 1e-6
     ours, _ = check_exact(
         Reading(GRU(4, 6, 2), "output"), without_neurons(Reading(GRU(4, 6, 2), "output"), {"cell.l0": [1]}, ids), ids
     )
-    with pytest.raises(UserError, match="initial states have shapes"):
-        ours(ids, torch.randn(2, 2, 7))
+    for compacted in (small, ours):
+        with pytest.raises(UserError, match="initial states have shapes"):
+            compacted(ids, torch.randn(2, 2, 7))
 
 
 def test_wrappers_are_taken_off():

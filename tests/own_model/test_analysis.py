@@ -148,10 +148,29 @@ def test_every_cell(module: nn.Module) -> None:
     assert layer.gates and len(layer.sensitivity) == layer.units
 
 
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.GRU(5, 5), nn.GRU(5, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x + self.first(x)[0]
+        return x + self.second(x)[0]
+
+
+def test_units_that_are_added_share_their_sensitivity() -> None:
+    first, second = sparsernn.analyse(Residual(), torch.randn(4, 2, 5)).layers
+    assert min(first.sensitivity) > 0 and first.sensitivity == second.sensitivity
+
+
 def test_what_cannot_be_analysed_is_one_sentence() -> None:
     with pytest.raises(UserError, match="no recurrent layer ran"):
         sparsernn.analyse(nn.Linear(3, 2), torch.randn(2, 3))
     with pytest.raises(UserError, match="holds no batch"):
         sparsernn.analyse(nn.LSTM(3, 2), [])
+    with pytest.raises(UserError, match="cannot be called with a batch"):
+        sparsernn.analyse(Classifier(nn.GRU(4, 5, batch_first=True), 5), batches(1))
+    with pytest.raises(UserError, match="the loss has the shape"):
+        sparsernn.analyse(nn.GRU(3, 2), torch.randn(4, 1, 3), lambda model, batch: model(batch)[0])
     with pytest.raises(UserError, match="no module nowhere"):
         made_by("nowhere:make")

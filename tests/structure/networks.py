@@ -139,10 +139,10 @@ def difference(left: nn.Module, right: nn.Module, *inputs) -> float:
     return max(float((a - b).abs().max()) for a, b in pairs)
 
 
-def check_exact(model: nn.Module, masks: Masks, *inputs, uniform: bool = False) -> tuple[nn.Module, Masks]:
+def check_exact(model: nn.Module, masks: Masks, *inputs, **options) -> tuple[nn.Module, Masks]:
     """Compact, and assert what compaction promises: the same results, the model untouched, masks that fit."""
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    small, left = compact(model, masks, example=inputs, uniform=uniform)
+    small, left = compact(model, masks, example=inputs, **options)
     reference = masked(model, masks)
     modes = (small.training, reference.training)
     assert modes == (model.training, model.training)

@@ -16,6 +16,8 @@ from sparsernn.structure.wiring import Wiring
 from sparsernn.tracing.recording import Recorder, trace
 from tests.structure.networks import Reading, check_exact, random_masks, size_of
 
+pytestmark = pytest.mark.filterwarnings("ignore:0 of ")
+
 
 class Plain(nn.Module):
     """A recurrent layer of 6 units and a head of as many inputs; each test gives the forward between them."""
@@ -375,7 +377,8 @@ def test_results_in_containers_of_ones_own(wrap):
 
 def test_a_module_that_the_example_does_not_use_is_left_alone():
     model, x = Plain(JOINING["output"], extra={"spare": nn.LSTM(4, 6)}), torch.randn(4, 2, 4)
-    small, _ = check_exact(model, random_masks(model, "neuron", 0.4, 2, "rnn.*", (x,)), x)
+    with pytest.warns(UserWarning, match="no example ran spare: its units stay"):
+        small, _ = check_exact(model, random_masks(model, "neuron", 0.4, 2, "rnn.*", (x,)), x)
     assert size_of(small.spare) == size_of(model.spare)
     assert any("the example did not use it" in line for line in small.cut_report)
 

@@ -2,69 +2,98 @@
 
 from __future__ import annotations
 
-import copy
-import traceback
+import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from sparsernn.compaction.liveness import live_units
+from sparsernn.compaction.liveness import idle_units, live_units
+from sparsernn.compaction.proof import Proof
 from sparsernn.compaction.resizing import Cut, Replacements, equalise, replace, resize
-from sparsernn.errors import UserError
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import Wiring, unwrap
-from sparsernn.tracing.recording import record, run_quietly, tensors_of
+from sparsernn.tracing.copying import copy_of
+from sparsernn.tracing.examples import Example, examples_of
+from sparsernn.tracing.recording import Recorder, record
 
 HISTORY = "_sparsernn_cuts"
-NOT_THE_USERS = (
-    str(Path(torch.__file__).parent),
-    str(Path(__file__).parent),
-    str(Path(__file__).parents[1] / "cells"),
-    str(Path(__file__).parents[1] / "kernels"),
-    str(Path(__file__).parents[1] / "running"),
-    str(Path(__file__).parents[1] / "nn.py"),
+HANDED_OUT = (
+    "they may begin in a state that is not zero, and the model hands their states out; "
+    "pass carried_states=True if these only come back to the model"
 )
 
 
 def compact(
-    model: nn.Module, masks: Masks, example: object = None, uniform: bool = False, carried_states: bool = False
+    model: nn.Module,
+    masks: Masks,
+    example: object = None,
+    uniform: bool = False,
+    carried_states: bool = False,
+    examples: Sequence[object] = (),
 ) -> tuple[nn.Module, Masks]:
     """A smaller copy of the model with the same outputs (to rounding, <= 1e-6 in float32), and its masks.
 
     A unit is cut when nothing that reaches the model's result reads it, or when it is always zero itself (no
-    incoming weight and no bias, from a zero initial state); repeated until nothing changes. Every axis keeps
-    at least one unit. The model itself is left alone; in the copy absent weights are zero.
+    incoming weight and no bias, from a zero initial state); repeated until nothing changes. Every axis keeps one.
+    Real forwards show who reads what, and the small model has to repeat the masked one on the examples and on inputs
+    derived from them (other numbers, ids, sizes, orders, start states, flags, modes), as far as that one takes these.
 
     Arguments:
         masks: which weights exist, from `Sparsifier.finalize`.
-        example: the model's positional inputs (a tuple, or one tensor). With it one real forward in evaluation mode
-            shows who reads what, and the small model must repeat its result. Without it only single modules and
-            nn.Sequential are followed.
+        example: what the model is called with: a tensor, a tuple of arguments, a dict of keywords, or a (tuple, dict)
+            pair. Without any only an `nn.Sequential` of known modules, which nobody hooks, is followed.
         uniform: cut all layers and directions of a module to the width of its widest one, so that the torch
             class stays; otherwise a module with unequal widths becomes one of `sparsernn.nn`.
         carried_states: states that the model returns are only handed to it again, as a language model's are: units that
             nothing else reads are cut, and are zero in these states.
+        examples: more of them, for branches that one does not take; ``InTraining(example)`` runs in training mode.
     Returns: (small, masks): the model's own class and forward; wrappers (data parallel, compiled) are taken off.
         small.cut_report: why units that carry no weight had to stay.
-    Raises: UserError if the small model does not repeat the result on the example; the model itself is unchanged.
+    Raises: UserError if the model does not run on an example or does not repeat itself, the small one gives anything
+        else, or masks of a finished run meet weights of another moment; the model itself is unchanged.
     """
-    small = copy.deepcopy(unwrap(model))
-    masks.apply_(small)
-    arguments = example if isinstance(example, tuple) else (example,)
-    wiring, before = _followed(small, None if example is None else arguments)
-    if carried_states:
-        wiring.returned = set()
-    alive = equalise(wiring, live_units(wiring, small), uniform)
-    cuts = {path: Cut.of(wiring, path, alive) for path in wiring.descriptions}
-    history = [*getattr(small, HISTORY, []), {path: cut.as_json() for path, cut in cuts.items() if cut.changes}]
-    small, left = _cut(small, wiring, cuts, masks.kept)
-    setattr(small, HISTORY, history)
-    vars(small)["cut_report"] = _report(wiring, alive)
-    if example is not None:
-        _compare(before, _try(small, arguments), wiring.returned_places if carried_states else ())
+    masks.check_step(model)
+    with torch.inference_mode(False):
+        masked = copy_of(unwrap(model))
+        masks.apply_(masked)
+        proof = Proof(masked, examples_of(example, examples), carried_states)
+        small, left, uncut, wiring = _proved(proof, unwrap(model), masks, uniform)
+    for sentence in uncut + _unused(wiring):
+        warnings.warn(sentence, stacklevel=2)
     return small, _masks_of(small, left, masks.selected)
+
+
+def _proved(
+    proof: Proof, original: nn.Module, masks: Masks, uniform: bool
+) -> tuple[nn.Module, dict[str, Tensor], list[str], Wiring]:
+    """The small model that repeats all trials: those that the first ones do not are followed as well.
+
+    Returns: it, its masks by name, sentences on layers that stay as they are, and who reads what.
+    """
+    masked, calls = proof.masked, [trial.example for trial in proof.trials]
+    wiring, recorder = _followed(copy_of(masked), calls, original)
+    more = [] if recorder is None else proof.derive(wiring, recorder.state_shapes)
+    while True:
+        if more:
+            calls = [*calls, *more]
+            wiring, _ = _followed(copy_of(masked), calls, original)
+        wiring.rely_on(proof.carried_states)
+        small = copy_of(masked)
+        alive = equalise(wiring, live_units(wiring, small), uniform)
+        cuts = {path: Cut.of(wiring, path, alive) for path in wiring.descriptions}
+        left = _cut(small, wiring, cuts, masks.kept)
+        failures = proof.failures(small, wiring.returned_places if proof.carried_states else ())
+        more = [trial.example for trial, _ in failures if trial.example not in calls]
+        if not more:
+            break
+    if failures:
+        raise failures[0][1]
+    uncut = _uncut(wiring, masked, alive)
+    history = [*getattr(small, HISTORY, []), {path: cut.as_json() for path, cut in cuts.items() if cut.changes}]
+    setattr(small, HISTORY, history)
+    vars(small)["cut_report"] = _report(wiring) + uncut
+    return small, left, uncut, wiring
 
 
 def _masks_of(small: nn.Module, kept: dict[str, Tensor], selected: set[str]) -> Masks:
@@ -72,37 +101,37 @@ def _masks_of(small: nn.Module, kept: dict[str, Tensor], selected: set[str]) -> 
     wiring = Wiring.local(small)
     layouts = {name: weight.layout for name, weight in wiring.weights.items()}
     masks = Masks(kept, layouts, selected & set(kept))
+    masks.final = True
     masks.constant_gates = masks.find_constant_gates(wiring, small)
     return masks
 
 
-def _followed(model: nn.Module, arguments: tuple[object, ...] | None) -> tuple[Wiring, list[Tensor]]:
-    """Who reads which units of a model, and what it returns for the arguments, if there are any."""
+def _followed(model: nn.Module, examples: list[Example], original: nn.Module) -> tuple[Wiring, Recorder | None]:
+    """Who reads which units of a model, and what followed its forwards, if there are examples."""
     wiring = Wiring.local(model)
-    if arguments is not None:
-        return wiring, tensors_of(record(model, wiring, arguments))
+    if examples:
+        return wiring, record(model, wiring, examples, original)
     wiring.follow_containers(model)
     wiring.resolve()
-    return wiring, []
+    return wiring, None
 
 
-def _cut(
-    small: nn.Module, wiring: Wiring, cuts: dict[str, Cut], kept: dict[str, Tensor]
-) -> tuple[nn.Module, dict[str, Tensor]]:
-    """The small model and its masks, under its own names."""
+def _cut(small: nn.Module, wiring: Wiring, cuts: dict[str, Cut], kept: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Make a model small, in place. Returns: its masks, under its own names."""
     masks, replacements = dict(kept), Replacements()
     for path, cut in cuts.items():
         if not cut.changes:
             continue
         prefix = f"{path}." if path else ""
-        small = replace(small, path, resize(small.get_submodule(path), cut, replacements))
+        replace(small, path, resize(small.get_submodule(path), cut, replacements))
         for name, mask in kept.items():
             if name in wiring.weights and wiring.weights[name].module == path:
                 masks[name] = cut.select(wiring.descriptions[path], name.removeprefix(prefix), mask)
-    return small, masks
+    replacements.settle(small)
+    return masks
 
 
-def _report(wiring: Wiring, alive: Tensor) -> list[str]:
+def _report(wiring: Wiring) -> list[str]:
     """Reasons why axes could not be cut, one line each."""
     lines = []
     for path, axes in wiring.axes.items():
@@ -112,46 +141,40 @@ def _report(wiring: Wiring, alive: Tensor) -> list[str]:
     return lines
 
 
-def _try(small: nn.Module, arguments: tuple[object, ...]) -> list[Tensor]:
-    """What the small model returns. Raises: UserError naming the user's line that asks for another width."""
-    try:
-        return tensors_of(run_quietly(small, arguments))
-    except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        users = [frame for frame in frames if not frame.filename.startswith(NOT_THE_USERS)]
-        line = (users or frames)[-1]
-        place = f"{line.filename}:{line.lineno}"
-        raise UserError(
-            f"the compacted model does not run on the example: {first_line(error)} (at {place})",
-            "a forward that takes widths from its tensors, not from numbers fixed before",
-            "change that line, or leave this layer out with where=; the model itself is unchanged",
-        ) from error
+def _uncut(wiring: Wiring, masked: nn.Module, alive: Tensor) -> list[str]:
+    """Recurrent layers of which nothing can go although some units are written by nothing, a sentence each."""
+    sentences = []
+    for path in dict.fromkeys(layer.module for layer in wiring.layers):
+        keys = wiring.descriptions[path].states[0]
+        units = torch.cat([wiring.axes[path][key] for key in keys])
+        external = torch.tensor(sorted(wiring.external), dtype=torch.long)
+        still, without = (idle_units(wiring, masked, path, biases)[units] for biases in (True, False))
+        stuck = units[still | (without & torch.isin(units, external))]
+        if len(stuck) and bool(alive[units].all()):
+            reason = _reason(wiring, path, stuck.tolist())
+            sentences.append(f"0 of {len(units)} units of {path or 'the model'} can go, because {reason}")
+    return sentences
 
 
-def _compare(before: list[Tensor], after: list[Tensor], left_out: Sequence[int] = ()) -> None:
-    """Raises: UserError if the results differ by more than rounding can explain; values at some places may."""
-    shapes = [[tuple(tensor.shape) for tensor in tensors] for tensors in (before, after)]
-    if shapes[0] != shapes[1]:
-        raise _differs(f"shapes {shapes[1]} instead of {shapes[0]}")
-    for place, (old, new) in enumerate(zip(before, after, strict=True)):
-        if place in left_out:
-            continue
-        if old.is_floating_point() and old.numel():
-            scale = 1 + float(old.nan_to_num(0, 0, 0).abs().amax())
-            if not torch.allclose(new, old, rtol=0, atol=scale * torch.finfo(old.dtype).eps ** 0.5, equal_nan=True):
-                raise _differs(f"values that differ by {float((old - new).abs().nan_to_num().amax()):.3g}")
+def _reason(wiring: Wiring, path: str, units: list[int]) -> str:
+    """Why units stay into which no weight of their own layer leads."""
+    reasons = [wiring.external[number] for number in units if number in wiring.external]
+    if reasons:
+        return reasons[0]
+    if not wiring.fed.get(path, True):
+        handed = wiring.returned & set(units)
+        return HANDED_OUT if handed else "they may begin in a state that is not zero, and are read"
+    sharers = []
+    for other, axes in wiring.axes.items():
+        if other != path and any(set(units) & set(numbers.tolist()) for numbers in axes.values()):
+            sharers.append(other or "the model")
+    shared = f"{', '.join(sharers)} share them and have weights there" if sharers else "they are read"
+    return f"{shared}; if masks were trained without a forward being seen, pass example= to the Sparsifier too"
 
 
-def _differs(how: str) -> UserError:
-    return UserError(
-        f"the compacted model returns {how} on the example",
-        "the result of the masked model",
-        "look for a forward that splits units by fixed numbers (chunk, output[..., :n]) and take widths from the "
-        "layers, leave this layer out with where=, or, if the network is chaotic, pass a shorter example; "
-        "the model itself is unchanged",
-    )
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's text, or its kind."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def _unused(wiring: Wiring) -> list[str]:
+    """A sentence on the modules that no example ran, if there are any."""
+    if not wiring.recorded or not wiring.unused:
+        return []
+    stay = "its units stay, and those that it may read; pass examples=[...] that run it"
+    return [f"no example ran {', '.join(sorted(wiring.unused))}: {stay}"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from sparsernn.compaction.compact import HISTORY, first_line
+from sparsernn.compaction.compact import HISTORY
+from sparsernn.compaction.proof import first_line
 from sparsernn.compaction.resizing import Cut, Replacements, replace, resize
 from sparsernn.durable import replace as replace_file
 from sparsernn.errors import UserError
@@ -25,6 +25,7 @@ from sparsernn.structure.masks import Masks
 from sparsernn.structure.neighbour import describe
 from sparsernn.structure.wiring import unwrap
 from sparsernn.structure.words import ROW_OF_WORD, LivingWords
+from sparsernn.tracing.copying import copy_of
 
 FORMAT, FIRST_FORMAT = "sparsernn-compact-2", "sparsernn-compact-1"
 BITS = {1: torch.uint8, 2: torch.uint16, 4: torch.uint32, 8: torch.uint64}
@@ -40,7 +41,8 @@ def save_compact(
     columns), or plainly, whichever is smaller.
 
     Arguments:
-        masks: of the model; weights that they leave out are written as zeros, whatever the model holds there.
+        masks: of the model; weights that they leave out are written as zeros, and must be zero in the model already if
+            the masks are of a finished run, as those that `compact` returned.
         dtype: "float16", or "int8" with a scale for each row, stores matrices in that type; None keeps every bit.
     Returns: for each tensor that is not exact its largest error, divided by its largest number.
     Raises: UserError if the model did not come from `compact`, the masks are of another model, or numbers do not fit
@@ -67,7 +69,8 @@ def file_of(
     """
     inner = unwrap(model)
     if masks is not None:
-        inner = copy.deepcopy(inner)
+        masks.check_step(inner)
+        inner = copy_of(inner)
         masks.apply_(inner)
     state = inner.state_dict()
     tensors = {name: _typed(state[name]) for name in _stored(inner, state)}
@@ -89,17 +92,20 @@ def _header(model: nn.Module) -> dict[str, str]:
     return {"format": FORMAT, "cuts": json.dumps(getattr(model, HISTORY, []), separators=(",", ":"))}
 
 
+@torch.inference_mode(False)
 def load_compact(path: Path | str, model: nn.Module) -> nn.Module:
     """Rebuild a compacted model: the saved cuts are made on a copy of `model`, then its weights are read.
 
     Arguments:
-        model: an instance of the original, uncompacted architecture (its weights do not matter).
+        model: an instance of the original, uncompacted architecture (its weights do not matter); what it has on the
+            device "meta" is read onto the CPU.
     Raises: UserError for a damaged file or another architecture.
     """
     try:
         with _opened(path) as file:
             steps = _steps(file.header)
-            small, history = _cut_again(copy.deepcopy(unwrap(model)), steps)
+            small = copy_of(unwrap(model))
+            history = _cut_again(small, steps)
             if file.header["format"] == FIRST_FORMAT:
                 _fill(small, _renamed(small, _tensors(path)))
             else:
@@ -148,8 +154,8 @@ def _steps(header: Mapping[str, str]) -> Steps:
     return steps
 
 
-def _cut_again(model: nn.Module, steps: Steps) -> tuple[nn.Module, Steps]:
-    """The model after these cuts, made in place, and the cuts for its own history."""
+def _cut_again(model: nn.Module, steps: Steps) -> Steps:
+    """Make these cuts, in place. Returns: the cuts for the model's own history."""
     history = []
     for step in steps:
         replacements, made = Replacements(), {}
@@ -157,10 +163,11 @@ def _cut_again(model: nn.Module, steps: Steps) -> tuple[nn.Module, Steps]:
             module = model.get_submodule(name)
             description = describe(module)
             cut = Cut.from_json(saved, {} if description is None else description.sizes)
-            model = replace(model, name, resize(module, cut, replacements))
+            replace(model, name, resize(module, cut, replacements))
             made[name] = cut.as_json()
+        replacements.settle(model)
         history.append(made)
-    return model, history
+    return history
 
 
 def _tensors(path: Path | str) -> dict[str, Tensor]:
@@ -214,12 +221,33 @@ def _fill(model: nn.Module, tensors: dict[str, Tensor]) -> None:
     for name in expected:
         if (state[name].shape, state[name].dtype) != (tensors[name].shape, tensors[name].dtype):
             raise ValueError(f"{name} is {tuple(state[name].shape)} {state[name].dtype} in the model")
-    model.load_state_dict(tensors, strict=False)
+    with torch.no_grad():
+        owners = _owners(model)
+        for name in expected:
+            _write(model, owners[name] if name in owners else state[name], tensors[name])
+    if empty := sorted(name for name, tensor in _owners(model).items() if tensor.is_meta):
+        raise ValueError(f"{empty[0]} is on the device meta, and the file holds no values of it")
+
+
+def _write(model: nn.Module, owner: Tensor, values: Tensor) -> None:
+    """Give a tensor its values; one on the device meta is exchanged, wherever it is registered."""
+    if not owner.is_meta:
+        owner.copy_(values)
+        return
+    new = nn.Parameter(values, owner.requires_grad) if isinstance(owner, nn.Parameter) else values
+    for module in model.modules():
+        for registered in (module._parameters, module._buffers):
+            for name in [name for name, tensor in registered.items() if tensor is owner]:
+                setattr(module, name, new)
+
+
+def _owners(model: nn.Module) -> dict[str, Tensor]:
+    return dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
 
 
 def _stored(model: nn.Module, state: dict[str, Tensor]) -> list[str]:
     """Names in the state_dict, a tensor that is there under several names once; rows of words follow from the cuts."""
-    owners = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
+    owners = _owners(model)
     first: dict[int, str] = {}
     for module in model.modules():
         if isinstance(module, LivingWords):

@@ -28,6 +28,20 @@ def live_units(wiring: Wiring, model: nn.Module) -> Tensor:
         alive = after
 
 
+def idle_units(wiring: Wiring, model: nn.Module, path: str, biases: bool) -> Tensor:
+    """Units of a module's states into which none of its own weights lead, and no bias if biases count. [units]"""
+    parameters = wiring.parameters(model)
+    written, heard = (torch.zeros(len(wiring.units.parent), dtype=torch.bool) for _ in range(2))
+    for use in wiring.uses:
+        if use.module == path and (biases or use.layout.incoming):
+            present = use.layout.view(parameters[use.name].detach().cpu() != 0)
+            for place, units in enumerate(use.units_by_dimension):
+                if units is not None and place not in use.layout.source_places:
+                    written[units] = True
+                    heard[units[_any(present, [other for other in range(present.dim()) if other != place])]] = True
+    return written & ~heard
+
+
 def complete_lines(wiring: Wiring, alive: Tensor) -> None:
     """Bring back, in place, what has to exist with a living unit in line or with a living owner."""
     before = -1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -14,6 +13,8 @@ from sparsernn.structure.constant_gates import ConstantGate, constant_gates
 from sparsernn.structure.layer import Layer
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import Wiring, unwrap
+from sparsernn.tracing.copying import copy_of
+from sparsernn.tracing.examples import Example
 from sparsernn.tracing.recording import trace
 
 MOST_WORDS = 50
@@ -26,18 +27,17 @@ def remains(
 
     Arguments:
         masks: of the model, which is left as it is.
-        example: the model's positional inputs (a tuple, or one tensor).
+        example: what the model is called with, as in `compact`.
         vocabulary: texts of the words, by number.
         carried_states: as in `compact`.
     Returns: {"layers": [{"label", "cell", "gates", "units", "alive": [bool], "constant": gate -> [value, or None where
         the gate varies]}], "words": [{"label", "count", "alive", "largest": [{"number", "norm", "word"}]}]}. The
         vectors' norms are over living units; the largest 50 are given. Layers of automata are left out.
     """
-    whole = copy.deepcopy(unwrap(model))
+    whole = copy_of(unwrap(model))
     masks.apply_(whole)
-    wiring = trace(whole, example if isinstance(example, tuple) else (example,))
-    if carried_states:
-        wiring.returned = set()
+    wiring = trace(whole, Example.of(example))
+    wiring.rely_on(carried_states)
     alive = equalise(wiring, live_units(wiring, whole))
     layers = []
     for layer in wiring.layers:

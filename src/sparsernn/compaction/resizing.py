@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sparsernn.compaction.liveness import complete_lines
 from sparsernn.nn import module_of
-from sparsernn.running.carried_states import ExchangedStates, NarrowStates, WidenStates
+from sparsernn.running.carried_states import ExchangedStates, NarrowStates, WidenStates, refuse_scripting
 from sparsernn.running.modules import Recurrent, RecurrentStep
 from sparsernn.runtime.patterns import Pattern, pack_pattern, unpack_pattern
 from sparsernn.structure.description import Description
@@ -189,6 +189,16 @@ class Replacements:
             self._pairs[id(parameter)] = (parameter, nn.Parameter(make().clone(), parameter.requires_grad))
         return self._pairs[id(parameter)][1]
 
+    def settle(self, model: nn.Module) -> None:
+        """Let the old parameters hold the new values, in the place of the new ones: whoever refers to them sees it."""
+        for old, new in self._pairs.values():
+            if old.is_meta:
+                continue
+            old.data = new.data
+            for module in model.modules():
+                for name in [name for name, parameter in module._parameters.items() if parameter is new]:
+                    setattr(module, name, old)
+
 
 def resize(module: nn.Module, cut: Cut, replacements: Replacements) -> nn.Module:
     """The module with the units of `cut`: itself, or one of `sparsernn.nn` where its layers have unequal widths.
@@ -218,16 +228,14 @@ def resize(module: nn.Module, cut: Cut, replacements: Replacements) -> nn.Module
     return small
 
 
-def replace(model: nn.Module, path: str, module: nn.Module) -> nn.Module:
-    """Put a module in the place of another, wherever that one is registered."""
-    if not path:
-        return module
+def replace(model: nn.Module, path: str, module: nn.Module) -> None:
+    """Let a module become another one: whoever refers to it, registered or not, sees the other one."""
     old = model.get_submodule(path)
-    for parent in list(model.modules()):
-        for name, child in parent._modules.items():
-            if child is old:
-                setattr(parent, name, module)
-    return model
+    if module is not old:
+        members = dict(vars(module))
+        vars(old).clear()
+        old.__class__ = type(module)
+        vars(old).update(members)
 
 
 def _of_unequal_widths(module: nn.RNNBase) -> nn.Module:
@@ -259,6 +267,8 @@ def _exchange_states(small: nn.Module, cut: Cut, description: Description) -> No
     if cut.widen or widen is not None:
         widening = WidenStates(*widen.then(kept), widen.only) if widen else WidenStates(kept, widths, cut.widen)
         small.register_forward_hook(widening)
+    if cut.narrow or cut.widen or narrow is not None or widen is not None:
+        vars(small)["__prepare_scriptable__"] = refuse_scripting
 
 
 def _taken(hooks: MutableMapping[int, Callable[..., object]], kind: type[Hook]) -> Hook | None:

@@ -16,7 +16,9 @@ from sparsernn.compaction.remains import living_constants, units_of
 from sparsernn.structure.layer import Layer
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import Wiring, unwrap
-from sparsernn.tracing.recording import run_quietly, tensors_of, trace
+from sparsernn.tracing.examples import Example
+from sparsernn.tracing.recording import run_quietly, trace
+from sparsernn.tracing.results import tensors_of
 
 WRITING = ("input", "forget", "candidate")
 OPEN, SHUT = 40.0, -40.0  # where a sigmoid is 1 and 0 to rounding, in single and in double precision
@@ -59,10 +61,10 @@ def make_vanilla_(model: nn.Module, masks: Masks, example: object) -> VanillaUni
         model: changed in place; its zeros are written. Layers without biases or with another activation than tanh are
             left alone.
         masks: of it; they stay what they are.
-        example: the model's positional inputs (a tuple, or one tensor).
+        example: what the model is called with, as in `compact`.
     Source: Lobacheva et al. 2020, who see such units in pruned networks.
     """
-    inner, arguments = unwrap(model), example if isinstance(example, tuple) else (example,)
+    inner, arguments = unwrap(model), Example.of(example)
     before = _output(inner, arguments)
     wiring = trace(inner, arguments)
     units = list(_settling(wiring, inner, masks))
@@ -109,7 +111,7 @@ def _settle(model: nn.Module, one: Settling, memory: float) -> None:
             rows[layer.layouts[local].gates.index(gate), one.unit] = value if local == "bias_ih" else 0.0
 
 
-def _scaled(model: nn.Module, wiring: Wiring, units: list[Settling], arguments: tuple[object, ...]) -> bool:
+def _scaled(model: nn.Module, wiring: Wiring, units: list[Settling], arguments: Example) -> bool:
     """Give units memories that can be reached and scale their readers; all as before where two scales differ."""
     saved = {name: parameter.detach().clone() for name, parameter in wiring.parameters(model).items()}
     outputs = []
@@ -139,6 +141,6 @@ def _scale_readers(model: nn.Module, wiring: Wiring, number: int, factor: float)
                 named.select(place, column).mul_(factor)
 
 
-def _output(model: nn.Module, arguments: tuple[object, ...]) -> Tensor:
+def _output(model: nn.Module, arguments: Example) -> Tensor:
     """The first tensor that a model returns, as states come after it."""
     return tensors_of(run_quietly(model, arguments))[0]

@@ -108,7 +108,7 @@ class GroupLasso(Regularizing):
     def after_step(self, run: Run[RemovalState]) -> None:
         if not self.has_ended(run):
             if self.proximal and run.optimizer is not None:
-                self._shrink(run, run.optimizer.param_groups[0]["lr"])
+                self._shrink(run, run.learning_rate(run.selected[0]))
             self._zero_small(run)
         super().after_step(run)
 

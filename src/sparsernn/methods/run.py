@@ -23,10 +23,11 @@ class Run(Protocol[State]):
         masks: which weights exist. Whoever changes them calls `changed`.
         state: the method's own, as `Method.initial_state` made it; saved and loaded with the run.
         owned: parameters that the method owns, by name.
-        steps: of the whole training, 0 for a trained model that is not trained on; step_count: done so far.
+        steps: of the whole training, 0 for a trained model that is not trained on; step_count: done so far;
+            steps_seen: done so far, those behind a state that was gone back to included.
         generator: of everything random; the same on every rank.
         loss: returns the loss on one batch, if the user gave it.
-        optimizer: the user's, or None.
+        optimizer: the user's, whatever stands around it, or None.
     """
 
     @property
@@ -51,6 +52,9 @@ class Run(Protocol[State]):
     def step_count(self) -> int: ...
 
     @property
+    def steps_seen(self) -> int: ...
+
+    @property
     def generator(self) -> torch.Generator: ...
 
     @property
@@ -60,7 +64,7 @@ class Run(Protocol[State]):
     def loss(self) -> Callable[[], Tensor] | None: ...
 
     @property
-    def optimizer(self) -> torch.optim.Optimizer | None: ...
+    def optimizer(self) -> object: ...
 
     @property
     def weights(self) -> dict[str, nn.Parameter]:

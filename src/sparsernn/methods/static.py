@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from sparsernn.errors import UserError
@@ -14,6 +13,7 @@ from sparsernn.methods.method import Method
 from sparsernn.methods.parts.rescaling import Rescaling, check_rescaling
 from sparsernn.methods.parts.topology import RandomTopology
 from sparsernn.methods.run import Run
+from sparsernn.structure.masks import Masks, fitting
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Static(Method[None]):
 
     Arguments:
         sparsity: fraction of zeros of a random mask, in [0, 1); or eps=.
-        masks: instead of both: name -> bool tensor, True = the weight exists; tensors not named stay dense.
+        masks: instead of both: `Masks`, or name -> bool tensor, True = the weight exists; tensors not named stay dense.
         eps: instead of `sparsity`: an Erdős–Rényi network in which a matrix keeps eps (n_in + n_out) weights, rounded.
         granularity: "weight" or a block such as "16x1".
         distribution: "uniform" (every tensor alike), "erdos_renyi" or "erdos_renyi_kernel" (small tensors are denser).
@@ -37,7 +37,7 @@ class Static(Method[None]):
     """
 
     sparsity: float | None = None
-    masks: Mapping[str, Tensor] | None = None
+    masks: Masks | Mapping[str, Tensor] | None = None
     _: KW_ONLY
     eps: float | None = None
     granularity: str = "weight"
@@ -78,27 +78,9 @@ class Static(Method[None]):
         self.topology.scatter(run, groups)
         rescaling.apply_()
 
-    def _apply(self, run: Run[None], masks: Mapping[str, Tensor]) -> None:
+    def _apply(self, run: Run[None], masks: Masks | Mapping[str, Tensor]) -> None:
         """Take masks that are given."""
-        if not masks:
-            raise UserError(
-                "masks is empty", "name -> bool tensor for at least one weight", "pass masks=None for a random mask"
-            )
-        weights = run.weights
-        for name, mask in masks.items():
-            if name not in weights:
-                raise UserError(
-                    f'a mask is given for "{name}"',
-                    f"names of this model's weights: {', '.join(weights)}",
-                    "rename the mask",
-                )
-            mask = torch.as_tensor(mask)
-            if mask.shape != weights[name].shape:
-                raise UserError(
-                    f"the mask of {name} has shape {tuple(mask.shape)}",
-                    f"{tuple(weights[name].shape)}",
-                    "give a mask of the weight's shape",
-                )
-            run.masks.kept[name] = mask.to(weights[name].device, torch.bool).clone()
-        run.masks.selected = set(masks)
+        fitted = fitting(masks, run.weights)
+        run.masks.kept.update(fitted)
+        run.masks.selected = set(masks.selected if isinstance(masks, Masks) else fitted)
         run.changed("start")

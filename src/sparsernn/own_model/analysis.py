@@ -156,8 +156,9 @@ def analyse(model: nn.Module, data: object, loss: Loss | None = None, batches: i
     layers = []
     for layer in wiring.layers:
         if layer.label in activity:
-            shares = [_family(layer, *by_level[level]) if level in by_level else [] for level in ("neuron", "gate")]
-            layers.append(_analysed(inner, layer, activity[layer.label], *shares))
+            of_units = _of_units(wiring, layer, *by_level["neuron"]) if "neuron" in by_level else []
+            of_gates = _in_family(layer, *by_level["gate"]) if "gate" in by_level else []
+            layers.append(_analysed(inner, layer, activity[layer.label], of_units, of_gates))
     return Analysis(layers, len(looked_at))
 
 
@@ -268,8 +269,18 @@ def _duplicates(output: Tensor) -> list[tuple[int, int, float]]:
     return [(int(moving[a]), int(moving[b]), float(correlations[a, b])) for a, b in pairs]
 
 
-def _family(layer: Layer, groups: Groups, values: Tensor) -> list[float]:
-    """The values of a layer's groups; none where it has no such groups."""
+def _of_units(wiring: Wiring, layer: Layer, groups: Groups, values: Tensor) -> list[float]:
+    """The value of each unit's group; layers whose units are added to one another share groups."""
+    weights = [wiring.weights[name] for name in layer.weights.values()]
+    for weight in weights:
+        if (units := weight.axes.get(layer.cell.state_axes[0])) is not None and groups.units is not None:
+            numbers = groups.units[units]
+            return torch.where(numbers < 0, 0.0, values[numbers.clamp_min(0)]).tolist()
+    return _in_family(layer, groups, values)
+
+
+def _in_family(layer: Layer, groups: Groups, values: Tensor) -> list[float]:
+    """The values of the groups that a layer alone has, such as its gates, unit by unit."""
     for family in groups.families:
         if family.label == (layer.label or "cell"):
             return values[family.start : family.stop].tolist()

@@ -25,8 +25,23 @@ def follow(model: nn.Module, batch: object, loss: Loss | None) -> Wiring:
 
 
 def run(model: nn.Module, batch: object, loss: Loss | None) -> object:
-    """The loss of a batch, or what the model returns for it where there is no loss."""
-    return call(model, batch) if loss is None else loss(model, batch)
+    """The loss of a batch, or what the model returns for it where there is no loss.
+
+    Raises: UserError if the model does not take the batch, or the loss is more than one number.
+    """
+    if loss is None:
+        try:
+            return call(model, batch)
+        except TypeError as error:
+            raise UserError(
+                f"the model cannot be called with a batch ({error})",
+                "batches that are its inputs, or a loss",
+                "pass loss=, a function of model and batch, where a batch holds labels too",
+            ) from error
+    value = loss(model, batch)
+    if isinstance(value, Tensor) and value.numel() != 1:
+        raise UserError(f"the loss has the shape {tuple(value.shape)}", "one number", "return its mean")
+    return value
 
 
 def sensitivities(

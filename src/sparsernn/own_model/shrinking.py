@@ -94,7 +94,8 @@ class How:
         where: the tensors in which groups start, as for `Sparsifier`; default: every weight matrix that is known.
         share: of the weights that are left, that goes in each round.
         steps: of training in each round; None: one pass over the data.
-        learning_rate: of Adam, in the loop that is used where there is no `train`.
+        learning_rate: with which Adam begins a round, in the loop that is used where there is no `train`; it falls to
+            0 along a cosine.
         train: a loop of one's own, train(model, start): it calls ``sparsifier = start(optimizer, steps)`` once and then
             trains, adding ``sparsifier.penalty()`` to its loss.
         batches: on how many the sensitivity is measured.
@@ -271,9 +272,10 @@ class _Shrinking:
         return trained, masks
 
     def _train(self, model: nn.Module, start: Start) -> None:
-        """Adam on batches in the order of the data."""
+        """Adam on batches in the order of the data, at a rate that falls to 0."""
         optimizer = torch.optim.Adam(model.parameters(), lr=self.how.learning_rate)
         steps = self.how.steps or sum(1 for _ in self.data)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         sparsifier = start(optimizer, steps)
         model.train()
         endless = itertools.chain.from_iterable(iter(lambda: self.data, None))
@@ -281,6 +283,7 @@ class _Shrinking:
             optimizer.zero_grad()
             (self.loss(model, batch) + sparsifier.penalty()).backward()
             optimizer.step()
+            schedule.step()
 
     def _measured(
         self, model: nn.Module, masks: Masks, accepted: bool = False, timed: bool = True

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from sparsernn.reports import axes as scales
 from sparsernn.reports import figures
 
 MOST_LAYERS = 24
@@ -19,7 +20,7 @@ def picture(analysis: Mapping[str, Any]) -> str:
     """An SVG from the JSON of `analyse`: a row of two panels for each layer, the first 24 of them."""
     layers = list(analysis["layers"])[:MOST_LAYERS]
     with figures.style():
-        figure = Figure(figsize=(8.4, 2.4 * len(layers)), layout="constrained")
+        figure = Figure(figsize=(9.4, 2.4 * len(layers)), layout="constrained")
         FigureCanvasAgg(figure)
         for panels, layer in zip(figure.subplots(len(layers), 2, squeeze=False), layers, strict=True):
             _units(panels[0], layer)
@@ -34,7 +35,7 @@ def _units(axes: Axes, layer: Mapping[str, Any]) -> None:
     shown = values[values > 0]
     axes.plot(np.arange(1, len(shown) + 1), shown, color=figures.colour(0), lw=1.8)
     if len(shown):
-        axes.set_yscale("log")
+        scales.show_powers(axes)
     axes.set_xlabel(f"units by sensitivity; {len(layer['constant']):,} never change")
     axes.set_ylabel("sensitivity")
     axes.set_xlim(0, max(len(values), 1) + 1)
@@ -53,4 +54,4 @@ def _gates(axes: Axes, gates: Sequence[Mapping[str, Any]]) -> None:
         axes.plot(places[far], means[order][far], ls="", marker="o", ms=3.5, mfc="none", color=colour)
     axes.set_xlabel("units by the gate's mean")
     if gates:
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))

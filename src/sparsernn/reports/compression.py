@@ -12,17 +12,18 @@ SUFFIX = "_compression"
 
 
 def is_counted(results: Sequence[Json]) -> bool:
-    """Whether a source counts what is left, or networks differ in their units or gates; else sparsity says it all.
+    """Whether a source counts what is left, or all networks are counted and differ; else sparsity says it all.
 
     Automata count their patterns and transitions instead.
     """
     published = [key for result in results for key in result.get("published") or {}]
     if any(key in COUNTED or key == "compression" or key.endswith(SUFFIX) for key in published):
         return True
-    if any("transitions" in (result.get("metrics") or {}) for result in results):
+    networks = [metrics for result in results if "macs_per_token" in (metrics := result.get("metrics") or {})]
+    if any("transitions" in metrics for metrics in networks):
         return False
-    counted = [[(result.get("metrics") or {}).get(key) for result in results] for key in COUNTED]
-    return any(len({str(count) for count in counts if count is not None}) > 1 for counts in counted)
+    counted = [[metrics.get(key) for metrics in networks] for key in COUNTED]
+    return any(None not in counts and len(set(map(str, counts))) > 1 for counts in counted)
 
 
 def compressions(results: Iterable[Json]) -> list[Quantity]:

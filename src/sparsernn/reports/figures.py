@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import Bbox
 
+from sparsernn.reports import axes as scales
 from sparsernn.reports import quantities, statistics, tables
 from sparsernn.reports.reading import Mask, Run
 
@@ -110,11 +111,11 @@ def _curves(runs: Sequence[Run], key: str, title: str, caption: str, as_percent:
         for number, run in enumerate(runs):
             _draw_curve(axes, run, key, number)
         axes.set_xlabel("optimizer step")
-        count_steps(axes, 5)
+        scales.count_steps(axes, 5)
         if key == "sparsity":
             axes.set_ylim(-0.03, 1.03)
         if as_percent:
-            show_percent(axes)
+            scales.show_percent(axes)
         return finished(figure, f"{title[:1].upper()}{title[1:]}", caption, legend=True)
 
 
@@ -313,7 +314,7 @@ def _layer_picture(layer: str, masks: Sequence[Mask]) -> Picture:
                     axes.set_ylabel(f"{kept.shape[0]:,} {rows_are}")
         if not exact:
             bar = figure.colorbar(image, ax=grid, shrink=0.8, pad=0.02, ticks=MaxNLocator(4))
-            show_percent(bar.ax)
+            scales.show_percent(bar.ax)
             bar.set_label("kept")
         return Picture(svg(figure), layer, _reading(masks, [step for row in squares for _, step in row.values()]))
 
@@ -352,7 +353,7 @@ def confusion(matrix: Sequence[Sequence[float]]) -> Picture:
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="none")
         axes.set(xlabel="predicted class, by number", ylabel="true class, by number")
         bar = figure.colorbar(image, ax=axes, shrink=0.85)
-        show_percent(bar.ax)
+        scales.show_percent(bar.ax)
         return finished(figure, "Confusion matrix", "Share of the examples of each true class.")
 
 
@@ -380,17 +381,6 @@ def finished(figure: Figure, title: str, caption: str, *, legend: bool = False) 
         columns = 1 + (longest <= 24) + (longest <= 12)
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
     return Picture(svg(figure), title, caption)
-
-
-def count_steps(axes: Axes, most: int) -> None:
-    """Write whole numbers on the horizontal axis, about so many at the most."""
-    axes.xaxis.set_major_locator(MaxNLocator(most, integer=True))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-
-
-def show_percent(axes: Axes) -> None:
-    """Write the fractions of the vertical axis as percentages."""
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
 
 
 def svg(figure: Figure) -> str:

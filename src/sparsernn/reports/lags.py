@@ -6,8 +6,8 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from sparsernn.reports import axes as scales
 from sparsernn.reports import figures
 from sparsernn.reports.figures import Picture
 from sparsernn.reports.reading import Run, is_number
@@ -67,11 +67,6 @@ def _draw(axes: Axes, lines: Mapping[str, list[float]], names: list[str]) -> Non
         look = {"color": figures.INK, "lw": 2.0} if whole else {"color": figures.colour(names.index(name)), "lw": 1.4}
         lags = [lag for lag, value in enumerate(values) if value > SMALLEST]
         axes.plot(lags, [values[lag] for lag in lags], label=label, **look)
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(10, numticks=6))
-    axes.yaxis.set_major_formatter(
-        FuncFormatter(lambda value, _: f"{value:.0e}".replace("e-0", "e-").replace("-", "−"))
-    )
-    axes.yaxis.set_minor_locator(NullLocator())
+    scales.show_powers(axes)
     axes.set_xlabel("lag, steps")
-    figures.count_steps(axes, 5)
+    scales.count_steps(axes, 5)

@@ -6,6 +6,7 @@ from itertools import pairwise
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sparsernn.reports import axes as scales
 from sparsernn.reports import figures
 from sparsernn.reports.figures import Picture
 from sparsernn.reports.reading import Run, is_number
@@ -62,7 +63,7 @@ def _draw(axes: Axes, edges: Sequence[float], counts: Sequence[float], threshold
     if threshold is not None:
         axes.axvline(threshold, color=figures.INK, lw=1.0, ls="--")
     axes.grid(visible=False, axis="x")
-    figures.show_percent(axes)
+    scales.show_percent(axes)
 
 
 def _caption(left_out: int, threshold: object) -> str:

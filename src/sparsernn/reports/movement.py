@@ -6,6 +6,7 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sparsernn.reports import axes as scales
 from sparsernn.reports import figures
 from sparsernn.reports.figures import Picture
 from sparsernn.reports.reading import Json, Run
@@ -56,8 +57,8 @@ def densities(run: Run) -> Picture | None:
                 colour = figures.colour(gates.index(gate)) if gate else figures.INK
                 _draw(axes, points, color=colour, label=gate or None)
             axes.set_title(name)
-            figures.count_steps(axes, 4)
-            figures.show_percent(axes)
+            scales.count_steps(axes, 4)
+            scales.show_percent(axes)
         for axes in grid[len(shown) :]:
             axes.set_axis_off()
         _legend_once(figure, grid)
@@ -114,8 +115,8 @@ def _curves(runs: Sequence[Run], title: str, caption: str, kinds: Sequence[Calla
             for kind, dash in zip(kinds, ("-", "--"), strict=False):
                 label = figures.short(run.label) if dash == "-" else None
                 _draw(axes, kind(run), dash, color=figures.colour(number), label=label)
-        figures.count_steps(axes, 4)
-        figures.show_percent(axes)
+        scales.count_steps(axes, 4)
+        scales.show_percent(axes)
         axes.set_xlabel("optimizer step")
         return figures.finished(figure, title, caption, legend=len(runs) > 1)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from sparsernn.reports import axes as scales
 from sparsernn.reports import figures
 from sparsernn.reports.figures import Picture
 from sparsernn.reports.reading import Json, Run
@@ -65,7 +66,7 @@ def _shares(runs: Sequence[Run], values: Callable[[Json], list[float]], title: s
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.set_xlabel("size")
-        figures.show_percent(axes)
+        scales.show_percent(axes)
         return figures.finished(figure, title, caption, legend=len(runs) > 1)
 
 
@@ -82,7 +83,7 @@ def _connections(runs: Sequence[Run]) -> Picture:
         names = [f"{gate}\n{SIDES[side]}" for side, gate in gates]
         axes.set_xticks(range(len(gates)), names, fontsize=8)
         axes.grid(visible=False, axis="x")
-        figures.show_percent(axes)
+        scales.show_percent(axes)
         caption = "Weights kept after training, in percent of each gate, over all layers."
         return figures.finished(figure, "Connections left", caption, legend=len(runs) > 1)
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 
+from sparsernn.reports import axes as scales
 from sparsernn.reports import figures, quantities, statistics, tables
 from sparsernn.reports.figures import Picture
 from sparsernn.reports.reading import Json, Run, is_number
@@ -89,7 +90,7 @@ def _picture(name: str, lines: Sequence[Line], labels: Sequence[str], main: quan
         axes.set_xlabel(setting)
         axes.set_ylabel(main.title)
         if main.write is quantities.score:
-            figures.show_percent(axes)
+            scales.show_percent(axes)
         caption = f"{main.better.capitalize()} is better." if main.better else ""
         if any(len(values) > 1 for line in lines for values in line.values()):
             caption += " Bars are sample deviations over seeds."

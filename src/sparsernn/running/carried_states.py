@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sparsernn.errors import UserError
+
 
 class ExchangedStates:
     """What both hooks below know: which units of the states are left.
@@ -28,10 +30,22 @@ class ExchangedStates:
         ], self.widths
 
 
+def refuse_scripting() -> nn.Module:
+    """What torch.jit.script calls on a module with such hooks. Raises: UserError, as it compiles no hooks like them."""
+    raise UserError(
+        "torch.jit.script cannot compile a compacted layer whose states come in and go out in their old width",
+        "a model that keeps its states to itself",
+        "use torch.jit.trace or torch.export, or script the model before it is compacted",
+    )
+
+
 class NarrowStates(ExchangedStates):
     """A forward pre-hook: initial states of the width before compaction are cut to the units that are left."""
 
-    def __call__(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, Any]:
+    def __call__(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any] | None = None) -> Any:
+        """Quantisation by torch registers hooks anew, without keywords."""
+        if keywords is None:
+            return (*arguments[:1], *map(self._narrow, arguments[1:]))
         named = {name: self._narrow(value) if name in ("hx", "state") else value for name, value in keywords.items()}
         return (*arguments[:1], *map(self._narrow, arguments[1:])), named
 

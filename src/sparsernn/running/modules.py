@@ -129,6 +129,14 @@ class Built(nn.Module, abc.ABC):
             for cell, sizes, names in zip(self.cells, self.sizes, self.names, strict=True)
         ]
 
+    def __prepare_scriptable__(self) -> nn.Module:
+        """What torch.jit.script asks for. Raises: UserError, as it compiles none of these modules."""
+        raise UserError(
+            f"torch.jit.script cannot compile {type(self).__name__} of sparsernn.nn",
+            "recurrent layers of torch alone",
+            "use torch.jit.trace or torch.export, or compact with uniform=True, which keeps torch's class",
+        )
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _blank, (type(self).__name__, self.takes), self.__dict__
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn, optim
+from torch import nn
+from torch.nn.parameter import is_lazy
 
 from sparsernn.errors import UserError
 from sparsernn.methods.method import Method
+from sparsernn.sparsifying.optimizers import Optimizers
 
 
 def check_arguments(method: Any, steps: Any, at_least: int) -> None:
@@ -23,13 +25,46 @@ def check_arguments(method: Any, steps: Any, at_least: int) -> None:
         )
 
 
-def check_holds(optimizer: optim.Optimizer, weights: Mapping[str, nn.Parameter]) -> None:
-    """Raises: UserError unless an optimizer steps these weights."""
-    there = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    missing = [name for name, weight in weights.items() if id(weight) not in there]
-    if missing:
-        raise UserError(
-            f"the optimizer does not hold {missing[0]}",
-            "an optimizer over this model's parameters",
-            "build it from model.parameters() of the same model",
-        )
+def check_tensors(model: nn.Module) -> None:
+    """Raises: UserError for weights that have no numbers here: of lazy modules, on the device "meta", sharded."""
+    for name, parameter in model.named_parameters():
+        if is_lazy(parameter):
+            raise UserError(
+                f"{name} has no shape yet, because its module is lazy",
+                "a model whose weights are made",
+                "run one forward first, then make the optimizer and the Sparsifier",
+            )
+        if parameter.is_meta:
+            raise UserError(
+                f'{name} is on the device "meta" and has no numbers',
+                "weights on a device that computes",
+                "load the weights first (model.to_empty and load_state_dict), then make the Sparsifier",
+            )
+        if hasattr(parameter, "device_mesh") or hasattr(parameter, "_is_flat_param"):
+            raise _sharded(name)
+    for name, module in model.named_modules():
+        if type(module).__name__ == "FullyShardedDataParallel":
+            raise _sharded(name or "the model")
+
+
+def _sharded(name: str) -> UserError:
+    return UserError(
+        f"{name} is sharded over several processes (FSDP)",
+        "whole weights in every process",
+        "use DistributedDataParallel, or sparsify before the model is sharded and without an optimizer",
+    )
+
+
+def check_holds(optimizers: Optimizers, weights: Mapping[str, nn.Parameter]) -> None:
+    """Raises: UserError unless optimizers step all of these weights."""
+    missing = [name for name, weight in weights.items() if not optimizers.holds(weight)]
+    if not missing:
+        return
+    others = [name for name in weights if name not in missing]
+    more = f" and {len(missing) - 1} more of the selected weights" if len(missing) > 1 else ""
+    leave_out = f", or pass where={others!r} to leave what it does not hold as it is" if others else ""
+    raise UserError(
+        f"the optimizer does not hold {missing[0]}{more}",
+        "every selected weight in an optimizer",
+        f"build it from model.parameters() of the same model, pass all optimizers as a list{leave_out}",
+    )

@@ -12,6 +12,7 @@ from sparsernn.errors import UserError
 from sparsernn.structure.groups import Groups
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import Wiring
+from sparsernn.tracing.examples import Example
 from sparsernn.tracing.recording import Recorder, record
 
 
@@ -32,7 +33,7 @@ class FirstForward:
     def look_ahead(self, arguments: tuple[object, ...], keywords: Mapping[str, object]) -> None:
         """A forward begins: it is run once beforehand, in evaluation mode, to know who reads what before it counts."""
         wiring = Wiring.local(self.model)
-        record(self.model, wiring, arguments, keywords)
+        record(self.model, wiring, [Example(arguments, keywords)])
         self.follow(wiring)
 
     def begin(self, drawn: Mapping[str, Tensor]) -> bool:

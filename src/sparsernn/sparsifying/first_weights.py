@@ -18,11 +18,13 @@ class FirstWeights:
     Attributes:
         before: name -> values before the first masks.
         rescaled: name -> values after them, where more than zeros was written.
+        forgotten: whether training has begun.
     """
 
     def __init__(self) -> None:
         self.before: dict[str, Tensor] = {}
         self.rescaled: dict[str, Tensor] = {}
+        self.forgotten = False
 
     def remember(self, name: str, parameter: nn.Parameter) -> None:
         """A weight that masks are about to be written into."""
@@ -48,4 +50,4 @@ class FirstWeights:
 
     def forget(self) -> None:
         """Training has begun."""
-        self.before, self.rescaled = {}, {}
+        self.before, self.rescaled, self.forgotten = {}, {}, True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,7 @@ class ForwardHooks:
         self.model, self.first = model, first
         self.drawing: Drawing | None = None
         self.begins: Callable[[], None] | None = None
+        self._guard: Callable[[], None] | None = None
         self._depth = 0
         self._compiled = False
         self._handles: list[RemovableHandle] = []
@@ -45,6 +47,11 @@ class ForwardHooks:
         self.drawing, self.begins = drawing, begins
         self._update()
 
+    def guard(self, guard: Callable[[], None]) -> None:
+        """From now on something is to be done before every forward."""
+        self._guard = guard
+        self._update()
+
     def check(self) -> None:
         """Raises: UserError if compiled code has run without the weights that were to be drawn for it."""
         if self._compiled and self.drawing is not None:
@@ -56,7 +63,7 @@ class ForwardHooks:
 
     def remove(self) -> None:
         """Nothing is left to do."""
-        self.first = self.drawing = self.begins = None
+        self.first = self.drawing = self.begins = self._guard = None
         self._update()
 
     def begin(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
@@ -66,6 +73,8 @@ class ForwardHooks:
         self._depth += 1
         if self._depth > 1:
             return
+        if self._guard is not None:
+            self._guard()
         trains = self.model.training and torch.is_grad_enabled()
         if trains and self.begins is not None:
             self.begins()
@@ -101,7 +110,7 @@ class ForwardHooks:
 
     def _update(self) -> None:
         """Put the hooks on the model, or take them off."""
-        needed = any(part is not None for part in (self.first, self.drawing, self.begins))
+        needed = any(part is not None for part in (self.first, self.drawing, self.begins, self._guard))
         if needed and not self._handles:
             self._handles = [
                 self.model.register_forward_pre_hook(Hook(self, "begin"), prepend=True, with_kwargs=True),
@@ -114,14 +123,22 @@ class ForwardHooks:
 
 
 class Hook:
-    """One hook that calls its owner. In a copy of the model it leads nowhere and takes itself off when called."""
+    """One hook that calls its owner. In a copy of the model it leads nowhere and takes itself off when called.
+
+    It does not keep its owner alive.
+    """
 
     def __init__(self, owner: ForwardHooks | None = None, name: str = ""):
-        self.owner, self.name = owner, name
+        self._owner, self.name = None if owner is None else weakref.ref(owner), name
+
+    @property
+    def owner(self) -> ForwardHooks | None:
+        return None if self._owner is None else self._owner()
 
     def __call__(self, module: nn.Module, *arguments: Any) -> None:
-        if self.owner is not None and module is self.owner.model:
-            getattr(self.owner, self.name)(*arguments)
+        owner = self.owner
+        if owner is not None and module is owner.model:
+            getattr(owner, self.name)(*arguments)
             return
         for hooks in (module._forward_pre_hooks, module._forward_hooks):
             for key in [key for key, hook in hooks.items() if hook is self]:

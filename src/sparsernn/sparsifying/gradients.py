@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -72,8 +73,9 @@ class Gradients:
     def __init__(self, model: nn.Module, masks: Masks, is_read: Callable[[], bool]):
         self.model, self.masks, self.is_read = model, masks, is_read
         self._separated: dict[str, _Separated] = {}
+        self._passes: Counter[str] = Counter()
         self._handles = [
-            parameter.register_post_accumulate_grad_hook(partial(self._accumulated, name))
+            parameter.register_post_accumulate_grad_hook(partial(_tell, weakref.ref(self), name))
             for name, parameter in model.named_parameters()
             if parameter.requires_grad
         ]
@@ -85,15 +87,21 @@ class Gradients:
         self.clear()
 
     def clear(self) -> None:
-        """The gradients of absent weights are of no more use."""
+        """A step is over: the gradients of absent weights are of no more use."""
         self._separated.clear()
+        self._passes.clear()
+
+    @property
+    def passes(self) -> int:
+        """How many backward passes there were since the last step."""
+        return max(self._passes.values(), default=0)
 
     def whole(self, name: str) -> Tensor | None:
         """The gradient of a weight, scaled as `.grad` is by now, at absent places too; None if there is none."""
         gradient, separated = self.model.get_parameter(name).grad, self._separated.get(name)
         if gradient is None or separated is None or separated.absent is None or not separated.is_of(gradient):
-            return gradient
-        return separated.absent.rejoined(gradient)
+            return gradient if gradient is None else _dense(gradient)
+        return separated.absent.rejoined(_dense(gradient))
 
     def mask(self) -> None:
         """Make `.grad` zero at absent places where somebody, or a change of the masks, has left it otherwise."""
@@ -105,6 +113,7 @@ class Gradients:
                 zero_absent_(gradient, kept)
 
     def _accumulated(self, name: str, parameter: Tensor) -> None:
+        self._passes[name] += 1
         if name not in self.masks.kept:
             return
         separated = self._separated.get(name)
@@ -119,11 +128,24 @@ class Gradients:
         if gradient is None or kept is None:
             return
         before, absent = self._separated.get(name), None
-        entries = gradient.masked_fill(kept.to(gradient.device), 0) if self.is_read() else None
+        entries = _dense(gradient).masked_fill(kept.to(gradient.device), 0) if self.is_read() else None
         zero_absent_(gradient, kept)
         if entries is not None:
             if before is not None and before.absent is not None:
                 entries += before.absent.entries
-            place = gradient.abs().argmax()
-            absent = _Absent(entries, place, torch.take(gradient, place).float())
+            left = _dense(gradient)
+            place = left.abs().argmax()
+            absent = _Absent(entries, place, torch.take(left, place).float())
         self._separated[name] = _Separated(weakref.ref(gradient), gradient._version, kept._version, absent)
+
+
+def _tell(gradients: weakref.ref[Gradients], name: str, parameter: Tensor) -> None:
+    """A parameter's hook. It does not keep a run alive that nobody has any more."""
+    told = gradients()
+    if told is not None:
+        told._accumulated(name, parameter)
+
+
+def _dense(gradient: Tensor) -> Tensor:
+    """A gradient with all its entries, where an embedding has left only rows of it."""
+    return gradient.to_dense() if gradient.is_sparse else gradient

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn, optim
@@ -16,22 +16,23 @@ def forget(optimizer: optim.Optimizer, parameter: nn.Parameter, where: Tensor) -
     Whatever has the weight's shape is set to what it starts from; memory that is shared by many weights (Adafactor's
     rows) stays, and that of a quasi-Newton method, which is of all weights together, starts again.
     """
-    for name, value in optimizer.state.get(parameter, {}).items():
+    memory = optimizer.state.get(parameter)
+    for name, value in memory.items() if isinstance(memory, Mapping) else ():
         if isinstance(value, Tensor) and value.shape == parameter.shape:
             if first := _first_value(optimizer, name, parameter):
                 value.masked_fill_(where.to(value.device), first)
             else:
                 zero_absent_(value, ~where.to(value.device))
     if isinstance(optimizer, optim.LBFGS):
-        for memory in optimizer.state.values():
-            memory["n_iter"] = 0
+        for remembered in optimizer.state.values():
+            remembered["n_iter"] = 0
 
 
 def renew(optimizer: optim.Optimizer) -> None:
-    """Give the optimizer the memory of a new one."""
+    """Give the optimizer the memory of a new one; an empty one where parameter groups alone do not make it."""
     try:
         fresh = _new_state(type(optimizer), [dict(group) for group in optimizer.param_groups])
-    except TypeError:  # not to be had from parameter groups alone
+    except Exception:
         fresh = {}
     optimizer.state.clear()
     optimizer.state.update(fresh)
@@ -42,9 +43,9 @@ def _new_state(make: Callable[..., optim.Optimizer], groups: list[dict[str, Any]
 
 
 def _first_value(optimizer: optim.Optimizer, name: str, parameter: nn.Parameter) -> float:
-    options = next(group for group in optimizer.param_groups if any(one is parameter for one in group["params"]))
-    if isinstance(optimizer, optim.Rprop) and name == "step_size":
-        return float(options["lr"])
-    if isinstance(optimizer, optim.Adagrad) and name == "sum":
-        return float(options["initial_accumulator_value"])
+    option = {(optim.Rprop, "step_size"): "lr", (optim.Adagrad, "sum"): "initial_accumulator_value"}
+    for (kind, memory), label in option.items():
+        if isinstance(optimizer, kind) and name == memory:
+            groups = (group for group in optimizer.param_groups if any(one is parameter for one in group["params"]))
+            return float(next(groups)[label])
     return 0.0

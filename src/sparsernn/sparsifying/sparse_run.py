@@ -10,20 +10,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sparsernn.errors import UserError
 from sparsernn.methods.method import Method
+from sparsernn.sparsifying.checks import check_tensors
+from sparsernn.sparsifying.claims import Claims
 from sparsernn.sparsifying.first_weights import FirstWeights
 from sparsernn.sparsifying.history import History
-from sparsernn.sparsifying.optimizer_memory import forget, renew
+from sparsernn.sparsifying.optimizers import Optimizer, Optimizers
 from sparsernn.sparsifying.owned_parameters import OwnedParameters
 from sparsernn.sparsifying.ranks import agree_
 from sparsernn.structure.choice import count
 from sparsernn.structure.groups import Groups, Where, select
-from sparsernn.structure.masks import Masks
+from sparsernn.structure.masks import Masks, fitting
 from sparsernn.structure.wiring import unwrap
 from sparsernn.structure.zeroing import zero_absent_
 from sparsernn.tracing.recording import trace
 
 Loss = Callable[[], Tensor] | None
+Place = Where | Masks
 
 
 class SparseRun(abc.ABC):
@@ -36,23 +40,32 @@ class SparseRun(abc.ABC):
         self,
         model: nn.Module,
         method: Method,
-        optimizer: torch.optim.Optimizer | None,
+        optimizer: Optimizer | None,
         steps: int,
         loss: Loss,
-        where: Where,
+        where: Place,
         example: Any,
     ):
         self.model, self.method, self.optimizer = unwrap(model), method, optimizer
-        self.steps, self.loss, self.where = steps, loss, where
-        self.step_count = 0
+        self._optimizers = None if optimizer is None else Optimizers(optimizer)
+        self.steps, self.loss = steps, loss
+        self.step_count = self.steps_seen = 0
+        self._ended = True
         self.generator = torch.Generator()
         self.state = method.initial_state()
         self._history, self._owned, self._first_weights = History(), OwnedParameters(), FirstWeights()
         self._groups: dict[tuple[str, str], Groups] = {}
         self._begun = False
-        arguments = None if example is None else example if isinstance(example, tuple) else (example,)
-        self.wiring = trace(self.model, arguments)
-        self.masks = Masks.full(self.wiring, self.model, set(select(self.wiring, self.model, where)))
+        self._sentences: list[str] | None = None
+        check_tensors(self.model)
+        self.wiring = trace(self.model, example)
+        self.where: Where = sorted(where.selected) if isinstance(where, Masks) else where
+        self.masks = Masks.full(self.wiring, self.model, set(select(self.wiring, self.model, self.where)))
+        self._first_absent = fitting(where, self.weights) if isinstance(where, Masks) else {}
+        self._claim([*self.selected, *self._first_absent])
+        self._cover(list(self._first_absent))
+        for name, kept in self._first_absent.items():
+            self.masks.kept[name] &= kept
 
     @abc.abstractmethod
     def finalize(self) -> Masks:
@@ -111,7 +124,7 @@ class SparseRun(abc.ABC):
     @property
     def _rate(self) -> float:
         """The optimizer's present learning rate, that of its first group."""
-        return 0.0 if self.optimizer is None else float(self.optimizer.param_groups[0]["lr"])
+        return 0.0 if self._optimizers is None else self._optimizers.rate
 
     def remove(self, groups: Groups, kept: Tensor) -> dict[str, Tensor]:
         """Take groups out of the masks; what is absent already stays so. kept: [groups.count]. Returns the deaths."""
@@ -160,30 +173,60 @@ class SparseRun(abc.ABC):
 
     def forget(self, name: str, where: Tensor) -> None:
         """Empty the optimizer's memory (momentum, averages, whatever has the weight's shape) at some positions."""
-        if self.optimizer is not None:
-            forget(self.optimizer, self.model.get_parameter(name), where)
+        if self._optimizers is not None:
+            self._optimizers.forget(self.model.get_parameter(name), where)
 
     def forget_all(self) -> None:
         """Give the optimizer the memory of a new one."""
-        if self.optimizer is not None:
-            renew(self.optimizer)
+        if self._optimizers is not None:
+            self._optimizers.renew()
 
     def learning_rate(self, name: str) -> float:
         """The optimizer's present learning rate for a parameter."""
-        parameter = self.model.get_parameter(name)
-        groups = [] if self.optimizer is None else self.optimizer.param_groups
-        return next((float(group["lr"]) for group in groups if any(one is parameter for one in group["params"])), 0.0)
+        return 0.0 if self._optimizers is None else self._optimizers.learning_rate(self.model.get_parameter(name))
 
     def agree_(self, flags: Tensor) -> Tensor:
         """Under data parallel every rank takes the flags of rank 0, in place."""
         return agree_(flags)
 
     def warn(self, message: str) -> None:
-        """Tell the user of something that would otherwise go unseen."""
-        warnings.warn(message, stacklevel=4)
+        """Tell the user of something that would otherwise go unseen; what comes up in `finalize` is one warning."""
+        if self._sentences is None:
+            warnings.warn(message, stacklevel=4)
+        else:
+            self._sentences.append(message)
+
+    @abc.abstractmethod
+    def _is_replaceable(self) -> bool:
+        """Whether nothing has come of it yet, so that another run may take its place."""
+
+    @abc.abstractmethod
+    def detach(self) -> None:
+        """Let go of model and optimizer."""
+
+    def _claim(self, names: list[str]) -> None:
+        """Weights belong to this run. Raises: UserError if they belong to another one that has begun."""
+        parameters = [self.model.get_parameter(name) for name in names]
+        while (other := CLAIMS.owner(parameters, other_than=self)) is not None:
+            trains = other.optimizer is not None
+            if trains and not other._is_replaceable():
+                raise UserError(
+                    "another Sparsifier is at work on these weights",
+                    "one Sparsifier for a weight at a time",
+                    "call finalize() or detach() on that one first; Sparsifier.of(model) is it",
+                )
+            other.detach()
+            if not trains:  # it has done all its work already
+                continue
+            self.warn("a Sparsifier that was made before for these weights, and has not trained, is detached")
+        CLAIMS.take(parameters, self)
 
     def _cover(self, names: list[str]) -> None:
         """Let masks be of these tensors too."""
         for name in names:
             if name not in self.masks.kept:
+                self._claim([name])
                 self.masks.kept[name] = torch.ones_like(self.model.get_parameter(name), dtype=torch.bool)
+
+
+CLAIMS: Claims[SparseRun] = Claims()

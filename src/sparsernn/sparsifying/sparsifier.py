@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+import weakref
 from typing import Any
 
 import torch
@@ -11,19 +13,20 @@ from sparsernn.errors import UserError
 from sparsernn.methods.method import Method
 from sparsernn.running.torch_layers import hand_over, take_back
 from sparsernn.sparsifying import state_tree
-from sparsernn.sparsifying.checks import check_arguments, check_holds
+from sparsernn.sparsifying.checks import check_arguments, check_holds, check_tensors
 from sparsernn.sparsifying.drawing import Drawing
 from sparsernn.sparsifying.first_forward import FirstForward, carry_over, numbers_before
 from sparsernn.sparsifying.forward_hooks import ForwardHooks
 from sparsernn.sparsifying.gradients import Gradients
+from sparsernn.sparsifying.optimizers import Optimizer, Optimizers
 from sparsernn.sparsifying.saved_state import fields_of, with_fields
-from sparsernn.sparsifying.sparse_run import Loss, SparseRun
+from sparsernn.sparsifying.sparse_run import CLAIMS, Loss, Place, SparseRun
 from sparsernn.sparsifying.step_hooks import StepHooks
-from sparsernn.structure.groups import Where
+from sparsernn.sparsifying.watch import Watch
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import Wiring
 
-HOOKS = ("_forwards", "_optimizer_steps", "_gradients")
+HOOKS = ("_forwards", "_optimizer_steps", "_gradients", "_optimizers", "_leaving")
 
 
 class Sparsifier(SparseRun):
@@ -32,49 +35,58 @@ class Sparsifier(SparseRun):
     The optimizer's own `step` drives it: masks, schedules and counters follow, and after every step absent
     weights are exactly zero, as their gradients are after every backward pass, so that clipping counts what exists.
     Steps that the optimizer skips (overflow, accumulation) do not count. Add `penalty()` to the loss and call
-    `finalize()` at the end. All names are those of the unwrapped model. Copied together with model and optimizer, by
+    `finalize()` at the end, which says what went wrong unseen. An optimizer may be inside wrappers, and there may be
+    several. All names are those of the unwrapped model. Copied together with model and optimizer, by
     `copy.deepcopy((model, optimizer, sparsifier))`, it goes on by itself.
 
     Arguments:
         model: any module with recurrent layers of torch or of this package.
         method: what decides, e.g. ``RigL(sparsity=0.9)``.
-        optimizer: any torch optimizer that takes dense gradients; None for a trained model that is not trained on.
+        optimizer: any optimizer, a wrapper of one (Accelerate's, a lookahead, a two-phase one), or a list of them; None
+            for a trained model that is not trained on.
         steps: how many optimizer steps the training will have; schedules are fractions of it.
         loss: a zero-argument callable that returns the loss on one batch, for methods that ask for it.
         where: the tensors in which groups start: a glob, several, a predicate on names, or (module type, suffix);
-            default: the weight matrices of recurrent layers.
+            default: the weight matrices of recurrent layers. Or `Masks` of an earlier pruning: groups start in their
+            selected tensors, and what they leave out stays absent.
         seed: of everything random; the same on every rank.
-        example: positional inputs of the model. Without it the first forward of the model is followed instead, to
-            find out which layers read which units.
+        example: what the model is called with: a tensor, a tuple, a dict of keywords, a (tuple, dict) pair, or a list
+            of tuples and dicts. Without it the first forward of the model is followed instead, to find out which
+            layers read which units.
     Attributes:
         masks: `masks.kept` maps names to bool tensors, True = the weight exists.
         events: what the masks did, one JSON-able dict each.
         state: what the method remembers.
         owned: parameters that the method owns, by name; they are in none of the model's own lists.
-    Raises: UserError for a selection that matches nothing or a schedule that cannot fire within `steps`.
+        adds_penalty: whether it adds the penalty's gradient by itself at every step, after clipping, for loops whose
+            loss is out of reach.
+    Raises: UserError for a selection that matches nothing, a schedule that cannot fire within `steps`, weights that no
+        optimizer holds, that another Sparsifier is at work on, that are lazy, on "meta" or sharded, or masks in `where`
+        with a method that lets other weights grow.
     """
 
     def __init__(
         self,
         model: nn.Module,
         method: Method,
-        optimizer: torch.optim.Optimizer | None = None,
+        optimizer: Optimizer | None = None,
         *,
         steps: int = 0,
         loss: Loss = None,
-        where: Where = None,
+        where: Place = None,
         seed: int = 0,
         example: Any = None,
     ):
         check_arguments(method, steps, at_least=0 if optimizer is None else 1)
         super().__init__(model, method, optimizer, steps, loss, where, example)
         self.generator.manual_seed(seed)
-        self._ended = False
-        if optimizer is not None:
-            check_holds(optimizer, {name: self.model.get_parameter(name) for name in self.masks.selected})
-        self._attach()
+        self._finalized = self.adds_penalty = False
+        self._watch = Watch()
         try:
+            self._check_optimizers()
+            self._attach()
             method.prepare(self)
+            self._check_first_masks()
         except Exception:
             self._detach()
             raise
@@ -90,6 +102,7 @@ class Sparsifier(SparseRun):
 
     def penalty(self) -> Tensor:
         """What to add to the loss; a zero without gradient for methods that have none. []"""
+        self._watch.penalty_asked = True
         penalty = self.method.penalty(self)
         return penalty if penalty is not None else torch.zeros((), device=self.device)
 
@@ -99,21 +112,78 @@ class Sparsifier(SparseRun):
 
     def step(self) -> None:
         """The same as `optimizer.step()`."""
-        if self.optimizer is not None:
-            self.optimizer.step()
+        if self._optimizers is not None:
+            self._optimizers.step()
+
+    def attach(self, optimizer: Optimizer) -> None:
+        """From now on another optimizer, or several, step the weights: for a last phase, or after `detach`.
+
+        Raises: UserError if it does not hold the selected weights, or the run is over.
+        """
+        if self._finalized or self._optimizers is None:
+            raise UserError(
+                "the Sparsifier has been finalized"
+                if self._finalized
+                else "the Sparsifier was made without an optimizer",
+                "one in the course of training",
+                "make a new one with optimizer= and steps=",
+            )
+        before, self._optimizers = self._optimizers, Optimizers(optimizer)
+        try:
+            self._check_optimizers()
+        except UserError:
+            self._optimizers = before
+            raise
+        self._detach()
+        self.optimizer = optimizer
+        self._claim(list(self.masks.kept))
+        self._attach()
+        self._expect_training()
+
+    def detach(self) -> None:
+        """Let go of model and optimizer: weights stay as they are now, and nothing keeps absent ones zero any longer.
+
+        What the first masks zeroed before training comes back if training has not begun. `attach` takes it up again.
+        """
+        if self._is_replaceable():
+            self._first_weights.bring_back(self.model, self.masks.kept)
+        self._detach()
+
+    @staticmethod
+    def of(model: nn.Module) -> SparseRun | None:
+        """The Sparsifier that is at work on a model, or None."""
+        return CLAIMS.owner(list(model.parameters()))
 
     def finalize(self) -> Masks:
-        """End sparse training: the model keeps plain parameters with exact zeros. Returns the final masks."""
+        """End sparse training: the model keeps plain parameters with exact zeros. Returns the final masks.
+
+        Absent weights are compared with zero and steps with what was expected; one warning says what was wrong.
+
+        Raises: UserError if it is called again after the model was trained on.
+        """
+        if self._finalized:
+            self.masks.check_step(self.model)
+            return self.masks
+        if self._optimizer_steps is not None:
+            self._optimizer_steps.flush()
+        self._sentences = self._watch.summary(self, self._gradients.passes)
         self.method.finalize(self)
         self.masks.apply_(self.model)
         self._detach()
         self.masks.constant_gates = self.masks.find_constant_gates(self.wiring, self.model)
+        self.masks.final = self._finalized = True
+        sentences, self._sentences = self._sentences, None
+        if sentences:
+            said = "; ".join(sentences)
+            warnings.warn(f"finalized at a sparsity of {self.masks.sparsity():.3f}: {said}", stacklevel=2)
         return self.masks
 
     squash_mask = finalize
 
     def state_dict(self) -> dict[str, dict[str, Any]]:
         """Everything that a resumed run needs: {"tensors": name -> tensor, "values": JSON-able}."""
+        if self._optimizer_steps is not None:
+            self._optimizer_steps.flush()
         tensors, values = state_tree.split({"state": fields_of(self.state), "owned": self._owned.state_dict()})
         tensors |= {f"kept.{name}": kept for name, kept in self.masks.kept.items()}
         tensors |= {f"first.{name}": bits for name, bits in self._history.first_masks.items()}
@@ -150,6 +220,7 @@ class Sparsifier(SparseRun):
         self.generator.set_state(tensors["generator"].cpu())
         self._history.events, self._history.first_masks = [dict(event) for event in values["events"]], first_masks
         self.step_count = int(values["step_count"])
+        self.steps_seen = max(self.steps_seen, self.step_count)
         self.enforce()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -158,16 +229,39 @@ class Sparsifier(SparseRun):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        if not self._ended:
+        self._optimizers = None if self.optimizer is None else Optimizers(self.optimizer)
+        if not state["_ended"]:
+            self._claim(list(self.masks.kept))
             self._attach()
             self._expect_training()
 
+    def _check_optimizers(self) -> None:
+        """Raises: UserError if there are optimizers that do not hold the selected weights."""
+        if self._optimizers is not None:
+            check_holds(self._optimizers, {name: self.model.get_parameter(name) for name in self.selected})
+
+    def _check_first_masks(self) -> None:
+        """Raises: UserError if the method has begun with weights that masks in `where` leave out."""
+        for name, kept in self._first_absent.items():
+            if bool((self.masks.kept[name] & ~kept).any()):
+                raise UserError(
+                    f"{type(self.method).__name__} begins with weights in {name} that the masks in where= leave out",
+                    "a method that only removes weights",
+                    "choose another method, Static(masks=masks), or a where= without masks",
+                )
+
+    def _is_replaceable(self) -> bool:
+        return self.optimizer is not None and self.step_count == 0 and not self._first_weights.forgotten
+
     def _attach(self) -> None:
+        self._leaving = weakref.finalize(self, _leave, weakref.ref(self.model))
+        self._leaving.atexit = False
         first = None if self.wiring.recorded else FirstForward(self.model, self._rewire)
         self._forwards = ForwardHooks(self.model, first)
-        steps = (self._gradients_ready, self._gradients_again, self._step_done)
-        self._optimizer_steps = None if self.optimizer is None else StepHooks(self.optimizer, *steps)
+        steps = (self._gradients_ready, self._gradients_again, self.enforce, self._step_done)
+        self._optimizer_steps = None if self._optimizers is None else StepHooks(self._optimizers, *steps)
         self._gradients = Gradients(self.model, self.masks, lambda: self.method.reads_next_gradient(self))
+        self._ended = False
 
     def _expect_training(self) -> None:
         """The first masks are made."""
@@ -188,11 +282,15 @@ class Sparsifier(SparseRun):
         take_back(self.model)
 
     def _detach(self) -> None:
+        CLAIMS.release(self)
+        if self._ended:
+            return
         self._withdraw_masks()
         self._forwards.remove()
         self._gradients.remove()
         if self._optimizer_steps is not None:
             self._optimizer_steps.remove()
+        self._leaving.detach()
         self._ended = True
 
     def _rewire(self, wiring: Wiring) -> None:
@@ -206,14 +304,46 @@ class Sparsifier(SparseRun):
         self.enforce()
 
     @torch.no_grad()
-    def _gradients_ready(self) -> bool:
+    def _gradients_ready(self, scale: Tensor | None = None) -> bool:
         self._forwards.check()
+        self._check_step()
+        if self.adds_penalty:
+            self._add_penalty(scale)
         proceed = self.method.before_step(self)
         self._gradients.mask()
         if proceed:
             self._owned.step(self._rate)
         self._owned.clear()
         return proceed
+
+    def _check_step(self) -> None:
+        """Look at what the loop does wrong. Raises: UserError for gradients that are not all there."""
+        if self.step_count == 0:
+            check_tensors(self.model)
+            self._check_optimizers()
+        if self.method.reads_dense_gradient and torch._C._current_graph_task_id() >= 0:
+            raise UserError(
+                f"an optimizer steps within the backward pass, and {type(self.method).__name__} compares gradients",
+                "a step after the backward pass",
+                "call step() after backward(), or choose a method that reads no gradients, such as Magnitude",
+            )
+        self._watch.step_begins(self)
+        if self._watch.written:
+            self.enforce()
+            self._forwards.guard(self.enforce)
+
+    def _add_penalty(self, scale: Tensor | None) -> None:
+        """Add the penalty's gradient to what a backward pass has left, past hooks of data parallel."""
+        with torch.enable_grad():
+            penalty = self.penalty()
+        if not penalty.requires_grad:
+            return
+        parameters = [*self.weights.values(), *self.owned.values()]
+        parameters = [parameter for parameter in parameters if parameter.requires_grad]
+        slopes = torch.autograd.grad(penalty if scale is None else penalty * scale, parameters, allow_unused=True)
+        for parameter, slope in zip(parameters, slopes, strict=True):
+            if slope is not None:
+                parameter.grad = slope if parameter.grad is None else parameter.grad + slope
 
     @torch.no_grad()
     def _gradients_again(self) -> None:
@@ -224,21 +354,30 @@ class Sparsifier(SparseRun):
     def _step_done(self) -> None:
         self._first_weights.forget()
         self.step_count += 1
+        self.steps_seen = max(self.steps_seen, self.step_count)
         self.method.after_step(self)
+        self._watch.step_ends(self._gradients.passes)
         self._gradients.clear()
         self.enforce()
         if self._forwards.drawing is not None:
             self._forwards.drawing.forget()
 
 
+def _leave(model: weakref.ref[nn.Module]) -> None:
+    """Nobody has a Sparsifier any more, nor an optimizer that it followed: its model computes as before."""
+    left = model()
+    if left is not None:
+        take_back(left)
+
+
 def sparsify(
     model: nn.Module,
     method: Method,
-    optimizer: torch.optim.Optimizer | None = None,
+    optimizer: Optimizer | None = None,
     *,
     steps: int = 0,
     loss: Loss = None,
-    where: Where = None,
+    where: Place = None,
     seed: int = 0,
     example: Any = None,
 ) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -99,9 +100,10 @@ class Groups:
         """The sum of each group's entries, each entry once unless `counted_twice`. Differentiable. [count]"""
         if all(piece.index is None for piece in self.pieces):
             return torch.cat([tensors[piece.name].reshape(-1) for piece in self.pieces])
-        total = tensors[self.names[0]].new_zeros(self.count + 1)
+        kind = functools.reduce(torch.promote_types, (tensors[name].dtype for name in self.names))
+        total = tensors[self.names[0]].new_zeros(self.count + 1, dtype=kind)
         for name in self.names:
-            named = self.named(tensors, name)
+            named = self.named(tensors, name).to(kind)
             numbers = [piece.index for piece in self._pieces_of(name) if piece.index is not None]
             for index in numbers:
                 total = total.index_add(0, _places(index, self.count), _sum_to(named, index.shape).reshape(-1))
@@ -200,7 +202,7 @@ class Groups:
             named = self.named(tensors, name)
             for factor in self._factors(name, named.shape, factors):
                 named = named * factor
-            scaled[name] = named.view(tensors[name].shape)
+            scaled[name] = named.view(tensors[name].shape).to(tensors[name].dtype)
         return scaled
 
     def _factors(self, name: str, shape: torch.Size, factors: Tensor) -> Iterator[Tensor]:
@@ -243,7 +245,7 @@ class _Norms(torch.autograd.Function):
         for name, tensor, needed in zip(ctx.groups.names, tensors, ctx.needs_input_grad[1:], strict=True):
             named = ctx.groups.wiring.weights[name].layout.view(tensor)
             gradient = named * ctx.groups.spread(factors, name, named.shape) if needed else None
-            gradients.append(None if gradient is None else gradient.view(tensor.shape))
+            gradients.append(None if gradient is None else gradient.view(tensor.shape).to(tensor.dtype))
         return None, *gradients
 
 

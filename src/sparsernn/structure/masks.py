@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,8 @@ class Masks:
         kept: parameter name in the unwrapped model -> bool tensor of the parameter's shape.
         layouts: parameter name -> its layout, for counts by gate.
         selected: names of the tensors that sparsity is counted over; default: all of `kept`.
+    Attributes:
+        final: whether they are of a finished run, so that the weights they are used with must be zero where they say.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class Masks:
         self.layouts = layouts or {}
         self.selected = set(kept) if selected is None else set(selected)
         self.constant_gates: list[tuple[str, str, int]] = []
+        self.final = False
 
     @classmethod
     def full(cls, wiring: Wiring, model: nn.Module, selected: set[str]) -> Masks:
@@ -56,7 +60,35 @@ class Masks:
 
         Raises: UserError if a masked tensor is not there or has another shape.
         """
-        inner = unwrap(module)
+        for parameter, kept in self._pairs(module).values():
+            zero_absent_(parameter.data, kept)
+
+    @torch.no_grad()
+    def alive(self, module: nn.Module) -> dict[str, int]:
+        """Parameter name -> how many weights are absent and yet not zero; tensors without any are left out.
+
+        Raises: UserError if a masked tensor is not there or has another shape.
+        """
+        alive = {}
+        for name, (parameter, kept) in self._pairs(module).items():
+            if number := int(torch.count_nonzero(parameter.data.masked_fill(kept.to(parameter.device), 0))):
+                alive[name] = number
+        return alive
+
+    def check_step(self, module: nn.Module) -> None:
+        """Raises: UserError if these are masks of a finished run, and the weights are of another moment."""
+        alive = self.alive(module) if self.final else {}
+        if alive:
+            name = next(iter(alive))
+            raise UserError(
+                f"{sum(alive.values())} weights that the masks call absent are not zero, {alive[name]} in {name}",
+                "the weights that the masks were returned with",
+                "load the masks that were saved with these weights, or call masks.apply_(model) if they are to be zero",
+            )
+
+    def _pairs(self, module: nn.Module) -> dict[str, tuple[nn.Parameter, Tensor]]:
+        """Every masked parameter with its mask."""
+        inner, pairs = unwrap(module), {}
         for name, kept in self.kept.items():
             try:
                 parameter = inner.get_parameter(name)
@@ -64,7 +96,8 @@ class Masks:
                 raise _foreign(f"the model has no parameter {name}") from None
             if parameter.shape != kept.shape:
                 raise _foreign(f"{name} has the shape {tuple(parameter.shape)}, its mask {tuple(kept.shape)}")
-            zero_absent_(parameter.data, kept)
+            pairs[name] = parameter, kept
+        return pairs
 
     def to(self, device: torch.device) -> Masks:
         """Move the masks, in place."""
@@ -117,6 +150,7 @@ class Masks:
             if name in self.layouts
         }
         about = {"layouts": described, "selected": sorted(self.selected), "constant_gates": self.constant_gates}
+        about["final"] = self.final
         stored["layouts"] = np.frombuffer(json.dumps(described).encode(), dtype=np.uint8)
         stored["about"] = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
         buffer = io.BytesIO()
@@ -137,6 +171,7 @@ class Masks:
             }
             masks = cls(kept, layouts, {name for name in about["selected"] if name in kept})
             masks.constant_gates = [(str(layer), str(gate), int(unit)) for layer, gate, unit in about["constant_gates"]]
+            masks.final = bool(about.get("final", False))
             return masks
         except DAMAGE as error:
             raise UserError(
@@ -163,6 +198,35 @@ class Masks:
             )
         for name, kept in self.kept.items():
             kept.copy_(state[name])
+
+
+def fitting(masks: Masks | Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Masks of a model's weights, from whatever arrays they are, on the weights' devices.
+
+    Raises: UserError if there are none, or a name or shape does not fit.
+    """
+    kept = masks.kept if isinstance(masks, Masks) else masks
+    if not kept:
+        raise UserError(
+            "masks is empty", "name -> bool tensor for at least one weight", "pass masks=None for a random mask"
+        )
+    fitted = {}
+    for name, mask in kept.items():
+        if name not in weights:
+            raise UserError(
+                f'a mask is given for "{name}"',
+                f"names of this model's weights: {', '.join(weights)}",
+                "rename the mask",
+            )
+        mask = torch.as_tensor(mask)
+        if mask.shape != weights[name].shape:
+            raise UserError(
+                f"the mask of {name} has shape {tuple(mask.shape)}",
+                f"{tuple(weights[name].shape)}",
+                "give a mask of the weight's shape",
+            )
+        fitted[name] = mask.to(weights[name].device, torch.bool).clone()
+    return fitted
 
 
 def _foreign(happened: str) -> UserError:

@@ -14,6 +14,8 @@ from sparsernn.structure.description import Description
 from sparsernn.structure.layer import Layer
 from sparsernn.structure.neighbour import describe
 
+QUIET = (nn.Dropout, nn.ReLU, nn.Tanh, nn.Identity)
+
 
 def unwrap(model: nn.Module) -> nn.Module:
     """The user's own module inside a data-parallel, averaged or compiled wrapper."""
@@ -100,7 +102,9 @@ class Wiring:
         shifted: units on whose way to a reader something turns zero into another number.
         states_read: (module, number of the state) -> units of it that the model itself reads, as in `h_n[-1]`.
         handed_out: (module, number of the state) of final states that the model returns.
-        fed: names of modules whose initial state comes from outside, and whether it held only zeros.
+        fed: names of modules that are given an initial state, and whether it held only zeros.
+        open: names of modules whose initial state comes from outside the model's forward: its zeros prove nothing.
+        unused: names of modules that no example ran.
         recorded: whether a real forward was followed.
     """
 
@@ -117,6 +121,8 @@ class Wiring:
     returned_places: list[int] = field(default_factory=list)
     shifted: set[int] = field(default_factory=set)
     fed: dict[str, bool] = field(default_factory=dict)
+    open: set[str] = field(default_factory=set)
+    unused: set[str] = field(default_factory=set)
     handed_out: set[tuple[str, int]] = field(default_factory=set)
     states_read: dict[tuple[str, int], set[int]] = field(default_factory=dict)
     tied: dict[str, str] = field(default_factory=dict)
@@ -183,24 +189,15 @@ class Wiring:
         return torch.cat([self.axes[path][key] for key in self.descriptions[path].writes])
 
     def follow_containers(self, model: nn.Module) -> None:
-        """Join what `nn.Sequential` joins; every other input and output is external."""
-        read, fed = set(), set()
+        """Join what a plain `nn.Sequential` joins, if the model is one; every other input and output is external."""
         unknown = "no example was given, so its readers and writers are unknown"
-        quiet = (nn.Dropout, nn.ReLU, nn.Tanh, nn.Identity)
-        for path, module in model.named_modules():
-            if not isinstance(module, nn.Sequential) or len(set(module)) < len(module):
-                continue
-            previous = None
-            for name, child in module.named_children():
-                here = f"{path}.{name}" if path else name
-                if previous is not None and here in self.descriptions and self.descriptions[here].reads:
-                    self.join(self.writes(previous), self.reads(here))
-                    read.add(previous)
-                    fed.add(here)
-                if here in self.descriptions:
-                    previous = here
-                elif not isinstance(child, quiet):
-                    previous = None
+        read, fed, previous = set(), set(), None
+        for path, child in _in_a_row(model):
+            if previous is not None and path in self.descriptions and self.descriptions[path].reads:
+                self.join(self.writes(previous), self.reads(path))
+                read.add(previous)
+                fed.add(path)
+            previous = path if path in self.descriptions else previous if type(child) in QUIET else None
         for path, description in self.descriptions.items():
             if path not in read:
                 for keys in (description.writes, *description.states):
@@ -212,6 +209,13 @@ class Wiring:
                     self.mark(self.axes[path][key], unknown)
             if description.mixes:
                 self.mark(self.reads(path), description.mixes)
+
+    def rely_on(self, carried_states: bool) -> None:
+        """Take start states from outside for whatever they may be, unless they are states that the model returned."""
+        if carried_states:
+            self.returned = set()
+        else:
+            self.fed |= dict.fromkeys(self.open, False)
 
     def resolve(self) -> None:
         """Replace every unit number by its representative, after all joins."""
@@ -234,6 +238,22 @@ class Wiring:
         """The model's parameters under this wiring's names."""
         inner = unwrap(model)
         return {name: inner.get_parameter(name) for name in self.weights}
+
+
+def _in_a_row(model: nn.Module, path: str = "") -> list[tuple[str, nn.Module]]:
+    """The modules that plain containers, hooked by nobody, run one after the other; none where one is run twice."""
+    if type(model) is not nn.Sequential or any(_is_hooked(module) for module in model.modules()):
+        return []
+    row = []
+    for name, child in model._modules.items():
+        here = f"{path}.{name}" if path else name
+        if child is not None:
+            row += _in_a_row(child, here) if type(child) is nn.Sequential else [(here, child)]
+    return row if len({id(child) for _, child in row}) == len(row) else []
+
+
+def _is_hooked(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 def _numbered(line: Line, numbers: Mapping[str, Tensor]) -> NumberedLine:

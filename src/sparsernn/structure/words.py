@@ -100,7 +100,8 @@ def keep_words(embedding: nn.Embedding, kept: Tensor) -> None:
         embedding.__class__ = _living(type(embedding))
     smallest = next(kind for kind in ROW_TYPES if len(kept) - 1 <= torch.iinfo(kind).max)
     row_of_word = position[before]
-    embedding.register_buffer(ROW_OF_WORD, row_of_word.to(embedding.weight.device, smallest))
+    device = torch.device("cpu") if embedding.weight.is_meta else embedding.weight.device
+    embedding.register_buffer(ROW_OF_WORD, row_of_word.to(device, smallest))
     padding = embedding.padding_idx
     row = -1 if padding is None else int(row_of_word[padding])
     vars(embedding)["padding_row"] = row if row >= 0 else None

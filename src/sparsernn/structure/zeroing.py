@@ -18,8 +18,11 @@ def zero_absent_(tensor: Tensor, kept: Tensor) -> None:
 
     On a CPU the bits of a number are multiplied by 1 or 0, several times as fast as a masked fill.
 
-    Shapes: any; kept: the same, bool.
+    Shapes: any; kept: the same, bool. Of a sparse tensor (an embedding's gradient) the entries that it has are cleared.
     """
+    if tensor.is_sparse:
+        tensor._values().masked_fill_(~kept.to(tensor.device)[tuple(tensor._indices())], 0)
+        return
     integer = INTEGERS.get(tensor.element_size())
     if tensor.device.type != "cpu" or tensor.is_complex() or integer is None:
         tensor.masked_fill_(~kept.to(tensor.device), 0)

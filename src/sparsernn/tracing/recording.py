@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Self
@@ -12,24 +11,50 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from sparsernn.errors import UserError
 from sparsernn.running.carried_states import WidenStates
 from sparsernn.structure.axes import OUTSIDE
-from sparsernn.structure.description import Description
 from sparsernn.structure.wiring import Wiring, unwrap
-from sparsernn.tracing.shadows import MOVES, READS_NO_VALUE, Call, Shadows, distinct, tensors_in, units_in
+from sparsernn.tracing.copying import copy_of, parts_of
+from sparsernn.tracing.examples import Example, examples_of
+from sparsernn.tracing.results import split_result, tensors_of, values_of
+from sparsernn.tracing.shadows import (
+    FILLS,
+    MOVES,
+    READS_NO_VALUE,
+    Call,
+    Shadows,
+    distinct,
+    is_constant,
+    tensors_in,
+    units_in,
+)
+from sparsernn.tracing.surroundings import undisturbed
+from sparsernn.tracing.widths import TAKE_SIZES, Width
+
+CALLS = 2
 
 
-def trace(model: nn.Module, example: tuple[object, ...] | None = None) -> Wiring:
+def trace(model: nn.Module, example: object = None) -> Wiring:
     """The wiring of a model: every known module, and who reads whose units.
 
     Arguments:
-        example: the model's positional inputs, with which one real forward is followed. Without them only what a module
-            holds within itself and `nn.Sequential` is joined, and something unknown counts as reader of all the rest.
+        example: what the model is called with, in one of the forms of `Example.of`, or a list of them; its forward is
+            followed. Without it only what a module holds within itself and a plain `nn.Sequential` is joined, and
+            something unknown counts as reader of all the rest.
+    Raises: UserError for a model without values.
     """
     inner, wiring = unwrap(model), Wiring.local(model)
+    if any(parameter.is_meta for parameter in inner.parameters()):
+        raise UserError(
+            "the model has weights on the device meta, which hold no values",
+            "a model whose weights are loaded",
+            "load them first, by load_state_dict(..., assign=True) or load_compact",
+        )
     if example is not None:
-        record(inner, wiring, example)
+        record(inner, wiring, examples_of(example))
     else:
         wiring.follow_containers(inner)
         wiring.resolve()
@@ -37,62 +62,47 @@ def trace(model: nn.Module, example: tuple[object, ...] | None = None) -> Wiring
 
 
 def record(
-    model: nn.Module, wiring: Wiring, example: tuple[object, ...], keywords: Mapping[str, object] | None = None
-) -> object:
-    """Run a model once, without gradients, complete the wiring, and return what the model returned."""
-    recorder = Recorder(model, wiring)
-    with recorder:
-        result = run_quietly(model, example, keywords)
-    recorder.finish(result)
-    return result
+    model: nn.Module, wiring: Wiring, examples: Sequence[Example], original: nn.Module | None = None
+) -> Recorder:
+    """Follow the forward of a model with each example, and complete the wiring.
+
+    A model that keeps something for its next call is called twice, so that it is seen what comes of it.
+
+    Arguments:
+        original: the model that `model` is a copy of, of which its forward must not use anything.
+    """
+    recorder = Recorder(model, wiring, original)
+    for example in examples:
+        with undisturbed(model) as surroundings, torch.compiler.set_stance("force_eager"):
+            for _ in range(CALLS):
+                with recorder, UnseenOperations(recorder):
+                    result = example.call(model)
+                recorder.returns(result)
+                if not surroundings.changed():
+                    break
+    recorder.complete()
+    return recorder
 
 
-def run_quietly(model: nn.Module, example: tuple[object, ...], keywords: Mapping[str, object] | None = None) -> object:
-    """The model in evaluation mode without gradients; modes and torch's generator are as before afterwards."""
-    modes = {module: module.training for module in model.modules()}
-    state = torch.random.get_rng_state()
-    try:
-        with torch.no_grad():
-            return model.eval()(*example, **(keywords or {}))
-    finally:
-        torch.random.set_rng_state(state)
-        for module, training in modes.items():
-            module.training = training
-
-
-def tensors_of(result: object) -> list[Tensor]:
-    """Every tensor that a forward returned, also inside dataclasses, dictionaries and objects of one's own."""
-    tensors: list[Tensor] = []
-    waiting, seen = [result], set()
-    while waiting:
-        value = waiting.pop(0)
-        if isinstance(value, Tensor):
-            tensors.append(value)
-        elif id(value) not in seen and not isinstance(value, str | bytes | type | nn.Module):
-            seen.add(id(value))
-            waiting[:0] = _contents(value)
-    return tensors
-
-
-def _contents(value: object) -> list[object]:
-    if isinstance(value, Mapping):
-        return list(value.values())
-    if isinstance(value, list | tuple | set):
-        return list(value)
-    if dataclasses.is_dataclass(value):
-        return [getattr(value, field.name) for field in dataclasses.fields(value)]
-    return list(vars(value).values()) if hasattr(value, "__dict__") and not callable(value) else []
+def run_quietly(model: nn.Module, example: Example) -> object:
+    """What a model returns for an example, without gradients; model and generators are as before afterwards."""
+    with undisturbed(model):
+        return copy_of(example.call(model))
 
 
 class Recorder(TorchFunctionMode):
-    """Follows one forward: hooks on every known module, and every torch function in between.
+    """Follows forwards of a model: hooks on every known module, and every torch function in between.
 
     Arguments:
         model: the unwrapped model.
-        wiring: of its modules each by itself (`Wiring.local`); completed by `finish`.
+        wiring: of its modules each by itself (`Wiring.local`); completed by `complete`.
+        original: the model that this one is a copy of, of which its forward must not use anything.
+    Attributes:
+        values: of each forward, the numbers that it returned.
+        state_shapes: of each module that returned states, their shapes.
     """
 
-    def __init__(self, model: nn.Module, wiring: Wiring):
+    def __init__(self, model: nn.Module, wiring: Wiring, original: nn.Module | None = None):
         super().__init__()
         self.model, self.wiring, self.shadows = model, wiring, Shadows(wiring)
         self.states: dict[int, tuple[str, int]] = {}
@@ -100,13 +110,25 @@ class Recorder(TorchFunctionMode):
         self.passed: set[tuple[str, int]] = set()
         self.read: set[int] = set()
         self.called: set[str] = set()
-        self.inside = 0
+        self.outside: dict[int, Tensor] = {}
+        self.kept: dict[int, Tensor] = {}
+        self.values: list[list[Tensor]] = []
+        self.state_shapes: dict[str, list[tuple[int, ...]]] = {}
+        self.silent = True
+        self.inside = self.depth = 0
         self.hooks = ExitStack()
         self.parameters: dict[int, tuple[Tensor, str]] = {
             id(parameter): (parameter, name) for name, parameter in wiring.parameters(model).items()
         }
+        mine = {id(parameter) for parameter in model.parameters()}
+        theirs = [] if original is None else original.named_parameters()
+        self.originals = {id(parameter): name for name, parameter in theirs if id(parameter) not in mine}
 
     def __enter__(self) -> Self:
+        self.inside = self.depth = 0
+        self._begin()
+        begin = self.model.register_forward_pre_hook(self._arguments_come, prepend=True, with_kwargs=True)
+        self.hooks.enter_context(begin)
         for path in self.wiring.descriptions:
             module, leave = self.model.get_submodule(path), self._leave_module(path)
             self.hooks.enter_context(module.register_forward_pre_hook(self._enter_module))
@@ -117,9 +139,25 @@ class Recorder(TorchFunctionMode):
         self.hooks.close()
         super().__exit__(*details)
 
+    def _begin(self) -> None:
+        """What hangs on the model comes from outside this forward; what an earlier one left there is kept."""
+        for tensor in parts_of(self.model):
+            if isinstance(tensor, Tensor) and not isinstance(tensor, nn.Parameter):
+                (self.outside if self.shadows.of(tensor) is None else self.kept)[id(tensor)] = tensor
+
+    def _arguments_come(self, module: nn.Module, arguments: object, keywords: object) -> None:
+        self.outside |= {id(tensor): tensor for tensor in tensors_of((arguments, keywords))}
+
     def finish(self, result: object) -> None:
-        """The forward is over: what it returns is read by somebody unknown, states excepted."""
+        """The only forward is over."""
+        self.returns(result)
+        self.complete()
+
+    def returns(self, result: object) -> None:
+        """A forward is over: what it returns is read by somebody unknown, states excepted."""
         wiring, returned = self.wiring, tensors_of(result)
+        self.values.append(values_of(result))
+        self.silent &= not returned
         for place, tensor in enumerate(returned):
             shadow = self.shadows.of(tensor)
             if shadow is None:
@@ -131,16 +169,32 @@ class Recorder(TorchFunctionMode):
             else:
                 self.shadows.mark([tensor], "the model returns it")
                 self._read_states([tensor])
+
+    def complete(self) -> None:
+        """All forwards are over: modules that none of them used, and what they may read, stay as they are."""
+        wiring = self.wiring
         for path, axes in wiring.axes.items():
-            if path not in self.called or not returned:
-                reason = "the model returned no tensor" if path in self.called else "the example did not use it"
-                for units in axes.values():
-                    wiring.mark(units, reason)
+            if path in self.called and not self.silent:
+                continue
+            wiring.unused |= {path} - self.called
+            reason = "the model returned no tensor" if path in self.called else "the example did not use it"
+            for units in axes.values():
+                wiring.mark(units, reason)
+        for path in sorted(wiring.unused):
+            self._keep_for(path)
         for path, index in self.passed & set(wiring.states_read):
             for key in wiring.descriptions[path].states[index]:
                 wiring.states_read[path, index].update(wiring.axes[path][key].tolist())
         wiring.recorded = True
         wiring.resolve()
+
+    def _keep_for(self, unused: str) -> None:
+        """Units that a module may read when it is used: of all that are as many as it reads, one layer's or two."""
+        width = len(self.wiring.reads(unused)) if self.wiring.descriptions[unused].reads else 0
+        for path in sorted(self.called):
+            units = self.wiring.writes(path)
+            if width and width in (len(units), 2 * len(units)):
+                self.wiring.mark(units, f"{unused}, which no example ran, may read it")
 
     def __torch_function__(
         self,
@@ -149,13 +203,60 @@ class Recorder(TorchFunctionMode):
         arguments: Sequence[object] = (),
         keywords: Mapping[str, object] | None = None,
     ) -> object:
-        result = function(*arguments, **(keywords or {}))
-        if not self.inside:
-            self._explain(Call(function, arguments, keywords or {}, result))
-        return result
+        self.depth += 1
+        try:
+            result = function(*arguments, **(keywords or {}))
+            if self.inside:
+                return result
+            call = Call(function, arguments, keywords or {}, result)
+            self._explain(call)
+            return self._widths(call)
+        finally:
+            self.depth -= 1
+
+    def _widths(self, call: Call) -> object:
+        """The result of a call; sizes along units are numbers that notice their use."""
+        shadow, sizes = self.shadows.of(call.source), call.result
+        if shadow is None or not shadow.numel() or not (isinstance(sizes, torch.Size) or call.name == "size"):
+            return sizes
+        units = torch.tensor(sorted(units_in(shadow)), dtype=torch.long)
+
+        def size(place: int) -> int:
+            number = shadow.shape[place]
+            if is_constant(shadow, place):
+                return number
+            return Width(number, lambda: self.wiring.mark(units, "its width is used as a number"))
+
+        if isinstance(sizes, torch.Size):
+            return torch.Size([size(place) for place in range(shadow.dim())])
+        place = call.argument(1, "dim")
+        return size(place) if isinstance(place, int) else sizes
+
+    def _use_widths(self, call: Call) -> None:
+        """A width that comes into a function which takes no sizes is a number among others."""
+        places = call.arguments[1:] if call.name.endswith("full") else call.arguments
+        if call.name not in MOVES | TAKE_SIZES and not (call.name in FILLS and call.name != "pad"):
+            for leaf in (*places, *call.keywords.values()):
+                for number in leaf if isinstance(leaf, tuple | list) else (leaf,):
+                    if isinstance(number, Width):
+                        number.used()
+
+    def _come_from_outside(self, call: Call) -> None:
+        """Whatever is computed from a tensor of the outside is of the outside too, if its numbers count."""
+        if call.outputs and not call.name.endswith("_like") and not call.name.startswith("new_"):
+            for origin in (self.outside, self.kept):
+                if any(id(tensor) in origin for tensor in call.inputs):
+                    origin |= {id(tensor): tensor for tensor in call.outputs}
+
+    def reads_unseen(self, arguments: object) -> None:
+        """Something that is no torch function reads tensors, such as a scripted one or an extension."""
+        if not self.inside and not self.depth:
+            self.shadows.mark(tensors_in(arguments), "a scripted function or an extension reads it")
 
     def _explain(self, call: Call) -> None:
         self._watch_parameters(call)
+        self._come_from_outside(call)
+        self._use_widths(call)
         followed = [tensor for tensor in call.inputs if self.shadows.of(tensor) is not None]
         if not followed:
             return
@@ -183,6 +284,8 @@ class Recorder(TorchFunctionMode):
     def _watch_parameters(self, call: Call) -> None:
         """A known weight that the forward reads by itself keeps all of its units."""
         for tensor in call.inputs:
+            if id(tensor) in self.originals:
+                raise _reaches_over(self.originals[id(tensor)])
             if id(tensor) not in self.parameters:
                 continue
             name = self.parameters[id(tensor)][1]
@@ -215,7 +318,9 @@ class Recorder(TorchFunctionMode):
             self._join_states(path, (*arguments[1:], *keywords.values()))
         if description.mixes:
             wiring.mark(wiring.reads(path), description.mixes)
-        output, states, one_step = _split_result(result, description)
+        output, states, one_step = split_result(result, description)
+        if description.states:
+            self.state_shapes[path] = [tuple(state.shape) for state in states or (output,)]
         self.shadows.follow(output, wiring.writes(path))
         for index, state in enumerate(states[: len(description.states)]):
             self._follow_state(path, index, state, stacked=state is not output and not one_step)
@@ -235,8 +340,12 @@ class Recorder(TorchFunctionMode):
         states = [tensor for tensor in tensors_in(arguments) if tensor.is_floating_point()]
         for keys, state in zip(self.wiring.descriptions[path].states, states, strict=False):
             shadow = self.shadows.of(state)
+            if shadow is None or id(state) in self.kept:
+                if shadow is not None or id(state) in self.outside:
+                    self.wiring.open.add(path)
+                zero = shadow is not None or not bool(state.any())
+                self.wiring.fed[path] = self.wiring.fed.get(path, True) and zero
             if shadow is None:
-                self.wiring.fed[path] = self.wiring.fed.get(path, True) and not bool(state.any())
                 continue
             if id(state) in self.states:
                 self.passed.add(self.states[id(state)])
@@ -266,25 +375,27 @@ class Recorder(TorchFunctionMode):
         self.states[id(state)] = (path, index)
 
 
-def _split_result(result: object, description: Description) -> tuple[Tensor, tuple[Tensor, ...], bool]:
-    """A module's output (the data of a packed one), its states in order, and whether they are those of one step."""
-    if isinstance(result, Tensor):
-        return result, (), False
-    if not isinstance(result, tuple):
-        raise TypeError(f"a known module returned {type(result).__name__}")
-    if _is_step(result, description):
-        return result[0], result, True
-    output, states = result
-    output = output.data if isinstance(output, PackedSequence) else output
-    return output, states if isinstance(states, tuple) else (states,), False
+class UnseenOperations(TorchDispatchMode):
+    """Tells a recorder of operations that no torch function asked for."""
+
+    def __init__(self, recorder: Recorder):
+        super().__init__()
+        self.recorder = recorder
+
+    def __torch_dispatch__(
+        self,
+        operation: Callable[..., object],
+        types: Sequence[type],
+        arguments: Sequence[object] = (),
+        keywords: Mapping[str, object] | None = None,
+    ) -> object:
+        self.recorder.reads_unseen((arguments, keywords))
+        return operation(*arguments, **(keywords or {}))
 
 
-def _is_step(result: tuple[Tensor, ...], description: Description) -> bool:
-    """Whether a module handed back (h, c) of one step, as torch.nn.LSTMCell does."""
-    return (
-        len(description.states) == len(result) > 1
-        and len(description.states[0]) == 1
-        and all(isinstance(state, Tensor) for state in result)
-        and result[0].shape == result[1].shape
-        and result[0].dim() <= 2
+def _reaches_over(name: str) -> UserError:
+    return UserError(
+        f"the forward of a copy of the model uses {name} of the model itself, by a closure or a global name",
+        "a forward that reaches its layers through self",
+        "refer to the layer as an attribute of the model",
     )

@@ -8,7 +8,7 @@ passes it on; what is unknown makes its units external, with the reason kept.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -27,6 +27,9 @@ MOVES = frozenset(
     reshape_as broadcast_to _pack_padded_sequence
     """.split()
 )
+CHOOSES = frozenset({"__getitem__", "gather", "index_select", "take_along_dim"})
+INDICES = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+PLAIN = (int, float, str, torch.dtype, torch.device, type(None))
 KEEPS_ZERO = frozenset(
     """
     relu relu_ tanh tanh_ dropout dropout_ feature_dropout alpha_dropout gelu silu elu celu selu leaky_relu softsign
@@ -171,9 +174,28 @@ class Shadows:
     def _move(self, call: Call) -> None:
         """Do to the shadows what was done to the tensors."""
         moved = call.function(*self._shadowed(call.arguments), **self._shadowed(call.keywords))
+        if call.name in CHOOSES and self._chooses(call, moved):
+            self.mark([call.source], f"{call.name} chooses among its units by an index")
         for tensor, shadow in zip(call.outputs, tensors_in(moved), strict=True):
             if tensor.is_floating_point():
                 self.follow(tensor, shadow)
+
+    def _chooses(self, call: Call, moved: object) -> bool:
+        """Whether another index, of the same shape, would have brought other units."""
+        source, place = call.inputs[0], call.argument(1, "dim")
+        last = source.shape[place] - 1 if isinstance(place, int) and source.dim() and source.shape[place] else -1
+
+        def choose(number: int) -> object:
+            def chosen(leaf: object) -> object:
+                if not isinstance(leaf, Tensor) or self.of(leaf) is not None or leaf is source:
+                    return self._shadow(leaf) if isinstance(leaf, Tensor) else leaf
+                return torch.full_like(leaf, number).cpu() if leaf.dtype in INDICES else leaf.cpu()
+
+            return call.function(*tree_map(chosen, call.arguments), **tree_map(chosen, call.keywords))
+
+        return any(
+            not torch.equal(left, right) for number in (0, last) for left, right in _pairs(choose(number), moved)
+        )
 
     def _fill(self, call: Call) -> None:
         """Padding and masked positions: along time they belong to the unit in whose column they stand."""
@@ -242,7 +264,7 @@ class Shadows:
             return
         keep = bool(call.argument(2, "keepdim"))
         for place in sorted({place % shadow.dim() for place in places}, reverse=True):
-            if not _is_constant(shadow, place):
+            if not is_constant(shadow, place):
                 self.mark([call.source], f"{call.name} runs over its units")
                 return
             shadow = shadow.narrow(place, 0, 1) if keep else shadow.select(place, 0)
@@ -252,7 +274,7 @@ class Shadows:
 
     def _normalise(self, call: Call, shadow: Tensor | None) -> None:
         place = call.argument(1, "dim", -1)
-        if shadow is None or not isinstance(place, int) or not _is_constant(shadow, place):
+        if shadow is None or not isinstance(place, int) or not is_constant(shadow, place):
             self.mark([call.source], f"{call.name} runs over its units")
             return
         self._shift(shadow)
@@ -262,7 +284,7 @@ class Shadows:
         """A product from the left, shadow being that of the right factor."""
         left, right = call.arguments
         self.mark([left], f"{call.name} sums over it")
-        if shadow.dim() < 2 or not _is_constant(shadow, -2):
+        if shadow.dim() < 2 or not is_constant(shadow, -2):
             self.mark([right], f"{call.name} sums over it")
             return
         result = call.outputs[0]
@@ -272,8 +294,18 @@ class Shadows:
         self.wiring.shifted |= units_in(shadow)
 
 
-def tensors_in(tree: object) -> list[Tensor]:
+def _pairs(left: object, right: object) -> list[tuple[Tensor, Tensor]]:
+    return list(zip(tensors_in(left), tensors_in(right), strict=True))
+
+
+def tensors_in(tree: Any) -> list[Tensor]:
     """Every tensor in nested containers, in order."""
+    if isinstance(tree, Tensor):
+        return [tree]
+    if type(tree) in (tuple, list):
+        return [tensor for part in tree if not isinstance(part, PLAIN) for tensor in tensors_in(part)]
+    if type(tree) is dict:
+        return tensors_in(list(tree.values())) if tree else []
     return [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, Tensor)]
 
 
@@ -290,7 +322,8 @@ def units_in(shadow: Tensor) -> set[int]:
     return set(distinct(shadow)[0].unique().tolist()) - {OUTSIDE}
 
 
-def _is_constant(shadow: Tensor, dimension: int) -> bool:
+def is_constant(shadow: Tensor, dimension: int) -> bool:
+    """Whether the same units stand at every place along a dimension."""
     shadow = distinct(shadow)[0]
     return bool((shadow == shadow.narrow(dimension, 0, 1)).all())
 

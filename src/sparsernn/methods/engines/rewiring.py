@@ -165,6 +165,14 @@ class Rewiring(Method[RewiringState]):
         if not self.replaces_update and self.is_due(run, run.step_count):
             self.rewire(run, run.step_count)
 
+    def finalize(self, run: Run[RewiringState]) -> None:
+        if run.steps and not any(self.is_due(run, step) for step in range(1, run.steps_seen + 1)):
+            first = next(step for step in range(1, run.steps + 1) if self.is_due(run, step))
+            run.warn(
+                f"nothing was ever rewired: the first event would have come in step {first}, and {run.steps_seen} of "
+                f"{run.steps} steps were counted"
+            )
+
     @torch.no_grad()
     def rewire(self, run: Run[RewiringState], step: int) -> int:
         """The event of a step: drop in every family, share out the births, grow, and see to what is new.

@@ -1,0 +1,81 @@
+"""Examples: what a model is called with, in every form in which users write it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeGuard
+
+from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
+
+from sparsernn.errors import UserError
+from sparsernn.running.modules import Recurrent
+from sparsernn.tracing.copying import copy_of
+
+
+@dataclass(frozen=True)
+class InTraining:
+    """An example that is run in training mode, as in ``examples=[x, InTraining(x)]``; layers of dropout let all pass.
+
+    Arguments:
+        example: a tensor, a tuple, a dict of keywords, or a (tuple, dict) pair.
+    """
+
+    example: object
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """The arguments of one forward, and the mode in which it is run."""
+
+    arguments: tuple[object, ...] = ()
+    keywords: Mapping[str, object] = field(default_factory=dict)
+    training: bool = False
+
+    @classmethod
+    def of(cls, value: object) -> Example:
+        """What a user wrote: one argument, a tuple or list of them, a dict of keywords, or a (tuple, dict) pair."""
+        if isinstance(value, Example):
+            return value
+        if isinstance(value, InTraining):
+            return replace(cls.of(value.example), training=True)
+        if _are_keywords(value):
+            return cls((), {**value})
+        if not isinstance(value, tuple | list) or type(value) not in (tuple, list):
+            return cls((value,))
+        if type(value) is tuple and len(value) == 2 and type(value[0]) is tuple and _are_keywords(value[1]):
+            return cls(value[0], {**value[1]})
+        return cls(tuple(value))
+
+    def call(self, model: nn.Module) -> object:
+        """What the model returns, in the example's mode; the arguments are copies, which the forward may change."""
+        model.train(self.training)
+        for module in model.modules():
+            if isinstance(module, _DropoutNd | nn.RNNBase | Recurrent):
+                module.training = False
+        arguments, keywords = copy_of((self.arguments, dict(self.keywords)))
+        return model(*arguments, **keywords)
+
+
+def examples_of(example: object = None, examples: Sequence[object] = ()) -> list[Example]:
+    """Every example of a call: `example` may be one, or a list of tuples and dicts.
+
+    Raises: UserError if `examples` is no list.
+    """
+    if not isinstance(examples, list | tuple):
+        raise UserError(
+            f"examples is a {type(examples).__name__}", "a list of examples", "pass one example as example="
+        )
+    several = type(example) is list and bool(example) and all(map(_is_complete, example))
+    first = example if several and isinstance(example, list) else [] if example is None else [example]
+    return [Example.of(value) for value in (*first, *examples)]
+
+
+def _is_complete(value: object) -> bool:
+    """Whether a member of a list is an example by itself, not an argument among others."""
+    return isinstance(value, Example | InTraining) or type(value) is tuple or _are_keywords(value)
+
+
+def _are_keywords(value: object) -> TypeGuard[Mapping[str, object]]:
+    return isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
