@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sparsernn.data.files import find_file, members, readable
+from sparsernn.data.files import find_file, members
 from sparsernn.data.splits import SequenceSplit
 from sparsernn.data.task import Folder, Loaded, Task
 from sparsernn.errors import UserError
+from sparsernn.reading import readable
 
 ARCHIVE = "har/smartphone.tar.gz"
 SENSORS = ("x_acc", "y_acc", "z_acc", "x_gyro", "y_gyro", "z_gyro")

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from sparsernn.data.files import cache_folder, find_file, members, readable
+from sparsernn.data.files import cache_folder, find_file, members
 from sparsernn.data.splits import SequenceSplit
 from sparsernn.data.store import StoreWriter, build_from
 from sparsernn.data.task import Folder, Loaded, Task
 from sparsernn.errors import UserError
+from sparsernn.reading import readable
 
 ARCHIVE = "fsdd/recordings.tar.gz"
 RATE = 8000
