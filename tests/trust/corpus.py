@@ -355,7 +355,7 @@ def outcome(case: Case, folder: Path) -> str:
 
 
 def listing(folder: Path) -> dict[str, int]:
-    passing = ("cache", "made", "lock")
+    passing = ("cache", "made", "lock", "search.json")
     paths = [path for path in folder.rglob("*") if not set(path.relative_to(folder).parts) & set(passing)]
     return {str(path): path.stat().st_size for path in paths if path.is_file()}
 
