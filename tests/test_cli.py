@@ -107,11 +107,18 @@ def test_resume_with_another_recipe_is_refused(run_of_two_rows):
     assert "settings.batch_size" in message
 
 
-def test_report_writes_a_page_where_it_is_told(run_of_two_rows, tmp_path):
+def contents(folder):
+    return {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")}
+
+
+def test_report_writes_a_page_where_it_is_told_and_nothing_where_it_reads(run_of_two_rows, tmp_path, monkeypatch):
     out, _ = run_of_two_rows
     found = call("report", out / "dense-seed0", out / "neurons-seed0", "--out", tmp_path / "page.html")
     assert found.stdout.strip() == str(tmp_path / "page.html") and (tmp_path / "page.html").is_file()
-    assert call("report", out).stdout.strip() == str(out / "report.html")
+    before = contents(out)
+    monkeypatch.chdir(tmp_path)
+    assert call("report", out).stdout.strip() == "report.html" and (tmp_path / "report.html").is_file()
+    assert contents(out) == before
     assert "not a run folder" in refused("report", tmp_path)
 
 

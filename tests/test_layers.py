@@ -13,7 +13,7 @@ import sparsernn
 import sparsernn.measure
 import sparsernn.runtime
 
-BOTTOM = {"errors", "folders", "denormals"}
+BOTTOM = {"errors", "folders", "denormals", "durable", "harmless", "reading", "seals", "typed"}
 TABLE = {
     "cells": set(),
     "runtime": {"native", "cells"},
@@ -63,12 +63,17 @@ TABLE = {
     "options": set(),
     "errors": set(),
     "folders": {"errors"},
+    "durable": {"errors"},
+    "harmless": set(),
+    "typed": {"errors"},
+    "reading": {"errors", "typed"},
+    "seals": {"reading"},
     "denormals": set(),
     "allocation": set(),
     "terminal": {"reports"},
 }
 PARTLY_GRANTED = (sparsernn.runtime, sparsernn.measure)
-WITHOUT_TORCH = ("errors", "folders", "cells", "native", "runtime")
+WITHOUT_TORCH = ("errors", "folders", "durable", "harmless", "reading", "seals", "typed", "cells", "native", "runtime")
 
 
 def children(package) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
 import sys
@@ -14,8 +15,8 @@ from typer.core import TyperGroup
 
 import sparsernn
 from sparsernn import listing
-from sparsernn.errors import UserError
-from sparsernn.experiments.typed import unknown
+from sparsernn.errors import UserError, reason
+from sparsernn.harmless import json_text, printable
 from sparsernn.options import (
     AsJson,
     FileOptions,
@@ -26,17 +27,24 @@ from sparsernn.options import (
     option_groups,
 )
 from sparsernn.terminal import print_table, reading_progress
+from sparsernn.typed import unknown
 
 
 class Commands(TyperGroup):
-    """Commands for which a wrong value is one message on the standard error stream and exit status 2."""
+    """Commands for which a wrong value, or a system that refuses, is one line on the error stream and exit status 2."""
 
     def invoke(self, context: typer.Context) -> object:
         try:
             return super().invoke(context)
         except UserError as error:
-            typer.echo(f"Error: {error}", err=True)
-            raise SystemExit(2) from None
+            message = str(error)
+        except BrokenPipeError:
+            raise  # somebody reads no further: typer ends quietly
+        except (OSError, MemoryError) as error:
+            where = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
+            message = f"The system refuses: {reason(error)}{where}. Expected room, rights and free descriptors."
+        typer.echo(f"Error: {printable(message)}", err=True)
+        raise SystemExit(2)
 
     def resolve_command(self, context: typer.Context, args: list[str]) -> tuple:
         if args and args[0] not in self.commands and not args[0].startswith("-"):
@@ -54,6 +62,11 @@ def prepare_process() -> None:
 
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, rich_markup_mode=None)
+
+
+def say(line: str) -> None:
+    """Tell what happens."""
+    typer.echo(printable(line), err=True)
 
 
 class Outcome(Protocol):
@@ -127,7 +140,7 @@ def run(
     numbers = whole_numbers(seeds, "--seed")
     request = Request(recipe, rows=names, seeds=numbers, results=results, **options.keywords)
     experiment = Experiment.of(request)
-    outcome = execution.run(Jobs(experiment, lambda line: typer.echo(line, err=True)))
+    outcome = execution.run(Jobs(experiment, say))
     show(outcome, experiment.title, as_json)
 
 
@@ -152,7 +165,7 @@ def search(
     tolerance = value / 10 if bounds.tolerance < 0 else bounds.tolerance
     target = TargetSearch(value, tolerance, bounds.strength, trials=bounds.trials)
     request = Request(recipe, seeds=(seed,), **options.keywords)
-    figures = target_search.run(target, request, row, metric, lambda line: typer.echo(line, err=True))
+    figures = target_search.run(target, request, row, metric, say)
     if as_json:
         typer.echo(json.dumps(figures, indent=1))
     else:
@@ -177,7 +190,7 @@ def train(
     command = shlex.join(["sparsernn", *sys.argv[1:]])
     asked = training.Training(task, **vars(network), out=out, command=command)
     with reading_progress() as progress:
-        outcome = training.train(asked, lambda line: typer.echo(line, err=True), progress)
+        outcome = training.train(asked, say, progress)
     show(outcome, f"Own data: {file.name}", as_json)
 
 
@@ -197,7 +210,7 @@ def predict(
     if out is not None:
         prediction.write_csv(outcome["predictions"], out)
     if as_json or out is None:
-        typer.echo(json.dumps(outcome, indent=None if as_json else 1, ensure_ascii=False))
+        typer.echo(json_text(outcome, indent=None if as_json else 1))
     else:
         typer.echo(out)
 
@@ -211,19 +224,22 @@ def explain(
     ] = None,
     top: Annotated[int, typer.Option(help="Phrases and words in a list.")] = 4,
     one_sided: Annotated[bool, typer.Option("--one-sided", help="The authors' search, which is not exact.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder of the page; the run's: all its reports show it.")] = Path(),
     as_json: AsJson = False,
 ) -> None:
     """Show what a classifier of automata looks for: phrases, words and weights of each pattern."""
     prepare_process()
     from sparsernn.explain import explanation
-    from sparsernn.reports import automata, page
+    from sparsernn.reports import automata, page, reading
 
-    content = explanation.explain(folder, data, text, most=top, one_sided=one_sided)
+    kept = None if out == Path() else out
+    content = explanation.explain(folder, data, text, most=top, one_sided=one_sided, out=kept)
     if as_json:
-        typer.echo(json.dumps(content, indent=1, ensure_ascii=False))
+        typer.echo(json_text(content, indent=1))
         return
     run = Path(content["folder"])
-    written = page.write([run], run / "explanation.html", title=f"What {run.name} looks for")
+    shown = dataclasses.replace(reading.read_run(run), explanation=content)
+    written = page.save([shown], out / "explanation.html", title=f"What {run.name} looks for")
     typer.echo(automata.summary(content))
     for table in (automata.phrase_table(content), automata.word_table(content)):
         print_table(table.columns, table.rows)
@@ -236,13 +252,12 @@ def explain(
 @app.command()
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders of them.")],
-    out: Annotated[Path | None, typer.Option(help="The page; default: report.html beside the first run.")] = None,
+    out: Annotated[Path, typer.Option(help="The page.")] = Path("report.html"),
 ) -> None:
     """Write one self-contained HTML page about some runs."""
     from sparsernn.reports import page
 
-    beside = runs[0].parent if (runs[0] / "recipe.json").is_file() else runs[0]
-    typer.echo(page.write(runs, out or beside / "report.html"))
+    typer.echo(page.write(runs, out))
 
 
 @app.command()

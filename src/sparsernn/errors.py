@@ -19,3 +19,17 @@ class UserError(ValueError):
     def __str__(self) -> str:
         happened, expected, do = (part.strip().removesuffix(".") for part in (self.happened, self.expected, self.do))
         return f"{happened}. Expected {expected}. {do[:1].upper()}{do[1:]}."
+
+
+def reason(error: BaseException) -> str:
+    """Why something could not be read or written, in one line."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, MemoryError):
+        return "it needs more memory than there is"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:200]

@@ -80,6 +80,7 @@ class NetworkOptions:
     units: Annotated[int, typer.Option(help="Hidden units; 0 chooses.")] = 0
     epochs: Annotated[int, typer.Option(help="Passes over the file; 0 chooses by its size.")] = 0
     seed: Annotated[int, typer.Option(help="Of splits, weights and order.")] = 0
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with what the folder holds.")] = False
 
 
 def option_groups(command: Callable[..., Result]) -> Callable[..., Result]:

@@ -12,6 +12,8 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from sparsernn.harmless import printable
+
 WIDTH_WITHOUT_TERMINAL = 150
 
 
@@ -21,11 +23,11 @@ def print_table(columns: tuple[str, ...], rows: Sequence[Sequence[str]]) -> None
     if not console.is_terminal:
         console = Console(width=WIDTH_WITHOUT_TERMINAL)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for index, column in enumerate(columns):
+    for index, column in enumerate(map(printable, columns)):
         numbers = index > 0 and all(row[index][:1].isdigit() or row[index] in ("–", "") for row in rows)
         table.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*(escape(printable(text)) for text in row))
     console.print(table)
 
 

@@ -6,10 +6,10 @@ import json
 import pytest
 import torch
 
-from sparsernn import folders
+from sparsernn import folders, typed
 from sparsernn.compaction.files import file_of
 from sparsernn.errors import UserError
-from sparsernn.experiments import network, typed
+from sparsernn.experiments import network
 from sparsernn.experiments.baseline_row import BaselineRow
 from sparsernn.experiments.overrides import cell_options, override
 from sparsernn.experiments.recipe import SIZES, Recipe, select

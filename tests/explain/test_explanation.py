@@ -79,6 +79,8 @@ def test_a_row_of_a_recipe_is_explained(run, reviews):
         scores = [one["score"] for one in group["top"]]
         assert scores == sorted(scores, reverse=True) and len(scores) == 3
         assert all(sum(part["transition"] > 0 for part in one["phrase"]) == group["tokens"] for one in group["top"])
+    assert not (run / EXPLANATION).exists()
+    assert explain(run, reviews, TEXT, most=3, out=run) == found
     assert json.loads((run / EXPLANATION).read_text()) == found
 
 
@@ -101,7 +103,8 @@ def test_the_texts_of_another_file_are_ranked(run, reviews, tmp_path, monkeypatc
         explain(run, tmp_path / "texts.txt")
 
 
-def test_the_command_prints_a_table_and_writes_a_page_that_shows_text_as_text(run, reviews):
+def test_the_command_prints_a_table_and_writes_a_page_that_shows_text_as_text(run, reviews, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     words = ["explain", str(run), "--data", str(reviews), "--text", TEXT, "--top", "2"]
     shown = CliRunner().invoke(app, words)
     assert shown.exit_code == 0, (shown.output, shown.exception)
@@ -109,7 +112,10 @@ def test_the_command_prints_a_table_and_writes_a_page_that_shows_text_as_text(ru
     as_json = CliRunner().invoke(app, [*words, "--json"])
     listed = [group["top"] for one in json.loads(as_json.output)["patterns"] for group in one["phrases"]]
     assert max(map(len, listed)) == 2
-    assert "What the automata look for" in (run / "explanation.html").read_text()
+    assert "What the automata look for" in (tmp_path / "explanation.html").read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["explanation.html"]
+    assert CliRunner().invoke(app, [*words, "--out", str(run)]).exit_code == 0
+    assert (run / "explanation.html").is_file()
     assert "What the automata look for" in page.render(read_runs([run]))
 
 

@@ -174,11 +174,11 @@ def test_a_negative_number_is_refused(wrong):
         training.Training(TableFile(path="none.csv"), **wrong)
 
 
-def test_a_folder_in_use_is_refused_without_advice_that_does_not_apply(tmp_path):
+def test_a_folder_in_use_is_refused_with_what_to_do(tmp_path):
     (tmp_path / "kept.txt").write_text("")
     with pytest.raises(UserError, match="holds something already") as raised:
         training.Training(TableFile(path="none.csv"), out=tmp_path)
-    assert "resume" not in str(raised.value)
+    assert "Pass --resume to go on" in str(raised.value)
 
 
 def test_the_methods_are_taken_by_name(tmp_path, monkeypatch):

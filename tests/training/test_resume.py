@@ -110,6 +110,15 @@ def test_another_recipe_is_refused_by_name(tmp_path):
     RunFolder.open(tmp_path / "run", {"row": {"units": 4, "task": "digits"}, "seed": 1}).close()
 
 
+@pytest.mark.parametrize("code", ["sparsernn", "torch"])
+def test_another_version_of_the_code_is_refused_by_name(code, classification, tmp_path):
+    with RunFolder.create(tmp_path / "run", {}) as folder:
+        classification.fit(run=folder)
+        folder.write_environment(folder.environment | {code: "0.0"})
+        with pytest.raises(UserError, match=rf"other conditions: {code}: 0\.0, now"):
+            classification.fit(run=folder, resume=True)
+
+
 def test_another_treatment_of_denormals_is_refused(classification, tmp_path):
     with RunFolder.create(tmp_path / "run", {}) as folder:
         classification.fit(run=folder)
@@ -121,8 +130,8 @@ def test_another_treatment_of_denormals_is_refused(classification, tmp_path):
 def test_another_machine_is_warned_about(classification, tmp_path):
     with RunFolder.create(tmp_path / "run", {}) as folder:
         classification.fit(run=folder)
-        folder.write_environment(folder.environment | {"torch": "1.0"})
-        with pytest.warns(UserWarning, match=r"torch: 1\.0, now"):
+        folder.write_environment(folder.environment | {"processor": "abacus"})
+        with pytest.warns(UserWarning, match="processor: abacus, now"):
             classification.fit(run=folder, resume=True)
 
 

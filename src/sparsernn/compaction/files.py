@@ -15,7 +15,9 @@ from sparsernn.compaction.compact import HISTORY
 from sparsernn.compaction.proof import first_line
 from sparsernn.compaction.resizing import Cut, Replacements, cut_at, sizes_at
 from sparsernn.compaction.results import fill_results, take_results
+from sparsernn.durable import replace as replace_file
 from sparsernn.errors import UserError
+from sparsernn.reading import DAMAGE, Damaged, parsed
 from sparsernn.running.filled_results import RESULTS, FillResults
 from sparsernn.running.modules import Recurrent
 from sparsernn.runtime.packed_file import PackedFile, Typed, contents, plain_bytes
@@ -54,7 +56,7 @@ def save_compact(
     if dtype is not None and dtype not in SMALLER:
         raise UserError(f"dtype is {dtype!r}", f"one of {', '.join(SMALLER)}, or None", "pass one of these")
     content, errors = file_of(model, masks, dtype)
-    Path(path).write_bytes(content)
+    replace_file(path, content)
     return errors
 
 
@@ -109,9 +111,10 @@ def load_compact(path: Path | str, model: nn.Module) -> nn.Module:
                 _fill(small, _renamed(small, _tensors(path)))
             else:
                 _fill(small, _unpacked(small, file))
-    except (SafetensorError, DamagedFile, OSError) as error:
+                file.check()
+    except (SafetensorError, DamagedFile, Damaged, OSError) as error:
         raise _unreadable(path, error) from error
-    except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
+    except DAMAGE as error:
         if isinstance(error, UserError):
             raise
         raise UserError(
@@ -129,7 +132,7 @@ def _opened(path: Path | str) -> PackedFile:
         if file.header.get("format") not in (FORMAT, FIRST_FORMAT):
             raise DamagedFile(f"its format is {file.header.get('format')!r}")
         return file
-    except (SafetensorError, ValueError, OSError, RecursionError) as error:
+    except DAMAGE as error:
         raise _unreadable(path, error) from error
 
 
@@ -144,7 +147,7 @@ def _unreadable(path: Path | str, error: Exception) -> UserError:
 def _steps(header: Mapping[str, str]) -> Steps:
     """The cuts in a file's header. Raises: DamagedFile."""
     try:
-        steps = json.loads(header["cuts"])
+        steps = parsed(header["cuts"])
     except (ValueError, KeyError, RecursionError) as error:
         raise DamagedFile(f"its header holds no cuts: {first_line(error)}") from None
     if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):

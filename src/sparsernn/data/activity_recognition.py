@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sparsernn.data.files import find_file, members, readable
+from sparsernn.data.files import find_file, members
 from sparsernn.data.splits import SequenceSplit
 from sparsernn.data.task import Folder, Loaded, Task
 from sparsernn.errors import UserError
+from sparsernn.reading import readable
 
 ARCHIVE = "har/smartphone.tar.gz"
 SENSORS = ("x_acc", "y_acc", "z_acc", "x_gyro", "y_gyro", "z_gyro")
@@ -66,7 +67,7 @@ def _sensor_values(row: dict[str, str]) -> list[float]:
 def _recording(name: str, content: bytes) -> tuple[np.ndarray, np.ndarray]:
     """Sensors [samples 6] and class numbers [samples] of one file."""
     expected = "columns of six sensors and a known label"
-    with readable(f"The recording {name}", KeyError, ValueError, TypeError, expected=expected, do="get it again"):
+    with readable(f"The recording {name}", expected=expected, do="get it again"):
         rows = list(csv.DictReader(io.StringIO(content.decode("utf8"))))
         values = np.array([_sensor_values(row) for row in rows])
         return values, np.array([LABELS.index(row["label"]) for row in rows], np.int64)

@@ -1,13 +1,14 @@
 """Text files and CSV files, plain or gzipped, line by line; what is wrong with one is told by its line."""
 
 import csv
-import gzip
 from collections.abc import Callable, Iterator
+from io import BufferedReader
 from itertools import chain
 from pathlib import Path
 
-from sparsernn.data.files import readable
+from sparsernn.data.files import BLOCK_BYTES
 from sparsernn.errors import UserError
+from sparsernn.reading import Unpacked, readable, regular
 
 LINE_BYTES = 16 << 20
 ROWS_AT_ONCE = 8192
@@ -23,10 +24,11 @@ def no_progress(what: str, done: int, total: int) -> None:
 def existing(path: Path | str) -> Path:
     """The path of a file that is there and not empty; anything else is a UserError."""
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"The file {path} was not found", "a CSV, TSV or Parquet file", "check the path")
-    if path.stat().st_size == 0:
-        raise _empty(path)
+    if not path.exists():
+        raise UserError(f"The file {path} was not found", "a CSV, TSV, Parquet or text file", "check the path")
+    with readable(f"The file {path}", expected="a CSV, TSV, Parquet or text file", do="check the path"):
+        if regular(path).stat().st_size == 0:
+            raise _empty(path)
     return path
 
 
@@ -39,26 +41,25 @@ class _Lines:
 
     def __init__(self, path: Path):
         self.path = path
-        self._file = open(path, "rb")  # noqa: SIM115
-        zipped = self._file.read(2) == b"\x1f\x8b"
-        self._file.seek(0)
-        self._stream = gzip.GzipFile(fileobj=self._file) if zipped else self._file
+        with readable(f"The file {path}"):
+            self._content = Unpacked(path)
+        self._stream = BufferedReader(self._content, BLOCK_BYTES)
         self._number = self._bytes = 0
 
     @property
     def done(self) -> int:
         """Bytes of the file as stored that were read."""
-        return self._file.tell()
+        return self._content.file.tell()
 
     def __iter__(self) -> Iterator[str]:
-        with self._file:
+        with self._stream:
             while raw := self._next():
                 self._number += 1
                 yield self._decoded(raw)
                 self._bytes += len(raw)
 
     def _next(self) -> bytes:
-        with readable(f"The file {self.path}", EOFError, OSError, do="get it again"):
+        with readable(f"The file {self.path}", do="get it again"):
             raw = self._stream.readline(LINE_BYTES + 1)
         if len(raw) > LINE_BYTES:
             raise UserError(

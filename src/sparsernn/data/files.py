@@ -1,21 +1,25 @@
 """Finding, checking and opening the files of a task; nothing is downloaded or extracted."""
 
-import gzip
+from __future__ import annotations
+
 import hashlib
 import os
 import tarfile
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
-from io import BufferedIOBase, BufferedReader, TextIOWrapper
+from io import BufferedReader, TextIOWrapper
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from sparsernn.data.task import Folder, Task
 from sparsernn.errors import UserError
+from sparsernn.reading import Damaged, Unpacked, readable
 
 BLOCK_BYTES = 1 << 20
-CUT_SHORT = (EOFError, gzip.BadGzipFile)
+LARGEST_MEMBER = 1 << 28
+SETTLED_NANOSECONDS = 2_000_000_000
 
 
 def data_folder(folder: Folder) -> Path:
@@ -36,6 +40,15 @@ def cache_folder(folder: Path | str | None = None) -> Path:
             "set SPARSERNN_CACHE, or the cache option, to another folder",
         ) from error
     return path
+
+
+def scratch_folder() -> Path:
+    """Where what is needed only for a moment is written: the cache folder, or that of the system."""
+    try:
+        folder = cache_folder()
+    except UserError:
+        return Path(tempfile.gettempdir())
+    return folder if os.access(folder, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
 
 
 def find_file(task: Task, name: str, folder: Folder) -> Path:
@@ -64,55 +77,43 @@ def checksums(task: Task, folder: Folder) -> dict[str, str]:
     """The SHA-256 of the uncompressed content of each of a task's files that is there, by its name."""
     paths = {name: path for name in task.files if (path := locate(name, folder)) is not None}
     paths |= task.other_files(folder)
-    states = {name: (path, path.stat()) for name, path in paths.items()}
-    return {name: _content_sum(path, state.st_size, state.st_mtime_ns) for name, (path, state) in states.items()}
-
-
-def open_bytes(path: Path) -> BufferedIOBase:
-    """A binary stream of the content, uncompressed where it is gzipped."""
-    with open(path, "rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b"
-    return gzip.GzipFile(path, "rb") if zipped else open(path, "rb")
-
-
-def open_text(path: Path, encoding: str = "utf8") -> IO[str]:
-    """A text stream of the content; line ends are left as they are and only \\n ends a line."""
-    return TextIOWrapper(BufferedReader(open_bytes(path), BLOCK_BYTES), encoding, newline="\n")
+    return {name: content_sum(path) for name, path in paths.items()}
 
 
 @contextmanager
-def readable(
-    what: object, *errors: type[Exception], expected: str = "a complete file", do: str = "get the file again"
-) -> Iterator[None]:
-    """Turn errors of these kinds within the block, but a UserError, into one that says what cannot be read, and why."""
-    try:
-        yield
-    except UserError:
-        raise
-    except errors as error:
-        raise UserError(f"{what} cannot be read: {error}", expected, do) from error
+def open_bytes(path: Path) -> Iterator[BufferedReader[Any]]:
+    """A binary stream of the content, uncompressed where it is gzipped. Raises: UserError for damaged content."""
+    with readable(f"The file {path}"), BufferedReader(Unpacked(path), BLOCK_BYTES) as stream:
+        yield stream
+
+
+@contextmanager
+def open_text(path: Path, encoding: str = "utf8") -> Iterator[IO[str]]:
+    """A text stream of the content; line ends are left as they are and only \\n ends a line."""
+    with open_bytes(path) as stream:
+        yield TextIOWrapper(stream, encoding, newline="\n")
 
 
 def lines(path: Path, encoding: str = "utf8") -> Iterator[str]:
     """The lines without their line end, split at \\n only."""
-    with readable(f"The file {path}", UnicodeDecodeError, *CUT_SHORT), open_text(path, encoding) as file:
+    with open_text(path, encoding) as file:
         for line in file:
             yield line.removesuffix("\n")
 
 
 def members(path: Path, suffix: str) -> Iterator[tuple[str, bytes]]:
     """Name and content of every regular file of a tar archive that ends in `suffix`, one at a time, in stored order."""
-    with readable(f"The file {path}", tarfile.TarError, *CUT_SHORT), tarfile.open(path) as archive:
+    with open_bytes(path) as file, tarfile.open(fileobj=file, mode="r|") as archive:
         for member in archive:
             if member.isfile() and member.name.endswith(suffix):
+                if member.size > LARGEST_MEMBER:
+                    raise Damaged(f"{member.name[:100]!r} in it has {member.size} bytes")
                 stream = archive.extractfile(member)
                 yield member.name, stream.read() if stream else b""
 
 
 def _check_sum(path: Path, checksum: str, origin: str) -> None:
-    state = path.stat()
-    with readable(f"The file {path}", *CUT_SHORT):
-        sum_now = _content_sum(path, state.st_size, state.st_mtime_ns)
+    sum_now = content_sum(path)
     if sum_now != checksum:
         raise UserError(
             f"The content of {path} has the SHA-256 {sum_now[:16]}...",
@@ -121,11 +122,53 @@ def _check_sum(path: Path, checksum: str, origin: str) -> None:
         )
 
 
-@lru_cache(maxsize=256)
-def _content_sum(path: Path, size: int, changed: int) -> str:
-    """SHA-256 of the uncompressed content; size and time of change are arguments: a changed file is read anew."""
+def content_sum(path: Path | str) -> str:
+    """SHA-256 of the uncompressed content.
+
+    A file is read again unless nothing that the file system says of it has changed since it was read in this process,
+    and the last change was then some time ago: a change within a tick of the clock could not be told from none.
+    """
+    path = Path(path).resolve()
+    with readable(f"The file {path}"):
+        state = _state(path)
+    if path in _SUMS and _SUMS[path][0] == state:
+        return _SUMS[path][1]
+    settled = max(state[-2:]) + SETTLED_NANOSECONDS < time.time_ns()
     digest = hashlib.sha256()
     with open_bytes(path) as stream:
         while block := stream.read(BLOCK_BYTES):
             digest.update(block)
+    if settled and os.path.exists(path) and _state(path) == state:
+        _SUMS[path] = state, digest.hexdigest()
     return digest.hexdigest()
+
+
+def check_unchanged(path: Path | str, before: str) -> None:
+    """Raises: UserError unless a file has the content whose sum was taken before it was read."""
+    if content_sum(path) != before:
+        raise changed(path)
+
+
+@contextmanager
+def unchanged(task: Task, folder: Folder) -> Iterator[dict[str, str]]:
+    """The checksums of a task's files. Raises: UserError if they are others after what is done inside."""
+    before = checksums(task, folder)
+    yield before
+    after = checksums(task, folder)
+    if before != after:
+        raise changed(", ".join(sorted(name for name in {*before, *after} if before.get(name) != after.get(name))))
+
+
+def changed(path: object) -> UserError:
+    """The error for data that somebody writes to while they are read."""
+    return UserError(
+        f"{path} was changed while it was read", "a file that stays as it is", "try again when nobody writes to it"
+    )
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+_SUMS: dict[Path, tuple[tuple[int, ...], str]] = {}

@@ -1,17 +1,22 @@
 """What training learned of a data file, and what predicting needs to read another one in the same way."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypedDict
 
 import numpy as np
 
+from sparsernn import typed
 from sparsernn.data.store import Store, StoreWriter
 from sparsernn.data.table_rows import Rows
 from sparsernn.data.task import PARTS, Split
 from sparsernn.errors import UserError
+from sparsernn.reading import Damaged, readable
 
+WHOLE_NUMBER = re.compile("-?[0-9]{1,18}")
+LARGEST = 1 << 31
 KINDS = ("text", "series", "wide", "forecast", "language_model")
 
 
@@ -56,18 +61,36 @@ class Preparation:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Self:
+    def from_json(cls, values: object) -> Self:
         """Read what `to_json` gave; anything else is a UserError."""
         names = {field.name for field in dataclasses.fields(cls)}
-        right = isinstance(values, dict) and set(values) == names and values["kind"] in KINDS
-        if not right or not isinstance(values["columns"], dict) or len(values["means"]) != len(values["deviations"]):
-            raise UserError(
-                "The saved preparation of the data cannot be read",
-                "the file that training wrote",
-                "train again, or use the folder of another run",
-            )
-        listed = {name: tuple(values[name]) for name in ("labels", "means", "deviations")}
-        return cls(**{**values, **listed})
+        expected, do = "the file that training wrote", "train again, or use the folder of another run"
+        with readable("The saved preparation of the data", expected=expected, do=do):
+            if not isinstance(values, dict) or set(values) != names:
+                raise Damaged("other fields are in it")
+            preparation = typed.construct(cls, values, "preparation")
+            fault = preparation.fault()
+            if fault:
+                raise Damaged(fault)
+        return preparation
+
+    def fault(self) -> str:
+        """What does not fit in it; empty if all does."""
+        if self.kind not in KINDS:
+            return f"its kind is {self.kind[:40]!r}"
+        if len(self.means) != len(self.deviations) or not all(deviation > 0 for deviation in self.deviations):
+            return "its deviations are not those of its means"
+        if self.kind == "wide" and len(self.means) != 1 or self.kind in ("series", "forecast") and (
+            len(self.means) != len(self.columns.get("series", ()))
+        ):  # fmt: skip
+            return "its means are not those of its columns"
+        if len(set(self.labels)) != len(self.labels) or (self.kind in ("text", "series", "wide")) > len(self.labels):
+            return "its labels are not different ones"
+        if not all(0 <= size <= LARGEST for size in (self.length, self.window, self.horizon)):
+            return "its lengths are no lengths"
+        if self.kind == "forecast" and min(self.window, self.horizon) < 1:
+            return "its windows are empty"
+        return ""
 
     @property
     def names(self) -> list[str]:
@@ -129,7 +152,7 @@ def class_names(seen: Sequence[str], column: str) -> list[str]:
             "at most 1,000 classes",
             "check that it is the label column",
         )
-    whole = all(name.lstrip("-").isdigit() for name in seen)
+    whole = all(WHOLE_NUMBER.fullmatch(name) for name in seen)
     return sorted(seen, key=int) if whole else sorted(seen)
 
 

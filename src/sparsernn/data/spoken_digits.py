@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from sparsernn.data.files import cache_folder, find_file, members, readable
+from sparsernn.data.files import cache_folder, find_file, members
 from sparsernn.data.splits import SequenceSplit
-from sparsernn.data.store import StoreWriter, file_key, open_or_build
+from sparsernn.data.store import StoreWriter, build_from
 from sparsernn.data.task import Folder, Loaded, Task
 from sparsernn.errors import UserError
+from sparsernn.reading import readable
 
 ARCHIVE = "fsdd/recordings.tar.gz"
 RATE = 8000
@@ -54,8 +55,9 @@ class SpokenDigits(Task):
     def load(self, folder: Folder = None) -> Loaded:
         """Read the frames from the cache, or make them from the archive member by member."""
         archive = find_file(self, ARCHIVE, folder)
-        key = file_key(archive, {"spoken_digits": {**asdict(self), "cache": "", "speaker": ""}})
-        store = open_or_build(cache_folder(self.cache or None), key, lambda writer: self._build(archive, writer))
+        options = {"spoken_digits": {**asdict(self), "cache": "", "speaker": ""}}
+        cache = cache_folder(self.cache or None)
+        store = build_from(archive, options, cache, lambda writer: self._build(archive, writer))
         offsets, digits, index, speaker = (store.array(name) for name in ("offsets", "digits", "index", "speaker"))
         test = speaker == SPEAKERS.index(self.speaker) if self.speaker else index < 5
         valid = ~test & (index >= 5) & (index < 10)
@@ -85,7 +87,7 @@ class SpokenDigits(Task):
 
 def _samples(name: str, content: bytes) -> np.ndarray:
     expected, do = "8 kHz mono 16-bit WAV", "get the archive again"
-    with readable(f"The recording {name}", wave.Error, EOFError, expected=expected, do=do):
+    with readable(f"The recording {name}", wave.Error, expected=expected, do=do):
         with wave.open(io.BytesIO(content)) as file:
             if (file.getframerate(), file.getnchannels(), file.getsampwidth()) != (RATE, 1, 2):
                 raise wave.Error("not 8 kHz, mono, 16 bit")

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from sparsernn.data import table_forecast, table_series, table_steps, table_text, table_wide
+from sparsernn.data.csv_file import existing
 from sparsernn.data.files import cache_folder
 from sparsernn.data.preparation import Encoded, Preparation
-from sparsernn.data.store import Store, StoreWriter, file_key, open_or_build
+from sparsernn.data.store import Store, StoreWriter, build_from, build_once
 from sparsernn.data.table_options import TableOptions
 from sparsernn.data.table_rows import Progress, no_progress
 from sparsernn.data.task import Folder, Loaded
-from sparsernn.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -40,21 +40,18 @@ class TableFile(TableOptions):
         """The splits, and what a prediction needs; `progress(what, bytes done, bytes in all)` is called on the way."""
         kind = KINDS[self.kind]
         placed = self._placed(folder)
-        options = {**asdict(self), "cache": "", "path": ""}
-        key = file_key(placed.path, {"table_file": options})
+        options = {"table_file": {**asdict(self), "cache": "", "path": ""}}
 
         def build(writer: StoreWriter) -> dict[str, object]:
             return kind.build(placed, writer, progress).to_json()
 
-        store = open_or_build(cache_folder(self.cache or None), key, build)
+        store = build_from(placed.path, options, cache_folder(self.cache or None), build)
         preparation = Preparation.from_json(store.values)
         return kind.load(placed, store, preparation), preparation
 
     def _placed(self, folder: Folder) -> Self:
         path = Path(self.path) if folder is None else Path(folder) / self.path
-        if not path.is_file():
-            raise UserError(f"The file {path} was not found", "a CSV, TSV, Parquet or text file", "check the path")
-        return replace(self, path=str(path))
+        return replace(self, path=str(existing(path)))
 
 
 class Kind(NamedTuple):
@@ -87,17 +84,13 @@ KINDS = {
 }
 
 
-def encode_file(
-    preparation: Preparation, path: Path | str, progress: Progress = no_progress, cache: Path | str | None = None
-) -> Encoded:
+def encode_file(preparation: Preparation, path: Path | str, progress: Progress = no_progress) -> Encoded:
     """A file as the trained network reads it, in its own order; the label column may be absent."""
     kind = KINDS[preparation.kind]
-    if not Path(path).is_file():
-        raise UserError(f"The file {path} was not found", "a file like the one trained on", "check the path")
+    path = existing(path)
 
     def build(writer: StoreWriter) -> dict[str, object]:
         kind.write_new(preparation, str(path), writer, progress)
         return {}
 
-    store = open_or_build(cache_folder(cache), file_key(path, {"encoded": preparation.to_json()}), build)
-    return kind.new(preparation, store)
+    return kind.new(preparation, build_once(path, build))

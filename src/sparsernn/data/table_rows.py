@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import difflib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsernn.data.csv_file import ROWS_AT_ONCE, CsvFile, Progress, existing, no_progress
-from sparsernn.data.files import readable
 from sparsernn.errors import UserError
+from sparsernn.reading import FREE_BYTES, MOST_UNPACKED, Damaged, open_regular, readable
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
@@ -62,7 +63,7 @@ class Rows:
         values = self.columns[column]
         try:
             array = np.array(values, np.float64)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             row = next(row for row, value in enumerate(values) if _number(value) is None)
             raise UserError(
                 f"{str(values[row])[:40]!r} in column {column!r} is not a number ({self.where(row)})",
@@ -92,19 +93,19 @@ class Rows:
     def _seconds(self, column: str, row: int, value: object) -> float:
         try:
             date = datetime.datetime.fromisoformat(str(value).strip())
-        except ValueError:
+            return (date if date.tzinfo else date.replace(tzinfo=datetime.UTC)).timestamp()
+        except (ValueError, OverflowError):
             raise UserError(
                 f"{str(value)[:40]!r} in column {column!r} is not a time ({self.where(row)})",
                 "numbers, or dates such as 2016-07-01 00:00:00",
                 "correct the column",
             ) from None
-        return (date if date.tzinfo else date.replace(tzinfo=datetime.UTC)).timestamp()
 
 
 def _number(value: Any) -> float | None:
     try:
         return float(value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
 
 
@@ -112,7 +113,8 @@ def column_names(path: Path | str) -> list[str]:
     """The columns of a file, in order."""
     path = existing(path)
     if _is_parquet(path):
-        return list(_parquet(path).schema_arrow.names)
+        with _parquet(path) as file:
+            return list(file.schema_arrow.names)
     return CsvFile(path).header()
 
 
@@ -157,7 +159,7 @@ def require_columns(path: Path, columns: Sequence[str], present: Sequence[str]) 
 
 
 def _is_parquet(path: Path) -> bool:
-    with open(path, "rb") as file:
+    with readable(f"The file {path}"), open_regular(path) as file:
         return file.read(4) == b"PAR1"
 
 
@@ -189,7 +191,9 @@ def _csv_rows(path: Path, columns: tuple[str, ...], progress: Progress, what: st
         raise UserError(f"The file {path} has a header and no rows", "at least one row", "give a file with rows")
 
 
-def _parquet(path: Path) -> ParquetFile:
+@contextmanager
+def _parquet(path: Path) -> Iterator[ParquetFile]:
+    """A Parquet file whose pages are not said to be larger than it can hold."""
     try:
         import pyarrow
         import pyarrow.parquet
@@ -197,14 +201,27 @@ def _parquet(path: Path) -> ParquetFile:
         raise UserError(
             "A Parquet file cannot be read: pyarrow is not installed", "the train extra", "install sparsernn[train]"
         ) from error
-    errors = (pyarrow.ArrowException, OSError)
-    with readable(f"The file {path}", *errors, expected="a complete Parquet file", do="write it again"):
-        return pyarrow.parquet.ParquetFile(path)
+    expected, do = "a complete Parquet file", "write it again"
+    with (
+        readable(f"The file {path}", pyarrow.ArrowException, expected=expected, do=do),
+        open_regular(path) as opened,
+        pyarrow.parquet.ParquetFile(opened) as file,
+    ):
+        groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+        if not 0 <= sum(group.total_byte_size for group in groups) <= MOST_UNPACKED * path.stat().st_size + FREE_BYTES:
+            raise Damaged("it unpacks to more bytes than it may")
+        yield file
 
 
 def _parquet_rows(path: Path, columns: tuple[str, ...], progress: Progress, what: str) -> Iterator[Rows]:
-    file, total = _parquet(path), path.stat().st_size
-    schema = file.schema_arrow
+    with _parquet(path) as file:
+        yield from _parquet_batches(file, path, columns, progress, what)
+
+
+def _parquet_batches(
+    file: ParquetFile, path: Path, columns: tuple[str, ...], progress: Progress, what: str
+) -> Iterator[Rows]:
+    total, schema = path.stat().st_size, file.schema_arrow
     require_columns(path, columns, schema.names)
     for name in columns:
         kind = str(schema.field(name).type)

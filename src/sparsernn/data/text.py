@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sparsernn import typed
 from sparsernn.data.task import choose
 from sparsernn.errors import UserError
+from sparsernn.reading import parsed, readable
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 PAD, UNKNOWN = 0, 1
+TOKENIZER_ERRORS = (Exception,)
+"""What the package tokenizers raises is of no kind of its own."""
 SPECIALS = ("<pad>", "<unk>")
 TEXTS_AT_ONCE = 1024
 WORDS_BEFORE_RARE_ONES_GO = 4_000_000
@@ -117,15 +121,11 @@ class BytePairEncoder(Encoder):
 
 def encoder_from_json(described: str) -> Encoder:
     """The encoder that wrote `described`; anything else is a UserError."""
-    try:
-        values = json.loads(described)
+    with readable("The saved vocabulary", *TOKENIZER_ERRORS, expected="what training wrote", do="train again"):
+        values = parsed(described)
         if "cleaning" in values:
-            return WordEncoder(**values)
+            return typed.construct(WordEncoder, values, "vocabulary")
         return BytePairEncoder(_tokenizers().Tokenizer.from_str(described))
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError("The saved vocabulary cannot be read", "what training wrote", "train again") from error
 
 
 def learn_encoder(

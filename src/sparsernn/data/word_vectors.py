@@ -1,6 +1,5 @@
 """Word vectors from GloVe files for the words of a vocabulary."""
 
-import zipfile
 from collections.abc import Container, Sequence
 from pathlib import Path
 
@@ -8,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparsernn.data.files import lines, readable
+from sparsernn.data.files import lines
 from sparsernn.data.text import PAD, SPECIALS
 from sparsernn.errors import UserError
+from sparsernn.reading import arrays, readable
 
 
 def word_vectors(
@@ -69,11 +69,11 @@ def _text_vectors(path: Path, vocabulary: Container[str]) -> dict[str, np.ndarra
 
 
 def _npz_vectors(path: Path, vocabulary: Container[str]) -> dict[str, np.ndarray]:
-    errors, expected = (KeyError, ValueError, OSError, zipfile.BadZipFile), "an .npz with arrays vectors and words_utf8"
-    with readable(f"The word vectors {path}", *errors, expected=expected, do="check the file"):
-        with np.load(path, allow_pickle=False) as file:
-            words = file["words_utf8"].tobytes().decode("utf8").split("\n")
-            vectors = file["vectors"].astype(np.float32)
+    expected = "an .npz with arrays vectors and words_utf8"
+    with readable(f"The word vectors {path}", expected=expected, do="check the file"):
+        stored = arrays(path, ("|u1", "<f2", "<f4", "<f8"), unpacked=20)
+        words = stored["words_utf8"].tobytes().decode("utf8").split("\n")
+        vectors = stored["vectors"].astype(np.float32)
     if len(words) != len(vectors):
         raise UserError(
             f"The word vectors {path} name {len(words)} words for {len(vectors)} vectors",

@@ -1,6 +1,5 @@
 """Yelp Dataset Challenge: reviews with one to five stars."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -8,6 +7,7 @@ from itertools import islice
 from sparsernn.data.files import Folder, find_file, lines
 from sparsernn.data.text_classification import Document, TextClassification
 from sparsernn.errors import UserError
+from sparsernn.reading import parsed
 
 FILE = "yelp_2018/yelp_academic_dataset_review.json"
 
@@ -33,9 +33,9 @@ class Yelp2018(TextClassification):
         path = find_file(self, FILE, folder)
         for number, line in enumerate(islice(lines(path), self.limit or None), 1):
             try:
-                review = json.loads(line)
+                review = parsed(line)
                 stars, text = str(int(review["stars"])), str(review["text"])
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise UserError(
                     f"Line {number} of {path} is not a review: {error}",
                     "a JSON object with stars and text",

@@ -4,8 +4,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import ClassVar, Self
 
+from sparsernn import typed
 from sparsernn.data.task import Task
-from sparsernn.experiments import baselines, typed
+from sparsernn.experiments import baselines
 from sparsernn.experiments.parts import fields_to_json, part_to_json
 from sparsernn.experiments.rows import Row, Runs, Source, check_threads
 from sparsernn.experiments.seeds import Seeds

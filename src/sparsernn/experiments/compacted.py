@@ -1,20 +1,23 @@
 """The compacted network of a trained row: cut, compared with the uncut one, saved, and read back."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from sparsernn import durable
 from sparsernn.compaction.compact import compact
 from sparsernn.compaction.files import file_of, load_compact, plain_size
 from sparsernn.data.task import Batch
 from sparsernn.experiments import trained
-from sparsernn.experiments.network import build
+from sparsernn.experiments.network import build_for
 from sparsernn.measure import cost
+from sparsernn.reading import readable
 from sparsernn.structure.masks import Masks
-from sparsernn.training import durable
-from sparsernn.training.run_folder import Json
+from sparsernn.training.run_folder import RunFolder
+from sparsernn.training.run_record import Json
 
 COMPACT = "compact.safetensors"
 LARGEST_DIFFERENCE = 1e-5
@@ -35,7 +38,8 @@ def compact_run(folder: Path) -> Json:
     """
     whole = trained.read(folder)
     small = cut(whole.network, whole.masks, made_up_batch(whole.data))
-    write_final(folder, small)
+    with RunFolder.open(folder):
+        write_final(folder, small)
     before, after = cost.count(whole.network), cost.count(small.network, small.masks)
     return {
         "file": str(folder / COMPACT),
@@ -91,13 +95,15 @@ def output(model: nn.Module, batch: Batch) -> Tensor:
 def write_final(folder: Path, final: Compacted) -> None:
     """Leave the network that a run ended with in its folder, packed; one that was not cut has no cuts in its file."""
     content, _ = file_of(final.network, final.masks)
-    durable.replace(folder / COMPACT, lambda aside: aside.write_bytes(content))
+    durable.replace(folder / COMPACT, content)
 
 
 def read_final(folder: Path) -> nn.Module:
     """The network that a finished run ended with, cut where the run cut it; of a run folder its recipe and the
     packed file are enough."""
     path = folder / COMPACT
-    if not path.is_file():  # a run of an earlier version that was not cut
+    row, data = trained.described(folder)
+    if not os.path.lexists(path):  # a run that has not ended, or one of an earlier version that was not cut
         return trained.read(folder).network
-    return load_compact(path, build(*trained.described(folder)))
+    with readable(path, expected="the network of the run's recipe", do="use another copy of the run"):
+        return load_compact(path, build_for(path, row, data))

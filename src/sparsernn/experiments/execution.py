@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
+from sparsernn import durable
 from sparsernn.experiments import results
 from sparsernn.experiments.baseline_row import AnyRow
 from sparsernn.experiments.compacted import arguments, read_final
@@ -27,6 +28,12 @@ class Outcome:
 
 
 def run(jobs: Jobs) -> Outcome:
+    """Train, compact, score and time every row of an experiment for every seed, its folder locked; see `run_rows`."""
+    with durable.locked(jobs.out):
+        return run_rows(jobs)
+
+
+def run_rows(jobs: Jobs) -> Outcome:
     """Train, compact, score and time every row of an experiment for every seed.
 
     A row whose search gives up is left out, with those that rest on it.

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from sparsernn.data.files import unchanged
 from sparsernn.data.task import Loaded, Task
 from sparsernn.errors import UserError
 from sparsernn.experiments import network, results, trained
@@ -31,13 +32,14 @@ class Jobs:
         experiment: whose rows are run.
         say: told what happens, a line at a time.
     Attributes:
-        loaded: data that were read, by the text of their task.
+        loaded: data that were read, by the text of their task; files: the checksums of their files.
         given_up: rows whose search found no strength, with the error that says so.
     """
 
     def __init__(self, experiment: Experiment, say: Callable[[str], None] = lambda line: None):
         self.experiment, self.out, self.say = experiment, experiment.out, say
         self.loaded: dict[str, Loaded] = {}
+        self.files: dict[str, dict[str, str]] = {}
         self.given_up: dict[str, SearchGaveUp] = {}
 
     def run(self, row: AnyRow, seed: int) -> results.Result:
@@ -63,7 +65,8 @@ class Jobs:
         data = network.describe(loaded)
         row = row.sized(data, self)
         experiment, about = self.experiment, self.experiment.about(row.name, seed)
-        recipe = {**about, "title": experiment.title, "source": experiment.source, **row.to_json(), "data": data}
+        described = {"title": experiment.title, "source": experiment.source, "files": self.files[repr(row.task)]}
+        recipe = {**about, **described, **row.to_json(), "data": data}
         with RunFolder.create(folder, recipe, resume=resume) as run, threads(row.threads):
             if (folder / results.RESULT).is_file():
                 self.say(f"{row.name}: finished before")
@@ -78,7 +81,7 @@ class Jobs:
                 "seconds": round(scored.seconds, 1),
                 "environment": run.environment,
                 "splits": splits(row, loaded),
-                "provenance": provenance(row, experiment.request.data),
+                "provenance": provenance(row, experiment.request.data, self.files[repr(row.task)]),
             }
             results.write(folder / results.RESULT, result)
         return result
@@ -94,15 +97,17 @@ class Jobs:
         finished = trained.train(prepared, run, resume=resume, progress=self.experiment.request.progress)
         return score(finished, loaded, run.path)
 
-    def keep(self, task: Task, loaded: Loaded) -> None:
-        """Take these data for those of a task."""
-        self.loaded[repr(task)] = loaded
+    def keep(self, task: Task, loaded: Loaded, files: dict[str, str]) -> None:
+        """Take these data for those of a task. files: their checksums."""
+        self.loaded[repr(task)], self.files[repr(task)] = loaded, files
 
     def load(self, task: Task) -> Loaded:
         """A task's data, read once for all rows with the same task and options."""
         key = repr(task)
         if key not in self.loaded:
-            self.loaded[key] = task.load(self.experiment.request.data)
+            with unchanged(task, self.experiment.request.data) as files:
+                loaded = task.load(self.experiment.request.data)
+            self.keep(task, loaded, files)
         return self.loaded[key]
 
     def row(self, name: str) -> Row:

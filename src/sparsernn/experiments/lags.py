@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from sparsernn import durable
 from sparsernn.data.task import Batch, Loaded
 from sparsernn.measure.gate_maps import GateMap
 from sparsernn.measure.gradient_by_lag import gradient_by_lag
 from sparsernn.structure.wiring import Wiring
-from sparsernn.training import durable, objectives
+from sparsernn.training import objectives
 
 FILE = "lags.json"
 SEQUENCES = 32
@@ -36,7 +37,7 @@ def write(folder: Path, loaded: Loaded, network: nn.Module, living: Mapping[str,
     norms = gradient_by_lag(network.eval(), lambda: objective.loss(network, batch)[0], kinds, batch.lengths)
     layers = {label: {**layer, "units": counts[label]} for label, layer in norms.items() if label in counts}
     text = json.dumps({"layers": layers})
-    durable.replace(folder / FILE, lambda aside: aside.write_text(text))
+    durable.replace(folder / FILE, text)
 
 
 def at_the_end(loaded: Loaded) -> Batch:

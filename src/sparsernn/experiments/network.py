@@ -1,19 +1,35 @@
 """From a row and the sizes of its data to a network: built, and sized to a number of bytes."""
 
+from pathlib import Path
+from typing import NotRequired, TypedDict
+
 import torch
 from torch import Tensor, nn
 
-from sparsernn import folders
+from sparsernn import folders, typed
 from sparsernn.compaction.files import plain_size
 from sparsernn.data.task import Loaded
 from sparsernn.errors import UserError
-from sparsernn.experiments import typed
 from sparsernn.experiments.rows import Prepared, Row, Runs
 from sparsernn.models.model import Model
+from sparsernn.reading import check_room
 from sparsernn.training import objectives
 from sparsernn.training.run_folder import Json
 
 LARGEST_UNITS = 1 << 14
+MOST_LAYERS = 64
+
+
+class Described(TypedDict):
+    """What a model and a report need to know of the data."""
+
+    objective: str
+    inputs: int
+    tokens: bool
+    outputs: int
+    metric: str
+    labels: NotRequired[list[str]]
+    note: NotRequired[str]
 
 
 def describe(loaded: Loaded) -> Json:
@@ -53,6 +69,8 @@ def build(row: Row, data: Json, seed: int = 0) -> nn.Module:
             "Choose another model or task",
         )
     options = {**sizes(data), **row.options}
+    if isinstance(layers := options.get("layers", 1), int) and layers > MOST_LAYERS:
+        raise UserError(f"the model has {layers} layers", f"at most {MOST_LAYERS}", "set model.layers to fewer")
     kinds = typed.parameters(model)
     for name in options:
         if name not in kinds:
@@ -60,6 +78,14 @@ def build(row: Row, data: Json, seed: int = 0) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return model(**options)
+
+
+def build_for(file: Path, row: Row, data: Json) -> nn.Module:
+    """The row's network, if a file is large enough for its numbers. Raises: UserError, before memory is taken."""
+    with torch.device("meta"):
+        numbers = sum(tensor.numel() for tensor in build(row, data).state_dict().values())
+    check_room(numbers, file)
+    return build(row, data)
 
 
 def with_vectors(row: Row, loaded: Loaded, data: Json, seed: int) -> nn.Module:

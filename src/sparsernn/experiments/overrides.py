@@ -4,9 +4,8 @@ import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence
 
-from sparsernn import folders
+from sparsernn import folders, typed
 from sparsernn.errors import UserError
-from sparsernn.experiments import typed
 from sparsernn.experiments.baseline_row import AnyRow
 from sparsernn.experiments.network import find_model
 from sparsernn.experiments.parts import name_of, with_field

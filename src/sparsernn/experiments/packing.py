@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -18,7 +20,8 @@ from sparsernn.deploy.planning import Choice
 from sparsernn.errors import UserError
 from sparsernn.experiments import trained
 from sparsernn.experiments.compacted import arguments, made_up_batch, read_final
-from sparsernn.training.run_folder import RunFolder
+from sparsernn.reading import json_file
+from sparsernn.seals import opened_json
 
 PREPARATION = "preparation.json"
 ROUNDS = 9
@@ -31,20 +34,11 @@ def pack_run(folder: Path, out: Path, steps: int, batch: int, int8: bool, dtype:
         folder: of one run.
     Returns: the formats that were timed.
     """
-    with RunFolder.open(folder) as run:
-        data = run.recipe.get("data") or {}
+    _, data = trained.described(folder)
     prepared = folder / PREPARATION
-    text = prepared.read_text(encoding="utf-8") if prepared.is_file() else ""
-    labels = [str(label) for label in data.get("labels") or ()]
+    text = json.dumps(opened_json(json_file(prepared))) if prepared.exists() else ""
     options = {"steps": steps, "batch": batch, "int8": int8, "dtype": dtype}
-    try:
-        return pack(out, read_final(folder).eval(), about=About(labels, text), **options)
-    except OSError as error:
-        raise UserError(
-            f"{out} could not be written: {(error.strerror or str(error)).lower()}",
-            "a file in a folder that exists and may be written to",
-            "give another --out",
-        ) from error
+    return pack(out, read_final(folder).eval(), about=About(list(data.get("labels") or ()), text), **options)
 
 
 def bench(target: Path, steps: int, batch: int) -> list[tuple[str, float, int]]:
@@ -69,12 +63,10 @@ def bench(target: Path, steps: int, batch: int) -> list[tuple[str, float, int]]:
         return [(name, us, size) for name, us in times.items()]
     whole, final = trained.read(target), read_final(target).eval()
     sequences = made_up_batch(whole.data, batch, steps)
-    packed = target / "bench.tmp"
-    try:
+    with tempfile.TemporaryDirectory() as folder:
+        packed = Path(folder) / "packed"
         pack(packed, final, steps=steps, batch=batch)
         loaded, size = runtime.load(packed), packed.stat().st_size
-    finally:
-        packed.unlink(missing_ok=True)
     ids = sequences.inputs.numpy()
     x = ids.T if whole.data["objective"] == "language_model" else ids
     calls = {

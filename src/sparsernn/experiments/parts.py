@@ -4,8 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from sparsernn import folders
-from sparsernn.experiments import typed
+from sparsernn import folders, typed
 
 Part = TypeVar("Part")
 Options = Mapping[str, Any]  # arguments by name, which are checked by what takes them

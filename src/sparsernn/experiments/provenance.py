@@ -2,6 +2,7 @@
 
 import functools
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,22 @@ FIRST_FRESH_SEED = 100
 SOURCE = Path("src") / sparsernn.__name__ / "__init__.py"
 
 
-def provenance(row: AnyRow, data: Path | None) -> dict[str, Any]:
+def provenance(row: AnyRow, data: Path | None, files: Mapping[str, str] | None = None) -> dict[str, Any]:
     """What a result file says of the way to its figures, as JSON values.
 
     `commit` is that of the checkout that holds the package, with a + where files differ from it, and None without a
     checkout; `version` is the package's. `bytes_of` is the file of the run folder whose size is the figure "bytes";
-    results of earlier versions, which lack it, hold a computed one. `files` has the SHA-256 of each file of data.
+    results of earlier versions, which lack it, hold a computed one.
+
+    Arguments:
+        files: the SHA-256 of each file of data as it was when the run began; None: as it is now.
     """
     network = isinstance(row, Row)
     return {
         "version": sparsernn.__version__,
         "commit": commit(),
         "settings": without_folders(row.to_json()),
-        "files": checksums(row.task, data),
+        "files": checksums(row.task, data) if files is None else dict(files),
         "bytes_of": COMPACT if network else None,
         "precision": row.settings.precision if network else "float64",
         "test_in_sight": in_sight(row) if network else "no",

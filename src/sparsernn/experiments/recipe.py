@@ -4,9 +4,8 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
-from sparsernn import folders
+from sparsernn import folders, typed
 from sparsernn.errors import UserError
-from sparsernn.experiments import typed
 from sparsernn.experiments.baseline_row import AnyRow
 from sparsernn.experiments.deviations import Paper, Scaled
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from torch import nn
 
+from sparsernn import durable
 from sparsernn.compaction.remains import remains
 from sparsernn.data.task import Batch, Loaded
 from sparsernn.experiments.compacted import arguments, carries
 from sparsernn.structure.masks import Masks
-from sparsernn.training import durable
 
 FILE = "structure.json"
 
@@ -19,5 +19,5 @@ def write(folder: Path, loaded: Loaded, network: nn.Module, masks: Masks, exampl
     living = remains(network, masks, arguments(example), loaded.vocabulary if loaded.tokens else (), carries(network))
     if living["layers"]:
         text = json.dumps(living)
-        durable.replace(folder / FILE, lambda aside: aside.write_text(text))
+        durable.replace(folder / FILE, text)
     return living

@@ -5,9 +5,9 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from sparsernn.data.files import readable
+from sparsernn import durable
 from sparsernn.errors import UserError
-from sparsernn.training import durable
+from sparsernn.reading import json_file
 from sparsernn.training.run_folder import Json
 
 Result = Json
@@ -33,10 +33,8 @@ def read(path: Path) -> Result:
 
     Raises: UserError if it is damaged.
     """
-    with readable(path, OSError, ValueError, TypeError, expected="what a run writes", do="run its row again"):
-        result = json.loads(path.read_text(encoding="utf-8"))
-        fields = set(result) - set(FIELDS_SINCE)
-        complete = fields == set(FIELDS) and isinstance(result["metrics"], dict)
+    result = json_file(path, expected="what a run writes")
+    complete = set(result) - set(FIELDS_SINCE) == set(FIELDS) and isinstance(result["metrics"], dict)
     if not complete:
         raise UserError(f"{path} is incomplete", "the fields " + ", ".join(FIELDS), "run its row again")
     return result
@@ -49,7 +47,7 @@ def write(path: Path, result: Json) -> None:
     content = json.dumps(ordered, indent=1, allow_nan=False) + "\n"
     with durable.one_clear_error("a result", path.parent, "the weights are kept in the run folder"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        durable.replace(path, lambda aside: aside.write_text(content))
+    durable.replace(path, content)
 
 
 def command(recipe: str, size: str, row: str, seed: int, assignments: Sequence[str]) -> str:
@@ -86,4 +84,4 @@ def numbered(parent: Path, recipe: str, number: int) -> Path:
 
 def in_use(folder: Path) -> bool:
     """Whether a folder holds anything."""
-    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    return folder.exists() and (not folder.is_dir() or any(path.name != durable.LOCK for path in folder.iterdir()))

@@ -11,10 +11,10 @@ from typing import ClassVar, Protocol
 
 from torch import nn
 
-from sparsernn import folders
+from sparsernn import folders, typed
 from sparsernn.data.task import Loaded, Task
 from sparsernn.errors import UserError
-from sparsernn.experiments import old_rows, typed
+from sparsernn.experiments import old_rows
 from sparsernn.experiments.measure import Measure
 from sparsernn.experiments.parts import Options, fields_to_json, name_of, part_from_json, part_to_json, plain
 from sparsernn.experiments.seeds import Seeds

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from sparsernn import durable
 from sparsernn.compaction.files import plain_size
 from sparsernn.compaction.vanilla_units import make_vanilla_
 from sparsernn.data.task import Batch, Loaded
@@ -16,7 +17,7 @@ from sparsernn.experiments.compacted import COMPACT, Compacted, arguments, cut, 
 from sparsernn.experiments.trained import Trained
 from sparsernn.measure import cost
 from sparsernn.measure.structure import structure
-from sparsernn.training import durable, objectives
+from sparsernn.training import objectives
 from sparsernn.training.confusion import confusion
 
 
@@ -49,7 +50,7 @@ def score(trained: Trained, loaded: Loaded, folder: Path) -> Scored:
     test = objectives.evaluate(final.network, loaded.test, loaded.objective, row.measure.test_batch_size)
     if loaded.labels and loaded.objective in ("classification", "tagging"):
         counts = json.dumps(confusion(final.network, loaded.test, loaded.labels))
-        durable.replace(folder / "confusion.json", lambda aside: aside.write_text(counts))
+        durable.replace(folder / "confusion.json", counts)
     figures = {**test, **{f"valid_{name}": value for name, value in valid.items()}}
     metrics = {**named(figures, loaded.metric), **sizes(trained, final, example, folder)}
     metrics |= structure(network, final.network, final.masks)

@@ -5,9 +5,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from sparsernn.data.files import readable
+from sparsernn import durable
 from sparsernn.errors import UserError
-from sparsernn.training import durable
+from sparsernn.reading import content, parsed, readable
 from sparsernn.training.run_folder import Json
 
 STATE = "search.json"
@@ -121,9 +121,8 @@ def _size(metrics: Json, metric: str) -> float:
 def _read(path: Path, search: TargetSearch) -> list[Trial]:
     if not path.is_file():
         return []
-    errors, do = (OSError, ValueError, KeyError, TypeError), "start again in another folder"
-    with readable(path, *errors, expected="the state of a search", do=do):
-        saved = json.loads(path.read_text(encoding="utf-8"))
+    with readable(path, expected="the state of a search", do="start again in another folder"):
+        saved = parsed(content(path))
         tried = [Trial(float(one["strength"]), float(one["size"]), str(one["verdict"])) for one in saved["tried"]]
     if saved.get("search") != dataclasses.asdict(search):
         raise UserError(
@@ -136,5 +135,4 @@ def _read(path: Path, search: TargetSearch) -> list[Trial]:
 
 def _write(path: Path, search: TargetSearch, tried: list[Trial]) -> None:
     state = {"search": dataclasses.asdict(search), "tried": [dataclasses.asdict(trial) for trial in tried]}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    durable.replace(path, lambda aside: aside.write_text(json.dumps(state, indent=1)))
+    durable.replace(path, json.dumps(state, indent=1))

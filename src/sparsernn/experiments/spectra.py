@@ -6,12 +6,13 @@ from pathlib import Path
 
 from torch import nn
 
+from sparsernn import durable
 from sparsernn.data.task import Loaded
 from sparsernn.experiments.rows import Row
 from sparsernn.measure.jacobian import connections, spectra
 from sparsernn.methods.method import Method
 from sparsernn.structure.masks import Masks
-from sparsernn.training import durable, objectives
+from sparsernn.training import objectives
 from sparsernn.training.steps import Training
 
 FILE = "spectra.json"
@@ -38,4 +39,4 @@ def describe(loaded: Loaded, model: nn.Module, masks: Masks) -> dict[str, object
 def write(folder: Path, start: dict[str, object], trained: dict[str, object]) -> None:
     """Leave both in the run folder."""
     text = json.dumps({"start": start, "trained": trained})
-    durable.replace(folder / FILE, lambda aside: aside.write_text(text))
+    durable.replace(folder / FILE, text)

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
+from sparsernn import durable
 from sparsernn.experiments import execution, results, size_search
 from sparsernn.experiments.experiment import Experiment, Request
 from sparsernn.experiments.jobs import Jobs
@@ -29,7 +30,8 @@ def run(
         asked = dataclasses.replace(request, rows=(row,), assignments=assignments, out=folder, resume=folder.exists())
         return execution.run(Jobs(Experiment.of(asked), say)).results[-1]["metrics"]
 
-    tried = size_search.find(search, metric, out, train, say)
+    with durable.locked(out):
+        tried = size_search.find(search, metric, out, train, say)
     return {
         "strength": tried[-1].strength,
         "size": tried[-1].size,

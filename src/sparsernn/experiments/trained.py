@@ -2,16 +2,21 @@
 
 import dataclasses
 from pathlib import Path
+from typing import cast
 
+import torch
 from torch import nn
 
+from sparsernn import typed
 from sparsernn.errors import UserError
 from sparsernn.experiments import spectra
-from sparsernn.experiments.network import build
+from sparsernn.experiments.network import Described, build
 from sparsernn.experiments.rows import Prepared, Row
+from sparsernn.reading import readable
 from sparsernn.structure.masks import Masks
 from sparsernn.training.loop import fit
-from sparsernn.training.run_folder import Json, RunFolder
+from sparsernn.training.run_folder import RunFolder
+from sparsernn.training.run_record import RECIPE, Json, RunRecord
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,11 +62,13 @@ def read(folder: Path) -> Trained:
     Raises: UserError if the folder is none, or its files do not fit each other.
     """
     row, data = described(folder)
-    network = build(row, data)
-    with RunFolder.open(folder) as run:
+    run = RunRecord.read(folder)
+    with readable(folder, expected="a network as its recipe describes it", do="Use another copy of the run"):
+        with torch.device("meta"):
+            run.check_weights(build(row, data))
+        network, masks = build(row, data), run.load_masks()
         run.load_weights(network)
-        masks = run.load_masks()
-    masks.apply_(network)
+        masks.apply_(network)
     return Trained(row, data, network, masks)
 
 
@@ -70,13 +77,12 @@ def described(folder: Path) -> tuple[Row, Json]:
 
     Raises: UserError if the folder is none.
     """
-    with RunFolder.open(folder) as run:
-        recipe = run.recipe
-    row, data = Row.from_json(recipe), recipe.get("data")
-    if not isinstance(data, dict):
+    recipe = RunRecord.read(folder).recipe
+    if "data" not in recipe:
         raise UserError(
             f"{folder} does not say what data its network was made for",
             "a folder that `sparsernn run` wrote",
             "Give the folder of one row",
         )
-    return row, data
+    with readable(folder / RECIPE, expected="the row of a recipe and its data", do="Use another copy of the run"):
+        return Row.from_json(recipe), cast(Json, typed.checked(recipe["data"], Described, "data"))

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from sparsernn import durable
 from sparsernn.data.task import Batch
 from sparsernn.data.text import SPECIALS
 from sparsernn.errors import UserError
 from sparsernn.explain.phrases import HIGHEST, LOWEST, Matches, matches, nearest_words
 from sparsernn.explain.readable import Readable, Reading, batches, ends_of, open_run, read
 from sparsernn.running.automata import LayerAutomata
-from sparsernn.training import durable
 from sparsernn.training.run_folder import Json
 
 EXPLANATION = "explanation.json"
@@ -23,15 +23,22 @@ NEAREST_AMONG = 5_000
 
 
 def explain(
-    folder: Path, data: Path | None = None, text: str | None = None, *, most: int = 4, one_sided: bool = False
+    folder: Path,
+    data: Path | None = None,
+    text: str | None = None,
+    *,
+    most: int = 4,
+    one_sided: bool = False,
+    out: Path | None = None,
 ) -> Json:
-    """Explain the network of a finished run, write explanation.json beside it, and return what it holds.
+    """Explain the network of a finished run.
 
     Arguments:
         folder: of one run, or what `sparsernn train` printed.
         data: see `readable.open_run`.
         text: one text; where each pattern matches in it and what it adds to each class.
         most: phrases, and words of a transition, in a list.
+        out: a folder in which explanation.json is left; in that of the run every report shows it.
         one_sided: rank by the search of the authors' code, which carries only one extreme along.
     Returns: {"folder", "search", "source", "texts", "pool", "labels", "bias", "before", "after", "patterns",
         "document"}; the patterns in order of what they are worth.
@@ -40,12 +47,18 @@ def explain(
     """
     if most < 1:
         raise UserError(f"top is {most}", "at least one phrase", "give a larger number")
-    opened = open_run(folder, data)
+    explanation = _explanation(open_run(folder, data), text, most, one_sided)
+    if out is not None:
+        durable.replace(out / EXPLANATION, json.dumps(explanation, indent=1, ensure_ascii=False, allow_nan=False))
+    return explanation
+
+
+def _explanation(opened: Readable, text: str | None, most: int, one_sided: bool) -> Json:
     ranked = _rank(opened, one_sided)
     layers = [LayerAutomata(opened.whole, direction) for direction in range(opened.whole.directions)]
     before = [length for automata in layers for length in automata.automata.sizes]
     after = [length for automata in layers for length in automata.live_lengths()]
-    explanation = {
+    return {
         "folder": str(opened.folder),
         "search": "one-sided" if one_sided else "two-sided",
         "source": opened.texts.source,
@@ -58,9 +71,6 @@ def explain(
         "patterns": _patterns(opened, ranked, most),
         "document": None if text is None else document(opened, text, one_sided),
     }
-    content = json.dumps(explanation, indent=1, ensure_ascii=False, allow_nan=False)
-    durable.replace(opened.folder / EXPLANATION, lambda aside: aside.write_text(content, encoding="utf-8"))
-    return explanation
 
 
 def _rank(opened: Readable, one_sided: bool) -> list[Matches]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparsernn.data.files import readable
+from sparsernn.data.files import checksums
 from sparsernn.data.splits import SequenceSplit
 from sparsernn.data.table_file import TableFile, encode_file
 from sparsernn.data.task import Batch, Split, Task
@@ -21,7 +21,10 @@ from sparsernn.experiments.network import embedding_of
 from sparsernn.explain.phrases import check_readable
 from sparsernn.models.classifier import Classifier
 from sparsernn.own_data import runs
+from sparsernn.reading import LARGEST_LINES, content, readable
 from sparsernn.running.modules import Recurrent
+from sparsernn.training.run_folder import FILES
+from sparsernn.training.run_record import RunRecord
 
 BATCH = 64
 
@@ -103,8 +106,22 @@ def open_run(folder: Path, data: Path | None) -> Readable:
         )
     cell, uncut = check_readable(network.cell), check_readable(whole.network.get_submodule("cell"))
     task = whole.row.task
+    if data is None or not data.is_file():
+        _check_same_data(run, task, data)
     texts = _of_file(run, task, data) if isinstance(task, TableFile) else _of_task(run, task, data)
     return Readable(run, network, cell, uncut, whole.data["labels"], texts)
+
+
+def _check_same_data(run: Path, task: Task, folder: Path | None) -> None:
+    """Raises: UserError unless the task's files are those that the run was trained on, where it says which."""
+    before, now = RunRecord.read(run).recipe.get(FILES), checksums(task, folder)
+    different = sorted(name for name, checksum in (before or {}).items() if now.get(name) not in (checksum, None))
+    if different:
+        raise UserError(
+            f"{', '.join(different)} is not what {run} was trained on",
+            "the same data",
+            "put the files back, or pass --data with a file whose texts are to be ranked",
+        )
 
 
 def _one_of(folder: Path) -> Path:
@@ -162,8 +179,9 @@ def _texts(split: Split) -> SequenceSplit:
 
 
 def _lines(path: Path) -> list[str]:
-    with readable(path, OSError, UnicodeDecodeError, expected="a text a line, UTF-8", do="give another file"):
-        lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+    with readable(path, expected="a text a line, UTF-8", do="give another file"):
+        text = content(path, LARGEST_LINES).decode()
+        lines = [line for line in text.split("\n") if line.strip()]
     if not lines:
         raise UserError(f"{path} is empty", "a text a line", "give another file")
     return lines

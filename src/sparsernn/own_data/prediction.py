@@ -1,21 +1,25 @@
 """A trained run applied to another file: the file's own labels, with probabilities, in the order of its rows."""
 
 import csv
-import json
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from sparsernn import runtime
+from sparsernn import durable, runtime
 from sparsernn.data.preparation import Encoded, Preparation
 from sparsernn.data.table_file import encode_file
 from sparsernn.data.table_rows import Progress, no_progress
+from sparsernn.data.text import encoder_from_json
 from sparsernn.errors import UserError
 from sparsernn.experiments.compacted import arguments, read_final
+from sparsernn.experiments.trained import described
+from sparsernn.harmless import cell
 from sparsernn.own_data.runs import find_run, read_preparation
-from sparsernn.training import durable, objectives
+from sparsernn.reading import parsed, readable
+from sparsernn.training import objectives
 
 BATCH = 256
 Prediction = dict[str, object]
@@ -34,23 +38,30 @@ def predict(folder: Path, file: Path, progress: Progress = no_progress) -> dict[
     """
     preparation, network = _read(folder)
     encoded = encode_file(preparation, file, progress)
+    with readable(folder, expected="a network that fits its preparation", do="use another copy"):
+        return {"predictions": _predictions(preparation, network, encoded)}
+
+
+def _predictions(preparation: Preparation, network: Callable[..., torch.Tensor], encoded: Encoded) -> list[Prediction]:
     if preparation.kind == "language_model" and isinstance(network, torch.nn.Module):
         figures = objectives.evaluate(network, encoded.split, "language_model", 1)
-        return {"predictions": [{"perplexity": figures["perplexity"], "loss": figures["loss"]}]}
+        return [{"perplexity": figures["perplexity"], "loss": figures["loss"]}]
     with torch.inference_mode():
         outputs = list(_outputs(network, encoded))
     if preparation.kind == "forecast":
         forecasts = [{"forecast": preparation.unscaled(output.numpy()).tolist()} for output in outputs]
-        return {"predictions": _identified(encoded, forecasts)}
+        return _identified(encoded, forecasts)
     probabilities = [output.double().softmax(-1).numpy() for output in outputs]
-    return {"predictions": _labels(preparation, encoded, probabilities)}
+    return _labels(preparation, encoded, probabilities)
 
 
 def _read(folder: Path) -> tuple[Preparation, Callable[..., torch.Tensor]]:
     """How a file becomes input, and the network."""
-    if not folder.is_file():
+    if folder.is_dir():
         run = find_run(folder)
-        return read_preparation(run), read_final(run).eval()
+        preparation, (_, data) = read_preparation(run), described(run)
+        _check_sizes(preparation, data["inputs"], data["outputs"], run)
+        return preparation, read_final(run).eval()
     packed = runtime.load(folder)
     if not packed.preparation or packed.kind == "language_model":
         raise UserError(
@@ -62,7 +73,25 @@ def _read(folder: Path) -> tuple[Preparation, Callable[..., torch.Tensor]]:
     def network(inputs: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
         return torch.from_numpy(packed.run(inputs.numpy(), None if lengths is None else lengths.numpy()))
 
-    return Preparation.from_json(json.loads(packed.preparation)), network
+    with readable(folder, expected="a network that `sparsernn train` made", do="pack the run again"):
+        preparation = Preparation.from_json(parsed(packed.preparation))
+    words, head = packed.spec.embedding if packed.spec.rows is None else packed.spec.rows, packed.spec.head
+    inputs = packed.layers[0].inputs if words is None else len(words)
+    _check_sizes(preparation, inputs, packed.layers[-1].hidden if head is None else len(head), folder)
+    return preparation, network
+
+
+def _check_sizes(preparation: Preparation, inputs: int, outputs: int, folder: Path) -> None:
+    """Raises: UserError if a preparation is not that of a network with such inputs and outputs."""
+    words = len(encoder_from_json(preparation.tokenizer).words) if preparation.tokenizer else 0
+    sizes = words or len(preparation.means), len(preparation.labels) or preparation.horizon or words
+    if sizes != (inputs, outputs):
+        raise UserError(
+            f"The preparation of {folder} is for {sizes[0]} inputs and {sizes[1]} outputs, its network for {inputs}"
+            f" and {outputs}",
+            "both as one training left them",
+            "use another copy of the run",
+        )
 
 
 def _outputs(network: Callable[..., torch.Tensor], encoded: Encoded) -> Iterator[torch.Tensor]:
@@ -98,23 +127,15 @@ def _label(preparation: Preparation, probabilities: np.ndarray) -> Prediction:
 def write_csv(predictions: list[Prediction], path: Path) -> None:
     """One row a prediction: label and a column of probability per label, or the forecast values.
 
+    A label that a spreadsheet would run as a formula begins with an apostrophe; control characters are spelled out.
     Raises: UserError if the file cannot be written; it is written whole or not at all.
     """
-    try:
-        durable.replace(path, lambda aside: _fill(aside, [_flat(one) for one in predictions]))
-    except OSError as error:
-        raise UserError(
-            f"The predictions could not be written to {path}: {(error.strerror or str(error)).lower()}",
-            "a file in a folder that exists and may be written to",
-            "make the folder, or give another --out",
-        ) from error
-
-
-def _fill(path: Path, rows: list[Prediction]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["label"])
-        writer.writeheader()
-        writer.writerows(rows)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    rows = [_flat(one) for one in predictions]
+    writer.writerow(map(cell, rows[0] if rows else ["label"]))
+    writer.writerows(map(cell, row.values()) for row in rows)
+    durable.replace(path, text.getvalue())
 
 
 def _flat(prediction: Prediction) -> Prediction:

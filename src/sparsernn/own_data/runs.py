@@ -3,16 +3,18 @@
 import json
 from pathlib import Path
 
+from sparsernn import durable
 from sparsernn.data.preparation import Preparation
 from sparsernn.errors import UserError
-from sparsernn.training import durable
+from sparsernn.reading import content, parsed, readable
+from sparsernn.seals import opened_json, sealed_json
 
-PREPARATION = "preparation.json"
+PREPARATION, ASKED = "preparation.json", "training.json"
 
 
 def write_preparation(folder: Path, preparation: Preparation) -> None:
     """Leave the preparation in a run folder."""
-    durable.replace(folder / PREPARATION, lambda aside: aside.write_text(json.dumps(preparation.to_json())))
+    durable.replace(folder / PREPARATION, json.dumps(sealed_json(preparation.to_json())))
 
 
 def read_preparation(folder: Path) -> Preparation:
@@ -20,23 +22,22 @@ def read_preparation(folder: Path) -> Preparation:
 
     Raises: UserError if the folder was not made by `sparsernn train`, or its file is damaged.
     """
-    try:
-        return Preparation.from_json(json.loads((folder / PREPARATION).read_text(encoding="utf-8")))
-    except UserError:
-        raise
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{folder} holds no readable {PREPARATION}",
-            "a folder that `sparsernn train` wrote",
-            "give the folder printed at the end of the training",
-        ) from error
+    path = folder / PREPARATION
+    with readable(path, expected="what `sparsernn train` wrote", do="give the folder printed at its end"):
+        return Preparation.from_json(opened_json(parsed(content(path))))
 
 
 def find_run(folder: Path) -> Path:
     """The sparse run in a folder of runs, or the folder itself if it is a run."""
-    if (folder / PREPARATION).is_file():
+    if (folder / PREPARATION).exists():
         return folder
     runs = sorted(folder.glob("sparse-seed*"))
+    if not runs and (folder / ASKED).exists():
+        raise UserError(
+            f"{folder} has no sparse network yet",
+            "a training that has come to its end",
+            "Wait if it is still training, or run it again with --resume",
+        )
     if not runs:
         raise UserError(
             f"{folder} is not the folder of a training",

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from sparsernn import durable
 from sparsernn.errors import UserError
 from sparsernn.own_model.batches import Loss, batches_of, evaluating
 from sparsernn.own_model.sensitivity import follow, run, sensitivities
@@ -127,7 +128,7 @@ class Analysis:
 
         drawing = analysis.picture(self.to_json())
         if path is not None:
-            Path(path).write_text(drawing, encoding="utf-8")
+            durable.replace(path, drawing)
         return drawing
 
 

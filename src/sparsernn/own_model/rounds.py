@@ -6,14 +6,16 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import safetensors.torch
 from torch import Tensor, nn
 
+from sparsernn.durable import one_clear_error, replace
 from sparsernn.errors import UserError
+from sparsernn.reading import json_file, readable
+from sparsernn.seals import check_sealed, sealed
 from sparsernn.structure.masks import Masks
-from sparsernn.training.durable import replace, write_durably
 
 RECORD, MASKS, WEIGHTS = "rounds.json", "masks.npz", "model-{}.safetensors"
 
@@ -32,6 +34,16 @@ class State:
     failures: int = 0
 
 
+class Record(TypedDict):
+    """What the file of a shrinking holds."""
+
+    about: dict[str, Any]
+    model: int | None
+    points: list[dict[str, Any]]
+    share: float
+    failures: int
+
+
 class Rounds:
     """The folder of one shrinking, or none.
 
@@ -44,13 +56,14 @@ class Rounds:
     def __init__(self, folder: Path | str | None, about: dict[str, Any]):
         self.folder, self.about = None if folder is None else Path(folder), about
         if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            with one_clear_error("The shrinking", self.folder, "nothing was lost"):
+                self.folder.mkdir(parents=True, exist_ok=True)
 
     def resume(self, model: nn.Module, masks: Masks) -> State | None:
         """Fill a model and its masks with those of the last good round; None if there was no round."""
         if self.folder is None or not (self.folder / RECORD).is_file():
             return None
-        record = json.loads((self.folder / RECORD).read_text(encoding="utf-8"))
+        record = json_file(self.folder / RECORD, Record, expected="the rounds of a shrinking")
         differing = [name for name, value in self.about.items() if record["about"].get(name) != value]
         if differing:
             raise UserError(
@@ -59,7 +72,10 @@ class Rounds:
                 "pass another folder",
             )
         if (number := record["model"]) is not None:
-            model.load_state_dict(safetensors.torch.load_file(self.folder / WEIGHTS.format(number)))
+            weights = self.folder / WEIGHTS.format(number)
+            with readable(weights, expected="the weights of a round", do="start again in another folder"):
+                check_sealed(weights)
+                model.load_state_dict(safetensors.torch.load_file(weights))
             masks.load_state_dict(Masks.load(self.folder / f"{number}-{MASKS}").kept)
         return State(record["points"], record["share"], record["failures"])
 
@@ -73,11 +89,10 @@ class Rounds:
             return
         if number is not None and not (self.folder / WEIGHTS.format(number)).is_file():
             tensors: dict[str, Tensor] = {name: value.clone() for name, value in model.state_dict().items()}
-            replace(self.folder / f"{number}-{MASKS}", masks.save)
-            replace(self.folder / WEIGHTS.format(number), lambda path: safetensors.torch.save_file(tensors, path))
+            masks.save(self.folder / f"{number}-{MASKS}")
+            replace(self.folder / WEIGHTS.format(number), sealed(safetensors.torch.save(tensors)))
         record = {"about": self.about, "model": number, **vars(state)}
-        text = json.dumps(record, indent=1).encode()
-        replace(self.folder / RECORD, lambda path: write_durably(path, text))
+        replace(self.folder / RECORD, json.dumps(record, indent=1))
 
 
 def fingerprint(model: nn.Module) -> str:

@@ -1,17 +1,18 @@
 """One self-contained HTML page about some runs: works offline, holds no script, shows every name as text."""
 
 import base64
-import contextlib
 import dataclasses
 import itertools
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import jinja2
+from jinja2 import TemplateError
 
+from sparsernn import durable
 from sparsernn.errors import UserError
+from sparsernn.reading import readable
 from sparsernn.reports import (
     automata,
     figures,
@@ -30,6 +31,7 @@ from sparsernn.reports.quantities import Table
 from sparsernn.reports.reading import Json, Run, read_runs
 
 LARGEST_CONFUSION_TABLE = 20
+AS_WRITTEN = "results, curves and masks as a run writes them"
 NOTES = {
     "weights kept": "Weights kept are all numbers of the final network that exist, biases included.",
     "bytes": (
@@ -106,28 +108,28 @@ def write(
 
     Raises: UserError if a folder is no run, or `path` cannot be written.
     """
-    text = render(read_runs(folders), title, summary)
-    path = Path(path)
-    unfinished = path.with_name(f"{path.name}.tmp")
-    try:
+    return save(read_runs(folders), path, title, summary)
+
+
+def save(runs: Sequence[Run], path: Path | str, title: str | None = None, summary: str | None = None) -> Path:
+    """Write the page of some runs. Raises: UserError if `path` cannot be written, or a run holds what no run writes."""
+    text, path = render(runs, title, summary), Path(path)
+    with durable.one_clear_error(path.name, path.parent, "nothing was lost"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(text, encoding="utf-8")
-        os.replace(unfinished, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        raise UserError(
-            f"{path} could not be written: {error.strerror or error}",
-            "a file name in a folder with room and the right to write",
-            "give another place with --out, or free some space",
-        ) from error
+    durable.replace(path, text)
     return path
 
 
 def render(runs: Sequence[Run], title: str | None = None, summary: str | None = None) -> str:
-    """The page as text."""
+    """The page as text. Raises: UserError for no run, or one with files that no run writes."""
     if not runs:
         raise UserError("there is no run to report", "at least one run folder", "name the folders that a run wrote")
+    what = "What is in " + ", ".join(str(run.folder) for run in runs[:3])
+    with readable(what, TemplateError, expected=AS_WRITTEN, do="restore the files, or run again"):
+        return _rendered(runs, title, summary)
+
+
+def _rendered(runs: Sequence[Run], title: str | None, summary: str | None) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -209,6 +211,11 @@ def _notes(runs: Sequence[Run]) -> list[str]:
 
 
 def _section(run: Run) -> Section | None:
+    with readable(f"What is in {run.folder}", expected=AS_WRITTEN, do="restore the files, or run again"):
+        return _shown(run)
+
+
+def _shown(run: Run) -> Section | None:
     weights = sum(mask.kept.size for mask in run.masks.values())
     kept = sum(int(mask.kept.sum()) for mask in run.masks.values())
     summary = "no weight masked"

@@ -1,21 +1,29 @@
 """What a run folder holds, read without running anything: results, curves and masks."""
 
 import dataclasses
-import json
 import math
-import zipfile
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, TypedDict, TypeGuard
 
 import numpy as np
 
 from sparsernn.errors import UserError
+from sparsernn.reading import arrays, json_file, json_lines, parsed_as, readable
 from sparsernn.reports.old_results import translated
 
-LARGEST_MASK_FILE = 2**31
+BITS = ("|u1", "<i8")
 
 Json = Mapping[str, Any]  # an object as it is read from JSON
+
+
+class Described(TypedDict, total=False):
+    """What a file of masks says of a tensor."""
+
+    axes: list[str]
+    gates: list[str]
+    text: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,11 +136,11 @@ def read_run(folder: Path | str) -> Run:
         result=result,
         recipe=recipe,
         environment=environment if isinstance(environment, Mapping) else {},
-        records=tuple(_records(folder / "metrics.jsonl")),
-        masks=read_masks(masks) if masks.is_file() else {},
+        records=_records(folder / "metrics.jsonl"),
+        masks=read_masks(masks) if _exists(masks) else {},
         confusion=confusion if isinstance(confusion, Mapping) else {},
         label=str(result.get("row") or folder.resolve().name),
-        events=tuple(_records(folder / "events.jsonl")),
+        events=_records(folder / "events.jsonl"),
         explanation=_object(folder / "explanation.json"),
         spectra=_object(folder / "spectra.json"),
         structure=_object(folder / "structure.json"),
@@ -172,67 +180,33 @@ def read_masks(path: Path | str) -> dict[str, Mask]:
 
     Raises: UserError if the file is truncated, too large or does not fit its own description.
     """
-    path = Path(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(member.file_size for member in archive.infolist()) > LARGEST_MASK_FILE:
-                raise ValueError("more than 2 GiB of masks")
-        with np.load(path, allow_pickle=False) as stored:
-            layouts = json.loads(bytes(stored["layouts"].tobytes())) if "layouts" in stored else {}
-            names = [key.removesuffix(".bits") for key in stored.files if key.endswith(".bits")]
-            return {name: _mask(name, stored, layouts.get(name) or {}) for name in names}
-    except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"{path} cannot be read: {error}",
-            "a masks.npz as a run writes it",
-            "take it from the run folder again, or run the recipe once more",
-        ) from error
+    with readable(path, expected="a masks.npz as a run writes it", do="take it from the run folder again"):
+        stored = arrays(path, BITS)
+        layouts = parsed_as(stored["layouts"].tobytes(), dict[str, Described]) if "layouts" in stored else {}
+        names = [key.removesuffix(".bits") for key in stored if key.endswith(".bits")]
+        return {name: _mask(name, stored, layouts.get(name, {})) for name in names}
 
 
-def _mask(name: str, stored: Mapping[str, np.ndarray], layout: Json) -> Mask:
+def _mask(name: str, stored: Mapping[str, np.ndarray], layout: Described) -> Mask:
     bits, shape = stored[f"{name}.bits"], tuple(int(size) for size in stored[f"{name}.shape"])
     count = math.prod(shape)
     if bits.dtype != np.uint8 or min(shape, default=0) < 0 or bits.size != -(-count // 8):
         raise ValueError(f"{name} has {bits.size} bytes of bits for shape {shape}")
     kept = np.unpackbits(bits.reshape(-1), count=count, bitorder="little").astype(bool).reshape(shape)
-    return Mask(name, kept, tuple(map(str, layout.get("axes") or ())), tuple(map(str, layout.get("gates") or ())))
+    return Mask(name, kept, tuple(layout.get("axes", ())), tuple(layout.get("gates", ())))
 
 
-def _object(path: Path) -> Json:
-    if not path.is_file():
-        return {}
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise _damaged(path, str(error)) from error
-    if not isinstance(values, dict):
-        raise _damaged(path, f"it holds a {type(values).__name__}")
-    return values
+def _object(path: Path, kind: type[Json] = dict) -> Json:
+    return json_file(path, kind) if _exists(path) else {}
 
 
-def _records(path: Path) -> list[Json]:
-    """The lines of a metrics file; a last line cut short by a kill is left out."""
-    if not path.is_file():
-        return []
-    lines = path.read_bytes().decode("utf-8", errors="replace").splitlines()
-    records = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            if number == len(lines):
-                break
-            raise _damaged(path, f"line {number}: {error}") from error
-        if not isinstance(record, dict):
-            raise _damaged(path, f"line {number} holds a {type(record).__name__}")
-        records.append(record)
-    return records
+def _records(path: Path) -> tuple[Json, ...]:
+    return tuple(json_lines(path)) if _exists(path) else ()
 
 
-def _damaged(path: Path, why: str) -> UserError:
-    return UserError(f"{path} cannot be read: {why}", "JSON as a run writes it", "restore the file or run again")
+def _exists(path: Path) -> bool:
+    """Whether there is anything of this name, if only a link that leads nowhere."""
+    return os.path.lexists(path)
 
 
 def is_number(value: object) -> TypeGuard[float]:

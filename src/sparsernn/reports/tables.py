@@ -1,7 +1,6 @@
 """Tables from run folders and result files, and the tables of the documentation, which are generated from them."""
 
 import itertools
-import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from sparsernn.errors import UserError
+from sparsernn.reading import json_file
 from sparsernn.reports.comparison import DENSE, Group, compare, paired, pooled
 from sparsernn.reports.old_results import translated
 from sparsernn.reports.quantities import COSTS, Quantity, Table, goal, percent, value_of
@@ -147,12 +147,8 @@ def _largest_first(group: tuple[str, list[Json]]) -> tuple[float, str]:
 
 
 def _result(path: Path) -> Json:
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-        complete = isinstance(result["metrics"], dict) and {"recipe", "row", "size", "seed"} <= set(result)
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is not a result: {error!r}", "a file that a run wrote", "run its row again") from error
-    if not complete:
+    result = json_file(path, expected="a file that a run wrote")
+    if not isinstance(result.get("metrics"), dict) or not {"recipe", "row", "size", "seed"} <= set(result):
         raise UserError(f"{path} is incomplete", "recipe, row, size, seed and metrics", "run its row again")
     return translated(result)
 

@@ -9,11 +9,11 @@ from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
 
-from sparsernn import folders
+from sparsernn import durable, folders
 from sparsernn.cells.cell import Cell
 from sparsernn.errors import UserError
+from sparsernn.reading import DAMAGE, FREE_NUMBERS, NUMBERS_A_BYTE, check_room, parsed
 from sparsernn.runtime.layers import checked_sizes
 from sparsernn.runtime.layouts import FORMATS
 from sparsernn.runtime.network import KINDS, LayerSpec, Network, NetworkSpec
@@ -21,8 +21,6 @@ from sparsernn.runtime.packed_file import PackedFile, Typed, contents
 from sparsernn.runtime.patterns import DamagedFile
 
 FORMAT = "sparsernn-artifact-1"
-FEWEST = 1 << 24
-MOST_PER_BYTE = 256
 """Numbers that a file may hold however short it is, and further ones for each of its bytes."""
 MOST_IN_OPTIONS = 1 << 20
 """What all whole numbers in the options of a cell may add up to."""
@@ -79,12 +77,12 @@ def save(path: Path | str, spec: NetworkSpec, preparation: str = "", dtype: str 
             f"at most {_most_numbers(len(content))} in a file of {len(content)} bytes",
             "cut units that do nothing first, by sparsernn.compact",
         )
-    Path(path).write_bytes(content)
+    durable.replace(path, content)
     return errors
 
 
 def _most_numbers(bytes: int) -> int:
-    return FEWEST + MOST_PER_BYTE * bytes
+    return FREE_NUMBERS + NUMBERS_A_BYTE * bytes
 
 
 def load(path: Path | str) -> Artifact:
@@ -93,21 +91,17 @@ def load(path: Path | str) -> Artifact:
     Raises: UserError for a file that is damaged or something else.
     """
     try:
-        if not Path(path).is_file():
-            raise ValueError("there is no regular file")
         with PackedFile(path) as file:
             if file.header.get("format") != FORMAT:
                 raise ValueError(f"its format is {file.header.get('format')!r}")
-            described = json.loads(file.header["network"])
+            described = parsed(file.header["network"])
             shapes = {name: _shape(name, *described["shapes"][name]) for name in file.names}
-            numbers = sum(math.prod(shape) for _, shape in shapes.values())
-            if numbers > _most_numbers(Path(path).stat().st_size):
-                raise DamagedFile(f"it says that it has {numbers} numbers")
+            check_room(sum(math.prod(shape) for _, shape in shapes.values()), path)
             tensors = {name: _read(file, name, *shapes[name]) for name in file.names}
+            file.check()
             spec = _spec(described, tensors)
             return Artifact(spec, file.header.get("preparation", ""), file.errors)
-    except (SafetensorError, DamagedFile, ValueError, KeyError, TypeError, AttributeError, IndexError, OSError,
-            RecursionError, OverflowError, MemoryError) as error:  # fmt: skip
+    except DAMAGE as error:
         if isinstance(error, UserError):
             raise
         raise UserError(

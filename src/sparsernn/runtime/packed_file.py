@@ -13,8 +13,10 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save
 
+from sparsernn.reading import parsed, regular
 from sparsernn.runtime.packing import FLOATS, Packed, pack, unpack
 from sparsernn.runtime.patterns import DamagedFile
+from sparsernn.seals import SEAL, check_sealed, sealed
 
 TENSORS = "tensors"  # the entry of the header that says how they are packed
 
@@ -49,12 +51,12 @@ def contents(
             arrays[name], entries[name] = data, about
             if "error" in about:
                 errors[name] = float(str(about["error"]))
-    return save(arrays, {**header, TENSORS: _json(entries)}), errors
+    return sealed(save(arrays, {**header, TENSORS: _json(entries)})), errors
 
 
 def plain_bytes(arrays: Mapping[str, tuple[tuple[int, ...], np.dtype]], header: Mapping[str, str]) -> int:
     """How long a file of such arrays is if nothing is packed, without making it. arrays: name -> (shape, type)"""
-    entries: dict[str, object] = {"__metadata__": {**header, TENSORS: "{}"}}
+    entries: dict[str, object] = {"__metadata__": {**header, TENSORS: "{}", SEAL: "0" * 64}}
     end = 0
     for name, (shape, kind) in sorted(arrays.items(), key=lambda entry: (-entry[1][1].itemsize, entry[0])):
         start, end = end, end + math.prod(shape) * kind.itemsize
@@ -73,10 +75,11 @@ class PackedFile:
     """
 
     def __init__(self, path: Path | str):
+        self.path = regular(path)
         self._file = safe_open(str(path), framework="np")
         self.header: dict[str, str] = self._file.metadata() or {}
         self.names = list(self._file.keys())
-        self._entries = json.loads(self.header.get(TENSORS, "{}"))
+        self._entries = parsed(self.header.get(TENSORS, "{}"))
         if not isinstance(self._entries, dict) or not all(isinstance(entry, dict) for entry in self._entries.values()):
             raise DamagedFile("its header does not say how tensors are packed")
 
@@ -86,6 +89,10 @@ class PackedFile:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
         self._file.__exit__(kind, error, trace)
+
+    def check(self) -> None:
+        """Raises: Damaged if the file is not as it was written."""
+        check_sealed(self.path)
 
     @property
     def errors(self) -> dict[str, float]:

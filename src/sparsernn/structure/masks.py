@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,12 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sparsernn.errors import UserError
+from sparsernn import durable
+from sparsernn.errors import UserError, reason
+from sparsernn.reading import DAMAGE, arrays, parsed
 from sparsernn.runtime.formats import pack_mask, unpack_mask
 from sparsernn.structure.axes import Layout
 from sparsernn.structure.constant_gates import constant_gates
 from sparsernn.structure.wiring import Wiring, unwrap
 from sparsernn.structure.zeroing import zero_absent_
+
+BITS = ("|u1", "<i8")
+"""Types of the numbers in a file of masks."""
 
 
 class Masks:
@@ -132,10 +136,10 @@ class Masks:
 
     def save(self, path: Path | str) -> None:
         """Write one bit a weight: `<name>.bits`, `<name>.shape`, and the layouts as JSON bytes, in an .npz."""
-        arrays: dict[str, np.ndarray] = {}
+        stored: dict[str, np.ndarray] = {}
         for name, kept in self.kept.items():
-            arrays[f"{name}.bits"] = pack_mask(kept.cpu().numpy())
-            arrays[f"{name}.shape"] = np.array(kept.shape, dtype=np.int64)
+            stored[f"{name}.bits"] = pack_mask(kept.cpu().numpy())
+            stored[f"{name}.shape"] = np.array(kept.shape, dtype=np.int64)
         described = {
             name: {
                 "axes": list(self.layouts[name].stored),
@@ -147,20 +151,20 @@ class Masks:
         }
         about = {"layouts": described, "selected": sorted(self.selected), "constant_gates": self.constant_gates}
         about["final"] = self.final
-        arrays["layouts"] = np.frombuffer(json.dumps(described).encode(), dtype=np.uint8)
-        arrays["about"] = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
+        stored["layouts"] = np.frombuffer(json.dumps(described).encode(), dtype=np.uint8)
+        stored["about"] = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
         buffer = io.BytesIO()
-        np.savez(buffer, **arrays)  # pyright: ignore[reportArgumentType]
-        Path(path).write_bytes(buffer.getvalue())
+        np.savez(buffer, **stored)  # pyright: ignore[reportArgumentType]
+        durable.replace(path, buffer.getvalue())
 
     @classmethod
     def load(cls, path: Path | str) -> Masks:
         """Read what `save` wrote. Raises: UserError for a file that is damaged or something else."""
         try:
-            arrays = _read_arrays(Path(path))
-            about = json.loads(arrays["about"].tobytes())
-            names = [key.removesuffix(".bits") for key in arrays if key.endswith(".bits")]
-            kept = {name: _unpack(arrays, name) for name in names}
+            stored = arrays(path, BITS)
+            about = parsed(stored["about"].tobytes())
+            names = [key.removesuffix(".bits") for key in stored if key.endswith(".bits")]
+            kept = {name: _unpack(stored, name) for name in names}
             layouts = {
                 str(name): Layout.parse(entry["text"], tuple(entry["gates"]))
                 for name, entry in about["layouts"].items()
@@ -169,9 +173,9 @@ class Masks:
             masks.constant_gates = [(str(layer), str(gate), int(unit)) for layer, gate, unit in about["constant_gates"]]
             masks.final = bool(about.get("final", False))
             return masks
-        except Exception as error:
+        except DAMAGE as error:
             raise UserError(
-                f"{path} is not a readable file of masks ({type(error).__name__}: {error})",
+                f"{path} is not a readable file of masks ({type(error).__name__}: {reason(error)})",
                 "a file written by Masks.save",
                 "use another copy, or finish the run again",
             ) from error
@@ -231,26 +235,8 @@ def _foreign(happened: str) -> UserError:
     )
 
 
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz; none may claim to be larger than its bytes in the file."""
-    arrays = {}
-    with zipfile.ZipFile(path) as archive:
-        for entry in archive.infolist():
-            if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > path.stat().st_size:
-                raise ValueError(f"{entry.filename} is compressed")
-            content = io.BytesIO(archive.read(entry))
-            version = np.lib.format.read_magic(content)
-            shape, _, kind = (
-                np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            )(content)
-            if kind not in (np.uint8, np.int64) or len(shape) != 1:
-                raise ValueError(f"{entry.filename} holds {kind} of shape {shape}")
-            arrays[entry.filename.removesuffix(".npy")] = np.frombuffer(content.read(), dtype=kind).reshape(shape)
-    return arrays
-
-
-def _unpack(arrays: dict[str, np.ndarray], name: str) -> Tensor:
-    shape = tuple(int(size) for size in arrays[f"{name}.shape"])
+def _unpack(stored: dict[str, np.ndarray], name: str) -> Tensor:
+    shape = tuple(int(size) for size in stored[f"{name}.shape"])
     if any(size < 0 for size in shape):
         raise ValueError(f"{name} has the shape {shape}")
-    return torch.from_numpy(np.array(unpack_mask(arrays[f"{name}.bits"], shape), dtype=bool))
+    return torch.from_numpy(np.array(unpack_mask(stored[f"{name}.bits"], shape), dtype=bool))

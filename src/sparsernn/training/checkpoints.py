@@ -9,17 +9,19 @@ import hashlib
 import json
 import re
 import shutil
-import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple, TypedDict, cast
 
 import safetensors.torch
 import torch
 
+from sparsernn.durable import sync, write_durably
+from sparsernn.errors import reason
+from sparsernn.reading import DAMAGE, content, parsed
+from sparsernn.seals import opened_json, sealed_json
 from sparsernn.sparsifying import state_tree
 from sparsernn.sparsifying.state_tree import State
-from sparsernn.training.durable import sync, write_durably
 
 FORMAT = 1
 STATE, TENSORS, MANIFEST = "state.json", "tensors.safetensors", "manifest.json"
@@ -80,15 +82,15 @@ def write(folder: Path, number: int, state: State, metrics_bytes: int) -> Path:
         "format": FORMAT,
         "number": number,
         "metrics_bytes": metrics_bytes,
-        "files": {name: {"bytes": len(content), "sha256": _sum(content)} for name, content in contents.items()},
+        "files": {name: {"bytes": len(data), "sha256": _sum(data)} for name, data in contents.items()},
     }
-    contents[MANIFEST] = json.dumps({**manifest, "sha256": _manifest_sum(manifest)}, indent=1).encode()
+    contents[MANIFEST] = json.dumps(sealed_json(manifest), indent=1).encode()
     final = path_of(folder, number)
     unfinished = final.with_name(final.name + ".tmp")
     try:
         unfinished.mkdir()
-        for name, content in contents.items():
-            write_durably(unfinished / name, content)
+        for name, data in contents.items():
+            write_durably(unfinished / name, data)
         sync(unfinished)
         unfinished.rename(final)
         sync(folder)
@@ -107,15 +109,13 @@ def read(folder: Path, number: int) -> Checkpoint:
     try:
         manifest = _manifest(path, number)
         contents = {name: _content(path / name, manifest["files"][name]) for name in (STATE, TENSORS)}
-        values = json.loads(contents[STATE], parse_constant=_refuse_constant)
+        values = parsed(contents[STATE])
         tensors = safetensors.torch.load(contents[TENSORS])
         return Checkpoint(number, state_tree.join(tensors, values), manifest["metrics_bytes"])
     except Unreadable:
         raise
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
-        raise Unreadable(f"{path.name}: {type(error).__name__}: {error}"[:300]) from error
-    except safetensors.SafetensorError as error:
-        raise Unreadable(f"{path.name}/{TENSORS}: {error}"[:300]) from error
+    except DAMAGE as error:
+        raise Unreadable(f"{path.name}: {reason(error)}") from error
 
 
 def remove_all_but(folder: Path, kept: list[int]) -> None:
@@ -130,43 +130,23 @@ def remove_all_but(folder: Path, kept: list[int]) -> None:
 
 
 def _manifest(path: Path, number: int) -> Manifest:
-    manifest = json.loads(_regular_file(path / MANIFEST, LARGEST_MANIFEST_BYTES))
-    claimed = manifest.pop("sha256")
-    if claimed != _manifest_sum(manifest):
-        raise Unreadable(f"{path.name}/{MANIFEST}: its checksum is wrong")
+    manifest = opened_json(parsed(content(path / MANIFEST, LARGEST_MANIFEST_BYTES)))
     if manifest["format"] != FORMAT or manifest["number"] != number:
         raise Unreadable(f"{path.name}/{MANIFEST}: it is of another format or of another checkpoint")
     if type(manifest["metrics_bytes"]) is not int or manifest["metrics_bytes"] < 0:
         raise Unreadable(f"{path.name}/{MANIFEST}: metrics_bytes is not a size")
-    return manifest
+    return cast(Manifest, manifest)
 
 
 def _content(path: Path, expected: FileSum) -> bytes:
-    content = _regular_file(path, expected["bytes"])
-    if len(content) != expected["bytes"] or _sum(content) != expected["sha256"]:
-        raise Unreadable(f"{path.parent.name}/{path.name}: {len(content)} bytes whose size or checksum is wrong")
-    return content
+    data = content(path, expected["bytes"])
+    if len(data) != expected["bytes"] or _sum(data) != expected["sha256"]:
+        raise Unreadable(f"{path.parent.name}/{path.name}: {len(data)} bytes whose size or checksum is wrong")
+    return data
 
 
-def _regular_file(path: Path, largest: int) -> bytes:
-    status = path.lstat()
-    if not stat.S_ISREG(status.st_mode):
-        raise Unreadable(f"{path.parent.name}/{path.name}: it is not a plain file")
-    if status.st_size > largest:
-        raise Unreadable(f"{path.parent.name}/{path.name}: {status.st_size} bytes instead of at most {largest}")
-    return path.read_bytes()
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _sum(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def _manifest_sum(manifest: Manifest) -> str:
-    return _sum(json.dumps(manifest, sort_keys=True).encode())
+def _sum(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def unshared(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

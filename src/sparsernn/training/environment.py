@@ -12,7 +12,7 @@ import torch
 import sparsernn
 from sparsernn import denormals
 
-MUST_MATCH = ("flush_denormal", "processes")
+MUST_MATCH = ("flush_denormal", "processes", "sparsernn", "torch")
 
 
 def describe_environment(**more: object) -> dict[str, object]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MALFORMED = (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError, OverflowError)
 FREE_SETTINGS = ("checkpoint_seconds", "loggers")
-SHOULD_MATCH = ("torch", "threads", "processor", "accelerator")
+SHOULD_MATCH = ("threads", "processor", "accelerator")
 
 
 class Saver:

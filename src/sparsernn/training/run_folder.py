@@ -1,6 +1,5 @@
 """The folder in which a run lives: recipe, environment, metrics, masks, weights and checkpoints."""
 
-import fcntl
 import json
 import math
 import os
@@ -8,29 +7,42 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import BinaryIO, Self
 
-import safetensors
 import safetensors.torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from sparsernn import durable
 from sparsernn.errors import UserError
+from sparsernn.seals import sealed
 from sparsernn.sparsifying.state_tree import State
 from sparsernn.structure.masks import Masks
-from sparsernn.training import checkpoints, durable
+from sparsernn.training import checkpoints
 from sparsernn.training.checkpoints import Checkpoint
+from sparsernn.training.run_record import (
+    CHECKPOINTS,
+    ENVIRONMENT,
+    MASKS,
+    METRICS,
+    RECIPE,
+    WEIGHTS,
+    Json,
+    RunRecord,
+    require_run,
+)
 from sparsernn.training.tracking import Logger, Row
 
-RECIPE, ENVIRONMENT, METRICS = "recipe.json", "environment.json", "metrics.jsonl"
-MASKS, WEIGHTS, CHECKPOINTS, LOCK = "masks.npz", "weights.safetensors", "checkpoint", "lock"
 EVENTS = "events.jsonl"
 KEPT_CHECKPOINTS = 2
 ABSENT = object()
-Json = dict[str, Any]  # an object as it is read from JSON
+FILES, TASK, LOCATIONS = "files", "task", ("path", "cache")
+"""Where a recipe has the checksums of its data, which tell one file from another wherever it lies."""
+SINCE = (FILES,)
+"""Parts of a recipe that earlier versions did not write: they are compared where both have them."""
 
 
-class RunFolder:
-    """A run's folder, locked by this process until it is closed.
+class RunFolder(RunRecord):
+    """A run's folder to write into, locked by this process until it is closed.
 
     Made by `create` or `open`. In a training over several processes only the first locks and writes.
 
@@ -40,9 +52,9 @@ class RunFolder:
     """
 
     def __init__(self, path: Path | str):
-        self.path = Path(path)
+        super().__init__(path)
         self.writes = os.environ.get("RANK", "0") == "0"
-        self._lock = self._locked() if self.writes else None
+        self._lock = durable.lock(self.path) if self.writes else None
 
     @classmethod
     def create(cls, path: Path | str, recipe: Mapping[str, object], resume: bool = False) -> Self:
@@ -74,12 +86,13 @@ class RunFolder:
         Raises: UserError if there is no run, or one of another recipe: the differing keys are named.
         """
         path = Path(path)
-        if not (path / RECIPE).is_file():
-            raise UserError(
-                f"{path} holds no run", f"a folder with {RECIPE}", "Check the path, or start without resume"
-            )
+        require_run(path)
         run = cls(path)
-        different = [] if recipe is None else differing_keys(run.recipe, as_json(recipe))
+        try:
+            different = [] if recipe is None else differing_recipes(run.recipe, as_json(recipe))
+        except UserError:
+            run.close()
+            raise
         if different:
             run.close()
             raise UserError(
@@ -88,29 +101,6 @@ class RunFolder:
                 "Pass the recipe it was begun with, or another folder",
             )
         return run
-
-    @property
-    def recipe(self) -> Json:
-        """What the run was begun with."""
-        return self._read_json(RECIPE)
-
-    @property
-    def environment(self) -> Json:
-        """What the run was begun on; empty before training begins."""
-        return self._read_json(ENVIRONMENT) if (self.path / ENVIRONMENT).exists() else {}
-
-    @property
-    def metrics(self) -> list[Row]:
-        """One row per epoch."""
-        path = self.path / METRICS
-        try:
-            return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
-        except (ValueError, RecursionError) as error:
-            raise UserError(
-                f"{path} cannot be read: {error}"[:300],
-                "one JSON object in a line",
-                "Resume the run, which drops what was not finished",
-            ) from error
 
     @property
     def is_begun(self) -> bool:
@@ -123,26 +113,6 @@ class RunFolder:
         path = self.path / METRICS
         return path.stat().st_size if path.exists() else 0
 
-    @property
-    def is_finished(self) -> bool:
-        """Whether training came to its end: the weights are written last."""
-        return (self.path / WEIGHTS).exists()
-
-    def load_weights(self, model: nn.Module) -> None:
-        """Put the final weights into a model of the same shapes."""
-        try:
-            model.load_state_dict(safetensors.torch.load_file(self.path / WEIGHTS))
-        except (OSError, RuntimeError, safetensors.SafetensorError) as error:
-            raise UserError(
-                f"{self.path / WEIGHTS} does not fit the model: {str(error)[:300]}",
-                "the weights of a finished run of this model",
-                "Build the model of the run's recipe",
-            ) from error
-
-    def load_masks(self) -> Masks:
-        """The final masks."""
-        return Masks.load(self.path / MASKS)
-
     def write_environment(self, environment: Mapping[str, object]) -> None:
         """Record what the run runs on."""
         self._write_json(ENVIRONMENT, environment)
@@ -150,7 +120,7 @@ class RunFolder:
     def append_metrics(self, row: Mapping[str, object]) -> None:
         """Add an epoch's row."""
         line = json.dumps(finite(row), allow_nan=False) + "\n"
-        with self._one_clear_error(METRICS), (self.path / METRICS).open("ab") as file:
+        with self._one_clear_error(METRICS), self._metrics_file(os.O_CREAT | os.O_APPEND) as file:
             file.write(line.encode())
 
     def log(self, loggers: Sequence[Logger], history: Sequence[Row]) -> None:
@@ -161,17 +131,16 @@ class RunFolder:
 
     def truncate_metrics(self, size: int) -> None:
         """Forget rows beyond `size` bytes."""
-        path = self.path / METRICS
-        if self.writes and path.exists():
-            with self._one_clear_error(METRICS):
-                os.truncate(path, size)
+        if self.writes and (self.path / METRICS).exists():
+            with self._one_clear_error(METRICS), self._metrics_file(0) as file:
+                file.truncate(size)
 
     def save_checkpoint(self, state: State) -> None:
         """Write a checkpoint, then delete all but the last two."""
         folder, metrics = self.path / CHECKPOINTS, self.path / METRICS
         with self._one_clear_error("A checkpoint"):
-            folder.mkdir(exist_ok=True)
-            metrics.touch()
+            durable.inner_folder(folder)
+            self._metrics_file(os.O_CREAT | os.O_APPEND).close()
             durable.sync(metrics)
             durable.sync(self.path)
             numbers = checkpoints.numbers(folder)
@@ -196,6 +165,7 @@ class RunFolder:
         folder = self.path / CHECKPOINTS
         if self.writes and folder.is_dir():
             with self._one_clear_error("The list of checkpoints"):
+                durable.inner_folder(folder)
                 older = [earlier for earlier in checkpoints.numbers(folder) if earlier <= number]
                 checkpoints.remove_all_but(folder, older)
 
@@ -206,10 +176,9 @@ class RunFolder:
         lines = "".join(json.dumps(finite(event), allow_nan=False) + "\n" for event in events)
         with self._one_clear_error("The result"):
             if lines:
-                durable.replace(self.path / EVENTS, lambda path: path.write_text(lines))
-            durable.replace(self.path / MASKS, masks.save)
-            content = safetensors.torch.save(checkpoints.unshared(weights))
-            durable.replace(self.path / WEIGHTS, lambda path: path.write_bytes(content))
+                durable.replace(self.path / EVENTS, lines)
+            masks.save(self.path / MASKS)
+            durable.replace(self.path / WEIGHTS, sealed(safetensors.torch.save(checkpoints.unshared(weights))))
 
     def close(self) -> None:
         """Let other processes use the folder."""
@@ -225,19 +194,8 @@ class RunFolder:
     ) -> None:
         self.close()
 
-    def _locked(self) -> int:
-        with durable.one_clear_error("The run's lock", self.path, "nothing was lost"):
-            descriptor = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(descriptor)
-            raise UserError(
-                f"{self.path} is in use by another process",
-                "one process at a time in a run's folder",
-                "Wait until it has ended, or pass another folder",
-            ) from error
-        return descriptor
+    def _metrics_file(self, flags: int) -> BinaryIO:
+        return durable.open_to_write(self.path / METRICS, flags)
 
     def _one_clear_error(self, what: str) -> AbstractContextManager[None]:
         return durable.one_clear_error(what, self.path, "the checkpoints before are intact")
@@ -245,23 +203,17 @@ class RunFolder:
     def _write_json(self, name: str, values: Mapping[str, object]) -> None:
         content = json.dumps(as_json(values), indent=2).encode() + b"\n"
         if self.writes:
-            with self._one_clear_error(name):
-                durable.replace(self.path / name, lambda path: path.write_bytes(content))
+            durable.replace(self.path / name, content)
 
-    def _read_json(self, name: str) -> Json:
-        try:
-            values = json.loads((self.path / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise UserError(
-                f"{self.path / name} cannot be read: {error}"[:300],
-                "JSON as it was written by the run",
-                "Use another folder",
-            ) from error
-        if not isinstance(values, dict):
-            raise UserError(
-                f"{self.path / name} holds no object", "JSON as it was written by the run", "Use another folder"
-            )
-        return values
+
+def differing_recipes(before: Json, now: Json) -> list[str]:
+    """Where the recipe of a run and that of a resume differ; see `differing_keys`."""
+    absent = [name for name in SINCE if (name in before) != (name in now)]
+    plain = [{name: one[name] for name in one if name not in absent} for one in (before, now)]
+    for one in plain if FILES in plain[0] else ():
+        if isinstance(one.get(TASK), dict):
+            one[TASK] = {name: value for name, value in one[TASK].items() if name not in LOCATIONS}
+    return differing_keys(plain[0], plain[1])
 
 
 def differing_keys(before: object, now: object, path: str = "") -> list[str]:

@@ -3,14 +3,15 @@
 import csv
 import difflib
 import importlib.util
+import io
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sparsernn import durable
 from sparsernn.errors import UserError
-from sparsernn.training import durable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -36,13 +37,11 @@ class CsvLog:
 
     def write(self, history: Sequence[Row]) -> None:
         columns = list(dict.fromkeys(name for row in history for name in row if not isinstance(row[name], list)))
-        durable.replace(self.path, lambda path: self._fill(path, columns, history))
-
-    def _fill(self, path: Path, columns: list[str], history: Sequence[Row]) -> None:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns, extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows(history)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, columns, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(history)
+        durable.replace(self.path, text.getvalue())
 
     def close(self) -> None:
         """Nothing is open between epochs."""
@@ -60,7 +59,9 @@ class TensorBoardLog:
                 "it for the tensorboard logger",
                 'Run pip install "sparsernn[train]", or set loggers to ["csv"]',
             ) from error
-        self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=epochs_done + 1)
+        with durable.one_clear_error("The log", folder, "the checkpoints before are intact"):
+            place = durable.inner_folder(folder / "tensorboard")
+        self.writer = SummaryWriter(str(place), purge_step=epochs_done + 1)
 
     def write(self, history: Sequence[Row]) -> None:
         row = history[-1]

@@ -91,6 +91,10 @@ def convert(value: object, kind: object) -> object:
         return value
     if origin in (Union, types.UnionType):
         return convert_union(value, arguments)
+    if typing.is_typeddict(kind):
+        return convert_object(value, kind)
+    if origin in (dict, Mapping) and len(arguments) == 2 and isinstance(value, Mapping):
+        return {convert(name, arguments[0]): convert(part, arguments[1]) for name, part in value.items()}
     if origin is Literal:
         if any(value == choice and type(value) is type(choice) for choice in arguments):
             return value
@@ -110,6 +114,20 @@ def convert(value: object, kind: object) -> object:
     elif isinstance(kind := origin or kind, type) and isinstance(value, kind):
         return value
     raise Mismatch
+
+
+def convert_object(value: object, kind: Any) -> dict[str, object]:
+    """`value` as a TypedDict: all that it requires, nothing that it does not name, everything of its type."""
+    if not isinstance(value, Mapping):
+        raise Mismatch
+    kinds, where = typing.get_type_hints(kind), kind.__name__
+    for name in value:
+        if name not in kinds:
+            raise unknown("field", str(name), list(kinds), where)
+    missing = sorted(kind.__required_keys__ - set(value))
+    if missing:
+        raise UserError(f"{where} has no {', '.join(missing)}", "all of " + ", ".join(kinds), "Give what is missing")
+    return {name: checked(part, kinds[name], f"{where}.{name}") for name, part in value.items()}
 
 
 def convert_union(value: object, kinds: tuple[object, ...]) -> object:
@@ -143,6 +161,8 @@ def describe(kind: object) -> str:
         return " or ".join(describe(argument) for argument in arguments)
     if origin is Literal:
         return "one of " + ", ".join(map(str, arguments))
+    if origin in (dict, Mapping) or typing.is_typeddict(kind):
+        return "an object"
     if origin in (tuple, list):
         return "a list such as [1, 2] of " + " and ".join(describe(a) for a in arguments if a is not Ellipsis)
     return getattr(kind, "__name__", str(kind))
