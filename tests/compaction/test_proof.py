@@ -284,5 +284,5 @@ def test_inference_mode_and_the_meta_device(tmp_path):
         skeleton = Body()
     loaded = load_compact(tmp_path / "small", skeleton)
     assert difference(loaded, small, X) == 0 and {p.device.type for p in loaded.parameters()} == {"cpu"}
-    with pytest.raises(UserError, match="device meta"):
+    with pytest.raises(UserError, match="meta"):
         Sparsifier(skeleton, Magnitude(0.5))

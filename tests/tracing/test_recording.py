@@ -13,7 +13,8 @@ from sparsernn.models.language_model import LanguageModel
 from sparsernn.structure.groups import Groups
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import Wiring
-from sparsernn.tracing.recording import Recorder, trace
+from sparsernn.tracing.recorder import Recorder
+from sparsernn.tracing.recording import trace
 from tests.structure.networks import Reading, check_exact, random_masks, size_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:0 of ")

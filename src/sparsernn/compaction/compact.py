@@ -16,7 +16,8 @@ from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import Wiring, unwrap
 from sparsernn.tracing.copying import copy_of
 from sparsernn.tracing.examples import Example, examples_of
-from sparsernn.tracing.recording import Recorder, record
+from sparsernn.tracing.recorder import Recorder
+from sparsernn.tracing.recording import record
 
 HISTORY = "_sparsernn_cuts"
 HANDED_OUT = (

@@ -19,6 +19,7 @@ from sparsernn.running.passes import Pass, stepwise
 from sparsernn.structure.groups import Groups
 from sparsernn.structure.layer import Layer
 from sparsernn.structure.wiring import Wiring, unwrap
+from sparsernn.tracing.surroundings import undisturbed
 
 Range = tuple[float, float]
 CLOSED, OPEN, MOSTLY = 0.05, 0.95, 0.99
@@ -145,7 +146,11 @@ def analyse(model: nn.Module, data: object, loss: Loss | None = None, batches: i
     Raises: UserError if there is no batch, or no recurrent layer ran.
     Source: Molchanov et al. 2019, Equation 8 (squared first-order sensitivity), for groups of weights.
     """
-    inner, looked_at = unwrap(model), batches_of(data, batches)
+    with undisturbed(unwrap(model)):
+        return _analysis(unwrap(model), batches_of(data, batches), loss)
+
+
+def _analysis(inner: nn.Module, looked_at: Sequence[object], loss: Loss | None) -> Analysis:
     wiring = follow(inner, looked_at[0], loss)
     levels = _levels(wiring, inner)
     values = sensitivities(inner, looked_at, loss, list(levels.values()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsernn.errors import UserError
+from sparsernn.tracing.examples import Example
 
 Loss = Callable[[nn.Module, Any], Tensor]
 
@@ -31,11 +32,7 @@ def batches_of(data: object, most: int | None = None) -> list[object]:
 
 def call(model: nn.Module, batch: object) -> object:
     """What the model returns for a tensor, a tuple of inputs, a dict of keywords, or a pair (tuple, dict)."""
-    if isinstance(batch, tuple) and len(batch) == 2 and isinstance(batch[0], tuple) and isinstance(batch[1], Mapping):
-        return model(*batch[0], **batch[1])
-    if isinstance(batch, Mapping):
-        return model(**batch)
-    return model(*batch) if isinstance(batch, tuple) else model(batch)
+    return Example.of(batch).call(model)
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from sparsernn.errors import UserError
 from sparsernn.own_model.batches import Loss, call, evaluating
 from sparsernn.structure.groups import Groups
 from sparsernn.structure.wiring import Wiring
-from sparsernn.tracing.recording import Recorder, tensors_of
+from sparsernn.tracing.recorder import Recorder
+from sparsernn.tracing.tensors import tensors_of
 
 
 def follow(model: nn.Module, batch: object, loss: Loss | None) -> Wiring:

@@ -24,6 +24,7 @@ from sparsernn.own_model.rounds import Rounds, State, fingerprint
 from sparsernn.sparsifying.sparsifier import Sparsifier
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import unwrap
+from sparsernn.tracing.copying import copy_of
 
 Start = Callable[..., Sparsifier]
 Train = Callable[[nn.Module, Start], object]
@@ -218,7 +219,7 @@ class _Shrinking:
 
     def run(self, budget: Budget, floor: float, rounds: Rounds) -> Shrunk:
         """All rounds, those on disk included."""
-        model, masks = copy.deepcopy(self.model), copy.deepcopy(self.chooser.full)
+        model, masks = copy_of(self.model), copy.deepcopy(self.chooser.full)
         state = rounds.resume(model, masks) or State([], self.how.share)
         points = [self.first, *(Point(**point) for point in state.points)]
         number = max((place for place, point in enumerate(points) if place and point.accepted), default=None)
@@ -255,7 +256,7 @@ class _Shrinking:
 
     def _trained(self, model: nn.Module, masks: Masks) -> tuple[nn.Module, Masks]:
         """A copy trained on with these masks, and the masks that it ended with."""
-        trained = copy.deepcopy(model)
+        trained = copy_of(model)
         masks.apply_(trained)
         trained.train(self.model.training)
         sparsifiers: list[Sparsifier] = []
@@ -294,7 +295,7 @@ class _Shrinking:
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    small, left = compact(model, masks, example=self.example if self.example[1] else self.example[0])
+                    small, left = compact(model, masks, example=self.example)
             except UserError as error:
                 note = str(error)
         small.eval()

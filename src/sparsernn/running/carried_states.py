@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -81,6 +82,14 @@ class NarrowStates(ExchangedStates):
         return torch.stack(
             [F.pad(value[position, ..., units], (0, widest - len(units))) for position, units in enumerate(kept)]
         )
+
+
+def callers_widths(module: nn.Module, shapes: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """The shapes of a module's states as its caller hands them in: of the width before compaction."""
+    for hook in module._forward_pre_hooks.values():
+        if isinstance(hook, NarrowStates):
+            return [(*shape[:-1], width) for shape, width in zip(shapes, hook.widths, strict=False)]
+    return list(shapes)
 
 
 class WidenStates(ExchangedStates):

@@ -13,7 +13,8 @@ from sparsernn.structure.groups import Groups
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import Wiring
 from sparsernn.tracing.examples import Example
-from sparsernn.tracing.recording import Recorder, record
+from sparsernn.tracing.recorder import Recorder
+from sparsernn.tracing.recording import record
 
 
 class FirstForward:
