@@ -24,7 +24,9 @@ from sparsernn.options import (
     Out,
     RequestOptions,
     SearchOptions,
+    goal_of,
     option_groups,
+    whole_numbers,
 )
 from sparsernn.terminal import print_table, reading_progress
 from sparsernn.typed import unknown
@@ -377,15 +379,6 @@ def analyse(
         typer.echo(out)
 
 
-def goal_of(text: str) -> tuple[str, float]:
-    """The name and value in "name=value"."""
-    name, _, value = text.partition("=")
-    try:
-        return name.strip(), float(value)
-    except ValueError as error:
-        raise UserError(f"--goal is {text!r}", "a figure and a number: weights_kept=5000", "Correct --goal") from error
-
-
 def show(outcome: Outcome, title: str, as_json: bool) -> None:
     """Write the page about some runs; print their table and the page's path, or everything as JSON."""
     from sparsernn.reports import page, reading, tables
@@ -397,11 +390,3 @@ def show(outcome: Outcome, title: str, as_json: bool) -> None:
     table = tables.results(reading.read_runs(outcome.run_folders))
     print_table(table.columns, table.rows)
     typer.echo(written)
-
-
-def whole_numbers(text: str, where: str) -> tuple[int, ...]:
-    """Whole numbers separated by commas."""
-    try:
-        return tuple(int(number) for number in text.split(","))
-    except ValueError as error:
-        raise UserError(f"{where} is {text!r}", "whole numbers such as 0 or 0,1,2", f"Correct {where}") from error

@@ -11,6 +11,8 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
+from sparsernn.errors import UserError
+
 Result = TypeVar("Result")
 Keywords = dict[str, Any]
 
@@ -106,3 +108,20 @@ def option_groups(command: Callable[..., Result]) -> Callable[..., Result]:
     vars(called)["__signature__"] = inspect.Signature(parameters)
     called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return called
+
+
+def goal_of(text: str) -> tuple[str, float]:
+    """The name and value in "name=value"."""
+    name, _, value = text.partition("=")
+    try:
+        return name.strip(), float(value)
+    except ValueError as error:
+        raise UserError(f"--goal is {text!r}", "a figure and a number: weights_kept=5000", "Correct --goal") from error
+
+
+def whole_numbers(text: str, where: str) -> tuple[int, ...]:
+    """Whole numbers separated by commas."""
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError as error:
+        raise UserError(f"{where} is {text!r}", "whole numbers such as 0 or 0,1,2", f"Correct {where}") from error
