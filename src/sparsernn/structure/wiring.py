@@ -244,7 +244,7 @@ class Wiring:
                 states |= set(self.units.find(self.axes[path][key]).tolist())
         first: dict[tuple[int, int], Tensor] = {}
         for result in self.results:
-            roots = _resolved_units(self.units, result.units.abs())
+            roots = _resolved_units(self.units, result.units).abs()
             before = first.setdefault((result.count, result.place), roots)
             self.mark(roots[~torch.isin(roots, torch.tensor(sorted(states)))], "the model returns it")
             if not torch.equal(before, roots):
@@ -339,8 +339,9 @@ def _numbered(line: Line, numbers: Mapping[str, Tensor]) -> NumberedLine:
 
 
 def _resolved_units(units: Units, numbers: Tensor) -> Tensor:
-    """Representatives of the units in a tensor that may hold zeros of any unit."""
-    return torch.where(numbers == NOUGHT, OUTSIDE, units.find(torch.where(numbers == NOUGHT, OUTSIDE, numbers)))
+    """Representatives of the units in a tensor that may hold zeros of any unit; -u is unit u, which zero became."""
+    numbers = torch.where(numbers == NOUGHT, OUTSIDE, numbers)
+    return units.find(numbers.abs()) * numbers.sign()
 
 
 def _roots(units: Units, numbers: Iterable[int]) -> set[int]:
