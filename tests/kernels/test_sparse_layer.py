@@ -174,7 +174,7 @@ def trained(model, method, provider="", steps=5):
         with using(provider):
             loss = nn.functional.cross_entropy(model(x), y)
         optimizer.zero_grad()
-        loss.backward()
+        (loss + run.penalty()).backward()
         optimizer.step()
     return run
 

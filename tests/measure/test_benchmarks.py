@@ -34,6 +34,7 @@ def test_masking_overhead_compares_steps(overhead, method):
     assert (row["ratio_step_with_event"] is None) == (method == "static")
 
 
+@pytest.mark.filterwarnings("ignore:.*absent weights were not zero")
 def test_masking_overhead_refuses_a_figure_if_a_zero_is_wrong(overhead, monkeypatch):
     for module in (sparse_run, gradients):
         monkeypatch.setattr(module, "zero_absent_", lambda tensor, kept: None)
@@ -62,6 +63,7 @@ def test_rewiring_event_refuses_a_figure_if_a_weight_is_lost(event, monkeypatch)
         event.measure("st_rnn", units=16, rounds=3, epoch=10)
 
 
+@pytest.mark.filterwarnings("ignore:.*absent weights were not zero")
 def test_peak_memory_is_read_and_refused_if_a_zero_is_wrong(monkeypatch):
     memory = load("peak_memory")
     for name, value in {"VOCABULARY": 50, "BATCH": 2, "TIME": 4}.items():

@@ -54,16 +54,26 @@ def contents(
     return sealed(save(arrays, {**header, TENSORS: _json(entries)})), errors
 
 
+IN_ORDER = ("BOOL", "U8", "I8", "I16", "U16", "F16", "I32", "U32", "F32", "F64", "I64", "U64")
+"""The types that numpy has; a file holds tensors of the last of these first."""
+
+
 def plain_bytes(arrays: Mapping[str, tuple[tuple[int, ...], np.dtype]], header: Mapping[str, str]) -> int:
     """How long a file of such arrays is if nothing is packed, without making it. arrays: name -> (shape, type)"""
     entries: dict[str, object] = {"__metadata__": {**header, TENSORS: "{}", SEAL: "0" * 64}}
     end = 0
-    for name, (shape, kind) in sorted(arrays.items(), key=lambda entry: (-entry[1][1].itemsize, entry[0])):
+    letters = {name: _letter(kind) for name, (_, kind) in arrays.items()}
+    for name, letter in sorted(letters.items(), key=lambda entry: (-IN_ORDER.index(entry[1]), entry[0])):
+        shape, kind = arrays[name]
         start, end = end, end + math.prod(shape) * kind.itemsize
-        letter = "BOOL" if kind == np.bool_ else f"{kind.kind.upper()}{8 * kind.itemsize}"
         entries[name] = {"dtype": letter, "shape": shape, "data_offsets": [start, end]}
     length = len(json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode())
     return 8 + -(-length // 8) * 8 + end
+
+
+def _letter(kind: np.dtype) -> str:
+    """What safetensors calls a type."""
+    return "BOOL" if kind == np.bool_ else f"{kind.kind.upper()}{8 * kind.itemsize}"
 
 
 class PackedFile:

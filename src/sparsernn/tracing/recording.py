@@ -24,10 +24,10 @@ def trace(model: nn.Module, example: object = None) -> Wiring:
         example: what the model is called with, in one of the forms of `Example.of`, or a list of them; its forward is
             followed. Without it only what a module holds within itself and a plain `nn.Sequential` is joined, and
             something unknown counts as reader of all the rest.
-    Raises: UserError for a model without values.
+    Raises: UserError for an example of a model without values.
     """
     inner, wiring = unwrap(model), Wiring.local(model)
-    if any(parameter.is_meta for parameter in inner.parameters()):
+    if example is not None and any(parameter.is_meta for parameter in inner.parameters()):
         raise UserError(
             "the model has weights on the device meta, which hold no values",
             "a model whose weights are loaded",
