@@ -13,9 +13,7 @@ import argparse
 import copy
 import dataclasses
 import json
-import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -31,9 +29,8 @@ from sparsernn.deploy.packing import pack
 from sparsernn.experiments import trained
 from sparsernn.experiments.compacted import made_up_batch, output, read_final
 from sparsernn.experiments.network import build, units_for
+from sparsernn.experiments.packing import in_turns
 from sparsernn.reports.quantities import Table, size, times
-
-ROUNDS = 15
 
 
 def forms(run: Path, steps: int, batch: int) -> list[dict[str, Any]]:
@@ -91,19 +88,6 @@ def engine_output(loaded: runtime.Artifact, sequences: Any, whole: trained.Train
     turned = whole.data["objective"] == "language_model"
     result = torch.from_numpy(loaded.run(np.ascontiguousarray(ids.T if turned else ids)))
     return result.transpose(0, 1) if turned else result
-
-
-def in_turns(calls: dict[str, Callable[[], object]], steps: int) -> dict[str, float]:
-    """Median microseconds a step of each, in alternating rounds."""
-    rounds: dict[str, list[float]] = {name: [] for name in calls}
-    repeats = max(1, 200 // steps)
-    for _ in range(ROUNDS):
-        for name, call in calls.items():
-            started = time.perf_counter()
-            for _ in range(repeats):
-                call()
-            rounds[name].append((time.perf_counter() - started) / (repeats * steps) * 1e6)
-    return {name: statistics.median(values) for name, values in rounds.items()}
 
 
 def main() -> None:

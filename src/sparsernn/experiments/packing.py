@@ -56,10 +56,10 @@ def bench(target: Path, steps: int, batch: int) -> list[tuple[str, float, int]]:
         x = _input_of(loaded, steps, batch)
         calls: dict[str, Callable[[], object]] = {"engine, whole sequences": partial(loaded.run, x)}
         size = target.stat().st_size
-        times = _timed(calls, steps)
+        times = in_turns(calls, steps)
         if loaded.spec.directions == 1 and loaded.kind != "classification":
             stream, frame = loaded.stream(batch), np.ascontiguousarray(x[:, 0])
-            times |= _timed({"engine, one step a call": partial(stream.step, frame)}, 1)
+            times |= in_turns({"engine, one step a call": partial(stream.step, frame)}, 1)
         return [(name, us, size) for name, us in times.items()]
     whole, final = trained.read(target), read_final(target).eval()
     sequences = made_up_batch(whole.data, batch, steps)
@@ -74,7 +74,7 @@ def bench(target: Path, steps: int, batch: int) -> list[tuple[str, float, int]]:
         "torch, as it was cut": partial(_forward, final, sequences),
         "engine": partial(loaded.run, np.ascontiguousarray(x)),
     }
-    return [(name, us, size) for name, us in _timed(calls, steps).items()]
+    return [(name, us, size) for name, us in in_turns(calls, steps).items()]
 
 
 @torch.inference_mode()
@@ -90,7 +90,7 @@ def _input_of(loaded: runtime.Artifact, steps: int, batch: int) -> np.ndarray:
     return generator.integers(0, words, (batch, steps))
 
 
-def _timed(calls: dict[str, Callable[[], object]], steps: int) -> dict[str, float]:
+def in_turns(calls: dict[str, Callable[[], object]], steps: int) -> dict[str, float]:
     """Median microseconds a step of each, in alternating rounds on one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
