@@ -96,7 +96,7 @@ class Network:
             if self.spec.residual is not None:
                 result = result + np.asarray(x)[np.arange(batch), ends - 1, self.spec.residual][:, None]
             return result
-        return np.ascontiguousarray(np.swapaxes(self._head(output), 0, 1))
+        return self._head(np.swapaxes(output, 0, 1))
 
     def stream(self, batch: int = 1) -> NetworkStream:
         """Sequences that run on, one step a call.
@@ -159,8 +159,11 @@ class Network:
     def _head(self, vectors: Array) -> Array:
         if self.spec.head is None:
             return vectors
-        result = vectors @ self.spec.head.T
-        return result if self.spec.bias is None else result + self.spec.bias
+        rows = np.ascontiguousarray(vectors).reshape(-1, vectors.shape[-1])  # one product: numpy makes many of a stack
+        result = rows @ self.spec.head.T
+        if self.spec.bias is not None:
+            result += self.spec.bias
+        return result.reshape(*vectors.shape[:-1], -1)
 
 
 class NetworkStream:
