@@ -145,7 +145,7 @@ def imdb(seed: int, data: Path | None) -> dict[str, Any]:
     batches = Shuffled(loaded.train, 64, False)
     dense = train(Reviewer(loaded.inputs), batches, loaded.valid, epochs=3, rate=2e-3)
     floor = accuracy(dense, loaded.valid, False) - 0.005
-    how = How(levels=("word", "neuron"), share=0.7, steps=len(loaded.train) // 64, learning_rate=5e-4, rounds=5)
+    how = How(levels=("word", "neuron", "weight"), share=0.6, learning_rate=1e-3, rounds=6)
     quality = lambda model: accuracy(model, loaded.valid, False)  # noqa: E731
     return {
         "seed": seed,
