@@ -5,7 +5,6 @@ import errno
 import fcntl
 import os
 import re
-import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +28,7 @@ def replace(path: Path | str, content: bytes | str) -> None:
     with one_clear_error("The file", path, "what was there before is as it was"):
         if path.exists() and not path.is_file() and not path.is_symlink():
             raise OSError(errno.EINVAL, "there is something else than a file in its place")
-        aside = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.tmp")
+        aside = path.with_name(f".{path.name[:100]}.{os.urandom(8).hex()}.tmp")
         try:
             write_durably(aside, content.encode() if isinstance(content, str) else content)
             os.replace(aside, path)

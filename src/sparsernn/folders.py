@@ -5,7 +5,6 @@ public concrete subclass of that class defined in it, or else the one public ins
 (an engine, a reader) is not an entry. Sub-folders with a KIND of their own add entries as "folder.file".
 """
 
-import difflib
 import importlib
 import inspect
 import pkgutil
@@ -69,7 +68,9 @@ def find(folder: str, name: str) -> Entry:
         spoken |= {alias.lower().replace("-", "_"): entry_name for alias in getattr(entry, "known_as", ())}
     if spelling in spoken:
         return by_name[spoken[spelling]]
-    near = difflib.get_close_matches(spelling, list(spoken), n=1, cutoff=0.5)
+    from difflib import get_close_matches
+
+    near = get_close_matches(spelling, list(spoken), n=1, cutoff=0.5)
     advice = f'try "{spoken[near[0]]}", the nearest' if near else "pick one of these"
     raise UserError(f'"{name}" is not in {folder}', f"one of {', '.join(sorted(by_name)) or 'nothing yet'}", advice)
 

@@ -14,7 +14,6 @@ import os
 import re
 import stat
 import struct
-import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 Kind = TypeVar("Kind")
 DAMAGE = (
     OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, EOFError, MemoryError, RuntimeError,
-    struct.error, zlib.error, zipfile.BadZipFile, tarfile.TarError, SafetensorError,
+    struct.error, zlib.error, zipfile.BadZipFile, SafetensorError,
 )  # fmt: skip
 """What the content of a file can make a parser raise."""
 LARGEST_JSON = 32 << 20

@@ -103,13 +103,21 @@ def lines(path: Path, encoding: str = "utf8") -> Iterator[str]:
 
 def members(path: Path, suffix: str) -> Iterator[tuple[str, bytes]]:
     """Name and content of every regular file of a tar archive that ends in `suffix`, one at a time, in stored order."""
-    with open_bytes(path) as file, tarfile.open(fileobj=file, mode="r|") as archive:
+    with open_bytes(path) as file, _damage_of_archives(), tarfile.open(fileobj=file, mode="r|") as archive:
         for member in archive:
             if member.isfile() and member.name.endswith(suffix):
                 if member.size > LARGEST_MEMBER:
                     raise Damaged(f"{member.name[:100]!r} in it has {member.size} bytes")
                 stream = archive.extractfile(member)
                 yield member.name, stream.read() if stream else b""
+
+
+@contextmanager
+def _damage_of_archives() -> Iterator[None]:
+    try:
+        yield
+    except tarfile.TarError as error:
+        raise Damaged(str(error)) from error
 
 
 def _check_sum(path: Path, checksum: str, origin: str) -> None:
