@@ -118,14 +118,14 @@ class Proof:
 
     def __init__(self, masked: nn.Module, examples: Sequence[Example], carried_states: bool):
         self.masked = masked
-        self.given = [Trial("", example, exact=True) for example in examples]
+        self.originals = [Trial("", example, exact=True) for example in examples]
         self.runner = Runner(masked, Wiring.local(masked).descriptions)
         self.before = [self.runner.run(example) for example in examples]
-        for trial, first in zip(self.given, self.before, strict=True):
+        for trial, first in zip(self.originals, self.before, strict=True):
             if first.error is not None:
                 raise _not_run(first.error) from first.error
             _repeats(first, self.runner.run(trial.example, len(first.values)), trial.example.training and first.drew)
-        self.trials = list(self.given)
+        self.trials = list(self.originals)
         self.carried_states = carried_states
 
     def derive(self, wiring: Wiring, state_shapes: Mapping[str, list[tuple[int, ...]]]) -> list[Example]:
@@ -135,7 +135,7 @@ class Proof:
         """
         seen, telling = set().union(*(first.places | set(first.begun) for first in self.before)), []
         variations = Variations(self.masked, wiring, state_shapes)
-        for example, shown in list(zip(self.given, self.before, strict=True)):
+        for example, shown in list(zip(self.originals, self.before, strict=True)):
             for trial in variations.of(example.example):
                 if trial.label == STATE and self.carried_states:
                     continue
