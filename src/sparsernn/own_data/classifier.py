@@ -118,16 +118,18 @@ class Classifier(ClassifierMixin, BaseEstimator):
 
     def _written(self, folder: Path, X: Any, labels: Sequence[str] | None) -> TableFile:
         """The examples as a table, and the task that reads it."""
-        path = folder / "examples.csv"
+        path, cache = folder / "examples.csv", str(folder / "cache")
         with path.open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows(rows_of(X, labels))
         if is_texts(X):
-            return TableFile(path=str(path), text=TEXT, label=LABEL)
+            return TableFile(path=str(path), text=TEXT, label=LABEL, cache=cache)
         if isinstance(X, list):
             names = tuple(column(number) for number in range(X[0].shape[1]))
-            return TableFile(path=str(path), id=SERIES, time=STEP, series=names, label=LABEL, label_per="series")
+            return TableFile(
+                path=str(path), id=SERIES, time=STEP, series=names, label=LABEL, label_per="series", cache=cache
+            )
         last = column(X.shape[1] - 1)
-        return TableFile(path=str(path), series_columns=f"{column(0)}:{last}", label=LABEL)
+        return TableFile(path=str(path), series_columns=f"{column(0)}:{last}", label=LABEL, cache=cache)
 
 
 def place_of(name: str, classes: np.ndarray) -> int:
