@@ -94,7 +94,7 @@ class RecurrentLayer:
         kept = _masks(weights, masks)
         if format not in FORMATS:
             raise UserError(f'format is "{format}"', f"one of {', '.join(FORMATS)}", "choose one of them")
-        if _native_name(cell) is not None and native.module is not None:
+        if has_native_form(cell) and native.module is not None:
             self.provider = "cpu_native"
             self._native = _native_layer(cell, weights, kept, format, instructions)
             self.bytes: int = self._native.bytes
@@ -196,13 +196,18 @@ def candidates(cell: Cell, weights: Mapping[str, Array], masks: Mapping[str, Arr
     Raises: UserError as `RecurrentLayer`.
     """
     checked_sizes(cell, weights)
-    if _native_name(cell) is None or native.module is None:
+    if not has_native_form(cell) or native.module is None:
         return {"dense": sum(weight.nbytes for weight in weights.values())}
     kept = _masks(weights, masks)
     finite = all(np.isfinite(weight).all() for weight in weights.values())
     fitting = [name for name, entry in FORMATS.items() if finite or entry.dtype == "float32"]
     bytes = {name: _native_layer(cell, weights, kept, name, "").bytes for name in fitting}
     return dict(sorted(bytes.items(), key=lambda entry: entry[1]))
+
+
+def has_native_form(cell: Cell) -> bool:
+    """Whether the extension computes this cell, where it is."""
+    return _native_name(cell) is not None
 
 
 def _native_name(cell: Cell) -> str | None:
