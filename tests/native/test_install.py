@@ -17,6 +17,7 @@ from sparsernn import native
 PROJECT = Path(__file__).parents[2]
 HEADERS = Path(sysconfig.get_path("include"), "Python.h")
 
+
 @pytest.mark.skipif(
     not (shutil.which("g++") or shutil.which("clang++")) or not HEADERS.exists(),
     reason="no compiler or no Python headers",

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from sparsernn.cells.cell import Cell, Sizes
-from sparsernn.deploy.c_products import PRODUCTS, ConstantProducts, Constants, rounded_rows, write_product
+from sparsernn.deploy.c_functions import PRODUCTS
+from sparsernn.deploy.c_products import ConstantProducts, Constants, rounded_rows, write_product
 from sparsernn.deploy.c_step import Body, Named, number, with_functions, write_step
 from sparsernn.deploy.parts import Layer, Parts, parts_of_network
 from sparsernn.errors import UserError

@@ -82,6 +82,20 @@ FUNCTIONS = {
 }
 """Functions that a source may need. Elementary ones are those of the extension, so that nothing is linked."""
 
+CONSTANT = """
+#if defined(__FLASH)
+#define CONSTANT_ const __flash
+#elif defined(__AVR__)
+#error "Compile this as C, with -std=gnu99: constants then stay in flash."
+#else
+#define CONSTANT_ const
+#endif"""
+"""What constants are declared as: an AVR copies them to memory unless it is told not to."""
+INTRINSICS = """
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif"""
+
 
 def with_functions(code: str, functions: Mapping[str, str] = FUNCTIONS) -> str:
     """C with the functions that it calls, and those that they call, in front."""
@@ -97,6 +111,10 @@ def with_functions(code: str, functions: Mapping[str, str] = FUNCTIONS) -> str:
     includes = ["#include <stdint.h>", "#include <string.h>"]
     if any("INFINITY" in text for text in [code, *texts]):
         includes.insert(0, "#include <math.h>")
+    if any("CONSTANT_ " in text for text in [code, *texts]):
+        includes.append(CONSTANT)
+    if any("__AVX512F__" in text for text in texts):
+        includes.append(INTRINSICS)
     return "\n".join([*includes, "", *texts, code])
 
 
@@ -206,14 +224,14 @@ class CMath:
 
     def take(self, vector: Named, places: tuple[int, ...], fill: float) -> Named:
         table, array = self.body.name("places"), vector.stored()
-        self.body.tables.append(f"static const int {table}[{len(places)}] = {{{', '.join(map(str, places))}}};")
+        self.body.tables.append(f"static CONSTANT_ int {table}[{len(places)}] = {{{', '.join(map(str, places))}}};")
         text = f"({table}[j] < 0 ? {number(fill)} : {array}[{table}[j] < 0 ? 0 : {table}[j]])"
         return Named(self.body, text, len(places))
 
     def choose(self, flags: tuple[bool, ...], yes: float, no: Named) -> Named:
         table = self.body.name("flags")
         values = ", ".join(str(int(flag)) for flag in flags)
-        self.body.tables.append(f"static const int {table}[{len(flags)}] = {{{values}}};")
+        self.body.tables.append(f"static CONSTANT_ int {table}[{len(flags)}] = {{{values}}};")
         return Named(self.body, f"({table}[j] ? {number(yes)} : {no.text})", len(flags))
 
     def constant(self, value: float, like: Named) -> Named:
