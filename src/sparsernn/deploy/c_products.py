@@ -89,7 +89,7 @@ def format_of(matrix: np.ndarray, format: str | None = None) -> str:
             "dense": matrix.size / LANES,
             "blocks": blocks * 1.6,
             "rows": kept * 1.2,
-            "lookup": int(_lookups(matrix)[0].sum()) * 1.3,
+            "lookup": int(_lookups(matrix)[0].sum()) * 1.7,
         }
     return min(prices, key=lambda name: prices[name])
 
