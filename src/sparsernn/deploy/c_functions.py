@@ -77,11 +77,11 @@ _OF_ANY_WIDTH = {
     return largest / 127.0f;
 }
 """,
-    "eights_": """static void eights_(CONSTANT_ int8_t *values, CONSTANT_ float *scales, const int8_t *vector, float scale,
-                    float *out, int rows, int columns) {
+    "eights_": """static void eights_(CONSTANT_ int8_t *values, CONSTANT_ float *scales, const int8_t *vector,
+                    float scale, float *out, int rows, int columns) {
     for (int i = 0; i < rows; ++i) {
         int32_t sum = 0;
-        for (int k = 0; k < columns; ++k) sum += (int16_t)((int16_t)*values++ * vector[k]);
+        for (int k = 0; k < columns; ++k) sum += (int16_t)(*values++ * vector[k]);
         out[i] += (float)sum * (scales[i] * scale);
     }
 }
@@ -114,7 +114,7 @@ _BY_WIDTH = {
                           float scale, float *out, int rows) {
     for (int i = 0; i < rows; ++i) {
         int32_t sum = 0;
-        for (unsigned k = counts[i]; k > 0; --k) sum += (int16_t)((int16_t)*values++ * vector[*places++]);
+        for (unsigned k = counts[i]; k > 0; --k) sum += (int16_t)(*values++ * vector[*places++]);
         out[i] += (float)sum * (scales[i] * scale);
     }
 }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from sparsernn.cells.cell import Cell
 from sparsernn.deploy.c_functions import LANES, TABLE
-from sparsernn.deploy.c_step import Body, Named
+from sparsernn.deploy.c_step import Body, Known, Named
 from sparsernn.errors import UserError
 from sparsernn.runtime.numpy_math import Products
 
@@ -23,12 +24,14 @@ class Constants:
     Arguments:
         prefix: of their names.
     Attributes:
-        bytes: that they take.
+        bytes: that those take which are read.
     """
 
     def __init__(self, prefix: str):
         self.prefix, self.bytes = prefix, 0
-        self._texts: dict[str, str] = {}
+        self._names: dict[str, str] = {}
+        self._bytes: dict[str, int] = {}
+        self._aside: set[str] = set()
 
     def add(self, values: np.ndarray) -> str:
         """The name of an array that holds these numbers."""
@@ -40,18 +43,25 @@ class Constants:
         lines = [", ".join(texts[first : first + 12]) for first in range(0, len(texts), 12)]
         joined = ",\n    ".join(lines)
         text = f"static CONSTANT_ {name} NAME[{max(1, values.size)}] = {{\n    {joined or '0'}}};\n"
-        if text not in self._texts:
-            self._texts[text] = f"{self.prefix}constant{len(self._texts)}"
-            self.bytes += values.nbytes
-        return self._texts[text]
+        if text not in self._names:
+            self._names[text] = f"{self.prefix}constant{len(self._names)}"
+            self._bytes[text] = values.nbytes
+        return self._names[text]
 
     def number(self, values: np.ndarray) -> str:
         """The expression of number j of an array; it is copied before it is taken for a vector."""
         return f"({self.add(values)}[j])"
 
-    def text(self) -> str:
-        """C of all of them."""
-        return "\n".join(text.replace("NAME", name, 1) for text, name in self._texts.items())
+    def set_aside(self, code: str) -> None:
+        """Leave what the code names out of `bytes`, since a program has this or something else."""
+        self._aside.update(name for name in self._names.values() if re.search(rf"\b{name}\b", code))
+
+    def read_by(self, code: str) -> str:
+        """C of those that the code names; `bytes` is then what they take."""
+        words = set(re.findall(r"\w+", code))
+        read = {text: name for text, name in self._names.items() if name in words}
+        self.bytes = sum(self._bytes[text] for text, name in read.items() if name not in self._aside)
+        return "\n".join(text.replace("NAME", name, 1) for text, name in read.items())
 
 
 def _float(value: float) -> str:
@@ -74,10 +84,9 @@ def format_of(matrix: np.ndarray, format: str | None = None) -> str:
         raise UserError(f'format is "{format}"', f"one of {', '.join(FORMATS)}", "choose one of them")
     if format not in (None, "smallest"):
         return format
-    kept = int(np.count_nonzero(matrix))
-    blocks = int(np.count_nonzero(_slices(matrix).any(1)))
-    place = _index(matrix.shape[1]).itemsize
     if format == "smallest":
+        kept, blocks = int(np.count_nonzero(matrix)), int(np.count_nonzero(_slices(matrix).any(1)))
+        place = _index(matrix.shape[1]).itemsize
         rows, slices = len(matrix) * place, -(-len(matrix) // LANES) * place
         prices = {
             "plain": 4 * matrix.size,
@@ -85,12 +94,17 @@ def format_of(matrix: np.ndarray, format: str | None = None) -> str:
             "rows": (4 + place) * kept + rows,
         }
     else:
-        prices = {
-            "dense": matrix.size / LANES,
-            "blocks": blocks * 1.6,
-            "rows": kept * 1.2,
-            "lookup": int(_lookups(matrix)[0].sum()) * 1.7,
-        }
+        prices = _steps(matrix) | {"lookup": int(_lookups(matrix)[0].sum()) * 1.7}
+    return _cheapest(prices)
+
+
+def _steps(matrix: np.ndarray) -> dict[str, float]:
+    """What a product takes in the formats that every processor knows."""
+    blocks = int(np.count_nonzero(_slices(matrix).any(1)))
+    return {"dense": matrix.size / LANES, "blocks": blocks * 1.6, "rows": np.count_nonzero(matrix) * 1.2}
+
+
+def _cheapest(prices: Mapping[str, float]) -> str:
     return min(prices, key=lambda name: prices[name])
 
 
@@ -101,7 +115,8 @@ def write_product(
 
     Shapes: matrix [row column], bias [row] or None, vector [column] -> [row]
     """
-    count, format = len(matrix), format_of(matrix, format)
+    count, quickest = len(matrix), format is None
+    format = format_of(matrix, format)
     offset = "0" if bias is None or not bias.any() else constants.add(bias)
     if not matrix.any():
         return Named(body, "0.0f" if offset == "0" else f"({offset}[j])", count)
@@ -114,7 +129,12 @@ def write_product(
         body.lines.append(f"start_(0, {out}, {padded});")
     body.lines.append(f"start_({offset}, {out}, {count});")
     write = _write_eights if format == "int8" else _write_floats
-    body.lines += write(body, constants, matrix, (source, out), format)
+    lines = write(body, constants, matrix, (source, out), format)
+    if format == "lookup" and quickest:
+        (otherwise,) = write(body, constants, matrix, (source, out), _cheapest(_steps(matrix)))
+        constants.set_aside(otherwise)
+        lines = ["if (LOOKUP_)", f"    {lines[0]}", "else", f"    {otherwise}"]
+    body.lines += lines
     return Named(body, f"{out}[j]", count)
 
 
@@ -212,7 +232,7 @@ class ConstantProducts:
         if weight is None:
             return 0.0
         if vector is None:
-            return Named(self.body, self.constants.number(weight), len(weight))
+            return Known(weight, self.constants.number).named(self.body, weight)
         rows = self.cell.rows(name, gates, len(weight))
         matrix, bias = weight[rows], self._products.bias_of(name)[rows]
         if not self.cell.is_diagonal(name):

@@ -148,7 +148,7 @@ class _Writer:
         """NAME.c"""
         layers = [self._layer(number, layer) for number, layer in enumerate(self.parts.layers)]
         functions = "\n".join([*layers, self._reset(), self._step()])
-        code = with_functions(f"{self.constants.text()}\n{functions}", PRODUCTS)
+        code = with_functions(f"{self.constants.read_by(functions)}\n{functions}", PRODUCTS)
         for helper in PRODUCTS:
             code = re.sub(rf"\b{helper}\(", f"{self.name}_{helper}(", code)
         return f'#include "{self.name}.h"\n\n{code}'
