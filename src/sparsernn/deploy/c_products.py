@@ -202,9 +202,9 @@ def _lookups(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     present = tables != 0
     counts = present.sum(3).max(2)
     order = np.argsort(~present, 3, kind="stable")
-    chosen = np.arange(TABLE) < counts[..., None]
-    values = np.take_along_axis(tables, order, 3).swapaxes(2, 3)[chosen]
-    return counts.astype(np.uint8), order.swapaxes(2, 3)[chosen].astype(np.uint8), values
+    filled = np.arange(TABLE) < counts[..., None]
+    values = np.take_along_axis(tables, order, 3).swapaxes(2, 3)[filled]
+    return counts.astype(np.uint8), order.swapaxes(2, 3)[filled].astype(np.uint8), values
 
 
 def _slices(matrix: np.ndarray) -> np.ndarray:

@@ -161,8 +161,8 @@ class Known:
 class Named:
     """Numbers in C: an expression in the index j, how many there are, and what they are where that never changes."""
 
-    def __init__(self, body: Body, text: str, width: int, known: Known | None = None):
-        self.body, self.text, self.width, self.known = body, text, width, known
+    def __init__(self, body: Body, text: str, width: int, always: Known | None = None):
+        self.body, self.text, self.width, self.always = body, text, width, always
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -204,16 +204,16 @@ class Named:
 
     def map(self, pattern: str, function: Callable[[np.ndarray], np.ndarray] | None = None) -> Named:
         """A function of every number, in C and in numpy."""
-        if self.known is not None and function is not None:
-            return self.known.named(self.body, function(self.known.values))
+        if self.always is not None and function is not None:
+            return self.always.named(self.body, function(self.always.values))
         return self._made(pattern.format(self.text), self.width)
 
     def _with(self, sign: str, other: Named | float, swapped: bool = False) -> Named:
         text, width = (other.text, other.width) if isinstance(other, Named) else (number(other), 1)
-        operand = other.known.values if isinstance(other, Named) and other.known else other
-        if self.known is not None and not isinstance(operand, Named):
-            pair = (operand, self.known.values) if swapped else (self.known.values, operand)
-            return self.known.named(self.body, OPERATORS[sign](*pair))
+        operand = other.always.values if isinstance(other, Named) and other.always else other
+        if self.always is not None and not isinstance(operand, Named):
+            pair = (operand, self.always.values) if swapped else (self.always.values, operand)
+            return self.always.named(self.body, OPERATORS[sign](*pair))
         pair = (text, self.text) if swapped else (self.text, text)
         return self._made(f"({pair[0]} {sign} {pair[1]})", max(self.width, width))
 
