@@ -34,8 +34,10 @@ from sparsernn.deploy.c_source import Source
 from sparsernn.deploy.eight_bits import eight_bits
 from sparsernn.nn import FastGRNN
 
-EVERY, WINDOW, BATCH, UPDATES, ROUNDED, RATE = 4, 160, 48, 1500, 300, 2e-2
+EVERY, WINDOW, BATCH, UPDATES, ROUNDED, RATE = 4, 128, 48, 700, 200, 2e-2
 """Of UPDATES updates the last ROUNDED see the rounding to 8 bits."""
+ANGLE, SCALE, NOISE = 0.3, 0.15, 0.1
+"""How windows are changed: deviations of a rotation in radians, of each sensor's scale, and of what is added."""
 Recording = tuple[np.ndarray, np.ndarray]
 
 
@@ -62,7 +64,7 @@ def train(train: Sequence[Recording], units: int, seed: int) -> Labeller:
     """A network that saw windows of recordings, which begin anywhere."""
     torch.manual_seed(seed)
     generator, model = np.random.default_rng(seed), Labeller(units)
-    optimizer = torch.optim.Adam(model.parameters(), RATE)
+    optimizer = torch.optim.AdamW(model.parameters(), RATE, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=UPDATES, pct_start=0.1)
     for update in range(UPDATES):
         x, labels = windows(train, generator)
@@ -79,12 +81,21 @@ def train(train: Sequence[Recording], units: int, seed: int) -> Labeller:
 def windows(recordings: Sequence[Recording], generator: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Shapes: [batch time sensor], [batch time]"""
     xs, labels = [], []
-    for chosen in generator.integers(len(recordings), size=BATCH):
-        x, label = recordings[chosen]
+    for number in generator.integers(len(recordings), size=BATCH):
+        x, label = recordings[number]
         first = generator.integers(len(x) - WINDOW)
-        xs.append(x[first : first + WINDOW])
+        turned = x[first : first + WINDOW].reshape(WINDOW, 2, 3) @ turn(generator).T
+        noise = generator.normal(0, NOISE, (WINDOW, 6))
+        xs.append((turned.reshape(WINDOW, 6) * generator.normal(1, SCALE, 6) + noise).astype(np.float32))
         labels.append(label[first : first + WINDOW])
     return torch.from_numpy(np.stack(xs)), torch.from_numpy(np.stack(labels))
+
+
+def turn(generator: np.random.Generator) -> np.ndarray:
+    """A rotation by some tens of degrees, as another pocket makes it. [3 3]"""
+    x, y, z = generator.normal(0, ANGLE, 3)
+    skew = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.linalg.solve(np.eye(3) + skew / 2, np.eye(3) - skew / 2)
 
 
 def by_c(source: Source, recordings: Sequence[Recording]) -> list[np.ndarray]:
