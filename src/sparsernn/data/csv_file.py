@@ -151,6 +151,7 @@ class CsvFile:
         self._source = _Lines(path, spelling.encoding)
         self._skipped, self._delimiter = int(manner.skipped), manner.delimiter
         self._last: list[str] = []
+        self.names: list[str] = []
         self._reader = manner.reader(self._kept(islice(iter(self._source), self._skipped, None)))
         self.remarks = self._source.remarks
         if manner.quotes != "doubled" and not spelling.quotes:

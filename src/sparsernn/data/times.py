@@ -59,13 +59,17 @@ PATTERNS += [
 
 
 class Step(NamedTuple):
-    """From one time to the next: whole months, or seconds (or plain numbers)."""
+    """From one time to the next: whole months, working days, or seconds (or plain numbers)."""
 
     months: int
     seconds: float
+    working: bool = False
 
     def after(self, time: float, count: int = 1) -> float:
         """The time so many steps later."""
+        if self.working:
+            day = np.busday_offset(np.datetime64(moment(time).date()), count, "forward")
+            return float(day.astype("datetime64[s]").astype(np.int64)) + time % 86400
         if not self.months:
             return time + count * self.seconds
         last = moment(time)
@@ -74,6 +78,28 @@ class Step(NamedTuple):
         end = (datetime.date(year + (month == 11), (month + 1) % 12 + 1, 1) - DAY).day
         at_end = (last + DAY).day == 1 and last.day > 27
         return last.replace(year=year, month=month + 1, day=end if at_end else min(last.day, end)).timestamp()
+
+    def places(self, times: np.ndarray) -> np.ndarray:
+        """How many steps after the first each time is, as fractions."""
+        if self.working:
+            days = times.astype("datetime64[s]").astype("datetime64[D]")
+            return np.busday_count(days[0], days).astype(np.float64)
+        if not self.months:
+            return (times - times[0]) / self.seconds
+        months = times.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
+        return (months - months[0]) / self.months
+
+    def words(self) -> str:
+        """The step in words."""
+        if self.working:
+            return "a working day"
+        if self.months:
+            return f"{self.months} month{'s' * (self.months > 1)}"
+        for unit, name in ((604800, "week"), (86400, "day"), (3600, "hour"), (60, "minute")):
+            if self.seconds >= unit and self.seconds % unit == 0:
+                count = int(self.seconds // unit)
+                return f"{count} {name}{'s' * (count > 1)}"
+        return f"{self.seconds:g}"
 
 
 def moment(seconds: float) -> datetime.datetime:
@@ -94,6 +120,11 @@ class Clock:
         self.format = "" if self.order else date_format
         self._pattern: re.Pattern[str] | None = None
         self._numeric: bool | None = None
+
+    @property
+    def dates(self) -> bool:
+        """Whether the column holds dates, and no plain numbers."""
+        return not self._numeric
 
     def seconds(self, cells: Sequence[object]) -> np.ndarray:
         """Some cells as numbers.
@@ -183,7 +214,9 @@ def _compact(texts: Sequence[str]) -> bool:
     if not fits or not 1 <= min(days) or max(days) > 31:
         return False
     numbers = sorted({int(text) for text in texts})
-    return len(texts[0]) == 8 or len(numbers) > 1 and any(b - a != 1 for a, b in zip(numbers, numbers[1:], strict=False))
+    return (
+        len(texts[0]) == 8 or len(numbers) > 1 and any(b - a != 1 for a, b in zip(numbers, numbers[1:], strict=False))
+    )
 
 
 def _ordered(text: str) -> re.Match[str] | None:
@@ -218,7 +251,9 @@ def _seconds(matched: re.Match[str], order: str) -> float:
     late, hour = divmod(hour, 24)
     fraction = float("0." + parts.get("f", "0"))
     time = datetime.time(hour, int(parts.get("M", 0)), min(59, int(parts.get("S", 0))))
-    return datetime.datetime.combine(date, time, UTC).timestamp() + 86400 * late + fraction - _offset(parts.get("z", ""))
+    return (
+        datetime.datetime.combine(date, time, UTC).timestamp() + 86400 * late + fraction - _offset(parts.get("z", ""))
+    )
 
 
 def _date(parts: dict[str, str], order: str) -> datetime.date:
@@ -241,7 +276,9 @@ def _date(parts: dict[str, str], order: str) -> datetime.date:
 
 
 def _month(name: str) -> int:
-    numbers = [number for number, month in enumerate(MONTHS, 1) if month.startswith(name.lower().replace("sept", "sep"))]
+    numbers = [
+        number for number, month in enumerate(MONTHS, 1) if month.startswith(name.lower().replace("sept", "sep"))
+    ]
     if name.lower() == "september":
         return 9
     if len(numbers) != 1:
@@ -305,18 +342,27 @@ def _part(name: str, values: dict[str, int], date: datetime.datetime, shown: Seq
     return f"{values[name]:0{min(map(len, examples))}d}"
 
 
-def step_of(times: np.ndarray) -> Step:
-    """The usual step between times that do not fall, counted in months where that is even."""
+def step_of(times: np.ndarray, dates: bool = True) -> Step:
+    """The usual step between times that do not fall, counted in months or working days where that is even.
+
+    Arguments:
+        dates: whether the times are seconds since 1970, and no plain numbers.
+    """
     apart = np.diff(times)
     apart = apart[apart > 0]
     if not len(apart):
         return Step(0, 1.0)
     usual = float(np.median(apart))
+    if not dates:
+        return Step(0, usual)
+    if usual == 86400 and len(times) > 10:
+        weekday = (times // 86400 + 3) % 7
+        return Step(0, usual, working=bool((weekday < 5).all()))
     if 27 * 86400 < usual < 400 * 86400:
-        dates = [moment(time) for time in times[:ORDERED]]
-        ends = all((date + DAY).day == 1 for date in dates)
-        if ends or len({date.day for date in dates}) == 1:
-            months = np.diff([12 * date.year + date.month for date in dates])
+        some = [moment(time) for time in times[:ORDERED]]
+        ends = all((date + DAY).day == 1 for date in some)
+        if ends or len({date.day for date in some}) == 1:
+            months = np.diff([12 * date.year + date.month for date in some])
             return Step(int(np.median(months[months > 0])), usual)
     return Step(0, usual)
 
