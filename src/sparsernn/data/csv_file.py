@@ -206,7 +206,6 @@ class CsvFile:
                 return
             yield line, row
 
-
     def _cut_off(self) -> bool:
         """Whether the row in which the file ends is the last one only, and no others are swallowed by its quotes."""
         rows = sum(line.count(self._delimiter) >= len(self.names) - 1 for line in self._last[1:])

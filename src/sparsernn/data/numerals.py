@@ -98,9 +98,7 @@ def decimal_mark(cells: Iterable[object]) -> str:
     return "?" if unsure else ""
 
 
-def numbers(
-    cells: Sequence[Any], decimal: str = "", wrong: Callable[[int], None] | None = None
-) -> np.ndarray:
+def numbers(cells: Sequence[Any], decimal: str = "", wrong: Callable[[int], None] | None = None) -> np.ndarray:
     """Some cells as float64, NaN where one is a gap.
 
     Arguments:

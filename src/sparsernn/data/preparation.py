@@ -12,7 +12,7 @@ import numpy as np
 from sparsernn import typed
 from sparsernn.data.numerals import class_key, numeral
 from sparsernn.data.spelling import Spelling
-from sparsernn.data.store import Store, StoreWriter
+from sparsernn.data.store import StoreWriter
 from sparsernn.data.table_rows import Rows
 from sparsernn.data.task import IGNORED, PARTS
 from sparsernn.errors import UserError
@@ -199,8 +199,8 @@ class Encoded:
         names: id of each example where the file has one, or of each row.
         rows: for a label per step: the file row (from 0) of every step, in the order of the values.
         times: of a forecast: for each example the times of its forecast, as the file writes them.
-        faults: what is wrong with an example, or with a file row where every step has a label, by its number: it gets no
-            prediction.
+        faults: what is wrong with an example, or with a file row where every step has a label, by its number: it gets
+            no prediction.
         window, horizon: of a forecast; steps: of running text.
         remarks: what is to be said of the file.
     """

@@ -215,7 +215,9 @@ class WindowSplit(Split):
             inputs = self.series[starts + np.arange(self.window)]  # [batch window features]
             ahead = starts + self.window + np.arange(self.horizon)
             features = range(self.target, self.target + self.several)
-            targets = np.concatenate([self.series[ahead, feature] for feature in features], 1)  # [batch several*horizon]
+            targets = np.concatenate(
+                [self.series[ahead, feature] for feature in features], 1
+            )  # [batch several*horizon]
             yield Batch(torch.from_numpy(inputs.astype(np.float32)), torch.from_numpy(targets.astype(np.float32)))
 
 

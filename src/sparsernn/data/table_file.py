@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, Self
 
 import numpy as np
 
-from sparsernn.data import table_forecast, table_series, table_steps, table_text, table_wide
+from sparsernn.data import table_forecast, table_series, table_text, table_wide
 from sparsernn.data.csv_file import existing
 from sparsernn.data.files import cache_folder
 from sparsernn.data.preparation import Encoded, Preparation
@@ -54,6 +54,12 @@ class TableFile(TableOptions):
         store = build_from(placed.path, options, cache_folder(self.cache or None), build)
         preparation = Preparation.from_json(store.values)
         return kind.load(placed, store, preparation), preparation
+
+    def labelled_texts(self, preparation: Preparation) -> Iterator[tuple[str, float]]:
+        """Text and target of every row: the number of its class, or the number that is learned."""
+        table = Table(self.path, preparation.spelling)
+        for rows in table.rows([self.text, self.label]):
+            yield from zip(rows.texts(self.text), preparation.class_numbers(rows).tolist(), strict=True)
 
     def _placed(self, folder: Folder) -> Self:
         path = Path(self.path) if folder is None else Path(folder) / self.path

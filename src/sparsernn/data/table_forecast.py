@@ -48,7 +48,9 @@ def build_forecast(task: TableOptions, writer: StoreWriter, progress: Progress) 
 def _window(counts: np.ndarray, task: TableOptions) -> int:
     """How many rows are read: as suits the horizon, as far as the usual series is long enough."""
     usual = float(np.median(counts[counts >= np.median(counts)]))
-    held = 2 * max(task.horizon + min(task.horizon, usual // SHARE_OF_FORECASTS), round(max(task.valid, task.test) * usual))
+    held = 2 * max(
+        task.horizon + min(task.horizon, usual // SHARE_OF_FORECASTS), round(max(task.valid, task.test) * usual)
+    )
     most = min(usual // SHARE_OF_WINDOW, usual - held - task.horizon)
     return int(max(1, min(max(USUAL_WINDOW, 2 * task.horizon), most)))
 
@@ -128,7 +130,9 @@ def write_new_forecast(preparation: Preparation, table: Table, writer: StoreWrit
     short = np.flatnonzero(starts < steps.offsets[:-1])
     rows = np.diff(steps.offsets)
     faults = {
-        int(one): f"series {steps.names[one][:40]!r} has {int(rows[one])} rows, fewer than the {preparation.window} that"
+        int(
+            one
+        ): f"series {steps.names[one][:40]!r} has {int(rows[one])} rows, fewer than the {preparation.window} that"
         " the network reads"
         for one in short
     }
@@ -139,8 +143,7 @@ def write_new_forecast(preparation: Preparation, table: Table, writer: StoreWrit
             "give more rows",
         )
     starts = np.maximum(starts, 0)
-    wrong = [*faults.values(), *steps.faults.values()]
-    told = (*table.remarks, *told, *note_faults(wrong))
+    told = (*table.remarks, *told, *note_faults(list(steps.faults.values())))
     times = [next_times(steps, series, preparation.horizon) for series in range(len(starts))] if steps.line else []
     encoded = Encoded("forecast", np.zeros(0), starts, starts + preparation.window, names=steps.names, times=times)
     return replace(encoded, faults=faults, window=preparation.window, remarks=told)

@@ -139,7 +139,9 @@ class TableOptions(Task):
 
     def _check_parts(self, kind: str) -> None:
         if self.known and kind != "forecast":
-            raise UserError("Columns known ahead were given without a forecast", "--forecast COLUMN", "leave out --known")
+            raise UserError(
+                "Columns known ahead were given without a forecast", "--forecast COLUMN", "leave out --known"
+            )
         if self.labels == "numbers" and kind in ("forecast", "language_model"):
             raise UserError("A regression was asked for without labels", "--label COLUMN", "leave out --regression")
         if self.groups and kind in ("forecast", "language_model"):

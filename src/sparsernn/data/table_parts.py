@@ -81,6 +81,7 @@ def _thinned(rows: np.ndarray, most: int) -> np.ndarray:
 
 def check_series_copies(values: np.ndarray, offsets: np.ndarray, parts: list[np.ndarray], remarks: dict[str, None]):
     """Add a remark on test series that are the same as a training one to four digits."""
+
     def key(series: int) -> bytes:
         piece = values[offsets[series] : offsets[series + 1]]
         return np.char.mod("%.3e", np.asarray(piece, np.float64) + 0.0).tobytes()
@@ -89,4 +90,3 @@ def check_series_copies(values: np.ndarray, offsets: np.ndarray, parts: list[np.
     test = _thinned(parts[2], MOST_COMPARED).tolist()
     copies = sum(hash(key(series)) in train for series in test)
     note_copies(remarks, copies, len(test), len(parts[0]) > MOST_TEXTS)
-

@@ -214,7 +214,7 @@ def write_new_series(preparation: Preparation, table: Table, writer: StoreWriter
     if steps.targets is not None:
         targets = steps.targets[steps.order]
         targets = targets if preparation.per_step else _first_labels(targets, steps.offsets)
-    told = (*table.remarks, *told, *note_faults(list(steps.faults.values())))
+    told = (*table.remarks, *told, *note_faults([] if preparation.per_step else list(steps.faults.values())))
     encoded = Encoded("series", np.zeros(0), offsets[:-1], offsets[1:], targets, steps.names, remarks=told)
     if not preparation.per_step:
         return encoded

@@ -75,7 +75,9 @@ def read_steps(table: Table, preparation: Preparation, writer: StoreWriter, read
     faults: dict[int, str] = {}
     wanted = [*filter(None, (name_column, label)), *times_of, *columns.get("series", ())]
     for rows in table.rows(wanted, "reading series"):
-        features = preparation.features(rows) if _may_have_gaps(table, preparation) else _without_gaps(rows, preparation)
+        features = (
+            preparation.features(rows) if _may_have_gaps(table, preparation) else _without_gaps(rows, preparation)
+        )
         writer.append("raw", features)
         gaps.append(np.isnan(features).any(1))
         _repair(rows, [*filter(None, (name_column,)), *times_of])
@@ -196,7 +198,9 @@ def _assemble_series(writer: StoreWriter, steps: Steps, preparation: Preparation
             values, rows = wide, at
         values = filled(values, policy)
         if lead:
-            values[:, -lead:] = values[np.minimum(np.arange(len(values)) + preparation.horizon, len(values) - 1), -lead:]
+            values[:, -lead:] = values[
+                np.minimum(np.arange(len(values)) + preparation.horizon, len(values) - 1), -lead:
+            ]
         writer.append("ordered", values)
         orders.append(rows)
     steps.order = np.concatenate(orders)
@@ -268,8 +272,7 @@ def steps_of(offsets: np.ndarray, series: np.ndarray) -> np.ndarray:
 
 
 def note_faults(faults: Sequence[str]) -> list[str]:
-    """What is wrong with rows of a file, in words."""
+    """That some values were filled in for others that are none, in words."""
     if not faults:
         return []
-    more = f", and {len(faults) - 1:,} more rows" if len(faults) > 1 else ""
-    return [f"{faults[0]}{more}"]
+    return [f"what cannot be read in {len(faults):,} rows was filled from the row before: {faults[0]}"]

@@ -18,7 +18,6 @@ from sparsernn.data.table_options import TableOptions
 from sparsernn.data.table_parts import cut_rows, row_groups, without_copies
 from sparsernn.data.table_rows import Progress, Table, require_columns
 from sparsernn.data.table_series import loaded_examples, scaled_targets, with_scale
-from sparsernn.data.table_steps import note_faults
 from sparsernn.data.task import PARTS, Loaded
 from sparsernn.data.text import encode, encoder_from_json, learn_encoder
 from sparsernn.errors import UserError
@@ -103,7 +102,7 @@ def write_new_texts(preparation: Preparation, table: Table, writer: StoreWriter)
             yield from rows.texts(text)
 
     offsets = _write_texts(preparation, texts(), writer)
-    told = (*table.remarks, *note_faults(list(faults.values())))
+    told = tuple(table.remarks)
     known = np.concatenate(targets) if targets else None
     return Encoded("text", np.zeros(0), offsets[:-1], offsets[1:], known, names, faults=faults, remarks=told)
 

@@ -16,7 +16,7 @@ from sparsernn.data.table_options import TableOptions
 from sparsernn.data.table_parts import check_series_copies, cut_rows, row_groups
 from sparsernn.data.table_rows import Progress, Rows, Table, require_columns
 from sparsernn.data.table_series import scaled_targets, with_scale
-from sparsernn.data.table_steps import filled, moments, note_faults, steps_of, write_scaled
+from sparsernn.data.table_steps import filled, moments, steps_of, write_scaled
 from sparsernn.errors import UserError
 
 
@@ -35,7 +35,9 @@ def build_wide(task: TableOptions, writer: StoreWriter, progress: Progress) -> P
     labels, targets = reader.finish()
     offsets = np.concatenate([[0], np.cumsum(np.abs(lengths))])
     targets = np.where(lengths > 0, targets, np.nan if targets.dtype.kind == "f" else -100)
-    remarks = {f"{int((lengths <= 0).sum()):,} rows with missing numbers were left out": None} if min(lengths) <= 0 else {}
+    remarks = (
+        {f"{int((lengths <= 0).sum()):,} rows with missing numbers were left out": None} if min(lengths) <= 0 else {}
+    )
     parts = cut_rows(task, targets, row_groups(task, table))
     check_series_copies(writer.array("ordered"), offsets, parts, remarks)
     require_parts(parts, task.path, "rows")
@@ -125,5 +127,5 @@ def write_new_wide(preparation: Preparation, table: Table, writer: StoreWriter) 
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     targets = np.concatenate([preparation.class_numbers(rows) for rows in chunks]) if label in table.names else None
     names = [one for rows in chunks for one in rows.texts(name)] if name in table.names else []
-    told = (*table.remarks, *note_faults(list(faults.values())))
+    told = tuple(table.remarks)
     return Encoded("wide", np.zeros(0), offsets[:-1], offsets[1:], targets, names, faults=faults, remarks=told)

@@ -32,7 +32,9 @@ class Timeline:
     offsets: np.ndarray
     times: np.ndarray
     dates: bool
-    _counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("changes", "sorted", "repeated", "absent"), 0))
+    _counts: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("changes", "sorted", "repeated", "absent"), 0)
+    )
     _steps: list[Step] = field(default_factory=list)
     _uneven: int = 0
 
@@ -110,7 +112,9 @@ class Timeline:
         if counts["sorted"]:
             told.append(f"the rows of {counts['sorted']:,} series were put in the order of time")
         if counts["changes"]:
-            told.append(f"{counts['changes']} of the hours repeat, as clocks were put back; the rows stay in their order")
+            told.append(
+                f"{counts['changes']} of the hours repeat, as clocks were put back; the rows stay in their order"
+            )
         if counts["repeated"]:
             more = "; --time DATE,TIME joins two columns" if counts["repeated"] > len(self.order) / 2 else ""
             told.append(f"{counts['repeated']:,} rows have the time of the row before{more}")
