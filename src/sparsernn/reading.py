@@ -112,7 +112,7 @@ class Unpacked(io.RawIOBase):
 
     def _unpacking(self, first: bytes) -> IO[bytes]:
         if first.startswith(GZIP):
-            return gzip.GzipFile(fileobj=self.file)
+            return cast(IO[bytes], gzip.GzipFile(fileobj=self.file))
         return _only_member(self.file) if first == ZIP else self.file
 
     def readable(self) -> bool:

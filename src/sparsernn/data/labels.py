@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sparsernn.data.numerals import class_key, numeral
+from sparsernn.data.numerals import Numeral, class_key, numeral
 from sparsernn.data.table_rows import Rows
 from sparsernn.data.task import IGNORED
 from sparsernn.errors import UserError
@@ -81,21 +81,21 @@ class LabelReader:
         place[order], place[-1] = np.arange(len(order)), IGNORED
         return Labels(tuple(self._names[code] for code in order), place[codes])
 
-    def _numbers(self, numbers: Sequence[object]) -> np.ndarray:
+    def _numbers(self, numbers: Sequence[Numeral | None]) -> np.ndarray:
         if None in numbers:
             raise UserError(
                 f"The label {self._names[numbers.index(None)][:40]!r} in column {self.column!r} is not a number",
                 "numbers, for a regression",
                 "correct it, pass --decimal , for decimal commas, or leave out --regression",
             )
-        values = [number[0] for number in numbers if isinstance(number, tuple)]
+        values = [number.value for number in numbers if number is not None]
         if len(set(values)) < 2:
             raise UserError(
                 f"Column {self.column!r} holds one number only", "different numbers", "choose another label column"
             )
         return np.array([*values, np.nan], np.float64)
 
-    def _order(self, numbers: Sequence[object]) -> list[int]:
+    def _order(self, numbers: Sequence[Numeral | None]) -> list[int]:
         """The codes in the order of the classes."""
         names = self._names
         if len(names) < 2:
@@ -110,10 +110,12 @@ class LabelReader:
                 f"at most {MOST_CLASSES:,} classes",
                 "check that it is the label column, or pass --regression if its numbers are to be learned",
             )
-        numeric = all(isinstance(number, tuple) and not number[1] for number in numbers)
-        return sorted(range(len(names)), key=lambda code: numbers[code] if numeric else names[code])
+        values = [number.value for number in numbers if number is not None and not number.unit]
+        if len(values) == len(names):
+            return sorted(range(len(names)), key=values.__getitem__)
+        return sorted(range(len(names)), key=names.__getitem__)
 
 
-def _many(numbers: Sequence[object]) -> bool:
-    whole = all(isinstance(number, tuple) and float(number[0]).is_integer() for number in numbers)
+def _many(numbers: Sequence[Numeral | None]) -> bool:
+    whole = all(number is not None and number.value.is_integer() for number in numbers)
     return len(numbers) > (MOST_WHOLE if whole else MOST_BROKEN)

@@ -74,6 +74,8 @@ def see(
     Raises: UserError where the first rows leave it open and an option has to say it.
     """
     columns = list(dict.fromkeys([*numbers, *words]))
+    if not columns and not times:
+        return table.spelling, {}
     cells: dict[str, list[Any]] = {name: [] for name in columns}
     dates: list[Any] = []
     for rows in table.rows([*columns, *times], "looking at the columns"):

@@ -56,7 +56,7 @@ def _window(counts: np.ndarray, task: TableOptions) -> int:
 
 
 def _bounds(counts: np.ndarray, task: TableOptions, window: int) -> np.ndarray:
-    """Where train, validation and test of every series begin and end: [series 4]; each holds a forecast where it can."""
+    """Where train, validation and test of every series begin and end, each with a forecast where it can: [series 4]."""
     shares = np.array(task.shares) / sum(task.shares)
     bounds = np.rint(np.outer(counts, np.concatenate([[0], np.cumsum(shares)]))).astype(int)
     for several in (np.minimum(task.horizon, counts // SHARE_OF_FORECASTS), 0):
@@ -123,9 +123,7 @@ def write_new_forecast(preparation: Preparation, table: Table, writer: StoreWrit
     write_scaled(writer, preparation)
     ends = steps.offsets[1:] - steps.ahead
     if preparation.known and steps.ahead.min() < preparation.horizon:
-        told.append(
-            f"what is known ahead is missing for some of the {preparation.horizon} rows to forecast: the last is repeated"
-        )
+        told.append(f"of what is known ahead not all {preparation.horizon} rows are there: the last is repeated")
     starts = ends - preparation.window
     short = np.flatnonzero(starts < steps.offsets[:-1])
     rows = np.diff(steps.offsets)

@@ -39,9 +39,9 @@ class TableOptions(Task):
         groups: column of what belongs together, such as persons or threads: all rows of one are in one part; "" is
             none.
         labels: "classes", "numbers" (a regression) or "auto", which asks where it could be either.
-        missing: what is done where a number is missing: "error"; "interpolate", "forward" (the last one again) or "zero",
-            which in a forecast fill times that are missing as well; or "drop", which leaves such rows out, and rows
-            without a label.
+        missing: what is done where a number is missing: "error"; "interpolate", "forward" (the last one again) or
+            "zero", which in a forecast fill times that are missing as well; or "drop", which leaves such rows out, and
+            rows without a label.
         encoding, delimiter, quotes, header, decimal, date_format: how the file is written, as in `Spelling`.
         near_duplicates: "keep" them, or "drop" training and validation texts that are nearly the same as one of a
             later part.

@@ -1,4 +1,4 @@
-"""The rows of a user's file in parts: by class, with groups on one side; and rows that are nearly the same as others."""
+"""The rows of a user's file in parts: by class, with groups on one side; and rows that are nearly the same."""
 
 from collections.abc import Iterable
 

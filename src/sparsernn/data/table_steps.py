@@ -75,11 +75,11 @@ def read_steps(table: Table, preparation: Preparation, writer: StoreWriter, read
     faults: dict[int, str] = {}
     wanted = [*filter(None, (name_column, label)), *times_of, *columns.get("series", ())]
     for rows in table.rows(wanted, "reading series"):
-        features = (
-            preparation.features(rows) if _may_have_gaps(table, preparation) else _without_gaps(rows, preparation)
-        )
+        if not _may_have_gaps(table, preparation):
+            _refuse_gaps(rows, preparation)
+        features = preparation.features(rows)
         writer.append("raw", features)
-        gaps.append(np.isnan(features).any(1))
+        gaps.append(np.asarray(np.isnan(features).any(1)))
         _repair(rows, [*filter(None, (name_column,)), *times_of])
         ids = rows.texts(name_column) if name_column else [""] * len(rows)
         numbers = [names.setdefault(name, len(names)) for name in ids]
@@ -139,11 +139,11 @@ def _may_have_gaps(table: Table, preparation: Preparation) -> bool:
     return not table.strict or preparation.missing != "error" or preparation.known > 0
 
 
-def _without_gaps(rows: Rows, preparation: Preparation) -> np.ndarray:
+def _refuse_gaps(rows: Rows, preparation: Preparation) -> None:
+    """Raises: UserError for a number that is missing."""
     for name in preparation.columns.get("series", ()):
         if name not in preparation.levels:
             rows.numbers(name)
-    return preparation.features(rows)
 
 
 def assemble(writer: StoreWriter, steps: Steps, preparation: Preparation, fills_times: bool) -> list[str]:

@@ -17,6 +17,7 @@ from sparsernn.data.table_parts import check_series_copies, cut_rows, row_groups
 from sparsernn.data.table_rows import Progress, Rows, Table, require_columns
 from sparsernn.data.table_series import scaled_targets, with_scale
 from sparsernn.data.table_steps import filled, moments, steps_of, write_scaled
+from sparsernn.data.task import IGNORED
 from sparsernn.errors import UserError
 
 
@@ -34,7 +35,7 @@ def build_wide(task: TableOptions, writer: StoreWriter, progress: Progress) -> P
     lengths = _write_cells(table, draft, writer, reader)
     labels, targets = reader.finish()
     offsets = np.concatenate([[0], np.cumsum(np.abs(lengths))])
-    targets = np.where(lengths > 0, targets, np.nan if targets.dtype.kind == "f" else -100)
+    targets = np.where(lengths > 0, targets, np.nan if targets.dtype.kind == "f" else IGNORED)
     remarks = (
         {f"{int((lengths <= 0).sum()):,} rows with missing numbers were left out": None} if min(lengths) <= 0 else {}
     )
@@ -86,11 +87,11 @@ def _write_cells(
 def cells(rows: Rows, columns: Sequence[str], missing: str) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
     """The values of all rows one after the other, how many each row has, and the rows that are not to be used.
 
-    A gap inside a row is filled as asked for, a reason not to use it, or a UserError; a row that is not to be used keeps
-    one value.
+    A gap inside a row is filled as asked for, a reason not to use it, or a UserError; a row that is not to be used
+    keeps one value.
     """
     empty = np.array([[is_gap(value) for value in rows.columns[name]] for name in columns]).T
-    table = np.stack([_loose(rows, name) for name in columns], 1)  # [rows columns]
+    table = rows.matrix(columns, gaps=True)  # [rows columns]
     after = np.logical_and.accumulate(empty[:, ::-1], 1)[:, ::-1]  # nothing from here on
     gap = np.isnan(table) & ~after
     gap[:, 0] |= after[:, 0]
@@ -111,10 +112,6 @@ def cells(rows: Rows, columns: Sequence[str], missing: str) -> tuple[np.ndarray,
             used = ~after[row]
             table[row, used] = filled(table[row, used][:, None], missing)[:, 0]
     return table[~after], (~after).sum(1), wrong
-
-
-def _loose(rows: Rows, name: str) -> np.ndarray:
-    return rows.numbers(name, gaps=True)
 
 
 def write_new_wide(preparation: Preparation, table: Table, writer: StoreWriter) -> Encoded:

@@ -11,6 +11,7 @@ from sparsernn.data.times import Step, step_of
 from sparsernn.errors import UserError
 
 HOUR = 3600
+COUNTED = ("changes", "sorted", "repeated", "absent")
 MOST_REPEATED = 0.2
 """Share of the rows of a series with the time of another one, above which a file out of order mixes series."""
 MOST_GROWN = 20

@@ -7,6 +7,7 @@ import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
@@ -17,6 +18,14 @@ from sparsernn.errors import UserError
 from sparsernn.harmless import cell
 
 Prediction = dict[str, object]
+
+
+class Predicted(TypedDict):
+    """Predictions, how well they fit the labels of the file, where it has any, and what is to be said of it."""
+
+    predictions: list[Prediction]
+    scores: NotRequired[dict[str, float]]
+    remarks: NotRequired[list[str]]
 
 
 def predictions(preparation: Preparation, encoded: Encoded, outputs: Sequence[np.ndarray]) -> list[Prediction]:
@@ -31,10 +40,10 @@ def predictions(preparation: Preparation, encoded: Encoded, outputs: Sequence[np
     if preparation.kind == "forecast":
         made = [_forecast(preparation, encoded, place, output) for place, output in enumerate(outputs)]
     elif preparation.label_scale:
-        made = [{"value": float(preparation.unscaled(output)[0])} for output in outputs]
+        made = [{"value": value} for value in map(float, preparation.unscaled(np.concatenate(outputs)))]
     else:
         made = [_label(preparation, one) for one in _scores_of_rows(encoded, outputs)]
-    made = [_emptied(one) if place in encoded.faults else one for place, one in enumerate(made)]
+    made: list[Prediction] = [_emptied(one) if place in encoded.faults else one for place, one in enumerate(made)]
     if not any(encoded.names):
         return made
     return [{"id": name, **one} for name, one in zip(encoded.names, made, strict=True)]
@@ -88,8 +97,8 @@ def scores(preparation: Preparation, encoded: Encoded, made: Sequence[Prediction
         targets[encoded.rows] = encoded.targets
     usable = ~np.isnan(targets) if preparation.label_scale else targets != IGNORED
     usable[list(encoded.faults)] = False
-    rows = np.flatnonzero(usable)
-    if not len(rows):
+    rows = np.flatnonzero(usable).tolist()
+    if not rows:
         return {}
     if preparation.label_scale:
         errors = np.array([made[row]["value"] for row in rows], np.float64) - targets[rows]

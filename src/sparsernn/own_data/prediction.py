@@ -15,7 +15,7 @@ from sparsernn.errors import UserError
 from sparsernn.experiments.compacted import read_final
 from sparsernn.experiments.trained import described
 from sparsernn.own_data import answers
-from sparsernn.own_data.answers import Prediction, write_csv
+from sparsernn.own_data.answers import Predicted, Prediction, write_csv
 from sparsernn.own_data.runs import find_run, read_preparation
 from sparsernn.reading import parsed, readable
 from sparsernn.training import objectives
@@ -26,9 +26,7 @@ Network = Callable[..., torch.Tensor]
 __all__ = ["Prediction", "predict", "write_csv"]
 
 
-def predict(
-    folder: Path, file: Path | None, progress: Progress = no_progress, texts: Sequence[str] = ()
-) -> dict[str, object]:
+def predict(folder: Path, file: Path | None, progress: Progress = no_progress, texts: Sequence[str] = ()) -> Predicted:
     """Predictions for every row (or series, or window) of a file, or for some texts.
 
     Arguments:
@@ -54,7 +52,12 @@ def predict(
         made = answers.predictions(preparation, encoded, outputs)
     scores = answers.scores(preparation, encoded, made)
     told = answers.remarks(encoded, scores)
-    return {"predictions": made, **({"scores": scores} if scores else {}), **({"remarks": told} if told else {})}
+    predicted: Predicted = {"predictions": made}
+    if scores:
+        predicted["scores"] = scores
+    if told:
+        predicted["remarks"] = told
+    return predicted
 
 
 def _read(folder: Path) -> tuple[Preparation, Network]:
