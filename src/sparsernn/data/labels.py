@@ -45,7 +45,7 @@ class LabelReader:
     """
 
     def __init__(self, column: str, kind: str, decimal: str = ".", gaps: bool = False):
-        self.column, self.kind, self._decimal, self._gaps = column, kind, decimal, gaps
+        self.column, self.kind, self._decimal, self._gaps = column, kind, decimal or ".", gaps
         self._places: dict[str, int] = {}
         self._names: list[str] = []
         self._codes: list[np.ndarray] = []
@@ -70,9 +70,9 @@ class LabelReader:
         numbers = [numeral(name, self._decimal) for name in self._names]
         if self.kind == "numbers":
             return Labels((), self._numbers(numbers)[codes])
-        if self.kind == "auto" and None not in numbers and _many(numbers):
+        if self.kind == "auto" and all(one is not None and not one.unit for one in numbers) and _many(numbers):
             raise UserError(
-                f"Column {self.column!r} holds {len(numbers):,} different numbers",
+                f"Column {self.column!r} holds {len(numbers):,} different labels, all of them numbers",
                 "classes, or to be told that a number is to be learned",
                 "pass --regression to learn the number, or --classes if each is a class",
             )

@@ -16,18 +16,21 @@ LOOKED_AT = 50_000
 MOST_LEVELS = 50
 
 
-def listed(described: str | Sequence[str], present: Sequence[str], table: Table) -> list[str]:
+def listed(described: str | Sequence[str], table: Table, others: Sequence[str] = ()) -> list[str]:
     """The columns in "A", "A,B" or "A:Z", a range in the order of the file; names may hold commas and colons.
 
+    Arguments:
+        others: columns that have to be there as well; empty ones are none.
     Raises: UserError for names that are absent, or there twice.
     """
+    present, others = table.names, list(filter(None, others))
     text = described if isinstance(described, str) else ",".join(described)
     names = _parsed(text.strip(), present) if text else []
     if names is None:
         pieces = [piece.strip() for part in text.split(",") for piece in _ends(part, present)]
-        require_columns(table.path, pieces, present)
+        require_columns(table.path, [*others, *pieces], present)
         raise UserError(f"{text!r} names no columns", f"one of {', '.join(map(repr, present[:20]))}", "correct it")
-    require_columns(table.path, names, present)
+    require_columns(table.path, [*others, *names], present)
     return list(dict.fromkeys(names))
 
 

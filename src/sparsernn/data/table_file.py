@@ -16,6 +16,7 @@ from sparsernn.data.preparation import Encoded, Preparation
 from sparsernn.data.store import Store, StoreWriter, build_from, build_once
 from sparsernn.data.table_options import TableOptions
 from sparsernn.data.table_rows import Progress, Table, no_progress
+from sparsernn.data.table_steps import unusable
 from sparsernn.data.task import Folder, Loaded
 from sparsernn.data.text import encode, encoder_from_json
 from sparsernn.errors import UserError
@@ -109,11 +110,7 @@ def encode_file(preparation: Preparation, path: Path | str, progress: Progress =
     encoded = made[-1]
     examples = len(encoded) if encoded.rows is None else len(encoded.rows)
     if len(encoded.faults) >= examples > 0:
-        raise UserError(
-            f"No row of {path} can be used: {next(iter(encoded.faults.values()))}",
-            "rows as in training",
-            "correct the file",
-        )
+        raise unusable(path, encoded.faults)
     return replace(encoded, values=values)
 
 

@@ -22,9 +22,9 @@ USUAL_WINDOW, SHARE_OF_WINDOW, SHARE_OF_FORECASTS = 96, 4, 20
 def build_forecast(task: TableOptions, writer: StoreWriter, progress: Progress) -> Preparation:
     """Series whose next values are forecast; the last rows of every series are held back."""
     table = task.table(progress)
-    targets = listed(task.forecast, table.names, table)
-    known = listed(task.known, table.names, table)
-    others = [name for name in listed(task.series, table.names, table) if name not in (*targets, *known)]
+    targets = listed(task.forecast, table, (task.id,))
+    known = listed(task.known, table)
+    others = [name for name in listed(task.series, table) if name not in (*targets, *known)]
     draft = begun(task, table, [*targets, *others, *known], tuple(targets), "")
     draft = replace(draft, horizon=task.horizon, targets=len(targets), known=len(known))
     steps = read_steps(table, draft, writer)

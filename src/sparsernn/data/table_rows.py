@@ -106,7 +106,7 @@ class Rows:
     def _fault(self, row: int, column: str) -> None:
         if self.faults is not None:
             value = str(self.columns[column][row])[:40]
-            self.faults.setdefault(row, f"{value!r} in column {column!r} of {self.where(row)} is not a number")
+            self.faults.setdefault(row, f"{value!r} in column {column!r} is not a number ({self.where(row)})")
 
     def matrix(self, columns: Sequence[str], gaps: bool = False) -> np.ndarray:
         """The columns as finite numbers, [rows columns]."""

@@ -39,7 +39,7 @@ LEAST_SERIES = 10
 def build_series(task: TableOptions, writer: StoreWriter, progress: Progress) -> Preparation:
     """A row a step, labelled by step or by series."""
     table = task.table(progress)
-    draft = begun(task, table, listed(task.series, table.names, table), (), task.label)
+    draft = begun(task, table, listed(task.series, table, (task.label, task.id, task.groups)), (), task.label)
     reader = LabelReader(task.label, task.labels, draft.spelling.decimal, gaps=task.missing == "drop")
     steps = read_steps(table, draft, writer, reader)
     remarks = dict.fromkeys(assemble(writer, steps, draft, fills_times=False))

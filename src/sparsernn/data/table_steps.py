@@ -51,9 +51,16 @@ class Steps:
     faults: dict[int, str] = field(default_factory=dict)
 
 
+def unusable(path: object, faults: dict[int, str]) -> UserError:
+    """The error for a file none of whose rows can be read."""
+    return UserError(
+        f"No row of {path} can be used: {next(iter(faults.values()))}", "rows as in training", "correct the file"
+    )
+
+
 def time_columns(table: Table, described: str) -> list[str]:
     """The column of times, or the columns that make a time together."""
-    return listed(described, table.names, table) if described else []
+    return listed(described, table) if described else []
 
 
 def read_steps(table: Table, preparation: Preparation, writer: StoreWriter, reader: LabelReader | None = None) -> Steps:
@@ -97,6 +104,8 @@ def read_steps(table: Table, preparation: Preparation, writer: StoreWriter, read
         codes.extend(numbers)
         places.extend(rows.places)
         unit = rows.unit
+    if len(faults) >= len(codes):
+        raise unusable(table.path, faults)
     grouped = np.argsort(np.frombuffer(codes, np.int64), kind="stable")
     offsets = np.concatenate([[0], np.cumsum(np.bincount(np.frombuffer(codes, np.int64)))])
     steps = Steps(grouped, offsets, list(names), gaps=np.concatenate(gaps), faults=faults, clock=clock)

@@ -30,7 +30,7 @@ END = "<eos>"
 def build_texts(task: TableOptions, writer: StoreWriter, progress: Progress) -> Preparation:
     """Read the table several times as a stream: labels, copies, words, ids."""
     table = task.table(progress)
-    require_columns(table.path, [*filter(None, (task.text, task.label, task.id, task.groups))], table.names)
+    require_columns(table.path, [*filter(None, (task.label, task.text, task.id, task.groups))], table.names)
     table.spelling, _ = see(table, [task.label] if task.labels == "numbers" else [])
     reader = LabelReader(task.label, task.labels, table.spelling.decimal, gaps=task.missing == "drop")
     for rows in table.rows([task.label, task.text], "reading labels"):

@@ -14,7 +14,7 @@ from sparsernn.data.store import StoreWriter
 from sparsernn.data.table_columns import listed, see
 from sparsernn.data.table_options import TableOptions
 from sparsernn.data.table_parts import check_series_copies, cut_rows, row_groups
-from sparsernn.data.table_rows import Progress, Rows, Table, require_columns
+from sparsernn.data.table_rows import Progress, Rows, Table
 from sparsernn.data.table_series import scaled_targets, with_scale
 from sparsernn.data.table_steps import filled, moments, steps_of, write_scaled
 from sparsernn.data.task import IGNORED
@@ -24,8 +24,7 @@ from sparsernn.errors import UserError
 def build_wide(task: TableOptions, writer: StoreWriter, progress: Progress) -> Preparation:
     """A row a series: the cells of the columns are its steps; cells may be missing at the end."""
     table = task.table(progress)
-    steps = listed(task.series_columns, table.names, table)
-    require_columns(table.path, [*filter(None, (task.label, task.id, task.groups))], table.names)
+    steps = listed(task.series_columns, table, (task.label, task.id, task.groups))
     if task.label in steps:
         steps.remove(task.label)
     table.spelling, _ = see(table, [*steps, *([task.label] if task.labels == "numbers" else ())])
