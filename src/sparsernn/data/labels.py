@@ -34,6 +34,13 @@ class Labels(NamedTuple):
         return ~np.isnan(self.targets) if self.targets.dtype.kind == "f" else self.targets != IGNORED
 
 
+def note_gaps(labels: Labels, remarks: dict[str, None]) -> None:
+    """Add a remark on rows without a label, if there are any."""
+    count = int((~labels.usable).sum())
+    if count:
+        remarks[f"{count:,} rows without a label were left out"] = None
+
+
 class LabelReader:
     """Collects the labels of a file.
 

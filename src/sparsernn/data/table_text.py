@@ -9,7 +9,7 @@ from itertools import compress, islice
 import numpy as np
 
 from sparsernn.data.csv_file import text_lines
-from sparsernn.data.labels import LabelReader
+from sparsernn.data.labels import LabelReader, note_gaps
 from sparsernn.data.preparation import Columns, Encoded, Preparation, require_parts, write_parts
 from sparsernn.data.spelling import Spelling
 from sparsernn.data.store import Store, StoreWriter
@@ -35,9 +35,10 @@ def build_texts(task: TableOptions, writer: StoreWriter, progress: Progress) -> 
     reader = LabelReader(task.label, task.labels, table.spelling.decimal, gaps=task.missing == "drop")
     for rows in table.rows([task.label, task.text], "reading labels"):
         reader.add(rows)
-    labels, targets = reader.finish()
+    labels, targets = finished = reader.finish()
     parts = cut_rows(task, targets, row_groups(task, table))
     remarks: dict[str, None] = {}
+    note_gaps(finished, remarks)
     parts = without_copies(task, parts, _texts(table, task.text, "comparing texts"), remarks)
     require_parts(parts, task.path, "rows")
     learned = np.zeros(len(targets), bool)

@@ -27,6 +27,9 @@ class Timeline:
         offsets: [series + 1] where each series starts in `order`.
         times: [rows] of the file rows, as numbers.
         dates: whether they are seconds since 1970.
+
+    Attributes:
+        local: the times as the file has them, where those after a clock change are moved on in `times`.
     """
 
     order: np.ndarray
@@ -39,6 +42,9 @@ class Timeline:
     _steps: list[Step] = field(default_factory=list)
     _uneven: int = 0
 
+    def __post_init__(self) -> None:
+        self.local = self.times
+
     @property
     def count(self) -> int:
         """How many series there are."""
@@ -47,6 +53,11 @@ class Timeline:
     def of(self, series: int) -> np.ndarray:
         """The times of a series."""
         return self.times[self.order[self.offsets[series] : self.offsets[series + 1]]]
+
+    def last(self, series: int, ahead: int) -> float:
+        """The time of the last row of a series but `ahead` ones, as the file has it."""
+        rows = self.order[self.offsets[series] : self.offsets[series + 1]]
+        return float(self.local[rows[max(0, len(rows) - 1 - ahead)]])
 
     def step(self, series: int) -> Step:
         """The usual step of a series."""
@@ -57,7 +68,8 @@ class Timeline:
 
         Raises: UserError for rows out of order that repeat times, as where several series are taken for one.
         """
-        self.order, self.times = self.order.copy(), self.times.astype(np.float64)
+        self.local = self.times.astype(np.float64)
+        self.order, self.times = self.order.copy(), self.local.copy()
         for series in range(self.count):
             rows = self.order[self.offsets[series] : self.offsets[series + 1]]
             if (np.diff(self.times[rows]) < 0).any() and not self._change_clocks(rows):
