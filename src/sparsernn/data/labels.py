@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sparsernn.data.numerals import Numeral, class_key, numeral
-from sparsernn.data.table_rows import Rows
+from sparsernn.data.table_rows import Rows, rows_of
 from sparsernn.data.task import IGNORED
 from sparsernn.errors import UserError
 
@@ -38,7 +38,7 @@ def note_gaps(labels: Labels, remarks: dict[str, None]) -> None:
     """Add a remark on rows without a label, if there are any."""
     count = int((~labels.usable).sum())
     if count:
-        remarks[f"{count:,} rows without a label were left out"] = None
+        remarks[f"{rows_of(count)} without a label left out"] = None
 
 
 class LabelReader:

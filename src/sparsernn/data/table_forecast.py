@@ -51,7 +51,7 @@ def _window(counts: np.ndarray, task: TableOptions) -> int:
     held = 2 * max(
         task.horizon + min(task.horizon, usual // SHARE_OF_FORECASTS), round(max(task.valid, task.test) * usual)
     )
-    most = min(usual // SHARE_OF_WINDOW, usual - held - task.horizon)
+    most = min(usual // SHARE_OF_WINDOW, (usual - held - task.horizon) // 2)
     return int(max(1, min(max(USUAL_WINDOW, 2 * task.horizon), most)))
 
 

@@ -14,7 +14,7 @@ from sparsernn.data.store import StoreWriter
 from sparsernn.data.table_columns import listed, see
 from sparsernn.data.table_options import TableOptions
 from sparsernn.data.table_parts import check_series_copies, cut_rows, row_groups
-from sparsernn.data.table_rows import Progress, Rows, Table
+from sparsernn.data.table_rows import Progress, Rows, Table, rows_of
 from sparsernn.data.table_series import scaled_targets, with_scale
 from sparsernn.data.table_steps import filled, moments, steps_of, write_scaled
 from sparsernn.data.task import IGNORED
@@ -35,9 +35,9 @@ def build_wide(task: TableOptions, writer: StoreWriter, progress: Progress) -> P
     labels, targets = finished = reader.finish()
     offsets = np.concatenate([[0], np.cumsum(np.abs(lengths))])
     targets = np.where(lengths > 0, targets, np.nan if targets.dtype.kind == "f" else IGNORED)
-    remarks = (
-        {f"{int((lengths <= 0).sum()):,} rows with missing numbers were left out": None} if min(lengths) <= 0 else {}
-    )
+    remarks: dict[str, None] = {}
+    if left_out := int((lengths <= 0).sum()):
+        remarks[f"{rows_of(left_out)} with missing numbers left out"] = None
     note_gaps(finished, remarks)
     parts = cut_rows(task, targets, row_groups(task, table))
     check_series_copies(writer.array("ordered"), offsets, parts, remarks)

@@ -44,10 +44,13 @@ _CLOCK = (
     r"(?P<H>\d{1,2})(?:[:.h](?P<M>\d{2})(?:[:.](?P<S>\d{2})(?:[.,:](?P<f>\d{1,9}))?)?)?"
     r"(?:\s*(?P<p>[AaPp])(?:\.?[Mm]\.?))?" + _ZONE
 )
-_SHORT_CLOCK = r"(?P<H>\d{2})(?P<M>\d{2})(?P<S>\d{2})?" + _ZONE
+_SHORT_CLOCK = r"(?P<H>\d{2})(?:(?P<M>\d{2})(?P<S>\d{2})?)?" + _ZONE
 _WEEKDAY = r"(?:(?P<n>" + "|".join(f"{day[:3]}(?:{day[3:]})?" for day in DAYS) + r")\.?,?\s+)?"
 _BETWEEN = r"(?:[Tt]|,?\s+|\s+-\s+|:)"
-PATTERNS = [_WEEKDAY + date + after for after in ("", _BETWEEN + _CLOCK, "[Tt ]" + _SHORT_CLOCK) for date in _DATES] + [
+_AFTER = ("", _BETWEEN + _CLOCK, "[Tt ]" + _SHORT_CLOCK)
+PATTERNS = [
+    *(_WEEKDAY + date + after for after in _AFTER for date in _DATES),
+    _DATES[1] + _SHORT_CLOCK,
     _WEEKDAY + _B + r" +" + _D + r" (?P<H>\d{2}):(?P<M>\d{2}):(?P<S>\d{2})(?: [A-Z]{3,4})?(?: (?P<z>[+-]\d{4}))? " + _Y,
     r"(?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2})(?:[.,](?P<f>\d{1,9}))?)?(?:\s*(?P<p>[AaPp])(?:\.?[Mm]\.?))?",
 ]
@@ -209,18 +212,17 @@ def _is_number(text: str) -> bool:
 
 
 def _compact(texts: Sequence[str]) -> bool:
-    """Whether whole numbers are days (20200131) or months (202001)."""
-    if len({len(text) for text in texts}) != 1 or len(texts[0]) not in (6, 8) or not all(map(str.isdecimal, texts)):
+    """Whether whole numbers are days (20200131), months (202001), or days with hours, minutes and seconds."""
+    sizes = {len(text) for text in texts}
+    if len(sizes) != 1 or not sizes <= {6, 8, 10, 12, 14} or not all(map(str.isdecimal, texts)):
         return False
-    months, days = [int(text[4:6]) for text in texts], [int(text[6:] or 1) for text in texts]
-    years = [int(text[:4]) for text in texts]
-    fits = 1800 <= min(years) and max(years) <= 2100 and 1 <= min(months) and max(months) <= 12
-    if not fits or not 1 <= min(days) or max(days) > 31:
-        return False
+    limits = ((0, 4, 1800, 2100), (4, 6, 1, 12), (6, 8, 1, 31), (8, 10, 0, 24), (10, 12, 0, 59), (12, 14, 0, 60))
+    for start, end, least, most in limits:
+        values = [int(text[start:end]) for text in texts if text[start:end]]
+        if values and not (least <= min(values) and max(values) <= most):
+            return False
     numbers = sorted({int(text) for text in texts})
-    return (
-        len(texts[0]) == 8 or len(numbers) > 1 and any(b - a != 1 for a, b in zip(numbers, numbers[1:], strict=False))
-    )
+    return sizes != {6} or len(numbers) > 1 and any(b - a != 1 for a, b in zip(numbers, numbers[1:], strict=False))
 
 
 def _ordered(text: str) -> re.Match[str] | None:
