@@ -222,9 +222,8 @@ def require_columns(path: Path, columns: Sequence[str], present: Sequence[str]) 
     raise UserError(
         f"{path} has {' and '.join(faults)}",
         f"one of {listed}",
-        f"write {' and '.join(corrections)}, the nearest"
-        if corrections
-        else "give the name of a column, or pass --no-header or --delimiter if these are none",
+        (f"write {' and '.join(corrections)}, the nearest" if corrections else "give the name of a column")
+        + ", or pass --no-header if the first row has no names",
     )
 
 
