@@ -31,7 +31,6 @@ from sparsernn.options import (
 from sparsernn.terminal import print_table, print_text, reading_progress
 from sparsernn.typed import unknown
 
-
 INTERRUPTED = 130
 """The exit status after Ctrl-C, as of a shell's own commands."""
 

@@ -114,7 +114,8 @@ def id_column(preparation: Preparation, table: Table) -> str | None:
     if told and told in table.names:
         return told
     used = (preparation.columns.get("text"), preparation.columns.get("label"))
-    return next((name for name in table.names if name.lower() == "id" and name not in used), None)
+    first = [""] if table.names[0] == "" and table.names.count("") == 1 else []  # as pandas writes an index
+    return next((name for name in [*table.names, *first] if name.lower() in ("id", *first) and name not in used), None)
 
 
 def build_running_text(task: TableOptions, writer: StoreWriter, progress: Progress) -> Preparation:
