@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -10,27 +9,16 @@ from sparsernn import runtime
 from sparsernn.data.preparation import Encoded, Preparation
 from sparsernn.data.table_file import encode_file, encode_texts
 from sparsernn.data.table_rows import Progress, no_progress
-from sparsernn.data.text import encoder_from_json
 from sparsernn.errors import UserError
 from sparsernn.own_data import answers
 from sparsernn.own_data.answers import Predicted, Prediction, write_csv
+from sparsernn.own_data.predictor import Predictor, check_sizes
 from sparsernn.own_data.runs import NETWORK, find_run
 from sparsernn.reading import parsed, readable
 
 BATCH = 256
 
 __all__ = ["Prediction", "predict", "write_csv"]
-
-
-class Predictor(Protocol):
-    """A network, and how a file becomes its input."""
-
-    @property
-    def preparation(self) -> Preparation: ...
-
-    def run(self, inputs: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
-        """Outputs of examples of one length, or padded to it. [batch ...]"""
-        ...
 
 
 def predict(folder: Path, file: Path | None, progress: Progress = no_progress, texts: Sequence[str] = ()) -> Predicted:
@@ -101,19 +89,6 @@ class Packed:
 
     def run(self, inputs: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
         return self.artifact.run(inputs, lengths)
-
-
-def check_sizes(preparation: Preparation, inputs: int, outputs: int, folder: Path) -> None:
-    """Raises: UserError if a preparation is not that of a network with such inputs and outputs."""
-    words = len(encoder_from_json(preparation.tokenizer).words) if preparation.tokenizer else 0
-    sizes = words or len(preparation.means), preparation.outputs or words
-    if sizes != (inputs, outputs):
-        raise UserError(
-            f"The preparation of {folder} is for {sizes[0]} inputs and {sizes[1]} outputs, its network for {inputs}"
-            f" and {outputs}",
-            "both as one training left them",
-            "use another copy of the run",
-        )
 
 
 def outputs(predictor: Predictor, encoded: Encoded) -> Iterator[np.ndarray]:
