@@ -88,7 +88,7 @@ def build_running_text(task: TableOptions, writer: StoreWriter, progress: Progre
     count = sum(1 for _ in text_lines(task.path, progress, "reading"))
     ends = np.rint(np.cumsum(task.shares) / sum(task.shares) * count).astype(int)
     learned = islice(text_lines(task.path, progress, "counting words"), int(ends[0]))
-    encoder = learn_encoder(learned, task.vocabulary, task.tokenizer, after=END)
+    encoder = learn_encoder(learned, task.vocabulary, task.tokenizer, least=2, after=END)
     steps = task.length or (100 if task.tokenizer == "characters" else 35)
     preparation = Preparation("language_model", {}, tokenizer=encoder.to_json(), length=steps)
     counts = dict.fromkeys(PARTS, 0)
