@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-import zipfile
-import zlib
+import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 
 from sparsernn import durable
 from sparsernn.errors import UserError
-from sparsernn.reading import readable
+from sparsernn.reading import MOST_UNPACKED, Damaged, arrays, readable
 
 LONGEST = 12
 """The longest n-grams that are tried."""
@@ -23,10 +22,13 @@ FALLBACK = (0.0, 0.5, 1.0, 1.5)
 SMALLEST = 0.1
 """Discount, so that tokens which the text lacks keep a probability."""
 WORTH = 1e-3
-"""By how much, in nats a token, n-grams that are a token longer must make the other text more likely."""
+"""By how much, in nats a token, longer n-grams must make the other text more likely."""
+PATIENCE = 2
+"""Lengths in a row that may fail to do so."""
 
 
-UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+WHOLE = ("|u1", "<u2", "<u4", "<u8", "<i8")
+"""What numpy calls the types of the arrays in a file."""
 
 
 class Grams(NamedTuple):
@@ -111,14 +113,18 @@ class KneserNey:
         if min(len(train), len(valid)) < 2:
             raise UserError(f"the texts have {len(train)} and {len(valid)} tokens", "two at least", "give longer ones")
         grams: list[Grams] = []
-        models: list[tuple[float, Self]] = []
+        best, least, failed = cls(vocabulary, ()), math.log(vocabulary), 0
         for longer in grams_of(train, vocabulary):
             grams.append(longer)
             model = cls.of_grams(grams, vocabulary)
-            models = [*models[-1:], (-float(model.log_probabilities(valid).mean()), model)]
-            if len(models) == 2 and models[1][0] > models[0][0] - WORTH:
-                return models[0][1]
-        return models[-1][1]
+            loss = -float(model.log_probabilities(valid).mean())
+            if loss < least - WORTH:
+                best, least, failed = model, loss, 0
+            else:
+                failed += 1
+            if failed == PATIENCE:
+                break
+        return best
 
     @classmethod
     def of_grams(cls, grams: Sequence[Grams], vocabulary: int) -> Self:
@@ -145,8 +151,12 @@ class KneserNey:
             contexts = np.concatenate([[-1], np.where(met, places, -1)[:-1]])
         return np.log(probabilities[1:])
 
-    def save(self, path: Path | str) -> int:
-        """Write the counts, from which all else follows. Returns: the bytes of the file."""
+    def save(self, path: Path | str) -> None:
+        """Write the model as one file."""
+        durable.replace(Path(path), self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """The content of its file: the counts, from which all else follows."""
         arrays = {"vocabulary": np.array(self.vocabulary), "order": np.array(self.order)}
         contexts = 1
         for number, level in enumerate(self.levels):
@@ -156,20 +166,23 @@ class KneserNey:
             arrays[f"counts{number}"] = _narrow(level.counts)
             contexts = len(tokens)
         file = io.BytesIO()
-        np.savez_compressed(file, **arrays)
-        durable.replace(Path(path), file.getvalue())
-        return len(file.getvalue())
+        np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
+        return file.getvalue()
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
         """The model that `save` wrote. Raises: UserError for another file."""
-        with readable(path, *UNREADABLE, expected="an n-gram model", do="train again"), np.load(path) as file:
-            vocabulary, keys, counts = int(file["vocabulary"]), [], []
-            for number in range(int(file["order"])):
-                children = file[f"children{number}"]
-                owners = np.repeat(np.arange(len(children)), children)
-                keys.append(owners * vocabulary + file[f"tokens{number}"].astype(np.int64))
-                counts.append(file[f"counts{number}"].astype(np.int64))
+        with readable(path, expected="an n-gram model", do="train again"):
+            stored = arrays(path, WHOLE, unpacked=MOST_UNPACKED)
+            vocabulary, contexts, keys, counts = int(stored["vocabulary"]), 1, [], []
+            for number in range(int(stored["order"])):
+                tokens, children, counted = (stored[f"{name}{number}"] for name in ("tokens", "children", "counts"))
+                fits = len(children) == contexts and children.sum() == len(tokens) == len(counted)
+                if not fits or not tokens.max(initial=0) < vocabulary:
+                    raise Damaged("its n-grams are not those of their contexts")
+                contexts = len(tokens)
+                keys.append(np.repeat(np.arange(len(children)), children) * vocabulary + tokens.astype(np.int64))
+                counts.append(counted.astype(np.int64))
             return cls._of_counts(keys, counts, vocabulary)
 
 
