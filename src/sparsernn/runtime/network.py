@@ -113,6 +113,7 @@ class Network:
                 "a language model and the numbers of a text's words, one after the other",
                 "call run() with another network",
             )
+        self._check_words(tokens)
         states: list[States | None] = [None] * len(self.layers)
         scores = []
         for start in range(0, len(tokens) - 1, TOKENS_AT_ONCE):
@@ -147,16 +148,21 @@ class Network:
                     "convert it first: nothing is converted silently",
                 )
             return x
-        words = len(spec.embedding) if spec.rows is None else len(spec.rows)
+        self._check_words(x)
+        places = x if spec.rows is None else spec.rows[x]
+        vectors = spec.embedding[np.maximum(places, 0)]
+        return np.where((places >= 0)[..., None], vectors, np.float32(0)).astype(np.float32, copy=False)
+
+    def _check_words(self, x: Array) -> None:
+        """Raises: UserError unless these are numbers of words."""
+        table = self.spec.embedding if self.spec.rows is None else self.spec.rows
+        words = 0 if table is None else len(table)
         if x.dtype.kind not in "iu":
             raise UserError(f"the input is {x.dtype}", "numbers of words", "pass whole numbers")
         if x.size and not (x.min() >= 0 and x.max() < words):
             raise UserError(
                 f"the input has words {int(x.min())} to {int(x.max())}", f"0 to {words - 1}", "encode the text first"
             )
-        places = x if spec.rows is None else spec.rows[x]
-        vectors = spec.embedding[np.maximum(places, 0)]
-        return np.where((places >= 0)[..., None], vectors, np.float32(0)).astype(np.float32, copy=False)
 
     def _recurrent(self, x: Array, lengths: Array | None) -> Array:
         """The output of the last layer, both directions beside each other. [time batch unit]"""
