@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +17,10 @@ from sparsernn.data.splits import TextSplit
 from sparsernn.data.task import Split
 from sparsernn.deploy.packing import About, pack
 from sparsernn.experiments.compacted import COMPACT, read_final
-from sparsernn.experiments.rows import Source
+from sparsernn.experiments.rows import Row, Source
 from sparsernn.experiments.sources.token_frequencies import TokenFrequencies
-from sparsernn.own_data.kinds.kind import NETWORK, Choice, File, Kind
+from sparsernn.methods.method import Method
+from sparsernn.own_data.kinds.kind import NETWORK, Choice, File, Kind, Wishes
 from sparsernn.own_data.kneser_ney import KneserNey
 from sparsernn.own_data.scored import Scored, microseconds
 from sparsernn.own_data.verdict import Answers
@@ -28,6 +30,7 @@ from sparsernn.training.settings import Settings
 NGRAMS = "ngrams.npz"
 LEARNING_RATE = 3e-3
 EVERY_MATRIX = ("*weight*",)  # where a method makes zeros: the embedding is most of such a network
+WORDS = 1_000  # tokens from which on they are words, and the embedding is most of the network
 UNIT = 200  # tokens that are taken together
 MOST_COUNTED = 20_000_000  # tokens of which n-grams are made
 LOWER_PRECISION = ("avx512_bf16", "amx_bf16")  # what a processor has that multiplies bfloat16 in half the time
@@ -41,6 +44,7 @@ class LanguageModel(Kind):
 
     about = "n-grams with Kneser-Ney smoothing"
     choice = Choice("language_model", 256, 80, 4000, {"layers": 1, "dropout": 0.3, "tied": True})
+    units_of_characters = 384
     valid_batch_size, test_batch_size = 10, 1
 
     def batch_size(self, file: File) -> int:
@@ -52,6 +56,13 @@ class LanguageModel(Kind):
 
     def sources(self, file: File) -> tuple[Source, ...]:
         return (TokenFrequencies(),)
+
+    def rows(self, file: File, wishes: Wishes) -> list[Row]:
+        words = file.loaded.outputs
+        units = wishes.units or (self.choice.units if words >= WORDS else self.units_of_characters)
+        dense, small, sparse = super().rows(file, dataclasses.replace(wishes, units=units))
+        small_units = units_of(weights_of(units, words) * bytes_of_weight(wishes.method), words)
+        return [dense, dataclasses.replace(small, options={**small.options, "units": small_units}), sparse]
 
     def baselines(self, file: File) -> list[Scored]:
         model, text = ngrams(file), tokens_of(file.loaded.test)
@@ -98,6 +109,21 @@ class LanguageModel(Kind):
         us = microseconds(lambda: artifact.log_probabilities(text[:UNIT]))
         scores = artifact.log_probabilities(text)
         return Scored(name, f"the {name.replace('_', ' ')} network", scores, path.stat().st_size, us)
+
+
+def weights_of(units: int, words: int) -> int:
+    """Weights of one layer of four gates and of the embedding, which is the output layer too."""
+    return units * words + 8 * units * units
+
+
+def units_of(weights: float, words: int) -> int:
+    """The units with which there are so many weights."""
+    return max(1, round((math.sqrt(words * words + 32 * weights) - words) / 16))
+
+
+def bytes_of_weight(method: Method) -> float:
+    """What each weight takes of the sparse file for one of a dense one: a byte if it is there, and a bit of a mask."""
+    return min(1.0, 1 - getattr(method, "sparsity", 0.0) + 1 / 8)
 
 
 def precision() -> str:
