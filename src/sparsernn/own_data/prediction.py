@@ -10,8 +10,10 @@ import torch
 
 from sparsernn import durable, runtime
 from sparsernn.data.preparation import Encoded, Preparation
+from sparsernn.data.splits import TextSplit
 from sparsernn.data.table_file import encode_file
 from sparsernn.data.table_rows import Progress, no_progress
+from sparsernn.data.task import Split
 from sparsernn.data.text import encoder_from_json
 from sparsernn.errors import UserError
 from sparsernn.experiments.compacted import arguments, read_final
@@ -19,10 +21,12 @@ from sparsernn.experiments.trained import described
 from sparsernn.harmless import cell
 from sparsernn.own_data.runs import find_run, read_preparation
 from sparsernn.reading import parsed, readable
+from sparsernn.runtime.artifact import Artifact
 from sparsernn.training import objectives
 
 BATCH = 256
 Prediction = dict[str, object]
+Answering = Callable[..., torch.Tensor] | Artifact
 
 
 def predict(folder: Path, file: Path, progress: Progress = no_progress) -> dict[str, list[Prediction]]:
@@ -42,10 +46,11 @@ def predict(folder: Path, file: Path, progress: Progress = no_progress) -> dict[
         return {"predictions": _predictions(preparation, network, encoded)}
 
 
-def _predictions(preparation: Preparation, network: Callable[..., torch.Tensor], encoded: Encoded) -> list[Prediction]:
-    if preparation.kind == "language_model" and isinstance(network, torch.nn.Module):
-        figures = objectives.evaluate(network, encoded.split, "language_model", 1)
-        return [{"perplexity": figures["perplexity"], "loss": figures["loss"]}]
+def _predictions(
+    preparation: Preparation, network: Answering, encoded: Encoded
+) -> list[Prediction]:
+    if preparation.kind == "language_model" or isinstance(network, Artifact):
+        return [_perplexity(network, encoded.split)]
     with torch.inference_mode():
         outputs = list(_outputs(network, encoded))
     if preparation.kind == "forecast":
@@ -55,7 +60,18 @@ def _predictions(preparation: Preparation, network: Callable[..., torch.Tensor],
     return _labels(preparation, encoded, probabilities)
 
 
-def _read(folder: Path) -> tuple[Preparation, Callable[..., torch.Tensor]]:
+def _perplexity(network: Answering, split: Split) -> Prediction:
+    """Of a running text, whose tokens but the first are predicted."""
+    if isinstance(network, torch.nn.Module):
+        loss = objectives.evaluate(network, split, "language_model", 1)["loss"]
+    elif isinstance(network, Artifact) and isinstance(split, TextSplit):
+        loss = -float(network.log_probabilities(np.asarray(split.tokens)).mean())
+    else:
+        raise TypeError(f"{type(network).__name__} predicts no text")
+    return {"perplexity": float(np.exp(loss)), "loss": loss}
+
+
+def _read(folder: Path) -> tuple[Preparation, Answering]:
     """How a file becomes input, and the network."""
     if folder.is_dir():
         run = find_run(folder)
@@ -63,14 +79,14 @@ def _read(folder: Path) -> tuple[Preparation, Callable[..., torch.Tensor]]:
         _check_sizes(preparation, data["inputs"], data["outputs"], run)
         return preparation, read_final(run).eval()
     packed = runtime.load(folder)
-    if not packed.preparation or packed.kind == "language_model":
+    if not packed.preparation:
         raise UserError(
             f"{folder} does not say how a file becomes its input",
-            "a network with labels or forecasts that `sparsernn train` made",
+            "a network that `sparsernn train` made",
             "pack a run that `sparsernn train` left, or give the run's folder",
         )
 
-    def network(inputs: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+    def answer(inputs: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
         return torch.from_numpy(packed.run(inputs.numpy(), None if lengths is None else lengths.numpy()))
 
     with readable(folder, expected="a network that `sparsernn train` made", do="pack the run again"):
@@ -78,7 +94,7 @@ def _read(folder: Path) -> tuple[Preparation, Callable[..., torch.Tensor]]:
     words, head = packed.spec.embedding if packed.spec.rows is None else packed.spec.rows, packed.spec.head
     inputs = packed.layers[0].inputs if words is None else len(words)
     _check_sizes(preparation, inputs, packed.layers[-1].hidden if head is None else len(head), folder)
-    return preparation, network
+    return preparation, packed if preparation.kind == "language_model" else answer
 
 
 def _check_sizes(preparation: Preparation, inputs: int, outputs: int, folder: Path) -> None:
