@@ -46,9 +46,7 @@ def predict(folder: Path, file: Path, progress: Progress = no_progress) -> dict[
         return {"predictions": _predictions(preparation, network, encoded)}
 
 
-def _predictions(
-    preparation: Preparation, network: Answering, encoded: Encoded
-) -> list[Prediction]:
+def _predictions(preparation: Preparation, network: Answering, encoded: Encoded) -> list[Prediction]:
     if preparation.kind == "language_model" or isinstance(network, Artifact):
         return [_perplexity(network, encoded.split)]
     with torch.inference_mode():
