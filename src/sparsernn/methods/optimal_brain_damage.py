@@ -51,7 +51,7 @@ class OptimalBrainDamage(Pruning):
 
     scope: str = "global"
     start: float = 0.1
-    stop: float = 0.6
+    stop: float = 0.5
     every: int | float = 0.02
     schedule: str = "cubic"
     memory: float = 0.99

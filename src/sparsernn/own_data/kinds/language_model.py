@@ -29,6 +29,7 @@ from sparsernn.training.settings import Settings
 
 NGRAMS = "ngrams.npz"
 LEARNING_RATE = 3e-3
+METHOD = "optimal_brain_damage"
 EVERY_MATRIX = ("*weight*",)  # where a method makes zeros: the embedding is most of such a network
 WORDS = 1_000  # tokens from which on they are words, and the embedding is most of the network
 UNIT = 200  # tokens that are taken together
@@ -43,7 +44,7 @@ class LanguageModel(Kind):
     """
 
     about = "n-grams with Kneser-Ney smoothing"
-    choice = Choice("language_model", 256, 80, 4000, {"layers": 1, "dropout": 0.3, "tied": True})
+    choice = Choice("language_model", 256, 80, 4000, {"layers": 1, "dropout": 0.3, "tied": True}, "lstm", METHOD, 0.75)
     units_of_characters = 384
     valid_batch_size, test_batch_size = 10, 1
 
