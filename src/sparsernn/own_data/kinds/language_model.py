@@ -29,6 +29,7 @@ from sparsernn.training.settings import Settings
 
 NGRAMS = "ngrams.npz"
 LEARNING_RATE = 3e-3
+DROPOUT = {"dense": 0.4, "small_dense": 0.2, "sparse": 0.2}  # the fewer weights, the less
 METHOD = "optimal_brain_damage"
 EVERY_MATRIX = ("*weight*",)  # where a method makes zeros: the embedding is most of such a network
 WORDS = 1_000  # tokens from which on they are words, and the embedding is most of the network
@@ -44,7 +45,7 @@ class LanguageModel(Kind):
     """
 
     about = "n-grams with Kneser-Ney smoothing"
-    choice = Choice("language_model", 256, 80, 4000, {"layers": 1, "dropout": 0.3, "tied": True}, "lstm", METHOD, 0.75)
+    choice = Choice("language_model", 256, 80, 3300, {"layers": 1, "tied": True}, "lstm", METHOD, 0.75)
     units_of_characters = 384
     valid_batch_size, test_batch_size = 10, 1
 
@@ -61,9 +62,18 @@ class LanguageModel(Kind):
     def rows(self, file: File, wishes: Wishes) -> list[Row]:
         words = file.loaded.outputs
         units = wishes.units or (self.choice.units if words >= WORDS else self.units_of_characters)
-        dense, small, sparse = super().rows(file, dataclasses.replace(wishes, units=units))
-        small_units = units_of(weights_of(units, words) * bytes_of_weight(wishes.method), words)
-        return [dense, dataclasses.replace(small, options={**small.options, "units": small_units}), sparse]
+        fewer = units_of(weights_of(units, words) * bytes_of_weight(wishes.method), words)
+        return [
+            dataclasses.replace(
+                row,
+                options={
+                    **row.options,
+                    "units": fewer if row.name == "small_dense" else units,
+                    "dropout": DROPOUT[row.name],
+                },
+            )
+            for row in super().rows(file, wishes)
+        ]
 
     def baselines(self, file: File) -> list[Scored]:
         model, text = ngrams(file), tokens_of(file.loaded.test)
