@@ -29,7 +29,7 @@ from sparsernn.training.settings import Settings
 
 NGRAMS = "ngrams.npz"
 LEARNING_RATE = 3e-3
-DROPOUT = {"dense": 0.4, "small_dense": 0.2, "sparse": 0.2}  # the fewer weights, the less
+DROPOUT = {"dense": 0.4, "small_dense": 0.2, "sparse": 0.3}  # the fewer weights, the less
 METHOD = "optimal_brain_damage"
 EVERY_MATRIX = ("*weight*",)  # where a method makes zeros: the embedding is most of such a network
 WORDS = 1_000  # tokens from which on they are words, and the embedding is most of the network
@@ -45,7 +45,7 @@ class LanguageModel(Kind):
     """
 
     about = "n-grams with Kneser-Ney smoothing"
-    choice = Choice("language_model", 256, 80, 3300, {"layers": 1, "tied": True}, "lstm", METHOD, 0.75)
+    choice = Choice("language_model", 256, 80, 3300, {"layers": 1, "tied": True}, "lstm", METHOD, 0.7)
     units_of_characters = 384
     valid_batch_size, test_batch_size = 10, 1
 
