@@ -94,6 +94,13 @@ def test_the_small_dense_network_has_the_bytes_of_the_sparse_one(task, sparsity)
     assert weights(fewer - 1) < bytes < weights(fewer + 1)
 
 
+@pytest.mark.parametrize(("method", "where"), [("optimal_brain_damage", ("*weight*",)), ("synflow", None)])
+def test_every_matrix_is_made_sparse_where_the_method_can(method, where, task):
+    file = file_of(task)
+    rows = kind_of(task, file.loaded).rows(file, Wishes("lstm", training.make_method(method, 0.5)))
+    assert {row.settings.where for row in rows} == {where}
+
+
 def test_characters_have_a_wider_network_than_words(tmp_path, monkeypatch):
     monkeypatch.setenv("SPARSERNN_CACHE", str(tmp_path / "cache"))
     file = file_of(text_file(tmp_path, tokenizer="characters"))

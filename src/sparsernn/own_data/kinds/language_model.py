@@ -45,7 +45,7 @@ class LanguageModel(Kind):
     """
 
     about = "n-grams with Kneser-Ney smoothing"
-    choice = Choice("language_model", 256, 80, 3300, {"layers": 1, "tied": True}, "lstm", METHOD, 0.7)
+    choice = Choice("language_model", 256, 80, 3300, {"layers": 1, "tied": True}, "lstm", METHOD, 0.65)
     units_of_characters = 384
     valid_batch_size, test_batch_size = 10, 1
 
@@ -54,7 +54,7 @@ class LanguageModel(Kind):
 
     def settings(self, file: File, epochs: int) -> Settings:
         general = super().settings(file, epochs)
-        return dataclasses.replace(general, learning_rate=LEARNING_RATE, precision=precision(), where=EVERY_MATRIX)
+        return dataclasses.replace(general, learning_rate=LEARNING_RATE, precision=precision())
 
     def sources(self, file: File) -> tuple[Source, ...]:
         return (TokenFrequencies(),)
@@ -63,14 +63,13 @@ class LanguageModel(Kind):
         words = file.loaded.outputs
         units = wishes.units or (self.choice.units if words >= WORDS else self.units_of_characters)
         fewer = units_of(weights_of(units, words) * bytes_of_weight(wishes.method), words)
+        sizes = {"dense": units, "small_dense": fewer, "sparse": units}
+        where = None if wishes.method.layers_only else EVERY_MATRIX
         return [
             dataclasses.replace(
                 row,
-                options={
-                    **row.options,
-                    "units": fewer if row.name == "small_dense" else units,
-                    "dropout": DROPOUT[row.name],
-                },
+                options={**row.options, "units": sizes[row.name], "dropout": DROPOUT[row.name]},
+                settings=dataclasses.replace(row.settings, where=where),
             )
             for row in super().rows(file, wishes)
         ]
