@@ -95,9 +95,11 @@ class FileOptions:
 class NetworkOptions:
     """What is trained on a user's file."""
 
-    cell: Annotated[str, typer.Option(help="A name from `sparsernn list cells`.")] = "gru"
-    method: Annotated[str, typer.Option(help="A name from `sparsernn list methods`.")] = "magnitude"
-    sparsity: Annotated[float, typer.Option(help="Fraction of zeros of the recurrent weights.")] = 0.9
+    cell: Annotated[str, typer.Option(help="From `sparsernn list cells`; default: by the kind of file.")] = ""
+    method: Annotated[str, typer.Option(help="From `sparsernn list methods`; default: by the kind.")] = ""
+    sparsity: Annotated[
+        float | None, typer.Option(help="Fraction of zeros of the recurrent weights, or of all of a language model.")
+    ] = None
     units: Annotated[int, typer.Option(help="Hidden units; 0 chooses.")] = 0
     epochs: Annotated[int, typer.Option(help="Passes over the file; 0 chooses by its size.")] = 0
     seed: Annotated[int, typer.Option(help="Of splits, weights and order.")] = 0

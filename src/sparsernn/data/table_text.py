@@ -124,7 +124,7 @@ def build_running_text(task: TableOptions, writer: StoreWriter, progress: Progre
     count = sum(1 for _ in text_lines(task.path, progress, "reading", spelled))
     ends = np.rint(np.cumsum(task.shares) / sum(task.shares) * count).astype(int)
     learned = islice(text_lines(task.path, progress, "counting words", spelled), int(ends[0]))
-    encoder = learn_encoder(learned, task.vocabulary, task.tokenizer, after=END)
+    encoder = learn_encoder(learned, task.vocabulary, task.tokenizer, least=2, after=END)
     steps = task.length or (100 if task.tokenizer == "characters" else 35)
     spelling = Spelling(encoding=spelled)
     preparation = Preparation("language_model", {}, tokenizer=encoder.to_json(), length=steps, spelling=spelling)

@@ -41,9 +41,8 @@ def predict(folder: Path, file: Path | None, progress: Progress = no_progress, t
     encoded = encode_texts(preparation, texts) if file is None else encode_file(preparation, file, progress)
     with readable(folder, expected="a network that fits its preparation", do="use another copy"):
         if preparation.kind == "language_model":
-            from sparsernn.own_data.trained_run import perplexity
-
-            return {"predictions": [perplexity(predictor, encoded)]}
+            loss = predictor.loss(encoded)
+            return {"predictions": [{"perplexity": float(np.exp(loss)), "loss": loss}]}
         made = answers.predictions(preparation, encoded, list(outputs(predictor, encoded)))
     scores = answers.scores(preparation, encoded, made)
     told = answers.remarks(encoded, scores)
@@ -74,10 +73,10 @@ class Packed:
 
     def __init__(self, path: Path):
         self.artifact = runtime.load(path)
-        if not self.artifact.preparation or self.artifact.kind == "language_model":
+        if not self.artifact.preparation:
             raise UserError(
                 f"{path} does not say how a file becomes its input",
-                "a network with labels or forecasts that `sparsernn train` made",
+                "a network that `sparsernn train` made",
                 "pack a run that `sparsernn train` left, or give the run's folder",
             )
         with readable(path, expected="a network that `sparsernn train` made", do="pack the run again"):
@@ -89,6 +88,9 @@ class Packed:
 
     def run(self, inputs: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
         return self.artifact.run(inputs, lengths)
+
+    def loss(self, encoded: Encoded) -> float:
+        return -float(self.artifact.log_probabilities(encoded.values).mean())
 
 
 def outputs(predictor: Predictor, encoded: Encoded) -> Iterator[np.ndarray]:

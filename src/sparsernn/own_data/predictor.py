@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from sparsernn.data.preparation import Preparation
+from sparsernn.data.preparation import Encoded, Preparation
 from sparsernn.data.text import encoder_from_json
 from sparsernn.errors import UserError
 
@@ -18,6 +18,10 @@ class Predictor(Protocol):
 
     def run(self, inputs: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
         """Outputs of examples of one length, or padded to it. [batch ...]"""
+        ...
+
+    def loss(self, encoded: Encoded) -> float:
+        """Mean negative log-likelihood of the tokens of a running text but the first, in nats."""
         ...
 
 

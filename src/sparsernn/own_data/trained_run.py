@@ -7,10 +7,9 @@ import torch
 
 from sparsernn.data.preparation import Encoded
 from sparsernn.denormals import set_flush_denormal
-from sparsernn.errors import UserError
 from sparsernn.experiments.compacted import read_final
 from sparsernn.experiments.trained import described
-from sparsernn.own_data.predictor import Predictor, check_sizes
+from sparsernn.own_data.predictor import check_sizes
 from sparsernn.own_data.runs import read_preparation
 from sparsernn.training import objectives
 
@@ -32,10 +31,5 @@ class TrainedRun:
         arguments = [torch.from_numpy(one) for one in (inputs, lengths) if one is not None]
         return self.network(*arguments).numpy()
 
-
-def perplexity(predictor: Predictor, encoded: Encoded) -> dict[str, object]:
-    """How well a language model predicts a text."""
-    if not isinstance(predictor, TrainedRun):
-        raise UserError("this file does not predict running text", "a run folder", "give the folder of the training")
-    figures = objectives.evaluate(predictor.network, encoded.split, "language_model", 1)
-    return {"perplexity": figures["perplexity"], "loss": figures["loss"]}
+    def loss(self, encoded: Encoded) -> float:
+        return objectives.evaluate(self.network, encoded.split, "language_model", 1)["loss"]

@@ -53,8 +53,9 @@ def save(path: Path | str, spec: NetworkSpec, preparation: str = "", dtype: str 
     tensors: dict[str, Array] = {}
     for number, layer in enumerate(spec.layers):
         tensors |= {f"layers.{number}.{local}": weight for local, weight in layer.weights.items()}
+    tied = is_tied(spec)
     for name in ("embedding", "rows", "head", "bias"):
-        if (tensor := getattr(spec, name)) is not None:
+        if (tensor := getattr(spec, name)) is not None and not (tied and name == "head"):
             tensors[name] = tensor
     described = {
         "kind": spec.kind,
@@ -62,6 +63,7 @@ def save(path: Path | str, spec: NetworkSpec, preparation: str = "", dtype: str 
         "pool": spec.pool,
         "residual": spec.residual,
         "labels": list(spec.labels),
+        "tied": tied,
         "layers": [
             {"cell": _name_of(layer.cell), "options": _options(layer.cell), "format": layer.format}
             for layer in spec.layers
@@ -80,6 +82,12 @@ def save(path: Path | str, spec: NetworkSpec, preparation: str = "", dtype: str 
         )
     durable.replace(path, content)
     return errors
+
+
+def is_tied(spec: NetworkSpec) -> bool:
+    """Whether the head's weight is the embedding, so that one of them is enough."""
+    head, embedding = spec.head, spec.embedding
+    return head is not None and embedding is not None and spec.rows is None and np.array_equal(head, embedding)
 
 
 def _most_numbers(bytes: int) -> int:
@@ -143,6 +151,10 @@ def _spec(described: Mapping[str, object], tensors: Mapping[str, Array]) -> Netw
         cell = _cell(number, about["cell"], about["options"])
         layers.append(LayerSpec(cell, weights, about["format"]))
     parts = {name: tensors.get(name) for name in ("embedding", "rows", "head", "bias")}
+    if described.get("tied") is True:
+        if "head" in tensors or "embedding" not in tensors:
+            raise DamagedFile("its head is to be its embedding")
+        parts["head"] = parts["embedding"]
     options = {name: described[name] for name in ("kind", "directions", "pool", "residual", "labels")}
     spec = NetworkSpec(layers=layers, **options, **parts)  # type: ignore[arg-type]
     _check(spec)

@@ -13,6 +13,8 @@ from sparsernn.runtime.layers import RecurrentLayer, States, Stream
 
 Array = np.ndarray
 KINDS = ("recurrent", "classification", "tagging", "forecasting", "language_model")
+TOKENS_AT_ONCE = 256
+"""Of a running text, so that their outputs fit in memory."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,30 @@ class Network:
             return result
         return self._head(np.swapaxes(output, 0, 1))
 
+    def log_probabilities(self, tokens: Array) -> Array:
+        """Natural logarithms of the probability of each token of a running text but the first, given all before it.
+
+        Shapes: tokens whole numbers [token] -> float64 [token - 1].
+        Raises: UserError for a network that predicts no tokens, or tokens outside its vocabulary.
+        """
+        tokens = np.asarray(tokens)
+        if self.kind != "language_model" or tokens.ndim != 1:
+            raise UserError(
+                f"the network is for {self.kind.replace('_', ' ')}, the text of shape {list(tokens.shape)}",
+                "a language model and the numbers of a text's words, one after the other",
+                "call run() with another network",
+            )
+        self._check_words(tokens)
+        states: list[States | None] = [None] * len(self.layers)
+        scores = []
+        for start in range(0, len(tokens) - 1, TOKENS_AT_ONCE):
+            part = tokens[start : start + TOKENS_AT_ONCE + 1]
+            x = np.ascontiguousarray(self._vectors(part[:-1])[:, None])
+            for number, layer in enumerate(self.layers):
+                x, states[number] = layer.run(x, states[number])
+            scores.append(log_shares(self._head(x[:, 0]), part[1:]))
+        return np.concatenate(scores) if scores else np.zeros(0)
+
     def stream(self, batch: int = 1) -> NetworkStream:
         """Sequences that run on, one step a call.
 
@@ -122,16 +148,21 @@ class Network:
                     "convert it first: nothing is converted silently",
                 )
             return x
-        words = len(spec.embedding) if spec.rows is None else len(spec.rows)
+        self._check_words(x)
+        places = x if spec.rows is None else spec.rows[x]
+        vectors = spec.embedding[np.maximum(places, 0)]
+        return np.where((places >= 0)[..., None], vectors, np.float32(0)).astype(np.float32, copy=False)
+
+    def _check_words(self, x: Array) -> None:
+        """Raises: UserError unless these are numbers of words."""
+        table = self.spec.embedding if self.spec.rows is None else self.spec.rows
+        words = 0 if table is None else len(table)
         if x.dtype.kind not in "iu":
             raise UserError(f"the input is {x.dtype}", "numbers of words", "pass whole numbers")
         if x.size and not (x.min() >= 0 and x.max() < words):
             raise UserError(
                 f"the input has words {int(x.min())} to {int(x.max())}", f"0 to {words - 1}", "encode the text first"
             )
-        places = x if spec.rows is None else spec.rows[x]
-        vectors = spec.embedding[np.maximum(places, 0)]
-        return np.where((places >= 0)[..., None], vectors, np.float32(0)).astype(np.float32, copy=False)
 
     def _recurrent(self, x: Array, lengths: Array | None) -> Array:
         """The output of the last layer, both directions beside each other. [time batch unit]"""
@@ -192,6 +223,13 @@ class NetworkStream:
         """Every state as it is before the first step."""
         for stream in self._streams:
             stream.reset()
+
+
+def log_shares(logits: Array, tokens: Array) -> Array:
+    """Logarithms of the softmax of some outputs at one place each. Shapes: [row output], [row] -> [row]"""
+    logits = logits - logits.max(1, keepdims=True)
+    at_token = logits[np.arange(len(tokens)), tokens].astype(np.float64)
+    return at_token - np.log(np.exp(logits).sum(1, dtype=np.float64))
 
 
 def _reversed(x: Array, lengths: Array | None) -> Array:

@@ -71,6 +71,7 @@ class Choice:
         model: file name in `sparsernn.models`; options: its arguments.
         units: hidden units; small_units: of the dense network of about as many bytes as the sparse one.
         steps: of every network's training, as far as whole epochs allow.
+        cell, method, sparsity: what is taken where the user asks for no other.
     """
 
     model: str
@@ -78,6 +79,9 @@ class Choice:
     small_units: int
     steps: int
     options: Options = dataclasses.field(default_factory=dict)
+    cell: str = "gru"
+    method: str = "magnitude"
+    sparsity: float = 0.9
 
 
 class Kind(abc.ABC):
