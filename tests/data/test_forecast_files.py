@@ -120,7 +120,7 @@ def test_several_columns_are_forecast(tmp_path):
 def test_what_is_known_ahead_is_read_a_horizon_early(tmp_path):
     rows = [(time, math.sin(number), number) for time, number in days(100)]
     path = written(tmp_path, rows, "t,x,plan")
-    loaded, preparation = prepared(path, known=("plan",))
+    loaded, preparation = prepared(path, foreseen=("plan",))
     values, _ = inputs(loaded, preparation)
     assert np.allclose(values[0, :, 1], np.arange(8) + 3, atol=0.01)
     ahead = [(START + number * DAY, "", 500 + number) for number in range(100, 103)]

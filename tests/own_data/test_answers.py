@@ -132,6 +132,6 @@ def test_the_command_answers_texts_and_scores_labels(numbers, tmp_path, monkeypa
 
 
 def test_a_preparation_of_an_earlier_release_is_read():
-    later = {"label_scale", "targets", "known", "levels", "missing", "spelling", "remarks"}
+    later = {"label_scale", "targets", "foreseen", "levels", "missing", "spelling", "remarks"}
     before = {name: value for name, value in CLASSES.to_json().items() if name not in later}
     assert Preparation.from_json(before) == CLASSES and CLASSES.spelling == Spelling()

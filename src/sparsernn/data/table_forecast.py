@@ -23,10 +23,10 @@ def build_forecast(task: TableOptions, writer: StoreWriter, progress: Progress) 
     """Series whose next values are forecast; the last rows of every series are held back."""
     table = task.table(progress)
     targets = listed(task.forecast, table, (task.id,))
-    known = listed(task.known, table)
-    others = [name for name in listed(task.series, table) if name not in (*targets, *known)]
-    draft = begun(task, table, [*targets, *others, *known], tuple(targets), "")
-    draft = replace(draft, horizon=task.horizon, targets=len(targets), known=len(known))
+    foreseen = listed(task.foreseen, table)
+    others = [name for name in listed(task.series, table) if name not in (*targets, *foreseen)]
+    draft = begun(task, table, [*targets, *others, *foreseen], tuple(targets), "")
+    draft = replace(draft, horizon=task.horizon, targets=len(targets), foreseen=len(foreseen))
     steps = read_steps(table, draft, writer)
     remarks = dict.fromkeys(assemble(writer, steps, draft, fills_times=True))
     counts = np.diff(steps.offsets) - steps.ahead
@@ -122,7 +122,7 @@ def write_new_forecast(preparation: Preparation, table: Table, writer: StoreWrit
     told = assemble(writer, steps, preparation, fills_times=True)
     write_scaled(writer, preparation)
     ends = steps.offsets[1:] - steps.ahead
-    if preparation.known and steps.ahead.min() < preparation.horizon:
+    if preparation.foreseen and steps.ahead.min() < preparation.horizon:
         told.append(f"of what is known ahead not all {preparation.horizon} rows are there: the last is repeated")
     starts = ends - preparation.window
     short = np.flatnonzero(starts < steps.offsets[:-1])
