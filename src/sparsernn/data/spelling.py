@@ -115,13 +115,15 @@ def look(path: Path, encoding: str = "") -> Look:
     with readable(f"The file {path}"):
         status = os.stat(path)
         key = (str(path.resolve()), encoding, status.st_size, status.st_mtime_ns, status.st_ino)
-        if key not in _LOOKS:
-            _LOOKS.clear()
-            _LOOKS[key] = _looked(path, encoding)
-    return _LOOKS[key]
+        for seen, view in _LOOKS[:]:
+            if seen == key:
+                return view
+        view = _looked(path, encoding)
+    _LOOKS[:] = [*_LOOKS[-3:], (key, view)]
+    return view
 
 
-_LOOKS: dict[tuple[object, ...], Look] = {}
+_LOOKS: list[tuple[tuple[object, ...], Look]] = []
 
 
 def _looked(path: Path, encoding: str) -> Look:

@@ -12,7 +12,7 @@ from sparsernn.data.table_columns import listed
 from sparsernn.data.table_options import TableOptions
 from sparsernn.data.table_rows import Progress, Table
 from sparsernn.data.table_series import begun
-from sparsernn.data.table_steps import Steps, assemble, moments, note_faults, read_steps, write_scaled
+from sparsernn.data.table_steps import Steps, assemble, moments, note_faults, read_steps, time_columns, write_scaled
 from sparsernn.data.task import PARTS, Loaded
 from sparsernn.errors import UserError
 
@@ -24,7 +24,8 @@ def build_forecast(task: TableOptions, writer: StoreWriter, progress: Progress) 
     table = task.table(progress)
     targets = listed(task.forecast, table, (task.id,))
     foreseen = listed(task.foreseen, table)
-    others = [name for name in listed(task.series, table) if name not in (*targets, *foreseen)]
+    used = {*targets, *foreseen, task.id, *time_columns(table, task.time)}
+    others = [name for name in listed(task.series, table) if name not in used]
     draft = begun(task, table, [*targets, *others, *foreseen], tuple(targets), "")
     draft = replace(draft, horizon=task.horizon, targets=len(targets), foreseen=len(foreseen))
     steps = read_steps(table, draft, writer)
