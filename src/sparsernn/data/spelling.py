@@ -150,7 +150,7 @@ def _lines(text: str, newline: str) -> list[str]:
 
 def opened(path: Path, encoding: str, errors: str, newline: str) -> TextIOWrapper:
     """The text of a file, unpacked where it is packed. Raises: OSError or Damaged."""
-    return TextIOWrapper(BufferedReader(Unpacked(path), BLOCK_BYTES), encoding, errors, newline)
+    return TextIOWrapper(BufferedReader(Unpacked(path, archives=True), BLOCK_BYTES), encoding, errors, newline)
 
 
 def _encoding_of(path: Path) -> tuple[str, str]:
@@ -158,7 +158,7 @@ def _encoding_of(path: Path) -> tuple[str, str]:
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     foreign = wrong = total = 0
     zeros, undefined, first = False, False, True
-    with BufferedReader(Unpacked(path), BLOCK_BYTES) as stream:
+    with BufferedReader(Unpacked(path, archives=True), BLOCK_BYTES) as stream:
         while block := stream.read(BLOCK_BYTES):
             if first and (name := _marked(block, path)):
                 return name, ""
