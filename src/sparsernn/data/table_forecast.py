@@ -49,10 +49,10 @@ def build_forecast(task: TableOptions, writer: StoreWriter, progress: Progress) 
 def _window(counts: np.ndarray, task: TableOptions) -> int:
     """How many rows are read: as suits the horizon, as far as the usual series is long enough."""
     usual = float(np.median(counts[counts >= np.median(counts)]))
-    held = 2 * max(
+    reserved = 2 * max(
         task.horizon + min(task.horizon, usual // SHARE_OF_FORECASTS), round(max(task.valid, task.test) * usual)
     )
-    most = min(usual // SHARE_OF_WINDOW, (usual - held - task.horizon) // 2)
+    most = min(usual // SHARE_OF_WINDOW, (usual - reserved - task.horizon) // 2)
     return int(max(1, min(max(USUAL_WINDOW, 2 * task.horizon), most)))
 
 
