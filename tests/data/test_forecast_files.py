@@ -75,6 +75,12 @@ def test_times_that_are_missing_or_repeat_are_counted(tmp_path):
     assert np.allclose(np.diff(values[:, :, 0]), 1, atol=0.01) and "are filled" in " ".join(filled.remarks)
 
 
+def test_a_value_that_stands_still_for_long_is_said(tmp_path):
+    rows = [(time, min(number, 150) + max(0, number - 290)) for time, number in days(400)]
+    _, preparation = prepared(written(tmp_path, rows))
+    assert preparation.remarks == ("'x' keeps one value for 141 rows on end; were gaps filled?",)
+
+
 def test_a_clock_that_goes_back_is_no_disorder(tmp_path):
     berlin = zoneinfo.ZoneInfo("Europe/Berlin")
     hours = [

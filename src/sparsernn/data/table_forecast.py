@@ -10,13 +10,14 @@ from sparsernn.data.preparation import Encoded, Preparation, write_parts
 from sparsernn.data.store import Store, StoreWriter
 from sparsernn.data.table_columns import listed
 from sparsernn.data.table_options import TableOptions
-from sparsernn.data.table_rows import Progress, Table
+from sparsernn.data.table_rows import Progress, Table, rows_of
 from sparsernn.data.table_series import begun
 from sparsernn.data.table_steps import Steps, assemble, moments, note_faults, read_steps, time_columns, write_scaled
 from sparsernn.data.task import PARTS, Loaded
 from sparsernn.errors import UserError
 
 USUAL_WINDOW, SHARE_OF_WINDOW, SHARE_OF_FORECASTS = 96, 4, 20
+LONG_STANDING = 100  # rows
 
 
 def build_forecast(task: TableOptions, writer: StoreWriter, progress: Progress) -> Preparation:
@@ -35,7 +36,8 @@ def build_forecast(task: TableOptions, writer: StoreWriter, progress: Progress) 
     bounds = _bounds(counts, task, window)
     parts = [_window_starts(steps.offsets, bounds, part, window, task.horizon) for part in range(3)]
     _require_windows(parts, counts, task, window)
-    remarks |= dict.fromkeys(_short(steps, counts, window, task.horizon))
+    standing = _standing(writer.array("ordered"), targets)
+    remarks |= dict.fromkeys([*_short(steps, counts, window, task.horizon), *standing])
     places = np.arange(steps.offsets[-1]) - np.repeat(steps.offsets[:-1], np.diff(steps.offsets))
     learned = np.flatnonzero(places < np.repeat(bounds[:, 1], np.diff(steps.offsets)))
     means, deviations = moments(writer.array("ordered"), learned)
@@ -91,6 +93,18 @@ def _short(steps: Steps, counts: np.ndarray, window: int, horizon: int) -> list[
     some = ", ".join(steps.names[one][:40] for one in short[:3]) + (", ..." if len(short) > 3 else "")
     need = f"{window} + {horizon}"
     return [f"{len(short):,} of {len(counts):,} series have fewer than {need} rows and are left out: {some}"]
+
+
+def _standing(ordered: np.ndarray, names: list[str]) -> list[str]:
+    """What is to be said of columns whose value stands still for long, as where gaps were filled before."""
+    told = []
+    for place, name in enumerate(names):
+        column = np.asarray(ordered[:, place])
+        changes = np.flatnonzero(np.diff(column) != 0)
+        longest = int(np.diff(np.concatenate([[-1], changes, [len(column) - 1]])).max())
+        if longest >= max(LONG_STANDING, len(column) // 50):
+            told.append(f"{name!r} keeps one value for {rows_of(longest)} on end; were gaps filled?")
+    return told
 
 
 def _window_starts(offsets: np.ndarray, bounds: np.ndarray, part: int, window: int, horizon: int) -> np.ndarray:
