@@ -51,7 +51,7 @@ class Preparation:
         length: tokens kept of a text, or steps of the pieces that a series is cut into; 0 keeps all.
         window, horizon: rows read and rows forecast.
         per_step: whether every step has a label of its own.
-        targets, known: how many columns are forecast, and how many are known ahead.
+        targets, foreseen: how many columns are forecast, and how many are known ahead.
         levels: the words of each column that has no numbers; a word is a feature.
         missing: what is done where a number is missing, as in `TableOptions`.
         spelling: how the file is written.
@@ -70,7 +70,7 @@ class Preparation:
     per_step: bool = False
     label_scale: tuple[float, ...] = ()
     targets: int = 1
-    known: int = 0
+    foreseen: int = 0
     levels: dict[str, list[str]] = field(default_factory=dict)
     missing: str = "error"
     spelling: Spelling = Spelling()
@@ -84,7 +84,7 @@ class Preparation:
     def from_json(cls, values: object) -> Self:
         """Read what `to_json` gave; anything else is a UserError."""
         names = {field.name for field in dataclasses.fields(cls)}
-        later = {"label_scale", "targets", "known", "levels", "missing", "spelling", "remarks"}
+        later = {"label_scale", "targets", "foreseen", "levels", "missing", "spelling", "remarks"}
         expected, do = "the file that training wrote", "train again, or use the folder of another run"
         with readable("The saved preparation of the data", expected=expected, do=do):
             if not isinstance(values, dict) or set(values) - names or names - set(values) - later:
@@ -115,7 +115,7 @@ class Preparation:
         if self.kind == "forecast":
             if min(self.window, self.horizon) < 1:
                 return "its windows are empty"
-            if not 1 <= self.targets <= len(self.columns.get("series", ())) - self.known or self.known < 0:
+            if not 1 <= self.targets <= len(self.columns.get("series", ())) - self.foreseen or self.foreseen < 0:
                 return "its forecast columns are not among its columns"
             if any(name in self.levels for name in self.columns.get("series", [])[: self.targets]):
                 return "a column that is forecast holds words"

@@ -39,7 +39,9 @@ LEAST_SERIES = 10
 def build_series(task: TableOptions, writer: StoreWriter, progress: Progress) -> Preparation:
     """A row a step, labelled by step or by series."""
     table = task.table(progress)
-    draft = begun(task, table, listed(task.series, table, (task.label, task.id, task.groups)), (), task.label)
+    named = listed(task.series, table, (task.label, task.id, task.groups))
+    others = {task.label, task.id, task.groups, *time_columns(table, task.time)}
+    draft = begun(task, table, [name for name in named if name not in others], (), task.label)
     reader = LabelReader(task.label, task.labels, draft.spelling.decimal, gaps=task.missing == "drop")
     steps = read_steps(table, draft, writer, reader)
     remarks = dict.fromkeys(assemble(writer, steps, draft))

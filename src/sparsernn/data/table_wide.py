@@ -123,6 +123,6 @@ def write_new_wide(preparation: Preparation, table: Table, writer: StoreWriter) 
     write_scaled(writer, preparation)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     targets = np.concatenate([preparation.class_numbers(rows) for rows in chunks]) if label in table.names else None
-    names = [one for rows in chunks for one in rows.texts(name)] if name in table.names else []
+    names = [one for rows in chunks for one in rows.texts(name)] if name and name in table.names else []
     told = tuple(table.remarks)
     return Encoded("wide", np.zeros(0), offsets[:-1], offsets[1:], targets, names, faults=faults, remarks=told)
