@@ -8,9 +8,11 @@ PERIODS = (1, 7, 12, 24, 48, 96, 168)
 
 
 def naive(split: WindowSplit, period: int) -> np.ndarray:
-    """Every window's last `period` values over and over. [windows horizon]
+    """Every window's last `period` values over and over, one forecast column after the other. [windows several*horizon]
 
     Source: Hyndman & Athanasopoulos, Forecasting: Principles and Practice, seasonal naive method.
     """
     steps = np.arange(split.horizon) % period
-    return split.series[split.starts[:, None] + split.window - period + steps, split.target]
+    rows = split.starts[:, None] + split.window - period + steps
+    features = range(split.target, split.target + split.several)
+    return np.concatenate([split.series[rows, feature] for feature in features], 1)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
 from sparsernn.data.splits import WindowSplit
-from sparsernn.own_data.kinds.kind import Choice, File, Kind, targets_of
+from sparsernn.experiments.rows import Row
+from sparsernn.own_data.kinds.kind import Choice, File, Kind, Wishes, targets_of
 from sparsernn.own_data.naive import PERIODS, naive
 from sparsernn.own_data.scored import Scored
 from sparsernn.own_data.verdict import Answers
@@ -19,6 +22,13 @@ class Forecast(Kind):
 
     about = "the last value, or the values a period ago"
     choice = Choice("forecaster", 64, 16, 2500, {"dropout": 0.1, "residual": 0})
+
+    def rows(self, file: File, wishes: Wishes) -> list[Row]:
+        rows = super().rows(file, wishes)
+        if file.preparation.targets == 1:
+            return rows
+        # A network adds the last value of one column only.
+        return [replace(row, options={**row.options, "residual": None}) for row in rows]
 
     def baselines(self, file: File) -> list[Scored]:
         valid, test = windows(file.loaded.valid), windows(file.loaded.test)
