@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from sparsernn.data.patches import Patches
 from sparsernn.data.preparation import Columns, Encoded, Preparation, require_parts, targets_of, write_parts
 from sparsernn.data.splits import SequenceSplit, cut
 from sparsernn.data.store import Store, StoreWriter
@@ -37,7 +38,9 @@ def build_series(task: TableOptions, writer: StoreWriter, progress: Progress) ->
         offsets, parts, length = steps.offsets, cut_rows(task, firsts, groups), 0
     require_parts(parts, task.path, "series")
     means, deviations = moments(writer.array("raw"), steps.order[steps_of(offsets, parts[0])])
-    preparation = Preparation("series", columns, steps.label_names, means, deviations, length=length, per_step=per_step)
+    patch = 0 if per_step else Patches.for_lengths(np.diff(offsets)[parts[0]]).steps
+    fitted = (columns, steps.label_names, means, deviations)
+    preparation = Preparation("series", *fitted, length=length, per_step=per_step, patch=patch)
     write_scaled(writer, preparation, steps.order)
     writer.append("offsets", offsets)
     writer.append("targets", labels if per_step else firsts)
@@ -86,14 +89,14 @@ def _parts_of_steps(
 def load_series(task: TableOptions, store: Store, preparation: Preparation) -> Loaded:
     """The splits of prepared labelled series."""
     arrays = (store.array("values"), store.array("offsets"), store.array("targets"))
-    per_step, features = preparation.per_step, len(preparation.means)
-    splits = (SequenceSplit(*arrays, rows=store.array(part), bucketed=True, per_step=per_step) for part in PARTS)
-    return Loaded.of_classes(splits, preparation.labels, inputs=features, per_step=per_step, note=task.note())
+    per_step, how = preparation.per_step, {"bucketed": True, "patches": preparation.patches}
+    splits = (SequenceSplit(*arrays, rows=store.array(part), per_step=per_step, **how) for part in PARTS)
+    return Loaded.of_classes(splits, preparation.labels, inputs=preparation.inputs, per_step=per_step, note=task.note())
 
 
 def new_series(preparation: Preparation, store: Store) -> Encoded:
     """The series of another file, in the order of their first rows."""
     offsets, values = store.array("offsets"), store.array("values")
     labelled, targets = targets_of(store, len(values) if preparation.per_step else len(offsets) - 1)
-    split = SequenceSplit(values, offsets, targets, per_step=preparation.per_step)
+    split = SequenceSplit(values, offsets, targets, per_step=preparation.per_step, patches=preparation.patches)
     return Encoded(split, labelled, series_names(store), store.array("order") if preparation.per_step else None)

@@ -16,7 +16,7 @@ from sparsernn.errors import UserError
 from sparsernn.reading import DAMAGE, FREE_NUMBERS, NUMBERS_A_BYTE, check_room, parsed
 from sparsernn.runtime.layers import checked_sizes
 from sparsernn.runtime.layouts import FORMATS
-from sparsernn.runtime.network import KINDS, LayerSpec, Network, NetworkSpec
+from sparsernn.runtime.network import KINDS, POOLS, LayerSpec, Network, NetworkSpec
 from sparsernn.runtime.packed_file import PackedFile, Typed, contents
 from sparsernn.runtime.patterns import DamagedFile
 
@@ -156,7 +156,7 @@ def _cell(number: int, name: str, options: Mapping[str, object]) -> Cell:
 
 def _check(spec: NetworkSpec) -> None:
     """Raises: DamagedFile unless the parts fit each other."""
-    if spec.kind not in KINDS or spec.directions not in (1, 2) or spec.pool not in ("last", "mean", "max"):
+    if spec.kind not in KINDS or spec.directions not in (1, 2) or spec.pool not in POOLS:
         raise DamagedFile("its network is of an unknown kind")
     if not spec.layers or len(spec.layers) % spec.directions:
         raise DamagedFile("it has no layers, or one direction too few")
@@ -181,6 +181,8 @@ def _check(spec: NetworkSpec) -> None:
         if any(width != number for number in inputs[pair]):
             raise DamagedFile("its layers do not fit each other")
         width = sum(widths[pair])
+    if spec.kind == "classification":
+        width *= len(spec.pool.split("_"))
     if spec.head is not None and (spec.head.ndim != 2 or spec.head.shape[1] != width):
         raise DamagedFile("its head does not fit its last layer")
     if spec.bias is not None and (spec.head is None or spec.bias.shape != (len(spec.head),)):

@@ -12,6 +12,7 @@ from sparsernn.errors import UserError
 from sparsernn.runtime.layers import RecurrentLayer, States, Stream
 
 Array = np.ndarray
+POOLS = ("last", "mean", "max", "mean_max_last")
 KINDS = ("recurrent", "classification", "tagging", "forecasting", "language_model")
 
 
@@ -42,7 +43,7 @@ class NetworkSpec:
         directions: 1 or 2.
         embedding: a row a living word [row unit]; rows: the row of every word, -1 for a dead one, or None: as numbered.
         head: weight [output unit]; bias: [output]; None where there is no head.
-        pool: "last", "mean" or "max" over the steps of a sequence.
+        pool: "last", "mean" or "max" over the steps of a sequence, or "mean_max_last", all three beside each other.
         residual: the column of the input that a forecast is a change of, or None.
     """
 
@@ -91,7 +92,7 @@ class Network:
             )
         output = self._recurrent(vectors, None if lengths is None else ends)
         if self.kind in ("classification", "forecasting"):
-            pooled = self._pooled(output, ends)
+            pooled = np.concatenate([self._pooled(output, ends, how) for how in self.spec.pool.split("_")], -1)
             result = self._head(pooled)
             if self.spec.residual is not None:
                 result = result + np.asarray(x)[np.arange(batch), ends - 1, self.spec.residual][:, None]
@@ -143,12 +144,12 @@ class Network:
             x = outputs[0] if len(outputs) == 1 else np.ascontiguousarray(np.concatenate(outputs, -1))
         return x
 
-    def _pooled(self, output: Array, ends: Array) -> Array:
+    def _pooled(self, output: Array, ends: Array, how: str) -> Array:
         """One vector a sequence. [batch unit]"""
         inside = (np.arange(len(output))[:, None] < ends)[..., None]
-        if self.spec.pool == "mean":
+        if how == "mean":
             return (output * inside).sum(0) / ends[:, None].astype(np.float32)
-        if self.spec.pool == "max":
+        if how == "max":
             return np.where(inside, output, -np.inf).max(0)
         last = output[ends - 1, np.arange(output.shape[1])]
         if self.spec.directions == 1:

@@ -53,12 +53,6 @@ class Objective(abc.ABC):
         """Means of the sums, with what follows from them."""
         return {name: total / count if count else math.nan for name, (total, count) in sums.items()}
 
-    def is_better(self, value: float, than: float | None) -> bool:
-        """Whether a figure of `metric` is a new best."""
-        if math.isnan(value) or than is None:
-            return not math.isnan(value)
-        return value > than if self.better == "higher" else value < than
-
 
 class Classification(Objective):
     """One label for a sequence: cross entropy and accuracy.
@@ -157,6 +151,13 @@ def find_objective(objective: str | Objective) -> Objective:
     raise UserError(
         f"There is no objective {objective!r}", "one of " + ", ".join(OBJECTIVES), f"Did you mean {near!r}?"
     )
+
+
+def is_better(value: float, than: float | None, better: str) -> bool:
+    """Whether a figure, of which "higher" or "lower" is better, is a new best."""
+    if math.isnan(value) or than is None:
+        return not math.isnan(value)
+    return value > than if better == "higher" else value < than
 
 
 def evaluate(model: nn.Module, split: Split, objective: str | Objective, batch_size: int) -> dict[str, float]:

@@ -14,8 +14,8 @@ class Settings:
     """How `fit` trains.
 
     Arguments:
-        optimizer: a name in torch.optim, in any case ("sgd", "adamw"), "nt_asgd" or "snt_asgd" (`averaged_sgd`), or a
-            callable (parameters, lr=...) -> optimizer. One with `eval()` and `train()` is validated, kept and saved at
+        optimizer: a name in torch.optim, in any case ("sgd", "adamw"), "nt_asgd" or "snt_asgd" (`averaged_sgd`),
+            "averaged_adamw", or a callable (parameters, lr=...) -> optimizer. One with `eval()` and `train()` is validated, kept and saved at
             the weights that `eval()` shows; one with `validated(loss)` is told each validation loss.
         learning_rate, momentum, weight_decay: given to the optimizer; one that it does not know must be left at 0.
         optimizer_options: further arguments of the optimizer, such as {"betas": [0.9, 0.95]}.
@@ -26,9 +26,10 @@ class Settings:
         schedule: "constant"; "step": times `decay` after every `decay_every` epochs from epoch `decay_after` on;
             "plateau": times `decay` at every epoch whose validation loss is no new best; "cosine" down to 0.
         decay, decay_after, decay_every: see `schedule`.
+        warm_up: fraction of all steps over which the rate rises from 0 to what the schedule says.
         seed: order of the examples, dropout, and the sparsifier's random choices.
         keep: "best" keeps weights and masks of the best validation epoch among those at which the method had
-            reached its target; "last" those of the last epoch.
+            reached its target; "lowest_loss" of that with the lowest validation loss; "last" those of the last epoch.
         patience: stop after so many such epochs without a new best; None never stops early.
         where: names or patterns of the tensors in which groups start; None takes the sparsifier's default.
         scoring_examples: of the batch at which methods look that prune before training; None takes batch_size.
@@ -53,8 +54,9 @@ class Settings:
     decay: float = 0.5
     decay_after: int = 1
     decay_every: int = 1
+    warm_up: float = 0.0
     seed: int = 0
-    keep: Literal["best", "last"] = "best"
+    keep: Literal["best", "lowest_loss", "last"] = "best"
     patience: int | None = None
     where: tuple[str, ...] | None = None
     scoring_examples: int | None = None
@@ -107,6 +109,7 @@ RANGES: dict[str, tuple[type, float, float, bool]] = {
     "decay": (float, 0, 1, False),
     "decay_after": (int, 0, math.inf, False),
     "decay_every": (int, 1, math.inf, False),
+    "warm_up": (float, 0, 1, False),
     "seed": (int, 0, 2**63 - 1, False),
     "patience": (int, 1, math.inf, True),
     "scoring_examples": (int, 1, math.inf, True),
