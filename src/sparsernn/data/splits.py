@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparsernn.data.patches import Patches
+from sparsernn.data.patches import Frames, Patches
 from sparsernn.data.task import IGNORED, Batch, Split, checked_size
 from sparsernn.errors import UserError
 
@@ -101,7 +101,7 @@ class SequenceSplit(Split):
     per_step: bool = False
     least: int = 1
     pad: float = 0
-    patches: Patches | None = None
+    patches: Patches | Frames | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1 if self.rows is None else len(self.rows)
@@ -151,6 +151,8 @@ class SequenceSplit(Split):
         lengths = np.maximum(ends - starts, self.least)
         if self.patches is not None:
             inputs, lengths = self.patches(inputs, lengths)
+        if isinstance(self.patches, Frames):
+            targets = self.patches.targets(targets)
         padded_right = None if self.padding == "left" else torch.from_numpy(lengths)
         return Batch(torch.from_numpy(inputs), torch.from_numpy(targets), padded_right)
 

@@ -1,8 +1,11 @@
 """A user's labelled series with a row a step, as standardised features on disk."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
-from sparsernn.data.patches import Patches
+from sparsernn.data.patches import Patches, frame_steps, windows_for
 from sparsernn.data.preparation import Columns, Encoded, Preparation, require_parts, targets_of, write_parts
 from sparsernn.data.splits import SequenceSplit, cut
 from sparsernn.data.store import Store, StoreWriter
@@ -38,14 +41,21 @@ def build_series(task: TableOptions, writer: StoreWriter, progress: Progress) ->
         offsets, parts, length = steps.offsets, cut_rows(task, firsts, groups), 0
     require_parts(parts, task.path, "series")
     means, deviations = moments(writer.array("raw"), steps.order[steps_of(offsets, parts[0])])
-    patch = 0 if per_step else Patches.for_lengths(np.diff(offsets)[parts[0]]).steps
-    fitted = (columns, steps.label_names, means, deviations)
-    preparation = Preparation("series", *fitted, length=length, per_step=per_step, patch=patch)
-    write_scaled(writer, preparation, steps.order)
+    preparation = Preparation("series", columns, steps.label_names, means, deviations, length=length, per_step=per_step)
+    preparation = replace(preparation, **_reading(preparation, steps, labels, np.diff(offsets)[parts[0]]))
+    write_scaled(writer, preparation, steps.order, steps.offsets)
     writer.append("offsets", offsets)
     writer.append("targets", labels if per_step else firsts)
     write_parts(writer, parts)
     return preparation
+
+
+def _reading(preparation: Preparation, steps: Steps, labels: np.ndarray, lengths: np.ndarray) -> dict[str, Any]:
+    """How much the network reads at once. lengths: of the training series."""
+    if not preparation.per_step:
+        return {"patch": Patches.for_lengths(lengths).steps}
+    at_once = frame_steps(labels, steps.offsets)
+    return {"patch": at_once if at_once > 1 else 0, "windows": windows_for(np.diff(steps.offsets))}
 
 
 def _series_groups(task: TableOptions, steps: Steps, progress: Progress) -> np.ndarray | None:

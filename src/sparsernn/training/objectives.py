@@ -70,7 +70,7 @@ class Classification(Objective):
 class Tagging(Objective):
     """One label for every step: cross entropy and accuracy over the steps that are not padding.
 
-    Shapes: logits [batch time classes], targets [batch time].
+    Shapes: logits [batch time .. classes], targets [batch time ..], where steps may have several labels.
     """
 
     metric = "accuracy"
@@ -80,12 +80,13 @@ class Tagging(Objective):
         if batch.lengths is None:
             return batch.targets
         steps = torch.arange(batch.targets.shape[1], device=batch.targets.device)
-        return batch.targets.masked_fill(steps >= batch.lengths.to(steps.device)[:, None], IGNORED)
+        behind = steps >= batch.lengths.to(steps.device)[:, None]
+        return batch.targets.masked_fill(behind.view(*behind.shape, *[1] * (batch.targets.dim() - 2)), IGNORED)
 
     def loss(self, model: Network, batch: Batch, carry: Carry = None) -> tuple[Tensor, Sums, Carry]:
         logits = model(*self.arguments(batch))
         targets = self.targets(batch)[:, : logits.shape[1]]
-        return *_cross_entropy(logits.flatten(0, 1), targets.flatten()), None
+        return *_cross_entropy(logits.flatten(0, -2), targets.flatten()), None
 
 
 class Forecasting(Objective):

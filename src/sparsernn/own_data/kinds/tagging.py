@@ -30,7 +30,7 @@ class Tagging(Series):
 
 def scored_steps(targets: torch.Tensor) -> torch.Tensor:
     """How many steps of each series have a target."""
-    return (targets != IGNORED).sum(1)
+    return (targets != IGNORED).flatten(1).sum(1)
 
 
 KIND = Tagging()
