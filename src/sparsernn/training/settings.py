@@ -19,7 +19,8 @@ class Settings:
             the weights that `eval()` shows; one with `validated(loss)` is told each validation loss.
         learning_rate, momentum, weight_decay: given to the optimizer; one that it does not know must be left at 0.
         optimizer_options: further arguments of the optimizer, such as {"betas": [0.9, 0.95]}.
-        epochs: passes over the training split.
+        epochs: after each of which the model is validated and saved.
+        passes: over the training split in an epoch; more than one where the split is small.
         batch_size: examples in a step, over all processes together.
         valid_batch_size: examples in a validation batch; None takes batch_size.
         clip: largest norm of all gradients together, those of weights that exist; None leaves them.
@@ -47,6 +48,7 @@ class Settings:
     weight_decay: float = 0.0
     optimizer_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     epochs: int = 10
+    passes: int = 1
     batch_size: int = 32
     valid_batch_size: int | None = None
     clip: float | None = None
@@ -103,6 +105,7 @@ RANGES: dict[str, tuple[type, float, float, bool]] = {
     "momentum": (float, 0, 1, False),
     "weight_decay": (float, 0, math.inf, False),
     "epochs": (int, 1, math.inf, False),
+    "passes": (int, 1, math.inf, False),
     "batch_size": (int, 1, math.inf, False),
     "valid_batch_size": (int, 1, math.inf, True),
     "clip": (float, 0, math.inf, True),

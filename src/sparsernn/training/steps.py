@@ -45,10 +45,14 @@ class Training:
         self.carry: Carry = None
         self.history: list[Row] = []
         self.best: State | None = None
-        self.batches = train.number_of_batches(settings.batch_size)
+        self.batches = settings.passes * train.number_of_batches(settings.batch_size)
         self.steps = settings.epochs * self.batches
         if not self.batches:
             raise UserError("The training split has no batches", "at least one example", "Lower the batch size")
+        if settings.passes > 1 and carries_state(train):
+            raise UserError(
+                f"{settings.passes} passes an epoch over a text that is read in order", "one pass", "Set passes to 1"
+            )
         seed_everything(settings.seed)
         self.optimizer = build_optimizer(settings, model.parameters())
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
@@ -87,8 +91,10 @@ class Training:
 
     def epoch_batches(self, size: int | None = None) -> Iterator[Batch]:
         """The batches of this epoch, in an order that follows from the seed and the epoch alone."""
-        seed = None if carries_state(self.train) else seed_of(self.settings.seed, self.epoch)
-        return self.train.batches(size or self.settings.batch_size, shuffle_seed=seed)
+        passes = self.settings.passes
+        for number in range(self.epoch * passes, (self.epoch + 1) * passes):
+            seed = None if carries_state(self.train) else seed_of(self.settings.seed, number)
+            yield from self.train.batches(size or self.settings.batch_size, shuffle_seed=seed)
 
     def first_batch(self, size: int | None = None) -> Batch:
         """The first training batch, whole in every process."""

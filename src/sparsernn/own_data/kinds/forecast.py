@@ -15,7 +15,7 @@ from sparsernn.experiments.rows import Row
 from sparsernn.experiments.sources.ridge_skip import RidgeSkip
 from sparsernn.models.forecaster import Forecaster
 from sparsernn.own_data.kinds.kind import BATCH, Choice, File, Kind, Wishes, targets_of
-from sparsernn.own_data.kinds.series import BATCH_SIZE, MANY, MOST_PASSES, WARM_UP, in_blocks
+from sparsernn.own_data.kinds.series import BATCH_SIZE, MANY, in_blocks, lasting
 from sparsernn.own_data.naive import error, naive, period_of
 from sparsernn.own_data.scored import Scored, microseconds
 from sparsernn.own_data.verdict import Answers
@@ -46,24 +46,9 @@ class Forecast(Kind):
         right = file.preparation.unscaled(targets_of(file.loaded.test))
         return Answers("rmse", right, units=np.arange(len(right)) // max(file.preparation.horizon, LEAST_UNIT))
 
-    def batch_size(self, file: File) -> int:
-        return BATCH_SIZE if len(file.loaded.train) < MANY else 2 * BATCH_SIZE
-
     def settings(self, file: File, epochs: int) -> Settings:
-        batches = max(1, file.sampled.train.number_of_batches(self.batch_size(file)))
-        return Settings(
-            optimizer="averaged_adamw",
-            learning_rate=1e-3,
-            weight_decay=1e-3,
-            batch_size=self.batch_size(file),
-            valid_batch_size=BATCH,
-            epochs=epochs or min(MOST_PASSES, -(-self.choice.steps // batches)),
-            clip=1.0,
-            schedule="cosine",
-            warm_up=WARM_UP,
-            keep="best",
-            loggers=("csv",),
-        )
+        size = BATCH_SIZE if len(file.loaded.train) < MANY else 2 * BATCH_SIZE
+        return lasting(file, self.choice.steps, epochs, batch_size=size, learning_rate=1e-3)
 
     def rows(self, file: File, wishes: Wishes) -> list[Row]:
         rows = super().rows(file, dataclasses.replace(wishes, method=in_blocks(wishes.method)))

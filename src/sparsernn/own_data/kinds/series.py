@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from sparsernn.experiments.rows import Row
 from sparsernn.methods.magnitude import Magnitude
@@ -14,8 +15,34 @@ from sparsernn.own_data.verdict import Answers
 from sparsernn.training.settings import Settings
 
 BATCH_SIZE = 32
-MOST_PASSES, MOST_UPDATES, MANY = 400, 2_500, 5_000
+MOST_UPDATES, MANY = 2_500, 5_000
+LEAST_BATCHES = 50  # in an epoch
 WARM_UP = 0.1
+
+
+def lasting(file: File, updates: int, epochs: int, **options: Any) -> Settings:
+    """Training for so many updates, or epochs where these are asked for, with an average of the weights.
+
+    Arguments:
+        options: of the settings.
+    """
+    size = options.get("batch_size", BATCH_SIZE)
+    batches = max(1, file.sampled.train.number_of_batches(size))
+    passes = 1 if epochs else -(-LEAST_BATCHES // batches)
+    common: dict[str, Any] = {
+        "optimizer": "averaged_adamw",
+        "learning_rate": 3e-3,
+        "weight_decay": 1e-3,
+        "batch_size": size,
+        "valid_batch_size": BATCH,
+        "epochs": epochs or -(-updates // (batches * passes)),
+        "passes": passes,
+        "clip": 1.0,
+        "schedule": "cosine",
+        "warm_up": WARM_UP,
+        "loggers": ("csv",),
+    }
+    return Settings(**{**common, **options})
 
 
 class Series(Kind):
@@ -35,21 +62,9 @@ class Series(Kind):
         return Answers("accuracy", targets_of(file.loaded.test), file.loaded.labels)
 
     def settings(self, file: File, epochs: int) -> Settings:
-        batches = max(1, file.sampled.train.number_of_batches(BATCH_SIZE))
         updates = self.choice.steps if len(file.loaded.train) < MANY else MOST_UPDATES
-        return Settings(
-            optimizer="averaged_adamw",
-            learning_rate=3e-3,
-            weight_decay=1e-3,
-            batch_size=BATCH_SIZE,
-            valid_batch_size=BATCH,
-            epochs=epochs or min(MOST_PASSES, -(-updates // batches)),
-            clip=1.0,
-            schedule="cosine",
-            warm_up=WARM_UP,
-            keep="lowest_loss" if len(file.loaded.valid) >= LEAST_VALIDATED else "last",
-            loggers=("csv",),
-        )
+        keep = "lowest_loss" if len(file.loaded.valid) >= LEAST_VALIDATED else "last"
+        return lasting(file, updates, epochs, keep=keep)
 
     def rows(self, file: File, wishes: Wishes) -> list[Row]:
         return super().rows(file, dataclasses.replace(wishes, method=in_blocks(wishes.method)))
