@@ -102,7 +102,7 @@ def test_a_file_is_trained_on_and_predicted(kind, tmp_path, monkeypatch):
     assert (
         verdict["test_rows"] > 0
         and verdict["file_bytes"] > 0
-        and verdict["says"].endswith(("baseline.", "network.", "tell.", "sure)."))
+        and verdict["says"].startswith(("Use the ", "It has not learned"))
     )
     assert set(verdict["figures"]) == {"majority", "baseline", "dense", "small_dense", "sparse"}
     found = json.loads(json.dumps(prediction.predict(tmp_path / "out", Path(task.path))))["predictions"]

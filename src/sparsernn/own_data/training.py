@@ -24,6 +24,7 @@ from sparsernn.experiments.jobs import Jobs
 from sparsernn.experiments.parts import part_to_json
 from sparsernn.experiments.recipe import Recipe
 from sparsernn.methods.method import Method
+from sparsernn.own_data.evidence import evidence
 from sparsernn.own_data.kinds import kind_of
 from sparsernn.own_data.kinds.kind import File, Kind, Wishes
 from sparsernn.own_data.runs import ASKED, write_preparation
@@ -114,8 +115,9 @@ def train(
         say("baseline: " + kind.about)
         baselines = score_baselines(kind, file, files)
         outcome = execution.run_rows(jobs)
-        verdict = judge(kind.answers(file), [*baselines.scored, *kind.finish(file, run_folders, out)])
-        verdict.write(out)
+        answers, scored = kind.answers(file), [*baselines.scored, *kind.finish(file, run_folders, out)]
+        verdict = judge(answers, scored)
+        verdict.write(out, evidence(answers, scored, verdict.saved))
         folder = write_baseline(out, asked, verdict, baselines.seconds, outcome.results[0])
     finished = [results.read(folder / results.RESULT), *outcome.results]
     return Finished(outcome.out, [folder, *outcome.run_folders], finished, verdict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +123,7 @@ class Verdict:
             "file_bytes": self.bytes[self.saved],
             "baseline_bytes": self.bytes["baseline"],
             "says": " ".join(self.says),
+            "sentences": list(self.says),
             "saved": self.saved,
             "figures": self.figures,
             "bytes": self.bytes,
@@ -131,9 +132,23 @@ class Verdict:
             "recalls": self.recalls,
         }
 
-    def write(self, folder: Path) -> Path:
-        """Leave it in the folder of the training."""
-        durable.replace(folder / VERDICT, json.dumps(self.to_json(), indent=1) + "\n")
+    def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        """Column titles and rows: what everybody who answered reached, and costs."""
+        title = {"accuracy": "accuracy", "rmse": "error (rmse)", "perplexity": "perplexity"}[self.metric]
+        rows = [
+            (
+                name.replace("_", " "),
+                written(self.metric, figure),
+                bytes_of(self.bytes[name]) if self.bytes[name] else "–",
+                time_of(self.us[name]) if self.us[name] else "–",
+            )
+            for name, figure in self.figures.items()
+        ]
+        return ("", title, "file", "one call"), rows
+
+    def write(self, folder: Path, evidence: Mapping[str, object]) -> Path:
+        """Leave it in the folder of the training, with what pictures of it show."""
+        durable.replace(folder / VERDICT, json.dumps(self.to_json() | {"evidence": evidence}, indent=1) + "\n")
         return folder / VERDICT
 
 
@@ -149,12 +164,12 @@ def judge(answers: Answers, scored: Sequence[Scored], saved: str = "sparse") -> 
     differences = {name: difference(answers, ours, by_name[name]) for name in others}
     recalls = recalls_of(answers, ours)
     says = [
+        conclusion(answers, by_name, differences),
         opening(answers, by_name, ours),
         *(compared(answers, name, by_name[name], differences[name]) for name in others if name != "majority"),
         *cost(ours, by_name["baseline"], "the baseline"),
         *(cost(ours, by_name["dense"], "the dense network") if "dense" in by_name and saved != "dense" else ()),
         *imbalance(answers, recalls),
-        conclusion(answers, by_name, differences),
     ]
     return Verdict(
         answers.metric,
@@ -169,9 +184,14 @@ def judge(answers: Answers, scored: Sequence[Scored], saved: str = "sparse") -> 
     )
 
 
-def written(answers: Answers, figure: float) -> str:
+def written(metric: str, figure: float) -> str:
     """A figure in words: 81.2 %, or a number with four figures."""
-    return f"{figure:.1f} %" if answers.metric == "accuracy" else f"{figure:.4g}"
+    return f"{figure:.1f} %" if metric == "accuracy" else f"{figure:.4g}"
+
+
+def time_of(us: float) -> str:
+    """A time for people."""
+    return f"{us / 1e3:.1f} ms" if us >= 1e3 else f"{us:.0f} us"
 
 
 MAJORITY = {
@@ -185,9 +205,9 @@ METRICS = {"accuracy": "right", "rmse": "root mean squared error", "perplexity":
 def opening(answers: Answers, by_name: dict[str, Scored], ours: Scored) -> str:
     """The figure of what was saved, and that of doing nothing."""
     rows = {"accuracy": "test rows", "rmse": "test rows", "perplexity": "test tokens"}[answers.metric]
-    majority = written(answers, answers.of(by_name["majority"]))
+    majority = written(answers.metric, answers.of(by_name["majority"]))
     return (
-        f"On {len(answers.targets):,} {rows} {ours.about} has {written(answers, answers.of(ours))}"
+        f"On {len(answers.targets):,} {rows} {ours.about} has {written(answers.metric, answers.of(ours))}"
         f" {METRICS[answers.metric]}; {MAJORITY[answers.metric]} {majority}."
     )
 
