@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsernn.data.splits import SequenceSplit, TensorSplit, TextSplit, TextWindowSplit, WindowSplit, cut, cut_by_label
+from sparsernn.data.cuts import cut, cut_by_label
+from sparsernn.data.splits import SequenceSplit, TensorSplit, TextSplit, TextWindowSplit, WindowSplit
 from sparsernn.data.task import IGNORED
 from sparsernn.errors import UserError
 

@@ -136,7 +136,9 @@ def spec_of(network: nn.Module, labels: Sequence[str] = ()) -> NetworkSpec:
         parts["at_once"] = network.at_once
     if isinstance(network, Forecaster):
         parts["residual"] = network.residual
-        parts["skip"] = None if network.skip is None else _array(network.skip.weight)
+        parts["several"] = 1 if network.residual is None else network.several
+        if network.window:
+            parts["skip"] = _array(torch.cat([skip.weight for skip in network.skips.children()]))
     return NetworkSpec(kind, _layers([network.cell]), network.directions, **parts)
 
 

@@ -102,7 +102,7 @@ def _of_spec(spec: NetworkSpec) -> Parts:
 def _of_model(network: Any) -> Parts:
     recurrent = list(network.cells) if isinstance(network, LanguageModel) else [network.cell]
     pool = network.pool if isinstance(network, Classifier) else "last"
-    _require_stream(getattr(network, "directions", 1), pool, getattr(network, "skip", None) is None)
+    _require_stream(getattr(network, "directions", 1), pool, not getattr(network, "window", 0))
     residual = network.residual if isinstance(network, Forecaster) else None
     return _joined(_layers(recurrent), network.embedding, network.head, residual)
 

@@ -32,7 +32,7 @@ def simple(loaded: Loaded) -> Scored:
     models = [make_pipeline(StandardScaler(), LogisticRegression(C=one, max_iter=300)) for one in STRENGTHS]
     step = loaded.objective == "tagging"
     about = "running means and deviations" if step else "simple features"
-    parts = [summaries(split) for split in (loaded.train, loaded.valid, loaded.test)]
+    parts = [features(split) for split in (loaded.train, loaded.valid, loaded.test)]
     example = parts[2][0][:1] if step else None
     first = steps_of(loaded.test)[0][:1]
     chosen = best(models, parts[:2], MOST_STEPS)
@@ -123,7 +123,7 @@ def steps_of(split: Split) -> tuple[list[Array], Array]:
     return series, np.array(labels) if labels and np.ndim(labels[0]) == 0 else np.concatenate(labels)
 
 
-def summaries(split: Split) -> tuple[Array, Array]:
+def features(split: Split) -> tuple[Array, Array]:
     """Simple features and labels: a row a series, or a step where each has a label."""
     series, labels = steps_of(split)
     if len(labels) == len(series):

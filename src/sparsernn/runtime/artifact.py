@@ -62,6 +62,7 @@ def save(path: Path | str, spec: NetworkSpec, preparation: str = "", dtype: str 
         "pool": spec.pool,
         "residual": spec.residual,
         "at_once": spec.at_once,
+        "several": spec.several,
         "labels": list(spec.labels),
         "layers": [
             {"cell": _name_of(layer.cell), "options": _options(layer.cell), "format": layer.format}
@@ -140,7 +141,7 @@ def _spec(described: Mapping[str, object], tensors: Mapping[str, Array]) -> Netw
         layers.append(LayerSpec(cell, weights, about["format"]))
     parts = {name: tensors.get(name) for name in PARTS}
     options = {name: described[name] for name in ("kind", "directions", "pool", "residual", "labels")}
-    options["at_once"] = described.get("at_once", 1)
+    options |= {name: described.get(name, 1) for name in ("at_once", "several")}
     spec = NetworkSpec(layers=layers, **options, **parts)  # type: ignore[arg-type]
     _check(spec)
     return spec
@@ -194,11 +195,22 @@ def _check(spec: NetworkSpec) -> None:
         spec.at_once > 1 and (spec.head is None or len(spec.head) % spec.at_once)
     ):  # fmt: skip
         raise DamagedFile("its head does not tell so many labels at once")
-    if spec.residual is not None and spec.residual not in range(inputs[0]):
+    _check_forecast(spec, inputs[0])
+
+
+def _check_forecast(spec: NetworkSpec, inputs: int) -> None:
+    if type(spec.several) is not int or not spec.several >= 1:
+        raise DamagedFile("it forecasts no whole number of columns")
+    if spec.residual is None and (spec.skip is not None or spec.several > 1):
+        raise DamagedFile("it forecasts several columns, or by their windows, but none is said")
+    if spec.residual is not None and not (
+        type(spec.residual) is int and 0 <= spec.residual <= inputs - spec.several
+    ):  # fmt: skip
         raise DamagedFile("it forecasts a column that its input lacks")
+    if spec.several > 1 and (spec.head is None or len(spec.head) % spec.several):
+        raise DamagedFile("its head does not fit the columns that it forecasts")
     if spec.skip is not None and (
-        spec.residual is None
-        or spec.embedding is not None
+        spec.embedding is not None
         or spec.head is None
         or spec.skip.ndim != 2
         or len(spec.skip) != len(spec.head)

@@ -44,8 +44,9 @@ class NetworkSpec:
         embedding: a row a living word [row unit]; rows: the row of every word, -1 for a dead one, or None: as numbered.
         head: weight [output unit]; bias: [output]; None where there is no head.
         pool: "last", "mean" or "max" over the steps of a sequence, or "mean_max_last", all three beside each other.
-        residual: the column of the input that a forecast is a change of, or None; skip: what a forecast adds of the
-            window of that column [horizon step], or None. With it the layers read every column less its last value.
+        residual: the column of the input that a forecast is a change of, or None; several: how many columns are
+            forecast, that one and those after it, one after the other; skip: what the forecast of each adds of its own
+            window [several*horizon step], or None. With it the layers read every column less its last value.
         at_once: labels that a tagger tells at every step.
     """
 
@@ -61,6 +62,7 @@ class NetworkSpec:
     labels: Sequence[str] = field(default_factory=tuple)
     at_once: int = 1
     skip: Array | None = None
+    several: int = 1
 
 
 class Network:
@@ -101,9 +103,9 @@ class Network:
         if self.kind in ("classification", "forecasting"):
             pooled = np.concatenate([self._pooled(output, ends, how) for how in self.spec.pool.split("_")], -1)
             result = self._head(pooled)
-            if self.spec.residual is not None:
-                result = result + np.asarray(x)[np.arange(batch), ends - 1, self.spec.residual][:, None]
-            return result
+            if self.spec.residual is None:
+                return result
+            return result + self._ahead(np.asarray(x)[np.arange(batch), ends - 1], result.shape[1])
         outputs = self._head(np.swapaxes(output, 0, 1))
         return outputs if self.spec.at_once == 1 else outputs.reshape(*outputs.shape[:2], self.spec.at_once, -1)
 
@@ -121,8 +123,20 @@ class Network:
         x = x - last
         ends = np.full(len(x), steps, np.int64)
         output = self._recurrent(np.ascontiguousarray(np.swapaxes(x, 0, 1)), None)
-        change = self._head(self._pooled(output, ends, "last")) + x[:, :, spec.residual] @ spec.skip.T
-        return change + last[:, :, spec.residual]
+        change = self._head(self._pooled(output, ends, "last"))
+        skips = spec.skip.reshape(spec.several, -1, steps)
+        windows = x[:, :, self._forecast_columns].transpose(2, 0, 1)
+        linear = (windows @ skips.transpose(0, 2, 1)).transpose(1, 0, 2).reshape(change.shape)
+        return change + linear + self._ahead(last[:, 0], change.shape[1])
+
+    @property
+    def _forecast_columns(self) -> slice:
+        first = self.spec.residual or 0
+        return slice(first, first + self.spec.several)
+
+    def _ahead(self, last: Array, values: int) -> Array:
+        """The last value of each column that is forecast, at all steps ahead. [batch column] -> [batch values]"""
+        return last[:, self._forecast_columns].repeat(values // self.spec.several, 1)
 
     def stream(self, batch: int = 1) -> NetworkStream:
         """Sequences that run on, one step a call.
