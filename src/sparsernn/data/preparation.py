@@ -115,7 +115,8 @@ class Preparation:
             return "its labels are not different ones"
         if self.spelling.fault() or len(self.remarks) > MOST_REMARKS:
             return "its spelling is none"
-        if not all(0 <= size <= LARGEST for size in (self.length, self.window, self.horizon, self.patch, *self.windows)):
+        sizes = (self.length, self.window, self.horizon, self.patch, *self.windows)
+        if not all(0 <= size <= LARGEST for size in sizes):
             return "its lengths are no lengths"
         if self.kind == "forecast":
             if min(self.window, self.horizon) < 1:

@@ -138,7 +138,7 @@ def spec_of(network: nn.Module, labels: Sequence[str] = ()) -> NetworkSpec:
         parts["residual"] = network.residual
         parts["several"] = 1 if network.residual is None else network.several
         if network.window:
-            parts["skip"] = _array(torch.cat([skip.weight for skip in network.skips.children()]))
+            parts["skip"] = _array(torch.cat(list(network.skips.parameters())))
     return NetworkSpec(kind, _layers([network.cell]), network.directions, **parts)
 
 

@@ -94,7 +94,11 @@ def parts_of_network(network: Any, example: Any = None) -> Parts:
 
 
 def _of_spec(spec: NetworkSpec) -> Parts:
-    _require_stream(spec.directions, spec.pool if spec.kind == "classification" else "last", spec.skip is None)
+    _require_stream(
+        spec.directions,
+        spec.pool if spec.kind == "classification" else "last",
+        spec.skip is None and spec.kernels is None,
+    )
     layers = [Layer(one.cell, one.weights, checked_sizes(one.cell, one.weights)) for one in spec.layers]
     return Parts(layers, spec.embedding, spec.rows, spec.head, spec.bias, spec.residual)
 

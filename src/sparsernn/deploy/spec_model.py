@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from sparsernn.errors import UserError
 from sparsernn.running.loop import Part, Stack, run_layers
 from sparsernn.runtime.layers import checked_sizes
 from sparsernn.runtime.network import NetworkSpec
@@ -15,10 +16,13 @@ class SpecModel(nn.Module):
 
     Arguments:
         spec: its parts; formats of layers do not matter.
+    Raises: UserError for a network with random kernels.
     """
 
     def __init__(self, spec: NetworkSpec):
         super().__init__()
+        if spec.kernels is not None:
+            raise UserError("this network has random kernels", "recurrent layers alone", "export its run folder")
         self.spec = spec
         self.layers = nn.ModuleList()
         for layer in spec.layers:

@@ -66,8 +66,8 @@ def fit(train: WindowSplit, valid: WindowSplit, reading: Reading, share: float =
     """The regression of the strength that is best on validation.
 
     Arguments:
-        share: of the values that a window has, so many are read, the others' weights are zero: of the values left, those
-            of the smallest weights are dropped again and again, and the others fitted anew.
+        share: of the values that a window has, so many are read, the others' weights are zero: of the values left,
+            those of the smallest weights are dropped again and again, and the others fitted anew.
     Source: Hoerl & Kennard 1970.
     """
     sums = Sums.over(train, reading)

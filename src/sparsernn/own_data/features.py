@@ -11,7 +11,7 @@ import numpy as np
 
 from sparsernn.data.splits import SequenceSplit
 from sparsernn.data.task import IGNORED, Loaded, Split
-from sparsernn.own_data.random_kernels import RandomKernels
+from sparsernn.runtime.random_kernels import RandomKernels
 from sparsernn.own_data.scored import Scored, microseconds
 
 MOST_STEPS, MOST_SERIES = 50_000, 10_000
@@ -86,9 +86,7 @@ def best(models: list[Any], parts: list[tuple[Array, Array]], most: int) -> Chos
     return Chosen(models[place].fit(rows[keep], labels[keep]), accuracies[place])
 
 
-def scored(
-    about: str, chosen: Chosen, test: Array, classes: int, read: Callable[[], Array], kept: object
-) -> Scored:
+def scored(about: str, chosen: Chosen, test: Array, classes: int, read: Callable[[], Array], kept: object) -> Scored:
     """How a model answers for the test rows.
 
     Arguments:
@@ -106,7 +104,12 @@ def shares(model: Any, rows: Array) -> Array:
         return model.predict_proba(rows)
     scores = model.decision_function(rows)
     scores = np.stack([-scores, scores], 1) if scores.ndim == 1 else scores
-    powers = np.exp(scores - scores.max(1, keepdims=True))
+    return shares_of(scores)
+
+
+def shares_of(scores: Array) -> Array:
+    """The softmax of scores. Shapes: [row class] -> the same."""
+    powers = np.exp(scores.astype(np.float64) - scores.max(1, keepdims=True))
     return powers / powers.sum(1, keepdims=True)
 
 

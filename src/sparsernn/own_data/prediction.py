@@ -80,10 +80,8 @@ def _read(folder: Path) -> tuple[Preparation, Network]:
 
     with readable(folder, expected="a network that `sparsernn train` made", do="pack the run again"):
         preparation = Preparation.from_json(parsed(packed.preparation))
-    words, head = packed.spec.embedding if packed.spec.rows is None else packed.spec.rows, packed.spec.head
-    inputs = packed.layers[0].inputs if words is None else len(words)
-    outputs = packed.layers[-1].hidden if head is None else len(head) // packed.spec.at_once
-    _check_sizes(preparation, inputs, outputs, folder)
+    words = packed.spec.embedding if packed.spec.rows is None else packed.spec.rows
+    _check_sizes(preparation, packed.inputs if words is None else len(words), packed.outputs, folder)
     return preparation, network
 
 

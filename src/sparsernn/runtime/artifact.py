@@ -14,6 +14,7 @@ from sparsernn import durable, folders
 from sparsernn.cells.cell import Cell
 from sparsernn.errors import UserError
 from sparsernn.reading import DAMAGE, FREE_NUMBERS, NUMBERS_A_BYTE, check_room, parsed
+from sparsernn.runtime.kernel_head import KernelHead
 from sparsernn.runtime.layers import checked_sizes
 from sparsernn.runtime.layouts import FORMATS
 from sparsernn.runtime.network import KINDS, POOLS, LayerSpec, Network, NetworkSpec
@@ -24,6 +25,8 @@ FORMAT = "sparsernn-artifact-1"
 """Numbers that a file may hold however short it is, and further ones for each of its bytes."""
 MOST_IN_OPTIONS = 1 << 20
 """What all whole numbers in the options of a cell may add up to."""
+WHOLE = ("int8", "int16", "int32", "int64")
+WHOLE_KERNELS = tuple(f"kernels.{name}" for name in ("distances", "shapes", "channels", "owners"))
 PARTS = ("embedding", "rows", "head", "bias", "skip")
 Array = np.ndarray
 
@@ -56,6 +59,8 @@ def save(path: Path | str, spec: NetworkSpec, preparation: str = "", dtype: str 
     for name in PARTS:
         if (tensor := getattr(spec, name)) is not None:
             tensors[name] = tensor
+    if spec.kernels is not None:
+        tensors |= spec.kernels.tensors()
     described = {
         "kind": spec.kind,
         "directions": spec.directions,
@@ -63,6 +68,7 @@ def save(path: Path | str, spec: NetworkSpec, preparation: str = "", dtype: str 
         "residual": spec.residual,
         "at_once": spec.at_once,
         "several": spec.several,
+        "kernel_steps": None if spec.kernels is None else spec.kernels.steps,
         "labels": list(spec.labels),
         "layers": [
             {"cell": _name_of(layer.cell), "options": _options(layer.cell), "format": layer.format}
@@ -116,7 +122,7 @@ def load(path: Path | str) -> Artifact:
 
 def _shape(name: str, kind: str, shape: list[int]) -> tuple[str, tuple[int, ...]]:
     """The type and shape of a tensor, as the header has them."""
-    kinds = ("int8", "int16", "int32", "int64") if name == "rows" else ("float32",)
+    kinds = WHOLE if name in ("rows", *WHOLE_KERNELS) else ("float32",)
     if kind not in kinds or not all(type(size) is int and 0 <= size < 1 << 40 for size in shape):
         raise DamagedFile(f"{name} is {kind} of shape {shape}"[:200])
     return kind, tuple(shape)
@@ -142,7 +148,8 @@ def _spec(described: Mapping[str, object], tensors: Mapping[str, Array]) -> Netw
     parts = {name: tensors.get(name) for name in PARTS}
     options = {name: described[name] for name in ("kind", "directions", "pool", "residual", "labels")}
     options |= {name: described.get(name, 1) for name in ("at_once", "several")}
-    spec = NetworkSpec(layers=layers, **options, **parts)  # type: ignore[arg-type]
+    kernels = KernelHead.of(tensors, described.get("kernel_steps"))
+    spec = NetworkSpec(layers=layers, kernels=kernels, **options, **parts)  # type: ignore[arg-type]
     _check(spec)
     return spec
 
@@ -162,8 +169,14 @@ def _check(spec: NetworkSpec) -> None:
     """Raises: DamagedFile unless the parts fit each other."""
     if spec.kind not in KINDS or spec.directions not in (1, 2) or spec.pool not in POOLS:
         raise DamagedFile("its network is of an unknown kind")
-    if not spec.layers or len(spec.layers) % spec.directions:
+    if not spec.layers and spec.kernels is None or len(spec.layers) % spec.directions:
         raise DamagedFile("it has no layers, or one direction too few")
+    if spec.kernels is not None and (spec.kind != "classification" or spec.embedding is not None):
+        raise DamagedFile("its kernels read something else than series")
+    if not spec.layers:
+        if spec.head is not None or spec.bias is not None or spec.skip is not None:
+            raise DamagedFile("it has a head without layers")
+        return
     if not all(isinstance(label, str) for label in spec.labels):
         raise DamagedFile("its labels are not texts")
     sizes = [checked_sizes(layer.cell, layer.weights) for layer in spec.layers]
@@ -201,6 +214,11 @@ def _check(spec: NetworkSpec) -> None:
 def _check_forecast(spec: NetworkSpec, inputs: int) -> None:
     if type(spec.several) is not int or not spec.several >= 1:
         raise DamagedFile("it forecasts no whole number of columns")
+    if spec.kernels is not None and (
+        spec.residual is not None or spec.head is None or len(spec.head) != len(spec.kernels.bias)
+        or inputs != spec.kernels.inputs
+    ):  # fmt: skip
+        raise DamagedFile("its kernels do not fit its layers")
     if spec.residual is None and (spec.skip is not None or spec.several > 1):
         raise DamagedFile("it forecasts several columns, or by their windows, but none is said")
     if spec.residual is not None and not (

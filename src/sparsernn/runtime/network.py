@@ -9,6 +9,7 @@ import numpy as np
 
 from sparsernn.cells.cell import Cell
 from sparsernn.errors import UserError
+from sparsernn.runtime.kernel_head import KernelHead
 from sparsernn.runtime.layers import RecurrentLayer, States, Stream
 
 Array = np.ndarray
@@ -48,6 +49,7 @@ class NetworkSpec:
             forecast, that one and those after it, one after the other; skip: what the forecast of each adds of its own
             window [several*horizon step], or None. With it the layers read every column less its last value.
         at_once: labels that a tagger tells at every step.
+        kernels: what random kernels add to the scores of classes, or None; with it there may be no layers.
     """
 
     kind: str
@@ -63,6 +65,7 @@ class NetworkSpec:
     at_once: int = 1
     skip: Array | None = None
     several: int = 1
+    kernels: KernelHead | None = None
 
 
 class Network:
@@ -72,12 +75,16 @@ class Network:
         spec: its parts.
     Attributes:
         kind, labels: as the specification has them.
+        inputs, outputs: numbers that are read at a time, where these are no words, and given for one label or forecast.
         bytes: what a step may read of the recurrent layers' weights.
     """
 
     def __init__(self, spec: NetworkSpec):
         self.spec, self.kind, self.labels = spec, spec.kind, tuple(spec.labels)
         self.layers = [layer.build() for layer in spec.layers]
+        self.inputs = self.layers[0].inputs if self.layers else 0 if spec.kernels is None else spec.kernels.inputs
+        top = self.layers[-1].hidden if self.layers else 0 if spec.kernels is None else len(spec.kernels.bias)
+        self.outputs = top if spec.head is None else len(spec.head) // spec.at_once
         self.bytes = sum(layer.bytes for layer in self.layers)
 
     def run(self, x: Array, lengths: Array | None = None) -> Array:
@@ -99,15 +106,23 @@ class Network:
             raise UserError(
                 f"lengths are {ends.tolist()[:5]}", f"{batch} numbers from 1 to {time}", "pass each sequence's steps"
             )
+        if not self.layers:
+            return self._kernels(x, ends)
         output = self._recurrent(vectors, None if lengths is None else ends)
         if self.kind in ("classification", "forecasting"):
             pooled = np.concatenate([self._pooled(output, ends, how) for how in self.spec.pool.split("_")], -1)
             result = self._head(pooled)
             if self.spec.residual is None:
-                return result
+                return result if self.spec.kernels is None else result + self._kernels(x, ends)
             return result + self._ahead(np.asarray(x)[np.arange(batch), ends - 1], result.shape[1])
         outputs = self._head(np.swapaxes(output, 0, 1))
         return outputs if self.spec.at_once == 1 else outputs.reshape(*outputs.shape[:2], self.spec.at_once, -1)
+
+    def _kernels(self, x: Array, ends: Array) -> Array:
+        """What random kernels say. [batch class]"""
+        if self.spec.kernels is None:
+            raise ValueError("the network has neither layers nor kernels")
+        return self.spec.kernels.scores(np.asarray(x), ends)
 
     def _forecast(self, x: Array, lengths: Array | None) -> Array:
         """What the layers and the skip make of windows, each less its last step. [batch horizon]"""
@@ -144,7 +159,8 @@ class Network:
         Raises: UserError for a network that reads backwards or whole windows, or pools over steps that have not come.
         """
         pools = self.kind == "classification" and self.spec.pool != "last"
-        if self.spec.directions == 2 or pools or self.spec.skip is not None:
+        whole = self.spec.skip is not None or self.spec.kernels is not None
+        if self.spec.directions == 2 or pools or whole:
             raise UserError(
                 "this network needs whole sequences: it reads backwards, or pools over all steps",
                 "layers of one direction, and the last step read",
@@ -156,10 +172,10 @@ class Network:
         """What the first layer reads. [batch time unit]"""
         x, spec = np.asarray(x), self.spec
         if spec.embedding is None:
-            if x.ndim < 2 or x.shape[-1] != self.layers[0].inputs or x.dtype != np.float32:
+            if x.ndim < 2 or x.shape[-1] != self.inputs or x.dtype != np.float32:
                 raise UserError(
                     f"the input is {x.dtype} of shape {list(x.shape)}",
-                    f"float32 with {self.layers[0].inputs} features in the last dimension",
+                    f"float32 with {self.inputs} features in the last dimension",
                     "convert it first: nothing is converted silently",
                 )
             return x

@@ -34,11 +34,11 @@ class RidgeSkip(Source):
                 "set model.window to that of the task",
             )
         biases = []
-        for number, skip in enumerate(network.skips.children()):
+        for number, weight in enumerate(network.skips.parameters()):
             train, valid = ridge.of_column(loaded.train, number), ridge.of_column(loaded.valid, number)
             fitted = ridge.fit(train, valid, ridge.Reading(), self.share)
-            skip.weight.copy_(torch.from_numpy(fitted.weights.T))
-            skip.weight.requires_grad_(False)
+            weight.copy_(torch.from_numpy(fitted.weights.T))
+            weight.requires_grad_(False)
             biases.append(torch.from_numpy(fitted.bias))
         network.head.weight.zero_()
         network.head.bias.copy_(torch.cat(biases))

@@ -15,7 +15,7 @@ from sparsernn.experiments.rows import Row
 from sparsernn.experiments.sources.ridge_skip import RidgeSkip
 from sparsernn.models.forecaster import Forecaster
 from sparsernn.own_data.kinds.kind import BATCH, Choice, File, Kind, Wishes, targets_of
-from sparsernn.own_data.kinds.series import BATCH_SIZE, MANY, in_blocks, lasting
+from sparsernn.own_data.kinds.series import BATCH_SIZE, MANY, in_blocks, in_order, lasting, packed_as
 from sparsernn.own_data.naive import error, naive, period_of
 from sparsernn.own_data.scored import Scored, microseconds
 from sparsernn.own_data.verdict import Answers
@@ -61,6 +61,9 @@ class Forecast(Kind):
             for row in rows
         ]
 
+    def finish(self, file: File, folders: dict[str, Path], out: Path) -> list[Scored]:
+        return [packed_as(self, name, file, folder, out) for name, folder in in_order(folders)]
+
     def network(self, file: File, folder: Path) -> torch.nn.Module:
         """The trained network, its recurrent part weighed by what is best on validation: 0 leaves the regression."""
         network = super().network(file, folder)
@@ -89,7 +92,7 @@ def outputs_of(network: Forecaster, file: File) -> torch.Tensor:
 
 
 def seasonal(file: File) -> Scored:
-    """The values a period ago, the period found on training windows, or the last value, whichever validation prefers."""
+    """The values a period ago, found on training windows, or the last value, whichever validation prefers."""
     train, valid, test = map(windows_of, (file.loaded.train, file.loaded.valid, file.loaded.test))
     period = min(1, period_of(train), key=lambda period: error(valid, period))
     about = "the last value" if period == 1 else f"the values {period} steps ago"
