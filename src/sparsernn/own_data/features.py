@@ -11,8 +11,8 @@ import numpy as np
 
 from sparsernn.data.splits import SequenceSplit
 from sparsernn.data.task import IGNORED, Loaded, Split
-from sparsernn.runtime.random_kernels import RandomKernels
 from sparsernn.own_data.scored import Scored, microseconds
+from sparsernn.runtime.random_kernels import RandomKernels
 
 MOST_STEPS, MOST_SERIES = 50_000, 10_000
 KERNEL_FEATURES = 2_016

@@ -66,8 +66,10 @@ class RandomKernels:
             parts.append((same, np.arange(SHAPES), masks, np.repeat(np.arange(SHAPES), count), thresholds))
         distances, shapes, masks, owners, thresholds = zip(*parts, strict=True)
         owners = [one + SHAPES * number for number, one in enumerate(owners)]
-        joined = (np.concatenate(one) for one in (distances, shapes, masks, owners))
-        return cls(*joined, np.concatenate(thresholds).astype(np.float32))
+        limits = np.concatenate(thresholds).astype(np.float32)
+        return cls(
+            np.concatenate(distances), np.concatenate(shapes), np.concatenate(masks), np.concatenate(owners), limits
+        )
 
     def only(self, kept: Array) -> RandomKernels:
         """Some of the features alone. kept: [feature] of booleans"""
