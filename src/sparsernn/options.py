@@ -76,7 +76,7 @@ class FileOptions:
     ] = "error"
     encoding: Annotated[str, typer.Option(help="Of the text, such as cp1252; default: as seen.")] = ""
     delimiter: Annotated[str, typer.Option(help="Between fields; default: as seen.")] = ""
-    quotes: Annotated[str, typer.Option(help="doubled, backslash or none; default: as seen.")] = ""
+    quotes: Annotated[str, typer.Option(help="doubled, backslash, single or none; default: as seen.")] = ""
     no_header: Annotated[bool, typer.Option("--no-header", help="Columns have no names but 1, 2, 3, ...")] = False
     decimal: Annotated[str, typer.Option(help="Decimal mark, a point or a comma; default: as seen.")] = ""
     date_format: Annotated[str, typer.Option(help="As %d/%m/%Y, or dayfirst or monthfirst; default: as seen.")] = ""

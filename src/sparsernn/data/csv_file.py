@@ -149,15 +149,14 @@ class CsvFile:
         with readable(f"The file {path}"):
             manner = dialect(path, spelling)
         self._source = _Lines(path, spelling.encoding)
-        self._skipped, self._delimiter = int(manner.skipped), manner.delimiter
+        self._skipped, self._delimiter = manner.skipped, manner.delimiter
         self._last: list[str] = []
         self.names: list[str] = []
         self._reader = manner.reader(self._kept(islice(iter(self._source), self._skipped, None)))
         self.remarks = self._source.remarks
         if manner.quotes != "doubled" and not spelling.quotes:
-            how = "are letters" if manner.quotes == "none" else "within fields follow a backslash"
-            self.remarks.append(f"quotation marks {how} in the file, by its first rows; else pass --quotes doubled")
-        first = next(((line, row) for line, row in self._rows() if row), None)
+            self.remarks.append(f"quotes are read as {manner.quotes}, by the first rows; else pass --quotes doubled")
+        first = next(((line, row) for line, row in self._rows() if any(map(str.strip, row))), None)
         if first is None:
             raise _empty(path)
         self.names = [name.strip() for name in first[1]]
@@ -241,7 +240,11 @@ class JsonFile:
         lines = ((number, line) for number, line in enumerate(self._source, 1) if line.strip())
         first = next(lines, (0, ""))
         if _whole_object(first[1]):
-            for number, line in chain([first], lines):
+            second = next(lines, None)
+            if second is None and (records := _turned(json.loads(first[1]))):
+                yield from enumerate(records, 1)
+                return
+            for number, line in chain([first], [second] if second else [], lines):
                 yield number, self._object(line, f"line {number} of {self.path}")
             return
         text, size = [first[1]], 0
@@ -252,6 +255,7 @@ class JsonFile:
                 raise UserError(f"{self.path} is one JSON text of more than 128 MB", "one object a line", "convert it")
         with readable(f"The file {self.path}", expected="one JSON object a line, or a list of objects"):
             records = json.loads("".join(text))
+            records = _turned(records) or records
             if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
                 raise Damaged("it is no list of objects")
         yield from enumerate(records, 1)
@@ -264,6 +268,18 @@ class JsonFile:
         if not isinstance(record, dict):
             raise UserError(f"{where} holds no object", "one object a line", "correct the line")
         return record
+
+
+def _turned(columns: object) -> list[dict[str, Any]]:
+    """The records of an object with a list (or an object of numbered values) a column, or with one list of records."""
+    if not isinstance(columns, dict) or not columns:
+        return []
+    values = [list(value.values()) if isinstance(value, dict) else value for value in columns.values()]
+    if len(values) == 1 and isinstance(values[0], list) and all(isinstance(one, dict) for one in values[0]):
+        return values[0]
+    if not all(isinstance(value, list) for value in values) or len({len(value) for value in values}) != 1:
+        return []
+    return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
 
 
 def _whole_object(line: str) -> bool:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sparsernn.data.numerals import Numeral, class_key, numeral
-from sparsernn.data.table_rows import Rows
+from sparsernn.data.table_rows import Rows, rows_of
 from sparsernn.data.task import IGNORED
 from sparsernn.errors import UserError
 
@@ -32,6 +32,13 @@ class Labels(NamedTuple):
     def usable(self) -> np.ndarray:
         """Which rows have a label."""
         return ~np.isnan(self.targets) if self.targets.dtype.kind == "f" else self.targets != IGNORED
+
+
+def note_gaps(labels: Labels, remarks: dict[str, None]) -> None:
+    """Add a remark on rows without a label, if there are any."""
+    count = int((~labels.usable).sum())
+    if count:
+        remarks[f"{rows_of(count)} without a label left out"] = None
 
 
 class LabelReader:

@@ -15,8 +15,8 @@ GAPS = frozenset(
 """What stands where a number is missing, in lower case."""
 TIMES = {"k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "bn": 1e9, "T": 1e12}
 _NUMBER = re.compile(
-    r"(?P<minus>[-+(]?)\s*(?P<before>[^\d.,+()\-][^\d+()]*?)?\s*(?P<sign>[-+]?)"
-    r"(?P<digits>\d[\d.,]*|[.,]\d+)(?P<power>[eE][-+]?\d+)?(?P<blank>\s*)(?P<after>[^\d\s].*)?"
+    r"(?P<minus>[-+(]?)\s*(?P<before>[A-Z]{3}|[A-Z]{0,3}[$\u00a2-\u00a5\u20a0-\u20c0\u0e3f]|Rs\.?|kr\.?|Fr\.?)?\s*(?P<sign>[-+]?)"
+    r"(?P<digits>\d[\d.,]*|[.,]\d+)(?P<power>[eE][-+]?\d+)?(?P<blank>\s*)(?P<after>[^\d\s:/#_-].*)?"
 )
 _GROUPS = {
     ".": re.compile(r"(\d{1,3}(,\d{3})+|\d{1,2}(,\d{2})*,\d{3})(\.\d*)?|\d*\.?\d*"),
@@ -122,7 +122,8 @@ def numbers(cells: Sequence[Any], decimal: str = "", wrong: Callable[[int], None
             wrong(place)
             continue
         made[place] = number.value
-        units.setdefault(number.unit, place)
+        if number.unit:
+            units.setdefault(number.unit, place)
     if len(units) > 1:
         one, two = list(units)[:2]
         raise UserError(

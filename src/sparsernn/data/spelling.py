@@ -23,6 +23,7 @@ NAMED_DELIMITERS = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semic
 QUOTES: dict[str, dict[str, Any]] = {
     "doubled": {"strict": True},
     "backslash": {"strict": True, "escapechar": "\\"},
+    "single": {"strict": True, "quotechar": "'"},
     "none": {"quoting": csv.QUOTE_NONE},
 }
 MARKS = (
@@ -32,8 +33,11 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+LONG_DELIMITER = "\x1f"
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 NOT_DECODED = re.compile(r"[\udc80-\udcff]")
+MOST_EVEN = 0.99
+"""Share of rows as wide as the header from which on a dialect fits."""
 MOST_FOREIGN = 0.2
 """Share of bytes beyond ASCII up to which a file that is not UTF-8 is taken for a Western European one."""
 
@@ -45,8 +49,8 @@ class Spelling:
     Arguments:
         encoding: of the text, such as cp1252; with ":replace" after it, what cannot be read becomes a mark.
         delimiter: between fields.
-        quotes: how a quotation mark within quoted fields is written: "doubled", "backslash", or "none" where marks
-            are letters as any other.
+        quotes: how a quotation mark within quoted fields is written: "doubled" or "backslash"; "single" where fields
+            stand in single ones, or "none" where marks are letters as any other.
         header: whether the first row has the names of the columns; else they are 1, 2, 3 and so on.
         decimal: the decimal mark, "." or ",".
         date_format: as for `datetime.strptime`, or "dayfirst" or "monthfirst" for dates such as 10/03/2004.
@@ -62,11 +66,7 @@ class Spelling:
     def fault(self) -> UserError | None:
         """What is wrong with one of them."""
         name, _, errors = self.encoding.partition(":")
-        try:
-            b"".decode(name or "utf8")
-        except LookupError:
-            name = "?"
-        if name == "?" or errors not in ("", "replace"):
+        if not _is_encoding(name or "utf8") or errors not in ("", "replace"):
             return UserError(
                 f"--encoding is {self.encoding!r}", "a name such as utf-8, cp1252 or utf-8:replace", "correct it"
             )
@@ -75,6 +75,16 @@ class Spelling:
         if self.decimal not in ("", ".", ","):
             return UserError(f"--decimal is {self.decimal!r}", "a point or a comma", "pass --decimal , or leave it out")
         return None
+
+
+def _is_encoding(name: str) -> bool:
+    try:
+        b"a".decode(name)
+    except UnicodeError:
+        return True
+    except LookupError:
+        return False
+    return True
 
 
 NATURAL = Spelling()
@@ -145,7 +155,7 @@ def _encoding_of(path: Path) -> tuple[str, str]:
     """The encoding of a file, and what is to be said of it; all of it is read."""
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     foreign = wrong = total = 0
-    undefined, first = False, True
+    zeros, undefined, first = False, False, True
     with BufferedReader(Unpacked(path), BLOCK_BYTES) as stream:
         while block := stream.read(BLOCK_BYTES):
             if first and (name := _marked(block, path)):
@@ -153,6 +163,7 @@ def _encoding_of(path: Path) -> tuple[str, str]:
             first = False
             text = decoder.decode(block)
             total += len(block)
+            zeros |= b"\0" in block
             if not text.isascii():
                 bad = len(NOT_DECODED.findall(text))
                 foreign += len(text) - len(text.encode("ascii", "ignore")) - bad
@@ -161,6 +172,8 @@ def _encoding_of(path: Path) -> tuple[str, str]:
     wrong += len(decoder.decode(b"", True))
     if wrong <= foreign:
         return "utf-8", ""
+    if zeros:
+        raise Damaged("it holds zero bytes, as no text does")
     if wrong > MOST_FOREIGN * total:
         raise UserError(
             f"{path} is not UTF-8, and most of its letters are beyond ASCII",
@@ -190,12 +203,12 @@ class Dialect(NamedTuple):
 
     Attributes:
         delimiter, quotes: as in `Spelling`.
-        skipped: whether the first line only names the delimiter.
+        skipped: lines before the header: one that only names the delimiter, and comments.
     """
 
     delimiter: str
     quotes: str
-    skipped: bool
+    skipped: int
 
     def reader(self, lines: Iterable[str]) -> Any:
         """A reader of the rows of some lines, the first one included."""
@@ -204,10 +217,10 @@ class Dialect(NamedTuple):
 
 def csv_reader(lines: Iterable[str], delimiter: str, quotes: str) -> Any:
     """The csv module's reader; a longer delimiter is replaced by a mark that no text has."""
-    if len(delimiter) > 1:
-        lines, delimiter = (line.replace(delimiter, "\x1f") for line in lines), "\x1f"
-    blank = delimiter == " "
-    return csv.reader(lines, delimiter=delimiter, skipinitialspace=blank, **QUOTES[quotes])
+    mark = delimiter if len(delimiter) == 1 else LONG_DELIMITER
+    if mark != delimiter:
+        lines = (line.replace(delimiter, mark) for line in lines)
+    return csv.reader(lines, delimiter=mark, skipinitialspace=mark == " ", **QUOTES[quotes])
 
 
 def dialect(path: Path, spelling: Spelling) -> Dialect:
@@ -219,10 +232,13 @@ def dialect(path: Path, spelling: Spelling) -> Dialect:
     told = NAMED_DELIMITERS.get(spelling.delimiter, spelling.delimiter) or (separator[1] if separator else "")
     suffix = path.with_suffix("").suffix if path.suffix in (".gz", ".zip") else path.suffix
     candidates = (told,) if told else tuple(DELIMITERS)
-    scores = [_best_quotes(lines, delimiter, spelling.quotes, view.whole) for delimiter in candidates]
+    comments = next((number for number, line in enumerate(lines) if not line.startswith("#")), 0)
+    scores = [_best_quotes(lines[comments:], delimiter, spelling.quotes, view.whole) for delimiter in candidates]
     tabs = suffix.lower() in (".tsv", ".tab")
     best = max(scores, key=lambda score: (score.columns > 1, tabs and score.delimiter == "\t", score.share))
-    return Dialect(best.delimiter, best.quotes, separator is not None)
+    if comments and _score(lines[comments - 1 : comments], best.delimiter, best.quotes, True).columns == best.columns:
+        comments -= 1  # a header that begins so
+    return Dialect(best.delimiter, best.quotes, int(separator is not None) + comments)
 
 
 class Score(NamedTuple):
@@ -245,19 +261,15 @@ class Score(NamedTuple):
 def _best_quotes(lines: Sequence[str], delimiter: str, quotes: str, whole: bool) -> Score:
     if quotes:
         return _score(lines, delimiter, quotes, whole)
-    doubled = _score(lines, delimiter, "doubled", whole)
-    if not doubled.broken and not doubled.long:
-        return doubled
-    bare = _score(lines, delimiter, "none", whole)
-    escaped = _score(lines, delimiter, "backslash", whole) if doubled.broken else doubled
-    if not escaped.broken and escaped.share >= max(0.99, bare.share):
-        fits = escaped
-    elif bare.share == 1 and bare.columns > 1:
-        return bare
-    else:
-        fits = doubled
-    raw = delimiter == "\t" and fits.long and bare.share == 1 and bare.columns == fits.columns > 1
-    return bare if raw else fits
+    doubled, bare = (_score(lines, delimiter, name, whole) for name in ("doubled", "none"))
+    raw = bare.share == 1 and bare.columns > 1
+    if not doubled.broken and doubled.share >= MOST_EVEN:
+        return bare if delimiter == "\t" and doubled.long and raw and bare.columns == doubled.columns else doubled
+    for name in ("backslash",) if raw else ("backslash", "single"):
+        other = _score(lines, delimiter, name, whole)
+        if not other.broken and other.share >= MOST_EVEN and other.columns > 1:
+            return other
+    return bare if raw else doubled
 
 
 def _score(lines: Sequence[str], delimiter: str, quotes: str, whole: bool) -> Score:

@@ -51,7 +51,7 @@ def _window(counts: np.ndarray, task: TableOptions) -> int:
     held = 2 * max(
         task.horizon + min(task.horizon, usual // SHARE_OF_FORECASTS), round(max(task.valid, task.test) * usual)
     )
-    most = min(usual // SHARE_OF_WINDOW, usual - held - task.horizon)
+    most = min(usual // SHARE_OF_WINDOW, (usual - held - task.horizon) // 2)
     return int(max(1, min(max(USUAL_WINDOW, 2 * task.horizon), most)))
 
 
@@ -151,7 +151,5 @@ def next_times(steps: Steps, series: int, horizon: int) -> list[str]:
     """The times that follow the last values of a series, as the file writes them."""
     if steps.line is None:
         return []
-    shown, ahead, times = steps.shown[series], int(steps.ahead[series]), steps.line.of(series)
-    last = times[len(times) - ahead - 1] if ahead < len(times) else times[-1]
-    step = steps.line.step(series)
-    return [steps.clock.written(step.after(float(last), count), shown) for count in range(1, horizon + 1)]
+    last, step = steps.line.last(series, int(steps.ahead[series])), steps.line.step(series)
+    return [steps.clock.written(step.after(last, count), steps.shown[series]) for count in range(1, horizon + 1)]

@@ -53,7 +53,7 @@ class TableOptions(Task):
         "near_duplicates": ("keep", "drop"),
         "labels": ("auto", "classes", "numbers"),
         "missing": ("error", "interpolate", "forward", "zero", "drop"),
-        "quotes": ("", "doubled", "backslash", "none"),
+        "quotes": ("", "doubled", "backslash", "single", "none"),
         "decimal": ("", ".", ","),
     }
 

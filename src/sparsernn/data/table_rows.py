@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
 
+def rows_of(count: int) -> str:
+    """So many rows, in words."""
+    return f"{count:,} row{'s' * (count != 1)}"
+
+
 @dataclass(frozen=True)
 class Rows:
     """A chunk of rows.
@@ -217,9 +222,8 @@ def require_columns(path: Path, columns: Sequence[str], present: Sequence[str]) 
     raise UserError(
         f"{path} has {' and '.join(faults)}",
         f"one of {listed}",
-        f"write {' and '.join(corrections)}, the nearest"
-        if corrections
-        else "give the name of a column, or pass --no-header or --delimiter if these are none",
+        (f"write {' and '.join(corrections)}, the nearest" if corrections else "give the name of a column")
+        + ", or pass --no-header if the first row has no names",
     )
 
 
@@ -246,7 +250,7 @@ def _field_rows(file: RowFile, chunks: _Chunks, told: Told) -> Iterator[Rows]:
                 "as many in every row",
                 "correct the line, put quotation marks around fields that hold the delimiter, or pass --delimiter",
             )
-        chunks.add(line, [None] * len(columns) if fault else [row[place] for place in picked], fault)
+        chunks.add(line, [row[place] if place < len(row) else None for place in picked], fault)
         if len(chunks) == ROWS_AT_ONCE:
             yield chunks.take()
             told(file.done, total)

@@ -43,7 +43,7 @@ def build_series(task: TableOptions, writer: StoreWriter, progress: Progress) ->
     draft = begun(task, table, listed(task.series, table, (task.label, task.id, task.groups)), (), task.label)
     reader = LabelReader(task.label, task.labels, draft.spelling.decimal, gaps=task.missing == "drop")
     steps = read_steps(table, draft, writer, reader)
-    remarks = dict.fromkeys(assemble(writer, steps, draft, fills_times=False))
+    remarks = dict.fromkeys(assemble(writer, steps, draft))
     labels, targets = _labels(steps)
     per_step = _per_step(task, steps, targets)
     groups = _series_groups(task, steps, table)
@@ -216,7 +216,7 @@ def write_new_series(preparation: Preparation, table: Table, writer: StoreWriter
     """Another file with a row a step; its labels are read where it has them."""
     filling = replace(preparation, missing="forward") if preparation.missing == "drop" else preparation
     steps = read_steps(table, filling, writer)
-    told = assemble(writer, steps, filling, fills_times=False)
+    told = assemble(writer, steps, filling)
     write_scaled(writer, preparation, steps.offsets)
     length = preparation.length if preparation.per_step else 0
     offsets = pieces(steps.offsets, length)[0] if length else steps.offsets

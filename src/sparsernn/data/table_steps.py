@@ -13,7 +13,7 @@ from sparsernn.data.patches import running
 from sparsernn.data.preparation import Preparation
 from sparsernn.data.store import StoreWriter
 from sparsernn.data.table_columns import listed
-from sparsernn.data.table_rows import Rows, Table
+from sparsernn.data.table_rows import Rows, Table, rows_of
 from sparsernn.data.timeline import Timeline
 from sparsernn.data.times import Clock, no_time
 from sparsernn.errors import UserError
@@ -156,26 +156,27 @@ def _refuse_gaps(rows: Rows, preparation: Preparation) -> None:
             rows.numbers(name)
 
 
-def assemble(writer: StoreWriter, steps: Steps, preparation: Preparation, fills_times: bool) -> list[str]:
+def assemble(writer: StoreWriter, steps: Steps, preparation: Preparation, *, fills_times: bool = False) -> list[str]:
     """Turn the array "raw" into "ordered": series after series, gaps filled; what was filled in words.
 
     Arguments:
         fills_times: whether times that are missing are filled in as well.
     """
     raw, policy = writer.array("raw"), preparation.missing
-    told = steps.line.remarks(fills_times and policy not in ("error", "drop")) if steps.line else []
-    gaps, policy = int(steps.gaps.sum()), "forward" if policy == "error" else policy
+    fills = fills_times and steps.line is not None and policy not in ("error", "drop")
+    told = steps.line.remarks(fills_times, fills) if steps.line else []
+    gaps = steps.gaps.any()
     if policy == "drop" and gaps:
         _keep(steps, ~steps.gaps[steps.order])
-        told.append(f"{gaps:,} rows with missing numbers were left out")
-    elif gaps:
-        told.append(f"numbers missing in {gaps:,} rows were filled ({policy})")
-    fills = fills_times and steps.line is not None and preparation.missing not in ("error", "drop")
+        told.append(f"{rows_of(int(steps.gaps.sum()))} with missing numbers left out")
     if not gaps and not fills and not preparation.known:
         for start in range(0, len(raw), ROWS_AT_ONCE):
             writer.append("ordered", raw[steps.order[start : start + ROWS_AT_ONCE]])
     else:
-        _assemble_series(writer, steps, preparation, policy, fills)
+        rows = _assemble_series(writer, steps, preparation, fills)
+        if rows:
+            how = "forward" if policy in ("error", "drop") else policy
+            told.append(f"missing numbers of {rows_of(rows)} filled ({how})")
     writer.drop("raw")
     return told
 
@@ -194,27 +195,37 @@ def _keep(steps: Steps, kept: np.ndarray) -> None:
         steps.line.order, steps.line.offsets = steps.order, steps.offsets
 
 
-def _assemble_series(writer: StoreWriter, steps: Steps, preparation: Preparation, policy: str, fills: bool) -> None:
-    raw, orders, lead = writer.array("raw"), [], sum(preparation.widths[len(preparation.widths) - preparation.known :])
+def _assemble_series(writer: StoreWriter, steps: Steps, preparation: Preparation, fills: bool) -> int:
+    """Write every series to "ordered"; how many of its rows had missing numbers, but for those that are forecast."""
+    raw, orders, count = writer.array("raw"), [], 0
+    lead = sum(preparation.widths[len(preparation.widths) - preparation.known :])
     for series in range(len(steps.names)):
         rows = steps.order[steps.offsets[series] : steps.offsets[series + 1]]
         values = np.array(raw[rows])
         steps.ahead[series] = _rows_ahead(values, preparation)
+        count += int(np.isnan(values[: len(values) - steps.ahead[series]]).any(1).sum())
         grid = steps.line.grid(series) if fills and steps.line else None
         if grid is not None:
+            steps.ahead[series] = grid[-1] - grid[len(grid) - 1 - steps.ahead[series]]
             wide = np.full((grid[-1] + 1, values.shape[1]), np.nan)
             wide[grid], at = values, np.full(grid[-1] + 1, -1)
             at[grid] = rows
             values, rows = wide, at
-        values = filled(values, policy)
+        values = filled(values, preparation.missing)
         if lead:
-            values[:, -lead:] = values[
-                np.minimum(np.arange(len(values)) + preparation.horizon, len(values) - 1), -lead:
-            ]
+            later = np.minimum(np.arange(len(values)) + preparation.horizon, len(values) - 1)
+            values[:, -lead:] = values[later, -lead:]
         writer.append("ordered", values)
         orders.append(rows)
     steps.order = np.concatenate(orders)
     steps.offsets = np.concatenate([[0], np.cumsum([len(rows) for rows in orders])])
+    if count and preparation.missing == "error" and not preparation.means:
+        raise UserError(
+            f"Numbers are missing in {rows_of(count)}",
+            "numbers in every row but those after the last value to forecast",
+            "pass --missing interpolate (or forward, zero), or fill the gaps",
+        )
+    return count
 
 
 def _rows_ahead(values: np.ndarray, preparation: Preparation) -> int:
@@ -292,4 +303,4 @@ def note_faults(faults: Sequence[str]) -> list[str]:
     """That some values were filled in for others that are none, in words."""
     if not faults:
         return []
-    return [f"what cannot be read in {len(faults):,} rows was filled from the row before: {faults[0]}"]
+    return [f"what cannot be read in {rows_of(len(faults))} was filled from the row before: {faults[0]}"]

@@ -9,7 +9,7 @@ from itertools import compress, islice
 import numpy as np
 
 from sparsernn.data.csv_file import text_lines
-from sparsernn.data.labels import LabelReader
+from sparsernn.data.labels import LabelReader, note_gaps
 from sparsernn.data.preparation import Columns, Encoded, Preparation, require_parts, write_parts
 from sparsernn.data.spelling import Spelling
 from sparsernn.data.store import Store, StoreWriter
@@ -35,9 +35,10 @@ def build_texts(task: TableOptions, writer: StoreWriter, progress: Progress) -> 
     reader = LabelReader(task.label, task.labels, table.spelling.decimal, gaps=task.missing == "drop")
     for rows in table.rows([task.label, task.text], "reading labels"):
         reader.add(rows)
-    labels, targets = reader.finish()
+    labels, targets = finished = reader.finish()
     parts = cut_rows(task, targets, row_groups(task, table))
     remarks: dict[str, None] = {}
+    note_gaps(finished, remarks)
     parts = without_copies(task, parts, _texts(table, task.text, "comparing texts"), remarks)
     require_parts(parts, task.path, "rows")
     learned = np.zeros(len(targets), bool)
@@ -113,7 +114,8 @@ def id_column(preparation: Preparation, table: Table) -> str | None:
     if told and told in table.names:
         return told
     used = (preparation.columns.get("text"), preparation.columns.get("label"))
-    return next((name for name in table.names if name.lower() == "id" and name not in used), None)
+    first = [""] if table.names[0] == "" and table.names.count("") == 1 else []  # as pandas writes an index
+    return next((name for name in [*table.names, *first] if name.lower() in ("id", *first) and name not in used), None)
 
 
 def build_running_text(task: TableOptions, writer: StoreWriter, progress: Progress) -> Preparation:

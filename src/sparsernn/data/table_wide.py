@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sparsernn.data.labels import LabelReader
+from sparsernn.data.labels import LabelReader, note_gaps
 from sparsernn.data.numerals import is_gap
 from sparsernn.data.patches import Patches
 from sparsernn.data.preparation import Columns, Encoded, Preparation, require_parts, write_parts
@@ -15,7 +15,7 @@ from sparsernn.data.store import StoreWriter
 from sparsernn.data.table_columns import listed, see
 from sparsernn.data.table_options import TableOptions
 from sparsernn.data.table_parts import check_series_copies, cut_rows, row_groups
-from sparsernn.data.table_rows import Progress, Rows, Table
+from sparsernn.data.table_rows import Progress, Rows, Table, rows_of
 from sparsernn.data.table_series import scaled_targets, with_scale
 from sparsernn.data.table_steps import filled, moments, steps_of, write_scaled
 from sparsernn.data.task import IGNORED
@@ -33,12 +33,13 @@ def build_wide(task: TableOptions, writer: StoreWriter, progress: Progress) -> P
     draft = Preparation("wide", columns, missing=task.missing, spelling=table.spelling)
     reader = LabelReader(task.label, task.labels, table.spelling.decimal, gaps=task.missing == "drop")
     lengths = _write_cells(table, draft, writer, reader)
-    labels, targets = reader.finish()
+    labels, targets = finished = reader.finish()
     offsets = np.concatenate([[0], np.cumsum(np.abs(lengths))])
     targets = np.where(lengths > 0, targets, np.nan if targets.dtype.kind == "f" else IGNORED)
-    remarks = (
-        {f"{int((lengths <= 0).sum()):,} rows with missing numbers were left out": None} if min(lengths) <= 0 else {}
-    )
+    remarks: dict[str, None] = {}
+    if left_out := int((lengths <= 0).sum()):
+        remarks[f"{rows_of(left_out)} with missing numbers left out"] = None
+    note_gaps(finished, remarks)
     parts = cut_rows(task, targets, row_groups(task, table))
     check_series_copies(writer.array("ordered"), offsets, parts, remarks)
     require_parts(parts, task.path, "rows")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from sparsernn.data.table_rows import rows_of
 from sparsernn.data.times import Step, step_of
 from sparsernn.errors import UserError
 
@@ -27,6 +28,9 @@ class Timeline:
         offsets: [series + 1] where each series starts in `order`.
         times: [rows] of the file rows, as numbers.
         dates: whether they are seconds since 1970.
+
+    Attributes:
+        local: the times as the file has them, where those after a clock change are moved on in `times`.
     """
 
     order: np.ndarray
@@ -39,6 +43,9 @@ class Timeline:
     _steps: list[Step] = field(default_factory=list)
     _uneven: int = 0
 
+    def __post_init__(self) -> None:
+        self.local = self.times
+
     @property
     def count(self) -> int:
         """How many series there are."""
@@ -47,6 +54,11 @@ class Timeline:
     def of(self, series: int) -> np.ndarray:
         """The times of a series."""
         return self.times[self.order[self.offsets[series] : self.offsets[series + 1]]]
+
+    def last(self, series: int, ahead: int) -> float:
+        """The time of the last row of a series but `ahead` ones, as the file has it."""
+        rows = self.order[self.offsets[series] : self.offsets[series + 1]]
+        return float(self.local[rows[max(0, len(rows) - 1 - ahead)]])
 
     def step(self, series: int) -> Step:
         """The usual step of a series."""
@@ -57,7 +69,8 @@ class Timeline:
 
         Raises: UserError for rows out of order that repeat times, as where several series are taken for one.
         """
-        self.order, self.times = self.order.copy(), self.times.astype(np.float64)
+        self.local = self.times.astype(np.float64)
+        self.order, self.times = self.order.copy(), self.local.copy()
         for series in range(self.count):
             rows = self.order[self.offsets[series] : self.offsets[series + 1]]
             if (np.diff(self.times[rows]) < 0).any() and not self._change_clocks(rows):
@@ -103,30 +116,29 @@ class Timeline:
         self.order[self.offsets[series] : self.offsets[series + 1]] = rows[ordered]
         self._counts["sorted"] += 1
 
-    def remarks(self, fills: bool) -> list[str]:
+    def remarks(self, forecast: bool, fills: bool) -> list[str]:
         """What is to be said of the times.
 
         Arguments:
-            fills: whether missing times will be filled.
+            forecast: whether an even step matters and missing times could be filled; fills: whether they will be.
         """
         counts, told = self._counts, []
         if counts["sorted"]:
-            told.append(f"the rows of {counts['sorted']:,} series were put in the order of time")
+            told.append(f"{counts['sorted']:,} series were put in the order of time")
         if counts["changes"]:
-            told.append(
-                f"{counts['changes']} of the hours repeat, as clocks were put back; the rows stay in their order"
-            )
+            told.append(f"clocks go back an hour, {counts['changes']} times; these rows stay in their order")
         if counts["repeated"]:
-            more = "; --time DATE,TIME joins two columns" if counts["repeated"] > len(self.order) / 2 else ""
-            told.append(f"{counts['repeated']:,} rows have the time of the row before{more}")
+            more = "; give --id where a column tells series apart, and --time DATE,TIME where two make a time"
+            many = more if counts["repeated"] > MOST_REPEATED * len(self.order) else ""
+            told.append(f"the time of {rows_of(counts['repeated'])} is that of the row before{many}")
         steps = sorted({step.words() for step in self._steps})
         usual = f"the usual step is {steps[0]}" if len(steps) == 1 else "by the usual step of each series"
         if self._uneven > 0.1 * len(self.order):
             told.append(f"{self._uneven:,} steps between times are no multiple of the usual one ({usual})")
         elif counts["absent"]:
             every = len(self.order) - counts["repeated"] + counts["absent"]
-            do = "they are filled" if fills else "--missing interpolate fills them"
-            told.append(f"{counts['absent']:,} of {every:,} times between first and last are missing ({usual}); {do}")
+            do = "; they are filled" if fills else "; --missing interpolate fills them" if forecast else ""
+            told.append(f"{counts['absent']:,} of {every:,} times between first and last are missing ({usual}){do}")
         return told
 
     def grid(self, series: int) -> np.ndarray | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -43,19 +44,27 @@ _CLOCK = (
     r"(?P<H>\d{1,2})(?:[:.h](?P<M>\d{2})(?:[:.](?P<S>\d{2})(?:[.,:](?P<f>\d{1,9}))?)?)?"
     r"(?:\s*(?P<p>[AaPp])(?:\.?[Mm]\.?))?" + _ZONE
 )
-_SHORT_CLOCK = r"(?P<H>\d{2})(?P<M>\d{2})(?P<S>\d{2})?" + _ZONE
+_SHORT_CLOCK = r"(?P<H>\d{2})(?:(?P<M>\d{2})(?P<S>\d{2})?)?" + _ZONE
 _WEEKDAY = r"(?:(?P<n>" + "|".join(f"{day[:3]}(?:{day[3:]})?" for day in DAYS) + r")\.?,?\s+)?"
 _BETWEEN = r"(?:[Tt]|,?\s+|\s+-\s+|:)"
+_AFTER = ("", _BETWEEN + _CLOCK, "[Tt ]" + _SHORT_CLOCK)
 PATTERNS = [
-    re.compile(_WEEKDAY + date + after, re.IGNORECASE)
-    for after in ("", _BETWEEN + _CLOCK, "[Tt ]" + _SHORT_CLOCK)
-    for date in _DATES
+    *(_WEEKDAY + date + after for after in _AFTER for date in _DATES),
+    _DATES[1] + _SHORT_CLOCK,
+    _WEEKDAY + _B + r" +" + _D + r" (?P<H>\d{2}):(?P<M>\d{2}):(?P<S>\d{2})(?: [A-Z]{3,4})?(?: (?P<z>[+-]\d{4}))? " + _Y,
+    r"(?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2})(?:[.,](?P<f>\d{1,9}))?)?(?:\s*(?P<p>[AaPp])(?:\.?[Mm]\.?))?",
 ]
-PATTERNS += [
-    re.compile(_WEEKDAY + _B + r" +" + _D + r" " + r"(?P<H>\d{2}):(?P<M>\d{2}):(?P<S>\d{2})(?: [A-Z]{3,4})?"
-               r"(?: (?P<z>[+-]\d{4}))? " + _Y, re.IGNORECASE),
-    re.compile(r"(?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2})(?:[.,](?P<f>\d{1,9}))?)?(?:\s*(?P<p>[AaPp])(?:\.?[Mm]\.?))?"),
-]  # fmt: skip
+"""How times are written, as regular expressions with a group a part."""
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.IGNORECASE)
+
+
+def _matches(text: str) -> Iterator[re.Match[str]]:
+    """What the patterns make of a text, one after the other."""
+    return (matched for pattern in PATTERNS if (matched := _compiled(pattern).fullmatch(text)))
 
 
 class Step(NamedTuple):
@@ -162,14 +171,13 @@ class Clock:
                 pass
         if self._pattern is not None and (matched := self._pattern.fullmatch(text)):
             return _seconds(matched, self.order)
-        for pattern in PATTERNS:
-            if matched := pattern.fullmatch(text):
-                try:
-                    seconds = _seconds(matched, self.order)
-                except ValueError:
-                    continue
-                self._pattern = pattern
-                return seconds
+        for matched in _matches(text):
+            try:
+                seconds = _seconds(matched, self.order)
+            except ValueError:
+                continue
+            self._pattern = matched.re
+            return seconds
         return _by_pandas(text, self.order)
 
     def unsure(self, cells: Iterable[object]) -> str:
@@ -191,8 +199,7 @@ class Clock:
             return f"{seconds:.{decimals}f}" if decimals or seconds == round(seconds) else repr(seconds)
         if self.format:
             return moment(seconds).strftime(self.format)
-        patterns = [self._pattern] if self._pattern else PATTERNS
-        matched = next((one for pattern in patterns if (one := pattern.fullmatch(text))), None)
+        matched = self._pattern.fullmatch(text) if self._pattern else next(_matches(text), None)
         if matched is None:
             return moment(seconds).isoformat(" ")
         shown = [other for one in examples if (other := matched.re.fullmatch(str(one).strip()))]
@@ -205,24 +212,23 @@ def _is_number(text: str) -> bool:
 
 
 def _compact(texts: Sequence[str]) -> bool:
-    """Whether whole numbers are days (20200131) or months (202001)."""
-    if len({len(text) for text in texts}) != 1 or len(texts[0]) not in (6, 8) or not all(map(str.isdecimal, texts)):
+    """Whether whole numbers are days (20200131), months (202001), or days with hours, minutes and seconds."""
+    sizes = {len(text) for text in texts}
+    if len(sizes) != 1 or not sizes <= {6, 8, 10, 12, 14} or not all(map(str.isdecimal, texts)):
         return False
-    months, days = [int(text[4:6]) for text in texts], [int(text[6:] or 1) for text in texts]
-    years = [int(text[:4]) for text in texts]
-    fits = 1800 <= min(years) and max(years) <= 2100 and 1 <= min(months) and max(months) <= 12
-    if not fits or not 1 <= min(days) or max(days) > 31:
-        return False
+    limits = ((0, 4, 1800, 2100), (4, 6, 1, 12), (6, 8, 1, 31), (8, 10, 0, 24), (10, 12, 0, 59), (12, 14, 0, 60))
+    for start, end, least, most in limits:
+        values = [int(text[start:end]) for text in texts if text[start:end]]
+        if values and not (least <= min(values) and max(values) <= most):
+            return False
     numbers = sorted({int(text) for text in texts})
-    return (
-        len(texts[0]) == 8 or len(numbers) > 1 and any(b - a != 1 for a, b in zip(numbers, numbers[1:], strict=False))
-    )
+    return sizes != {6} or len(numbers) > 1 and any(b - a != 1 for a, b in zip(numbers, numbers[1:], strict=False))
 
 
 def _ordered(text: str) -> re.Match[str] | None:
     """The match of a date whose day and month could be either, by their values alone."""
     for pattern in PATTERNS:
-        if "first" in pattern.groupindex and (matched := pattern.fullmatch(text)):
+        if "<first>" in pattern and (matched := _compiled(pattern).fullmatch(text)):
             return matched
     return None
 

@@ -22,6 +22,7 @@ from sparsernn.models.tagger import Tagger
 from sparsernn.running.modules import Recurrent
 from sparsernn.running.torch_layers import parts_of
 from sparsernn.runtime import artifact
+from sparsernn.runtime.layers import checked_sizes
 from sparsernn.runtime.network import LayerSpec, Network, NetworkSpec
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import unwrap
@@ -58,6 +59,7 @@ def pack(
     int8: bool = False,
     dtype: str | None = None,
     about: About | None = None,
+    timed: bool = True,
 ) -> list[Choice]:
     """Write a network as one file that `sparsernn.runtime.load` reads without torch.
 
@@ -68,7 +70,8 @@ def pack(
         dtype: "float16" or "int8" stores matrices so; None keeps every bit. With `int8` layers that compute in 8 bits
             lose nothing more by "int8".
         about: what the file says beside the network.
-    Returns: the formats that were timed.
+        timed: see `planning.plan`; without a clock the same network gives the same bytes.
+    Returns: the formats there were to choose from.
     Raises: UserError for a network that the runtime does not know, or that computes something else than its class, as
         one with a forward or hooks of its own.
     """
@@ -77,7 +80,7 @@ def pack(
         masks.apply_(network)
     spec = spec_of(network, about.labels)
     _compare(network, spec)
-    spec, choices = plan(spec, steps, batch, int8)
+    spec, choices = plan(spec, steps, batch, int8, timed=timed)
     artifact.save(path, spec, about.preparation, dtype)
     return choices
 
@@ -86,10 +89,10 @@ def pack(
 def _compare(network: nn.Module, spec: NetworkSpec) -> None:
     """Raises: UserError unless the parts compute what the network does, on two made-up sequences."""
     generator = torch.Generator().manual_seed(0)
-    layer = spec.layers[0].weights["weight_ih"]
+    inputs = checked_sizes(spec.layers[0].cell, spec.layers[0].weights)["input"]
     if spec.embedding is None:
         steps = 5 if spec.skip is None else spec.skip.shape[1]
-        x = torch.randn(2, steps, layer.shape[1], generator=generator)
+        x = torch.randn(2, steps, inputs, generator=generator)
     else:
         words = len(spec.embedding if spec.rows is None else spec.rows)
         x = torch.randint(words, (2, 5), generator=generator)
@@ -146,7 +149,7 @@ def _layers(modules: Sequence[nn.Module]) -> list[LayerSpec]:
     layers = []
     for module in modules:
         for part in parts_of(module):
-            if part.cell.axes.get("weight_ih") != "gate hidden <- input" or part.cell.passes_input:
+            if not part.cell.axes["weight_ih"].startswith("gate hidden <- input") or part.cell.passes_input:
                 raise UserError(
                     f"the runtime does not know the cell {type(part.cell).__name__}",
                     "a cell whose gates read the input by one matrix, such as an LSTM or a GRU",

@@ -13,6 +13,7 @@ import numpy as np
 
 from sparsernn import durable
 from sparsernn.data.preparation import Encoded, Preparation
+from sparsernn.data.table_rows import rows_of
 from sparsernn.data.task import IGNORED
 from sparsernn.errors import UserError
 from sparsernn.harmless import cell
@@ -113,11 +114,13 @@ def remarks(encoded: Encoded, figures: dict[str, float]) -> list[str]:
     told = list(encoded.remarks)
     if encoded.faults:
         first = next(iter(encoded.faults.values()))
-        told.append(f"{len(encoded.faults):,} without a prediction: {first}{', ...' * (len(encoded.faults) > 1)}")
+        count = f"{len(encoded.faults):,} series" if encoded.kind == "forecast" else rows_of(len(encoded.faults))
+        told.append(f"{count} without a prediction: {first}{', ...' * (len(encoded.faults) > 1)}")
+    scored = rows_of(int(figures.get("rows", 0)))
     if "accuracy" in figures:
-        told.append(f"{100 * figures['accuracy']:.1f} % of the {figures['rows']:,} rows with a known label are right")
+        told.append(f"{100 * figures['accuracy']:.1f} % of {scored} with a known label are right")
     elif figures:
-        told.append(f"root mean squared error {figures['rmse']:.4g} over the {figures['rows']:,} rows with a number")
+        told.append(f"root mean squared error {figures['rmse']:.4g} over {scored} with a number")
     return told
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 
-from sparsernn import durable, folders
+from sparsernn import durable, folders, native
 from sparsernn.cells.cell import Cell
 from sparsernn.errors import UserError
 from sparsernn.reading import DAMAGE, FREE_NUMBERS, NUMBERS_A_BYTE, check_room, parsed
 from sparsernn.runtime.kernel_head import KernelHead
-from sparsernn.runtime.layers import checked_sizes
+from sparsernn.runtime.layers import checked_sizes, has_native_form
 from sparsernn.runtime.layouts import FORMATS
 from sparsernn.runtime.network import KINDS, POOLS, LayerSpec, Network, NetworkSpec
 from sparsernn.runtime.packed_file import PackedFile, Typed, contents
@@ -97,6 +98,8 @@ def _most_numbers(bytes: int) -> int:
 def load(path: Path | str) -> Artifact:
     """The network in a file that `sparsernn pack` or `save` wrote.
 
+    Where the extension is absent, a warning says that numpy computes what it would.
+
     Raises: UserError for a file that is damaged or something else.
     """
     try:
@@ -109,7 +112,7 @@ def load(path: Path | str) -> Artifact:
             tensors = {name: _read(file, name, *shapes[name]) for name in file.names}
             file.check()
             spec = _spec(described, tensors)
-            return Artifact(spec, file.header.get("preparation", ""), file.errors)
+            network = Artifact(spec, file.header.get("preparation", ""), file.errors)
     except DAMAGE as error:
         if isinstance(error, UserError):
             raise
@@ -118,6 +121,9 @@ def load(path: Path | str) -> Artifact:
             f"a file that `sparsernn pack` wrote ({FORMAT})",
             "use another copy, or pack the run again",
         ) from error
+    if (absent := native.why_absent()) and any(has_native_form(layer.cell) for layer in spec.layers):
+        warnings.warn(f"{path} runs by numpy, in float32 and slowly: {absent}", stacklevel=2)
+    return network
 
 
 def _shape(name: str, kind: str, shape: list[int]) -> tuple[str, tuple[int, ...]]:
