@@ -103,8 +103,9 @@ class RandomKernels:
             values, margin = self._convolved(batch, kernels), distance * (LENGTH // 2)
             padded = (self.shapes[kernels] % 2 == 0)[owners] | (batch.shape[1] <= 2 * margin)
             for places, within in ((padded, slice(None)), (~padded, slice(margin, -margin))):
-                above = self.thresholds[features[places], None, None]
-                shares[:, features[places]] = (values[owners[places], :, within] > above).mean(-1).T
+                if places.any():
+                    above = self.thresholds[features[places], None, None]
+                    shares[:, features[places]] = (values[owners[places], :, within] > above).mean(-1).T
         return shares
 
     def _convolved(self, batch: Array, kernels: Array) -> Array:
