@@ -70,9 +70,7 @@ def test_frames_are_short_beside_how_long_labels_last():
 
 def test_frames_keep_every_label_and_every_step():
     values = np.arange(10 * 3, dtype=np.float32).reshape(10, 3)
-    split = SequenceSplit(
-        values, np.array([0, 7, 10]), np.arange(10) % 3, per_step=True, patches=Frames(3, channels=2)
-    )
+    split = SequenceSplit(values, np.array([0, 7, 10]), np.arange(10) % 3, per_step=True, patches=Frames(3, channels=2))
     batch = next(split.batches(2))
     assert batch.inputs.shape == (2, 3, 3 * 2 + 1) and batch.lengths.tolist() == [3, 1]
     assert batch.targets.shape == (2, 3, 3)

@@ -68,7 +68,7 @@ def test_the_same_seed_draws_the_same_and_some_can_be_kept():
 def head(steps=2, classes=3):
     kernels = RandomKernels.drawn(series(), 84)
     chance = np.random.default_rng(2)
-    weights = chance.normal(size=(classes, len(kernels.owners))).astype(np.float32)
+    weights = chance.normal(size=(len(kernels.owners), classes)).astype(np.float32)
     return KernelHead(kernels, weights, chance.normal(size=classes).astype(np.float32), steps)
 
 
@@ -89,7 +89,7 @@ def test_a_file_adds_kernels_to_layers_or_has_them_alone(tmp_path):
     with torch.no_grad():
         expected = network(torch.from_numpy(x), torch.from_numpy(lengths)).numpy()
     whole = [np.concatenate([one, one[-1:]]) if len(one) % 2 else one for one in every]
-    kernels = head().kernels.features(whole) @ head().weights.T + head().bias
+    kernels = head().kernels.features(whole) @ head().weights + head().bias
     artifact.save(tmp_path / "both", spec)
     both = runtime.load(tmp_path / "both")
     np.testing.assert_allclose(both.run(x, lengths), expected + kernels, atol=1e-3)
@@ -108,7 +108,7 @@ DAMAGES = {
     "no distance": lambda parts: parts | {"kernels.distances": parts["kernels.distances"] * 0},
     "an unknown shape": lambda parts: parts | {"kernels.shapes": parts["kernels.shapes"] + 84},
     "fewer thresholds": lambda parts: parts | {"kernels.thresholds": parts["kernels.thresholds"][:-1]},
-    "weights of another number": lambda parts: parts | {"kernels.weights": parts["kernels.weights"][:, :-1]},
+    "weights of another number": lambda parts: parts | {"kernels.weights": parts["kernels.weights"][:-1]},
     "a part less": lambda parts: {name: part for name, part in parts.items() if name != "kernels.bias"},
 }
 

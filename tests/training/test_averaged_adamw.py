@@ -67,7 +67,9 @@ def test_the_rate_rises_while_warming_up():
     settings = Settings(warm_up=0.25)
     assert [rate_factor(settings, 1, done, []) for done in (0, 0.1, 0.25, 1)] == [0, 0.4, 1, 1]
     cosine = Settings(schedule="cosine", warm_up=0.5)
-    assert rate_factor(cosine, 1, 0.25, []) == pytest.approx(0.5 * rate_factor(Settings(schedule="cosine"), 1, 0.25, []))
+    assert rate_factor(cosine, 1, 0.25, []) == pytest.approx(
+        0.5 * rate_factor(Settings(schedule="cosine"), 1, 0.25, [])
+    )
 
 
 def test_passes_make_an_epoch_longer_and_shuffle_anew(classification):

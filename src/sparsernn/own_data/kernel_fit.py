@@ -10,7 +10,7 @@ from sparsernn.data.task import Loaded, Split
 from sparsernn.runtime.kernel_head import KernelHead, series_of
 from sparsernn.runtime.random_kernels import RandomKernels
 
-DRAWN, KEPT = 2_016, 200
+DRAWN, KEPT_A_CLASS, MOST_KEPT = 2_016, 100, 400
 MOST_SELECTED, MOST_FITTED = 2_000, 20_000  # series by which kernels are selected, and then weighed
 STRENGTHS = np.logspace(-3, 4, 10)
 SHARPER = 2.0 ** np.arange(-1, 6)  # what scores are multiplied by to be logarithms of probabilities
@@ -27,14 +27,15 @@ class Fit:
     left_out: Array
 
 
-def fit(loaded: Loaded, steps: int, kept: int = KEPT) -> KernelHead:
+def fit(loaded: Loaded, steps: int) -> KernelHead:
     """The kernels that matter most of those that are drawn, and what each says for each class.
 
     Half of the features, those of the smallest weights, are dropped again and again, and the others fitted anew.
 
     Arguments:
-        steps: of a patch of the network's input. kept: features in the end.
+        steps: of a patch of the network's input.
     """
+    kept = min(MOST_KEPT, KEPT_A_CLASS * loaded.outputs)
     series, labels = read(loaded.train, steps)
     every = slice(None, None, -(-len(series) // MOST_SELECTED))
     kernels = RandomKernels.drawn(series[every], DRAWN)
@@ -48,9 +49,8 @@ def fit(loaded: Loaded, steps: int, kept: int = KEPT) -> KernelHead:
     every = slice(None, None, -(-len(series) // MOST_FITTED))
     fitted = ridge(kernels.features(series[every]), coded(labels[every], loaded.outputs))
     sharp = sharpness(fitted.left_out, labels[every])
-    return KernelHead(
-        kernels, (sharp * fitted.weights.T).astype(np.float32), (sharp * fitted.bias).astype(np.float32), steps
-    )
+    weights, bias = (sharp * one for one in (fitted.weights, fitted.bias))
+    return KernelHead(kernels, weights.astype(np.float32), bias.astype(np.float32), steps)
 
 
 def read(split: Split, steps: int) -> tuple[list[Array], Array]:

@@ -1,10 +1,10 @@
-"""A trained run applied to another file: the file's own labels, with probabilities, in the order of its rows."""
+"""A training's network applied to another file: the file's own labels, with probabilities, in the order of its rows."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
-import torch
 
 from sparsernn import runtime
 from sparsernn.data.preparation import Encoded, Preparation
@@ -12,18 +12,25 @@ from sparsernn.data.table_file import encode_file, encode_texts
 from sparsernn.data.table_rows import Progress, no_progress
 from sparsernn.data.text import encoder_from_json
 from sparsernn.errors import UserError
-from sparsernn.experiments.compacted import read_final
-from sparsernn.experiments.trained import described
 from sparsernn.own_data import answers
 from sparsernn.own_data.answers import Predicted, Prediction, write_csv
-from sparsernn.own_data.runs import find_run, read_preparation
+from sparsernn.own_data.runs import NETWORK, find_run
 from sparsernn.reading import parsed, readable
-from sparsernn.training import objectives
 
 BATCH = 256
-Network = Callable[..., torch.Tensor]
 
 __all__ = ["Prediction", "predict", "write_csv"]
+
+
+class Predictor(Protocol):
+    """A network, and how a file becomes its input."""
+
+    @property
+    def preparation(self) -> Preparation: ...
+
+    def run(self, inputs: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+        """Outputs of examples of one length, or padded to it. [batch ...]"""
+        ...
 
 
 def predict(folder: Path, file: Path | None, progress: Progress = no_progress, texts: Sequence[str] = ()) -> Predicted:
@@ -38,18 +45,18 @@ def predict(folder: Path, file: Path | None, progress: Progress = no_progress, t
         file has labels that are known, "scores" says how well they fit; "remarks" is what is to be said of the file.
     Raises: UserError for a folder or file that does not fit.
     """
-    preparation, network = _read(folder)
+    predictor = read(folder)
+    preparation = predictor.preparation
     if (file is None) == (not texts):
-        raise UserError("Both a file and texts were given" if texts else "Nothing to predict was given",
-                        "a file, or --text", "give one of them")  # fmt: skip
+        what = "Both a file and texts were given" if texts else "Nothing to predict was given"
+        raise UserError(what, "a file, or --text", "give one of them")
     encoded = encode_texts(preparation, texts) if file is None else encode_file(preparation, file, progress)
     with readable(folder, expected="a network that fits its preparation", do="use another copy"):
-        if preparation.kind == "language_model" and isinstance(network, torch.nn.Module):
-            figures = objectives.evaluate(network, encoded.split, "language_model", 1)
-            return {"predictions": [{"perplexity": figures["perplexity"], "loss": figures["loss"]}]}
-        with torch.inference_mode():
-            outputs = list(_outputs(network, encoded))
-        made = answers.predictions(preparation, encoded, outputs)
+        if preparation.kind == "language_model":
+            from sparsernn.own_data.trained_run import perplexity
+
+            return {"predictions": [perplexity(predictor, encoded)]}
+        made = answers.predictions(preparation, encoded, list(outputs(predictor, encoded)))
     scores = answers.scores(preparation, encoded, made)
     told = answers.remarks(encoded, scores)
     predicted: Predicted = {"predictions": made}
@@ -60,21 +67,17 @@ def predict(folder: Path, file: Path | None, progress: Progress = no_progress, t
     return predicted
 
 
-def _read(folder: Path) -> tuple[Preparation, Network]:
-    """How a file becomes input, and the network."""
-    if folder.is_dir():
-        run = find_run(folder)
-        preparation, (_, data) = read_preparation(run), described(run)
-        _check_sizes(preparation, data["inputs"], data["outputs"], run)
-        return preparation, read_final(run).eval()
-    packed = runtime.load(folder)
-    if not packed.preparation or packed.kind == "language_model":
-        raise UserError(
-            f"{folder} does not say how a file becomes its input",
-            "a network with labels or forecasts that `sparsernn train` made",
-            "pack a run that `sparsernn train` left, or give the run's folder",
-        )
+def read(folder: Path) -> Predictor:
+    """The network that a training left as one file, or in one of its runs.
 
+    Raises: UserError for a folder or file that is none.
+    """
+    if folder.is_dir() and (folder / NETWORK).is_file():
+        return Packed(folder / NETWORK)
+    if folder.is_dir():
+        from sparsernn.own_data.trained_run import TrainedRun  # brings torch
+
+<<<<<<< HEAD
     def network(inputs: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
         return torch.from_numpy(packed.run(inputs.numpy(), None if lengths is None else lengths.numpy()))
 
@@ -83,9 +86,35 @@ def _read(folder: Path) -> tuple[Preparation, Network]:
     words = packed.spec.embedding if packed.spec.rows is None else packed.spec.rows
     _check_sizes(preparation, packed.inputs if words is None else len(words), packed.outputs, folder)
     return preparation, network
+=======
+        return TrainedRun(find_run(folder))
+    return Packed(folder)
+>>>>>>> main
 
 
-def _check_sizes(preparation: Preparation, inputs: int, outputs: int, folder: Path) -> None:
+class Packed:
+    """A network in one file, without torch."""
+
+    def __init__(self, path: Path):
+        self.artifact = runtime.load(path)
+        if not self.artifact.preparation or self.artifact.kind == "language_model":
+            raise UserError(
+                f"{path} does not say how a file becomes its input",
+                "a network with labels or forecasts that `sparsernn train` made",
+                "pack a run that `sparsernn train` left, or give the run's folder",
+            )
+        with readable(path, expected="a network that `sparsernn train` made", do="pack the run again"):
+            self.preparation = Preparation.from_json(parsed(self.artifact.preparation))
+        spec, layers = self.artifact.spec, self.artifact.layers
+        words = spec.embedding if spec.rows is None else spec.rows
+        inputs = layers[0].inputs if words is None else len(words)
+        check_sizes(self.preparation, inputs, layers[-1].hidden if spec.head is None else len(spec.head), path)
+
+    def run(self, inputs: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+        return self.artifact.run(inputs, lengths)
+
+
+def check_sizes(preparation: Preparation, inputs: int, outputs: int, folder: Path) -> None:
     """Raises: UserError if a preparation is not that of a network with such inputs and outputs."""
     words = len(encoder_from_json(preparation.tokenizer).words) if preparation.tokenizer else 0
     sizes = words or preparation.inputs, preparation.outputs or words
@@ -98,11 +127,17 @@ def _check_sizes(preparation: Preparation, inputs: int, outputs: int, folder: Pa
         )
 
 
-def _outputs(network: Network, encoded: Encoded) -> Iterator[np.ndarray]:
+def outputs(predictor: Predictor, encoded: Encoded) -> Iterator[np.ndarray]:
     """What the network gives for each example: [classes], [steps classes] or [horizon]."""
     counts = iter((encoded.ends - encoded.starts).tolist())
     for inputs, lengths in encoded.batches(BATCH):
+<<<<<<< HEAD
         arguments = [torch.from_numpy(one) for one in (inputs, lengths) if one is not None]
         outputs = network(*arguments).numpy()
         steps = outputs.reshape(len(outputs), -1, outputs.shape[-1]) if outputs.ndim > 2 else outputs
         yield from (row[:count] if outputs.ndim > 2 else row for row, count in zip(steps, counts, strict=False))
+=======
+        rows = predictor.run(inputs, lengths)
+        cut = [rows.shape[1]] * len(rows) if lengths is None else lengths.tolist()
+        yield from (row[:length] if rows.ndim == 3 else row for row, length in zip(rows, cut, strict=True))
+>>>>>>> main

@@ -28,7 +28,8 @@ class KernelHead:
 
     Arguments:
         kernels: they read the channels of patches as `data.patches.Patches` makes them, without the standardised copy.
-        weights: [class feature]. bias: [class]. steps: of a patch.
+        weights: those of a feature are one row, which has one scale in a file of 8 bits. [feature class]
+        bias: [class]. steps: of a patch.
     """
 
     kernels: RandomKernels
@@ -43,7 +44,7 @@ class KernelHead:
 
     def scores(self, x: Array, lengths: Array) -> Array:
         """Shapes: x [batch patch feature], lengths [batch] of patches -> [batch class] float32."""
-        return self.kernels.features(series_of(x, lengths, self.steps)) @ self.weights.T + self.bias
+        return self.kernels.features(series_of(x, lengths, self.steps)) @ self.weights + self.bias
 
     def tensors(self) -> dict[str, Array]:
         """Its parts by name, in the types that a file has."""
@@ -73,7 +74,7 @@ class KernelHead:
             and len(shapes) == len(channels) == count > 0
             and channels.shape[1] > 0
             and len(thresholds) == features > 0
-            and weights.shape == (len(bias), features)
+            and weights.shape == (features, len(bias))
         )
         if not fits:
             raise DamagedFile("its kernels do not fit each other")
