@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -10,27 +9,16 @@ from sparsernn import runtime
 from sparsernn.data.preparation import Encoded, Preparation
 from sparsernn.data.table_file import encode_file, encode_texts
 from sparsernn.data.table_rows import Progress, no_progress
-from sparsernn.data.text import encoder_from_json
 from sparsernn.errors import UserError
 from sparsernn.own_data import answers
 from sparsernn.own_data.answers import Predicted, Prediction, write_csv
+from sparsernn.own_data.predictor import Predictor, check_sizes
 from sparsernn.own_data.runs import NETWORK, find_run
 from sparsernn.reading import parsed, readable
 
 BATCH = 256
 
 __all__ = ["Prediction", "predict", "write_csv"]
-
-
-class Predictor(Protocol):
-    """A network, and how a file becomes its input."""
-
-    @property
-    def preparation(self) -> Preparation: ...
-
-    def run(self, inputs: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
-        """Outputs of examples of one length, or padded to it. [batch ...]"""
-        ...
 
 
 def predict(folder: Path, file: Path | None, progress: Progress = no_progress, texts: Sequence[str] = ()) -> Predicted:
@@ -77,19 +65,8 @@ def read(folder: Path) -> Predictor:
     if folder.is_dir():
         from sparsernn.own_data.trained_run import TrainedRun  # brings torch
 
-<<<<<<< HEAD
-    def network(inputs: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
-        return torch.from_numpy(packed.run(inputs.numpy(), None if lengths is None else lengths.numpy()))
-
-    with readable(folder, expected="a network that `sparsernn train` made", do="pack the run again"):
-        preparation = Preparation.from_json(parsed(packed.preparation))
-    words = packed.spec.embedding if packed.spec.rows is None else packed.spec.rows
-    _check_sizes(preparation, packed.inputs if words is None else len(words), packed.outputs, folder)
-    return preparation, network
-=======
         return TrainedRun(find_run(folder))
     return Packed(folder)
->>>>>>> main
 
 
 class Packed:
@@ -105,39 +82,20 @@ class Packed:
             )
         with readable(path, expected="a network that `sparsernn train` made", do="pack the run again"):
             self.preparation = Preparation.from_json(parsed(self.artifact.preparation))
-        spec, layers = self.artifact.spec, self.artifact.layers
+        spec = self.artifact.spec
         words = spec.embedding if spec.rows is None else spec.rows
-        inputs = layers[0].inputs if words is None else len(words)
-        check_sizes(self.preparation, inputs, layers[-1].hidden if spec.head is None else len(spec.head), path)
+        check_sizes(
+            self.preparation, self.artifact.inputs if words is None else len(words), self.artifact.outputs, path
+        )
 
     def run(self, inputs: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
         return self.artifact.run(inputs, lengths)
-
-
-def check_sizes(preparation: Preparation, inputs: int, outputs: int, folder: Path) -> None:
-    """Raises: UserError if a preparation is not that of a network with such inputs and outputs."""
-    words = len(encoder_from_json(preparation.tokenizer).words) if preparation.tokenizer else 0
-    sizes = words or preparation.inputs, preparation.outputs or words
-    if sizes != (inputs, outputs):
-        raise UserError(
-            f"The preparation of {folder} is for {sizes[0]} inputs and {sizes[1]} outputs, its network for {inputs}"
-            f" and {outputs}",
-            "both as one training left them",
-            "use another copy of the run",
-        )
 
 
 def outputs(predictor: Predictor, encoded: Encoded) -> Iterator[np.ndarray]:
     """What the network gives for each example: [classes], [steps classes] or [horizon]."""
     counts = iter((encoded.ends - encoded.starts).tolist())
     for inputs, lengths in encoded.batches(BATCH):
-<<<<<<< HEAD
-        arguments = [torch.from_numpy(one) for one in (inputs, lengths) if one is not None]
-        outputs = network(*arguments).numpy()
-        steps = outputs.reshape(len(outputs), -1, outputs.shape[-1]) if outputs.ndim > 2 else outputs
-        yield from (row[:count] if outputs.ndim > 2 else row for row, count in zip(steps, counts, strict=False))
-=======
         rows = predictor.run(inputs, lengths)
-        cut = [rows.shape[1]] * len(rows) if lengths is None else lengths.tolist()
-        yield from (row[:length] if rows.ndim == 3 else row for row, length in zip(rows, cut, strict=True))
->>>>>>> main
+        steps = rows.reshape(len(rows), -1, rows.shape[-1]) if rows.ndim > 2 else rows
+        yield from (row[:count] if rows.ndim > 2 else row for row, count in zip(steps, counts, strict=False))
