@@ -10,7 +10,7 @@ from sparsernn.denormals import set_flush_denormal
 from sparsernn.errors import UserError
 from sparsernn.experiments.compacted import read_final
 from sparsernn.experiments.trained import described
-from sparsernn.own_data.prediction import Predictor, check_sizes
+from sparsernn.own_data.predictor import Predictor, check_sizes
 from sparsernn.own_data.runs import read_preparation
 from sparsernn.training import objectives
 
