@@ -13,7 +13,7 @@ from torch.nn import functional
 from sparsernn.data.splits import SequenceSplit, TensorSplit, TextSplit
 from sparsernn.data.task import Batch
 from sparsernn.errors import UserError
-from sparsernn.training.objectives import IGNORED, OBJECTIVES, evaluate, find_objective
+from sparsernn.training.objectives import IGNORED, OBJECTIVES, evaluate, find_objective, is_better
 
 
 def whole(split):
