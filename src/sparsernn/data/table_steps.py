@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sparsernn.data.labels import LabelReader, Labels
+from sparsernn.data.patches import running
 from sparsernn.data.preparation import Preparation
 from sparsernn.data.store import StoreWriter
 from sparsernn.data.table_columns import listed
@@ -280,11 +281,18 @@ def filled(values: np.ndarray, policy: str) -> np.ndarray:
     return values
 
 
-def write_scaled(writer: StoreWriter, preparation: Preparation) -> None:
-    """Turn the array "ordered" into standardised "values"."""
-    ordered = writer.array("ordered")
-    for start in range(0, len(ordered), ROWS_AT_ONCE):
-        writer.append("values", preparation.scaled(ordered[start : start + ROWS_AT_ONCE]))
+def write_scaled(writer: StoreWriter, preparation: Preparation, offsets: np.ndarray | None = None) -> None:
+    """Turn the array "ordered" into standardised "values", with running figures where the preparation has windows.
+
+    Arguments:
+        offsets: [series + 1] where each series starts, for running figures.
+    """
+    ordered, windows = writer.array("ordered"), preparation.windows
+    blocks = np.minimum(range(0, len(ordered) + ROWS_AT_ONCE, ROWS_AT_ONCE), len(ordered))
+    borders = offsets if windows and offsets is not None else blocks
+    for start, end in zip(borders[:-1], borders[1:], strict=True):
+        values = preparation.scaled(ordered[start:end])
+        writer.append("values", running(values, windows) if windows else values)
     writer.drop("ordered")
 
 

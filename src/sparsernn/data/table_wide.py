@@ -9,6 +9,7 @@ import numpy as np
 
 from sparsernn.data.labels import LabelReader, note_gaps
 from sparsernn.data.numerals import is_gap
+from sparsernn.data.patches import Patches
 from sparsernn.data.preparation import Columns, Encoded, Preparation, require_parts, write_parts
 from sparsernn.data.store import StoreWriter
 from sparsernn.data.table_columns import listed, see
@@ -44,7 +45,9 @@ def build_wide(task: TableOptions, writer: StoreWriter, progress: Progress) -> P
     require_parts(parts, task.path, "rows")
     means, deviations = moments(writer.array("ordered"), steps_of(offsets, parts[0]))
     fitted = replace(draft, labels=labels, means=means, deviations=deviations)
-    preparation = with_scale(replace(fitted, remarks=tuple({**table.remarks, **remarks})), targets, parts[0])
+    patch = Patches.for_lengths(np.diff(offsets)[parts[0]]).steps
+    fitted = replace(fitted, remarks=tuple({**table.remarks, **remarks}), patch=patch)
+    preparation = with_scale(fitted, targets, parts[0])
     write_scaled(writer, preparation)
     writer.append("offsets", offsets)
     writer.append("targets", scaled_targets(preparation, targets))

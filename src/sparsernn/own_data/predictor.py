@@ -28,7 +28,7 @@ class Predictor(Protocol):
 def check_sizes(preparation: Preparation, inputs: int, outputs: int, folder: Path) -> None:
     """Raises: UserError if a preparation is not that of a network with such inputs and outputs."""
     words = len(encoder_from_json(preparation.tokenizer).words) if preparation.tokenizer else 0
-    sizes = words or len(preparation.means), preparation.outputs or words
+    sizes = words or preparation.inputs, preparation.outputs or words
     if sizes != (inputs, outputs):
         raise UserError(
             f"The preparation of {folder} is for {sizes[0]} inputs and {sizes[1]} outputs, its network for {inputs}"
