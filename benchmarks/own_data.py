@@ -30,13 +30,18 @@ from typing import Any, NamedTuple
 from sparsernn.data import etth1
 from sparsernn.data.activity_recognition import ARCHIVE, SENSORS, ActivityRecognition
 from sparsernn.data.ag_news import AgNews
+from sparsernn.data.amazon import DOMAINS, Amazon
+from sparsernn.data.amazon_blitzer import AmazonBlitzer
 from sparsernn.data.etth1 import Etth1
 from sparsernn.data.files import find_file, members, open_text
+from sparsernn.data.imdb import Imdb
+from sparsernn.data.mr import MovieReviews
 from sparsernn.data.sanders_twitter import SandersTwitter
 from sparsernn.data.sentiment_sentences import SentimentSentences
 from sparsernn.data.spoken_digits import SpokenDigits
 from sparsernn.data.sst2 import Sst2
 from sparsernn.data.text_classification import TextClassification
+from sparsernn.data.yelp_sentences import YelpSentences
 from sparsernn.experiments import results
 
 TEXT = "--text text --label label"
@@ -112,10 +117,15 @@ def million(folder: Path | None) -> Rows:
 
 
 DATA_SETS = {
+    "mr": texts(MovieReviews()),
     "sst2": texts(Sst2()),
     "sanders": texts(SandersTwitter()),
     "ag_news_subset": texts(AgNews(train="subset"), "test"),
     "sentiment_sentences": texts(SentimentSentences()),
+    **{f"amazon_{domain}": texts(Amazon(domain=domain)) for domain in DOMAINS},
+    "amazon_blitzer": texts(AmazonBlitzer(domain="pooled")),
+    "yelp_sentences": texts(YelpSentences(), "test"),
+    "imdb": texts(Imdb(), "test"),
     "activity_recognition": DataSet(
         recordings, f"--id recording --time timestamp --series {','.join(SENSORS)} --label label"
     ),
