@@ -28,7 +28,7 @@ from sparsernn.options import (
     option_groups,
     whole_numbers,
 )
-from sparsernn.terminal import print_table, reading_progress
+from sparsernn.terminal import print_table, print_text, reading_progress
 from sparsernn.typed import unknown
 
 
@@ -118,8 +118,10 @@ def list_entries(
         typer.echo(json.dumps(folders[kind] if kind else folders, indent=1))
         return
     for name, entries in folders.items():
-        rows = [(entry["name"], entry.get("error") or entry["summary"], entry["source"]) for entry in entries]
-        print_table((name, "what it is", "source"), rows)
+        rows = [(entry["name"], entry.get("error") or entry["summary"]) for entry in entries]
+        print_table(
+            (name, "what it is" + (f"; begin with {listing.FIRST[name]}" if name in listing.FIRST else "")), rows
+        )
 
 
 @app.command()
@@ -193,7 +195,16 @@ def train(
     asked = training.Training(task, **vars(network), out=out, command=command)
     with reading_progress() as progress:
         outcome = training.train(asked, say, progress)
-    show(outcome, f"Own data: {file.name}", as_json)
+    title, verdict = f"Own data: {file.name}", outcome.verdict
+    if as_json:
+        show(outcome, title, as_json, verdict=verdict.to_json())
+        return
+    written = write_page(outcome, title)
+    print_table(*verdict.table())
+    typer.echo()
+    for sentence in verdict.says:
+        print_text(sentence)
+    typer.echo(f"\n{written}")
 
 
 @app.command()
@@ -379,14 +390,22 @@ def analyse(
         typer.echo(out)
 
 
-def show(outcome: Outcome, title: str, as_json: bool) -> None:
+def show(outcome: Outcome, title: str, as_json: bool, **more: object) -> None:
     """Write the page about some runs; print their table and the page's path, or everything as JSON."""
-    from sparsernn.reports import page, reading, tables
+    from sparsernn.reports import reading, tables
 
-    written = page.write(outcome.run_folders, outcome.out / "report.html", title=title)
+    written = write_page(outcome, title)
     if as_json:
-        typer.echo(json.dumps({"out": str(outcome.out), "page": str(written), "results": outcome.results}, indent=1))
+        described = {"out": str(outcome.out), "page": str(written), "results": outcome.results, **more}
+        typer.echo(json.dumps(described, indent=1))
         return
-    table = tables.results(reading.read_runs(outcome.run_folders))
+    table = tables.brief(reading.read_runs(outcome.run_folders))
     print_table(table.columns, table.rows)
     typer.echo(written)
+
+
+def write_page(outcome: Outcome, title: str) -> Path:
+    """The page about some runs, in their folder."""
+    from sparsernn.reports import page
+
+    return page.write(outcome.run_folders, outcome.out / "report.html", title=title)

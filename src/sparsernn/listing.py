@@ -10,6 +10,8 @@ import warnings
 from sparsernn import folders
 
 FOLDERS = {"methods": "methods", "cells": "cells", "recipes": "recipes", "tasks": "data", "kernels": "kernels"}
+FIRST = {"recipes": "quickstart", "methods": "magnitude", "cells": "gru"}
+"""Where to begin."""
 SOURCE = re.compile(r"^\s*Source: (.*(?:\n(?!\s*\n|\s*[A-Z]\w*:).*)*)", re.MULTILINE)
 
 

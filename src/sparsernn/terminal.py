@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
@@ -14,21 +15,29 @@ from rich.table import Table
 
 from sparsernn.harmless import printable
 
-WIDTH_WITHOUT_TERMINAL = 150
+WIDTH = 80
+"""Columns of a terminal that does not say how many it has."""
+
+
+def print_text(text: str) -> None:
+    """Print a paragraph, broken between words where the terminal ends."""
+    console().print(escape(printable(text)), highlight=False)
+
+
+def console() -> Console:
+    """Where output goes: as wide as the terminal, or without one as COLUMNS says, or 80 columns."""
+    return Console() if Console().is_terminal or os.environ.get("COLUMNS") else Console(width=WIDTH)
 
 
 def print_table(columns: tuple[str, ...], rows: Sequence[Sequence[str]]) -> None:
     """Print rows of text, numbers to the right."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH_WITHOUT_TERMINAL)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for index, column in enumerate(map(printable, columns)):
         numbers = index > 0 and all(row[index][:1].isdigit() or row[index] in ("–", "") for row in rows)
         table.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*(escape(printable(text)) for text in row))
-    console.print(table)
+    console().print(table)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """A file of one's own, of every kind: trained, reported, and predicted in the order of its rows."""
 
 import csv
+import dataclasses
 import json
 import math
 import random
@@ -11,8 +12,9 @@ import pytest
 from sparsernn.data.table_file import TableFile
 from sparsernn.errors import UserError
 from sparsernn.experiments.packing import pack_run
-from sparsernn.experiments.sources.start import Start
-from sparsernn.own_data import networks, prediction, training
+from sparsernn.own_data import prediction, training
+from sparsernn.own_data.kinds import kind_of
+from sparsernn.own_data.kinds.kind import File, Wishes
 from sparsernn.reports import page
 
 LABELS = ("<script>alert(1)</script>", "plain")
@@ -88,7 +90,7 @@ def test_a_file_is_trained_on_and_predicted(kind, tmp_path, monkeypatch):
     task = make(tmp_path)
     asked = training.Training(task, units=4, epochs=2, out=tmp_path / "out", progress=False)
     outcome = training.train(asked)
-    assert len(outcome.results) == 3 and all(result["metrics"] for result in outcome.results)
+    assert len(outcome.results) == 4 and all(result["metrics"] for result in outcome.results)
     sparse = outcome.results[-1]["metrics"]
     assert sparse["sparsity"] == pytest.approx(0.9, abs=0.02) and sparse["compaction_difference"] <= 1e-5
     shown = page.write(outcome.run_folders, tmp_path / "report.html").read_text()
@@ -96,6 +98,13 @@ def test_a_file_is_trained_on_and_predicted(kind, tmp_path, monkeypatch):
     dense, final = (delivered(tmp_path / "out", name) for name in ("dense", "sparse"))
     # Of a network of four units the list of what was cut can be as long as what it saves.
     assert final < 1.05 * dense and dense <= outcome.results[1]["metrics"]["bytes_dense"]
+    verdict = json.loads((tmp_path / "out" / "verdict.json").read_text())
+    assert (
+        verdict["test_rows"] > 0
+        and verdict["file_bytes"] > 0
+        and verdict["says"].startswith(("Use the ", "It has not learned"))
+    )
+    assert set(verdict["figures"]) == {"majority", "baseline", "dense", "small_dense", "sparse"}
     found = json.loads(json.dumps(prediction.predict(tmp_path / "out", Path(task.path))))["predictions"]
     assert expected is None or len(found) == expected
     if "label" in found[0]:
@@ -116,32 +125,25 @@ def test_large_files_are_sampled_and_small_ones_are_not(tmp_path, monkeypatch):
     monkeypatch.setenv("SPARSERNN_CACHE", str(tmp_path / "cache"))
     task = texts(tmp_path)
     loaded = task.load()
-    assert networks.sampled(task, loaded) == loaded
-    monkeypatch.setattr(networks, "MOST_BATCHES", 2)
-    monkeypatch.setattr(networks, "MOST_VALIDATED", 5)
-    told = []
-    outcome = training.train(
-        training.Training(task, units=4, epochs=1, out=tmp_path / "out", progress=False), told.append
-    )
-    assert "96 texts train, 12 validate, 12 test" in told
-    assert "an epoch reads 64 of those that train, other ones each time" in told
-    assert len(outcome.results) == 3
+    assert training.sampled(task, loaded) == loaded
+    monkeypatch.setattr(training, "MOST_TRAINED", 64)
+    few = training.sampled(task, loaded).train
+    assert len(few) == 64 < len(loaded.train)
 
 
-def test_the_sparse_network_trains_longer_and_for_a_forecast_slower(tmp_path, monkeypatch):
+def test_no_network_gets_more_steps_or_help_than_another(tmp_path, monkeypatch):
     monkeypatch.setenv("SPARSERNN_CACHE", str(tmp_path / "cache"))
-    task = texts(tmp_path)
-    loaded, method = task.load(), training.make_method("magnitude", 0.9)
-    dense, sparse = networks.rows(task, loaded, method, cell="gru")
-    assert (dense.settings.epochs, sparse.settings.epochs) == (40, 60) and Start("dense") in sparse.sources
-    assert sparse.settings.learning_rate == dense.settings.learning_rate
-    series = forecast(tmp_path)
-    dense, sparse = networks.rows(series, series.load(), method, cell="gru")
-    assert sparse.settings.learning_rate == dense.settings.learning_rate / 4
-    _, from_scratch = networks.rows(series, series.load(), training.make_method("rigl", 0.9), cell="gru")
-    assert from_scratch.settings.learning_rate == dense.settings.learning_rate and from_scratch.sources == ()
-    given = networks.rows(task, loaded, method, cell="gru", units=7, epochs=3)
-    assert [(row.settings.epochs, row.options["units"]) for row in given] == [(3, 7), (3, 7)]
+    for make, _ in KINDS.values():
+        task = make(tmp_path)
+        loaded, preparation = task.prepare()
+        file = File(task, loaded, preparation, training.row_numbers(loaded), loaded)
+        wishes = Wishes("gru", training.make_method("magnitude", 0.9))
+        dense, small, sparse = kind_of(task, loaded).rows(file, wishes)
+        assert dense.settings == small.settings == sparse.settings and dense.sources == sparse.sources
+        assert small.options["units"] < dense.options["units"] and sparse.method == wishes.method
+        asked = dataclasses.replace(wishes, units=7, epochs=3)
+        rows = kind_of(task, loaded).rows(file, asked)
+        assert rows[0].options["units"] == 7 and all(row.settings.epochs == 3 for row in rows)
 
 
 def test_predictions_that_cannot_be_written(tmp_path):

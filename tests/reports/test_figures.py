@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from sparsernn.reports import axes as scales
 from sparsernn.reports import figures
 from sparsernn.reports.reading import read_run, read_runs
 
@@ -39,7 +40,7 @@ def test_the_trade_off_names_every_run_without_names_on_names():
         ]
         for point in points:
             axes.plot(*point.place, "o")
-        figures._scale_x(axes, [point.place[0] for point in points], figures.quantities.COSTS[2])
+        scales.show_sizes(axes, [point.place[0] for point in points], in_bytes=False)
         axes.set_ylim(0.88, 0.92)
         figures._label_points(figure, axes, points)
         boxes = [text.get_window_extent() for text in axes.texts]
@@ -68,7 +69,7 @@ def test_seeds_are_one_point_of_the_trade_off_with_bars_on_both_axes(tmp_path):
 @pytest.mark.parametrize("values", [(1_000, 1_000), (999, 1_200), (1e3, 1e7), (3, 8e9)])
 def test_the_horizontal_axis_has_few_round_numbers(values):
     axes = Figure().add_subplot()
-    figures._scale_x(axes, values, figures.quantities.COSTS[2])
+    scales.show_sizes(axes, values, in_bytes=False)
     assert 1 <= len(axes.get_xticks()) <= 8
     low, high = axes.get_xlim()
     assert low < min(values) and high > max(values)

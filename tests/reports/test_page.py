@@ -108,12 +108,13 @@ def test_writing_is_whole_or_not_at_all(runs, tmp_path):
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium: install the Debian package chromium")
-@pytest.mark.parametrize("width", [1200, 500])
-def test_the_page_fits_a_browser_window(runs, tmp_path, width):
+@pytest.mark.parametrize("width, dark", [(390, False), (768, False), (1400, False), (1400, True)])
+def test_the_page_fits_a_browser_window(runs, tmp_path, width, dark):
     path = page.write(runs, tmp_path / "page.html")
     picture = tmp_path / "page.png"
     size = [f"--window-size={width},2400", f"--user-data-dir={tmp_path / 'profile'}"]
-    command = [BROWSER, *OPTIONS, *size, f"--screenshot={picture}", path.as_uri()]
+    scheme = ["--blink-settings=preferredColorScheme=0"] if dark else []
+    command = [BROWSER, *OPTIONS, *size, *scheme, f"--screenshot={picture}", path.as_uri()]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     from matplotlib.image import imread
 
@@ -121,7 +122,7 @@ def test_the_page_fits_a_browser_window(runs, tmp_path, width):
     assert pixels.shape[1] == width
     ground = pixels[0, 0]
     assert (np.abs(pixels[:, :8] - ground).max() < 0.02) and (np.abs(pixels[:, -8:] - ground).max() < 0.02)
-    assert pixels.std() > 0.05
+    assert pixels.std() > 0.05 and (ground.max() < 0.2 if dark else ground.min() > 0.9)
 
 
 def test_the_page_says_where_figures_are_from_and_what_older_runs_do_not_say(tmp_path):

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +11,8 @@ import numpy as np
 
 from sparsernn import durable, folders, typed
 from sparsernn.data.files import changed, unchanged
-from sparsernn.data.splits import SequenceSplit
+from sparsernn.data.preparation import Preparation
+from sparsernn.data.splits import SequenceSplit, at_most
 from sparsernn.data.table_file import TableFile
 from sparsernn.data.table_rows import Progress, no_progress
 from sparsernn.data.task import Loaded
@@ -23,15 +24,19 @@ from sparsernn.experiments.jobs import Jobs
 from sparsernn.experiments.parts import part_to_json
 from sparsernn.experiments.recipe import Recipe
 from sparsernn.methods.method import Method
-from sparsernn.own_data import networks
-from sparsernn.own_data.baseline import DESCRIPTIONS, baseline
+from sparsernn.own_data.evidence import evidence
+from sparsernn.own_data.kinds import kind_of
+from sparsernn.own_data.kinds.kind import File, Kind, Wishes
 from sparsernn.own_data.runs import ASKED, write_preparation
+from sparsernn.own_data.scored import Scored
+from sparsernn.own_data.verdict import Verdict, judge
 from sparsernn.reading import json_file
 from sparsernn.training.run_folder import LOCATIONS, as_json, differing_keys
 
 NAME = "own_data"
 BASELINE = "baseline"
 STRENGTH = 1e-3
+MOST_TRAINED, MOST_VALIDATED = 64_000, 20_000  # examples of an epoch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,39 +80,74 @@ class Training:
             )
 
 
-def train(asked: Training, say: Callable[[str], None] = lambda line: None, progress: Progress = no_progress) -> Outcome:
+@dataclasses.dataclass(frozen=True)
+class Finished(Outcome):
+    """What a training left, and the verdict on it."""
+
+    verdict: Verdict
+
+
+def train(
+    asked: Training, say: Callable[[str], None] = lambda line: None, progress: Progress = no_progress
+) -> Finished:
     """Read the file, score the baseline, train the dense and the sparse network, compact, score and time them.
 
     Raises: UserError for anything wrong with the file, its columns or an option, before anything is trained; and with
         `resume` for a file or options other than those that the training was begun with.
     """
     folders.find("cells", asked.cell)
-    method = make_method(asked.method, asked.sparsity)
+    wishes = Wishes(asked.cell, make_method(asked.method, asked.sparsity), asked.units, asked.epochs)
     out = results.output_folder(asked.out, NAME, asked.resume)
     with unchanged(asked.task, None) as files:
         loaded, preparation = asked.task.prepare(progress)
+    file = File(asked.task, loaded, preparation, row_numbers(loaded), sampled(asked.task, loaded))
+    kind = kind_of(asked.task, loaded)
     with durable.locked(out):
         begin(out, asked, files)
-        sampled = networks.sampled(asked.task, loaded)
-        pair = networks.rows(asked.task, sampled, method, cell=asked.cell, units=asked.units, epochs=asked.epochs)
-        recipe = Recipe("Own data: " + Path(asked.task.path).name, "the user", lambda size: pair, "full")
+        rows = kind.rows(file, wishes)
+        recipe = Recipe("Own data: " + Path(asked.task.path).name, "the user", lambda size: rows, "full")
         request = Request(NAME, seeds=(asked.seed,), out=out, resume=True, progress=asked.progress)
         jobs = Jobs(Experiment.of(request, recipe, asked.command), say)
-        jobs.keep(asked.task, sampled, files)
-        tell_sizes(loaded, sampled, say)
-        with unchanged(asked.task, None) as files_now:
-            if files_now != files:
-                raise changed(asked.task.path)
-            scored = score_baseline(out, asked, loaded, say)
-        for row in pair:
-            folder = results.run_folder(out, row.name, asked.seed)
-            with durable.one_clear_error("A run's folder", out, "nothing was lost"):
-                durable.inner_folder(folder)
-            write_preparation(folder, preparation)
+        jobs.keep(asked.task, file.sampled, files)
+        tell_sizes(loaded, file.sampled, say)
+        run_folders = {row.name: results.run_folder(out, row.name, asked.seed) for row in rows}
+        prepare_folders(out, run_folders.values(), preparation)
+        say("baseline: " + kind.about)
+        baselines = score_baselines(kind, file, files)
         outcome = execution.run_rows(jobs)
-        folder = write_baseline(out, asked, scored, outcome.results[0])
+        answers, scored = kind.answers(file), [*baselines.scored, *kind.finish(file, run_folders, out)]
+        verdict = judge(answers, scored)
+        verdict.write(out, evidence(answers, scored, verdict.saved))
+        folder = write_baseline(out, asked, verdict, baselines.seconds, outcome.results[0])
     finished = [results.read(folder / results.RESULT), *outcome.results]
-    return Outcome(outcome.out, [folder, *outcome.run_folders], finished)
+    return Finished(outcome.out, [folder, *outcome.run_folders], finished, verdict)
+
+
+def prepare_folders(out: Path, run_folders: Iterable[Path], preparation: Preparation) -> None:
+    """Leave in each run folder how another file is read."""
+    for folder in run_folders:
+        with durable.one_clear_error("A run's folder", out, "nothing was lost"):
+            durable.inner_folder(folder)
+        write_preparation(folder, preparation)
+
+
+class Baselines(NamedTuple):
+    """Those without a network, and the seconds that they took."""
+
+    scored: list[Scored]
+    seconds: float
+
+
+def score_baselines(kind: Kind, file: File, files: dict[str, str]) -> Baselines:
+    """The baselines of a kind of file.
+
+    Raises: UserError if the file is no longer the one with these checksums.
+    """
+    with unchanged(file.task, None) as files_now:
+        if files_now != files:
+            raise changed(file.task.path)
+        started = time.perf_counter()
+        return Baselines(kind.baselines(file), round(time.perf_counter() - started, 1))
 
 
 def begin(out: Path, asked: Training, files: dict[str, str]) -> None:
@@ -135,24 +175,10 @@ def tell_sizes(loaded: Loaded, sampled: Loaded, say: Callable[[str], None]) -> N
         say(f"an epoch reads {len(sampled.train):,} of those that train, other ones each time")
 
 
-class ScoredBaseline(NamedTuple):
-    """The name of a baseline, its figures, and the seconds that they took."""
-
-    name: str
-    figures: dict[str, float]
-    seconds: float
-
-
-def score_baseline(out: Path, asked: Training, loaded: Loaded, say: Callable[[str], None]) -> ScoredBaseline:
-    """The baseline, or what an earlier beginning of the training left of it."""
-    path = results.run_folder(out, BASELINE, asked.seed) / results.RESULT
-    if path.exists():
-        result = results.read(path)
-        return ScoredBaseline(result["row"], result["metrics"], result["seconds"])
-    say("baseline: " + DESCRIPTIONS[asked.task.kind])
-    started = time.perf_counter()
-    name, figures = baseline(asked.task, loaded, row_numbers(loaded))
-    return ScoredBaseline(name, figures, round(time.perf_counter() - started, 1))
+def sampled(task: TableFile, loaded: Loaded) -> Loaded:
+    """The data of the training: of a large file other examples in every epoch, and a sample for validation."""
+    train, valid = at_most(loaded.train, MOST_TRAINED), at_most(loaded.valid, MOST_VALIDATED)
+    return dataclasses.replace(loaded, train=train, valid=valid)
 
 
 def examples(loaded: Loaded) -> str:
@@ -179,21 +205,23 @@ def row_numbers(loaded: Loaded) -> dict[str, np.ndarray]:
     }
 
 
-def write_baseline(out: Path, asked: Training, scored: ScoredBaseline, dense: results.Result) -> Path:
+def write_baseline(out: Path, asked: Training, verdict: Verdict, seconds: float, dense: results.Result) -> Path:
     """A run folder with the baseline's result alone, so that the report has its row; it read what the dense one did."""
     folder = results.run_folder(out, BASELINE, asked.seed)
+    figure = verdict.figures[BASELINE]
+    metrics = {"accuracy": {"accuracy": figure / 100}, "rmse": {"mse": figure**2}, "perplexity": {"perplexity": figure}}
     result = {
         "recipe": NAME,
-        "row": scored.name,
+        "row": BASELINE,
         "size": "full",
         "seed": asked.seed,
-        "metrics": scored.figures,
+        "metrics": metrics[verdict.metric],
         "published": {},
         "command": asked.command,
-        "seconds": scored.seconds,
+        "seconds": seconds,
         "environment": dense["environment"],
         "splits": dense["splits"],
-        "provenance": {**dense["provenance"], "settings": {"baseline": scored.name}, "precision": "float64"},
+        "provenance": {**dense["provenance"], "settings": {"baseline": BASELINE}, "precision": "float64"},
     }
     results.write(folder / results.RESULT, result)
     return folder

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import itertools
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import Bbox
 
 from sparsernn.reports import axes as scales
@@ -190,7 +189,9 @@ def _scatter(points: Sequence[Point], title: str, main: quantities.Quantity, aga
             (x, y), (across, up), shade = point.place, point.spread, colour(point.number)
             axes.errorbar(x, y, up or None, across or None, fmt="none", ecolor=shade, elinewidth=1.2, zorder=2)
             axes.plot(x, y, "o", ms=8, color=shade, mec=PAPER, mew=1.2, zorder=3)
-        _scale_x(axes, [end for point in points for end in _ends(point, 0) if end > 0], against)
+        scales.show_sizes(
+            axes, [end for point in points for end in _ends(point, 0) if end > 0], against.write is quantities.size
+        )
         values = [end for point in points for end in _ends(point, 1)]
         room = 0.22 * (max(values) - min(values)) or 0.02 * abs(max(values)) or 1.0
         axes.set_ylim(min(values) - room, max(values) + room)
@@ -206,32 +207,6 @@ def _scatter(points: Sequence[Point], title: str, main: quantities.Quantity, aga
 def _ends(point: Point, axis: int) -> tuple[float, float]:
     """Of a point's bar."""
     return point.place[axis] - point.spread[axis], point.place[axis] + point.spread[axis]
-
-
-def _scale_x(axes: Axes, values: Sequence[float], quantity: quantities.Quantity) -> None:
-    """A logarithmic axis with round numbers; no wider than the points and their names need."""
-    low, high = min(values), max(values)
-    margin = (high / low) ** 0.15 if high > low else 1.5
-    low, high = low / margin, high * margin
-    axes.set_xscale("log")
-    axes.set_xlim(low, high)
-    choices = ((1, (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)), (1, (1, 2, 3, 5, 7)), (1, (1, 2, 5)), (1, (1, 3)))
-    for stride, steps in (*choices, *((decades, (1,)) for decades in range(1, 300))):
-        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1, stride)
-        ticks = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
-        gaps = [math.log(after / before) for before, after in itertools.pairwise(ticks)]
-        if min(gaps, default=math.inf) > 0.13 * math.log(high / low):
-            break
-    axes.xaxis.set_major_locator(FixedLocator(ticks))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _rounded(value, quantity.write is quantities.size)))
-
-
-def _rounded(value: float, in_bytes: bool) -> str:
-    for limit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= limit:
-            return f"{value / limit:g} {letter}{'B' if in_bytes else ''}"
-    return f"{value:g}{' B' if in_bytes else ''}"
 
 
 def _label_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:

@@ -24,6 +24,7 @@ from sparsernn.reports import (
     spectra,
     sweeps,
     tables,
+    verdicts,
 )
 from sparsernn.reports.comparison import paired
 from sparsernn.reports.figures import Picture
@@ -140,16 +141,18 @@ def _rendered(runs: Sequence[Run], title: str | None, summary: str | None) -> st
     environment.filters["data_uri"] = _data_uri
     recipes = _named(runs, "recipe")
     sections = [section for run in runs if (section := _section(run))]
+    judged = verdicts.verdicts(runs)
     return environment.get_template("page.html").render(
         title=title or " and ".join(_named(runs, "title") or recipes) or runs[0].label,
         about=[*recipes, *(f"size {size}" for size in _named(runs, "size"))],
-        summary=summary or summarize(runs),
+        summary=summary or " ".join(verdict.says[0] for verdict in judged) or summarize(runs),
+        verdicts=judged,
         results=tables.results(runs),
         over_seeds=tables.over_seeds(runs),
         paired=paired(tables.by_row(runs)) if tables.over_seeds(runs) else None,
         sweeps=sweeps.sweeps(runs),
         notes=_notes(runs),
-        trade_off=figures.trade_off(runs),
+        trade_off=[] if judged else figures.trade_off(runs),
         curves=figures.training_curves(runs),
         movement=movement.pictures(runs),
         spectra=spectra.pictures(runs),

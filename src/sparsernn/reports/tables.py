@@ -33,6 +33,20 @@ def results(runs: Sequence[Run]) -> Table:
     return compare([(run.label, [run.result]) for run in runs], goal_of(runs))
 
 
+BRIEF = ("bytes", "ms_batch_1")
+
+
+def brief(runs: Sequence[Run]) -> Table:
+    """The columns of `results` that matter most: quality, bytes and time."""
+    table, main = results(runs), goal_of(runs)
+    titles = [quantity.title for quantity in [*([main] if main else []), *(q for q in COSTS if q.key in BRIEF)]]
+    places = [0, *(place for place, title in enumerate(table.columns) if title.partition(" ±")[0] in titles)]
+    return Table(
+        tuple(table.columns[place] for place in places),
+        tuple(tuple(row[place] for place in places) for row in table.rows),
+    )
+
+
 def over_seeds(runs: Sequence[Run]) -> Table | None:
     """The same with the seeds of a row as mean ± sample deviation; None where every row was run once."""
     groups = by_row(runs)

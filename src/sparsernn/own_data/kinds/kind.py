@@ -1,0 +1,201 @@
+"""What a kind of file decides: its baselines, its networks, and the one file that answers in the end."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from sparsernn import runtime
+from sparsernn.data.preparation import Preparation
+from sparsernn.data.splits import WindowSplit
+from sparsernn.data.table_file import TableFile
+from sparsernn.data.task import IGNORED, Batch, Loaded, Split
+from sparsernn.deploy.packing import About, pack
+from sparsernn.experiments.compacted import COMPACT, arguments, read_final
+from sparsernn.experiments.measure import Measure
+from sparsernn.experiments.parts import Options
+from sparsernn.experiments.rows import Row, Source
+from sparsernn.methods.method import Method
+from sparsernn.own_data.scored import Scored, microseconds
+from sparsernn.own_data.verdict import Answers
+from sparsernn.training.settings import Settings
+
+NETWORK = "network.sparsernn"
+BATCH = 256
+LEARNING_RATE = 2e-3
+SMALL = 5_000  # examples: below it batches are half as large
+
+
+class File(NamedTuple):
+    """A user's file as it was read.
+
+    Arguments:
+        task: what was asked. loaded: all its examples. preparation: how another file is read in the same way.
+        parts: row numbers of "train", "valid" and "test" in the file, where a row is an example.
+        sampled: what one epoch reads.
+    """
+
+    task: TableFile
+    loaded: Loaded
+    preparation: Preparation
+    parts: dict[str, np.ndarray]
+    sampled: Loaded
+
+
+@dataclasses.dataclass(frozen=True)
+class Wishes:
+    """What the user asked of the networks.
+
+    Arguments:
+        cell: file name in `sparsernn.cells`. method: makes the sparse network sparse.
+        units, epochs: 0 chooses; epochs hold for all networks.
+    """
+
+    cell: str
+    method: Method
+    units: int = 0
+    epochs: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """A network that suits a kind of file.
+
+    Arguments:
+        model: file name in `sparsernn.models`; options: its arguments.
+        units: hidden units; small_units: of the dense network of about as many bytes as the sparse one.
+        steps: of every network's training, as far as whole epochs allow.
+    """
+
+    model: str
+    units: int
+    small_units: int
+    steps: int
+    options: Options = dataclasses.field(default_factory=dict)
+
+
+class Kind(abc.ABC):
+    """A kind of file. The defaults suit one whose networks are one row a network of a recipe.
+
+    Attributes:
+        about: what the baseline is, for people. valid_batch_size, test_batch_size: examples scored at once.
+    """
+
+    about: str
+    choice: Choice
+    valid_batch_size = test_batch_size = BATCH
+
+    @abc.abstractmethod
+    def baselines(self, file: File) -> list[Scored]:
+        """Those without a network, on the test rows: "majority" and "baseline", and any others worth showing."""
+
+    @abc.abstractmethod
+    def answers(self, file: File) -> Answers:
+        """The right answers."""
+
+    def batch_size(self, file: File) -> int:
+        """Examples in a step."""
+        return 32 if len(file.loaded.train) < SMALL else 64
+
+    def settings(self, file: File, epochs: int) -> Settings:
+        """How every network is trained; 0 epochs chooses."""
+        batch = self.batch_size(file)
+        batches = max(1, file.sampled.train.number_of_batches(batch))
+        epochs = epochs or min(40, max(4, round(self.choice.steps / batches)))
+        return Settings(
+            learning_rate=LEARNING_RATE,
+            batch_size=batch,
+            valid_batch_size=self.valid_batch_size,
+            epochs=epochs,
+            clip=1.0,
+            schedule="cosine",
+            patience=max(3, epochs // 3),
+            keep="best",
+            loggers=("csv",),
+        )
+
+    def sources(self, file: File) -> tuple[Source, ...]:
+        """Where every network begins."""
+        return ()
+
+    def rows(self, file: File, wishes: Wishes) -> list[Row]:
+        """The networks to train: "dense", "small_dense" and "sparse", each as long and with the same help."""
+        choice = self.choice
+        dense = Row(
+            "dense",
+            file.task,
+            choice.model,
+            {"cell": wishes.cell, "units": wishes.units or choice.units, **choice.options},
+            settings=self.settings(file, wishes.epochs),
+            sources=self.sources(file),
+            threads=1,
+            measure=Measure(compact=False, test_batch_size=self.test_batch_size, latency_batches=()),
+        )
+        share = choice.small_units / choice.units
+        small_units = max(1, round(share * (wishes.units or choice.units)))
+        small = dataclasses.replace(dense, name="small_dense", options={**dense.options, "units": small_units})
+        measured = dataclasses.replace(dense.measure, compact=True)
+        sparse = dataclasses.replace(dense, name="sparse", method=wishes.method, measure=measured)
+        return [dense, small, sparse]
+
+    def finish(self, file: File, folders: dict[str, Path], out: Path) -> list[Scored]:
+        """The trained networks on the test rows, the one in the file that is left in `out` among them.
+
+        Arguments:
+            folders: run folders by the names of their rows.
+        """
+        scored = [self.trained(file, name, folder) for name, folder in folders.items() if name != "sparse"]
+        return [*scored, self.packed(file, folders["sparse"], out)]
+
+    def trained(self, file: File, name: str, folder: Path) -> Scored:
+        """A trained network as torch runs it, with the bytes of its packed file."""
+        network = read_final(folder).eval()
+        first = next(file.loaded.test.batches(1))
+        threads = torch.get_num_threads()
+        with torch.inference_mode():
+            outputs = self.outputs(file, [network(*arguments(batch)) for batch in file.loaded.test.batches(BATCH)])
+            torch.set_num_threads(1)
+            us = microseconds(lambda: network(*arguments(first)))
+            torch.set_num_threads(threads)
+        return Scored(name, f"the {name.replace('_', ' ')} network", outputs, (folder / COMPACT).stat().st_size, us)
+
+    def packed(self, file: File, folder: Path, out: Path) -> Scored:
+        """The sparse network as its one file answers, without torch."""
+        steps = next(file.loaded.test.batches(1)).inputs.shape[1]
+        about = About(file.loaded.labels, json.dumps(file.preparation.to_json()))
+        pack(out / NETWORK, read_final(folder).eval(), steps=steps, int8=True, dtype="int8", about=about)
+        artifact = runtime.load(out / NETWORK)
+
+        def answer(batch: Batch) -> torch.Tensor:
+            lengths = None if batch.lengths is None else batch.lengths.numpy()
+            return torch.from_numpy(artifact.run(batch.inputs.numpy(), lengths))
+
+        outputs = self.outputs(file, [answer(batch) for batch in file.loaded.test.batches(BATCH)])
+        first = next(file.loaded.test.batches(1))
+        size = (out / NETWORK).stat().st_size
+        return Scored("sparse", "the sparse network", outputs, size, microseconds(lambda: answer(first)))
+
+    def outputs(self, file: File, batches: list[torch.Tensor]) -> np.ndarray:
+        """A network's outputs as `Scored` has them."""
+        return np.concatenate([batch.double().softmax(-1).numpy() for batch in batches])
+
+
+def targets_of(split: Split) -> np.ndarray:
+    """All targets of a split, in its order; steps that are not scored left out. [rows] or [rows horizon]"""
+    targets = [batch.targets.numpy() for batch in split.batches(BATCH)]
+    if isinstance(split, WindowSplit) or not targets or targets[0].ndim == 1:
+        return np.concatenate(targets)
+    return np.concatenate([batch[batch != IGNORED] for batch in targets])
+
+
+def majority(file: File) -> Scored:
+    """The shares of the classes in the training rows, for every test row."""
+    counts = np.bincount(targets_of(file.loaded.train), minlength=file.loaded.outputs)
+    rows = len(targets_of(file.loaded.test))
+    return Scored("majority", "the majority class", np.tile(counts / counts.sum(), (rows, 1)))

@@ -1,0 +1,83 @@
+"""The verdict: figures, intervals and sentences, against what can be said by hand."""
+
+import numpy as np
+import pytest
+
+from sparsernn.own_data.scored import Scored
+from sparsernn.own_data.verdict import Answers, difference, judge
+
+ROWS = 400
+
+
+def one_hot(numbers: np.ndarray, classes: int = 2) -> np.ndarray:
+    return np.eye(classes)[numbers]
+
+
+def wrong_at(targets: np.ndarray, places) -> np.ndarray:
+    numbers = targets.copy()
+    numbers[places] = 1 - numbers[places]
+    return one_hot(numbers)
+
+
+@pytest.fixture
+def targets() -> np.ndarray:
+    return np.arange(ROWS) % 2
+
+
+def verdict(targets, sparse, baseline, labels=("no", "yes")):
+    answers = Answers("accuracy", targets, labels)
+    majority = one_hot(np.full(len(targets), np.bincount(targets).argmax()))
+    return judge(
+        answers,
+        [
+            Scored("majority", "the majority class", majority),
+            Scored("baseline", "a linear model", baseline, 4000, 300.0),
+            Scored("sparse", "the sparse network", sparse, 1000, 100.0),
+        ],
+    )
+
+
+def test_a_better_network_is_recommended(targets):
+    made = verdict(targets, wrong_at(targets, slice(0, 20)), wrong_at(targets, slice(0, 100)))
+    assert made.figures == {"majority": 50.0, "baseline": 75.0, "sparse": 95.0}
+    off = made.differences["baseline"]
+    # 80 rows of 400 differ, all in our favour: the deviation of the mean difference is sqrt(.2 * .8 / 400) = 2 points.
+    assert off.points == pytest.approx(20) and off.low == pytest.approx(16.1, abs=0.7)
+    assert off.high == pytest.approx(23.9, abs=0.7)
+    says = " ".join(made.says)
+    assert "4.0 times smaller" in says and "3.0 times faster" in says and says.startswith("Use the network.")
+
+
+def test_a_worse_network_is_not_hidden(targets):
+    made = verdict(targets, wrong_at(targets, slice(0, 100)), wrong_at(targets, slice(0, 20)))
+    assert made.says[0] == "Use the baseline." and "worse than the baseline" in " ".join(made.says)
+    close = verdict(targets, wrong_at(targets, slice(0, 21)), wrong_at(targets, slice(1, 21)))
+    assert "level with the baseline" in " ".join(close.says) and "too few to be sure" in close.says[0]
+
+
+def test_a_network_that_finds_none_of_a_rare_class_is_said_to():
+    targets = (np.arange(ROWS) >= 390).astype(int)
+    never = one_hot(np.zeros(ROWS, int))
+    made = verdict(targets, never, one_hot(targets), ("ham", "spam"))
+    says = " ".join(made.says)
+    assert made.recalls == {"ham": 1.0, "spam": 0.0} and "balanced accuracy is 50.0 %" in says and "'spam' 0 %" in says
+    assert "do not use it" in made.says[0]
+
+
+def test_rows_of_a_unit_are_drawn_together(targets):
+    first, second = wrong_at(targets, slice(0, 40)), wrong_at(targets, slice(40, 80))
+    by_row, by_unit = (
+        difference(Answers("accuracy", targets, units=units), Scored("a", "", first), Scored("b", "", second))
+        for units in (None, np.arange(ROWS) // 40)
+    )
+    assert by_unit.high - by_unit.low > 4 * (by_row.high - by_row.low) and not by_unit.sure
+
+
+def test_forecasts_and_texts_have_their_own_figures():
+    right = np.zeros((50, 2))
+    answers = Answers("rmse", right)
+    assert answers.of(Scored("a", "", np.full((50, 2), 3.0))) == pytest.approx(3.0)
+    worse = difference(answers, Scored("a", "", np.full((50, 2), 3.0)), Scored("b", "", np.full((50, 2), 1.0)))
+    assert worse.points == pytest.approx(2.0) and worse.sure
+    tokens = Answers("perplexity", np.arange(10))
+    assert tokens.of(Scored("a", "", np.full(10, np.log(1 / 80)))) == pytest.approx(80)
