@@ -9,6 +9,7 @@ from typing import Any, Self, TypedDict
 import numpy as np
 
 from sparsernn import typed
+from sparsernn.data.patches import Frames, Patches
 from sparsernn.data.store import Store, StoreWriter
 from sparsernn.data.table_rows import Rows
 from sparsernn.data.task import PARTS, Split
@@ -43,6 +44,8 @@ class Preparation:
         length: tokens kept of a text, or steps of the pieces that a series is cut into; 0 keeps all.
         window, horizon: rows read and rows forecast.
         per_step: whether every step has a label of its own.
+        patch: steps of a labelled series that the network reads at once; 0: one step, as it is.
+        windows: of the running means and deviations beside the steps that have a label each.
     """
 
     kind: str
@@ -55,6 +58,8 @@ class Preparation:
     window: int = 0
     horizon: int = 0
     per_step: bool = False
+    patch: int = 0
+    windows: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values that `from_json` reads back."""
@@ -86,11 +91,24 @@ class Preparation:
             return "its means are not those of its columns"
         if len(set(self.labels)) != len(self.labels) or (self.kind in ("text", "series", "wide")) > len(self.labels):
             return "its labels are not different ones"
-        if not all(0 <= size <= LARGEST for size in (self.length, self.window, self.horizon)):
+        if not all(0 <= size <= LARGEST for size in (self.length, self.window, self.horizon, self.patch, *self.windows)):
             return "its lengths are no lengths"
         if self.kind == "forecast" and min(self.window, self.horizon) < 1:
             return "its windows are empty"
         return ""
+
+    @property
+    def patches(self) -> Patches | Frames | None:
+        """What the network reads of a labelled series; None: its steps."""
+        if not self.patch:
+            return None
+        return Frames(self.patch, len(self.means)) if self.per_step else Patches(self.patch)
+
+    @property
+    def inputs(self) -> int:
+        """Features of what the network reads of series at a time."""
+        features = len(self.means) * (1 + 4 * len(self.windows))
+        return features if self.patches is None else self.patches.width(features)
 
     @property
     def names(self) -> list[str]:

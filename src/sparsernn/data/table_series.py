@@ -1,7 +1,11 @@
 """A user's labelled series with a row a step, as standardised features on disk."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
+from sparsernn.data.patches import Patches, frame_steps, windows_for
 from sparsernn.data.preparation import Columns, Encoded, Preparation, require_parts, targets_of, write_parts
 from sparsernn.data.splits import SequenceSplit, cut
 from sparsernn.data.store import Store, StoreWriter
@@ -38,11 +42,20 @@ def build_series(task: TableOptions, writer: StoreWriter, progress: Progress) ->
     require_parts(parts, task.path, "series")
     means, deviations = moments(writer.array("raw"), steps.order[steps_of(offsets, parts[0])])
     preparation = Preparation("series", columns, steps.label_names, means, deviations, length=length, per_step=per_step)
-    write_scaled(writer, preparation, steps.order)
+    preparation = replace(preparation, **_reading(preparation, steps, labels, np.diff(offsets)[parts[0]]))
+    write_scaled(writer, preparation, steps.order, steps.offsets)
     writer.append("offsets", offsets)
     writer.append("targets", labels if per_step else firsts)
     write_parts(writer, parts)
     return preparation
+
+
+def _reading(preparation: Preparation, steps: Steps, labels: np.ndarray, lengths: np.ndarray) -> dict[str, Any]:
+    """How much the network reads at once. lengths: of the training series."""
+    if not preparation.per_step:
+        return {"patch": Patches.for_lengths(lengths).steps}
+    at_once = frame_steps(labels, steps.offsets)
+    return {"patch": at_once if at_once > 1 else 0, "windows": windows_for(np.diff(steps.offsets))}
 
 
 def _series_groups(task: TableOptions, steps: Steps, progress: Progress) -> np.ndarray | None:
@@ -86,14 +99,14 @@ def _parts_of_steps(
 def load_series(task: TableOptions, store: Store, preparation: Preparation) -> Loaded:
     """The splits of prepared labelled series."""
     arrays = (store.array("values"), store.array("offsets"), store.array("targets"))
-    per_step, features = preparation.per_step, len(preparation.means)
-    splits = (SequenceSplit(*arrays, rows=store.array(part), bucketed=True, per_step=per_step) for part in PARTS)
-    return Loaded.of_classes(splits, preparation.labels, inputs=features, per_step=per_step, note=task.note())
+    per_step, how = preparation.per_step, {"bucketed": True, "patches": preparation.patches}
+    splits = (SequenceSplit(*arrays, rows=store.array(part), per_step=per_step, **how) for part in PARTS)
+    return Loaded.of_classes(splits, preparation.labels, inputs=preparation.inputs, per_step=per_step, note=task.note())
 
 
 def new_series(preparation: Preparation, store: Store) -> Encoded:
     """The series of another file, in the order of their first rows."""
     offsets, values = store.array("offsets"), store.array("values")
     labelled, targets = targets_of(store, len(values) if preparation.per_step else len(offsets) - 1)
-    split = SequenceSplit(values, offsets, targets, per_step=preparation.per_step)
+    split = SequenceSplit(values, offsets, targets, per_step=preparation.per_step, patches=preparation.patches)
     return Encoded(split, labelled, series_names(store), store.array("order") if preparation.per_step else None)

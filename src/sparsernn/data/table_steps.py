@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sparsernn.data.patches import running
 from sparsernn.data.preparation import Columns, Preparation, numbered
 from sparsernn.data.store import Store, StoreWriter
 from sparsernn.data.table_rows import Progress, Rows, column_names, read_rows
@@ -97,12 +98,22 @@ def _out_of_order(where: str, series: str) -> UserError:
     )
 
 
-def write_scaled(writer: StoreWriter, preparation: Preparation, order: np.ndarray | None) -> None:
-    """Turn the array "raw" into standardised "values", series after series."""
+def write_scaled(
+    writer: StoreWriter, preparation: Preparation, order: np.ndarray | None, offsets: np.ndarray | None = None
+) -> None:
+    """Turn the array "raw" into standardised "values", series after series, with their running figures if it says so.
+
+    Arguments:
+        order: [rows] file rows; None: as they are.
+        offsets: [series + 1] where each series starts in `order`, for running figures.
+    """
     raw = writer.array("raw")
-    for start in range(0, len(raw), ROWS_AT_ONCE):
-        rows = slice(start, start + ROWS_AT_ONCE)
-        writer.append("values", preparation.scaled(raw[rows] if order is None else raw[order[rows]]))
+    starts = range(0, len(raw) + ROWS_AT_ONCE, ROWS_AT_ONCE)
+    borders = np.minimum(starts, len(raw)) if offsets is None or not preparation.windows else offsets
+    for start, end in zip(borders[:-1], borders[1:], strict=True):
+        rows = slice(start, end)
+        values = preparation.scaled(raw[rows] if order is None else raw[order[rows]])
+        writer.append("values", running(values, preparation.windows) if preparation.windows else values)
     writer.drop("raw")
 
 
@@ -147,7 +158,7 @@ def write_new_series(preparation: Preparation, path: str, writer: StoreWriter, p
     if columns.get("label") not in column_names(path):
         columns["label"] = ""
     steps = read_steps(path, columns, writer, progress, preparation)
-    write_scaled(writer, preparation, steps.order)
+    write_scaled(writer, preparation, steps.order, steps.offsets)
     length = preparation.length if preparation.per_step else 0
     writer.append("offsets", pieces(steps.offsets, length)[0] if length else steps.offsets)
     writer.append("series", steps.offsets)

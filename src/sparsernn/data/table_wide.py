@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sparsernn.data.patches import Patches
 from sparsernn.data.preparation import Columns, Encoded, Preparation, numbered, require_parts, targets_of, write_parts
 from sparsernn.data.splits import SequenceSplit
 from sparsernn.data.store import Store, StoreWriter
@@ -35,7 +36,8 @@ def build_wide(task: TableOptions, writer: StoreWriter, progress: Progress) -> P
     offsets = np.cumsum(np.concatenate(lengths))
     means, deviations = moments(writer.array("raw"), steps_of(offsets, parts[0]))
     columns: Columns = {"series": steps, "label": task.label}
-    preparation = Preparation("wide", columns, tuple(labels), means, deviations)
+    patch = Patches.for_lengths(np.diff(offsets)[parts[0]]).steps
+    preparation = Preparation("wide", columns, tuple(labels), means, deviations, patch=patch)
     write_scaled(writer, preparation, None)
     writer.append("offsets", offsets)
     writer.append("targets", targets)
@@ -106,4 +108,4 @@ def new_wide(preparation: Preparation, store: Store) -> Encoded:
     """The series of another file, a row each."""
     offsets = store.array("offsets")
     labelled, targets = targets_of(store, len(offsets) - 1)
-    return Encoded(SequenceSplit(store.array("values"), offsets, targets), labelled)
+    return Encoded(SequenceSplit(store.array("values"), offsets, targets, patches=preparation.patches), labelled)

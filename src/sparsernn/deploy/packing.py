@@ -88,7 +88,8 @@ def _compare(network: nn.Module, spec: NetworkSpec) -> None:
     generator = torch.Generator().manual_seed(0)
     layer = spec.layers[0].weights["weight_ih"]
     if spec.embedding is None:
-        x = torch.randn(2, 5, layer.shape[1], generator=generator)
+        steps = 5 if spec.skip is None else spec.skip.shape[1]
+        x = torch.randn(2, steps, layer.shape[1], generator=generator)
     else:
         words = len(spec.embedding if spec.rows is None else spec.rows)
         x = torch.randint(words, (2, 5), generator=generator)
@@ -131,8 +132,11 @@ def spec_of(network: nn.Module, labels: Sequence[str] = ()) -> NetworkSpec:
         raise TypeError(type(network).__name__)
     if isinstance(network, Classifier):
         parts["pool"] = network.pool
+    if isinstance(network, Tagger):
+        parts["at_once"] = network.at_once
     if isinstance(network, Forecaster):
         parts["residual"] = network.residual
+        parts["skip"] = None if network.skip is None else _array(network.skip.weight)
     return NetworkSpec(kind, _layers([network.cell]), network.directions, **parts)
 
 

@@ -26,13 +26,16 @@ class SpecModel(nn.Module):
             for local, array in layer.weights.items():
                 weights.register_buffer(local, torch.tensor(array))
             self.layers.append(weights)
-        self.embedding, self.rows, self.head, self.bias = (
+        self.embedding, self.rows, self.head, self.bias, self.skip = (
             None if array is None else nn.Buffer(torch.tensor(array))
-            for array in (spec.embedding, spec.rows, spec.head, spec.bias)
+            for array in (spec.embedding, spec.rows, spec.head, spec.bias, spec.skip)
         )
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """As `Network.run`. Shapes: x [batch time input] or [batch time], lengths [batch]."""
+        if self.skip is not None:
+            last = x[:, -1:]
+            x = x - last
         vectors = self._vectors(x)
         parts = [
             Part(layer.cell, dict(weights.named_buffers()), checked_sizes(layer.cell, layer.weights), {})
@@ -41,9 +44,12 @@ class SpecModel(nn.Module):
         parts = [Part(part.cell, part.weights, part.sizes, dict.fromkeys(part.weights, "")) for part in parts]
         output, _ = run_layers(Stack(self, parts, self.spec.directions, batch_first=True), vectors, None, lengths)
         if self.spec.kind not in ("classification", "forecasting"):
-            return self._head(output)
+            outputs = self._head(output)
+            return outputs if self.spec.at_once == 1 else outputs.unflatten(-1, (self.spec.at_once, -1))
         ends = torch.full((x.shape[0],), x.shape[1]) if lengths is None else lengths
-        result = self._head(self._pooled(output, ends))
+        result = self._head(torch.cat([self._pooled(output, ends, how) for how in self.spec.pool.split("_")], -1))
+        if self.skip is not None:
+            return result + x[:, :, self.spec.residual] @ self.skip.t() + last[:, :, self.spec.residual]
         if self.spec.residual is not None:
             last = (ends - 1).reshape(-1, 1, 1).expand(-1, 1, x.shape[2])
             result = result + x.gather(1, last)[:, 0, self.spec.residual].unsqueeze(1)
@@ -55,12 +61,12 @@ class SpecModel(nn.Module):
         places = x if self.rows is None else self.rows[x]
         return self.embedding[places.clamp(min=0)].masked_fill((places < 0).unsqueeze(-1), 0.0)
 
-    def _pooled(self, output: Tensor, ends: Tensor) -> Tensor:
+    def _pooled(self, output: Tensor, ends: Tensor, how: str) -> Tensor:
         """One vector a sequence. [batch unit]"""
         inside = (torch.arange(output.shape[1]) < ends.unsqueeze(1)).unsqueeze(-1)
-        if self.spec.pool == "mean":
+        if how == "mean":
             return (output * inside).sum(1) / ends.unsqueeze(1)
-        if self.spec.pool == "max":
+        if how == "max":
             return output.masked_fill(~inside, -torch.inf).amax(1)
         place = (ends - 1).reshape(-1, 1, 1).expand(-1, 1, output.shape[2])
         last = output.gather(1, place)[:, 0]

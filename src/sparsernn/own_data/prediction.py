@@ -77,14 +77,15 @@ def _read(folder: Path) -> tuple[Preparation, Callable[..., torch.Tensor]]:
         preparation = Preparation.from_json(parsed(packed.preparation))
     words, head = packed.spec.embedding if packed.spec.rows is None else packed.spec.rows, packed.spec.head
     inputs = packed.layers[0].inputs if words is None else len(words)
-    _check_sizes(preparation, inputs, packed.layers[-1].hidden if head is None else len(head), folder)
+    outputs = packed.layers[-1].hidden if head is None else len(head) // packed.spec.at_once
+    _check_sizes(preparation, inputs, outputs, folder)
     return preparation, network
 
 
 def _check_sizes(preparation: Preparation, inputs: int, outputs: int, folder: Path) -> None:
     """Raises: UserError if a preparation is not that of a network with such inputs and outputs."""
     words = len(encoder_from_json(preparation.tokenizer).words) if preparation.tokenizer else 0
-    sizes = words or len(preparation.means), len(preparation.labels) or preparation.horizon or words
+    sizes = words or preparation.inputs, len(preparation.labels) or preparation.horizon or words
     if sizes != (inputs, outputs):
         raise UserError(
             f"The preparation of {folder} is for {sizes[0]} inputs and {sizes[1]} outputs, its network for {inputs}"
@@ -98,8 +99,11 @@ def _outputs(network: Callable[..., torch.Tensor], encoded: Encoded) -> Iterator
     """One tensor an example: [classes], [steps classes] or [horizon]."""
     for batch in encoded.split.batches(BATCH):
         outputs = network(*arguments(batch))
-        lengths = [outputs.shape[1]] * len(outputs) if batch.lengths is None else batch.lengths.tolist()
-        yield from (row[:length] if outputs.dim() == 3 else row for row, length in zip(outputs, lengths, strict=True))
+        if outputs.dim() == 2:
+            yield from outputs
+            continue
+        scored = (batch.targets != objectives.IGNORED).flatten(1)
+        yield from (row[inside] for row, inside in zip(outputs.flatten(1, -2), scored, strict=True))
 
 
 def _labels(preparation: Preparation, encoded: Encoded, probabilities: list[np.ndarray]) -> list[Prediction]:

@@ -16,7 +16,7 @@ from sparsernn.errors import UserError
 from sparsernn.reading import DAMAGE, FREE_NUMBERS, NUMBERS_A_BYTE, check_room, parsed
 from sparsernn.runtime.layers import checked_sizes
 from sparsernn.runtime.layouts import FORMATS
-from sparsernn.runtime.network import KINDS, LayerSpec, Network, NetworkSpec
+from sparsernn.runtime.network import KINDS, POOLS, LayerSpec, Network, NetworkSpec
 from sparsernn.runtime.packed_file import PackedFile, Typed, contents
 from sparsernn.runtime.patterns import DamagedFile
 
@@ -24,6 +24,7 @@ FORMAT = "sparsernn-artifact-1"
 """Numbers that a file may hold however short it is, and further ones for each of its bytes."""
 MOST_IN_OPTIONS = 1 << 20
 """What all whole numbers in the options of a cell may add up to."""
+PARTS = ("embedding", "rows", "head", "bias", "skip")
 Array = np.ndarray
 
 
@@ -52,7 +53,7 @@ def save(path: Path | str, spec: NetworkSpec, preparation: str = "", dtype: str 
     tensors: dict[str, Array] = {}
     for number, layer in enumerate(spec.layers):
         tensors |= {f"layers.{number}.{local}": weight for local, weight in layer.weights.items()}
-    for name in ("embedding", "rows", "head", "bias"):
+    for name in PARTS:
         if (tensor := getattr(spec, name)) is not None:
             tensors[name] = tensor
     described = {
@@ -60,6 +61,7 @@ def save(path: Path | str, spec: NetworkSpec, preparation: str = "", dtype: str 
         "directions": spec.directions,
         "pool": spec.pool,
         "residual": spec.residual,
+        "at_once": spec.at_once,
         "labels": list(spec.labels),
         "layers": [
             {"cell": _name_of(layer.cell), "options": _options(layer.cell), "format": layer.format}
@@ -136,8 +138,9 @@ def _spec(described: Mapping[str, object], tensors: Mapping[str, Array]) -> Netw
             raise DamagedFile(f"layer {number} is a {about['cell']!r} as {about['format']!r}"[:200])
         cell = _cell(number, about["cell"], about["options"])
         layers.append(LayerSpec(cell, weights, about["format"]))
-    parts = {name: tensors.get(name) for name in ("embedding", "rows", "head", "bias")}
+    parts = {name: tensors.get(name) for name in PARTS}
     options = {name: described[name] for name in ("kind", "directions", "pool", "residual", "labels")}
+    options["at_once"] = described.get("at_once", 1)
     spec = NetworkSpec(layers=layers, **options, **parts)  # type: ignore[arg-type]
     _check(spec)
     return spec
@@ -156,7 +159,7 @@ def _cell(number: int, name: str, options: Mapping[str, object]) -> Cell:
 
 def _check(spec: NetworkSpec) -> None:
     """Raises: DamagedFile unless the parts fit each other."""
-    if spec.kind not in KINDS or spec.directions not in (1, 2) or spec.pool not in ("last", "mean", "max"):
+    if spec.kind not in KINDS or spec.directions not in (1, 2) or spec.pool not in POOLS:
         raise DamagedFile("its network is of an unknown kind")
     if not spec.layers or len(spec.layers) % spec.directions:
         raise DamagedFile("it has no layers, or one direction too few")
@@ -181,12 +184,27 @@ def _check(spec: NetworkSpec) -> None:
         if any(width != number for number in inputs[pair]):
             raise DamagedFile("its layers do not fit each other")
         width = sum(widths[pair])
+    if spec.kind == "classification":
+        width *= len(spec.pool.split("_"))
     if spec.head is not None and (spec.head.ndim != 2 or spec.head.shape[1] != width):
         raise DamagedFile("its head does not fit its last layer")
     if spec.bias is not None and (spec.head is None or spec.bias.shape != (len(spec.head),)):
         raise DamagedFile("its bias does not fit its head")
+    if type(spec.at_once) is not int or not spec.at_once >= 1 or (
+        spec.at_once > 1 and (spec.head is None or len(spec.head) % spec.at_once)
+    ):  # fmt: skip
+        raise DamagedFile("its head does not tell so many labels at once")
     if spec.residual is not None and spec.residual not in range(inputs[0]):
         raise DamagedFile("it forecasts a column that its input lacks")
+    if spec.skip is not None and (
+        spec.residual is None
+        or spec.embedding is not None
+        or spec.head is None
+        or spec.skip.ndim != 2
+        or len(spec.skip) != len(spec.head)
+        or not spec.skip.shape[1]
+    ):
+        raise DamagedFile("its skip does not fit its forecast")
 
 
 def _name_of(cell: Cell) -> str:

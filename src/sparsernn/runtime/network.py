@@ -12,6 +12,7 @@ from sparsernn.errors import UserError
 from sparsernn.runtime.layers import RecurrentLayer, States, Stream
 
 Array = np.ndarray
+POOLS = ("last", "mean", "max", "mean_max_last")
 KINDS = ("recurrent", "classification", "tagging", "forecasting", "language_model")
 
 
@@ -42,8 +43,10 @@ class NetworkSpec:
         directions: 1 or 2.
         embedding: a row a living word [row unit]; rows: the row of every word, -1 for a dead one, or None: as numbered.
         head: weight [output unit]; bias: [output]; None where there is no head.
-        pool: "last", "mean" or "max" over the steps of a sequence.
-        residual: the column of the input that a forecast is a change of, or None.
+        pool: "last", "mean" or "max" over the steps of a sequence, or "mean_max_last", all three beside each other.
+        residual: the column of the input that a forecast is a change of, or None; skip: what a forecast adds of the
+            window of that column [horizon step], or None. With it the layers read every column less its last value.
+        at_once: labels that a tagger tells at every step.
     """
 
     kind: str
@@ -56,6 +59,8 @@ class NetworkSpec:
     pool: str = "last"
     residual: int | None = None
     labels: Sequence[str] = field(default_factory=tuple)
+    at_once: int = 1
+    skip: Array | None = None
 
 
 class Network:
@@ -79,9 +84,12 @@ class Network:
         Arguments:
             lengths: of each sequence; steps behind it count for nothing. [batch]
         Shapes: x float32 [batch time input], or whole numbers [batch time] where words are read. -> a classification
-            [batch class], a forecast [batch horizon], else [batch time output].
+            [batch class], a forecast [batch horizon], a tagger of several labels at once [batch time label class],
+            else [batch time output].
         Raises: UserError for an input of another shape or type, or a word outside the vocabulary.
         """
+        if self.spec.skip is not None:
+            return self._forecast(x, lengths)
         vectors = np.ascontiguousarray(np.swapaxes(self._vectors(x), 0, 1))
         time, batch = vectors.shape[:2]
         ends = np.full(batch, time, np.int64) if lengths is None else np.asarray(lengths, np.int64)
@@ -91,19 +99,38 @@ class Network:
             )
         output = self._recurrent(vectors, None if lengths is None else ends)
         if self.kind in ("classification", "forecasting"):
-            pooled = self._pooled(output, ends)
+            pooled = np.concatenate([self._pooled(output, ends, how) for how in self.spec.pool.split("_")], -1)
             result = self._head(pooled)
             if self.spec.residual is not None:
                 result = result + np.asarray(x)[np.arange(batch), ends - 1, self.spec.residual][:, None]
             return result
-        return self._head(np.swapaxes(output, 0, 1))
+        outputs = self._head(np.swapaxes(output, 0, 1))
+        return outputs if self.spec.at_once == 1 else outputs.reshape(*outputs.shape[:2], self.spec.at_once, -1)
+
+    def _forecast(self, x: Array, lengths: Array | None) -> Array:
+        """What the layers and the skip make of windows, each less its last step. [batch horizon]"""
+        spec, x = self.spec, self._vectors(x)
+        steps = 0 if spec.skip is None else spec.skip.shape[1]
+        if spec.skip is None or x.shape[1] != steps or lengths is not None:
+            raise UserError(
+                f"windows of {x.shape[1]} steps" if lengths is None else "windows with lengths",
+                f"{steps} steps each",
+                "cut the series so",
+            )
+        last = x[:, -1:]
+        x = x - last
+        ends = np.full(len(x), steps, np.int64)
+        output = self._recurrent(np.ascontiguousarray(np.swapaxes(x, 0, 1)), None)
+        change = self._head(self._pooled(output, ends, "last")) + x[:, :, spec.residual] @ spec.skip.T
+        return change + last[:, :, spec.residual]
 
     def stream(self, batch: int = 1) -> NetworkStream:
         """Sequences that run on, one step a call.
 
-        Raises: UserError for a network that reads backwards, or pools over steps that have not come.
+        Raises: UserError for a network that reads backwards or whole windows, or pools over steps that have not come.
         """
-        if self.spec.directions == 2 or (self.kind == "classification" and self.spec.pool != "last"):
+        pools = self.kind == "classification" and self.spec.pool != "last"
+        if self.spec.directions == 2 or pools or self.spec.skip is not None:
             raise UserError(
                 "this network needs whole sequences: it reads backwards, or pools over all steps",
                 "layers of one direction, and the last step read",
@@ -143,12 +170,12 @@ class Network:
             x = outputs[0] if len(outputs) == 1 else np.ascontiguousarray(np.concatenate(outputs, -1))
         return x
 
-    def _pooled(self, output: Array, ends: Array) -> Array:
+    def _pooled(self, output: Array, ends: Array, how: str) -> Array:
         """One vector a sequence. [batch unit]"""
         inside = (np.arange(len(output))[:, None] < ends)[..., None]
-        if self.spec.pool == "mean":
+        if how == "mean":
             return (output * inside).sum(0) / ends[:, None].astype(np.float32)
-        if self.spec.pool == "max":
+        if how == "max":
             return np.where(inside, output, -np.inf).max(0)
         last = output[ends - 1, np.arange(output.shape[1])]
         if self.spec.directions == 1:
