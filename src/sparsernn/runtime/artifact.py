@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,10 +15,11 @@ from sparsernn import durable, folders
 from sparsernn.cells.cell import Cell
 from sparsernn.errors import UserError
 from sparsernn.reading import DAMAGE, FREE_NUMBERS, NUMBERS_A_BYTE, check_room, parsed
+from sparsernn.runtime.grams import BITS, GramNetwork, Grams, pack_places, unpack_places
 from sparsernn.runtime.layers import checked_sizes
 from sparsernn.runtime.layouts import FORMATS
 from sparsernn.runtime.network import KINDS, POOLS, LayerSpec, Network, NetworkSpec
-from sparsernn.runtime.packed_file import PackedFile, Typed, contents
+from sparsernn.runtime.packed_file import PackedFile, Typed, compressed, contents
 from sparsernn.runtime.patterns import DamagedFile
 
 FORMAT = "sparsernn-artifact-1"
@@ -25,6 +27,12 @@ FORMAT = "sparsernn-artifact-1"
 MOST_IN_OPTIONS = 1 << 20
 """What all whole numbers in the options of a cell may add up to."""
 PARTS = ("embedding", "rows", "head", "bias", "skip")
+TYPES = {
+    "rows": ("int8", "int16", "int32", "int64"),
+    "grams.places": ("uint8",),
+    "grams.words": ("uint8",),
+}
+"""Of the tensors that are not float32."""
 Array = np.ndarray
 
 
@@ -50,13 +58,46 @@ def save(path: Path | str, spec: NetworkSpec, preparation: str = "", dtype: str 
     Returns: of each tensor that is not exact its largest error, divided by its largest number.
     Raises: UserError for a network of so few numbers beside its zeros that no reader would believe its size.
     """
+    tensors, described = tensors_of(spec), described_of(spec)
+    return _write(path, tensors, described, preparation, dtype)
+
+
+def save_grams(path: Path | str, grams: Grams, spec: NetworkSpec | None = None, preparation: str = "") -> None:
+    """Write what `GramNetwork` reads, in 8 bits and compressed.
+
+    Arguments:
+        spec: of the network that reads the words' vectors, or None.
+        preparation: see `Artifact`.
+    """
+    tensors = {
+        "grams.places": pack_places(grams.places),
+        "grams.weights": grams.weights,
+        "grams.bias": grams.bias,
+        "grams.words": np.packbits(grams.words, bitorder="little"),
+        "grams.vectors": grams.vectors,
+    }
+    about = {"count": len(grams.places), "bits": BITS, "length": grams.length, "labels": list(grams.labels)}
+    described: dict[str, object] = {"grams": about}
+    if spec is not None:
+        tensors |= tensors_of(spec)
+        described |= described_of(spec)
+    _write(path, tensors, described, preparation, "int8")
+
+
+def tensors_of(spec: NetworkSpec) -> dict[str, Array]:
+    """The tensors of a network by name."""
     tensors: dict[str, Array] = {}
     for number, layer in enumerate(spec.layers):
         tensors |= {f"layers.{number}.{local}": weight for local, weight in layer.weights.items()}
     for name in PARTS:
         if (tensor := getattr(spec, name)) is not None:
             tensors[name] = tensor
-    described = {
+    return tensors
+
+
+def described_of(spec: NetworkSpec) -> dict[str, object]:
+    """What else is to be known of a network, as JSON values."""
+    return {
         "kind": spec.kind,
         "directions": spec.directions,
         "pool": spec.pool,
@@ -67,19 +108,30 @@ def save(path: Path | str, spec: NetworkSpec, preparation: str = "", dtype: str 
             {"cell": _name_of(layer.cell), "options": _options(layer.cell), "format": layer.format}
             for layer in spec.layers
         ],
-        "shapes": {name: [tensor.dtype.name, list(tensor.shape)] for name, tensor in tensors.items()},
     }
+
+
+def _write(
+    path: Path | str,
+    tensors: Mapping[str, Array],
+    described: Mapping[str, object],
+    preparation: str,
+    dtype: str | None,
+) -> dict[str, float]:
+    shapes = {name: [tensor.dtype.name, list(tensor.shape)] for name, tensor in tensors.items()}
+    described = {**described, "shapes": shapes}
     typed = {name: Typed(tensor, tensor.dtype.name) for name, tensor in tensors.items()}
     header = {"format": FORMAT, "network": json.dumps(described), "preparation": preparation}
     content, errors = contents(typed, header, dtype)
+    packed = compressed(content)
     numbers = sum(tensor.size for tensor in tensors.values())
-    if numbers > _most_numbers(len(content)):
+    if numbers > _most_numbers(len(packed)):
         raise UserError(
             f"the network has {numbers} numbers, nearly all of them zero",
-            f"at most {_most_numbers(len(content))} in a file of {len(content)} bytes",
+            f"at most {_most_numbers(len(packed))} in a file of {len(packed)} bytes",
             "cut units that do nothing first, by sparsernn.compact",
         )
-    durable.replace(path, content)
+    durable.replace(path, packed)
     return errors
 
 
@@ -87,8 +139,8 @@ def _most_numbers(bytes: int) -> int:
     return FREE_NUMBERS + NUMBERS_A_BYTE * bytes
 
 
-def load(path: Path | str) -> Artifact:
-    """The network in a file that `sparsernn pack` or `save` wrote.
+def load(path: Path | str) -> Artifact | GramNetwork:
+    """The network in a file that `sparsernn pack`, `save` or `save_grams` wrote.
 
     Raises: UserError for a file that is damaged or something else.
     """
@@ -101,8 +153,10 @@ def load(path: Path | str) -> Artifact:
             check_room(sum(math.prod(shape) for _, shape in shapes.values()), path)
             tensors = {name: _read(file, name, *shapes[name]) for name in file.names}
             file.check()
-            spec = _spec(described, tensors)
-            return Artifact(spec, file.header.get("preparation", ""), file.errors)
+            preparation = file.header.get("preparation", "")
+            if "grams" in described:
+                return _gram_network(described, tensors, preparation)
+            return Artifact(_spec(described, tensors), preparation, file.errors)
     except DAMAGE as error:
         if isinstance(error, UserError):
             raise
@@ -113,9 +167,31 @@ def load(path: Path | str) -> Artifact:
         ) from error
 
 
+def _gram_network(described: Mapping[str, Any], tensors: Mapping[str, Array], preparation: str) -> GramNetwork:
+    """A linear layer over n-grams, and the network beside it where there is one."""
+    about = described["grams"]
+    count, words = about["count"], tensors["grams.words"]
+    if type(count) is not int or about["bits"] != BITS or len(words) != -(-count // 8):
+        raise DamagedFile("it does not say how many n-grams it has")
+    if not all(isinstance(label, str) for label in about["labels"]):
+        raise DamagedFile("its labels are not texts")
+    grams = Grams(
+        unpack_places(tensors["grams.places"], count),
+        tensors["grams.weights"],
+        tensors["grams.bias"],
+        np.unpackbits(words, count=count, bitorder="little").astype(bool),
+        tensors["grams.vectors"],
+        about["length"],
+        tuple(about["labels"]),
+    )
+    rest = {name: tensor for name, tensor in tensors.items() if not name.startswith("grams.")}
+    network = Network(_spec(described, rest)) if "layers" in described else None
+    return GramNetwork(grams, network, preparation)
+
+
 def _shape(name: str, kind: str, shape: list[int]) -> tuple[str, tuple[int, ...]]:
     """The type and shape of a tensor, as the header has them."""
-    kinds = ("int8", "int16", "int32", "int64") if name == "rows" else ("float32",)
+    kinds = TYPES.get(name, ("float32",))
     if kind not in kinds or not all(type(size) is int and 0 <= size < 1 << 40 for size in shape):
         raise DamagedFile(f"{name} is {kind} of shape {shape}"[:200])
     return kind, tuple(shape)

@@ -2,37 +2,171 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeGuard
 
 import numpy as np
+import torch
 
+from sparsernn import runtime
+from sparsernn.data.grams import GramEncoder
 from sparsernn.data.table_file import TableFile
 from sparsernn.data.table_rows import read_rows
-from sparsernn.experiments.rows import Source
+from sparsernn.data.text import WordEncoder, encoder_from_json
+from sparsernn.experiments.compacted import read_final
+from sparsernn.experiments.network import build, describe
+from sparsernn.experiments.rows import Row, Source
+from sparsernn.experiments.sources.chosen_words import ChosenWords
 from sparsernn.experiments.sources.latent_vectors import LatentVectors
-from sparsernn.own_data.kinds.kind import Choice, File, Kind, majority, targets_of
+from sparsernn.methods.magnitude import Magnitude
+from sparsernn.methods.method import Method
+from sparsernn.own_data.fused import Parts, fuse, linear_alone
+from sparsernn.own_data.kinds.kind import BATCH, NETWORK, Choice, File, Kind, Wishes, majority, targets_of
+from sparsernn.own_data.kinds.series import lasting
+from sparsernn.own_data.pruned_linear import Texts
 from sparsernn.own_data.scored import Scored, microseconds
 from sparsernn.own_data.verdict import Answers
+from sparsernn.runtime.grams import GramNetwork
+from sparsernn.training.settings import Settings
 
 MOST_TEXTS = 100_000
 STRENGTHS = (1.0, 4.0, 16.0)
+DENSE_UNITS, DENSE_INPUTS = 64, 64
+MANY = 10_000  # texts, from which on more words and n-grams are kept
+WORDS, GRAMS, FREQUENT = (3_000, 6_000), (20_000, 40_000), 300
+SMALL_WORDS = (4_500, 10_000)
+MOST_VALIDATED = 20_000
 
 
 class Text(Kind):
-    """TF-IDF with logistic regression, and a network that reads both ways."""
+    """TF-IDF with logistic regression; a pruned linear part, and a network that reads a few thousand words both ways."""
 
     about = "TF-IDF and logistic regression"
-    choice = Choice("classifier", 64, 8, 1800, {"inputs": 128, "bidirectional": True, "pool": "max", "dropout": 0.5})
+    choice = Choice(
+        "classifier",
+        32,
+        32,
+        1_800,
+        {
+            "inputs": 16,
+            "bidirectional": True,
+            "pool": "mean_max_last",
+            "dropout": 0.5,
+            "embedding_dropout": 0.1,
+        },
+    )
+
+    def settings(self, file: File, epochs: int) -> Settings:
+        size = self.batch_size(file)
+        return lasting(file, self.choice.steps, epochs, keep="last", batch_size=size, weight_decay=0.0, warm_up=0.06)
 
     def sources(self, file: File) -> tuple[Source, ...]:
         return (LatentVectors(),)
+
+    def rows(self, file: File, wishes: Wishes) -> list[Row]:
+        """A dense network of all words, a small one of the most frequent, and a sparse one of those that tell most."""
+        dense, small, sparse = super().rows(file, wishes)
+        units = 2 * dense.options["units"] if not wishes.units else wishes.units
+        dense = dataclasses.replace(dense, options={**dense.options, "units": units, "inputs": DENSE_INPUTS})
+        count = size_of(file, SMALL_WORDS)
+        small = self.of_words(small, ChosenWords(count, count))
+        if not plain(wishes.method):
+            return [dense, small, sparse]
+        count = size_of(file, WORDS)
+        if wishes.method != Magnitude(0.9):
+            count = self.words_at(file, dense, sparse, wishes.method.sparsity)
+        return [dense, small, self.of_words(sparse, ChosenWords(count, min(FREQUENT, count)))]
+
+    def of_words(self, row: Row, words: ChosenWords) -> Row:
+        """A row with vectors of some words only."""
+        measure = dataclasses.replace(row.measure, compact=True)
+        return dataclasses.replace(row, method=None, sources=(*row.sources, words), measure=measure)
+
+    def words_at(self, file: File, dense: Row, sparse: Row, sparsity: float) -> int:
+        """How many words the sparse network may keep, if of all numbers of the dense one such a fraction is to go."""
+        numbers = [numbers_of(row, file) for row in (dense, sparse)]
+        width = int(str(sparse.options["inputs"]))
+        rest = numbers[1] - file.loaded.inputs * width
+        return max(1, min(file.loaded.inputs, round(((1 - sparsity) * numbers[0] - rest) / width)))
 
     def baselines(self, file: File) -> list[Scored]:
         return [majority(file), tfidf(file, self.about)]
 
     def answers(self, file: File) -> Answers:
         return Answers("accuracy", targets_of(file.loaded.test), file.loaded.labels)
+
+    def finish(self, file: File, folders: dict[str, Path], out: Path) -> list[Scored]:
+        """The trained networks, the pruned linear part alone, and both in the file that is left."""
+        encoder = gram_encoder(file.preparation.tokenizer)
+        if encoder is None:
+            return super().finish(file, folders, out)
+        rows = [file.parts["train"], file.parts["valid"][:MOST_VALIDATED], file.parts["test"]]
+        texts = texts_of(file.task, rows)
+        numbers = {label: number for number, label in enumerate(file.loaded.labels)}
+        train, valid = (
+            Texts(encoder.ids(part), np.array([numbers[label] for label in labels])) for part, labels in texts[:2]
+        )
+        fused = fuse(
+            read_final(folders["sparse"]).eval(),
+            file.loaded.vocabulary,
+            encoder,
+            Parts(train, valid),
+            file.loaded.labels,
+            kept=size_of(file, GRAMS),
+            length=file.preparation.length,
+        )
+        linear, tests = linear_alone(fused, valid), texts[2][0]
+        fused.save(out / NETWORK, file.preparation, encoder)
+        with TemporaryDirectory() as folder:
+            linear.save(Path(folder) / NETWORK, file.preparation, encoder)
+            about = "a pruned linear classifier"
+            alone = answered("linear", about, Path(folder) / NETWORK, encoder, tests)
+        if fused.network is not None:
+            about = "the sparse network with a pruned linear part"
+        saved = answered("sparse", about, out / NETWORK, encoder, tests)
+        others = [self.trained(file, name, folder) for name, folder in folders.items() if name != "sparse"]
+        return [*others, alone, saved]
+
+
+def answered(name: str, about: str, path: Path, encoder: GramEncoder, texts: Sequence[str]) -> Scored:
+    """What a file answers for texts, and its time for one of them alone."""
+    model = runtime.load(path)
+    if not isinstance(model, GramNetwork):
+        raise TypeError(type(model).__name__)
+
+    def answer(some: Sequence[str]) -> np.ndarray:
+        scores = model.scores(encoder.ids(list(some))).astype(np.float64)
+        shares = np.exp(scores - scores.max(1, keepdims=True))
+        return shares / shares.sum(1, keepdims=True)
+
+    outputs = np.concatenate([answer(texts[start : start + BATCH]) for start in range(0, len(texts), BATCH)])
+    return Scored(name, about, outputs, path.stat().st_size, microseconds(lambda: answer(texts[:1])))
+
+
+def gram_encoder(tokenizer: str) -> GramEncoder | None:
+    """The n-grams of words as a tokenizer splits them; None of byte pairs, which need their table of strings."""
+    encoder = encoder_from_json(tokenizer)
+    return GramEncoder(encoder.cleaning) if isinstance(encoder, WordEncoder) else None
+
+
+def size_of(file: File, sizes: tuple[int, int]) -> int:
+    """The first for few texts, the second for many."""
+    return sizes[len(file.loaded.train) >= MANY]
+
+
+def plain(method: Method) -> TypeGuard[Magnitude]:
+    """Whether a method says no more than how sparse the network is to be."""
+    return isinstance(method, Magnitude) and method == Magnitude(method.sparsity)
+
+
+def numbers_of(row: Row, file: File) -> int:
+    """How many numbers a row's network has."""
+    with torch.device("meta"):
+        return sum(weight.numel() for weight in build(row, describe(file.loaded)).parameters())
 
 
 def tfidf(file: File, about: str) -> Scored:

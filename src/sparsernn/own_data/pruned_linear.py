@@ -1,0 +1,155 @@
+"""A linear classifier of texts by few of their n-grams: those that tell the classes apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sparsernn.runtime.grams import BITS, Grams
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+MOST_NUMBERS = 60_000_000  # of all training texts together; of more texts some are left out
+MOST_CANDIDATES, MOST_WEIGHTS, LEAST_KEPT = 300_000, 400_000, 2_000
+STRENGTHS = (4.0, 16.0, 64.0)
+MIDDLE = 1
+STEPS_OF_WEIGHTS = 31
+"""Weights are whole multiples of the largest one's 31st part, so that they pack well."""
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Encoded texts and their class numbers. encoded: as `GramEncoder` has them."""
+
+    encoded: Sequence[Array]
+    targets: Array
+
+    def thinned(self) -> Texts:
+        """As many of them, evenly spread, as can be learned from at once."""
+        share = -(-sum(map(len, self.encoded)) // MOST_NUMBERS)
+        return Texts(self.encoded[::share], self.targets[::share])
+
+
+def fit(train: Texts, valid: Texts, labels: Sequence[str], kept: int, words: Array) -> Grams:
+    """A pruned linear classifier: logistic regression on the n-grams that weigh most in one on all n-grams.
+
+    An n-gram counts by the root of its log count ratio between classes, whether it occurs once or often; a text's sum
+    is divided by the root of its length. The strength of regularisation is chosen by the loss on validation.
+
+    Arguments:
+        kept: n-grams; fewer of many classes. words: places of words that are kept as well. [word]
+    Source: Wang & Manning 2012, Baselines and Bigrams (log count ratios); ranking by weight and refitting: Guyon et al.
+        2002, in one round.
+    """
+    train, classes = train.thinned(), len(labels)
+    scales = gram_scales(train, classes)
+    candidates = np.union1d(np.argsort(-scales.ranks)[:MOST_CANDIDATES], words)
+    candidates = candidates[(scales.ranks[candidates] > 0) | np.isin(candidates, words)]
+    kept = min(kept, max(LEAST_KEPT, MOST_WEIGHTS // classes))
+    if len(candidates) > kept:
+        room = max(kept, 4 * MOST_CANDIDATES // classes)
+        candidates = np.sort(candidates[np.argsort(-scales.ranks[candidates])[:room]])
+        matrix = occurrences(train, candidates, scales.factors)
+        weights, _ = logistic_regression(matrix, train.targets, classes, STRENGTHS[MIDDLE], rough=True)
+        weight = np.abs(weights).max(0) * scales.factors[candidates] * np.sqrt(scales.counts[candidates])
+        candidates = np.union1d(candidates[np.argsort(-weight)[:kept]], words)
+    matrix, read = (occurrences(texts, candidates, scales.factors) for texts in (train, valid))
+    models = [logistic_regression(matrix, train.targets, classes, strength) for strength in STRENGTHS]
+    losses = [loss(scores_of(read @ weights.T + bias), valid.targets) for weights, bias in models]
+    weights, bias = models[int(np.argmin(losses))]
+    weights = rounded(weights * scales.factors[candidates], STEPS_OF_WEIGHTS)
+    nothing = np.zeros(len(candidates), bool)
+    return Grams(candidates, weights, bias.astype(np.float32), nothing, np.zeros((0, 0), np.float32), 1, tuple(labels))
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Of every place: in how many texts it occurs, the factor of its column, and how much it may tell. [place]"""
+
+    counts: Array
+    factors: Array
+    ranks: Array
+
+
+def gram_scales(texts: Texts, classes: int) -> Scales:
+    """Log count ratios of each class against the rest, the largest over classes, and what follows from them."""
+    by_class = np.zeros((classes, 1 << BITS), np.float32)
+    for encoded, target in zip(texts.encoded, texts.targets, strict=True):
+        by_class[target, np.unique(encoded[1:])] += 1
+    counts = by_class.sum(0)
+    ratios = np.zeros(1 << BITS, np.float32)
+    for inside in by_class:
+        first, second = inside + 1, counts - inside + 1
+        np.maximum(ratios, np.abs(np.log(first / first.sum()) - np.log(second / second.sum())), out=ratios)
+    factors = np.sqrt(ratios)
+    factors /= max(1e-12, float(np.sqrt((ratios * counts).sum() / max(1.0, counts.sum()))))
+    return Scales(counts, factors, np.where(counts > 1, ratios * np.sqrt(counts), 0))
+
+
+def occurrences(texts: Texts, places: Array, factors: Array) -> csr_matrix:
+    """Which of the places occur in each text, by factor, divided by the root of the text's length. [text place]"""
+    from scipy.sparse import csr_matrix
+
+    column = np.full(1 << BITS, -1, np.int32)
+    column[places] = np.arange(len(places))
+    columns, values, ends = [], [], [0]
+    for encoded in texts.encoded:
+        met = np.unique(column[encoded[1:]])
+        met = met[met >= 0]
+        columns.append(met)
+        values.append(factors[places[met]] / np.float32(max(1, len(encoded) - 1) ** 0.5))
+        ends.append(ends[-1] + len(met))
+    content = (np.concatenate(values).astype(np.float64), np.concatenate(columns), np.array(ends))
+    return csr_matrix(content, shape=(len(texts.encoded), len(places)))
+
+
+def logistic_regression(
+    matrix: csr_matrix, targets: Array, classes: int, strength: float, rough: bool = False
+) -> tuple[Array, Array]:
+    """Weights and bias, one row for two classes. Classes without a text have very low scores.
+
+    Arguments:
+        rough: good enough to rank columns.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    if classes == 2:
+        model = LogisticRegression(C=strength, solver="liblinear", dual=True, tol=0.1 if rough else 0.01, max_iter=200)
+    else:
+        model = LogisticRegression(C=strength, tol=1e-2 if rough else 1e-3, max_iter=30 if rough else 100)
+    model.fit(matrix, targets)
+    if classes == 2 or len(model.classes_) == classes:
+        return model.coef_, model.intercept_
+    weights, bias = np.zeros((classes, matrix.shape[1])), np.full(classes, -20.0)
+    weights[model.classes_], bias[model.classes_] = model.coef_, model.intercept_
+    return weights, bias
+
+
+def scores_of(outputs: Array) -> Array:
+    """Scores of all classes, where one output tells two apart. [text class]"""
+    return np.concatenate([np.zeros_like(outputs), outputs], 1) if outputs.shape[1] == 1 else outputs
+
+
+def loss(scores: Array, targets: Array) -> float:
+    """The mean cross entropy."""
+    from scipy.special import logsumexp
+
+    return float((logsumexp(scores, 1) - scores[np.arange(len(targets)), targets]).mean())
+
+
+def rounded(values: Array, steps: int) -> Array:
+    """Each row in whole multiples of its largest number divided by `steps`."""
+    unit = np.abs(values).max(1, keepdims=True) / steps
+    unit = np.where(unit > 0, unit, 1)
+    return (np.rint(values / unit) * unit).astype(np.float32)
+
+
+def scaled(grams: Grams, factor: float) -> Grams:
+    """The same with all scores multiplied."""
+    weights, bias = (np.asarray(one * factor, np.float32) for one in (grams.weights, grams.bias))
+    return replace(grams, weights=weights, bias=bias)
