@@ -15,14 +15,14 @@ from torch import nn
 from sparsernn.data.grams import GramEncoder
 from sparsernn.data.preparation import Preparation
 from sparsernn.deploy.packing import spec_of
-from sparsernn.own_data.pruned_linear import STEPS_OF_WEIGHTS, Texts, fit, loss, rounded, scaled
+from sparsernn.own_data.pruned_linear import STEPS_OF_WEIGHTS, Texts, fit, loss, rounded, row_losses, scaled
 from sparsernn.runtime.artifact import save_grams
 from sparsernn.runtime.grams import GramNetwork, Grams
 from sparsernn.runtime.network import Network, NetworkSpec
 
 GAINS = tuple(np.arange(0, 2.01, 0.125))
 SHARPNESSES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0)
-FORMAT = "dense"
+FORMAT = "int8_dense"
 """How the recurrent layers lie in memory: the fastest for so few units."""
 Array = np.ndarray
 
@@ -66,26 +66,57 @@ def fuse(
     Arguments:
         words: of its vocabulary, by their numbers. kept: n-grams of the linear part. length: words the network reads.
     """
-    spec = spec_of(network, labels)
-    numbers, vectors = living_vectors(spec)
-    places, first = np.unique(encoder.word_places([words[number] for number in numbers]), return_index=True)
-    grams = fit(parts.train, parts.valid, labels, kept, places.astype(np.int64))
-    return grams_and_network(grams, spec, places, vectors[first], parts.valid, length)
+    vectors = word_vectors(network, words, encoder)
+    grams = fit(parts.train, parts.valid, labels, kept, vectors.places)
+    return grams_and_network(grams, spec_of(network), vectors, parts.valid, length)
 
 
-def grams_and_network(
-    grams: Grams, spec: NetworkSpec, places: Array, vectors: Array, valid: Texts, length: int
+class WordVectors(NamedTuple):
+    """Vectors of words by the places of these, which ascend. places [word], values [word unit]"""
+
+    places: Array
+    values: Array
+
+
+def word_vectors(network: nn.Module, words: Sequence[str], encoder: GramEncoder) -> WordVectors:
+    """The vectors of a network's words that are not zero; words: of its vocabulary, by their numbers."""
+    numbers, vectors = living_vectors(spec_of(network))
+    placed = encoder.word_places([words[number] for number in numbers])
+    places, first = np.unique(placed, return_index=True)
+    named = places >= 0
+    return WordVectors(places[named], vectors[first[named]])
+
+
+def network_alone(
+    network: nn.Module, words: Sequence[str], encoder: GramEncoder, labels: Sequence[str], length: int
 ) -> Fused:
-    """Both parts, as much of each as validation says. Shapes: places [word], vectors [word unit]."""
-    linear = GramNetwork(grams).scores(valid.encoded)
-    with_words = replace(
-        grams,
-        words=np.isin(grams.places, places),
-        vectors=rounded(vectors.T, STEPS_OF_WEIGHTS),
-        length=length,
-    )
+    """A network without a linear part, in the same form."""
+    vectors = word_vectors(network, words, encoder)
+    outputs = 1 if len(labels) == 2 else len(labels)
+    nothing = np.zeros((outputs, len(vectors.places)), np.float32), np.zeros(outputs, np.float32)
+    grams = Grams(vectors.places, *nothing, np.zeros(len(vectors.places), bool), np.zeros((0, 0)), 1, tuple(labels))
+    return Fused(with_vectors(grams, vectors, length), reading(spec_of(network)))
+
+
+def with_vectors(grams: Grams, vectors: WordVectors, length: int) -> Grams:
+    """The same with vectors of some words."""
+    values = rounded(vectors.values.T, STEPS_OF_WEIGHTS)
+    return replace(grams, words=np.isin(grams.places, vectors.places), vectors=values, length=length)
+
+
+def reading(spec: NetworkSpec) -> NetworkSpec:
+    """The same network without its words, for one that reads their vectors."""
     layers = [replace(layer, format=FORMAT) for layer in spec.layers]
-    recurrent = replace(spec, embedding=None, rows=None, layers=layers, labels=())
+    return replace(spec, embedding=None, rows=None, layers=layers, labels=())
+
+
+def grams_and_network(grams: Grams, spec: NetworkSpec, vectors: WordVectors, valid: Texts, length: int) -> Fused:
+    """Both parts, as much of each as validation says; the network only if it lowers the loss by a standard error.
+
+    Source: Breiman et al. 1984 (the rule of one standard error).
+    """
+    linear = GramNetwork(grams).scores(valid.encoded)
+    with_words, recurrent = with_vectors(grams, vectors, length), reading(spec)
     both = Fused(with_words, recurrent)
     added = both.model().scores(valid.encoded) - linear
     losses = {
@@ -93,8 +124,11 @@ def grams_and_network(
         for gain, sharpness in itertools.product(GAINS, SHARPNESSES)
     }
     gain, sharpness = min(losses, key=lambda pair: (losses[pair], pair))
-    if gain == 0:
-        return Fused(scaled(grams, sharpness))
+    alone = min((pair for pair in losses if pair[0] == 0), key=lambda pair: losses[pair])
+    better = row_losses(sharpness * (linear + gain * added), valid.targets)
+    better -= row_losses(alone[1] * linear, valid.targets)
+    if gain == 0 or -better.mean() < better.std() / np.sqrt(len(better)):
+        return Fused(scaled(grams, alone[1]))
     head = None if spec.head is None else np.asarray(spec.head * gain * sharpness, np.float32)
     bias = None if spec.bias is None else np.asarray(spec.bias * gain * sharpness, np.float32)
     return Fused(scaled(with_words, sharpness), replace(recurrent, head=head, bias=bias))

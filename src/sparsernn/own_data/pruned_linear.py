@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparsernn.runtime.grams import BITS, Grams
+from sparsernn.runtime.grams import Grams
+from sparsernn.runtime.hashing import BITS
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -137,9 +138,14 @@ def scores_of(outputs: Array) -> Array:
 
 def loss(scores: Array, targets: Array) -> float:
     """The mean cross entropy."""
+    return float(row_losses(scores, targets).mean())
+
+
+def row_losses(scores: Array, targets: Array) -> Array:
+    """The cross entropy of each row. [row]"""
     from scipy.special import logsumexp
 
-    return float((logsumexp(scores, 1) - scores[np.arange(len(targets)), targets]).mean())
+    return logsumexp(scores.astype(np.float64), 1) - scores[np.arange(len(targets)), targets]
 
 
 def rounded(values: Array, steps: int) -> Array:

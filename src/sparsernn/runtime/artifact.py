@@ -15,7 +15,8 @@ from sparsernn import durable, folders
 from sparsernn.cells.cell import Cell
 from sparsernn.errors import UserError
 from sparsernn.reading import DAMAGE, FREE_NUMBERS, NUMBERS_A_BYTE, check_room, parsed
-from sparsernn.runtime.grams import BITS, GramNetwork, Grams, pack_places, unpack_places
+from sparsernn.runtime.grams import GramNetwork, Grams, pack_places, unpack_places
+from sparsernn.runtime.hashing import BITS
 from sparsernn.runtime.layers import checked_sizes
 from sparsernn.runtime.layouts import FORMATS
 from sparsernn.runtime.network import KINDS, POOLS, LayerSpec, Network, NetworkSpec

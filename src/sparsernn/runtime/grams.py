@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from sparsernn import native
 from sparsernn.errors import UserError
+from sparsernn.runtime.hashing import BITS
 from sparsernn.runtime.network import Network
 from sparsernn.runtime.patterns import DamagedFile
 
-BITS = 22
-"""Of a place."""
+SHIFT = 7
+BUCKETS = 1 << (BITS - SHIFT)
 Array = np.ndarray
 
 
@@ -79,7 +81,9 @@ class GramNetwork:
         self.grams, self.network, self.preparation = grams, network, preparation
         self.labels = tuple(grams.labels)
         self._weights = np.ascontiguousarray(grams.weights.T, np.float32)
-        self._rows = np.cumsum(grams.words) * grams.words
+        self._places = grams.places.astype(np.int32)
+        self._starts = self._places.searchsorted(np.arange(BUCKETS + 1) << SHIFT).astype(np.int32)
+        self._rows = (np.cumsum(grams.words) * grams.words).astype(np.int32)
         blank = np.zeros((1, len(grams.vectors)), np.float32)
         self._vectors = np.concatenate([blank, grams.vectors.T]).astype(np.float32)
         if network is not None:
@@ -107,8 +111,6 @@ class GramNetwork:
 
     def scores(self, texts: Sequence[Array]) -> Array:
         """Scores of texts, each an array of its own. Shapes: [number] each -> [batch class]."""
-        if any(len(text) and not 0 <= text[0] < len(text) for text in texts):
-            raise UserError("a text has more words than numbers", "a text's words and n-grams", "encode it first")
         scores = np.empty((len(texts), len(self.grams.bias)), np.float32)
         words = []
         for number, text in enumerate(texts):
@@ -122,24 +124,42 @@ class GramNetwork:
 
     def _linear(self, text: Array) -> tuple[Array, Array]:
         """What the n-grams of a text add up to, and the rows of its words' vectors. [output], [word]"""
-        grams, places = text[1:], self.grams.places
-        if not len(grams) or not len(places):
-            return self.grams.bias, np.zeros(0, np.int64)
-        at = places.searchsorted(grams)
-        at[at == len(places)] = 0
-        met = places[at] == grams
-        count = int(text[0])
-        rows = self._rows[at[:count]] * met[:count]
-        distinct = np.unique(at[met])
-        return self.grams.bias + self._weights[distinct].sum(0) / np.float32(len(grams) ** 0.5), rows
+        text = np.ascontiguousarray(text, np.int32)
+        if not (len(text) and 0 <= text[0] < len(text)):
+            raise UserError("a text without the number of its words", "what an encoder gives", "encode it first")
+        if native.module is not None:
+            sums = np.empty(self._weights.shape[1], np.float32)
+            rows = np.empty(text[0], np.int32)
+            table = self._places, self._starts, SHIFT
+            try:
+                native.module.gram_sums(text, *table, self._weights, self._rows, sums, rows)
+            except ValueError as error:
+                raise _no_grams() from error
+            return self.grams.bias + sums, rows
+        grams = text[1:]
+        if grams.min(initial=0) < 0 or grams.max(initial=0) >> BITS:
+            raise _no_grams()
+        at = self._places.searchsorted(grams)
+        met = self._places[np.minimum(at, len(self._places) - 1)] == grams if len(self._places) else at < 0
+        rows = np.zeros(text[0], np.int32)
+        words = met[: text[0]]
+        rows[words] = self._rows[at[: text[0]][words]]
+        sums = self._weights[np.unique(at[met])].sum(0) / np.float32(max(1, len(grams)) ** 0.5)
+        return self.grams.bias + sums, rows
 
     def _recurrent(self, network: Network, words: list[Array]) -> Array:
-        words = [rows[-self.grams.length :] if len(rows) else np.zeros(1, np.int64) for rows in words]
+        words = [rows[-self.grams.length :] if len(rows) else np.zeros(1, np.int32) for rows in words]
+        if len(words) == 1:
+            return network.run(self._vectors[words[0]][None])
         lengths = np.array([len(rows) for rows in words], np.int64)
         padded = np.zeros((len(words), int(lengths.max())), np.int64)
         for number, rows in enumerate(words):
             padded[number, : len(rows)] = rows
-        return network.run(self._vectors[padded], None if len(words) == 1 else lengths)
+        return network.run(self._vectors[padded], lengths)
+
+
+def _no_grams() -> UserError:
+    return UserError("a text holds numbers that are no n-grams", "what an encoder gives", "encode it first")
 
 
 def pack_places(places: Array) -> Array:

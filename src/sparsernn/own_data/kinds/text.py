@@ -24,7 +24,7 @@ from sparsernn.experiments.sources.chosen_words import ChosenWords
 from sparsernn.experiments.sources.latent_vectors import LatentVectors
 from sparsernn.methods.magnitude import Magnitude
 from sparsernn.methods.method import Method
-from sparsernn.own_data.fused import Parts, fuse, linear_alone
+from sparsernn.own_data.fused import Parts, fuse, linear_alone, network_alone
 from sparsernn.own_data.kinds.kind import BATCH, NETWORK, Choice, File, Kind, Wishes, majority, targets_of
 from sparsernn.own_data.kinds.series import lasting
 from sparsernn.own_data.pruned_linear import Texts
@@ -36,14 +36,16 @@ from sparsernn.training.settings import Settings
 MOST_TEXTS = 100_000
 STRENGTHS = (1.0, 4.0, 16.0)
 DENSE_UNITS, DENSE_INPUTS = 64, 64
-MANY = 10_000  # texts, from which on more words and n-grams are kept
+MANY = 10_000  # texts that train, from which on more words and n-grams are kept
 WORDS, GRAMS, FREQUENT = (3_000, 6_000), (20_000, 40_000), 300
-SMALL_WORDS = (4_500, 10_000)
+GRAMS_A_TEXT = 4  # of few texts
+SMALL_WORDS = 1.8  # of the small dense network for one of the sparse, whose file holds n-grams as well
+MOST_READ = 100  # words that the network reads at once
 MOST_VALIDATED = 20_000
 
 
 class Text(Kind):
-    """TF-IDF with logistic regression; a pruned linear part, and a network that reads a few thousand words both ways."""
+    """TF-IDF with logistic regression; a pruned linear part, and a network that reads few words both ways."""
 
     about = "TF-IDF and logistic regression"
     choice = Choice(
@@ -72,7 +74,7 @@ class Text(Kind):
         dense, small, sparse = super().rows(file, wishes)
         units = 2 * dense.options["units"] if not wishes.units else wishes.units
         dense = dataclasses.replace(dense, options={**dense.options, "units": units, "inputs": DENSE_INPUTS})
-        count = size_of(file, SMALL_WORDS)
+        count = round(SMALL_WORDS * size_of(file, WORDS))
         small = self.of_words(small, ChosenWords(count, count))
         if not plain(wishes.method):
             return [dense, small, sparse]
@@ -117,19 +119,31 @@ class Text(Kind):
             Parts(train, valid),
             file.loaded.labels,
             kept=size_of(file, GRAMS),
-            length=file.preparation.length,
+            length=min(file.preparation.length, MOST_READ),
         )
         linear, tests = linear_alone(fused, valid), texts[2][0]
         fused.save(out / NETWORK, file.preparation, encoder)
         with TemporaryDirectory() as folder:
             linear.save(Path(folder) / NETWORK, file.preparation, encoder)
-            about = "a pruned linear classifier"
+            about = "a pruned linear classifier of n-grams"
             alone = answered("linear", about, Path(folder) / NETWORK, encoder, tests)
-        if fused.network is not None:
-            about = "the sparse network with a pruned linear part"
-        saved = answered("sparse", about, out / NETWORK, encoder, tests)
-        others = [self.trained(file, name, folder) for name, folder in folders.items() if name != "sparse"]
-        return [*others, alone, saved]
+            if fused.network is not None:
+                about = "the sparse network with a pruned linear part"
+            saved = answered("sparse", about, out / NETWORK, encoder, tests)
+            small = network_alone(
+                read_final(folders["small_dense"]).eval(),
+                file.loaded.vocabulary,
+                encoder,
+                file.loaded.labels,
+                file.preparation.length,
+            )
+            small.save(Path(folder) / NETWORK, file.preparation, encoder)
+            about = "the small dense network"
+            dense = [
+                self.trained(file, "dense", folders["dense"]),
+                answered("small_dense", about, Path(folder) / NETWORK, encoder, tests),
+            ]
+        return [*dense, alone, saved]
 
 
 def answered(name: str, about: str, path: Path, encoder: GramEncoder, texts: Sequence[str]) -> Scored:
@@ -154,8 +168,10 @@ def gram_encoder(tokenizer: str) -> GramEncoder | None:
 
 
 def size_of(file: File, sizes: tuple[int, int]) -> int:
-    """The first for few texts, the second for many."""
-    return sizes[len(file.loaded.train) >= MANY]
+    """The first for few texts, and less for very few; the second for many."""
+    texts = len(file.loaded.train)
+    few, many = sizes
+    return many if texts >= MANY else min(few, max(100, few * GRAMS_A_TEXT * texts // GRAMS[0]))
 
 
 def plain(method: Method) -> TypeGuard[Magnitude]:
