@@ -83,6 +83,25 @@ def test_a_typo_is_one_message_that_names_the_nearest(words, expected, tmp_path,
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("words, goes_on", [(["train", "a.csv"], True), (["report", "a"], False)])
+def test_ctrl_c_is_a_sentence(words, goes_on, monkeypatch):
+    def interrupted(*arguments, **keywords):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sparsernn.own_data.training.train", interrupted)
+    monkeypatch.setattr("sparsernn.reports.page.write", interrupted)
+    found = call(*words)
+    assert found.exit_code == 130 and found.stderr.splitlines()[-1].startswith("Stopped.")
+    assert ("--resume" in found.stderr) == goes_on
+
+
+def test_tables_fit_eighty_columns(run_of_two_rows, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    _, found = run_of_two_rows
+    for text in (found.stdout, *(call("list", kind).stdout for kind in FOLDERS), call("train", "--help").stdout):
+        assert max(len(line) for line in text.splitlines()[:-1]) <= 80
+
+
 def test_a_run_prints_a_table_and_the_path_of_its_page_on_a_line_of_its_own(run_of_two_rows):
     out, found = run_of_two_rows
     page = Path(found.stdout.splitlines()[-1])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Classifier": "sparsernn.own_data.classifier",
     "InTraining": "sparsernn.tracing.examples",
     "Masks": "sparsernn.structure.masks",
     "explain_kernels": "sparsernn.running.explaining",
@@ -25,6 +26,7 @@ _HOMES = {
     "sparsify": "sparsernn.sparsifying.sparsifier",
 }
 __all__ = [
+    "Classifier",
     "InTraining",
     "Masks",
     "Sparsifier",
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from sparsernn.deploy.accelerating import accelerate
     from sparsernn.deploy.c_source import export_c
     from sparsernn.deploy.to_onnx.exporting import export_onnx
+    from sparsernn.own_data.classifier import Classifier
     from sparsernn.own_model.analysis import analyse
     from sparsernn.own_model.shrinking import shrink
     from sparsernn.running.explaining import explain_kernels

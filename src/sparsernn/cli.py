@@ -32,6 +32,10 @@ from sparsernn.terminal import print_table, print_text, reading_progress
 from sparsernn.typed import unknown
 
 
+INTERRUPTED = 130
+"""The exit status after Ctrl-C, as of a shell's own commands."""
+
+
 class Commands(TyperGroup):
     """Commands for which a wrong value, or a system that refuses, is one line on the error stream and exit status 2."""
 
@@ -42,6 +46,11 @@ class Commands(TyperGroup):
             message = str(error)
         except BrokenPipeError:
             raise  # somebody reads no further: typer ends quietly
+        except KeyboardInterrupt:
+            command = self.commands.get(context.invoked_subcommand or "")
+            kept = command is not None and any(parameter.name == "resume" for parameter in command.params)
+            typer.echo("Stopped." + (" The same command goes on with --resume." if kept else ""), err=True)
+            raise SystemExit(INTERRUPTED) from None
         except (OSError, MemoryError) as error:
             where = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
             message = f"The system refuses: {reason(error)}{where}. Expected room, rights and free descriptors."

@@ -70,9 +70,8 @@ def test_the_page_of_a_recipe_has_its_deviations(generate):
 
 def test_every_recipe_with_results_has_its_table():
     recipes = {file.parent.name for file in (ROOT / "results").glob("*/*.json")} & set(folders.names("recipes"))
-    shown = {
-        name.partition("/")[0] for name in re.findall(r"^<!-- table: (\S+) -->$", read("docs/recipes.md"), re.MULTILINE)
-    }
+    pages = "".join(read(f"docs/{page.name}") for page in (ROOT / "docs").glob("recipes*.md"))
+    shown = {name.partition("/")[0] for name in re.findall(r"^<!-- table: (\S+) -->$", pages, re.MULTILINE)}
     assert recipes <= shown
 
 
@@ -93,9 +92,9 @@ def test_slots_of_a_docstring_become_a_list(generate):
     )
 
 
-def test_lists_of_the_readme_name_everything():
-    text = read("README.md")
-    for folder in ("methods", "cells"):
+def test_lists_name_everything():
+    for folder, page in (("methods", "choose-a-method"), ("cells", "cells")):
+        text = read(f"docs/{page}.md")
         assert all(f"| `{name}` |" in text for name in folders.names(folder))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,7 +22,7 @@ class Choice:
 
     Attributes:
         layer: its number; format: its name.
-        us: median microseconds a step; bytes: what a step may read.
+        us: median microseconds a step, not a number where it was not timed; bytes: what a step may read.
         taken: whether it is the one to be used.
     """
 
@@ -33,7 +34,7 @@ class Choice:
 
 
 def plan(
-    spec: NetworkSpec, steps: int = 100, batch: int = 1, int8: bool = False, seconds: float = 0.2
+    spec: NetworkSpec, steps: int = 100, batch: int = 1, int8: bool = False, seconds: float = 0.2, timed: bool = True
 ) -> tuple[NetworkSpec, list[Choice]]:
     """The network with the quickest format for each layer, and what every format took.
 
@@ -42,6 +43,7 @@ def plan(
         batch: sequences side by side.
         int8: whether formats that round to 8 bits are candidates; others compute in float32 and lose nothing.
         seconds: spent on each format, about.
+        timed: False takes, without a clock, the format that reads least, so that the choice is always the same.
     Raises: UserError for fewer steps or sequences than one.
     """
     if steps < 1 or batch < 1:
@@ -50,8 +52,9 @@ def plan(
     for number, layer in enumerate(spec.layers):
         names = [name for name in candidates(layer.cell, layer.weights) if int8 or FORMATS[name].dtype == "float32"]
         built = {name: RecurrentLayer(layer.cell, layer.weights, name) for name in names}
-        times = _timed(built, steps, batch, seconds)
-        best = min(times, key=lambda name: times[name])
+        times = _timed(built, steps, batch, seconds) if timed else dict.fromkeys(names, math.nan)
+        costs = times if timed else {name: float(layer.bytes) for name, layer in built.items()}
+        best = min(costs, key=lambda name: costs[name])
         choices += [Choice(number, name, times[name], built[name].bytes, name == best) for name in names]
         layers.append(LayerSpec(layer.cell, layer.weights, best))
     return replace(spec, layers=layers), choices

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from sparsernn import durable, runtime
+from sparsernn.data.grams import GramEncoder
 from sparsernn.data.preparation import Encoded, Preparation
 from sparsernn.data.table_file import encode_file
 from sparsernn.data.table_rows import Progress, no_progress
@@ -17,8 +18,10 @@ from sparsernn.errors import UserError
 from sparsernn.experiments.compacted import arguments, read_final
 from sparsernn.experiments.trained import described
 from sparsernn.harmless import cell
+from sparsernn.own_data.kinds.kind import NETWORK
 from sparsernn.own_data.runs import find_run, read_preparation
 from sparsernn.reading import parsed, readable
+from sparsernn.runtime.grams import GramNetwork
 from sparsernn.training import objectives
 
 BATCH = 256
@@ -57,6 +60,8 @@ def _predictions(preparation: Preparation, network: Callable[..., torch.Tensor],
 
 def _read(folder: Path) -> tuple[Preparation, Callable[..., torch.Tensor]]:
     """How a file becomes input, and the network."""
+    if folder.is_dir() and (folder / NETWORK).is_file() and isinstance(runtime.load(folder / NETWORK), GramNetwork):
+        folder = folder / NETWORK
     if folder.is_dir():
         run = find_run(folder)
         preparation, (_, data) = read_preparation(run), described(run)
@@ -75,6 +80,14 @@ def _read(folder: Path) -> tuple[Preparation, Callable[..., torch.Tensor]]:
 
     with readable(folder, expected="a network that `sparsernn train` made", do="pack the run again"):
         preparation = Preparation.from_json(parsed(packed.preparation))
+    if isinstance(packed, GramNetwork):
+        if packed.labels != preparation.labels or not isinstance(encoder_from_json(preparation.tokenizer), GramEncoder):
+            raise UserError(
+                f"The preparation of {folder} is not that of its network",
+                "both as one training left them",
+                "use another copy of the file",
+            )
+        return preparation, network
     words, head = packed.spec.embedding if packed.spec.rows is None else packed.spec.rows, packed.spec.head
     inputs = packed.layers[0].inputs if words is None else len(words)
     outputs = packed.layers[-1].hidden if head is None else len(head) // packed.spec.at_once
