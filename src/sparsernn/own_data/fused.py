@@ -81,7 +81,7 @@ class WordVectors(NamedTuple):
 def word_vectors(network: nn.Module, words: Sequence[str], encoder: GramEncoder) -> WordVectors:
     """The vectors of a network's words that are not zero; words: of its vocabulary, by their numbers."""
     numbers, vectors = living_vectors(spec_of(network))
-    placed = encoder.word_places([words[number] for number in numbers])
+    placed = encoder.word_places([str(words[int(number)]) for number in numbers])
     places, first = np.unique(placed, return_index=True)
     named = places >= 0
     return WordVectors(places[named], vectors[first[named]])

@@ -125,8 +125,8 @@ def logistic_regression(
         model = LogisticRegression(C=strength, tol=1e-2 if rough else 1e-3, max_iter=30 if rough else 100)
     model.fit(matrix, targets)
     if classes == 2 or len(model.classes_) == classes:
-        return model.coef_, model.intercept_
-    weights, bias = np.zeros((classes, matrix.shape[1])), np.full(classes, -20.0)
+        return np.asarray(model.coef_), np.asarray(model.intercept_)
+    weights, bias = np.zeros((classes, model.coef_.shape[1])), np.full(classes, -20.0)
     weights[model.classes_], bias[model.classes_] = model.coef_, model.intercept_
     return weights, bias
 

@@ -60,7 +60,9 @@ def save(path: Path | str, spec: NetworkSpec, preparation: str = "", dtype: str 
     Raises: UserError for a network of so few numbers beside its zeros that no reader would believe its size.
     """
     tensors, described = tensors_of(spec), described_of(spec)
-    return _write(path, tensors, described, preparation, dtype)
+    content, errors = _content(tensors, described, preparation, dtype)
+    _write(path, content, tensors)
+    return errors
 
 
 def save_grams(path: Path | str, grams: Grams, spec: NetworkSpec | None = None, preparation: str = "") -> None:
@@ -82,7 +84,8 @@ def save_grams(path: Path | str, grams: Grams, spec: NetworkSpec | None = None, 
     if spec is not None:
         tensors |= tensors_of(spec)
         described |= described_of(spec)
-    _write(path, tensors, described, preparation, "int8")
+    content, _ = _content(tensors, described, preparation, "int8")
+    _write(path, compressed(content), tensors)
 
 
 def tensors_of(spec: NetworkSpec) -> dict[str, Array]:
@@ -112,28 +115,26 @@ def described_of(spec: NetworkSpec) -> dict[str, object]:
     }
 
 
-def _write(
-    path: Path | str,
-    tensors: Mapping[str, Array],
-    described: Mapping[str, object],
-    preparation: str,
-    dtype: str | None,
-) -> dict[str, float]:
+def _content(
+    tensors: Mapping[str, Array], described: Mapping[str, object], preparation: str, dtype: str | None
+) -> tuple[bytes, dict[str, float]]:
+    """The content of a file, and of each tensor that is not exact its error."""
     shapes = {name: [tensor.dtype.name, list(tensor.shape)] for name, tensor in tensors.items()}
-    described = {**described, "shapes": shapes}
     typed = {name: Typed(tensor, tensor.dtype.name) for name, tensor in tensors.items()}
-    header = {"format": FORMAT, "network": json.dumps(described), "preparation": preparation}
-    content, errors = contents(typed, header, dtype)
-    packed = compressed(content)
+    network = json.dumps({**described, "shapes": shapes})
+    return contents(typed, {"format": FORMAT, "network": network, "preparation": preparation}, dtype)
+
+
+def _write(path: Path | str, content: bytes, tensors: Mapping[str, Array]) -> None:
+    """Raises: UserError if no reader would believe that so many numbers are in it."""
     numbers = sum(tensor.size for tensor in tensors.values())
-    if numbers > _most_numbers(len(packed)):
+    if numbers > _most_numbers(len(content)):
         raise UserError(
             f"the network has {numbers} numbers, nearly all of them zero",
-            f"at most {_most_numbers(len(packed))} in a file of {len(packed)} bytes",
+            f"at most {_most_numbers(len(content))} in a file of {len(content)} bytes",
             "cut units that do nothing first, by sparsernn.compact",
         )
-    durable.replace(path, packed)
-    return errors
+    durable.replace(path, content)
 
 
 def _most_numbers(bytes: int) -> int:

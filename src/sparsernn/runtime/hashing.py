@@ -1,6 +1,7 @@
 """Places of the n-grams of a text: its words, pairs of words, and runs of characters.
 
-A place is the upper bits of a hash, so that no string is stored. The extension computes the same numbers, if it is there.
+A place is the upper bits of a hash, so that no string is stored. Where there is the extension, it computes the same
+numbers.
 """
 
 from __future__ import annotations

@@ -35,13 +35,15 @@ from sparsernn.training.settings import Settings
 
 MOST_TEXTS = 100_000
 STRENGTHS = (1.0, 4.0, 16.0)
-DENSE_UNITS, DENSE_INPUTS = 64, 64
+DENSE_INPUTS = 64
 MANY = 10_000  # texts that train, from which on more words and n-grams are kept
 WORDS, GRAMS, FREQUENT = (3_000, 6_000), (20_000, 40_000), 300
 GRAMS_A_TEXT = 4  # of few texts
 SMALL_WORDS = 1.8  # of the small dense network for one of the sparse, whose file holds n-grams as well
 MOST_READ = 100  # words that the network reads at once
 MOST_VALIDATED = 20_000
+LINEAR = "a pruned linear classifier of n-grams"
+ENOUGH = "Use the linear model: it is enough for this file, a network beside it adds nothing sure and is left out."
 
 
 class Text(Kind):
@@ -72,8 +74,7 @@ class Text(Kind):
     def rows(self, file: File, wishes: Wishes) -> list[Row]:
         """A dense network of all words, a small one of the most frequent, and a sparse one of those that tell most."""
         dense, small, sparse = super().rows(file, wishes)
-        units = 2 * dense.options["units"] if not wishes.units else wishes.units
-        dense = dataclasses.replace(dense, options={**dense.options, "units": units, "inputs": DENSE_INPUTS})
+        dense = dataclasses.replace(dense, options={**dense.options, "inputs": DENSE_INPUTS})
         count = round(SMALL_WORDS * size_of(file, WORDS))
         small = self.of_words(small, ChosenWords(count, count))
         if not plain(wishes.method):
@@ -106,44 +107,43 @@ class Text(Kind):
         encoder = gram_encoder(file.preparation.tokenizer)
         if encoder is None:
             return super().finish(file, folders, out)
-        rows = [file.parts["train"], file.parts["valid"][:MOST_VALIDATED], file.parts["test"]]
-        texts = texts_of(file.task, rows)
-        numbers = {label: number for number, label in enumerate(file.loaded.labels)}
-        train, valid = (
-            Texts(encoder.ids(part), np.array([numbers[label] for label in labels])) for part, labels in texts[:2]
-        )
-        fused = fuse(
-            read_final(folders["sparse"]).eval(),
-            file.loaded.vocabulary,
-            encoder,
-            Parts(train, valid),
-            file.loaded.labels,
-            kept=size_of(file, GRAMS),
-            length=min(file.preparation.length, MOST_READ),
-        )
-        linear, tests = linear_alone(fused, valid), texts[2][0]
+        parts, tests = read_texts(file, encoder)
+        words, labels, length = file.loaded.vocabulary, file.loaded.labels, min(file.preparation.length, MOST_READ)
+        network = read_final(folders["sparse"]).eval()
+        fused = fuse(network, words, encoder, parts, labels, kept=size_of(file, GRAMS), length=length)
         fused.save(out / NETWORK, file.preparation, encoder)
+        about = LINEAR if fused.network is None else "the sparse network with a pruned linear part"
+        saved = answered("sparse", about, out / NETWORK, encoder, tests)
+        if fused.network is None:
+            saved = dataclasses.replace(saved, conclusion=ENOUGH)
+        small = network_alone(read_final(folders["small_dense"]).eval(), words, encoder, labels, length)
+        others = {
+            "small_dense": ("the small dense network", small),
+            "linear": (LINEAR, linear_alone(fused, parts.valid)),
+        }
+        scored = [self.trained(file, "dense", folders["dense"])]
         with TemporaryDirectory() as folder:
-            linear.save(Path(folder) / NETWORK, file.preparation, encoder)
-            about = "a pruned linear classifier of n-grams"
-            alone = answered("linear", about, Path(folder) / NETWORK, encoder, tests)
-            if fused.network is not None:
-                about = "the sparse network with a pruned linear part"
-            saved = answered("sparse", about, out / NETWORK, encoder, tests)
-            small = network_alone(
-                read_final(folders["small_dense"]).eval(),
-                file.loaded.vocabulary,
-                encoder,
-                file.loaded.labels,
-                file.preparation.length,
-            )
-            small.save(Path(folder) / NETWORK, file.preparation, encoder)
-            about = "the small dense network"
-            dense = [
-                self.trained(file, "dense", folders["dense"]),
-                answered("small_dense", about, Path(folder) / NETWORK, encoder, tests),
-            ]
-        return [*dense, alone, saved]
+            path = Path(folder) / NETWORK
+            for name, (about, one) in others.items():
+                one.save(path, file.preparation, encoder)
+                scored.append(answered(name, about, path, encoder, tests))
+        return [*scored, saved]
+
+
+def read_texts(file: File, encoder: GramEncoder) -> tuple[Parts, list[str]]:
+    """The texts that train and validate, encoded, and those of the test rows."""
+    thinned = [spread(file.parts[name], most) for name, most in (("train", MOST_TEXTS), ("valid", MOST_VALIDATED))]
+    train, valid, test = texts_of(file.task, [*thinned, file.parts["test"]])
+    numbers = {label: number for number, label in enumerate(file.loaded.labels)}
+    encoded = [
+        Texts(encoder.ids(texts), np.array([numbers[label] for label in labels])) for texts, labels in (train, valid)
+    ]
+    return Parts(*encoded), test[0]
+
+
+def spread(rows: np.ndarray, most: int) -> np.ndarray:
+    """So many of the rows at most, evenly spread."""
+    return rows[:: -(-len(rows) // most)]
 
 
 def answered(name: str, about: str, path: Path, encoder: GramEncoder, texts: Sequence[str]) -> Scored:
@@ -192,7 +192,7 @@ def tfidf(file: File, about: str) -> Scored:
     from sklearn.pipeline import make_pipeline
 
     parts = file.parts
-    rows = [parts[name][:: -(-len(parts[name]) // MOST_TEXTS)] for name in ("train", "valid")]
+    rows = [spread(parts[name], MOST_TEXTS) for name in ("train", "valid")]
     train, valid, test = texts_of(file.task, [*rows, parts["test"]])
     numbers = {label: number for number, label in enumerate(file.loaded.labels)}
     vectors = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
