@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MOST_NUMBERS = 60_000_000  # of all training texts together; of more texts some are left out
 MOST_CANDIDATES, MOST_WEIGHTS, LEAST_KEPT = 300_000, 400_000, 2_000
+MOST_COUNTS = 50_000_000  # of places and classes
 STRENGTHS = (4.0, 16.0, 64.0)
 MIDDLE = 1
 STEPS_OF_WEIGHTS = 31
@@ -48,65 +49,88 @@ def fit(train: Texts, valid: Texts, labels: Sequence[str], kept: int, words: Arr
         2002, in one round.
     """
     train, classes = train.thinned(), len(labels)
-    scales = gram_scales(train, classes)
-    candidates = np.union1d(np.argsort(-scales.ranks)[:MOST_CANDIDATES], words)
-    candidates = candidates[(scales.ranks[candidates] > 0) | np.isin(candidates, words)]
     kept = min(kept, max(LEAST_KEPT, MOST_WEIGHTS // classes))
-    if len(candidates) > kept:
+    scales = gram_scales(train, classes, words)
+    if len(scales.places) > kept:
         room = max(kept, 4 * MOST_CANDIDATES // classes)
-        candidates = np.sort(candidates[np.argsort(-scales.ranks[candidates])[:room]])
-        matrix = occurrences(train, candidates, scales.factors)
+        scales = scales.of(np.argsort(-scales.ranks, kind="stable")[: min(MOST_CANDIDATES, room)], words)
+        matrix = occurrences(train, scales)
         weights, _ = logistic_regression(matrix, train.targets, classes, STRENGTHS[MIDDLE], rough=True)
-        weight = np.abs(weights).max(0) * scales.factors[candidates] * np.sqrt(scales.counts[candidates])
-        candidates = np.union1d(candidates[np.argsort(-weight)[:kept]], words)
-    matrix, read = (occurrences(texts, candidates, scales.factors) for texts in (train, valid))
+        weight = np.abs(weights).max(0) * scales.factors * np.sqrt(scales.counts)
+        scales = scales.of(np.argsort(-weight, kind="stable")[:kept], words)
+    matrix, read = (occurrences(texts, scales) for texts in (train, valid))
     models = [logistic_regression(matrix, train.targets, classes, strength) for strength in STRENGTHS]
     losses = [loss(scores_of(read @ weights.T + bias), valid.targets) for weights, bias in models]
     weights, bias = models[int(np.argmin(losses))]
-    weights = rounded(weights * scales.factors[candidates], STEPS_OF_WEIGHTS)
-    nothing = np.zeros(len(candidates), bool)
-    return Grams(candidates, weights, bias.astype(np.float32), nothing, np.zeros((0, 0), np.float32), 1, tuple(labels))
+    weights = rounded(weights * scales.factors, STEPS_OF_WEIGHTS)
+    nothing = np.zeros(len(scales.places), bool), np.zeros((0, 0), np.float32)
+    return Grams(scales.places, weights, bias.astype(np.float32), *nothing, 1, tuple(labels))
 
 
 @dataclass(frozen=True)
 class Scales:
-    """Of every place: in how many texts it occurs, the factor of its column, and how much it may tell. [place]"""
+    """Places, ascending; in how many texts each occurs, its column's factor, and how much it may tell. [place]"""
 
+    places: Array
     counts: Array
     factors: Array
     ranks: Array
 
+    def of(self, numbers: Array, words: Array) -> Scales:
+        """Some of the places, by their numbers, and those of words."""
+        numbers = np.union1d(numbers, np.flatnonzero(np.isin(self.places, words)))
+        return Scales(self.places[numbers], self.counts[numbers], self.factors[numbers], self.ranks[numbers])
 
-def gram_scales(texts: Texts, classes: int) -> Scales:
-    """Log count ratios of each class against the rest, the largest over classes, and what follows from them."""
-    by_class = np.zeros((classes, 1 << BITS), np.float32)
+
+def gram_scales(texts: Texts, classes: int, words: Array) -> Scales:
+    """Log count ratios of each class against the rest, the largest over classes, and what follows from them.
+
+    Places that one text has are left out, but for those of words.
+    """
+    counts = np.zeros(1 << BITS, np.int32)
+    for encoded in texts.encoded:
+        counts[np.unique(encoded[1:])] += 1
+    places = np.flatnonzero(counts > 1)
+    most = max(1, MOST_COUNTS // classes)
+    if len(places) > most:
+        places = places[np.argsort(-counts[places], kind="stable")[:most]]
+    places = np.union1d(places, words).astype(np.int64)
+    column = columns_of(places)
+    by_class = np.zeros((classes, len(places)), np.float32)
     for encoded, target in zip(texts.encoded, texts.targets, strict=True):
-        by_class[target, np.unique(encoded[1:])] += 1
-    counts = by_class.sum(0)
-    ratios = np.zeros(1 << BITS, np.float32)
+        met = np.unique(column[encoded[1:]])
+        by_class[target, met[met >= 0]] += 1
+    total = counts[places].astype(np.float32)
+    ratios = np.zeros(len(places), np.float32)
     for inside in by_class:
-        first, second = inside + 1, counts - inside + 1
+        first, second = inside + 1, total - inside + 1
         np.maximum(ratios, np.abs(np.log(first / first.sum()) - np.log(second / second.sum())), out=ratios)
     factors = np.sqrt(ratios)
-    factors /= max(1e-12, float(np.sqrt((ratios * counts).sum() / max(1.0, counts.sum()))))
-    return Scales(counts, factors, np.where(counts > 1, ratios * np.sqrt(counts), 0))
+    factors /= max(1e-12, float(np.sqrt((ratios * total).sum() / max(1.0, float(total.sum())))))
+    return Scales(places, total, factors, ratios * np.sqrt(total))
 
 
-def occurrences(texts: Texts, places: Array, factors: Array) -> csr_matrix:
+def columns_of(places: Array) -> Array:
+    """The column of every place, -1 where it has none."""
+    column = np.full(1 << BITS, -1, np.int32)
+    column[places] = np.arange(len(places))
+    return column
+
+
+def occurrences(texts: Texts, scales: Scales) -> csr_matrix:
     """Which of the places occur in each text, by factor, divided by the root of the text's length. [text place]"""
     from scipy.sparse import csr_matrix
 
-    column = np.full(1 << BITS, -1, np.int32)
-    column[places] = np.arange(len(places))
+    column = columns_of(scales.places)
     columns, values, ends = [], [], [0]
     for encoded in texts.encoded:
         met = np.unique(column[encoded[1:]])
         met = met[met >= 0]
         columns.append(met)
-        values.append(factors[places[met]] / np.float32(max(1, len(encoded) - 1) ** 0.5))
+        values.append(scales.factors[met] / np.float32(max(1, len(encoded) - 1) ** 0.5))
         ends.append(ends[-1] + len(met))
     content = (np.concatenate(values).astype(np.float64), np.concatenate(columns), np.array(ends))
-    return csr_matrix(content, shape=(len(texts.encoded), len(places)))
+    return csr_matrix(content, shape=(len(texts.encoded), len(scales.places)))
 
 
 def logistic_regression(
