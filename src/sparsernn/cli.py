@@ -31,7 +31,6 @@ from sparsernn.options import (
 from sparsernn.terminal import print_table, print_text, reading_progress
 from sparsernn.typed import unknown
 
-
 INTERRUPTED = 130
 """The exit status after Ctrl-C, as of a shell's own commands."""
 
@@ -188,7 +187,7 @@ def search(
 @app.command()
 @option_groups
 def train(
-    file: Annotated[Path, typer.Argument(help="CSV, TSV or Parquet (plain or gzipped), or a text file.")],
+    file: Annotated[Path, typer.Argument(help="CSV, TSV, JSON lines or Parquet, or a text file; plain or packed.")],
     columns: FileOptions,
     network: NetworkOptions,
     out: Out = None,
@@ -219,16 +218,22 @@ def train(
 @app.command()
 def predict(
     folder: Annotated[Path, typer.Argument(help="What `sparsernn train` printed, or a file that `pack` wrote.")],
-    file: Annotated[Path, typer.Argument(help="A file like the one trained on; labels may be absent.")],
+    file: Annotated[Path | None, typer.Argument(help="A file like the one trained on; labels may be absent.")] = None,
+    texts: Annotated[list[str] | None, typer.Option("--text", help="A text, and no file; may be repeated.")] = None,
     as_json: AsJson = False,
     out: Annotated[Path | None, typer.Option(help="Write the predictions into this CSV file.")] = None,
 ) -> None:
     """Apply a trained network to another file, row by row."""
     prepare_process()
     from sparsernn.own_data import prediction
+    from sparsernn.own_data.answers import check_apart
 
+    if out is not None:
+        check_apart(out, file, folder)
     with reading_progress() as progress:
-        outcome = prediction.predict(folder, file, progress)
+        outcome = prediction.predict(folder, file, progress, texts or ())
+    for remark in outcome.get("remarks", ()):
+        say(remark)
     if out is not None:
         prediction.write_csv(outcome["predictions"], out)
     if as_json or out is None:

@@ -53,23 +53,42 @@ class FileOptions:
 
     text: Annotated[str, typer.Option(help="Column of the texts.")] = ""
     label: Annotated[str, typer.Option(help="Column of the labels.")] = ""
-    id: Annotated[str, typer.Option("--id", help="Column that tells series apart, a row being a step.")] = ""
-    time: Annotated[str, typer.Option(help="Column that orders the rows of a series.")] = ""
-    series: Annotated[str, typer.Option(help="Columns read at every step, separated by commas.")] = ""
+    regression: Annotated[
+        bool | None, typer.Option("--regression/--classes", help="Whether labels that are numbers are learned as such.")
+    ] = None
+    id: Annotated[str, typer.Option("--id", help="Column that tells series apart, or names rows.")] = ""
+    time: Annotated[str, typer.Option(help="Column that orders the rows of a series, or two: DATE,TIME.")] = ""
+    series: Annotated[str, typer.Option(help="Columns read at every step: A,B or A:Z; words are read too.")] = ""
     label_per: Annotated[str, typer.Option(help="step or series; default: as the labels vary.")] = "auto"
     series_columns: Annotated[str, typer.Option(help="Columns that are a row's steps: A:Z or A,B,C.")] = ""
-    forecast: Annotated[str, typer.Option(help="Column to forecast.")] = ""
+    forecast: Annotated[str, typer.Option(help="Column to forecast, or several: A,B.")] = ""
+    known: Annotated[str, typer.Option(help="Columns whose coming values are known at the forecast.")] = ""
     horizon: Annotated[int, typer.Option(help="Rows to forecast.")] = 1
     window: Annotated[int, typer.Option(help="Rows read before a forecast; 0 chooses.")] = 0
     language_model: Annotated[bool, typer.Option("--language-model", help="The file is running text.")] = False
     tokenizer: Annotated[str, typer.Option(help="words, bpe, blanks or characters.")] = "words"
-    groups: Annotated[str, typer.Option(help="Column of persons, threads, ...: each is in one part alone.")] = ""
+    groups: Annotated[
+        str, typer.Option("--group", "--groups", help="Column of persons, threads, ...: each is in one part alone.")
+    ] = ""
     near_duplicates: Annotated[str, typer.Option(help="drop those of test texts from training, or keep.")] = "keep"
+    missing: Annotated[
+        str, typer.Option(help="What fills a gap: interpolate, forward, zero; drop leaves rows out; default: error.")
+    ] = "error"
+    encoding: Annotated[str, typer.Option(help="Of the text, such as cp1252; default: as seen.")] = ""
+    delimiter: Annotated[str, typer.Option(help="Between fields; default: as seen.")] = ""
+    quotes: Annotated[str, typer.Option(help="doubled, backslash, single or none; default: as seen.")] = ""
+    no_header: Annotated[bool, typer.Option("--no-header", help="Columns have no names but 1, 2, 3, ...")] = False
+    decimal: Annotated[str, typer.Option(help="Decimal mark, a point or a comma; default: as seen.")] = ""
+    date_format: Annotated[str, typer.Option(help="As %d/%m/%Y, or dayfirst or monthfirst; default: as seen.")] = ""
 
     @property
     def keywords(self) -> Keywords:
         """The same as options of the task `table_file`."""
-        return vars(self) | {"series": tuple(filter(None, map(str.strip, self.series.split(","))))}
+        values = dict(vars(self))
+        for name in ("series", "known"):
+            values[name] = tuple(filter(None, map(str.strip, values[name].split(","))))
+        labels = {None: "auto", True: "numbers", False: "classes"}[values.pop("regression")]
+        return values | {"labels": labels, "header": not values.pop("no_header")}
 
 
 @dataclass

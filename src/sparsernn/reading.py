@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 import numpy as np
 from safetensors import SafetensorError
@@ -43,7 +43,7 @@ DEEPEST = 100
 LARGEST = 1 << 63
 FREE_NUMBERS = 1 << 24
 FREE_BYTES, MOST_UNPACKED = 1 << 28, 200
-GZIP = b"\x1f\x8b"
+GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
 NUMBERS_A_BYTE = 256
 SURROGATE = re.compile(r"[\ud800-\udfff]")
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -93,17 +93,27 @@ def _check(status: os.stat_result, largest: int | None) -> None:
 
 
 class Unpacked(io.RawIOBase):
-    """The content of a regular file, unpacked where it is gzipped; one that unpacks without end is refused.
+    """The content of a regular file, unpacked where it is gzipped or a zip of one file; one that unpacks without end is
+    refused.
 
     Raises: OSError or Damaged.
     """
 
     def __init__(self, path: Path | str):
         self.file = open_regular(path)
-        zipped = self.file.read(2) == GZIP
+        first = self.file.read(len(ZIP))
         self.file.seek(0)
-        self._stream = gzip.GzipFile(fileobj=self.file) if zipped else self.file
+        try:
+            self._stream = self._unpacking(first)
+        except BaseException:
+            self.file.close()
+            raise
         self._bytes = 0
+
+    def _unpacking(self, first: bytes) -> IO[bytes]:
+        if first.startswith(GZIP):
+            return cast(IO[bytes], gzip.GzipFile(fileobj=self.file))
+        return _only_member(self.file) if first == ZIP else self.file
 
     def readable(self) -> bool:
         return True
@@ -122,6 +132,18 @@ class Unpacked(io.RawIOBase):
         self._stream.close()
         self.file.close()
         super().close()
+
+
+def _only_member(file: BinaryIO) -> IO[bytes]:
+    """The one file in a zip archive, beside folders and what macOS puts there."""
+    archive = zipfile.ZipFile(file)
+    names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
+    names = [name for name in names if not name.startswith(("__MACOSX/", ".DS_Store"))]
+    if "[Content_Types].xml" in names:
+        raise Damaged("it is a workbook or a document of an office program, to be saved as CSV there")
+    if len(names) != 1:
+        raise Damaged(f"it is a zip archive of {len(names)} files, of which one has to be unpacked")
+    return archive.open(names[0])
 
 
 def regular(path: Path | str, largest: int | None = None) -> Path:

@@ -19,7 +19,7 @@ INPUTS, UNITS, BATCH, TIME = 5, 6, 3, 7
 CHOICES = {
     "reset": ("before",),
     "gate_activation": ("hard_sigmoid",),
-    "activation": ("relu", "selu", "spocu_bounded"),
+    "activation": ("hard_tanh", "relu", "selu", "spocu_bounded"),
     "nonlinearity": ("relu",),
     "peephole": ("full",),
     "pooling": ("f",),
@@ -29,6 +29,9 @@ CHOICES = {
     "final": ("learned", "last"),
     "epsilon": (True,),
     "output_gate": (True,),
+    "input_rank": (2,),
+    "hidden_rank": (3,),
+    "zeta": (0.9,),
     "lengths": ((1, 3, 2, 1, 4, 2),),
 }
 """Values of options that change what a step computes, by the name of the option, whichever cell has it."""

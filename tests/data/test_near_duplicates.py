@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsernn.data.amazon_blitzer import AmazonBlitzer
+from sparsernn.data.cuts import cut_by_group
 from sparsernn.data.mr import MovieReviews
 from sparsernn.data.near_duplicates import Shingles, kept_apart, normalised
 from sparsernn.data.sanders_twitter import SandersTwitter
-from sparsernn.data.splits import cut_by_group
 from sparsernn.data.table_file import TableFile
 from sparsernn.data.yelp_sentences import YelpSentences
 from sparsernn.errors import UserError

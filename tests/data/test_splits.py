@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsernn.data.splits import SequenceSplit, TensorSplit, TextSplit, TextWindowSplit, WindowSplit, cut, cut_by_label
+from sparsernn.data.cuts import cut, cut_by_few, cut_by_label
+from sparsernn.data.splits import SequenceSplit, TensorSplit, TextSplit, TextWindowSplit, WindowSplit
 from sparsernn.data.task import IGNORED
 from sparsernn.errors import UserError
 
@@ -139,3 +140,20 @@ def test_cuts_are_disjoint_complete_and_even(labels, seed):
 def test_a_batch_size_of_zero_is_refused():
     with pytest.raises(UserError, match="batch size is 0"):
         next(TensorSplit(torch.zeros(2, 1, 1), torch.zeros(2)).batches(0))
+
+
+@given(st.lists(st.integers(0, 30), min_size=5, max_size=300), st.integers(0, 9))
+def test_few_rows_of_a_label_are_dealt_out_in_turn(labels, seed):
+    labels = np.array(labels)
+    parts = cut_by_few(labels, (0.8, 0.1, 0.1), seed)
+    assert sorted(np.concatenate(parts).tolist()) == list(range(len(labels)))
+    assert set(labels[parts[0]]) == set(labels)
+    counts = np.bincount(labels)
+    held = len(parts[1]) + len(parts[2])
+    assert held <= 0.2 * len(labels) + 0.5 * (counts >= 10).sum() * 2 + 2
+    if (counts > 1).sum() > 1:
+        assert min(map(len, parts)) > 0
+    if not ((counts > 0) & (counts < 15)).any():
+        assert all(
+            np.array_equal(one, other) for one, other in zip(parts, cut_by_label(labels, (8, 1, 1), seed), strict=True)
+        )

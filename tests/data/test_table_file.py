@@ -188,11 +188,10 @@ def test_pieces_cover_every_series_and_cross_none(lengths, length):
         (["text,label", "a,x", "b,y"], {"text": "text"}, "too few rows to hold some back"),
         (["text,label", "a,x", "b,"], {"text": "text"}, "is empty in line 3"),
         (
-            ["id,t,x,label", "a,2,0,u", "b,1,0,v", "a,1,0,u"],
+            ["id,t,x,label", "a,2,0,u", "b,1,0,v", "a,1,0,u", "a,2,1,u"],
             {"id": "id", "time": "t", "series": ("x",)},
-            "time in line 4 .* earlier .* series 'a'",
+            "time in line 4 .* earlier .* series 'a', and times repeat.*--id",
         ),
-        (["t,x,label", "2020-01-02,0,u", "2020-01-01,0,u"], {"time": "t", "series": ("x",)}, "time in line 3"),
         (["id,x,label", "a,1,u", "a,inf,u"], {"id": "id", "series": ("x",)}, "holds inf .line 3"),
         (["a,b,c,label", "1,,3,u", "1,2,3,v"], {"series_columns": "a:c"}, "'b' is empty in line 2"),
         (["a,b,label", ",,u", "1,2,v"], {"series_columns": "a:b"}, "'a' is empty in line 2"),
@@ -232,10 +231,10 @@ def test_a_wrong_option(options, expected, tmp_path):
         TableFile(**{"path": reviews(tmp_path), **options}).load()
 
 
-def test_a_label_unseen_in_training(tmp_path):
+def test_a_label_unseen_in_training_is_no_label(tmp_path):
     _, preparation = TableFile(path=reviews(tmp_path), text="text", label="label").prepare()
-    with pytest.raises(UserError, match="label 'neutral' in line 3 .* did not occur in training"):
-        encode_file(preparation, written(tmp_path, ["text,label", "a,pos", "b,neutral"], "new.csv"))
+    encoded = encode_file(preparation, written(tmp_path, ["text,label", "a,pos", "b,neutral", "c,"], "new.csv"))
+    assert encoded.targets is not None and encoded.targets.tolist() == [1, -100, -100] and encoded.labelled
 
 
 def test_another_schema_at_prediction(tmp_path):

@@ -119,3 +119,23 @@ def test_the_real_vectors(data_folder):
     far = word_vectors(data_folder / "glove/glove.6B.100d.top100k.f16.npz", ["<pad>", "the", "zzzzqq"])
     assert near.shape == (3, 50) and far.shape == (3, 100)
     assert near[1, :3].tolist() == pytest.approx([0.418, 0.24968, -0.41242])
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("cafe\u0301 CAF\u00c9", ["caf\u00e9", "caf\u00e9"]),
+        ("\u6211\u559c\u6b61 iPhone15!", ["\u6211", "\u559c", "\u6b61", "iphone15", "!"]),
+        ("\u0e44\u0e21\u0e48\u0e14\u0e35", ["\u0e44", "\u0e21\u0e48", "\u0e14\u0e35"]),
+        ("\u30c6\u30b9\u30c8\u3002", ["\u30c6", "\u30b9", "\u30c8", "\u3002"]),
+        (
+            "\u0939\u093f\u0928\u094d\u0926\u0940 \u092e\u0947\u0902",
+            ["\u0939\u093f\u0928\u094d\u0926\u0940", "\u092e\u0947\u0902"],
+        ),
+        ("\ud55c\uad6d\uc5b4 \uc88b\uc544", ["\ud55c\uad6d\uc5b4", "\uc88b\uc544"]),
+        ("don\u2019t \u2764\ufe0f", ["don", "\u2019", "t", "\u2764\ufe0f"]),
+    ],
+    ids=["normalised", "chinese", "thai", "japanese", "devanagari", "korean", "marks"],
+)
+def test_words_of_any_script(text, expected):
+    assert cleaned("words", text) == list(expected)

@@ -92,12 +92,30 @@ def test_stacks_of_every_cell_are_torchs(cell, tmp_path):
 
 @needs_gcc
 @pytest.mark.parametrize("options", [{}, {"reset": "before"}], ids=str)
-@pytest.mark.parametrize("format", ["dense", "rows", "blocks", "smallest"])
+@pytest.mark.parametrize("format", ["dense", "rows", "blocks", "lookup", "smallest"])
 def test_formats_compute_the_same(format, options, tmp_path):
     model = thinned(seeded(lambda: recurrent.GRU(3, 37, batch_first=True, **options)), 0.8)
     x = torch.randn(9, 3)
-    program = Program(export_c(model, tmp_path, format=format))
-    np.testing.assert_allclose(program.run(x), expected_of(model, x), rtol=1e-5, atol=2e-6)
+    written = export_c(model, tmp_path, format=format)
+    for flags in ((), ("-O3", "-march=native")):
+        np.testing.assert_allclose(Program(written, *flags).run(x), expected_of(model, x), rtol=1e-5, atol=2e-6)
+
+
+@needs_gcc
+@pytest.mark.parametrize("format", ["rows", "blocks", "lookup", "int8"])
+def test_columns_that_8_bits_do_not_number(format, tmp_path):
+    model, x = thinned(seeded(lambda: nn.RNN(2, 300, batch_first=True)), 0.9), torch.randn(5, 2)
+    program = Program(export_c(model, tmp_path, format=format), "-O3", "-march=native")
+    tolerance = 0.05 if format == "int8" else 5e-6
+    np.testing.assert_allclose(program.run(x), expected_of(model, x), atol=tolerance)
+
+
+@needs_gcc
+def test_without_a_format_scattered_zeros_are_looked_up_and_blocks_stay_blocks(tmp_path):
+    for rows, function in ((1, "lookup_"), (16, "blocks_8_"), (0, "panels_")):
+        model = seeded(lambda: nn.GRU(1, 64, batch_first=True))
+        written = export_c(thinned(model, 0.9, rows) if rows else model, tmp_path, f"net{rows}")
+        assert f" net{rows}_{function}(net{rows}_constant" in written.source.read_text()
 
 
 @needs_gcc

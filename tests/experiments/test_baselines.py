@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from sparsernn.own_data.baseline import baseline
 
 from sparsernn.data.splits import SequenceSplit, TensorSplit, TextSplit, WindowSplit
 from sparsernn.data.table_file import TableFile
@@ -14,7 +15,6 @@ from sparsernn.data.task import Loaded
 from sparsernn.experiments.bag_of_words import STRENGTHS, bag_of_words, tfidf
 from sparsernn.experiments.baselines import features, seasonal_naive, unigram
 from sparsernn.experiments.sources.latent_vectors import latent_vectors
-from sparsernn.own_data.baseline import baseline
 from sparsernn.own_data.training import row_numbers
 
 WORDS, LENGTH, PARTS = 30, 8, {"train": 60, "valid": 40, "test": 40}

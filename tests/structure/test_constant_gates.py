@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from sparsernn import folders
+from sparsernn.cells.fastgrnn import FastGRNN
 from sparsernn.cells.gru import GRU
 from sparsernn.cells.lstm import LSTM
 from sparsernn.cells.peephole_lstm import PeepholeLSTM
@@ -84,6 +85,12 @@ def highway(w, x, h):
     return gates
 
 
+def fast(w, x, h):
+    into = w["weight_ih"] @ w.get("weight_iu", torch.eye(w["weight_ih"].shape[1], dtype=x.dtype))
+    both = x @ into.T + h @ w["weight_hh"].T
+    return {"update": [s(both + w["bias_update"])], "candidate": [tanh(both + w["bias_candidate"])]}
+
+
 def sru(w, x, h, c):
     candidate, forget, output = (x @ w["weight_ih"].T).chunk(3, -1)
     b_f, b_o = w["bias_ih"].chunk(2)
@@ -121,6 +128,9 @@ CELLS = {
     "gru hard": (GRU(gate_activation="hard_sigmoid", activation="selu"), gru_hard),
     "gru before": (GRU(reset="before"), gru_before),
     "recurrent_highway": (folders.find("cells", "rhn")(), highway),
+    "fastgrnn": (FastGRNN(), fast),
+    "fastgrnn fixed": (FastGRNN(zeta=1.0, nu=0.0), fast),
+    "fastgrnn input_rank": (FastGRNN(input_rank=3), fast),
     "sru": (SRU(), sru),
     "sru straight": (SRU(straight=True), sru),
     "qrnn": (QRNN(), qrnn),

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from sparsernn.data.splits import SequenceSplit, TextSplit
+from sparsernn.data.splits import SequenceSplit, TensorSplit, TextSplit
 from sparsernn.data.task import Batch
 from sparsernn.errors import UserError
 from sparsernn.training.objectives import IGNORED, OBJECTIVES, evaluate, find_objective
@@ -79,6 +79,19 @@ def test_forecasting_gives_both_errors(cases):
     difference = model.eval()(batch.inputs) - batch.targets
     assert figures["mse"] == figures["loss"] == pytest.approx(difference.square().mean().item(), rel=1e-5)
     assert figures["mae"] == pytest.approx(difference.abs().mean().item(), rel=1e-5)
+
+
+def test_a_regression_gives_the_root_of_its_error_and_the_share_that_is_explained():
+    inputs, targets = torch.tensor([[1.0], [2.0], [4.0], [5.0]]), torch.tensor([2.0, 2.0, 6.0, 8.0])
+    model = nn.Linear(1, 1)
+    with torch.no_grad():
+        model.weight.fill_(1.5)
+        model.bias.fill_(0.0)
+    figures = evaluate(model, TensorSplit(inputs, targets), "regression", 3)
+    errors = np.array([1.5, 3.0, 6.0, 7.5]) - targets.numpy()
+    assert figures["rmse"] == pytest.approx(np.sqrt(np.mean(errors**2)))
+    assert figures["mae"] == pytest.approx(np.mean(np.abs(errors)))
+    assert figures["r2"] == pytest.approx(1 - np.sum(errors**2) / np.sum((targets.numpy() - 4.5) ** 2))
 
 
 def test_a_language_model_reads_on_where_it_stopped(cases):

@@ -106,6 +106,16 @@ class Cell(abc.ABC):
         return ("hidden",) * len(self.states)
 
     @property
+    def inner_axes(self) -> tuple[str, ...]:
+        """Axes of units that no state has, such as the rank of a matrix."""
+        return ()
+
+    @property
+    def own_axes(self) -> tuple[str, ...]:
+        """Axes of a layer's own units."""
+        return (*self.state_axes, *self.inner_axes)
+
+    @property
     def axes(self) -> Mapping[str, str]:
         return PLAIN_AXES
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sparsernn.data.cuts import cut, cut_by_label
 from sparsernn.data.files import Folder, find_file, lines
-from sparsernn.data.splits import cut, cut_by_label
 from sparsernn.data.text_classification import Document, TextClassification
 from sparsernn.errors import UserError
 

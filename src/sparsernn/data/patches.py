@@ -17,8 +17,9 @@ FLAT = 1e-6
 class Patches:
     """How a labelled series becomes the input of a network.
 
-    Beside each channel, which is standardised with the training rows, stands a copy whose mean is 0 and whose deviation
-    is 1 over the series itself, so that level and form can be told apart. Steps that a last patch lacks repeat the last.
+    Beside each channel, which is standardised with the training rows, stands a copy whose mean is 0 and whose
+    deviation is 1 over the series itself, so that level and form can be told apart. Steps that a last patch lacks
+    repeat the last.
 
     Arguments:
         steps: of a patch.

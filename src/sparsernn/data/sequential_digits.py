@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sparsernn.data.splits import TensorSplit, cut
+from sparsernn.data.cuts import cut
+from sparsernn.data.splits import TensorSplit
 from sparsernn.data.task import Folder, Loaded, Task
 from sparsernn.errors import UserError
 

@@ -7,51 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sparsernn.data.cuts import shuffled
 from sparsernn.data.patches import Frames, Patches
 from sparsernn.data.task import IGNORED, Batch, Split, checked_size
 from sparsernn.errors import UserError
 
 POOL_OF_BATCHES = 50
-
-
-def _order(count: int, seed: int | None) -> np.ndarray:
-    """The order of the examples: stored, or a permutation that is the same in every release of numpy."""
-    return np.arange(count) if seed is None else np.random.RandomState(seed % 2**32).permutation(count)
-
-
-def cut(count: int, fractions: tuple[float, ...], seed: int | None = 0) -> list[np.ndarray]:
-    """Disjoint sets of row numbers that cover `range(count)`, in proportion to `fractions`, shuffled by the seed."""
-    ends = np.rint(np.cumsum(fractions) / np.sum(fractions) * count).astype(int)
-    return np.split(_order(count, seed), ends[:-1])
-
-
-def cut_by_label(labels: np.ndarray, fractions: tuple[float, ...], seed: int | None = 0) -> list[np.ndarray]:
-    """Like `cut`, with every label's share the same in every part; the parts are in ascending row order."""
-    parts: list[list[np.ndarray]] = [[] for _ in fractions]
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        for part, places in zip(parts, cut(len(rows), fractions, seed), strict=True):
-            part.append(rows[places])
-    return [np.sort(np.concatenate(part)) for part in parts]
-
-
-def cut_by_group(groups: np.ndarray, fractions: tuple[float, ...], seed: int | None = 0) -> list[np.ndarray]:
-    """Like `cut`, with all rows of a group in one part, and the parts in ascending row order.
-
-    The groups come in an order that the seed draws, each to the part that lacks most rows; the last ones to parts that
-    have none yet. So parts have their share as nearly as whole groups allow, and their classes as they come.
-    """
-    names, numbers = np.unique(groups, return_inverse=True)
-    sizes = np.bincount(numbers)
-    missing = np.array(fractions) / np.sum(fractions) * len(groups)
-    part_of = np.full(len(names), -1)
-    for done, group in enumerate(_order(len(names), seed)):
-        empty = np.setdiff1d(np.flatnonzero(missing > 0), part_of)
-        open_parts = empty if len(names) - done <= len(empty) else np.arange(len(missing))
-        part = open_parts[np.argmax(missing[open_parts])]
-        part_of[group] = part
-        missing[part] -= sizes[group]
-    return [np.flatnonzero(part_of[numbers] == part) for part in range(len(missing))]
 
 
 @dataclass(frozen=True)
@@ -70,7 +31,7 @@ class TensorSplit(Split):
         return len(self.inputs)
 
     def batches(self, size: int, *, shuffle_seed: int | None = None) -> Iterator[Batch]:
-        order = torch.from_numpy(_order(len(self), shuffle_seed))
+        order = torch.from_numpy(shuffled(len(self), shuffle_seed))
         for rows in order.split(checked_size(size)):
             yield Batch(self.inputs[rows], self.targets[rows])
 
@@ -82,7 +43,7 @@ class SequenceSplit(Split):
     Arguments:
         values: [steps] token ids or [steps features], all sequences one after the other.
         offsets: [examples + 1]; example i is values[offsets[i]:offsets[i + 1]].
-        targets: [examples] class numbers, or [steps] where every step has one.
+        targets: [examples] class numbers or plain numbers, or [steps] where every step has a class.
         rows: which of the sequences belong to this split, in this order; None is all of them.
         padding: "right" (batches carry lengths) or "left" (no lengths: the network reads the padding first).
         bucketed: put sequences of like length in one batch wherever their order does not matter.
@@ -123,7 +84,7 @@ class SequenceSplit(Split):
         return map(self.batch, (rows[start : start + size] for start in range(0, len(rows), size)))
 
     def _rows(self, size: int, seed: int | None) -> Iterator[np.ndarray]:
-        order = _order(len(self), seed)
+        order = shuffled(len(self), seed)
         if not self.bucketed or seed is None:
             yield from (order[start : start + size] for start in range(0, len(order), size))
             return
@@ -132,7 +93,7 @@ class SequenceSplit(Split):
             rows = order[start : start + pool]
             rows = rows[np.argsort(lengths[rows], kind="stable")]
             batches += [rows[first : first + size] for first in range(0, len(rows), size)]
-        for position in _order(len(batches), seed):
+        for position in shuffled(len(batches), seed):
             yield batches[position]
 
     def batch(self, rows: np.ndarray) -> Batch:
@@ -147,7 +108,7 @@ class SequenceSplit(Split):
             inputs[row, place] = self.values[start:end]
             if steps is not None:
                 steps[row, place] = self.targets[start:end]
-        targets = np.asarray(self.targets[rows], np.int64) if steps is None else steps
+        targets = np.asarray(self.targets[rows], _batch_type(self.targets)) if steps is None else steps
         lengths = np.maximum(ends - starts, self.least)
         if self.patches is not None:
             inputs, lengths = self.patches(inputs, lengths)
@@ -224,7 +185,7 @@ class TextWindowSplit(Split):
     def batches(self, size: int, *, shuffle_seed: int | None = None) -> Iterator[Batch]:
         spare = len(self.tokens) - 1 - len(self) * self.steps if self.numbers is None else 0
         offset = 0 if shuffle_seed is None else shuffle_seed % (spare + 1)
-        order = _order(len(self), shuffle_seed)
+        order = shuffled(len(self), shuffle_seed)
         starts = offset + self.steps * (order if self.numbers is None else self.numbers[order])
         for first in range(0, len(starts), checked_size(size)):
             rows = starts[None, first : first + size] + np.arange(self.steps + 1)[:, None]
@@ -241,7 +202,8 @@ class WindowSplit(Split):
         starts: [examples] first row of every window.
         window: rows the model reads.
         horizon: rows to forecast, right after the window.
-        target: the feature that is forecast.
+        target: the feature that is forecast, or the first of them.
+        several: how many features are forecast: `target` and those after it; in the targets one follows the other.
     """
 
     series: np.ndarray = field(repr=False)
@@ -249,16 +211,21 @@ class WindowSplit(Split):
     window: int
     horizon: int
     target: int
+    several: int = 1
 
     def __len__(self) -> int:
         return len(self.starts)
 
     def batches(self, size: int, *, shuffle_seed: int | None = None) -> Iterator[Batch]:
-        order = _order(len(self), shuffle_seed)
+        order = shuffled(len(self), shuffle_seed)
         for first in range(0, len(order), checked_size(size)):
             starts = self.starts[order[first : first + size]][:, None]
             inputs = self.series[starts + np.arange(self.window)]  # [batch window features]
-            targets = self.series[starts + self.window + np.arange(self.horizon), self.target]  # [batch horizon]
+            ahead = starts + self.window + np.arange(self.horizon)
+            features = range(self.target, self.target + self.several)
+            targets = np.concatenate(
+                [self.series[ahead, feature] for feature in features], 1
+            )  # [batch several*horizon]
             yield Batch(torch.from_numpy(inputs.astype(np.float32)), torch.from_numpy(targets.astype(np.float32)))
 
 
@@ -288,7 +255,7 @@ class Sample(Split):
         if seed is None:
             examples = np.arange(self.count) * many // self.count
         else:
-            examples = _order(many, seed)[: self.count]
+            examples = shuffled(many, seed)[: self.count]
         if isinstance(self.whole, WindowSplit):
             return replace(self.whole, starts=self.whole.starts[examples])
         return replace(self.whole, rows=examples if self.whole.rows is None else self.whole.rows[examples])

@@ -1,36 +1,95 @@
 """A user's series whose next values are forecast, as standardised features on disk."""
 
+from __future__ import annotations
+
+from dataclasses import replace
+
 import numpy as np
 
-from sparsernn.data.preparation import Columns, Encoded, Preparation, require_parts, write_parts
-from sparsernn.data.splits import WindowSplit
+from sparsernn.data.preparation import Encoded, Preparation, write_parts
 from sparsernn.data.store import Store, StoreWriter
+from sparsernn.data.table_columns import listed
 from sparsernn.data.table_options import TableOptions
-from sparsernn.data.table_rows import Progress
-from sparsernn.data.table_steps import moments, read_steps, series_names, write_scaled
+from sparsernn.data.table_rows import Progress, Table
+from sparsernn.data.table_series import begun
+from sparsernn.data.table_steps import Steps, assemble, moments, note_faults, read_steps, write_scaled
 from sparsernn.data.task import PARTS, Loaded
 from sparsernn.errors import UserError
+
+USUAL_WINDOW, SHARE_OF_WINDOW, SHARE_OF_FORECASTS = 96, 4, 20
 
 
 def build_forecast(task: TableOptions, writer: StoreWriter, progress: Progress) -> Preparation:
     """Series whose next values are forecast; the last rows of every series are held back."""
-    others = [name for name in task.series if name != task.forecast]
-    columns: Columns = {"id": task.id, "time": task.time, "series": [task.forecast, *others]}
-    steps = read_steps(task.path, columns, writer, progress)
-    counts = np.diff(steps.offsets)
-    bounds = np.rint(np.outer(counts, np.concatenate([[0], np.cumsum(task.shares) / sum(task.shares)]))).astype(int)
-    window = task.window or int(max(1, min(max(96, 2 * task.horizon), bounds[:, 1].max() // 4)))
+    table = task.table(progress)
+    targets = listed(task.forecast, table, (task.id,))
+    known = listed(task.known, table)
+    others = [name for name in listed(task.series, table) if name not in (*targets, *known)]
+    draft = begun(task, table, [*targets, *others, *known], tuple(targets), "")
+    draft = replace(draft, horizon=task.horizon, targets=len(targets), known=len(known))
+    steps = read_steps(table, draft, writer)
+    remarks = dict.fromkeys(assemble(writer, steps, draft, fills_times=True))
+    counts = np.diff(steps.offsets) - steps.ahead
+    window = task.window or _window(counts, task)
+    bounds = _bounds(counts, task, window)
     parts = [_window_starts(steps.offsets, bounds, part, window, task.horizon) for part in range(3)]
-    require_parts(parts, task.path, f"rows for windows of {window} + {task.horizon}")
-    place = np.arange(counts.sum()) - np.repeat(steps.offsets[:-1], counts)
-    learned = steps.order[place < np.repeat(bounds[:, 1], counts)]
-    means, deviations = moments(writer.array("raw"), learned)
-    preparation = Preparation(
-        "forecast", columns, means=means, deviations=deviations, window=window, horizon=task.horizon
-    )
-    write_scaled(writer, preparation, steps.order)
+    _require_windows(parts, counts, task, window)
+    remarks |= dict.fromkeys(_short(steps, counts, window, task.horizon))
+    places = np.arange(steps.offsets[-1]) - np.repeat(steps.offsets[:-1], np.diff(steps.offsets))
+    learned = np.flatnonzero(places < np.repeat(bounds[:, 1], np.diff(steps.offsets)))
+    means, deviations = moments(writer.array("ordered"), learned)
+    told = tuple({**table.remarks, **remarks})
+    preparation = replace(draft, means=means, deviations=deviations, window=window, remarks=told)
+    write_scaled(writer, preparation)
     write_parts(writer, parts)
     return preparation
+
+
+def _window(counts: np.ndarray, task: TableOptions) -> int:
+    """How many rows are read: as suits the horizon, as far as the usual series is long enough."""
+    usual = float(np.median(counts[counts >= np.median(counts)]))
+    held = 2 * max(
+        task.horizon + min(task.horizon, usual // SHARE_OF_FORECASTS), round(max(task.valid, task.test) * usual)
+    )
+    most = min(usual // SHARE_OF_WINDOW, (usual - held - task.horizon) // 2)
+    return int(max(1, min(max(USUAL_WINDOW, 2 * task.horizon), most)))
+
+
+def _bounds(counts: np.ndarray, task: TableOptions, window: int) -> np.ndarray:
+    """Where train, validation and test of every series begin and end, each with a forecast where it can: [series 4]."""
+    shares = np.array(task.shares) / sum(task.shares)
+    bounds = np.rint(np.outer(counts, np.concatenate([[0], np.cumsum(shares)]))).astype(int)
+    for several in (np.minimum(task.horizon, counts // SHARE_OF_FORECASTS), 0):
+        test = np.maximum(bounds[:, 3] - bounds[:, 2], task.horizon + several)
+        valid = np.maximum(bounds[:, 2] - bounds[:, 1], task.horizon + several)
+        enough = (counts - test - valid >= window + task.horizon) & (counts - bounds[:, 2] < task.horizon + several)
+        bounds[enough, 2] = (counts - test)[enough]
+        bounds[enough, 1] = (counts - test - valid)[enough]
+    return bounds
+
+
+def _require_windows(parts: list[np.ndarray], counts: np.ndarray, task: TableOptions, window: int) -> None:
+    """A UserError where there are no windows to train, validate or test."""
+    if min(map(len, parts)) > 0:
+        return
+    most = int(counts.max())
+    raise UserError(
+        f"{task.path} has too few rows for windows of {window} + {task.horizon}: the longest series has {most}",
+        f"at least {window + 3 * task.horizon} rows in a series, some of which are held back",
+        f"pass --horizon {max(1, (most - 1) // 4)} or less"
+        + (", a smaller --window" if task.window else "")
+        + ", or give more rows",
+    )
+
+
+def _short(steps: Steps, counts: np.ndarray, window: int, horizon: int) -> list[str]:
+    """What is to be said of series that are too short."""
+    short = np.flatnonzero(counts < window + horizon)
+    if not len(short):
+        return []
+    some = ", ".join(steps.names[one][:40] for one in short[:3]) + (", ..." if len(short) > 3 else "")
+    need = f"{window} + {horizon}"
+    return [f"{len(short):,} of {len(counts):,} series have fewer than {need} rows and are left out: {some}"]
 
 
 def _window_starts(offsets: np.ndarray, bounds: np.ndarray, part: int, window: int, horizon: int) -> np.ndarray:
@@ -44,24 +103,53 @@ def _window_starts(offsets: np.ndarray, bounds: np.ndarray, part: int, window: i
 
 def load_forecast(task: TableOptions, store: Store, preparation: Preparation) -> Loaded:
     """The windows of a prepared forecast."""
+    from sparsernn.data.splits import WindowSplit
+
     splits = (
-        WindowSplit(store.array("values"), store.array(part), preparation.window, preparation.horizon, 0)
+        WindowSplit(
+            store.array("values"), store.array(part), preparation.window, preparation.horizon, 0, preparation.targets
+        )
         for part in PARTS
     )
+    names = preparation.columns.get("series", [])[: preparation.targets]
     features, horizon = len(preparation.means), preparation.horizon
-    return Loaded.of_forecasts(splits, task.forecast, inputs=features, horizon=horizon, note=task.note())
+    return Loaded.of_forecasts(splits, names, inputs=features, horizon=horizon, note=task.note())
 
 
-def new_forecast(preparation: Preparation, store: Store) -> Encoded:
+def write_new_forecast(preparation: Preparation, table: Table, writer: StoreWriter) -> Encoded:
     """The last window of every series of another file; what follows it is to be forecast."""
-    offsets = store.array("series")
-    names = series_names(store)
-    short = np.flatnonzero(np.diff(offsets) < preparation.window)
-    if len(short):
+    steps = read_steps(table, preparation, writer)
+    told = assemble(writer, steps, preparation, fills_times=True)
+    write_scaled(writer, preparation)
+    ends = steps.offsets[1:] - steps.ahead
+    if preparation.known and steps.ahead.min() < preparation.horizon:
+        told.append(f"of what is known ahead not all {preparation.horizon} rows are there: the last is repeated")
+    starts = ends - preparation.window
+    short = np.flatnonzero(starts < steps.offsets[:-1])
+    rows = np.diff(steps.offsets)
+    faults = {
+        int(
+            one
+        ): f"series {steps.names[one][:40]!r} has {int(rows[one])} rows, fewer than the {preparation.window} that"
+        " the network reads"
+        for one in short
+    }
+    if len(short) == len(starts):
         raise UserError(
-            f"Series {names[short[0]][:40]!r} has {int(np.diff(offsets)[short[0]])} rows",
+            f"Series {steps.names[short[0]][:40]!r} has {int(rows[short[0]])} rows",
             f"at least {preparation.window}, the window the network reads",
             "give more rows",
         )
-    starts = offsets[1:] - preparation.window
-    return Encoded(WindowSplit(store.array("values"), starts, preparation.window, 0, 0), False, names)
+    starts = np.maximum(starts, 0)
+    told = (*table.remarks, *told, *note_faults(list(steps.faults.values())))
+    times = [next_times(steps, series, preparation.horizon) for series in range(len(starts))] if steps.line else []
+    encoded = Encoded("forecast", np.zeros(0), starts, starts + preparation.window, names=steps.names, times=times)
+    return replace(encoded, faults=faults, window=preparation.window, remarks=told)
+
+
+def next_times(steps: Steps, series: int, horizon: int) -> list[str]:
+    """The times that follow the last values of a series, as the file writes them."""
+    if steps.line is None:
+        return []
+    last, step = steps.line.last(series, int(steps.ahead[series])), steps.line.step(series)
+    return [steps.clock.written(step.after(last, count), steps.shown[series]) for count in range(1, horizon + 1)]

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sparsernn.data.spelling import Spelling
+from sparsernn.data.table_rows import Progress, Table, no_progress
 from sparsernn.data.task import Task
 from sparsernn.errors import UserError
 
@@ -17,8 +19,11 @@ class TableOptions(Task):
 
     Arguments:
         path: the file.
-        text, label, id, time, forecast: names of columns.
-        series: names of the columns that are read at every step.
+        text, label, id: names of columns.
+        time: column that orders the rows of a series, or two, "DATE,TIME".
+        forecast: column to forecast, or several: "A,B".
+        series: the columns that are read at every step, "A,B" or "A:Z"; those that hold words become a feature a word.
+        known: columns of a forecast whose coming values are known when it is made, such as holidays.
         label_per: "series", "step" or "auto": by step where the labels of a series differ.
         series_columns: columns that are the steps of a row's series: "A:Z" or "A,B,C".
         language_model: the file is running text.
@@ -33,6 +38,11 @@ class TableOptions(Task):
         cache: folder of the prepared arrays; "" is the user's cache folder.
         groups: column of what belongs together, such as persons or threads: all rows of one are in one part; "" is
             none.
+        labels: "classes", "numbers" (a regression) or "auto", which asks where it could be either.
+        missing: what is done where a number is missing: "error"; "interpolate", "forward" (the last one again) or
+            "zero", which in a forecast fill times that are missing as well; or "drop", which leaves such rows out, and
+            rows without a label.
+        encoding, delimiter, quotes, header, decimal, date_format: how the file is written, as in `Spelling`.
         near_duplicates: "keep" them, or "drop" training and validation texts that are nearly the same as one of a
             later part.
     """
@@ -41,6 +51,10 @@ class TableOptions(Task):
         "label_per": ("auto", "step", "series"),
         "tokenizer": ("words", "bpe", "blanks", "characters"),
         "near_duplicates": ("keep", "drop"),
+        "labels": ("auto", "classes", "numbers"),
+        "missing": ("error", "interpolate", "forward", "zero", "drop"),
+        "quotes": ("", "doubled", "backslash", "single", "none"),
+        "decimal": ("", ".", ","),
     }
 
     path: str = ""
@@ -64,6 +78,15 @@ class TableOptions(Task):
     cache: str = ""
     groups: str = field(default="", metadata={"written": "if given"})
     near_duplicates: str = field(default="keep", metadata={"written": "if given"})
+    known: tuple[str, ...] = field(default=(), metadata={"written": "if given"})
+    labels: str = field(default="auto", metadata={"written": "if given"})
+    missing: str = field(default="error", metadata={"written": "if given"})
+    encoding: str = field(default="", metadata={"written": "if given"})
+    delimiter: str = field(default="", metadata={"written": "if given"})
+    quotes: str = field(default="", metadata={"written": "if given"})
+    header: bool = field(default=True, metadata={"written": "if given"})
+    decimal: str = field(default="", metadata={"written": "if given"})
+    date_format: str = field(default="", metadata={"written": "if given"})
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,12 +96,23 @@ class TableOptions(Task):
                 "shares above 0 that leave rows to train",
                 "give 0.1 for both",
             )
+        if fault := self.spelling.fault():
+            raise fault
         if self.horizon < 1 or self.window < 0 or self.length < 0:
             raise UserError(
                 f"horizon is {self.horizon}, window {self.window}, length {self.length}",
                 "a horizon of at least 1, the others not negative",
                 "correct the option",
             )
+
+    @property
+    def spelling(self) -> Spelling:
+        """How the file is written, as far as its user says."""
+        return Spelling(self.encoding, self.delimiter, self.quotes, self.header, self.decimal, self.date_format)
+
+    def table(self, progress: Progress = no_progress) -> Table:
+        """The rows of the file."""
+        return Table(self.path, self.spelling, progress)
 
     @property
     def kind(self) -> str:
@@ -104,8 +138,14 @@ class TableOptions(Task):
         return kinds[0]
 
     def _check_parts(self, kind: str) -> None:
+        if self.known and kind != "forecast":
+            raise UserError(
+                "Columns known ahead were given without a forecast", "--forecast COLUMN", "leave out --known"
+            )
+        if self.labels == "numbers" and kind in ("forecast", "language_model"):
+            raise UserError("A regression was asked for without labels", "--label COLUMN", "leave out --regression")
         if self.groups and kind in ("forecast", "language_model"):
-            raise UserError("Groups were given for a split by time", "labelled texts or series", "leave out --groups")
+            raise UserError("Groups were given for a split by time", "labelled texts or series", "leave out --group")
         if self.near_duplicates == "drop" and kind != "text":
             raise UserError(
                 "Near-duplicates were to be dropped of something else than texts",

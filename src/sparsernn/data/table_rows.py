@@ -1,23 +1,31 @@
-"""Rows of CSV, TSV and Parquet files, plain or gzipped, as a stream of chunks; wrong files become one clear error."""
+"""Rows of CSV, TSV, JSON and Parquet files as a stream of chunks; wrong files become one clear error."""
 
 from __future__ import annotations
 
-import datetime
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsernn.data.csv_file import ROWS_AT_ONCE, CsvFile, Progress, existing, no_progress
+from sparsernn.data.csv_file import ROWS_AT_ONCE, CsvFile, Progress, RowFile, existing, no_progress, row_file
+from sparsernn.data.numerals import numbers
+from sparsernn.data.spelling import NATURAL, Spelling
+from sparsernn.data.times import Clock, no_time
 from sparsernn.errors import UserError
 from sparsernn.reading import FREE_BYTES, MOST_UNPACKED, Damaged, open_regular, readable
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
+
+
+def rows_of(count: int) -> str:
+    """So many rows, in words."""
+    return f"{count:,} row{'s' * (count != 1)}"
 
 
 @dataclass(frozen=True)
@@ -28,13 +36,17 @@ class Rows:
         path: the file, for errors.
         unit: what `places` counts: "line" or "row".
         places: where each row starts in the file, counted from 1.
-        columns: values by column name: strings, or what Parquet holds.
+        columns: values by column name: strings, or what Parquet and JSON hold.
+        decimal: the decimal mark of its numbers.
+        faults: what is wrong with a row, by its number in the chunk; None where anything wrong is a UserError.
     """
 
     path: Path
     unit: str
     places: list[int]
     columns: dict[str, list[Any]]
+    decimal: str = field(default="", kw_only=True)
+    faults: dict[int, str] | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.places)
@@ -45,99 +57,155 @@ class Rows:
 
     def texts(self, column: str) -> list[str]:
         """The column as strings; missing values are empty."""
-        return ["" if value is None else str(value) for value in self.columns[column]]
+        return ["" if value is None or value != value else str(value) for value in self.columns[column]]
 
-    def labels(self, column: str) -> list[str]:
-        """The column as class names; an empty one is a UserError."""
+    def labels(self, column: str, gaps: bool = False) -> list[str]:
+        """The column as class names; an empty one is a UserError, unless there may be gaps."""
         names = [name.strip() for name in self.texts(column)]
-        if "" in names:
+        if "" in names and not gaps:
             raise UserError(
                 f"The label in column {column!r} is empty in {self.where(names.index(''))}",
                 "a label in every row",
-                "fill it in or delete the row",
+                "fill it in, or pass --missing drop to leave such rows out",
             )
         return names
 
-    def numbers(self, column: str) -> np.ndarray:
-        """The column as finite numbers; anything else is a UserError that names the row."""
+    def numbers(self, column: str, gaps: bool = False) -> np.ndarray:
+        """The column as finite numbers; anything else is a UserError that names the row, or a fault of it.
+
+        Arguments:
+            gaps: whether values may be missing, which are NaN then.
+        """
         values = self.columns[column]
         try:
-            array = np.array(values, np.float64)
-        except (ValueError, TypeError, OverflowError):
-            row = next(row for row, value in enumerate(values) if _number(value) is None)
+            made = numbers(values, self.decimal, None if self.faults is None else lambda row: self._fault(row, column))
+        except UserError as error:
+            raise UserError(f"Column {column!r} of {self.path}: {error.happened}", error.expected, error.do) from None
+        except ValueError as error:
+            raise self._no_number(error.args[0], column) from None
+        for row in np.flatnonzero(np.isinf(made)).tolist():
+            if self.faults is None:
+                raise UserError(
+                    f"Column {column!r} holds {values[row]} ({self.where(row)})",
+                    "finite numbers, no infinity",
+                    "correct or delete the row",
+                )
+            self._fault(row, column)
+            made[row] = np.nan
+        missing = np.flatnonzero(np.isnan(made))
+        if len(missing) and not gaps and self.faults is None:
             raise UserError(
-                f"{str(values[row])[:40]!r} in column {column!r} is not a number ({self.where(row)})",
-                "a number with a decimal point",
-                "correct the row, or leave the column out",
-            ) from None
-        if not np.isfinite(array).all():
-            row = int(np.flatnonzero(~np.isfinite(array))[0])
-            raise UserError(
-                f"Column {column!r} holds {values[row]} ({self.where(row)})",
-                "finite numbers, no NaN and no infinity",
-                "fill the gap or delete the row",
+                f"Column {column!r} is empty ({str(values[missing[0]])!r}) in {self.where(int(missing[0]))}",
+                "a number in every row",
+                "pass --missing interpolate (or forward, zero, drop), or fill the gap",
             )
-        return array
+        return made
 
-    def matrix(self, columns: Sequence[str]) -> np.ndarray:
+    def _no_number(self, row: int, column: str) -> UserError:
+        return UserError(
+            f"{str(self.columns[column][row])[:40]!r} in column {column!r} is not a number ({self.where(row)})",
+            f"a number with a decimal {'comma' if self.decimal == ',' else 'point'}",
+            "correct the row, leave the column out, or pass --decimal , or --decimal .",
+        )
+
+    def _fault(self, row: int, column: str) -> None:
+        if self.faults is not None:
+            value = str(self.columns[column][row])[:40]
+            self.faults.setdefault(row, f"{value!r} in column {column!r} is not a number ({self.where(row)})")
+
+    def matrix(self, columns: Sequence[str], gaps: bool = False) -> np.ndarray:
         """The columns as finite numbers, [rows columns]."""
-        return np.stack([self.numbers(column) for column in columns], 1)
+        return np.stack([self.numbers(column, gaps) for column in columns], 1)
 
-    def times(self, column: str) -> np.ndarray:
-        """The column as seconds or plain numbers: numbers stay, ISO dates are converted."""
-        values = self.columns[column]
-        if values and _number(values[0]) is not None:
-            return self.numbers(column)
-        return np.array([self._seconds(column, row, value) for row, value in enumerate(values)], np.float64)
+    def joined(self, columns: Sequence[str]) -> list[Any]:
+        """The values of a column, or of several with a blank between them."""
+        if len(columns) == 1:
+            return self.columns[columns[0]]
+        return [" ".join(cells) for cells in zip(*(self.texts(column) for column in columns), strict=True)]
 
-    def _seconds(self, column: str, row: int, value: object) -> float:
+    def times(self, *columns: str, clock: Clock | None = None) -> np.ndarray:
+        """The column as seconds or plain numbers: numbers stay, dates are converted."""
+        cells = self.joined(columns)
         try:
-            date = datetime.datetime.fromisoformat(str(value).strip())
-            return (date if date.tzinfo else date.replace(tzinfo=datetime.UTC)).timestamp()
-        except (ValueError, OverflowError):
-            raise UserError(
-                f"{str(value)[:40]!r} in column {column!r} is not a time ({self.where(row)})",
-                "numbers, or dates such as 2016-07-01 00:00:00",
-                "correct the column",
-            ) from None
+            return (clock or Clock()).seconds(cells)
+        except ValueError as error:
+            raise no_time(cells[error.args[0]], ", ".join(columns), self.where(error.args[0])) from None
 
 
-def _number(value: Any) -> float | None:
-    try:
-        return float(value)
-    except (ValueError, TypeError, OverflowError):
-        return None
+class Table:
+    """A file of rows.
+
+    Arguments:
+        path: the file.
+        spelling: how it is written, as far as its user says.
+        progress: called as progress(what, done, total), first and after each chunk.
+        strict: whether a row that cannot be read is a UserError, or noted as a fault of its chunk.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        spelling: Spelling = NATURAL,
+        progress: Progress = no_progress,
+        strict: bool = True,
+    ):
+        self.path, self.spelling, self.strict = existing(path), spelling, strict
+        self.remarks: dict[str, None] = {}
+        self._progress = progress
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The columns, in order."""
+        if _is_parquet(self.path):
+            with _parquet(self.path) as file:
+                return list(file.schema_arrow.names)
+        return row_file(self.path, self.spelling).names
+
+    def rows(self, columns: Sequence[str], what: str = "reading") -> Iterator[Rows]:
+        """Stream the chosen columns in chunks; what is to be said of the file is among the remarks afterwards."""
+        size, wanted = self.path.stat().st_size, tuple(dict.fromkeys(columns))
+        told = partial(self._progress, what)
+        told(0, size)
+        if _is_parquet(self.path):
+            with _parquet(self.path) as file:
+                yield from _parquet_batches(file, self.path, wanted, told, self.strict)
+        else:
+            source = row_file(self.path, self.spelling)
+            chunks = _Chunks(self.path, wanted, self.spelling.decimal, self.strict)
+            yield from _field_rows(source, chunks, told)
+            self.remarks |= dict.fromkeys(source.remarks)
+        told(size, size)
 
 
-def column_names(path: Path | str) -> list[str]:
+def column_names(path: Path | str, spelling: Spelling = NATURAL) -> list[str]:
     """The columns of a file, in order."""
-    path = existing(path)
-    if _is_parquet(path):
-        with _parquet(path) as file:
-            return list(file.schema_arrow.names)
-    return CsvFile(path).header()
+    return Table(path, spelling).names
 
 
 def read_rows(
-    path: Path | str, columns: Sequence[str], progress: Progress = no_progress, what: str = "reading"
+    path: Path | str,
+    columns: Sequence[str],
+    progress: Progress = no_progress,
+    what: str = "reading",
+    spelling: Spelling = NATURAL,
 ) -> Iterator[Rows]:
-    """Stream the chosen columns in chunks; `progress(what, done, total)` is called first and after each chunk."""
-    path = existing(path)
-    progress(what, 0, path.stat().st_size)
-    yield from (_parquet_rows if _is_parquet(path) else _csv_rows)(path, tuple(dict.fromkeys(columns)), progress, what)
-    progress(what, path.stat().st_size, path.stat().st_size)
+    """Stream the chosen columns of a file in chunks; see `Table`."""
+    yield from Table(path, spelling, progress).rows(columns, what)
+
+
+PUBLISHED = Spelling(encoding="utf-8", quotes="doubled")
 
 
 def csv_records(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
     """The rows of a CSV file one by one, as a dictionary of the chosen columns."""
-    for rows in read_rows(path, columns):
+    for rows in read_rows(path, columns, spelling=PUBLISHED):
         for values in zip(*rows.columns.values(), strict=True):
             yield dict(zip(rows.columns, values, strict=True))
 
 
 def csv_fields(path: Path) -> Iterator[list[str]]:
     """The rows of a comma-separated file without a header, one by one."""
-    for _, row in CsvFile(path, ","):
+    for _, row in CsvFile(path, replace(PUBLISHED, delimiter=",", header=False)):
         yield row
 
 
@@ -154,7 +222,8 @@ def require_columns(path: Path, columns: Sequence[str], present: Sequence[str]) 
     raise UserError(
         f"{path} has {' and '.join(faults)}",
         f"one of {listed}",
-        f"write {' and '.join(corrections)}, the nearest" if corrections else "give the name of a column",
+        (f"write {' and '.join(corrections)}, the nearest" if corrections else "give the name of a column")
+        + ", or pass --no-header if the first row has no names",
     )
 
 
@@ -163,32 +232,72 @@ def _is_parquet(path: Path) -> bool:
         return file.read(4) == b"PAR1"
 
 
-def _csv_rows(path: Path, columns: tuple[str, ...], progress: Progress, what: str) -> Iterator[Rows]:
-    file, total = CsvFile(path), path.stat().st_size
-    names = file.header()
-    require_columns(path, columns, names)
-    picked = [names.index(name) for name in columns]
-    places: list[int] = []
-    values: list[list[str]] = [[] for _ in columns]
+Told = Callable[[int, int], None]
+
+
+def _field_rows(file: RowFile, chunks: _Chunks, told: Told) -> Iterator[Rows]:
+    path, columns = chunks.path, chunks.columns
+    require_columns(path, columns, file.names)
+    picked, width, total = [file.names.index(name) for name in columns], len(file.names), path.stat().st_size
     empty = True
     for line, row in file:
-        if len(row) != len(names):
+        fault = "" if len(row) == width else _ragged(row, width, f"Line {line} of {path}")
+        if width > 1 and not any(value not in ("", None) for value in row):
+            continue
+        if fault and chunks.strict:
             raise UserError(
-                f"Line {line} of {path} has {len(row)} fields and the header has {len(names)}",
+                fault,
                 "as many in every row",
-                "correct the line, or put quotation marks around fields that hold the delimiter",
+                "correct the line, put quotation marks around fields that hold the delimiter, or pass --delimiter",
             )
-        places.append(line)
-        for column, place in zip(values, picked, strict=True):
-            column.append(row[place])
-        if len(places) == ROWS_AT_ONCE:
-            yield Rows(path, "line", places, dict(zip(columns, values, strict=True)))
-            progress(what, file.done, total)
-            places, values, empty = [], [[] for _ in columns], False
-    if places:
-        yield Rows(path, "line", places, dict(zip(columns, values, strict=True)))
+        chunks.add(line, [row[place] if place < len(row) else None for place in picked], fault)
+        if len(chunks) == ROWS_AT_ONCE:
+            yield chunks.take()
+            told(file.done, total)
+            empty = False
+    if len(chunks):
+        yield chunks.take()
     elif empty:
         raise UserError(f"The file {path} has a header and no rows", "at least one row", "give a file with rows")
+
+
+def _ragged(row: Sequence[Any], width: int, where: str) -> str:
+    """What is wrong with a row of another width than the header; nothing, where only empty fields are too many."""
+    if len(row) > width and not any(row[width:]):
+        return ""
+    return f"{where} has {len(row)} fields and the header has {width}"
+
+
+class _Chunks:
+    """Rows that are being read, a chunk at a time."""
+
+    def __init__(self, path: Path, columns: tuple[str, ...], decimal: str, strict: bool):
+        self.path, self.columns, self.strict, self._decimal = path, columns, strict, decimal
+        self._begin()
+
+    def _begin(self) -> None:
+        self._places: list[int] = []
+        self._values: list[list[Any]] = [[] for _ in self.columns]
+        self._faults: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def add(self, line: int, values: Sequence[Any], fault: str) -> None:
+        """Add a row, or what is wrong with it."""
+        if fault:
+            self._faults[len(self)] = fault
+        self._places.append(line)
+        for column, value in zip(self._values, values, strict=True):
+            column.append(value)
+
+    def take(self) -> Rows:
+        """What was added since the last time."""
+        values = dict(zip(self.columns, self._values, strict=True))
+        faults = None if self.strict else self._faults
+        rows = Rows(self.path, "line", self._places, values, decimal=self._decimal, faults=faults)
+        self._begin()
+        return rows
 
 
 @contextmanager
@@ -213,13 +322,8 @@ def _parquet(path: Path) -> Iterator[ParquetFile]:
         yield file
 
 
-def _parquet_rows(path: Path, columns: tuple[str, ...], progress: Progress, what: str) -> Iterator[Rows]:
-    with _parquet(path) as file:
-        yield from _parquet_batches(file, path, columns, progress, what)
-
-
 def _parquet_batches(
-    file: ParquetFile, path: Path, columns: tuple[str, ...], progress: Progress, what: str
+    file: ParquetFile, path: Path, columns: tuple[str, ...], told: Told, strict: bool
 ) -> Iterator[Rows]:
     total, schema = path.stat().st_size, file.schema_arrow
     require_columns(path, columns, schema.names)
@@ -234,6 +338,7 @@ def _parquet_batches(
         raise UserError(f"The file {path} has no rows", "at least one row", "give a file with rows")
     for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(columns)):
         places = list(range(done + 1, done + len(batch) + 1))
-        yield Rows(path, "row", places, {name: batch.column(name).to_pylist() for name in columns})
+        values = {name: batch.column(name).to_pylist() for name in columns}
+        yield Rows(path, "row", places, values, faults=None if strict else {})
         done += len(batch)
-        progress(what, total * done // rows, total)
+        told(total * done // rows, total)

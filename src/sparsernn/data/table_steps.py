@@ -1,120 +1,272 @@
-"""The rows of a user's file with a row a step: grouped by series, standardised, and read again for predictions."""
+"""The rows of a user's file with a row a step: grouped by series, in the order of time, gaps filled, standardised."""
+
+from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from sparsernn.data.labels import LabelReader, Labels
 from sparsernn.data.patches import running
-from sparsernn.data.preparation import Columns, Preparation, numbered
-from sparsernn.data.store import Store, StoreWriter
-from sparsernn.data.table_rows import Progress, Rows, column_names, read_rows
+from sparsernn.data.preparation import Preparation
+from sparsernn.data.store import StoreWriter
+from sparsernn.data.table_columns import listed
+from sparsernn.data.table_rows import Rows, Table, rows_of
+from sparsernn.data.timeline import Timeline
+from sparsernn.data.times import Clock, no_time
 from sparsernn.errors import UserError
 
 ROWS_AT_ONCE = 1 << 16
+SHOWN = 50
+"""Times of a series that are kept as the file writes them."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Steps:
     """The rows of a file with a row a step, grouped by series.
 
     Arguments:
-        order: [rows] file rows, series after series in the order of their first row.
+        order: [steps] file rows, series after series in the order of their first row; -1 for a time that was filled in.
         offsets: [series + 1] where each series starts in `order`.
         names: [series] their ids.
-        labels: [rows] class numbers in file order, or None.
-        label_names: in the order of the numbers.
+        line: the times of the rows; None without a column of times.
+        clock: reads and writes times; shown: some times of each series as the file writes them, the last one last.
+        labels: of the file rows, as training reads them; targets: as a prediction does.
+        gaps: [rows] whether a number is missing in a file row.
+        ahead: [series] rows at the end of each that hold only what is known ahead.
+        faults: what is wrong with a file row.
     """
 
     order: np.ndarray
     offsets: np.ndarray
     names: list[str]
-    labels: np.ndarray | None = None
-    label_names: tuple[str, ...] = ()
+    line: Timeline | None = None
+    clock: Clock = field(default_factory=Clock)
+    shown: list[list[str]] = field(default_factory=list)
+    labels: Labels | None = None
+    targets: np.ndarray | None = None
+    gaps: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    ahead: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    faults: dict[int, str] = field(default_factory=dict)
 
 
-def read_steps(
-    path: str, columns: Columns, writer: StoreWriter, progress: Progress, fitted: Preparation | None = None
-) -> Steps:
-    """Append the features to the array "raw" in file order and group the rows by series; times must not fall."""
-    features = columns.get("series", [])
-    name_column, time_column, label_column = (columns.get("id"), columns.get("time"), columns.get("label"))
-    names: dict[str, int] = {}
-    seen: dict[str, int] = {}
-    codes, times, places, labels = array("q"), array("d"), array("q"), array("q")
-    unit = "row"
-    present = filter(None, (name_column, time_column, label_column))
-    for rows in read_rows(path, [*present, *features], progress, "reading series"):
-        writer.append("raw", rows.matrix(features))
-        ids = rows.texts(name_column) if name_column else [""] * len(rows)
-        codes.extend(names.setdefault(name, len(names)) for name in ids)
-        places.extend(rows.places)
-        unit = rows.unit
-        if time_column:
-            times.extend(rows.times(time_column))
-        if label_column:
-            labels.extend(_label_codes(rows, label_column, seen, fitted))
-    grouped = np.argsort(np.frombuffer(codes, np.int64), kind="stable")
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(np.frombuffer(codes, np.int64)))])
-    if times:
-        early = _earlier(np.frombuffer(times), grouped, offsets)
-        if early is not None:
-            series, row = early
-            raise _out_of_order(f"{unit} {places[row]} of {path}", list(names)[series])
-    steps = Steps(grouped, offsets, list(names))
-    if not label_column:
-        return steps
-    numbers = np.frombuffer(labels, np.int64)
-    if fitted:
-        return replace(steps, labels=numbers, label_names=fitted.labels)
-    label_names, numbers = numbered(seen, numbers, label_column)
-    return replace(steps, labels=numbers, label_names=tuple(label_names))
-
-
-def _label_codes(rows: Rows, column: str, seen: dict[str, int], fitted: Preparation | None) -> Iterator[int]:
-    if fitted:
-        return iter(fitted.class_numbers(rows).tolist())
-    return (seen.setdefault(name, len(seen)) for name in rows.labels(column))
-
-
-def _earlier(times: np.ndarray, order: np.ndarray, offsets: np.ndarray) -> tuple[int, int] | None:
-    """Series and file row of the first row whose time is earlier than that of the row before it in its series."""
-    inside = np.ones(len(order), bool)
-    inside[offsets[:-1]] = False
-    wrong = np.flatnonzero(inside[1:] & (np.diff(times[order]) < 0)) + 1
-    if not len(wrong):
-        return None
-    first = wrong[np.argmin(order[wrong])]
-    return int(np.searchsorted(offsets, first, "right")) - 1, int(order[first])
-
-
-def _out_of_order(where: str, series: str) -> UserError:
-    of_series = f" of series {series[:40]!r}" if series else ""
+def unusable(path: object, faults: dict[int, str]) -> UserError:
+    """The error for a file none of whose rows can be read."""
     return UserError(
-        f"The time in {where} is earlier than the one before it{of_series}",
-        "the rows of a series in the order of time",
-        "sort the file by id and time, and check for ids used twice",
+        f"No row of {path} can be used: {next(iter(faults.values()))}", "rows as in training", "correct the file"
     )
 
 
-def write_scaled(
-    writer: StoreWriter, preparation: Preparation, order: np.ndarray | None, offsets: np.ndarray | None = None
-) -> None:
-    """Turn the array "raw" into standardised "values", series after series, with their running figures if it says so.
+def time_columns(table: Table, described: str) -> list[str]:
+    """The column of times, or the columns that make a time together."""
+    return listed(described, table) if described else []
+
+
+def read_steps(table: Table, preparation: Preparation, writer: StoreWriter, reader: LabelReader | None = None) -> Steps:
+    """Append the features to the array "raw" in file order and group the rows by series, in the order of time.
 
     Arguments:
-        order: [rows] file rows; None: as they are.
-        offsets: [series + 1] where each series starts in `order`, for running figures.
+        preparation: with the columns, their words and the spelling, whether it is fitted or begun.
+        reader: takes the labels; None takes those that the preparation has learned, where the file has the column.
     """
-    raw = writer.array("raw")
-    starts = range(0, len(raw) + ROWS_AT_ONCE, ROWS_AT_ONCE)
-    borders = np.minimum(starts, len(raw)) if offsets is None or not preparation.windows else offsets
-    for start, end in zip(borders[:-1], borders[1:], strict=True):
-        rows = slice(start, end)
-        values = preparation.scaled(raw[rows] if order is None else raw[order[rows]])
-        writer.append("values", running(values, preparation.windows) if preparation.windows else values)
+    columns, clock = preparation.columns, Clock(preparation.spelling.date_format)
+    name_column, label = columns.get("id", ""), columns.get("label", "")
+    times_of = time_columns(table, columns.get("time", ""))
+    label = label if reader or label in table.names else ""
+    names: dict[str, int] = {}
+    codes, times, gaps = array("q"), array("d"), [np.zeros(0, bool)]
+    places, unit = array("q"), "row"
+    shown: dict[int, list[str]] = {}
+    targets: list[np.ndarray] = []
+    faults: dict[int, str] = {}
+    wanted = [*filter(None, (name_column, label)), *times_of, *columns.get("series", ())]
+    for rows in table.rows(wanted, "reading series"):
+        if not _may_have_gaps(table, preparation):
+            _refuse_gaps(rows, preparation)
+        features = preparation.features(rows)
+        writer.append("raw", features)
+        gaps.append(np.asarray(np.isnan(features).any(1)))
+        _repair(rows, [*filter(None, (name_column,)), *times_of])
+        ids = rows.texts(name_column) if name_column else [""] * len(rows)
+        numbers = [names.setdefault(name, len(names)) for name in ids]
+        if times_of:
+            times.extend(_times(rows, times_of, clock))
+            for number, text in zip(numbers, rows.joined(times_of), strict=True):
+                kept = shown.setdefault(number, [])
+                kept.append(str(text))
+                del kept[:-SHOWN]
+        if reader:
+            reader.add(rows)
+        elif label:
+            targets.append(preparation.class_numbers(rows))
+        faults |= {len(codes) + row: fault for row, fault in (rows.faults or {}).items()}
+        codes.extend(numbers)
+        places.extend(rows.places)
+        unit = rows.unit
+    if len(faults) >= len(codes):
+        raise unusable(table.path, faults)
+    grouped = np.argsort(np.frombuffer(codes, np.int64), kind="stable")
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(np.frombuffer(codes, np.int64)))])
+    steps = Steps(grouped, offsets, list(names), gaps=np.concatenate(gaps), faults=faults, clock=clock)
+    steps.ahead = np.zeros(len(names), np.int64)
+    steps.labels = reader.finish() if reader else None
+    steps.targets = np.concatenate(targets) if targets else None
+    if times_of:
+        steps.line = Timeline(grouped, offsets, np.frombuffer(times), clock.dates)
+        steps.line.arrange(steps.names, lambda row: f"{unit} {places[row]} of {table.path}")
+        steps.order, steps.shown = steps.line.order, [shown[number] for number in range(len(names))]
+    return steps
+
+
+def _repair(rows: Rows, columns: Sequence[str]) -> None:
+    """Give rows that are no rows the id and the time of the row before them."""
+    for row in sorted(rows.faults or ()):
+        for name in columns:
+            if rows.columns[name][row] is None and row:
+                rows.columns[name][row] = rows.columns[name][row - 1]
+
+
+def _times(rows: Rows, columns: Sequence[str], clock: Clock) -> np.ndarray:
+    """The times of some rows; one that is none is a fault of its row, where faults are noted."""
+    cells = rows.joined(columns)
+    while rows.faults is not None:
+        try:
+            return clock.seconds(cells)
+        except ValueError as error:
+            row = error.args[0]
+            if row == 0:
+                break
+            rows.faults.setdefault(row, no_time(cells[row], ", ".join(columns), rows.where(row)).happened)
+            for name in columns:
+                rows.columns[name][row] = rows.columns[name][row - 1]
+            cells = rows.joined(columns)
+    return rows.times(*columns, clock=clock)
+
+
+def _may_have_gaps(table: Table, preparation: Preparation) -> bool:
+    return not table.strict or preparation.missing != "error" or preparation.known > 0
+
+
+def _refuse_gaps(rows: Rows, preparation: Preparation) -> None:
+    """Raises: UserError for a number that is missing."""
+    for name in preparation.columns.get("series", ()):
+        if name not in preparation.levels:
+            rows.numbers(name)
+
+
+def assemble(writer: StoreWriter, steps: Steps, preparation: Preparation, *, fills_times: bool = False) -> list[str]:
+    """Turn the array "raw" into "ordered": series after series, gaps filled; what was filled in words.
+
+    Arguments:
+        fills_times: whether times that are missing are filled in as well.
+    """
+    raw, policy = writer.array("raw"), preparation.missing
+    fills = fills_times and steps.line is not None and policy not in ("error", "drop")
+    told = steps.line.remarks(fills_times, fills) if steps.line else []
+    gaps = steps.gaps.any()
+    if policy == "drop" and gaps:
+        _keep(steps, ~steps.gaps[steps.order])
+        told.append(f"{rows_of(int(steps.gaps.sum()))} with missing numbers left out")
+    if not gaps and not fills and not preparation.known:
+        for start in range(0, len(raw), ROWS_AT_ONCE):
+            writer.append("ordered", raw[steps.order[start : start + ROWS_AT_ONCE]])
+    else:
+        rows = _assemble_series(writer, steps, preparation, fills)
+        if rows:
+            how = "forward" if policy in ("error", "drop") else policy
+            told.append(f"missing numbers of {rows_of(rows)} filled ({how})")
     writer.drop("raw")
+    return told
+
+
+def _keep(steps: Steps, kept: np.ndarray) -> None:
+    """Leave out steps."""
+    counts = np.add.reduceat(kept.astype(np.int64), steps.offsets[:-1])
+    if counts.min() == 0:
+        raise UserError(
+            f"Every row of series {steps.names[int(counts.argmin())][:40]!r} has a missing number",
+            "some rows without gaps",
+            "pass --missing interpolate, or leave out the column that is empty",
+        )
+    steps.order, steps.offsets = steps.order[kept], np.concatenate([[0], np.cumsum(counts)])
+    if steps.line:
+        steps.line.order, steps.line.offsets = steps.order, steps.offsets
+
+
+def _assemble_series(writer: StoreWriter, steps: Steps, preparation: Preparation, fills: bool) -> int:
+    """Write every series to "ordered"; how many of its rows had missing numbers, but for those that are forecast."""
+    raw, orders, count = writer.array("raw"), [], 0
+    lead = sum(preparation.widths[len(preparation.widths) - preparation.known :])
+    for series in range(len(steps.names)):
+        rows = steps.order[steps.offsets[series] : steps.offsets[series + 1]]
+        values = np.array(raw[rows])
+        steps.ahead[series] = _rows_ahead(values, preparation)
+        count += int(np.isnan(values[: len(values) - steps.ahead[series]]).any(1).sum())
+        grid = steps.line.grid(series) if fills and steps.line else None
+        if grid is not None:
+            steps.ahead[series] = grid[-1] - grid[len(grid) - 1 - steps.ahead[series]]
+            wide = np.full((grid[-1] + 1, values.shape[1]), np.nan)
+            wide[grid], at = values, np.full(grid[-1] + 1, -1)
+            at[grid] = rows
+            values, rows = wide, at
+        values = filled(values, preparation.missing)
+        if lead:
+            later = np.minimum(np.arange(len(values)) + preparation.horizon, len(values) - 1)
+            values[:, -lead:] = values[later, -lead:]
+        writer.append("ordered", values)
+        orders.append(rows)
+    steps.order = np.concatenate(orders)
+    steps.offsets = np.concatenate([[0], np.cumsum([len(rows) for rows in orders])])
+    if count and preparation.missing == "error" and not preparation.means:
+        raise UserError(
+            f"Numbers are missing in {rows_of(count)}",
+            "numbers in every row but those after the last value to forecast",
+            "pass --missing interpolate (or forward, zero), or fill the gaps",
+        )
+    return count
+
+
+def _rows_ahead(values: np.ndarray, preparation: Preparation) -> int:
+    """How many rows at the end of a series of a forecast have none of the values that are forecast."""
+    if preparation.kind != "forecast":
+        return 0
+    some = np.flatnonzero(~np.isnan(values[:, : preparation.targets]).all(1))
+    return len(values) - (int(some[-1]) + 1 if len(some) else 0)
+
+
+def filled(values: np.ndarray, policy: str) -> np.ndarray:
+    """A series with its gaps filled: [steps features]; a feature without any number is zero."""
+    values = np.array(values, np.float64)
+    places = np.arange(len(values))
+    for column in values.T:
+        gap = np.isnan(column)
+        if not gap.any():
+            continue
+        if policy == "zero" or gap.all():
+            column[gap] = 0
+        elif policy == "interpolate":
+            column[gap] = np.interp(places[gap], places[~gap], column[~gap])
+        else:
+            last = np.maximum.accumulate(np.where(gap, -1, places))
+            column[:] = column[np.where(last < 0, places[~gap][0], last)]
+    return values
+
+
+def write_scaled(writer: StoreWriter, preparation: Preparation, offsets: np.ndarray | None = None) -> None:
+    """Turn the array "ordered" into standardised "values", with running figures where the preparation has windows.
+
+    Arguments:
+        offsets: [series + 1] where each series starts, for running figures.
+    """
+    ordered, windows = writer.array("ordered"), preparation.windows
+    blocks = np.minimum(range(0, len(ordered) + ROWS_AT_ONCE, ROWS_AT_ONCE), len(ordered))
+    borders = offsets if windows and offsets is not None else blocks
+    for start, end in zip(borders[:-1], borders[1:], strict=True):
+        values = preparation.scaled(ordered[start:end])
+        writer.append("values", running(values, windows) if windows else values)
+    writer.drop("ordered")
 
 
 def moments(raw: np.ndarray, rows: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -140,11 +292,6 @@ def pieces(offsets: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
     return np.append(starts, offsets[-1]), series
 
 
-def series_names(store: Store) -> list[str]:
-    """The ids that `write_new_series` stored."""
-    return store.array("names").tobytes().decode().split("\n")
-
-
 def steps_of(offsets: np.ndarray, series: np.ndarray) -> np.ndarray:
     """The positions of all steps of some series."""
     mask = np.zeros(len(offsets) - 1, bool)
@@ -152,18 +299,8 @@ def steps_of(offsets: np.ndarray, series: np.ndarray) -> np.ndarray:
     return np.flatnonzero(np.repeat(mask, np.diff(offsets)))
 
 
-def write_new_series(preparation: Preparation, path: str, writer: StoreWriter, progress: Progress) -> None:
-    """Another file with a row a step; its labels are read where it has them."""
-    columns = preparation.columns.copy()
-    if columns.get("label") not in column_names(path):
-        columns["label"] = ""
-    steps = read_steps(path, columns, writer, progress, preparation)
-    write_scaled(writer, preparation, steps.order, steps.offsets)
-    length = preparation.length if preparation.per_step else 0
-    writer.append("offsets", pieces(steps.offsets, length)[0] if length else steps.offsets)
-    writer.append("series", steps.offsets)
-    writer.append("order", steps.order)
-    writer.append("names", np.frombuffer("\n".join(steps.names).encode(), np.uint8))
-    if steps.labels is not None:
-        grouped = steps.labels[steps.order]
-        writer.append("targets", grouped if preparation.per_step else grouped[steps.offsets[:-1]])
+def note_faults(faults: Sequence[str]) -> list[str]:
+    """That some values were filled in for others that are none, in words."""
+    if not faults:
+        return []
+    return [f"what cannot be read in {rows_of(len(faults))} was filled from the row before: {faults[0]}"]

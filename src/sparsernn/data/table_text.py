@@ -1,17 +1,23 @@
 """A user's table of texts and labels, or a plain text file, as token ids on disk."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import compress, islice
 
 import numpy as np
 
 from sparsernn.data.csv_file import text_lines
-from sparsernn.data.preparation import Columns, Encoded, Preparation, numbered, require_parts, targets_of, write_parts
-from sparsernn.data.splits import SequenceSplit, TextSplit
+from sparsernn.data.labels import LabelReader, note_gaps
+from sparsernn.data.preparation import Columns, Encoded, Preparation, require_parts, write_parts
+from sparsernn.data.spelling import Spelling
 from sparsernn.data.store import Store, StoreWriter
+from sparsernn.data.table_columns import see
 from sparsernn.data.table_options import TableOptions
 from sparsernn.data.table_parts import cut_rows, row_groups, without_copies
-from sparsernn.data.table_rows import Progress, column_names, read_rows
+from sparsernn.data.table_rows import Progress, Table, require_columns
+from sparsernn.data.table_series import loaded_examples, scaled_targets, with_scale
 from sparsernn.data.task import PARTS, Loaded
 from sparsernn.data.text import encode, encoder_from_json, learn_encoder
 from sparsernn.errors import UserError
@@ -22,77 +28,108 @@ END = "<eos>"
 
 
 def build_texts(task: TableOptions, writer: StoreWriter, progress: Progress) -> Preparation:
-    """Read the table three times as a stream: labels, words, ids."""
-    seen: dict[str, int] = {}
-    codes = [
-        np.array([seen.setdefault(name, len(seen)) for name in rows.labels(task.label)])
-        for rows in read_rows(task.path, [task.label, task.text], progress, "reading labels")
-    ]
-    labels, targets = numbered(seen, np.concatenate(codes), task.label)
-    parts = cut_rows(task, targets, row_groups(task, progress))
-    parts = without_copies(task, parts, _texts(task.path, task.text, progress, "comparing texts"))
+    """Read the table several times as a stream: labels, copies, words, ids."""
+    table = task.table(progress)
+    require_columns(table.path, [*filter(None, (task.label, task.text, task.id, task.groups))], table.names)
+    table.spelling, _ = see(table, [task.label] if task.labels == "numbers" else [])
+    reader = LabelReader(task.label, task.labels, table.spelling.decimal, gaps=task.missing == "drop")
+    for rows in table.rows([task.label, task.text], "reading labels"):
+        reader.add(rows)
+    labels, targets = finished = reader.finish()
+    parts = cut_rows(task, targets, row_groups(task, table))
+    remarks: dict[str, None] = {}
+    note_gaps(finished, remarks)
+    parts = without_copies(task, parts, _texts(table, task.text, "comparing texts"), remarks)
     require_parts(parts, task.path, "rows")
     learned = np.zeros(len(targets), bool)
     learned[parts[0][:: -(-len(parts[0]) // TEXTS_TO_LEARN_FROM)]] = True
-    texts = compress(_texts(task.path, task.text, progress, "counting words"), learned)
+    texts = compress(_texts(table, task.text, "counting words"), learned)
     encoder = learn_encoder(texts, task.vocabulary, task.tokenizer, least=2)
-    columns: Columns = {"text": task.text, "label": task.label}
-    preparation = Preparation("text", columns, tuple(labels), tokenizer=encoder.to_json(), length=task.length or 200)
-    _write_texts(preparation, task.path, writer, progress)
-    writer.append("targets", targets)
+    columns: Columns = {"text": task.text, "label": task.label, "id": task.id}
+    told = tuple({**table.remarks, **remarks})
+    fitted = Preparation("text", columns, labels, tokenizer=encoder.to_json(), length=task.length or 200)
+    fitted = replace(fitted, missing=task.missing, spelling=table.spelling, remarks=told)
+    preparation = with_scale(fitted, targets, parts[0])
+    _write_texts(preparation, _texts(table, task.text, "encoding"), writer)
+    writer.append("targets", scaled_targets(preparation, targets))
     write_parts(writer, parts)
     return preparation
 
 
-def _texts(path: str, column: str, progress: Progress, what: str) -> Iterator[str]:
-    for rows in read_rows(path, [column], progress, what):
+def _texts(table: Table, column: str, what: str) -> Iterator[str]:
+    for rows in table.rows([column], what):
         yield from rows.texts(column)
 
 
-def _write_texts(preparation: Preparation, path: str, writer: StoreWriter, progress: Progress) -> None:
+def _write_texts(preparation: Preparation, texts: Iterator[str], writer: StoreWriter) -> np.ndarray:
+    """Append the ids of all texts to "tokens", and where each begins to "offsets"."""
     encoder = encoder_from_json(preparation.tokenizer)
     lengths = [0]
-    texts = _texts(path, preparation.columns.get("text", ""), progress, "encoding")
     for ids in encode(encoder, texts, length=preparation.length):
         writer.append("tokens", ids)
         lengths.append(len(ids))
-    writer.append("offsets", np.cumsum(lengths))
+    offsets = np.cumsum(lengths)
+    writer.append("offsets", offsets)
+    return offsets
 
 
 def load_texts(task: TableOptions, store: Store, preparation: Preparation) -> Loaded:
     """The splits of a prepared table of texts."""
+    from sparsernn.data.splits import SequenceSplit
+
     arrays = (store.array("tokens"), store.array("offsets"), store.array("targets"))
-    splits = (SequenceSplit(*arrays, rows=store.array(part), bucketed=True) for part in PARTS)
+    splits = [SequenceSplit(*arrays, rows=store.array(part), bucketed=True) for part in PARTS]
     words = encoder_from_json(preparation.tokenizer).words
-    return Loaded.of_classes(splits, preparation.labels, inputs=len(words), vocabulary=words, note=task.note())
+    return loaded_examples(task, splits, preparation, inputs=len(words), vocabulary=words)
 
 
-def write_new_texts(preparation: Preparation, path: str, writer: StoreWriter, progress: Progress) -> None:
+def write_new_texts(preparation: Preparation, table: Table, writer: StoreWriter) -> Encoded:
     """Another file's texts as ids, with its labels where it has them."""
-    column = preparation.columns.get("label", "")
-    if column in column_names(path):
-        for rows in read_rows(path, [column], progress, "reading labels"):
-            writer.append("targets", preparation.class_numbers(rows))
-    _write_texts(preparation, path, writer, progress)
+    text, label = preparation.columns.get("text", ""), preparation.columns.get("label", "")
+    name = id_column(preparation, table)
+    faults: dict[int, str] = {}
+    targets: list[np.ndarray] = []
+    names: list[str] = []
+    done = 0
+
+    def texts() -> Iterator[str]:
+        nonlocal done
+        for rows in table.rows([text, *(one for one in (label, name) if one in table.names)], "encoding"):
+            if label in table.names:
+                targets.append(preparation.class_numbers(rows))
+            names.extend(rows.texts(name) if name is not None else ())
+            faults.update({done + row: fault for row, fault in (rows.faults or {}).items()})
+            done += len(rows)
+            yield from rows.texts(text)
+
+    offsets = _write_texts(preparation, texts(), writer)
+    told = tuple(table.remarks)
+    known = np.concatenate(targets) if targets else None
+    return Encoded("text", np.zeros(0), offsets[:-1], offsets[1:], known, names, faults=faults, remarks=told)
 
 
-def new_texts(preparation: Preparation, store: Store) -> Encoded:
-    """The examples of another file, in its order."""
-    offsets = store.array("offsets")
-    labelled, targets = targets_of(store, len(offsets) - 1)
-    return Encoded(SequenceSplit(store.array("tokens"), offsets, targets), labelled)
+def id_column(preparation: Preparation, table: Table) -> str | None:
+    """The column whose values stand beside predictions: the one told in training, or one that is called id."""
+    told = preparation.columns.get("id", "")
+    if told and told in table.names:
+        return told
+    used = (preparation.columns.get("text"), preparation.columns.get("label"))
+    first = [""] if table.names[0] == "" and table.names.count("") == 1 else []  # as pandas writes an index
+    return next((name for name in [*table.names, *first] if name.lower() in ("id", *first) and name not in used), None)
 
 
 def build_running_text(task: TableOptions, writer: StoreWriter, progress: Progress) -> Preparation:
     """Read a text file three times as a stream: lines, words, ids; the parts follow each other in the file."""
-    count = sum(1 for _ in text_lines(task.path, progress, "reading"))
+    spelled = task.encoding
+    count = sum(1 for _ in text_lines(task.path, progress, "reading", spelled))
     ends = np.rint(np.cumsum(task.shares) / sum(task.shares) * count).astype(int)
-    learned = islice(text_lines(task.path, progress, "counting words"), int(ends[0]))
+    learned = islice(text_lines(task.path, progress, "counting words", spelled), int(ends[0]))
     encoder = learn_encoder(learned, task.vocabulary, task.tokenizer, after=END)
     steps = task.length or (100 if task.tokenizer == "characters" else 35)
-    preparation = Preparation("language_model", {}, tokenizer=encoder.to_json(), length=steps)
+    spelling = Spelling(encoding=spelled)
+    preparation = Preparation("language_model", {}, tokenizer=encoder.to_json(), length=steps, spelling=spelling)
     counts = dict.fromkeys(PARTS, 0)
-    for number, ids in enumerate(encode(encoder, text_lines(task.path, progress, "encoding"))):
+    for number, ids in enumerate(encode(encoder, text_lines(task.path, progress, "encoding", spelled))):
         part = PARTS[int(np.searchsorted(ends, number, "right"))]
         writer.append(part, ids)
         counts[part] += len(ids)
@@ -108,19 +145,19 @@ def build_running_text(task: TableOptions, writer: StoreWriter, progress: Progre
 
 def load_running_text(task: TableOptions, store: Store, preparation: Preparation) -> Loaded:
     """The splits of a prepared text file."""
+    from sparsernn.data.splits import TextSplit
+
     words = encoder_from_json(preparation.tokenizer).words
     splits = (TextSplit(store.array(part), preparation.length) for part in PARTS)
     metric = "bits_per_character" if task.tokenizer == "characters" else "perplexity"
     return Loaded.of_text(splits, words, metric=metric, note=task.note())
 
 
-def write_new_running_text(preparation: Preparation, path: str, writer: StoreWriter, progress: Progress) -> None:
-    """Another text file as ids."""
-    encoder = encoder_from_json(preparation.tokenizer)
-    for ids in encode(encoder, text_lines(path, progress, "encoding")):
+def write_new_running_text(preparation: Preparation, table: Table, writer: StoreWriter) -> Encoded:
+    """Another text file as ids, in order."""
+    encoder, count = encoder_from_json(preparation.tokenizer), 0
+    for ids in encode(encoder, text_lines(table.path, encoding=table.spelling.encoding)):
         writer.append("tokens", ids)
-
-
-def new_running_text(preparation: Preparation, store: Store) -> Encoded:
-    """Another text, in order."""
-    return Encoded(TextSplit(store.array("tokens"), preparation.length), labelled=True)
+        count += len(ids)
+    ends = np.array([0, count])
+    return Encoded("language_model", np.zeros(0), ends[:1], ends[1:], steps=preparation.length)

@@ -1,111 +1,131 @@
 """A user's labelled series with a row a series, as standardised features on disk."""
 
-import re
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
+from sparsernn.data.labels import LabelReader, note_gaps
+from sparsernn.data.numerals import is_gap
 from sparsernn.data.patches import Patches
-from sparsernn.data.preparation import Columns, Encoded, Preparation, numbered, require_parts, targets_of, write_parts
-from sparsernn.data.splits import SequenceSplit
-from sparsernn.data.store import Store, StoreWriter
+from sparsernn.data.preparation import Columns, Encoded, Preparation, require_parts, write_parts
+from sparsernn.data.store import StoreWriter
+from sparsernn.data.table_columns import listed, see
 from sparsernn.data.table_options import TableOptions
-from sparsernn.data.table_parts import cut_rows, row_groups
-from sparsernn.data.table_rows import Progress, Rows, column_names, read_rows, require_columns
-from sparsernn.data.table_steps import moments, steps_of, write_scaled
+from sparsernn.data.table_parts import check_series_copies, cut_rows, row_groups
+from sparsernn.data.table_rows import Progress, Rows, Table, rows_of
+from sparsernn.data.table_series import scaled_targets, with_scale
+from sparsernn.data.table_steps import filled, moments, steps_of, write_scaled
+from sparsernn.data.task import IGNORED
 from sparsernn.errors import UserError
 
 
 def build_wide(task: TableOptions, writer: StoreWriter, progress: Progress) -> Preparation:
     """A row a series: the cells of the columns are its steps; cells may be missing at the end."""
-    present = column_names(task.path)
-    require_columns(Path(task.path), [task.label, *named(task.series_columns)], present)
-    steps = expand(task.series_columns, present)
-    seen: dict[str, int] = {}
-    lengths, codes = [np.zeros(1, np.int64)], []
-    for rows in read_rows(task.path, [task.label, *steps], progress, "reading series"):
-        codes += [seen.setdefault(name, len(seen)) for name in rows.labels(task.label)]
-        values, counts = cells(rows, steps)
-        writer.append("raw", values[:, None])
-        lengths.append(counts)
-    labels, targets = numbered(seen, np.array(codes), task.label)
-    parts = cut_rows(task, targets, row_groups(task, progress))
+    table = task.table(progress)
+    steps = listed(task.series_columns, table, (task.label, task.id, task.groups))
+    if task.label in steps:
+        steps.remove(task.label)
+    table.spelling, _ = see(table, [*steps, *([task.label] if task.labels == "numbers" else ())])
+    columns: Columns = {"series": steps, "label": task.label, "id": task.id}
+    draft = Preparation("wide", columns, missing=task.missing, spelling=table.spelling)
+    reader = LabelReader(task.label, task.labels, table.spelling.decimal, gaps=task.missing == "drop")
+    lengths = _write_cells(table, draft, writer, reader)
+    labels, targets = finished = reader.finish()
+    offsets = np.concatenate([[0], np.cumsum(np.abs(lengths))])
+    targets = np.where(lengths > 0, targets, np.nan if targets.dtype.kind == "f" else IGNORED)
+    remarks: dict[str, None] = {}
+    if left_out := int((lengths <= 0).sum()):
+        remarks[f"{rows_of(left_out)} with missing numbers left out"] = None
+    note_gaps(finished, remarks)
+    parts = cut_rows(task, targets, row_groups(task, table))
+    check_series_copies(writer.array("ordered"), offsets, parts, remarks)
     require_parts(parts, task.path, "rows")
-    offsets = np.cumsum(np.concatenate(lengths))
-    means, deviations = moments(writer.array("raw"), steps_of(offsets, parts[0]))
-    columns: Columns = {"series": steps, "label": task.label}
+    means, deviations = moments(writer.array("ordered"), steps_of(offsets, parts[0]))
+    fitted = replace(draft, labels=labels, means=means, deviations=deviations)
     patch = Patches.for_lengths(np.diff(offsets)[parts[0]]).steps
-    preparation = Preparation("wide", columns, tuple(labels), means, deviations, patch=patch)
-    write_scaled(writer, preparation, None)
+    fitted = replace(fitted, remarks=tuple({**table.remarks, **remarks}), patch=patch)
+    preparation = with_scale(fitted, targets, parts[0])
+    write_scaled(writer, preparation)
     writer.append("offsets", offsets)
-    writer.append("targets", targets)
+    writer.append("targets", scaled_targets(preparation, targets))
     write_parts(writer, parts)
     return preparation
 
 
-def expand(described: str, present: list[str]) -> list[str]:
-    """Column names written as "A,B" or "A:Z", a range in the order of the file; all those named are present."""
-    names: list[str] = []
-    for piece in described.split(","):
-        first, last = named(piece)[0], named(piece)[-1]
-        start, end = present.index(first), present.index(last)
-        if start > end:
-            raise UserError(
-                f"Column {first!r} comes after {last!r}", "FIRST:LAST in the order of the file", "swap the two"
-            )
-        names += present[start : end + 1]
-    return list(dict.fromkeys(names))
+def _write_cells(
+    table: Table,
+    preparation: Preparation,
+    writer: StoreWriter,
+    reader: LabelReader | None,
+    faults: dict[int, str] | None = None,
+    more: list[Rows] | None = None,
+) -> np.ndarray:
+    """Append the cells of all rows to "ordered"; how many each row has, negative for a row that is to be left out.
+
+    Arguments:
+        faults: takes what is wrong with a row; None where that is a UserError.
+        more: takes the chunks, without their cells.
+    """
+    steps, columns = preparation.columns.get("series", []), preparation.columns
+    others = [name for name in (columns.get("label"), columns.get("id")) if name and name in table.names]
+    lengths = [np.zeros(0, np.int64)]
+    done = 0
+    for rows in table.rows([*others, *steps], "reading series"):
+        values, counts, wrong = cells(rows, steps, preparation.missing)
+        writer.append("ordered", values[:, None])
+        if reader:
+            reader.add(rows)
+        if faults is not None:
+            faults |= {done + row: fault for row, fault in {**wrong, **(rows.faults or {})}.items()}
+        if more is not None:
+            more.append(replace(rows, columns={name: rows.columns[name] for name in others}))
+        lengths.append(np.where([row in wrong for row in range(len(rows))], -counts, counts))
+        done += len(rows)
+    return np.concatenate(lengths)
 
 
-def named(described: str) -> list[str]:
-    """The column names in "A,B" or "A:Z"."""
-    return [name.strip() for name in re.split("[,:]", described)]
+def cells(rows: Rows, columns: Sequence[str], missing: str) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
+    """The values of all rows one after the other, how many each row has, and the rows that are not to be used.
 
-
-def _is_empty(values: Sequence[object]) -> list[bool]:
-    return [value is None or value == "" for value in values]
-
-
-def cells(rows: Rows, columns: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The values of all rows one after the other, and how many each row has; a gap inside a row is a UserError."""
-    empty = np.array([_is_empty(rows.columns[name]) for name in columns]).T
-    after = np.logical_and.accumulate(empty[:, ::-1], 1)[:, ::-1]  # [rows columns], nothing from here on
-    gap = empty & ~after
+    A gap inside a row is filled as asked for, a reason not to use it, or a UserError; a row that is not to be used
+    keeps one value.
+    """
+    empty = np.array([[is_gap(value) for value in rows.columns[name]] for name in columns]).T
+    table = rows.matrix(columns, gaps=True)  # [rows columns]
+    after = np.logical_and.accumulate(empty[:, ::-1], 1)[:, ::-1]  # nothing from here on
+    gap = np.isnan(table) & ~after
     gap[:, 0] |= after[:, 0]
-    if gap.any():
-        row, column = map(int, np.argwhere(gap)[0])
-        raise UserError(
-            f"Column {columns[column]!r} is empty in {rows.where(row)}",
-            "a number in every column up to the end of the series",
-            "fill the gap or delete the row",
-        )
-    filled = {name: _filled(rows.columns[name]) for name in columns}
-    return replace(rows, columns=filled).matrix(columns)[~after], (~after).sum(1)
+    wrong: dict[int, str] = {}
+    for row in np.flatnonzero(gap.any(1)).tolist():
+        column = int(gap[row].argmax())
+        said = f"Column {columns[column]!r} is empty in {rows.where(row)}"
+        if missing in ("error", "drop") or after[row, 0]:
+            if missing != "drop" and rows.faults is None:
+                raise UserError(
+                    said,
+                    "a number in every column up to the end of the series",
+                    "pass --missing interpolate (or forward, zero, drop), fill the gap or delete the row",
+                )
+            wrong[row] = said
+            table[row], after[row], after[row, 0] = 0, True, False
+        else:
+            used = ~after[row]
+            table[row, used] = filled(table[row, used][:, None], missing)[:, 0]
+    return table[~after], (~after).sum(1), wrong
 
 
-def _filled(values: Sequence[object]) -> list[object]:
-    return [value or "0" for value in values]
-
-
-def write_new_wide(preparation: Preparation, path: str, writer: StoreWriter, progress: Progress) -> None:
+def write_new_wide(preparation: Preparation, table: Table, writer: StoreWriter) -> Encoded:
     """Another file with a row a series."""
-    column, names = preparation.columns.get("label", ""), preparation.columns.get("series", [])
-    labelled = column in column_names(path)
-    lengths = [np.zeros(1, np.int64)]
-    for rows in read_rows(path, [*([column] if labelled else []), *names], progress, "reading series"):
-        values, counts = cells(rows, names)
-        writer.append("raw", values[:, None])
-        lengths.append(counts)
-        if labelled:
-            writer.append("targets", preparation.class_numbers(rows))
-    write_scaled(writer, preparation, None)
-    writer.append("offsets", np.cumsum(np.concatenate(lengths)))
-
-
-def new_wide(preparation: Preparation, store: Store) -> Encoded:
-    """The series of another file, a row each."""
-    offsets = store.array("offsets")
-    labelled, targets = targets_of(store, len(offsets) - 1)
-    return Encoded(SequenceSplit(store.array("values"), offsets, targets, patches=preparation.patches), labelled)
+    label, name = preparation.columns.get("label", ""), preparation.columns.get("id", "")
+    faults: dict[int, str] = {}
+    chunks: list[Rows] = []
+    lengths = np.abs(_write_cells(table, preparation, writer, None, faults, chunks))
+    write_scaled(writer, preparation)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    targets = np.concatenate([preparation.class_numbers(rows) for rows in chunks]) if label in table.names else None
+    names = [one for rows in chunks for one in rows.texts(name)] if name in table.names else []
+    told = tuple(table.remarks)
+    return Encoded("wide", np.zeros(0), offsets[:-1], offsets[1:], targets, names, faults=faults, remarks=told)

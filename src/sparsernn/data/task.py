@@ -7,11 +7,12 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, NamedTuple
-
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from sparsernn.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 IGNORED = -100
 PARTS = ("train", "valid", "test")
@@ -70,15 +71,18 @@ class Loaded:
 
     Arguments:
         train, valid, test: the splits.
-        objective: "classification", "tagging", "forecasting" or "language_model".
+        objective: "classification", "regression", "tagging", "forecasting" or "language_model".
         inputs: features at each step, or the vocabulary's size where `tokens` is true.
         tokens: whether the inputs are token ids.
-        outputs: classes, horizon or vocabulary size: the width of the model's output.
-        metric: "accuracy", "perplexity", "bits_per_character" or "mse".
-        labels: names of the classes in the order of their numbers.
+        outputs: classes, horizon or vocabulary size: the width of the model's output; 1 for a regression. Where several
+            columns are forecast, the horizon of one follows that of the one before.
+        metric: "accuracy", "perplexity", "bits_per_character", "mse" or "rmse".
+        labels: names of the classes in the order of their numbers; of the columns that are forecast; of the column of
+            numbers that is learned.
         vocabulary: names of the token ids.
         vectors: a vector for each token id, with which an embedding begins; None where there is none. [words width]
         note: what a reader of a figure must know about the data.
+        unit: of a regression: what one means in targets and outputs, which are standardised, in the unit of the labels.
         scored: which rows the split `test` holds: "test", or "valid" or "train" where there are no others.
     """
 
@@ -95,6 +99,7 @@ class Loaded:
     vectors: Tensor | None = field(default=None, repr=False)
     note: str = ""
     scored: str = "test"
+    unit: float = 1.0
 
     @classmethod
     def of_classes(
@@ -115,10 +120,30 @@ class Loaded:
         return cls(train, valid, test, *described, vectors=vectors, note=note)
 
     @classmethod
-    def of_forecasts(cls, splits: Iterable[Split], target: str, *, inputs: int, horizon: int, note: str) -> Loaded:
-        """Windows of series, each followed by the values of the feature `target`."""
+    def of_numbers(
+        cls,
+        splits: Iterable[Split],
+        label: str,
+        *,
+        unit: float,
+        inputs: int,
+        vocabulary: Sequence[str] = (),
+        note: str = "",
+    ) -> Loaded:
+        """Sequences with a number each, standardised; with a vocabulary the inputs are token ids."""
         train, valid, test = splits
-        return cls(train, valid, test, "forecasting", inputs, False, horizon, "mse", (target,), note=note)
+        described = ("regression", inputs, bool(vocabulary), 1, "rmse", (label,), vocabulary)
+        return cls(train, valid, test, *described, note=note, unit=unit)
+
+    @classmethod
+    def of_forecasts(
+        cls, splits: Iterable[Split], targets: str | Sequence[str], *, inputs: int, horizon: int, note: str
+    ) -> Loaded:
+        """Windows of series, each followed by the values of the features `targets`."""
+        train, valid, test = splits
+        names = (targets,) if isinstance(targets, str) else tuple(targets)
+        outputs = horizon * len(names)
+        return cls(train, valid, test, "forecasting", inputs, False, outputs, "mse", names, note=note)
 
     @classmethod
     def of_text(cls, splits: Iterable[Split], vocabulary: Sequence[str], *, metric: str, note: str) -> Loaded:

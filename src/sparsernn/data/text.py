@@ -5,8 +5,10 @@ from __future__ import annotations
 import abc
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from itertools import islice
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -34,6 +36,18 @@ _NOT_IN_SENTENCES = re.compile(r"[^A-Za-z0-9(),!?'`]")
 _APART_IN_SENTENCES = {mark: f" {mark}" for mark in ("'s", "'ve", "n't", "'re", "'d", "'ll")}
 _APART_IN_SENTENCES |= {mark: f" {mark} " for mark in ",!()?"}
 _WORDS_AND_MARKS = re.compile(r"\w+|[^\w\s]+").findall
+WITHOUT_BLANKS = (
+    "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf"  # Thai, Lao, Tibetan, Burmese, Khmer, Tai
+    "\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3041-\u3096\u309d-\u30ff\u31f0-\u31ff\uff66-\uff9f"  # kana
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Chinese characters
+)
+"""Letters of scripts that put no blanks between words, as a range of a regular expression."""
+BLOCKS_OF_SIGNS = (
+    range(0x300, 0x3100), range(0xA600, 0xAC00), range(0xFB00, 0xFE30), range(0x10000, 0x12000), range(0x1E000, 0x1E900)
+)  # fmt: skip
+"""Where combining marks are found."""
+JOINERS = "\u200c\u200d"
+_NEEDS_CARE = re.compile("[\u0300-\u036f\u0483-\u1dff\u200c\u200d\u20d0-\u20ff\u2cef-\U0003ffff]").search
 
 
 def keras_words(text: str) -> list[str]:
@@ -50,8 +64,26 @@ def sentence_words(text: str) -> list[str]:
 
 
 def words_and_marks(text: str) -> list[str]:
-    """Lower case, runs of letters and digits, runs of other marks."""
-    return _WORDS_AND_MARKS(text.lower())
+    """Lower case, runs of letters and digits, runs of other marks.
+
+    Letters keep their combining marks, equal letters are written alike (Unicode NFC), and each letter of a script
+    without blanks, such as Chinese, Japanese or Thai, stands for itself.
+    """
+    if text.isascii():
+        return _WORDS_AND_MARKS(text.lower())
+    text = unicodedata.normalize("NFC", text.lower())
+    return _every_script()(text) if _NEEDS_CARE(text) else _WORDS_AND_MARKS(text)
+
+
+@cache
+def _every_script() -> Callable[[str], list[str]]:
+    """What finds words in a text of any script; made when the first text is not ASCII."""
+    signs = {code for codes in BLOCKS_OF_SIGNS for code in codes if unicodedata.category(chr(code))[0] == "M"}
+    starts, ends = (sorted(code for code in signs if code + step not in signs) for step in (-1, 1))
+    ranges = "".join(f"{chr(first)}-{chr(last)}" for first, last in zip(starts, ends, strict=True))
+    alone, sign = f"[{WITHOUT_BLANKS}]", f"[{ranges}{JOINERS}]"
+    letter = rf"(?!{alone})\w"
+    return re.compile(rf"(?!{sign}){alone}{sign}*|{letter}(?:{letter}|{sign})*|(?:(?!{alone})[^\w\s])+|{sign}+").findall
 
 
 CLEANINGS: dict[str, Callable[[str], list[str]]] = {

@@ -9,10 +9,11 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from sparsernn.data.cuts import cut_by_label
 from sparsernn.data.encodings import NEEDED, encodings, find_encoder
 from sparsernn.data.files import data_folder
 from sparsernn.data.near_duplicates import Shingles, kept_apart
-from sparsernn.data.splits import SequenceSplit, cut_by_label
+from sparsernn.data.splits import SequenceSplit
 from sparsernn.data.task import PARTS, Folder, Loaded, Task
 from sparsernn.data.text import Encoder, WordEncoder, encode, learn_encoder
 from sparsernn.data.word_vectors import word_vectors

@@ -1,100 +1,21 @@
-"""Products with weights that are constants of a C source: every number, rows, blocks of sixteen, 8 bits."""
+"""Products with weights that are constants of a C source: every number, rows, blocks of sixteen, lookups, 8 bits."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from sparsernn.cells.cell import Cell
-from sparsernn.deploy.c_step import FUNCTIONS, Body, Named
+from sparsernn.deploy.c_functions import LANES, TABLE
+from sparsernn.deploy.c_step import Body, Known, Named
 from sparsernn.errors import UserError
 from sparsernn.runtime.numpy_math import Products
 
-LANES = 16
-MOST_COLUMNS = 65536
-FORMATS = ("dense", "rows", "blocks", "int8", "smallest")
-PRODUCTS = {
-    **FUNCTIONS,
-    "start_": """static void start_(const float *bias, float *out, int rows) {
-    if (bias)
-        memcpy(out, bias, (size_t)rows * sizeof(float));
-    else
-        for (int i = 0; i < rows; ++i) out[i] = 0.0f;
-}
-""",
-    "panel_": """static void panel_(const float *weight, const float *vector, float *out, int columns) {
-    float even[16], odd[16];
-    int k = 0;
-    for (int i = 0; i < 16; ++i) even[i] = out[i], odd[i] = 0.0f;
-    for (; k + 1 < columns; k += 2)
-        for (int i = 0; i < 16; ++i) {
-            even[i] += weight[16 * k + i] * vector[k];
-            odd[i] += weight[16 * k + 16 + i] * vector[k + 1];
-        }
-    for (; k < columns; ++k)
-        for (int i = 0; i < 16; ++i) even[i] += weight[16 * k + i] * vector[k];
-    for (int i = 0; i < 16; ++i) out[i] = even[i] + odd[i];
-}
-""",
-    "panels_": """static void panels_(const float *weight, const float *vector, float *out, int rows, int columns) {
-    for (int first = 0; first < rows; first += 16) panel_(weight + first * columns, vector, out + first, columns);
-}
-""",
-    "blocks_": """static void blocks_(const float *values, const uint16_t *places, const uint32_t *starts,
-                    const float *vector, float *out, int slices) {
-    float read[PIECE_];
-    for (int slice = 0; slice < slices; ++slice)
-        for (uint32_t first = starts[slice]; first < starts[slice + 1]; first += PIECE_) {
-            const uint32_t left = starts[slice + 1] - first, count = left < PIECE_ ? left : PIECE_;
-            for (uint32_t k = 0; k < count; ++k) read[k] = vector[places[first + k]];
-            panel_(values + 16 * first, read, out + 16 * slice, (int)count);
-        }
-}
-""".replace("PIECE_", "64"),
-    "rows_": """static void rows_(const float *values, const uint16_t *places, const uint32_t *starts,
-                  const float *vector, float *out, int rows) {
-    for (int i = 0; i < rows; ++i) {
-        float sum = out[i];
-        for (uint32_t k = starts[i]; k < starts[i + 1]; ++k) sum += values[k] * vector[places[k]];
-        out[i] = sum;
-    }
-}
-""",
-    "round_": """static float round_(const float *vector, int8_t *out, int count) {
-    float largest = 0.0f;
-    for (int i = 0; i < count; ++i) {
-        const float size = vector[i] < 0.0f ? -vector[i] : vector[i];
-        largest = size > largest ? size : largest;
-    }
-    const float factor = largest > 0.0f ? 127.0f / largest : 0.0f;
-    for (int i = 0; i < count; ++i) {
-        const float x = vector[i] * factor;
-        out[i] = (int8_t)(int)(x < 0.0f ? x - 0.5f : x + 0.5f);
-    }
-    return largest / 127.0f;
-}
-""",
-    "eights_": """static void eights_(const int8_t *values, const float *scales, const int8_t *vector, float scale,
-                    float *out, int rows, int columns) {
-    for (int i = 0; i < rows; ++i) {
-        int32_t sum = 0;
-        for (int k = 0; k < columns; ++k) sum += (int32_t)values[i * columns + k] * vector[k];
-        out[i] += (float)sum * (scales[i] * scale);
-    }
-}
-""",
-    "eight_rows_": """static void eight_rows_(const int8_t *values, const uint16_t *places, const uint32_t *starts,
-                        const float *scales, const int8_t *vector, float scale, float *out, int rows) {
-    for (int i = 0; i < rows; ++i) {
-        int32_t sum = 0;
-        for (uint32_t k = starts[i]; k < starts[i + 1]; ++k) sum += (int32_t)values[k] * vector[places[k]];
-        out[i] += (float)sum * (scales[i] * scale);
-    }
-}
-""",
-}
-"""Functions that a source with constant weights may need."""
+MOST_COLUMNS = 65535
+"""Columns that 16 bits can number and count."""
+FORMATS = ("dense", "rows", "blocks", "lookup", "int8", "smallest")
 
 
 class Constants:
@@ -103,31 +24,44 @@ class Constants:
     Arguments:
         prefix: of their names.
     Attributes:
-        bytes: that they take.
+        bytes: that those take which are read.
     """
 
     def __init__(self, prefix: str):
         self.prefix, self.bytes = prefix, 0
-        self._texts: dict[str, str] = {}
+        self._names: dict[str, str] = {}
+        self._bytes: dict[str, int] = {}
+        self._aside: set[str] = set()
 
     def add(self, values: np.ndarray) -> str:
         """The name of an array that holds these numbers."""
-        kind = {"f": "float", "i1": "int8_t", "u2": "uint16_t", "u4": "uint32_t"}
+        kind = {"f": "float", "i1": "int8_t", "u1": "uint8_t", "u2": "uint16_t", "u4": "uint32_t"}
         name = kind.get(values.dtype.kind) or kind[values.dtype.str[1:]]
         texts = (
             [_float(one) for one in values.ravel()] if name == "float" else [str(int(one)) for one in values.ravel()]
         )
         lines = [", ".join(texts[first : first + 12]) for first in range(0, len(texts), 12)]
         joined = ",\n    ".join(lines)
-        text = f"static const {name} NAME[{max(1, values.size)}] = {{\n    {joined or '0'}}};\n"
-        if text not in self._texts:
-            self._texts[text] = f"{self.prefix}constant{len(self._texts)}"
-            self.bytes += values.nbytes
-        return self._texts[text]
+        text = f"static CONSTANT_ {name} NAME[{max(1, values.size)}] = {{\n    {joined or '0'}}};\n"
+        if text not in self._names:
+            self._names[text] = f"{self.prefix}constant{len(self._names)}"
+            self._bytes[text] = values.nbytes
+        return self._names[text]
 
-    def text(self) -> str:
-        """C of all of them."""
-        return "\n".join(text.replace("NAME", name, 1) for text, name in self._texts.items())
+    def number(self, values: np.ndarray) -> str:
+        """The expression of number j of an array; it is copied before it is taken for a vector."""
+        return f"({self.add(values)}[j])"
+
+    def set_aside(self, code: str) -> None:
+        """Leave what the code names out of `bytes`, since a program has this or something else."""
+        self._aside.update(name for name in self._names.values() if re.search(rf"\b{name}\b", code))
+
+    def read_by(self, code: str) -> str:
+        """C of those that the code names; `bytes` is then what they take."""
+        words = set(re.findall(r"\w+", code))
+        read = {text: name for text, name in self._names.items() if name in words}
+        self.bytes = sum(self._bytes[text] for text, name in read.items() if name not in self._aside)
+        return "\n".join(text.replace("NAME", name, 1) for text, name in read.items())
 
 
 def _float(value: float) -> str:
@@ -150,12 +84,27 @@ def format_of(matrix: np.ndarray, format: str | None = None) -> str:
         raise UserError(f'format is "{format}"', f"one of {', '.join(FORMATS)}", "choose one of them")
     if format not in (None, "smallest"):
         return format
-    kept = int(np.count_nonzero(matrix))
-    blocks = int(np.count_nonzero(_slices(matrix).any(1)))
     if format == "smallest":
-        prices = {"dense": 4 * matrix.size, "blocks": 66 * blocks, "rows": 6 * kept + 4 * len(matrix)}
+        kept, blocks = int(np.count_nonzero(matrix)), int(np.count_nonzero(_slices(matrix).any(1)))
+        place = _index(matrix.shape[1]).itemsize
+        rows, slices = len(matrix) * place, -(-len(matrix) // LANES) * place
+        prices = {
+            "plain": 4 * matrix.size,
+            "blocks": (4 * LANES + place) * blocks + slices,
+            "rows": (4 + place) * kept + rows,
+        }
     else:
-        prices = {"dense": matrix.size / LANES, "blocks": blocks * 1.6, "rows": kept * 1.2}
+        prices = _steps(matrix) | {"lookup": int(_lookups(matrix)[0].sum()) * 1.7}
+    return _cheapest(prices)
+
+
+def _steps(matrix: np.ndarray) -> dict[str, float]:
+    """What a product takes in the formats that every processor knows."""
+    blocks = int(np.count_nonzero(_slices(matrix).any(1)))
+    return {"dense": matrix.size / LANES, "blocks": blocks * 1.6, "rows": np.count_nonzero(matrix) * 1.2}
+
+
+def _cheapest(prices: Mapping[str, float]) -> str:
     return min(prices, key=lambda name: prices[name])
 
 
@@ -166,48 +115,63 @@ def write_product(
 
     Shapes: matrix [row column], bias [row] or None, vector [column] -> [row]
     """
-    count, format = len(matrix), format_of(matrix, format)
+    count, quickest = len(matrix), format is None
+    format = format_of(matrix, format)
     offset = "0" if bias is None or not bias.any() else constants.add(bias)
     if not matrix.any():
-        return Named(body, "0.0f" if offset == "0" else f"{offset}[j]", count)
+        return Named(body, "0.0f" if offset == "0" else f"({offset}[j])", count)
+    if format == "dense" and count < LANES // 2:
+        format = "plain" if matrix.all() else "rows"
     out, source = body.name("v"), vector.stored()
-    padded = -(-count // LANES) * LANES
+    padded = -(-count // LANES) * LANES if format in ("dense", "blocks", "lookup") else count
     body.lines.append(f"float {out}[{padded}];")
-    if padded != count and format in ("dense", "blocks") and count >= LANES // 2:
+    if padded != count:
         body.lines.append(f"start_(0, {out}, {padded});")
     body.lines.append(f"start_({offset}, {out}, {count});")
-    if format == "dense" and count < LANES // 2:
-        format = "rows" if not matrix.all() else "plain"
-    body.lines += _statements(body, constants, matrix, (source, out), format)
+    write = _write_eights if format == "int8" else _write_floats
+    lines = write(body, constants, matrix, (source, out), format)
+    if format == "lookup" and quickest:
+        (otherwise,) = write(body, constants, matrix, (source, out), _cheapest(_steps(matrix)))
+        constants.set_aside(otherwise)
+        lines = ["if (LOOKUP_)", f"    {lines[0]}", "else", f"    {otherwise}"]
+    body.lines += lines
     return Named(body, f"{out}[j]", count)
 
 
-def _statements(
+def _write_floats(
     body: Body, constants: Constants, matrix: np.ndarray, arrays: tuple[str, str], format: str
 ) -> list[str]:
     (vector, out), (rows, columns) = arrays, matrix.shape
+    bits, slices = 8 * _index(columns).itemsize, _slices(matrix)
     if format == "plain":
-        return [f"product_({constants.add(matrix)}, {out}, {vector}, {out}, {rows}, {columns});"]
+        return [f"matrix_({constants.add(matrix)}, {vector}, {out}, {rows}, {columns});"]
     if format == "dense":
-        name = constants.add(_slices(matrix).swapaxes(1, 2))
-        return [f"panels_({name}, {vector}, {out}, {rows}, {columns});"]
+        return [f"panels_({constants.add(slices.swapaxes(1, 2))}, {vector}, {out}, {rows}, {columns});"]
     if format == "blocks":
-        slices = _slices(matrix)
         present = np.asarray(slices.any(1))
-        values = slices.swapaxes(1, 2)[present]
-        where = ", ".join([constants.add(values), *_places(constants, present)])
-        return [f"blocks_({where}, {vector}, {out}, {len(slices)});"]
-    if format == "rows":
-        where = ", ".join([constants.add(matrix[matrix != 0]), *_places(constants, np.asarray(matrix != 0))])
-        return [f"rows_({where}, {vector}, {out}, {rows});"]
+        where = ", ".join([constants.add(slices.swapaxes(1, 2)[present]), *_places(constants, present)])
+        return [f"blocks_{bits}_({where}, {vector}, {out}, {len(slices)});"]
+    if format == "lookup":
+        counts, places, values = _lookups(matrix)
+        where = ", ".join(constants.add(array) for array in (values, places, counts))
+        return [f"lookup_({where}, {vector}, {out}, {len(slices)}, {columns});"]
+    where = ", ".join([constants.add(matrix[matrix != 0]), *_places(constants, np.asarray(matrix != 0))])
+    return [f"rows_{bits}_({where}, {vector}, {out}, {rows});"]
+
+
+def _write_eights(
+    body: Body, constants: Constants, matrix: np.ndarray, arrays: tuple[str, str], format: str
+) -> list[str]:
+    (vector, out), (rows, columns) = arrays, matrix.shape
     scales, rounded = rounded_rows(matrix)
+    present, index = rounded != 0, _index(columns)
     eights, scale = body.name("e"), body.name("s")
     lines = [f"int8_t {eights}[{columns}];", f"const float {scale} = round_({vector}, {eights}, {columns});"]
-    if np.count_nonzero(rounded) * 3 < rounded.size:
-        where = ", ".join([constants.add(rounded[rounded != 0]), *_places(constants, np.asarray(rounded != 0))])
-        return [*lines, f"eight_rows_({where}, {constants.add(scales)}, {eights}, {scale}, {out}, {rows});"]
-    arguments = f"{constants.add(rounded)}, {constants.add(scales)}, {eights}, {scale}, {out}, {rows}, {columns}"
-    return [*lines, f"eights_({arguments});"]
+    tail = f"{constants.add(scales)}, {eights}, {scale}, {out}, {rows}"
+    if (1 + index.itemsize) * np.count_nonzero(present) + index.itemsize * rows < rounded.size:
+        where = ", ".join([constants.add(rounded[present]), *_places(constants, present)])
+        return [*lines, f"eight_rows_{8 * index.itemsize}_({where}, {tail});"]
+    return [*lines, f"eights_({constants.add(rounded)}, {tail}, {columns});"]
 
 
 def rounded_rows(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -216,10 +180,31 @@ def rounded_rows(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return scales, np.rint(matrix / np.where(scales > 0, scales, 1)[:, None]).astype(np.int8)
 
 
+def _index(columns: int) -> np.dtype:
+    """The type that numbers and counts columns."""
+    return np.dtype(np.uint8 if columns < 256 else np.uint16)
+
+
 def _places(constants: Constants, present: np.ndarray) -> Sequence[str]:
-    """Names of the columns of what is present, and of where each row's begin."""
-    starts = np.concatenate([[0], np.count_nonzero(present, 1).cumsum()]).astype(np.uint32)
-    return constants.add(np.nonzero(present)[1].astype(np.uint16)), constants.add(starts)
+    """Names of the columns of what is present, and of how many each row has."""
+    index = _index(present.shape[1])
+    counts = np.count_nonzero(present, 1)
+    return constants.add(np.nonzero(present)[1].astype(index)), constants.add(counts.astype(index))
+
+
+def _lookups(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A matrix as entries that hold one number of each of sixteen rows, all of them out of one table of columns.
+
+    Shapes: [row column] -> entries of each table and slice [table slice], their columns and values [entry 16]
+    """
+    tables = np.pad(_slices(matrix), ((0, 0), (0, 0), (0, -matrix.shape[1] % TABLE)))
+    tables = tables.reshape(len(tables), LANES, -1, TABLE).transpose(2, 0, 1, 3)  # [table slice 16 column]
+    present = tables != 0
+    counts = present.sum(3).max(2)
+    order = np.argsort(~present, 3, kind="stable")
+    filled = np.arange(TABLE) < counts[..., None]
+    values = np.take_along_axis(tables, order, 3).swapaxes(2, 3)[filled]
+    return counts.astype(np.uint8), order.swapaxes(2, 3)[filled].astype(np.uint8), values
 
 
 def _slices(matrix: np.ndarray) -> np.ndarray:
@@ -247,11 +232,11 @@ class ConstantProducts:
         if weight is None:
             return 0.0
         if vector is None:
-            return Named(self.body, f"{self.constants.add(weight)}[j]", len(weight))
+            return Known(weight, self.constants.number).named(self.body, weight)
         rows = self.cell.rows(name, gates, len(weight))
         matrix, bias = weight[rows], self._products.bias_of(name)[rows]
         if not self.cell.is_diagonal(name):
             return write_product(self.body, self.constants, matrix, bias, vector, self.format)
         text = f"{self.constants.add(matrix)}[j] * {vector.stored()}[j % {vector.width}]"
         product = Named(self.body, text, len(matrix))
-        return product + Named(self.body, f"{self.constants.add(bias)}[j]", len(matrix)) if bias.any() else product
+        return product + Named(self.body, self.constants.number(bias), len(matrix)) if bias.any() else product

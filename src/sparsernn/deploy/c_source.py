@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from sparsernn.cells.cell import Cell, Sizes
-from sparsernn.deploy.c_products import PRODUCTS, ConstantProducts, Constants, rounded_rows, write_product
+from sparsernn.deploy.c_functions import PRODUCTS
+from sparsernn.deploy.c_products import ConstantProducts, Constants, rounded_rows, write_product
 from sparsernn.deploy.c_step import Body, Named, number, with_functions, write_step
 from sparsernn.deploy.parts import Layer, Parts, parts_of_network
 from sparsernn.errors import UserError
@@ -147,7 +148,7 @@ class _Writer:
         """NAME.c"""
         layers = [self._layer(number, layer) for number, layer in enumerate(self.parts.layers)]
         functions = "\n".join([*layers, self._reset(), self._step()])
-        code = with_functions(f"{self.constants.text()}\n{functions}", PRODUCTS)
+        code = with_functions(f"{self.constants.read_by(functions)}\n{functions}", PRODUCTS)
         for helper in PRODUCTS:
             code = re.sub(rf"\b{helper}\(", f"{self.name}_{helper}(", code)
         return f'#include "{self.name}.h"\n\n{code}'

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from sparsernn.cells.cell import Cell, Sizes
 from sparsernn.cells.parts.arithmetic import Multiply
+from sparsernn.runtime import numpy_math
+
+OPERATORS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
 
 FUNCTIONS = {
     "exp_": """static float exp_(float x) {
@@ -82,6 +88,23 @@ FUNCTIONS = {
 }
 """Functions that a source may need. Elementary ones are those of the extension, so that nothing is linked."""
 
+CONSTANT = """
+#if defined(__FLASH)
+#define CONSTANT_ const __flash
+#elif defined(__AVR__)
+#error "Compile this as C, with -std=gnu99: constants then stay in flash."
+#else
+#define CONSTANT_ const
+#endif"""
+"""What constants are declared as: an AVR copies them to memory unless it is told not to."""
+INTRINSICS = """
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#define LOOKUP_ 1
+#else
+#define LOOKUP_ 0
+#endif"""
+
 
 def with_functions(code: str, functions: Mapping[str, str] = FUNCTIONS) -> str:
     """C with the functions that it calls, and those that they call, in front."""
@@ -97,6 +120,10 @@ def with_functions(code: str, functions: Mapping[str, str] = FUNCTIONS) -> str:
     includes = ["#include <stdint.h>", "#include <string.h>"]
     if any("INFINITY" in text for text in [code, *texts]):
         includes.insert(0, "#include <math.h>")
+    if any("CONSTANT_ " in text for text in [code, *texts]):
+        includes.append(CONSTANT)
+    if any("__AVX512F__" in text for text in texts):
+        includes.append(INTRINSICS)
     return "\n".join([*includes, "", *texts, code])
 
 
@@ -118,11 +145,24 @@ class Body:
         return "\n".join(f"    {line}" for line in [*self.tables, *self.lines])
 
 
-class Named:
-    """Numbers in C: an expression in the index j, and how many there are."""
+@dataclass(frozen=True)
+class Known:
+    """Numbers that never change, and what gives an array of such numbers its expression in C."""
 
-    def __init__(self, body: Body, text: str, width: int):
-        self.body, self.text, self.width = body, text, width
+    values: np.ndarray
+    write: Callable[[np.ndarray], str]
+
+    def named(self, body: Body, values: np.ndarray) -> Named:
+        """Others that follow from these."""
+        values = np.asarray(values, np.float32)
+        return Named(body, self.write(values), len(values), Known(values, self.write))
+
+
+class Named:
+    """Numbers in C: an expression in the index j, how many there are, and what they are where that never changes."""
+
+    def __init__(self, body: Body, text: str, width: int, always: Known | None = None):
+        self.body, self.text, self.width, self.always = body, text, width, always
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -160,14 +200,20 @@ class Named:
         return self._with("/", other)
 
     def __neg__(self) -> Named:
-        return self.map("(-{})")
+        return self.map("(-{})", np.negative)
 
-    def map(self, pattern: str) -> Named:
-        """A function of every number."""
+    def map(self, pattern: str, function: Callable[[np.ndarray], np.ndarray] | None = None) -> Named:
+        """A function of every number, in C and in numpy."""
+        if self.always is not None and function is not None:
+            return self.always.named(self.body, function(self.always.values))
         return self._made(pattern.format(self.text), self.width)
 
     def _with(self, sign: str, other: Named | float, swapped: bool = False) -> Named:
         text, width = (other.text, other.width) if isinstance(other, Named) else (number(other), 1)
+        operand = other.always.values if isinstance(other, Named) and other.always else other
+        if self.always is not None and not isinstance(operand, Named):
+            pair = (operand, self.always.values) if swapped else (self.always.values, operand)
+            return self.always.named(self.body, OPERATORS[sign](*pair))
         pair = (text, self.text) if swapped else (self.text, text)
         return self._made(f"({pair[0]} {sign} {pair[1]})", max(self.width, width))
 
@@ -206,14 +252,14 @@ class CMath:
 
     def take(self, vector: Named, places: tuple[int, ...], fill: float) -> Named:
         table, array = self.body.name("places"), vector.stored()
-        self.body.tables.append(f"static const int {table}[{len(places)}] = {{{', '.join(map(str, places))}}};")
+        self.body.tables.append(f"static CONSTANT_ int {table}[{len(places)}] = {{{', '.join(map(str, places))}}};")
         text = f"({table}[j] < 0 ? {number(fill)} : {array}[{table}[j] < 0 ? 0 : {table}[j]])"
         return Named(self.body, text, len(places))
 
     def choose(self, flags: tuple[bool, ...], yes: float, no: Named) -> Named:
         table = self.body.name("flags")
         values = ", ".join(str(int(flag)) for flag in flags)
-        self.body.tables.append(f"static const int {table}[{len(flags)}] = {{{values}}};")
+        self.body.tables.append(f"static CONSTANT_ int {table}[{len(flags)}] = {{{values}}};")
         return Named(self.body, f"({table}[j] ? {number(yes)} : {no.text})", len(flags))
 
     def constant(self, value: float, like: Named) -> Named:
@@ -223,10 +269,10 @@ class CMath:
         return activated
 
     def sigmoid(self, vector: Named) -> Named:
-        return vector.map("sigmoid_({})")
+        return vector.map("sigmoid_({})", numpy_math.sigmoid)
 
     def tanh(self, vector: Named) -> Named:
-        return vector.map("tanh_({})")
+        return vector.map("tanh_({})", numpy_math.tanh)
 
     def relu(self, vector: Named) -> Named:
         return vector.map("relu_({})")
@@ -235,10 +281,11 @@ class CMath:
         return vector.map("selu_({})")
 
     def log_sigmoid(self, vector: Named) -> Named:
-        return vector.map("log_sigmoid_({})")
+        return vector.map("log_sigmoid_({})", numpy_math.log_sigmoid)
 
     def clamp(self, vector: Named, low: float, high: float) -> Named:
-        return vector.map(f"clamp_({{}}, {number(low)}, {number(high)})")
+        pattern = f"clamp_({{}}, {number(low)}, {number(high)})"
+        return vector.map(pattern, lambda values: numpy_math.clamp(values, low, high))
 
     def larger(self, first: Named, second: Named) -> Named:
         return Named(self.body, f"larger_({first.text}, {second.text})", max(first.width, second.width))

@@ -22,6 +22,7 @@ from sparsernn.models.tagger import Tagger
 from sparsernn.running.modules import Recurrent
 from sparsernn.running.torch_layers import parts_of
 from sparsernn.runtime import artifact
+from sparsernn.runtime.layers import checked_sizes
 from sparsernn.runtime.network import LayerSpec, Network, NetworkSpec
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import unwrap
@@ -88,10 +89,10 @@ def pack(
 def _compare(network: nn.Module, spec: NetworkSpec) -> None:
     """Raises: UserError unless the parts compute what the network does, on two made-up sequences."""
     generator = torch.Generator().manual_seed(0)
-    layer = spec.layers[0].weights["weight_ih"]
+    inputs = checked_sizes(spec.layers[0].cell, spec.layers[0].weights)["input"]
     if spec.embedding is None:
         steps = 5 if spec.skip is None else spec.skip.shape[1]
-        x = torch.randn(2, steps, layer.shape[1], generator=generator)
+        x = torch.randn(2, steps, inputs, generator=generator)
     else:
         words = len(spec.embedding if spec.rows is None else spec.rows)
         x = torch.randint(words, (2, 5), generator=generator)
@@ -138,7 +139,9 @@ def spec_of(network: nn.Module, labels: Sequence[str] = ()) -> NetworkSpec:
         parts["at_once"] = network.at_once
     if isinstance(network, Forecaster):
         parts["residual"] = network.residual
-        parts["skip"] = None if network.skip is None else _array(network.skip.weight)
+        parts["several"] = 1 if network.residual is None else network.several
+        if network.window:
+            parts["skip"] = _array(torch.cat(list(network.skips.parameters())))
     return NetworkSpec(kind, _layers([network.cell]), network.directions, **parts)
 
 
@@ -146,7 +149,7 @@ def _layers(modules: Sequence[nn.Module]) -> list[LayerSpec]:
     layers = []
     for module in modules:
         for part in parts_of(module):
-            if part.cell.axes.get("weight_ih") != "gate hidden <- input" or part.cell.passes_input:
+            if not part.cell.axes["weight_ih"].startswith("gate hidden <- input") or part.cell.passes_input:
                 raise UserError(
                     f"the runtime does not know the cell {type(part.cell).__name__}",
                     "a cell whose gates read the input by one matrix, such as an LSTM or a GRU",

@@ -94,7 +94,11 @@ def parts_of_network(network: Any, example: Any = None) -> Parts:
 
 
 def _of_spec(spec: NetworkSpec) -> Parts:
-    _require_stream(spec.directions, spec.pool if spec.kind == "classification" else "last", spec.skip is None)
+    _require_stream(
+        spec.directions,
+        spec.pool if spec.kind == "classification" else "last",
+        spec.skip is None and spec.kernels is None,
+    )
     layers = [Layer(one.cell, one.weights, checked_sizes(one.cell, one.weights)) for one in spec.layers]
     return Parts(layers, spec.embedding, spec.rows, spec.head, spec.bias, spec.residual)
 
@@ -102,7 +106,7 @@ def _of_spec(spec: NetworkSpec) -> Parts:
 def _of_model(network: Any) -> Parts:
     recurrent = list(network.cells) if isinstance(network, LanguageModel) else [network.cell]
     pool = network.pool if isinstance(network, Classifier) else "last"
-    _require_stream(getattr(network, "directions", 1), pool, getattr(network, "skip", None) is None)
+    _require_stream(getattr(network, "directions", 1), pool, not getattr(network, "window", 0))
     residual = network.residual if isinstance(network, Forecaster) else None
     return _joined(_layers(recurrent), network.embedding, network.head, residual)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from sparsernn.errors import UserError
 from sparsernn.running.loop import Part, Stack, run_layers
 from sparsernn.runtime.layers import checked_sizes
 from sparsernn.runtime.network import NetworkSpec
@@ -15,10 +16,13 @@ class SpecModel(nn.Module):
 
     Arguments:
         spec: its parts; formats of layers do not matter.
+    Raises: UserError for a network with random kernels.
     """
 
     def __init__(self, spec: NetworkSpec):
         super().__init__()
+        if spec.kernels is not None:
+            raise UserError("this network has random kernels", "recurrent layers alone", "export its run folder")
         self.spec = spec
         self.layers = nn.ModuleList()
         for layer in spec.layers:
@@ -33,9 +37,8 @@ class SpecModel(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """As `Network.run`. Shapes: x [batch time input] or [batch time], lengths [batch]."""
-        if self.skip is not None:
-            last = x[:, -1:]
-            x = x - last
+        last = x[:, -1:]
+        x = x if self.skip is None else x - last
         vectors = self._vectors(x)
         parts = [
             Part(layer.cell, dict(weights.named_buffers()), checked_sizes(layer.cell, layer.weights), {})
@@ -48,12 +51,15 @@ class SpecModel(nn.Module):
             return outputs if self.spec.at_once == 1 else outputs.unflatten(-1, (self.spec.at_once, -1))
         ends = torch.full((x.shape[0],), x.shape[1]) if lengths is None else lengths
         result = self._head(torch.cat([self._pooled(output, ends, how) for how in self.spec.pool.split("_")], -1))
+        if self.spec.residual is None:
+            return result
+        columns = slice(self.spec.residual, self.spec.residual + self.spec.several)
         if self.skip is not None:
-            return result + x[:, :, self.spec.residual] @ self.skip.t() + last[:, :, self.spec.residual]
-        if self.spec.residual is not None:
-            last = (ends - 1).reshape(-1, 1, 1).expand(-1, 1, x.shape[2])
-            result = result + x.gather(1, last)[:, 0, self.spec.residual].unsqueeze(1)
-        return result
+            skips = self.skip.reshape(self.spec.several, -1, x.shape[1])
+            result = result + torch.einsum("bts,sht->bsh", x[:, :, columns], skips).flatten(1)
+        else:
+            last = x.gather(1, (ends - 1).reshape(-1, 1, 1).expand(-1, 1, x.shape[2]))
+        return result + last[:, 0, columns].repeat_interleave(result.shape[1] // self.spec.several, 1)
 
     def _vectors(self, x: Tensor) -> Tensor:
         if self.embedding is None:

@@ -14,6 +14,7 @@ from sparsernn.deploy.spec_model import SpecModel
 from sparsernn.deploy.to_onnx.exporting import export_onnx
 from sparsernn.errors import UserError
 from sparsernn.experiments.compacted import read_final
+from sparsernn.runtime.layers import checked_sizes
 from sparsernn.runtime.network import Network, NetworkSpec
 
 FORMS = ("onnx", "c99", "rtneural")
@@ -57,7 +58,8 @@ def _example(spec: NetworkSpec) -> tuple[torch.Tensor, ...]:
     """Three sequences of made-up numbers or words, and lengths where the head reads the end of each."""
     generator = torch.Generator().manual_seed(0)
     if spec.embedding is None:
-        x = torch.randn(3, 7, spec.layers[0].weights["weight_ih"].shape[1], generator=generator)
+        inputs = checked_sizes(spec.layers[0].cell, spec.layers[0].weights)["input"]
+        x = torch.randn(3, 7, inputs, generator=generator)
     else:
         x = torch.randint(len(spec.embedding if spec.rows is None else spec.rows), (3, 7), generator=generator)
     return (x, torch.tensor([4, 7, 2])) if spec.kind in ("classification", "forecasting", "tagging") else (x,)

@@ -62,21 +62,20 @@ class Ridge:
         return self.reading.of(windows, target) @ self.weights + self.bias + self.reading.base(windows, target)
 
 
-def fit(train: Split, valid: Split, reading: Reading, share: float = 1.0) -> Ridge:
+def fit(train: WindowSplit, valid: WindowSplit, reading: Reading, share: float = 1.0) -> Ridge:
     """The regression of the strength that is best on validation.
 
     Arguments:
-        share: of the values that a window has, so many are read, the others' weights are zero: of the values left, those
-            of the smallest weights are dropped again and again, and the others fitted anew.
+        share: of the values that a window has, so many are read, the others' weights are zero: of the values left,
+            those of the smallest weights are dropped again and again, and the others fitted anew.
     Source: Hoerl & Kennard 1970.
     """
-    learned, held_back = windows_of(train), windows_of(valid)
-    sums = Sums.over(learned, reading)
+    sums = Sums.over(train, reading)
     kept = _kept(sums, share)
     fits = [sums.solved(strength, kept) for strength in STRENGTHS]
     errors, count = np.zeros(len(fits)), 0
-    for windows, targets in read(held_back):
-        values, wanted = reading.of(windows, learned.target), targets - reading.base(windows, learned.target)
+    for windows, targets in read(valid):
+        values, wanted = reading.of(windows, train.target), targets - reading.base(windows, train.target)
         errors += [float(np.square(values @ weights + bias - wanted).sum()) for weights, bias in fits]
         count += targets.size
     best = int(np.argmin(errors))
@@ -133,12 +132,18 @@ def windows_of(split: Split) -> WindowSplit:
     return whole
 
 
+def of_column(split: Split, number: int) -> WindowSplit:
+    """The windows with one of the columns that are forecast. Raises: TypeError for a split of something else."""
+    windows = windows_of(split)
+    return dataclasses.replace(windows, target=windows.target + number, several=1)
+
+
 def read(split: WindowSplit) -> Iterator[tuple[Array, Array]]:
     """Windows and what follows them. [batch time column], [batch horizon]"""
     for batch in split.batches(AT_ONCE):
         yield batch.inputs.numpy(), batch.targets.numpy()
 
 
-def best(train: Split, valid: Split, readings: Sequence[Reading]) -> Ridge:
+def best(train: WindowSplit, valid: WindowSplit, readings: Sequence[Reading]) -> Ridge:
     """The best of several readings on validation."""
     return min((fit(train, valid, reading) for reading in readings), key=lambda one: one.error)

@@ -52,7 +52,7 @@ def score(trained: Trained, loaded: Loaded, folder: Path) -> Scored:
         counts = json.dumps(confusion(final.network, loaded.test, loaded.labels))
         durable.replace(folder / "confusion.json", counts)
     figures = {**test, **{f"valid_{name}": value for name, value in valid.items()}}
-    metrics = {**named(figures, loaded.metric), **sizes(trained, final, example, folder)}
+    metrics = {**named(figures, loaded), **sizes(trained, final, example, folder)}
     metrics |= structure(network, final.network, final.masks)
     for source in row.sources:
         metrics |= source.figures(row)
@@ -72,13 +72,19 @@ def describe_living(trained: Trained, loaded: Loaded, folder: Path, example: Bat
         lags.write(folder, loaded, trained.network, living)
 
 
-def named(figures: dict[str, float], metric: str) -> dict[str, float]:
-    """Figures of a text: its perplexity under the name of the split too; bits of a token that is a character so."""
+def named(figures: dict[str, float], loaded: Loaded) -> dict[str, float]:
+    """Figures of a text: its perplexity under the name of the split too; bits of a token that is a character so. Errors
+    of a regression are in the unit of its labels."""
     if "perplexity" in figures:
         figures = {**figures, "test_perplexity": figures["perplexity"]}
-    if metric != "bits_per_character":
+    if loaded.objective == "regression":
+        powers = {"mae": 1, "rmse": 1, "mse": 2}
+        return {
+            name: value * loaded.unit ** powers.get(name.removeprefix("valid_"), 0) for name, value in figures.items()
+        }
+    if loaded.metric != "bits_per_character":
         return figures
-    return {name.replace("bits_per_token", metric): value for name, value in figures.items()}
+    return {name.replace("bits_per_token", loaded.metric): value for name, value in figures.items()}
 
 
 def sizes(trained: Trained, final: Compacted, example: Batch, folder: Path) -> dict[str, object]:

@@ -25,6 +25,7 @@ class ForecasterOptions(EncoderOptions, _Sizes):
     """Arguments of a forecaster."""
 
     residual: int | None = None
+    several: int = 1
     window: int = 0
 
 
@@ -32,11 +33,13 @@ class Forecaster(Encoder):
     """Recurrent layers over a window of the past; a linear layer on the last step gives all future values at once.
 
     Arguments: as `Classifier`, without pooling; horizon: how many future values; residual: index of the input feature
-        whose last value is added to every forecast (the network then learns the change), or None; window: steps of that
-        feature, less its last value, that a linear layer of their own, `skip`, turns into forecasts as well; 0: none.
-        Where there is one, the recurrent layers read every feature less its last value.
+        whose last value is added to every forecast (the network then learns the change), or None; several: how many
+        features are forecast, that one and those after it, the values of one following those of another; window: steps
+        of each of them, less its last value, that a linear layer of its own in `skips` turns into forecasts as well; 0:
+        none. Where there is one, the recurrent layers read every feature less its last value.
     Shapes: x [batch time inputs] -> [batch horizon].
-    Raises: UserError for a window without a residual, a vocabulary, or an input of another length than the window.
+    Raises: UserError for a window without a residual, a horizon that `several` does not divide, a vocabulary, or an
+        input of another length than the window.
     """
 
     objective: ClassVar[str] = "forecasting"
@@ -48,19 +51,26 @@ class Forecaster(Encoder):
         if options.vocabulary is not None:
             raise UserError("a forecaster with a vocabulary", "one that reads numbers", "leave vocabulary out")
         super().__init__(options.inputs, options)
-        self.residual = options.residual
+        if options.several < 1 or options.horizon % options.several:
+            raise UserError(
+                f"several is {options.several} of {options.horizon} values", "a whole part of them", "change several"
+            )
+        self.residual, self.several, self.window = options.residual, options.several, options.window
         self.head = nn.Linear(self.width, options.horizon)
-        self.skip = nn.Linear(options.window, options.horizon, bias=False) if options.window else None
+        ahead = options.horizon // options.several
+        features = range(options.several if options.window else 0)
+        self.skips = nn.ModuleList(nn.Linear(options.window, ahead, bias=False) for _ in features)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        if self.residual is None:
+            return self.head(pool(self.encode(x, lengths), lengths, "last", self.directions))
+        if self.window and (lengths is not None or x.shape[1] != self.window):
+            raise UserError(f"windows of {x.shape[1]} steps", f"{self.window} steps each", "cut the series so")
         last = pool(x, lengths, "last", 1)
-        if self.skip is None:
-            change = self.head(pool(self.encode(x, lengths), lengths, "last", self.directions))
-            return change if self.residual is None else change + last[:, self.residual].unsqueeze(1)
-        if lengths is not None or x.shape[1] != self.skip.in_features:
-            raise UserError(
-                f"windows of {x.shape[1]} steps", f"{self.skip.in_features} steps each", "cut the series so"
-            )
-        x = x - last.unsqueeze(1)
-        change = self.head(pool(self.encode(x), None, "last", self.directions)) + self.skip(x[:, :, self.residual])
-        return change + last[:, self.residual].unsqueeze(1)
+        x = x - last.unsqueeze(1) if self.window else x
+        change = self.head(pool(self.encode(x, lengths), lengths, "last", self.directions))
+        features = range(self.residual, self.residual + self.several)
+        if self.window:
+            linear = [skip(x[:, :, feature]) for skip, feature in zip(self.skips, features, strict=True)]
+            change = change + torch.cat(linear, 1)
+        return change + last[:, list(features)].repeat_interleave(change.shape[1] // self.several, 1)

@@ -28,7 +28,8 @@ def why_absent() -> str | None:
         return None
     if importlib.util.find_spec("sparsernn.native._native") is None:
         return (
-            "the compiled extension was not built: no working C++20 compiler was found when sparsernn was installed; "
-            "install one (for example g++) and reinstall with pip install --force-reinstall --no-deps"
+            "the compiled extension was not built: there was neither a wheel for this machine nor a working C++20 "
+            "compiler when sparsernn was installed; install one (for example g++) and reinstall with "
+            "pip install --force-reinstall --no-deps --no-binary sparsernn sparsernn"
         )
     return f"the compiled extension was built but does not load: {_failure}"

@@ -29,8 +29,8 @@ Semiring semiring_of(const std::string& name) {
 std::vector<std::int64_t> wholes(nb::handle list, const char* name, std::int64_t least, std::int64_t most) {
     if (!PyList_CheckExact(list.ptr())) throw std::invalid_argument(std::string(name) + " must be a list");
     std::vector<std::int64_t> numbers;
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list.ptr()); ++i)
-        numbers.push_back(whole(PyList_GET_ITEM(list.ptr(), i), name, least, most));
+    for (Py_ssize_t i = 0; i < PyList_Size(list.ptr()); ++i)
+        numbers.push_back(whole(PyList_GetItem(list.ptr(), i), name, least, most));
     return numbers;
 }
 

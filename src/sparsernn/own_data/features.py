@@ -11,8 +11,8 @@ import numpy as np
 
 from sparsernn.data.splits import SequenceSplit
 from sparsernn.data.task import IGNORED, Loaded, Split
-from sparsernn.own_data.random_kernels import RandomKernels
 from sparsernn.own_data.scored import Scored, microseconds
+from sparsernn.runtime.random_kernels import RandomKernels
 
 MOST_STEPS, MOST_SERIES = 50_000, 10_000
 KERNEL_FEATURES = 2_016
@@ -32,7 +32,7 @@ def simple(loaded: Loaded) -> Scored:
     models = [make_pipeline(StandardScaler(), LogisticRegression(C=one, max_iter=300)) for one in STRENGTHS]
     step = loaded.objective == "tagging"
     about = "running means and deviations" if step else "simple features"
-    parts = [summaries(split) for split in (loaded.train, loaded.valid, loaded.test)]
+    parts = [features(split) for split in (loaded.train, loaded.valid, loaded.test)]
     example = parts[2][0][:1] if step else None
     first = steps_of(loaded.test)[0][:1]
     chosen = best(models, parts[:2], MOST_STEPS)
@@ -86,9 +86,7 @@ def best(models: list[Any], parts: list[tuple[Array, Array]], most: int) -> Chos
     return Chosen(models[place].fit(rows[keep], labels[keep]), accuracies[place])
 
 
-def scored(
-    about: str, chosen: Chosen, test: Array, classes: int, read: Callable[[], Array], kept: object
-) -> Scored:
+def scored(about: str, chosen: Chosen, test: Array, classes: int, read: Callable[[], Array], kept: object) -> Scored:
     """How a model answers for the test rows.
 
     Arguments:
@@ -106,7 +104,12 @@ def shares(model: Any, rows: Array) -> Array:
         return model.predict_proba(rows)
     scores = model.decision_function(rows)
     scores = np.stack([-scores, scores], 1) if scores.ndim == 1 else scores
-    powers = np.exp(scores - scores.max(1, keepdims=True))
+    return shares_of(scores)
+
+
+def shares_of(scores: Array) -> Array:
+    """The softmax of scores. Shapes: [row class] -> the same."""
+    powers = np.exp(scores.astype(np.float64) - scores.max(1, keepdims=True))
     return powers / powers.sum(1, keepdims=True)
 
 
@@ -123,7 +126,7 @@ def steps_of(split: Split) -> tuple[list[Array], Array]:
     return series, np.array(labels) if labels and np.ndim(labels[0]) == 0 else np.concatenate(labels)
 
 
-def summaries(split: Split) -> tuple[Array, Array]:
+def features(split: Split) -> tuple[Array, Array]:
     """Simple features and labels: a row a series, or a step where each has a label."""
     series, labels = steps_of(split)
     if len(labels) == len(series):

@@ -1,23 +1,22 @@
 """A trained run applied to another file: the file's own labels, with probabilities, in the order of its rows."""
 
-import csv
-import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from sparsernn import durable, runtime
+from sparsernn import runtime
 from sparsernn.data.grams import GramEncoder
 from sparsernn.data.preparation import Encoded, Preparation
-from sparsernn.data.table_file import encode_file
+from sparsernn.data.table_file import encode_file, encode_texts
 from sparsernn.data.table_rows import Progress, no_progress
 from sparsernn.data.text import encoder_from_json
 from sparsernn.errors import UserError
-from sparsernn.experiments.compacted import arguments, read_final
+from sparsernn.experiments.compacted import read_final
 from sparsernn.experiments.trained import described
-from sparsernn.harmless import cell
+from sparsernn.own_data import answers
+from sparsernn.own_data.answers import Predicted, Prediction, write_csv
 from sparsernn.own_data.kinds.kind import NETWORK
 from sparsernn.own_data.runs import find_run, read_preparation
 from sparsernn.reading import parsed, readable
@@ -25,40 +24,46 @@ from sparsernn.runtime.grams import GramNetwork
 from sparsernn.training import objectives
 
 BATCH = 256
-Prediction = dict[str, object]
+Network = Callable[..., torch.Tensor]
+
+__all__ = ["Prediction", "predict", "write_csv"]
 
 
-def predict(folder: Path, file: Path, progress: Progress = no_progress) -> dict[str, list[Prediction]]:
-    """Predictions for every row (or series, or window) of a file.
+def predict(folder: Path, file: Path | None, progress: Progress = no_progress, texts: Sequence[str] = ()) -> Predicted:
+    """Predictions for every row (or series, or window) of a file, or for some texts.
 
     Arguments:
         folder: what `sparsernn train` printed, one run in it, or a file of such a run that `sparsernn pack` wrote.
-        file: like the file trained on; its label column may be absent.
-    Returns: {"predictions": [...]}: for labels {"label", "probability", "probabilities"}; for a forecast
-        {"forecast": [...]} in the file's own unit; both with "id" where series have one; for a language model its
-        perplexity.
+        file: like the file trained on; its label column may be absent. None where texts are given.
+    Returns: {"predictions": [...]}: for labels {"label", "probability", "probabilities"}; for a regression {"value"};
+        for a forecast {"forecast": [...], "times": [...]} in the file's own unit and spelling; all with "id" where rows
+        or series have one; for a language model its perplexity. A row that cannot be read has None in each. Where the
+        file has labels that are known, "scores" says how well they fit; "remarks" is what is to be said of the file.
     Raises: UserError for a folder or file that does not fit.
     """
     preparation, network = _read(folder)
-    encoded = encode_file(preparation, file, progress)
+    if (file is None) == (not texts):
+        raise UserError("Both a file and texts were given" if texts else "Nothing to predict was given",
+                        "a file, or --text", "give one of them")  # fmt: skip
+    encoded = encode_texts(preparation, texts) if file is None else encode_file(preparation, file, progress)
     with readable(folder, expected="a network that fits its preparation", do="use another copy"):
-        return {"predictions": _predictions(preparation, network, encoded)}
+        if preparation.kind == "language_model" and isinstance(network, torch.nn.Module):
+            figures = objectives.evaluate(network, encoded.split, "language_model", 1)
+            return {"predictions": [{"perplexity": figures["perplexity"], "loss": figures["loss"]}]}
+        with torch.inference_mode():
+            outputs = list(_outputs(network, encoded))
+        made = answers.predictions(preparation, encoded, outputs)
+    scores = answers.scores(preparation, encoded, made)
+    told = answers.remarks(encoded, scores)
+    predicted: Predicted = {"predictions": made}
+    if scores:
+        predicted["scores"] = scores
+    if told:
+        predicted["remarks"] = told
+    return predicted
 
 
-def _predictions(preparation: Preparation, network: Callable[..., torch.Tensor], encoded: Encoded) -> list[Prediction]:
-    if preparation.kind == "language_model" and isinstance(network, torch.nn.Module):
-        figures = objectives.evaluate(network, encoded.split, "language_model", 1)
-        return [{"perplexity": figures["perplexity"], "loss": figures["loss"]}]
-    with torch.inference_mode():
-        outputs = list(_outputs(network, encoded))
-    if preparation.kind == "forecast":
-        forecasts = [{"forecast": preparation.unscaled(output.numpy()).tolist()} for output in outputs]
-        return _identified(encoded, forecasts)
-    probabilities = [output.double().softmax(-1).numpy() for output in outputs]
-    return _labels(preparation, encoded, probabilities)
-
-
-def _read(folder: Path) -> tuple[Preparation, Callable[..., torch.Tensor]]:
+def _read(folder: Path) -> tuple[Preparation, Network]:
     """How a file becomes input, and the network."""
     if folder.is_dir() and (folder / NETWORK).is_file() and isinstance(runtime.load(folder / NETWORK), GramNetwork):
         folder = folder / NETWORK
@@ -88,17 +93,15 @@ def _read(folder: Path) -> tuple[Preparation, Callable[..., torch.Tensor]]:
                 "use another copy of the file",
             )
         return preparation, network
-    words, head = packed.spec.embedding if packed.spec.rows is None else packed.spec.rows, packed.spec.head
-    inputs = packed.layers[0].inputs if words is None else len(words)
-    outputs = packed.layers[-1].hidden if head is None else len(head) // packed.spec.at_once
-    _check_sizes(preparation, inputs, outputs, folder)
+    words = packed.spec.embedding if packed.spec.rows is None else packed.spec.rows
+    _check_sizes(preparation, packed.inputs if words is None else len(words), packed.outputs, folder)
     return preparation, network
 
 
 def _check_sizes(preparation: Preparation, inputs: int, outputs: int, folder: Path) -> None:
     """Raises: UserError if a preparation is not that of a network with such inputs and outputs."""
     words = len(encoder_from_json(preparation.tokenizer).words) if preparation.tokenizer else 0
-    sizes = words or preparation.inputs, len(preparation.labels) or preparation.horizon or words
+    sizes = words or preparation.inputs, preparation.outputs or words
     if sizes != (inputs, outputs):
         raise UserError(
             f"The preparation of {folder} is for {sizes[0]} inputs and {sizes[1]} outputs, its network for {inputs}"
@@ -108,61 +111,11 @@ def _check_sizes(preparation: Preparation, inputs: int, outputs: int, folder: Pa
         )
 
 
-def _outputs(network: Callable[..., torch.Tensor], encoded: Encoded) -> Iterator[torch.Tensor]:
-    """One tensor an example: [classes], [steps classes] or [horizon]."""
-    for batch in encoded.split.batches(BATCH):
-        outputs = network(*arguments(batch))
-        if outputs.dim() == 2:
-            yield from outputs
-            continue
-        scored = (batch.targets != objectives.IGNORED).flatten(1)
-        yield from (row[inside] for row, inside in zip(outputs.flatten(1, -2), scored, strict=True))
-
-
-def _labels(preparation: Preparation, encoded: Encoded, probabilities: list[np.ndarray]) -> list[Prediction]:
-    if encoded.rows is None:
-        return _identified(encoded, [_label(preparation, one) for one in probabilities])
-    steps = np.concatenate(probabilities)
-    ordered = np.empty_like(steps)
-    ordered[encoded.rows] = steps
-    return [_label(preparation, one) for one in ordered]
-
-
-def _identified(encoded: Encoded, predictions: list[Prediction]) -> list[Prediction]:
-    """With the ids of the series, where they have any."""
-    if not any(encoded.names):
-        return predictions
-    return [{"id": name, **one} for name, one in zip(encoded.names, predictions, strict=True)]
-
-
-def _label(preparation: Preparation, probabilities: np.ndarray) -> Prediction:
-    best = int(probabilities.argmax())
-    named = {label: float(value) for label, value in zip(preparation.labels, probabilities, strict=True)}
-    return {"label": preparation.labels[best], "probability": named[preparation.labels[best]], "probabilities": named}
-
-
-def write_csv(predictions: list[Prediction], path: Path) -> None:
-    """One row a prediction: label and a column of probability per label, or the forecast values.
-
-    A label that a spreadsheet would run as a formula begins with an apostrophe; control characters are spelled out.
-    Raises: UserError if the file cannot be written; it is written whole or not at all.
-    """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    rows = [_flat(one) for one in predictions]
-    writer.writerow(map(cell, rows[0] if rows else ["label"]))
-    writer.writerows(map(cell, row.values()) for row in rows)
-    durable.replace(path, text.getvalue())
-
-
-def _flat(prediction: Prediction) -> Prediction:
-    """Every value in a column of its own."""
-    cells: Prediction = {}
-    for key, value in prediction.items():
-        if isinstance(value, dict):
-            cells |= {f"p({label})": probability for label, probability in value.items()}
-        elif isinstance(value, list):
-            cells |= {f"t+{step}": forecast for step, forecast in enumerate(value, 1)}
-        else:
-            cells[key] = value
-    return cells
+def _outputs(network: Network, encoded: Encoded) -> Iterator[np.ndarray]:
+    """What the network gives for each example: [classes], [steps classes] or [horizon]."""
+    counts = iter((encoded.ends - encoded.starts).tolist())
+    for inputs, lengths in encoded.batches(BATCH):
+        arguments = [torch.from_numpy(one) for one in (inputs, lengths) if one is not None]
+        outputs = network(*arguments).numpy()
+        steps = outputs.reshape(len(outputs), -1, outputs.shape[-1]) if outputs.ndim > 2 else outputs
+        yield from (row[:count] if outputs.ndim > 2 else row for row, count in zip(steps, counts, strict=False))

@@ -109,6 +109,8 @@ def train(
         request = Request(NAME, seeds=(asked.seed,), out=out, resume=True, progress=asked.progress)
         jobs = Jobs(Experiment.of(request, recipe, asked.command), say)
         jobs.keep(asked.task, file.sampled, files)
+        for remark in preparation.remarks:
+            say(remark)
         tell_sizes(loaded, file.sampled, say)
         run_folders = {row.name: results.run_folder(out, row.name, asked.seed) for row in rows}
         prepare_folders(out, run_folders.values(), preparation)
@@ -184,7 +186,7 @@ def sampled(task: TableFile, loaded: Loaded) -> Loaded:
 def examples(loaded: Loaded) -> str:
     """What the splits count, for people."""
     if loaded.tokens:
-        return "texts" if loaded.objective == "classification" else "tokens"
+        return "tokens" if loaded.objective == "language_model" else "texts"
     return {"forecasting": "windows", "tagging": "pieces of series"}.get(loaded.objective, "series")
 
 

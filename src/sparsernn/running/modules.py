@@ -250,7 +250,7 @@ class Recurrent(Built):
             setattr(self, name, parameter)
         cells, widths, projections = [], [], []
         for position, cell in enumerate(self.cells):
-            units = {axis: cut.kept[f"{axis}_{position}"].tolist() for axis in cell.state_axes}
+            units = {axis: cut.kept[f"{axis}_{position}"].tolist() for axis in cell.own_axes}
             cells.append(cell.resized(units))
             widths.append(len(units.get("hidden", units[cell.state_axes[0]])))
             projections.append(len(units.get("projection", ())))
@@ -312,7 +312,7 @@ class RecurrentStep(Built):
         """The same module with smaller parameters."""
         for name, parameter in tensors.items():
             setattr(self, name, parameter)
-        units = {axis: cut.kept[f"{axis}_0"].tolist() for axis in self.cell.state_axes}
+        units = {axis: cut.kept[f"{axis}_0"].tolist() for axis in self.cell.own_axes}
         self.cells = [self.cell.resized(units)]
         self.input_size, self.hidden_size = len(cut.kept["input"]), len(units[self.cell.state_axes[0]])
         self.sizes = [self.cell.sizes(self.input_size, self.hidden_size)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -11,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from sparsernn import durable, folders
+from sparsernn import durable, folders, native
 from sparsernn.cells.cell import Cell
 from sparsernn.errors import UserError
 from sparsernn.reading import DAMAGE, FREE_NUMBERS, NUMBERS_A_BYTE, check_room, parsed
 from sparsernn.runtime.grams import GramNetwork, Grams, pack_places, unpack_places
 from sparsernn.runtime.hashing import BITS
-from sparsernn.runtime.layers import checked_sizes
+from sparsernn.runtime.kernel_head import KernelHead
+from sparsernn.runtime.layers import checked_sizes, has_native_form
 from sparsernn.runtime.layouts import FORMATS
 from sparsernn.runtime.network import KINDS, POOLS, LayerSpec, Network, NetworkSpec
 from sparsernn.runtime.packed_file import PackedFile, Typed, compressed, contents
@@ -27,13 +29,10 @@ FORMAT = "sparsernn-artifact-1"
 """Numbers that a file may hold however short it is, and further ones for each of its bytes."""
 MOST_IN_OPTIONS = 1 << 20
 """What all whole numbers in the options of a cell may add up to."""
+WHOLE = ("int8", "int16", "int32", "int64")
+WHOLE_KERNELS = tuple(f"kernels.{name}" for name in ("distances", "shapes", "channels", "owners"))
 PARTS = ("embedding", "rows", "head", "bias", "skip")
-TYPES = {
-    "rows": ("int8", "int16", "int32", "int64"),
-    "grams.places": ("uint8",),
-    "grams.words": ("uint8",),
-}
-"""Of the tensors that are not float32."""
+BYTES, FLOATS = ("uint8",), ("float32",)
 Array = np.ndarray
 
 
@@ -96,6 +95,8 @@ def tensors_of(spec: NetworkSpec) -> dict[str, Array]:
     for name in PARTS:
         if (tensor := getattr(spec, name)) is not None:
             tensors[name] = tensor
+    if spec.kernels is not None:
+        tensors |= spec.kernels.tensors()
     return tensors
 
 
@@ -107,6 +108,8 @@ def described_of(spec: NetworkSpec) -> dict[str, object]:
         "pool": spec.pool,
         "residual": spec.residual,
         "at_once": spec.at_once,
+        "several": spec.several,
+        "kernel_steps": None if spec.kernels is None else spec.kernels.steps,
         "labels": list(spec.labels),
         "layers": [
             {"cell": _name_of(layer.cell), "options": _options(layer.cell), "format": layer.format}
@@ -144,6 +147,8 @@ def _most_numbers(bytes: int) -> int:
 def load(path: Path | str) -> Artifact | GramNetwork:
     """The network in a file that `sparsernn pack`, `save` or `save_grams` wrote.
 
+    Where the extension is absent, a warning says that numpy computes what it would.
+
     Raises: UserError for a file that is damaged or something else.
     """
     try:
@@ -157,8 +162,9 @@ def load(path: Path | str) -> Artifact | GramNetwork:
             file.check()
             preparation = file.header.get("preparation", "")
             if "grams" in described:
-                return _gram_network(described, tensors, preparation)
-            return Artifact(_spec(described, tensors), preparation, file.errors)
+                network = _gram_network(described, tensors, preparation)
+            else:
+                network = Artifact(_spec(described, tensors), preparation, file.errors)
     except DAMAGE as error:
         if isinstance(error, UserError):
             raise
@@ -167,6 +173,9 @@ def load(path: Path | str) -> Artifact | GramNetwork:
             f"a file that `sparsernn pack` wrote ({FORMAT})",
             "use another copy, or pack the run again",
         ) from error
+    if (absent := native.why_absent()) and any(has_native_form(layer.cell) for layer in network.layers):
+        warnings.warn(f"{path} runs by numpy, in float32 and slowly: {absent}", stacklevel=2)
+    return network
 
 
 def _gram_network(described: Mapping[str, Any], tensors: Mapping[str, Array], preparation: str) -> GramNetwork:
@@ -193,7 +202,8 @@ def _gram_network(described: Mapping[str, Any], tensors: Mapping[str, Array], pr
 
 def _shape(name: str, kind: str, shape: list[int]) -> tuple[str, tuple[int, ...]]:
     """The type and shape of a tensor, as the header has them."""
-    kinds = TYPES.get(name, ("float32",))
+    kinds = BYTES if name in ("grams.places", "grams.words") else FLOATS
+    kinds = WHOLE if name in ("rows", *WHOLE_KERNELS) else kinds
     if kind not in kinds or not all(type(size) is int and 0 <= size < 1 << 40 for size in shape):
         raise DamagedFile(f"{name} is {kind} of shape {shape}"[:200])
     return kind, tuple(shape)
@@ -218,8 +228,9 @@ def _spec(described: Mapping[str, object], tensors: Mapping[str, Array]) -> Netw
         layers.append(LayerSpec(cell, weights, about["format"]))
     parts = {name: tensors.get(name) for name in PARTS}
     options = {name: described[name] for name in ("kind", "directions", "pool", "residual", "labels")}
-    options["at_once"] = described.get("at_once", 1)
-    spec = NetworkSpec(layers=layers, **options, **parts)  # type: ignore[arg-type]
+    options |= {name: described.get(name, 1) for name in ("at_once", "several")}
+    kernels = KernelHead.of(tensors, described.get("kernel_steps"))
+    spec = NetworkSpec(layers=layers, kernels=kernels, **options, **parts)  # type: ignore[arg-type]
     _check(spec)
     return spec
 
@@ -239,8 +250,14 @@ def _check(spec: NetworkSpec) -> None:
     """Raises: DamagedFile unless the parts fit each other."""
     if spec.kind not in KINDS or spec.directions not in (1, 2) or spec.pool not in POOLS:
         raise DamagedFile("its network is of an unknown kind")
-    if not spec.layers or len(spec.layers) % spec.directions:
+    if not spec.layers and spec.kernels is None or len(spec.layers) % spec.directions:
         raise DamagedFile("it has no layers, or one direction too few")
+    if spec.kernels is not None and (spec.kind != "classification" or spec.embedding is not None):
+        raise DamagedFile("its kernels read something else than series")
+    if not spec.layers:
+        if spec.head is not None or spec.bias is not None or spec.skip is not None:
+            raise DamagedFile("it has a head without layers")
+        return
     if not all(isinstance(label, str) for label in spec.labels):
         raise DamagedFile("its labels are not texts")
     sizes = [checked_sizes(layer.cell, layer.weights) for layer in spec.layers]
@@ -272,11 +289,27 @@ def _check(spec: NetworkSpec) -> None:
         spec.at_once > 1 and (spec.head is None or len(spec.head) % spec.at_once)
     ):  # fmt: skip
         raise DamagedFile("its head does not tell so many labels at once")
-    if spec.residual is not None and spec.residual not in range(inputs[0]):
+    _check_forecast(spec, inputs[0])
+
+
+def _check_forecast(spec: NetworkSpec, inputs: int) -> None:
+    if type(spec.several) is not int or not spec.several >= 1:
+        raise DamagedFile("it forecasts no whole number of columns")
+    if spec.kernels is not None and (
+        spec.residual is not None or spec.head is None or len(spec.head) != len(spec.kernels.bias)
+        or inputs != spec.kernels.inputs
+    ):  # fmt: skip
+        raise DamagedFile("its kernels do not fit its layers")
+    if spec.residual is None and (spec.skip is not None or spec.several > 1):
+        raise DamagedFile("it forecasts several columns, or by their windows, but none is said")
+    if spec.residual is not None and not (
+        type(spec.residual) is int and 0 <= spec.residual <= inputs - spec.several
+    ):  # fmt: skip
         raise DamagedFile("it forecasts a column that its input lacks")
+    if spec.several > 1 and (spec.head is None or len(spec.head) % spec.several):
+        raise DamagedFile("its head does not fit the columns that it forecasts")
     if spec.skip is not None and (
-        spec.residual is None
-        or spec.embedding is not None
+        spec.embedding is not None
         or spec.head is None
         or spec.skip.ndim != 2
         or len(spec.skip) != len(spec.head)

@@ -71,7 +71,7 @@ class GramNetwork:
         grams: see there. network: reads the words' vectors and has as many outputs as labels, or None.
         preparation: how a table becomes input, as `sparsernn train` has it, or "".
     Attributes:
-        kind, labels: as those of a `Network`.
+        kind, labels, layers: as those of a `Network`.
     """
 
     kind = "classification"
@@ -79,7 +79,7 @@ class GramNetwork:
     def __init__(self, grams: Grams, network: Network | None = None, preparation: str = ""):
         grams.check()
         self.grams, self.network, self.preparation = grams, network, preparation
-        self.labels = tuple(grams.labels)
+        self.labels, self.layers = tuple(grams.labels), [] if network is None else network.layers
         self._weights = np.ascontiguousarray(grams.weights.T, np.float32)
         self._places = grams.places.astype(np.int32)
         self._starts = self._places.searchsorted(np.arange(BUCKETS + 1) << SHIFT).astype(np.int32)

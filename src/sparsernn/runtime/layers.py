@@ -94,7 +94,7 @@ class RecurrentLayer:
         kept = _masks(weights, masks)
         if format not in FORMATS:
             raise UserError(f'format is "{format}"', f"one of {', '.join(FORMATS)}", "choose one of them")
-        if _native_name(cell) is not None and native.module is not None:
+        if has_native_form(cell) and native.module is not None:
             self.provider = "cpu_native"
             self._native = _native_layer(cell, weights, kept, format, instructions)
             self.bytes: int = self._native.bytes
@@ -196,13 +196,18 @@ def candidates(cell: Cell, weights: Mapping[str, Array], masks: Mapping[str, Arr
     Raises: UserError as `RecurrentLayer`.
     """
     checked_sizes(cell, weights)
-    if _native_name(cell) is None or native.module is None:
+    if not has_native_form(cell) or native.module is None:
         return {"dense": sum(weight.nbytes for weight in weights.values())}
     kept = _masks(weights, masks)
     finite = all(np.isfinite(weight).all() for weight in weights.values())
     fitting = [name for name, entry in FORMATS.items() if finite or entry.dtype == "float32"]
     bytes = {name: _native_layer(cell, weights, kept, name, "").bytes for name in fitting}
     return dict(sorted(bytes.items(), key=lambda entry: entry[1]))
+
+
+def has_native_form(cell: Cell) -> bool:
+    """Whether the extension computes this cell, where it is."""
+    return _native_name(cell) is not None
 
 
 def _native_name(cell: Cell) -> str | None:
@@ -256,14 +261,18 @@ def checked_sizes(cell: Cell, weights: Mapping[str, Array]) -> dict[str, int]:
         raise UserError(f"the weights have no {missing[0]}", f"{', '.join(required)}", "pass every weight of the cell")
     if unknown := sorted(set(weights) - set(cell.axes)):
         raise UserError(f"there is no {unknown[0]} in this cell", f"{', '.join(cell.axes)}", "leave it out")
-    first = weights["weight_ih"]
-    _check("weight_ih", first, np.float32, (None, None), contiguous=False)
-    hidden, inputs = len(first) // len(cell.gates_of("weight_ih")), first.shape[1]
-    sizes = cell.sizes(inputs, hidden)
-    if "weight_hr" in weights:
-        sizes["projection"] = len(weights["weight_hr"])
-    if min(hidden, inputs, *sizes.values()) < 1:
-        happened = f"weight_ih has the shape {list(first.shape)}"
+    counts: dict[str, int] = {}
+    for name in required:
+        gated, axes = cell.axes[name].startswith("gate "), cell.axes[name].removeprefix("gate ").split(" <- ")
+        if "self" in axes:
+            continue
+        _check(name, weights[name], np.float32, (None,) * len(axes), contiguous=False)
+        lengths = list(weights[name].shape)
+        lengths[0] //= len(cell.gates_of(name)) if gated else 1
+        counts = dict(zip(axes, lengths, strict=True)) | counts
+    sizes = counts | cell.sizes(counts["input"], counts[cell.axes["weight_ih"].split()[1]])
+    if min(sizes.values()) < 1:
+        happened = f"weight_ih has the shape {list(weights['weight_ih'].shape)}"
         raise UserError(happened, "units and inputs", "pass a layer that has both")
     for name, weight in weights.items():
         _check(name, weight, np.float32, cell.shape(name, sizes), contiguous=False)

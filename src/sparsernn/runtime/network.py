@@ -9,6 +9,7 @@ import numpy as np
 
 from sparsernn.cells.cell import Cell
 from sparsernn.errors import UserError
+from sparsernn.runtime.kernel_head import KernelHead
 from sparsernn.runtime.layers import RecurrentLayer, States, Stream
 
 Array = np.ndarray
@@ -44,9 +45,11 @@ class NetworkSpec:
         embedding: a row a living word [row unit]; rows: the row of every word, -1 for a dead one, or None: as numbered.
         head: weight [output unit]; bias: [output]; None where there is no head.
         pool: "last", "mean" or "max" over the steps of a sequence, or "mean_max_last", all three beside each other.
-        residual: the column of the input that a forecast is a change of, or None; skip: what a forecast adds of the
-            window of that column [horizon step], or None. With it the layers read every column less its last value.
+        residual: the column of the input that a forecast is a change of, or None; several: how many columns are
+            forecast, that one and those after it, one after the other; skip: what the forecast of each adds of its own
+            window [several*horizon step], or None. With it the layers read every column less its last value.
         at_once: labels that a tagger tells at every step.
+        kernels: what random kernels add to the scores of classes, or None; with it there may be no layers.
     """
 
     kind: str
@@ -61,6 +64,8 @@ class NetworkSpec:
     labels: Sequence[str] = field(default_factory=tuple)
     at_once: int = 1
     skip: Array | None = None
+    several: int = 1
+    kernels: KernelHead | None = None
 
 
 class Network:
@@ -70,12 +75,16 @@ class Network:
         spec: its parts.
     Attributes:
         kind, labels: as the specification has them.
+        inputs, outputs: numbers that are read at a time, where these are no words, and given for one label or forecast.
         bytes: what a step may read of the recurrent layers' weights.
     """
 
     def __init__(self, spec: NetworkSpec):
         self.spec, self.kind, self.labels = spec, spec.kind, tuple(spec.labels)
         self.layers = [layer.build() for layer in spec.layers]
+        self.inputs = self.layers[0].inputs if self.layers else 0 if spec.kernels is None else spec.kernels.inputs
+        top = self.layers[-1].hidden if self.layers else 0 if spec.kernels is None else len(spec.kernels.bias)
+        self.outputs = top if spec.head is None else len(spec.head) // spec.at_once
         self.bytes = sum(layer.bytes for layer in self.layers)
 
     def run(self, x: Array, lengths: Array | None = None) -> Array:
@@ -97,15 +106,23 @@ class Network:
             raise UserError(
                 f"lengths are {ends.tolist()[:5]}", f"{batch} numbers from 1 to {time}", "pass each sequence's steps"
             )
+        if not self.layers:
+            return self._kernels(x, ends)
         output = self._recurrent(vectors, None if lengths is None else ends)
         if self.kind in ("classification", "forecasting"):
             pooled = np.concatenate([self._pooled(output, ends, how) for how in self.spec.pool.split("_")], -1)
             result = self._head(pooled)
-            if self.spec.residual is not None:
-                result = result + np.asarray(x)[np.arange(batch), ends - 1, self.spec.residual][:, None]
-            return result
+            if self.spec.residual is None:
+                return result if self.spec.kernels is None else result + self._kernels(x, ends)
+            return result + self._ahead(np.asarray(x)[np.arange(batch), ends - 1], result.shape[1])
         outputs = self._head(np.swapaxes(output, 0, 1))
         return outputs if self.spec.at_once == 1 else outputs.reshape(*outputs.shape[:2], self.spec.at_once, -1)
+
+    def _kernels(self, x: Array, ends: Array) -> Array:
+        """What random kernels say. [batch class]"""
+        if self.spec.kernels is None:
+            raise ValueError("the network has neither layers nor kernels")
+        return self.spec.kernels.scores(np.asarray(x), ends)
 
     def _forecast(self, x: Array, lengths: Array | None) -> Array:
         """What the layers and the skip make of windows, each less its last step. [batch horizon]"""
@@ -121,8 +138,20 @@ class Network:
         x = x - last
         ends = np.full(len(x), steps, np.int64)
         output = self._recurrent(np.ascontiguousarray(np.swapaxes(x, 0, 1)), None)
-        change = self._head(self._pooled(output, ends, "last")) + x[:, :, spec.residual] @ spec.skip.T
-        return change + last[:, :, spec.residual]
+        change = self._head(self._pooled(output, ends, "last"))
+        skips = spec.skip.reshape(spec.several, -1, steps)
+        windows = x[:, :, self._forecast_columns].transpose(2, 0, 1)
+        linear = (windows @ skips.transpose(0, 2, 1)).transpose(1, 0, 2).reshape(change.shape)
+        return change + linear + self._ahead(last[:, 0], change.shape[1])
+
+    @property
+    def _forecast_columns(self) -> slice:
+        first = self.spec.residual or 0
+        return slice(first, first + self.spec.several)
+
+    def _ahead(self, last: Array, values: int) -> Array:
+        """The last value of each column that is forecast, at all steps ahead. [batch column] -> [batch values]"""
+        return last[:, self._forecast_columns].repeat(values // self.spec.several, 1)
 
     def stream(self, batch: int = 1) -> NetworkStream:
         """Sequences that run on, one step a call.
@@ -130,7 +159,8 @@ class Network:
         Raises: UserError for a network that reads backwards or whole windows, or pools over steps that have not come.
         """
         pools = self.kind == "classification" and self.spec.pool != "last"
-        if self.spec.directions == 2 or pools or self.spec.skip is not None:
+        whole = self.spec.skip is not None or self.spec.kernels is not None
+        if self.spec.directions == 2 or pools or whole:
             raise UserError(
                 "this network needs whole sequences: it reads backwards, or pools over all steps",
                 "layers of one direction, and the last step read",
@@ -142,10 +172,10 @@ class Network:
         """What the first layer reads. [batch time unit]"""
         x, spec = np.asarray(x), self.spec
         if spec.embedding is None:
-            if x.ndim < 2 or x.shape[-1] != self.layers[0].inputs or x.dtype != np.float32:
+            if x.ndim < 2 or x.shape[-1] != self.inputs or x.dtype != np.float32:
                 raise UserError(
                     f"the input is {x.dtype} of shape {list(x.shape)}",
-                    f"float32 with {self.layers[0].inputs} features in the last dimension",
+                    f"float32 with {self.inputs} features in the last dimension",
                     "convert it first: nothing is converted silently",
                 )
             return x

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from sparsernn.structure.layer import Layer
@@ -141,26 +142,34 @@ class RowsWithWeights:
         self.elsewhere = 1 << len(self.bits)
 
     def __call__(self, name: str, vector: Partly | None = None, gates: tuple[str, ...] | None = None) -> Partly | float:
-        if name not in self.weights:
+        cell = self.layer.cell
+        if name not in cell.axes or (name not in self.weights and vector is not None):
             return 0.0
-        gated = "gate" in self.layer.layouts[name].stored
-        bits = [self.bits.get(gate, self.elsewhere) for gate in self.layer.cell.gates_of(name)] if gated else [0]
-        sources = np.repeat(bits, len(self.weights[name]) // len(bits))
+        gated = "gate" in cell.axes[name].split()
+        bits = [self.bits.get(gate, self.elsewhere) for gate in cell.gates_of(name)] if gated else [0]
+        sources = np.repeat(bits, cell.shape(name, self.layer.sizes)[0] // len(bits))
+        if name not in self.weights:
+            return Partly(np.zeros(len(sources)), sources)
         if vector is None:
             return Partly(self.weights[name].detach().cpu().double().numpy().copy(), sources)
-        part = self.layer.cell.rows(name, gates, len(sources))
-        return Partly(self.rows(name)[part], sources[part])
+        part = cell.rows(name, gates, len(sources))
+        return Partly(self.rows(name, None if cell.is_diagonal(name) else vector)[part], sources[part])
 
-    def rows(self, name: str) -> np.ndarray:
-        """The bias where no weight comes in, NaN elsewhere. [row]"""
-        kept, height = self.kept.get(name), len(self.weights[name])
-        varies = np.ones(height, dtype=bool)
-        if kept is not None:
-            varies = kept.reshape(height, -1).any(1).cpu().numpy()
-        rows = np.zeros(height)
+    def rows(self, name: str, vector: Partly | None = None) -> np.ndarray:
+        """What is known of a product, NaN where a weight meets what varies; without a vector all of it does. [row]"""
+        weight, kept, height = self.weights[name], self.kept.get(name), len(self.weights[name])
+        present = (
+            (torch.ones_like(weight, dtype=torch.bool) if kept is None else kept).reshape(height, -1).cpu().numpy()
+        )
+        rows, varies = np.zeros(height), present.any(1)
+        if vector is not None:
+            unknown = np.isnan(vector.values)
+            varies = present[:, unknown].any(1)
+            numbers = weight.detach().cpu().double().numpy() * present
+            rows = numbers[:, ~unknown] @ vector.values[~unknown]
         local, places = self.layer.cell.bias_rows(name, height)
         if local in self.weights:
-            rows[places] = self.weights[local].detach().cpu().double().numpy()
+            rows[places] += self.weights[local].detach().cpu().double().numpy()
         rows[varies] = math.nan
         return rows
 

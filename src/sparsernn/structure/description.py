@@ -120,8 +120,8 @@ def describe_layers(
 
 
 def _keys(cell: Cell, place: int) -> dict[str, str]:
-    """Axis of a state -> axis key in the stack."""
-    return {axis: f"{axis}_{place}" for axis in cell.state_axes}
+    """Axis of a layer's own units -> axis key in the stack."""
+    return {axis: f"{axis}_{place}" for axis in cell.own_axes}
 
 
 def _part(name: str, layout: Layout, scope: dict[str, Segments]) -> Part:

@@ -109,6 +109,32 @@ class Forecasting(Objective):
         return figures | {"mse": figures["loss"]}
 
 
+class Regression(Objective):
+    """One number for a sequence: mean squared error, with its root, the mean absolute error and R² beside it.
+
+    Shapes: outputs [batch 1], targets [batch].
+    """
+
+    metric = "rmse"
+    better = "lower"
+
+    def loss(self, model: Network, batch: Batch, carry: Carry = None) -> tuple[Tensor, Sums, Carry]:
+        targets = batch.targets
+        difference = model(*self.arguments(batch)).squeeze(-1) - targets
+        loss, count = difference.square().mean(), difference.numel()
+        absolute = difference.detach().abs().sum().item()
+        sums = {"loss": (loss.item() * count, count), "mae": (absolute, count)}
+        moments = {"mean": (targets.sum().item(), count), "square": (targets.double().square().sum().item(), count)}
+        return loss, {**sums, **moments}, None
+
+    def figures(self, sums: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+        figures = super().figures(sums)
+        mean, square, error = figures.pop("mean"), figures.pop("square"), figures["loss"]
+        spread = square - mean**2
+        r2 = 1 - error / spread if spread > 0 else math.nan
+        return figures | {"mse": error, "rmse": math.sqrt(error) if error >= 0 else math.nan, "r2": r2}
+
+
 class LanguageModelling(Objective):
     """The next token at every step: mean negative log-likelihood, perplexity and bits per token; in evaluation the
     accuracy too, which costs a pass over the logits.
@@ -136,6 +162,7 @@ class LanguageModelling(Objective):
 
 OBJECTIVES: dict[str, Objective] = {
     "classification": Classification(),
+    "regression": Regression(),
     "tagging": Tagging(),
     "forecasting": Forecasting(),
     "language_model": LanguageModelling(),

@@ -14,9 +14,10 @@ class Settings:
     """How `fit` trains.
 
     Arguments:
-        optimizer: a name in torch.optim, in any case ("sgd", "adamw"), "nt_asgd" or "snt_asgd" (`averaged_sgd`),
-            "averaged_adamw", or a callable (parameters, lr=...) -> optimizer. One with `eval()` and `train()` is validated, kept and saved at
-            the weights that `eval()` shows; one with `validated(loss)` is told each validation loss.
+        optimizer: a name in torch.optim, in any case ("sgd", "adamw"), "nt_asgd", "snt_asgd" (`averaged_sgd`) or
+            "averaged_adamw", or a callable (parameters, lr=...) -> optimizer. One with `eval()` and `train()` is
+            validated, kept and saved at the weights that `eval()` shows; one with `validated(loss)` is told each
+            validation loss.
         learning_rate, momentum, weight_decay: given to the optimizer; one that it does not know must be left at 0.
         optimizer_options: further arguments of the optimizer, such as {"betas": [0.9, 0.95]}.
         epochs: after each of which the model is validated and saved.

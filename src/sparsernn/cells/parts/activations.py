@@ -49,6 +49,7 @@ GATE_ACTIVATIONS: dict[str, Activation] = {
 # All are 0 at 0: a unit without inputs then stays at zero, on which compaction relies.
 ACTIVATIONS: dict[str, Activation] = {
     "tanh": lambda arithmetic, x: arithmetic.tanh(x),
+    "hard_tanh": _watched(lambda arithmetic, x: arithmetic.clamp(x, -1.0, 1.0)),
     "relu": lambda arithmetic, x: arithmetic.relu(x),
     "selu": lambda arithmetic, x: arithmetic.selu(x),
     "spocu": _watched(spocu),

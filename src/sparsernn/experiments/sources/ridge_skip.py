@@ -27,15 +27,19 @@ class RidgeSkip(Source):
     @torch.no_grad()
     def prepare(self, prepared: Prepared, runs: Runs) -> Prepared:
         network, loaded = prepared.network, prepared.loaded
-        if not isinstance(network, Forecaster) or network.skip is None:
+        if not isinstance(network, Forecaster) or not network.window:
             raise UserError(
                 f"row {prepared.row.name!r} has no place for a regression",
                 "a forecaster with a window",
                 "set model.window to that of the task",
             )
-        fitted = ridge.fit(loaded.train, loaded.valid, ridge.Reading(), self.share)
-        network.skip.weight.copy_(torch.from_numpy(fitted.weights.T))
-        network.skip.weight.requires_grad_(False)
+        biases = []
+        for number, weight in enumerate(network.skips.parameters()):
+            train, valid = ridge.of_column(loaded.train, number), ridge.of_column(loaded.valid, number)
+            fitted = ridge.fit(train, valid, ridge.Reading(), self.share)
+            weight.copy_(torch.from_numpy(fitted.weights.T))
+            weight.requires_grad_(False)
+            biases.append(torch.from_numpy(fitted.bias))
         network.head.weight.zero_()
-        network.head.bias.copy_(torch.from_numpy(fitted.bias))
+        network.head.bias.copy_(torch.cat(biases))
         return prepared

@@ -5,7 +5,7 @@ A kind of file is a file in this folder with an object `KIND`.
 
 from sparsernn.data.table_file import TableFile
 from sparsernn.data.task import Loaded
-from sparsernn.own_data.kinds import forecast, language_model, series, tagging, text
+from sparsernn.own_data.kinds import forecast, language_model, regression, series, tagging, text
 from sparsernn.own_data.kinds.kind import Kind
 
 
@@ -13,6 +13,8 @@ def kind_of(task: TableFile, loaded: Loaded) -> Kind:
     """The kind of a file that was read."""
     if loaded.objective == "tagging":
         return tagging.KIND
+    if loaded.objective == "regression":
+        return regression.TEXTS if loaded.tokens else regression.SERIES
     kinds: dict[str, Kind] = {
         "text": text.KIND,
         "series": series.KIND,

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from sparsernn.experiments import ridge
-from sparsernn.experiments.ridge import Reading, windows_of
+from sparsernn.experiments.ridge import Reading, of_column, windows_of
 from sparsernn.experiments.rows import Row
 from sparsernn.experiments.sources.ridge_skip import RidgeSkip
 from sparsernn.models.forecaster import Forecaster
 from sparsernn.own_data.kinds.kind import BATCH, Choice, File, Kind, Wishes, targets_of
-from sparsernn.own_data.kinds.series import BATCH_SIZE, MANY, in_blocks, lasting
+from sparsernn.own_data.kinds.series import BATCH_SIZE, MANY, in_blocks, in_order, lasting, packed_as
 from sparsernn.own_data.naive import error, naive, period_of
 from sparsernn.own_data.scored import Scored, microseconds
 from sparsernn.own_data.verdict import Answers
@@ -53,18 +53,21 @@ class Forecast(Kind):
     def rows(self, file: File, wishes: Wishes) -> list[Row]:
         rows = super().rows(file, dataclasses.replace(wishes, method=in_blocks(wishes.method)))
         shares = {"sparse": SPARSE_WINDOW, "small_dense": SPARSE_WINDOW}
-        window = {"window": file.preparation.window}
+        options = {"window": file.preparation.window, "several": file.preparation.targets}
         return [
             dataclasses.replace(
-                row, options={**row.options, **window}, sources=(RidgeSkip(shares.get(row.name, 1.0)),)
+                row, options={**row.options, **options}, sources=(RidgeSkip(shares.get(row.name, 1.0)),)
             )
             for row in rows
         ]
 
+    def finish(self, file: File, folders: dict[str, Path], out: Path) -> list[Scored]:
+        return [packed_as(self, name, file, folder, out) for name, folder in in_order(folders)]
+
     def network(self, file: File, folder: Path) -> torch.nn.Module:
         """The trained network, its recurrent part weighed by what is best on validation: 0 leaves the regression."""
         network = super().network(file, folder)
-        if isinstance(network, Forecaster) and network.skip is not None:
+        if isinstance(network, Forecaster) and network.window:
             weigh(network, file)
         return network
 
@@ -89,7 +92,7 @@ def outputs_of(network: Forecaster, file: File) -> torch.Tensor:
 
 
 def seasonal(file: File) -> Scored:
-    """The values a period ago, the period found on training windows, or the last value, whichever validation prefers."""
+    """The values a period ago, found on training windows, or the last value, whichever validation prefers."""
     train, valid, test = map(windows_of, (file.loaded.train, file.loaded.valid, file.loaded.test))
     period = min(1, period_of(train), key=lambda period: error(valid, period))
     about = "the last value" if period == 1 else f"the values {period} steps ago"
@@ -97,19 +100,23 @@ def seasonal(file: File) -> Scored:
 
 
 def regression(file: File) -> Scored:
-    """Ridge regression on the last window, in the form that validation prefers."""
-    loaded, test = file.loaded, windows_of(file.loaded.test)
+    """Ridge regression on the last window, for each column in the form that validation prefers."""
+    test = windows_of(file.loaded.test)
     several = 1 < test.series.shape[1] <= MOST_VALUES // test.window
-    readings = [Reading(changes, every) for every in ((False, True) if several else (False,)) for changes in (True, False)]
-    fitted = ridge.best(loaded.train, loaded.valid, readings)
+    readings = [Reading(changes, every) for every in (False, True)[: 1 + several] for changes in (True, False)]
+    columns = range(test.several)
+    parts = [[of_column(split, number) for number in columns] for split in (file.loaded.train, file.loaded.valid, test)]
+    fits = [ridge.best(train, valid, readings) for train, valid in zip(parts[0], parts[1], strict=True)]
     first = next(test.batches(1)).inputs.numpy()
     return Scored(
         "baseline",
-        "ridge regression on the last window" + (" of all columns" if fitted.reading.every else ""),
-        file.preparation.unscaled(fitted.forecast(test)),
-        len(pickle.dumps((fitted.weights.astype(np.float32), fitted.bias.astype(np.float32)))),
-        microseconds(lambda: fitted.of(first, test.target)),
-        fitted.error,
+        "ridge regression on the last window" + (" of all columns" if any(one.reading.every for one in fits) else ""),
+        file.preparation.unscaled(
+            np.concatenate([one.forecast(split) for one, split in zip(fits, parts[2], strict=True)], 1)
+        ),
+        len(pickle.dumps([(one.weights.astype(np.float32), one.bias.astype(np.float32)) for one in fits])),
+        microseconds(lambda: [one.of(first, split.target) for one, split in zip(fits, parts[2], strict=True)]),
+        float(np.mean([one.error for one in fits])),
     )
 
 

@@ -173,8 +173,8 @@ class Kind(abc.ABC):
         """The sparse network as its one file answers, without torch."""
         steps = next(file.loaded.test.batches(1)).inputs.shape[1]
         about = About(file.loaded.labels, json.dumps(file.preparation.to_json()))
-        network = self.network(file, folder)
-        pack(out / NETWORK, network, steps=steps, int8=True, dtype="int8", about=about, timed=False)
+        options = {"steps": steps, "int8": True, "dtype": "int8", "about": about, "timed": False}
+        pack(out / NETWORK, self.network(file, folder), **options)
         artifact = runtime.load(out / NETWORK)
 
         def answer(batch: Batch) -> torch.Tensor:

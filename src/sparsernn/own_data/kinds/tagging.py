@@ -10,13 +10,13 @@ import torch
 from sparsernn.experiments.rows import Row
 from sparsernn.own_data.features import simple
 from sparsernn.own_data.kinds.kind import BATCH, Choice, File, Wishes, majority, targets_of
-from sparsernn.own_data.kinds.series import Series
+from sparsernn.own_data.kinds.series import Labelled
 from sparsernn.own_data.scored import Scored
 from sparsernn.own_data.verdict import Answers
 from sparsernn.training.objectives import IGNORED
 
 
-class Tagging(Series):
+class Tagging(Labelled):
     """Logistic regression on a step and its running figures, and a network that reads frames of them both ways."""
 
     about = "logistic regression on running means and deviations"

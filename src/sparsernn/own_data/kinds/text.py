@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeGuard
@@ -14,8 +14,6 @@ import torch
 
 from sparsernn import runtime
 from sparsernn.data.grams import GramEncoder
-from sparsernn.data.table_file import TableFile
-from sparsernn.data.table_rows import read_rows
 from sparsernn.data.text import WordEncoder, encoder_from_json
 from sparsernn.experiments.compacted import read_final
 from sparsernn.experiments.network import build, describe
@@ -133,11 +131,8 @@ class Text(Kind):
 def read_texts(file: File, encoder: GramEncoder) -> tuple[Parts, list[str]]:
     """The texts that train and validate, encoded, and those of the test rows."""
     thinned = [spread(file.parts[name], most) for name, most in (("train", MOST_TEXTS), ("valid", MOST_VALIDATED))]
-    train, valid, test = texts_of(file.task, [*thinned, file.parts["test"]])
-    numbers = {label: number for number, label in enumerate(file.loaded.labels)}
-    encoded = [
-        Texts(encoder.ids(texts), np.array([numbers[label] for label in labels])) for texts, labels in (train, valid)
-    ]
+    train, valid, test = texts_of(file, [*thinned, file.parts["test"]])
+    encoded = [Texts(encoder.ids(texts), np.array(targets, np.int64)) for texts, targets in (train, valid)]
     return Parts(*encoded), test[0]
 
 
@@ -193,15 +188,11 @@ def tfidf(file: File, about: str) -> Scored:
 
     parts = file.parts
     rows = [spread(parts[name], MOST_TEXTS) for name in ("train", "valid")]
-    train, valid, test = texts_of(file.task, [*rows, parts["test"]])
-    numbers = {label: number for number, label in enumerate(file.loaded.labels)}
+    train, valid, test = texts_of(file, [*rows, parts["test"]])
     vectors = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
     matrix, read = vectors.fit_transform(train[0]), vectors.transform(valid[0])
-    right = [numbers[label] for label in valid[1]]
-    models = [
-        LogisticRegression(C=strength, max_iter=300).fit(matrix, [numbers[label] for label in train[1]])
-        for strength in STRENGTHS
-    ]
+    right = valid[1]
+    models = [LogisticRegression(C=strength, max_iter=300).fit(matrix, train[1]) for strength in STRENGTHS]
     best = max(models, key=lambda model: model.score(read, right))
     model = make_pipeline(vectors, best)
     outputs = np.zeros((len(test[0]), file.loaded.outputs))
@@ -210,13 +201,13 @@ def tfidf(file: File, about: str) -> Scored:
     return Scored("baseline", about, outputs, len(pickle.dumps(model)), us, float(best.score(read, right)))
 
 
-def texts_of(task: TableFile, parts: list[np.ndarray]) -> list[tuple[list[str], list[str]]]:
-    """Texts and labels of each part, in its order, in one pass over the file."""
+def texts_of(file: File, parts: list[np.ndarray]) -> list[tuple[list[str], list[float]]]:
+    """Texts and targets of each part, in its order, in one pass over the file."""
     part_of_row = np.full(1 + max(int(rows.max()) for rows in parts), -1, np.int8)
     for number, rows in enumerate(parts):
         part_of_row[rows] = number
-    read: list[tuple[list[str], list[str]]] = [([], []) for _ in parts]
-    for number, (text, label) in zip(part_of_row, pairs(task), strict=False):
+    read: list[tuple[list[str], list[float]]] = [([], []) for _ in parts]
+    for number, (text, label) in zip(part_of_row, file.task.labelled_texts(file.preparation), strict=False):
         if number >= 0:
             read[number][0].append(text)
             read[number][1].append(label)
@@ -225,12 +216,6 @@ def texts_of(task: TableFile, parts: list[np.ndarray]) -> list[tuple[list[str], 
         ([texts[place] for place in order], [labels[place] for place in order])
         for (texts, labels), order in zip(read, places, strict=True)
     ]
-
-
-def pairs(task: TableFile) -> Iterator[tuple[str, str]]:
-    """Text and label of every row."""
-    for rows in read_rows(task.path, [task.text, task.label]):
-        yield from zip(rows.texts(task.text), rows.labels(task.label), strict=True)
 
 
 KIND = Text()

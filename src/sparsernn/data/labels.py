@@ -1,0 +1,128 @@
+"""Labels of a user's file: classes in any spelling, or numbers that are learned as numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from sparsernn.data.numerals import Numeral, class_key, numeral
+from sparsernn.data.table_rows import Rows, rows_of
+from sparsernn.data.task import IGNORED
+from sparsernn.errors import UserError
+
+MOST_CLASSES = 1000
+MOST_WHOLE, MOST_BROKEN = 100, 10
+"""Different numbers up to which whole ones, and others, are taken for classes without asking."""
+
+
+class Labels(NamedTuple):
+    """The labels of a file.
+
+    Attributes:
+        names: of the classes in the order of their numbers; none for a regression.
+        targets: [rows] class numbers, IGNORED where a label is missing; or the numbers themselves, NaN there.
+    """
+
+    names: tuple[str, ...]
+    targets: np.ndarray
+
+    @property
+    def usable(self) -> np.ndarray:
+        """Which rows have a label."""
+        return ~np.isnan(self.targets) if self.targets.dtype.kind == "f" else self.targets != IGNORED
+
+
+def note_gaps(labels: Labels, remarks: dict[str, None]) -> None:
+    """Add a remark on rows without a label, if there are any."""
+    count = int((~labels.usable).sum())
+    if count:
+        remarks[f"{rows_of(count)} without a label left out"] = None
+
+
+class LabelReader:
+    """Collects the labels of a file.
+
+    Arguments:
+        column: its name.
+        kind: "classes", "numbers" or "auto", as in `TableOptions`.
+        decimal: mark of numbers.
+        gaps: whether labels may be missing.
+    """
+
+    def __init__(self, column: str, kind: str, decimal: str = ".", gaps: bool = False):
+        self.column, self.kind, self._decimal, self._gaps = column, kind, decimal or ".", gaps
+        self._places: dict[str, int] = {}
+        self._names: list[str] = []
+        self._codes: list[np.ndarray] = []
+
+    def add(self, rows: Rows) -> None:
+        """Take the labels of a chunk."""
+        names = rows.labels(self.column, self._gaps)
+        self._codes.append(np.fromiter(map(self._code, names), np.int64, len(names)))
+
+    def _code(self, name: str) -> int:
+        if not name:
+            return -1
+        key = class_key(name)
+        code = self._places.setdefault(key, len(self._places))
+        if code == len(self._names):
+            self._names.append(name)
+        return code
+
+    def finish(self) -> Labels:
+        """All that were added. Raises: UserError where they are not what is asked for, or could be either."""
+        codes = np.concatenate([np.zeros(0, np.int64), *self._codes])
+        numbers = [numeral(name, self._decimal) for name in self._names]
+        if self.kind == "numbers":
+            return Labels((), self._numbers(numbers)[codes])
+        if self.kind == "auto" and all(one is not None and not one.unit for one in numbers) and _many(numbers):
+            raise UserError(
+                f"Column {self.column!r} holds {len(numbers):,} different labels, all of them numbers",
+                "classes, or to be told that a number is to be learned",
+                "pass --regression to learn the number, or --classes if each is a class",
+            )
+        order = self._order(numbers)
+        place = np.empty(len(order) + 1, np.int64)
+        place[order], place[-1] = np.arange(len(order)), IGNORED
+        return Labels(tuple(self._names[code] for code in order), place[codes])
+
+    def _numbers(self, numbers: Sequence[Numeral | None]) -> np.ndarray:
+        if None in numbers:
+            raise UserError(
+                f"The label {self._names[numbers.index(None)][:40]!r} in column {self.column!r} is not a number",
+                "numbers, for a regression",
+                "correct it, pass --decimal , for decimal commas, or leave out --regression",
+            )
+        values = [number.value for number in numbers if number is not None]
+        if len(set(values)) < 2:
+            raise UserError(
+                f"Column {self.column!r} holds one number only", "different numbers", "choose another label column"
+            )
+        return np.array([*values, np.nan], np.float64)
+
+    def _order(self, numbers: Sequence[Numeral | None]) -> list[int]:
+        """The codes in the order of the classes."""
+        names = self._names
+        if len(names) < 2:
+            raise UserError(
+                f"Column {self.column!r} holds one class only, {names[0][:40]!r}" if names else "There are no labels",
+                "at least two different labels",
+                "choose another label column or add rows of other classes",
+            )
+        if len(names) > MOST_CLASSES:
+            raise UserError(
+                f"Column {self.column!r} holds {len(names):,} different labels",
+                f"at most {MOST_CLASSES:,} classes",
+                "check that it is the label column, or pass --regression if its numbers are to be learned",
+            )
+        values = [number.value for number in numbers if number is not None and not number.unit]
+        if len(values) == len(names):
+            return sorted(range(len(names)), key=values.__getitem__)
+        return sorted(range(len(names)), key=names.__getitem__)
+
+
+def _many(numbers: Sequence[Numeral | None]) -> bool:
+    whole = all(number is not None and number.value.is_integer() for number in numbers)
+    return len(numbers) > (MOST_WHOLE if whole else MOST_BROKEN)

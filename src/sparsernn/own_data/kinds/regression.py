@@ -1,0 +1,75 @@
+"""Texts and series with a number each."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from sparsernn.experiments.rows import Source
+from sparsernn.own_data.features import features
+from sparsernn.own_data.kinds import series, text
+from sparsernn.own_data.kinds.kind import Choice, File, Kind, targets_of
+from sparsernn.own_data.scored import Scored, microseconds
+from sparsernn.own_data.verdict import Answers
+from sparsernn.training.settings import Settings
+
+STRENGTHS = (0.1, 1.0, 10.0, 100.0)
+
+
+@dataclass(frozen=True)
+class Regression(Kind):
+    """Ridge regression, and the network that suits labelled texts or series, with one output."""
+
+    about: str
+    choice: Choice
+
+    def baselines(self, file: File) -> list[Scored]:
+        train, test = (file.preparation.unscaled(targets_of(split)) for split in (file.loaded.train, file.loaded.test))
+        return [Scored("majority", "the mean", np.full(len(test), train.mean())), ridge(file, self.about)]
+
+    def answers(self, file: File) -> Answers:
+        return Answers("rmse", file.preparation.unscaled(targets_of(file.loaded.test)))
+
+    def sources(self, file: File) -> tuple[Source, ...]:
+        return (text.KIND if file.loaded.tokens else series.KIND).sources(file)
+
+    def settings(self, file: File, epochs: int) -> Settings:
+        if file.loaded.tokens:
+            return super().settings(file, epochs)
+        return series.lasting(file, self.choice.steps, epochs, keep="best")
+
+    def outputs(self, file: File, batches: list[torch.Tensor]) -> np.ndarray:
+        return file.preparation.unscaled(torch.cat(batches).squeeze(-1).double().numpy())
+
+
+def ridge(file: File, about: str) -> Scored:
+    """Ridge regression (scikit-learn) on TF-IDF of words and word pairs or on features of a series; its strength is
+    chosen on the validation rows."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    if file.loaded.tokens:
+        names = ("train", "valid", "test")
+        train, valid, test = text.texts_of(file, [file.parts[name] for name in names])
+        first = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    else:
+        pieces = (file.loaded.train, file.loaded.valid, file.loaded.test)
+        train, valid, test = ((rows, file.preparation.unscaled(targets)) for rows, targets in map(features, pieces))
+        first = StandardScaler()
+    matrix = first.fit_transform(train[0])
+    read = first.transform(valid[0])
+    fitted = [Ridge(strength).fit(matrix, train[1]) for strength in STRENGTHS]
+    errors = [float(np.square(one.predict(read) - valid[1]).mean()) for one in fitted]
+    best = make_pipeline(first, fitted[int(np.argmin(errors))])
+    outputs = best.predict(test[0])
+    us = microseconds(lambda: best.predict(test[0][:1]))
+    return Scored("baseline", about, outputs, len(pickle.dumps(best)), us, float(np.sqrt(min(errors))))
+
+
+TEXTS = Regression("TF-IDF and ridge regression", text.KIND.choice)
+SERIES = Regression("ridge regression on simple features", series.KIND.choice)

@@ -1,0 +1,161 @@
+"""Text files as they come: encodings, line ends, delimiters, quotation marks, JSON records and zip archives."""
+
+import gzip
+import io
+import json
+import zipfile
+
+import pytest
+
+from sparsernn.data.spelling import Spelling
+from sparsernn.data.table_rows import Table
+from sparsernn.errors import UserError
+
+ROWS = [
+    ("a plain text", "one"),
+    ("with a comma, in it", "two"),
+    ('he said "no"', "one"),
+    ("caf\u00e9 \u2013 ol\u00e9", "two"),
+]
+ROWS = [*ROWS, *[(f"text number {number}", "one") for number in range(20)]]
+
+
+def table(delimiter=",", end="\n", rows=ROWS, header=True):
+    def quoted(field):
+        return '"' + field.replace('"', '""') + '"' if any(sign in field for sign in f'{delimiter}"') else field
+
+    lines = [("text", "label"), *rows] if header else rows
+    return "".join(delimiter.join(map(quoted, row)) + end for row in lines)
+
+
+def read(folder, content, name="t.csv", columns=("text", "label"), **told):
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    source = Table(path, Spelling(**told))
+    chunks = list(source.rows(columns))
+    return [tuple(row) for rows in chunks for row in zip(*(rows.texts(one) for one in columns), strict=True)], source
+
+
+def zipped(*names):
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in names:
+            archive.writestr(name, table())
+    return made.getvalue()
+
+
+def records():
+    return [{"text": text, "label": label} for text, label in ROWS]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        table().encode("utf-8-sig"),
+        table().encode("utf-16"),
+        table().encode("utf-16-le"),
+        table().encode("utf-32"),
+        table().encode("cp1252"),
+        table(end="\r").encode(),
+        table(end="\r\n").encode(),
+        table("\t").encode(),
+        table(";").encode(),
+        table("|").encode(),
+        ("sep=;\r\n" + table(";")).encode("utf-8-sig"),
+        ('"sep=|"\n' + table("|")).encode(),
+        ("# written by a program\n# on Monday\n" + table()).encode(),
+        gzip.compress(table().encode()),
+        zipped("folder/", "folder/t.csv", "__MACOSX/t.csv"),
+        "".join(json.dumps(one) + "\n" for one in records()).encode(),
+        gzip.compress("".join(json.dumps(one) + "\n\n" for one in records()).encode()),
+        json.dumps(records(), indent=1).encode(),
+        json.dumps({"text": [text for text, _ in ROWS], "label": [label for _, label in ROWS]}).encode(),
+        json.dumps({name: {str(n): row[place] for n, row in enumerate(ROWS)}
+                    for place, name in enumerate(("text", "label"))}).encode(),
+        json.dumps({"data": records()}).encode(),
+        (table()[:-1] + "\n,\n,\n").encode(),
+        "\n".join(line + "," for line in table().splitlines()).encode(),
+    ],
+)  # fmt: skip
+def test_the_same_rows_however_they_are_written(content, tmp_path):
+    assert read(tmp_path, content)[0] == ROWS
+
+
+@pytest.mark.parametrize(
+    "content, told, expected",
+    [
+        (table("::"), {"delimiter": "::"}, ROWS),
+        (table("^"), {"delimiter": "^"}, ROWS),
+        (table("\t"), {"delimiter": "tab"}, ROWS),
+        (table().encode("mac_roman"), {"encoding": "mac_roman"}, ROWS),
+        (table().encode("cp1252").replace(b"\xe9", b"\x81"), {"encoding": "cp1252:replace"}, "caf\ufffd"),
+        ("text,label\n\u043f\u0440\u0438\u0432\u0435\u0442,one\n".encode("cp1251"), {"encoding": "cp1251"}, "\u043f"),
+    ],
+)
+def test_what_the_user_says_is_taken(content, told, expected, tmp_path):
+    rows, _ = read(tmp_path, content, **told)
+    assert rows == expected if isinstance(expected, list) else any(text.startswith(expected) for text, _ in rows)
+
+
+def test_a_file_without_names_of_columns(tmp_path):
+    rows, source = read(tmp_path, table(header=False), columns=("2", "1"), header=False)
+    assert source.names == ["1", "2"] and rows[0] == ("one", "a plain text") and len(rows) == len(ROWS)
+    with pytest.raises(UserError, match="no column 'text'.*--no-header"):
+        read(tmp_path, table(header=False))
+
+
+@pytest.mark.parametrize(
+    "content, text, quotes",
+    [
+        ('text,label\n"a \\"b\\", c",one\n"d, e",two\n', 'a "b", c', "backslash"),
+        ("text,label\n'a, b',one\n'it''s, so',two\n", "a, b", "single"),
+        ('text\tlabel\n"never closed\tone\nplain\ttwo\n', '"never closed', "none"),
+        ('text\tlabel\n"open\tone\nplain\ttwo\n"shut"\tone\n', '"open', "none"),
+        ('text\tlabel\n"open\tone\nplain\ttwo\nshut"\tone\n', '"open', "none"),
+    ],
+)
+def test_quotation_marks(content, text, quotes, tmp_path):
+    rows, source = read(tmp_path, content)
+    assert rows[0] == (text, "one") and any(f"read as {quotes}" in remark for remark in source.remarks)
+
+
+def test_quoted_commas_in_the_header_do_not_make_the_delimiter(tmp_path):
+    content = '"words, free";label\n"one, two";a\nthree;b\n'
+    assert read(tmp_path, content, columns=("words, free", "label"))[0] == [("one, two", "a"), ("three", "b")]
+    tie = "a, b;label\none, two;x\nthree, four;y\nfive;z\n"
+    assert read(tmp_path, tie, columns=("a, b", "label"))[0][2] == ("five", "z")
+
+
+def test_a_table_of_one_column_keeps_its_commas_and_blank_lines(tmp_path):
+    rows, _ = read(tmp_path, "text\none, two\n\nthree\n\n\n", columns=("text",))
+    assert rows == [("one, two",), ("",), ("three",)]
+
+
+def test_a_last_row_that_is_cut_off_is_left_out_and_said(tmp_path):
+    rows, source = read(tmp_path, table() + '"the end of this text is miss')
+    assert rows == ROWS and any("ends within the row" in remark for remark in source.remarks)
+
+
+def test_the_encoding_that_is_taken_is_said(tmp_path):
+    _, source = read(tmp_path, table().encode("cp1252"))
+    assert any("read as cp1252" in remark and "--encoding" in remark for remark in source.remarks)
+
+
+@pytest.mark.parametrize(
+    "content, told, expected",
+    [
+        (table(), {"encoding": "klingon"}, "--encoding is 'klingon'"),
+        (table(), {"encoding": "hex"}, "--encoding is 'hex'"),
+        (zipped("a.csv", "b.csv"), {}, "zip archive of 2 files"),
+        (zipped("[Content_Types].xml", "xl/workbook.xml"), {}, "saved as CSV"),
+        (json.dumps({"text": "a", "label": "b"}) + '\n{"text": ', {}, "line 2 of .* is not JSON"),
+        (json.dumps([1, 2]), {}, "no list of objects"),
+        ("\n \n", {}, "is empty"),
+    ],
+)
+def test_what_cannot_be_read_is_said_in_one_sentence(content, told, expected, tmp_path):
+    with pytest.raises(UserError, match=expected):
+        fault = Spelling(**told).fault()
+        if fault:
+            raise fault
+        read(tmp_path, content, **told)
