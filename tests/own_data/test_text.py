@@ -100,5 +100,5 @@ def test_the_file_says_how_a_table_is_read(tmp_path):
     grams = pruned_linear.fit(train, train, labels, 40, np.zeros(0, np.int64))
     preparation = Preparation("text", {"text": "text", "label": "label"}, labels, tokenizer="{}", length=200)
     fused.Fused(grams).save(tmp_path / "network", preparation, ENCODER)
-    model = runtime.load(tmp_path / "network")
+    model = runtime.load_any(tmp_path / "network")
     assert (model.scores(train.encoded).argmax(1) == train.targets).all()

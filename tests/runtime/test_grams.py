@@ -156,7 +156,7 @@ def test_a_file_comes_back_and_is_the_same_bytes(tmp_path, recurrent, way):
     for name in ("first", "second"):
         save_grams(tmp_path / name, grams, spec, json.dumps({"kind": "text"}))
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
-    model = runtime.load(tmp_path / "first")
+    model = runtime.load_any(tmp_path / "first")
     assert (model.labels, model.kind) == (("a", "b", "c"), "classification")
     assert json.loads(model.preparation) == {"kind": "text"}
     network = None if spec is None else runtime.artifact.Network(spec)
@@ -183,7 +183,7 @@ def test_a_damaged_file_is_refused(tmp_path, monkeypatch, fault):
     }
     path.write_bytes(wrong[fault])
     with pytest.raises(UserError, match="not a readable network"):
-        runtime.load(path)
+        runtime.load_any(path)
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,7 @@ def load(path: Path | str) -> Classifier:
     """
     from sparsernn import runtime
 
-    artifact = runtime.load(path)
+    artifact = runtime.load_any(path)
     if not artifact.labels:
         raise UserError(f"{path} has no labels", "a network with labels", "predict with `sparsernn predict`")
     classifier = Classifier()

@@ -65,14 +65,14 @@ def predict(folder: Path, file: Path | None, progress: Progress = no_progress, t
 
 def _read(folder: Path) -> tuple[Preparation, Network]:
     """How a file becomes input, and the network."""
-    if folder.is_dir() and (folder / NETWORK).is_file() and isinstance(runtime.load(folder / NETWORK), GramNetwork):
+    if folder.is_dir() and (folder / NETWORK).is_file() and isinstance(runtime.load_any(folder / NETWORK), GramNetwork):
         folder = folder / NETWORK
     if folder.is_dir():
         run = find_run(folder)
         preparation, (_, data) = read_preparation(run), described(run)
         _check_sizes(preparation, data["inputs"], data["outputs"], run)
         return preparation, read_final(run).eval()
-    packed = runtime.load(folder)
+    packed = runtime.load_any(folder)
     if not packed.preparation or packed.kind == "language_model":
         raise UserError(
             f"{folder} does not say how a file becomes its input",

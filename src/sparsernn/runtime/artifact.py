@@ -144,8 +144,19 @@ def _most_numbers(bytes: int) -> int:
     return FREE_NUMBERS + NUMBERS_A_BYTE * bytes
 
 
-def load(path: Path | str) -> Artifact | GramNetwork:
-    """The network in a file that `sparsernn pack`, `save` or `save_grams` wrote.
+def load(path: Path | str) -> Artifact:
+    """The network in a file that `sparsernn pack` or `save` wrote; see `load_any`.
+
+    Raises: UserError for a file that is damaged or something else.
+    """
+    network = load_any(path)
+    if isinstance(network, GramNetwork):
+        raise UserError(f"{path} reads n-grams of texts", "a network of numbers or words", "call runtime.load_any")
+    return network
+
+
+def load_any(path: Path | str) -> Artifact | GramNetwork:
+    """What is in a file that `sparsernn train`, `sparsernn pack`, `save` or `save_grams` wrote.
 
     Where the extension is absent, a warning says that numpy computes what it would.
 

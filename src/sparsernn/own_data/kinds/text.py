@@ -143,7 +143,7 @@ def spread(rows: np.ndarray, most: int) -> np.ndarray:
 
 def answered(name: str, about: str, path: Path, encoder: GramEncoder, texts: Sequence[str]) -> Scored:
     """What a file answers for texts, and its time for one of them alone."""
-    model = runtime.load(path)
+    model = runtime.load_any(path)
     if not isinstance(model, GramNetwork):
         raise TypeError(type(model).__name__)
 
