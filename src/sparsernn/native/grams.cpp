@@ -98,6 +98,7 @@ void bound_gram_sums(nb::handle text_, nb::handle places_, nb::handle starts_, n
     if (text.count() < 1 || text.data()[0] < 0 || text.data()[0] >= text.count())
         throw std::invalid_argument("text must begin with the number of its words");
     const Argument<std::int32_t> words(words_, "words", {text.data()[0]}, true);
+    require_apart(text, places, starts, weights, rows, sums, words);
     const GramTable table{{places.data(), static_cast<std::size_t>(count)},
                           {starts.data(), static_cast<std::size_t>(starts.count())}, shift};
     const std::int64_t grams = text.count() - 1;
