@@ -62,7 +62,9 @@ class FileOptions:
     label_per: Annotated[str, typer.Option(help="step or series; default: as the labels vary.")] = "auto"
     series_columns: Annotated[str, typer.Option(help="Columns that are a row's steps: A:Z or A,B,C.")] = ""
     forecast: Annotated[str, typer.Option(help="Column to forecast, or several: A,B.")] = ""
-    known: Annotated[str, typer.Option(help="Columns whose coming values are known at the forecast.")] = ""
+    foreseen: Annotated[str, typer.Option("--known", help="Columns whose coming values are known at the forecast.")] = (
+        ""
+    )
     horizon: Annotated[int, typer.Option(help="Rows to forecast.")] = 1
     window: Annotated[int, typer.Option(help="Rows read before a forecast; 0 chooses.")] = 0
     language_model: Annotated[bool, typer.Option("--language-model", help="The file is running text.")] = False
@@ -85,7 +87,7 @@ class FileOptions:
     def keywords(self) -> Keywords:
         """The same as options of the task `table_file`."""
         values = dict(vars(self))
-        for name in ("series", "known"):
+        for name in ("series", "foreseen"):
             values[name] = tuple(filter(None, map(str.strip, values[name].split(","))))
         labels = {None: "auto", True: "numbers", False: "classes"}[values.pop("regression")]
         return values | {"labels": labels, "header": not values.pop("no_header")}
@@ -95,9 +97,11 @@ class FileOptions:
 class NetworkOptions:
     """What is trained on a user's file."""
 
-    cell: Annotated[str, typer.Option(help="A name from `sparsernn list cells`.")] = "gru"
-    method: Annotated[str, typer.Option(help="A name from `sparsernn list methods`.")] = "magnitude"
-    sparsity: Annotated[float, typer.Option(help="Fraction of zeros of the recurrent weights.")] = 0.9
+    cell: Annotated[str, typer.Option(help="From `sparsernn list cells`; default: by the kind of file.")] = ""
+    method: Annotated[str, typer.Option(help="From `sparsernn list methods`; default: by the kind.")] = ""
+    sparsity: Annotated[
+        float | None, typer.Option(help="Fraction of zeros of the recurrent weights, or of all of a language model.")
+    ] = None
     units: Annotated[int, typer.Option(help="Hidden units; 0 chooses.")] = 0
     epochs: Annotated[int, typer.Option(help="Passes over the file; 0 chooses by its size.")] = 0
     seed: Annotated[int, typer.Option(help="Of splits, weights and order.")] = 0

@@ -26,7 +26,11 @@ MODELS = {
     "mean": lambda cell: Classifier(5, 3, cell=cell, units=20, pool="mean"),
     "max of words": lambda cell: Classifier(5, 3, cell=cell, units=20, vocabulary=30, pool="max"),
     "tagger": lambda cell: Tagger(5, 3, cell=cell, units=20),
+    "three pools": lambda cell: Classifier(5, 3, cell=cell, units=20, bidirectional=True, pool="mean_max_last"),
+    "tagger of several": lambda cell: Tagger(5, 3, cell=cell, units=20, at_once=2),
     "forecaster": lambda cell: Forecaster(5, 4, cell=cell, units=20),
+    "forecaster of several": lambda cell: Forecaster(5, 4, cell=cell, units=20, residual=1, several=2),
+    "forecaster with a window": lambda cell: Forecaster(5, 4, cell=cell, units=20, residual=1, several=2, window=9),
 }
 
 
@@ -50,15 +54,58 @@ def inputs_of(network, time=9, batch=4):
 @pytest.mark.parametrize("model", MODELS)
 def test_a_packed_network_computes_what_the_torch_model_does(model, cell, lengths, tmp_path):
     network = made(model, cell)
+    if lengths is not None and getattr(network, "window", 0):
+        lengths = None  # its windows are all as long
     x = inputs_of(network)
     expected = network(x, None if lengths is None else torch.tensor(lengths)).numpy()
     pack(tmp_path / "network", network, steps=4)
     loaded = runtime.load(tmp_path / "network")
     found = loaded.run(x.numpy(), None if lengths is None else np.array(lengths))
-    if model == "tagger" and lengths is not None:
+    if "tagger" in model and lengths is not None:
         inside = np.arange(9) < np.array(lengths)[:, None]
         found, expected = found[inside], expected[inside]
     np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("tied", [False, True], ids=["two matrices", "tied"])
+def test_the_probabilities_of_a_running_text_are_torchs_however_long_it_is(tied, tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    network = LanguageModel(vocabulary=30, units=20, layers=2, tied=tied).eval()
+    network.embedding.weight.mul_(10)
+    masks = sparsify(network, Magnitude(0.7), where=("*weight*",))
+    ids = torch.randint(0, 30, (23,))
+    expected = network(ids[:-1, None])[0][:, 0].double().log_softmax(-1).gather(-1, ids[1:, None])[:, 0].numpy()
+    pack(tmp_path / "network", network, masks)
+    loaded = runtime.load(tmp_path / "network")
+    for at_once in (256, 22, 5, 1):
+        monkeypatch.setattr("sparsernn.runtime.network.TOKENS_AT_ONCE", at_once)
+        scores = loaded.log_probabilities(ids.numpy())
+        np.testing.assert_allclose(scores, expected, atol=2e-5)
+    assert scores.dtype == np.float64 and loaded.log_probabilities(ids[:1].numpy()).shape == (0,)
+    for wrong in (ids.numpy()[None], np.array([1.0, 2.0]), np.array([3, 30]), np.array([3, -1])):
+        with pytest.raises(UserError):
+            loaded.log_probabilities(wrong)
+    pack(tmp_path / "labels", made("max of words", "gru"))
+    with pytest.raises(UserError, match="is for classification"):
+        runtime.load(tmp_path / "labels").log_probabilities(ids.numpy())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [None, "int8"])
+def test_an_output_layer_that_is_the_embedding_is_stored_once(dtype, tmp_path):
+    torch.manual_seed(0)
+    tied, apart = (LanguageModel(vocabulary=500, units=20, layers=1, tied=tied).eval() for tied in (True, False))
+    sizes = []
+    for network in (tied, apart):
+        pack(tmp_path / "network", network, dtype=dtype)
+        sizes.append((tmp_path / "network").stat().st_size)
+    numbers = 500 * 20 * (1 if dtype else 4)
+    assert sizes[1] - sizes[0] == pytest.approx(numbers + (500 * 4 if dtype else 0), abs=300)
+    pack(tmp_path / "network", tied, dtype=dtype)
+    spec = runtime.load(tmp_path / "network").spec
+    np.testing.assert_array_equal(spec.head, spec.embedding)
+    np.testing.assert_allclose(spec.head, tied.head.weight.numpy(), atol=0.1 / 127 if dtype else 0)
 
 
 @torch.no_grad()

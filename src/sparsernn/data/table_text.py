@@ -104,8 +104,8 @@ def write_new_texts(preparation: Preparation, table: Table, writer: StoreWriter)
 
     offsets = _write_texts(preparation, texts(), writer)
     told = tuple(table.remarks)
-    known = np.concatenate(targets) if targets else None
-    return Encoded("text", np.zeros(0), offsets[:-1], offsets[1:], known, names, faults=faults, remarks=told)
+    every = np.concatenate(targets) if targets else None
+    return Encoded("text", np.zeros(0), offsets[:-1], offsets[1:], every, names, faults=faults, remarks=told)
 
 
 def id_column(preparation: Preparation, table: Table) -> str | None:
@@ -124,7 +124,7 @@ def build_running_text(task: TableOptions, writer: StoreWriter, progress: Progre
     count = sum(1 for _ in text_lines(task.path, progress, "reading", spelled))
     ends = np.rint(np.cumsum(task.shares) / sum(task.shares) * count).astype(int)
     learned = islice(text_lines(task.path, progress, "counting words", spelled), int(ends[0]))
-    encoder = learn_encoder(learned, task.vocabulary, task.tokenizer, after=END)
+    encoder = learn_encoder(learned, task.vocabulary, task.tokenizer, least=2, after=END)
     steps = task.length or (100 if task.tokenizer == "characters" else 35)
     spelling = Spelling(encoding=spelled)
     preparation = Preparation("language_model", {}, tokenizer=encoder.to_json(), length=steps, spelling=spelling)

@@ -86,6 +86,7 @@ class JacobianSpectrum(InitialPruning):
     offset: float | None = None
     part: str | None = None
     first_order: bool = False
+    layers_only: ClassVar[bool] = True
     known_as: ClassVar[tuple[str, ...]] = ("jacobian", "spectrum")
 
     def __post_init__(self) -> None:

@@ -43,6 +43,7 @@ class SynFlow(InitialPruning):
 
     rounds: int = 100
     steps: int = 4
+    layers_only: ClassVar[bool] = True
     needs_loss: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

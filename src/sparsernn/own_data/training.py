@@ -26,7 +26,7 @@ from sparsernn.experiments.recipe import Recipe
 from sparsernn.methods.method import Method
 from sparsernn.own_data.evidence import evidence
 from sparsernn.own_data.kinds import kind_of
-from sparsernn.own_data.kinds.kind import File, Kind, Wishes
+from sparsernn.own_data.kinds.kind import Choice, File, Kind, Wishes
 from sparsernn.own_data.runs import ASKED, write_preparation
 from sparsernn.own_data.scored import Scored
 from sparsernn.own_data.verdict import Verdict, judge
@@ -45,8 +45,9 @@ class Training:
 
     Arguments:
         task: the file and what its columns mean.
-        cell, method: file names in `sparsernn.cells` and `sparsernn.methods`.
-        sparsity: of the recurrent weights, in [0, 1); a method without a target ignores it.
+        cell, method: file names in `sparsernn.cells` and `sparsernn.methods`; "" chooses by the kind of file.
+        sparsity: fraction of zeros, in [0, 1), of the recurrent weights, or of all weights of a language model; a
+            method without a target ignores it. None chooses by the kind of file.
         units: hidden units; 0 chooses by the kind of file.
         epochs: of the dense network, and again of the sparse one; 0 chooses by the size of the file.
         seed: of splits, weights and order.
@@ -57,9 +58,9 @@ class Training:
     """
 
     task: TableFile
-    cell: str = "gru"
-    method: str = "magnitude"
-    sparsity: float = 0.9
+    cell: str = ""
+    method: str = ""
+    sparsity: float | None = None
     units: int = 0
     epochs: int = 0
     seed: int = 0
@@ -95,13 +96,13 @@ def train(
     Raises: UserError for anything wrong with the file, its columns or an option, before anything is trained; and with
         `resume` for a file or options other than those that the training was begun with.
     """
-    folders.find("cells", asked.cell)
-    wishes = Wishes(asked.cell, make_method(asked.method, asked.sparsity), asked.units, asked.epochs)
+    check_names(asked)
     out = results.output_folder(asked.out, NAME, asked.resume)
     with unchanged(asked.task, None) as files:
         loaded, preparation = asked.task.prepare(progress)
     file = File(asked.task, loaded, preparation, row_numbers(loaded), sampled(asked.task, loaded))
     kind = kind_of(asked.task, loaded)
+    wishes = wishes_of(asked, kind.choice)
     with durable.locked(out):
         begin(out, asked, files)
         rows = kind.rows(file, wishes)
@@ -123,6 +124,20 @@ def train(
         folder = write_baseline(out, asked, verdict, baselines.seconds, outcome.results[0])
     finished = [results.read(folder / results.RESULT), *outcome.results]
     return Finished(outcome.out, [folder, *outcome.run_folders], finished, verdict)
+
+
+def check_names(asked: Training) -> None:
+    """Raises: UserError for a cell, method or sparsity that cannot be had."""
+    if asked.cell:
+        folders.find("cells", asked.cell)
+    make_method(asked.method or Choice.method, Choice.sparsity if asked.sparsity is None else asked.sparsity)
+
+
+def wishes_of(asked: Training, choice: Choice) -> Wishes:
+    """What was asked, and else what suits the kind of file."""
+    sparsity = choice.sparsity if asked.sparsity is None else asked.sparsity
+    method = make_method(asked.method or choice.method, sparsity)
+    return Wishes(asked.cell or choice.cell, method, asked.units, asked.epochs)
 
 
 def prepare_folders(out: Path, run_folders: Iterable[Path], preparation: Preparation) -> None:

@@ -22,11 +22,11 @@ from sparsernn.experiments.measure import Measure
 from sparsernn.experiments.parts import Options
 from sparsernn.experiments.rows import Row, Source
 from sparsernn.methods.method import Method
+from sparsernn.own_data.runs import NETWORK
 from sparsernn.own_data.scored import Scored, microseconds
 from sparsernn.own_data.verdict import Answers
 from sparsernn.training.settings import Settings
 
-NETWORK = "network.sparsernn"
 BATCH = 256
 LEARNING_RATE = 2e-3
 SMALL = 5_000  # examples: below it batches are half as large
@@ -71,6 +71,7 @@ class Choice:
         model: file name in `sparsernn.models`; options: its arguments.
         units: hidden units; small_units: of the dense network of about as many bytes as the sparse one.
         steps: of every network's training, as far as whole epochs allow.
+        cell, method, sparsity: what is taken where the user asks for no other.
     """
 
     model: str
@@ -78,6 +79,9 @@ class Choice:
     small_units: int
     steps: int
     options: Options = dataclasses.field(default_factory=dict)
+    cell: str = "gru"
+    method: str = "magnitude"
+    sparsity: float = 0.9
 
 
 class Kind(abc.ABC):
@@ -153,9 +157,13 @@ class Kind(abc.ABC):
         scored = [self.trained(file, name, folder) for name, folder in folders.items() if name != "sparse"]
         return [*scored, self.packed(file, folders["sparse"], out)]
 
+    def network(self, file: File, folder: Path) -> torch.nn.Module:
+        """A trained network as it answers."""
+        return read_final(folder).eval()
+
     def trained(self, file: File, name: str, folder: Path) -> Scored:
         """A trained network as torch runs it, with the bytes of its packed file."""
-        network = read_final(folder).eval()
+        network = self.network(file, folder)
         first = next(file.loaded.test.batches(1))
         threads = torch.get_num_threads()
         with torch.inference_mode():
@@ -169,7 +177,8 @@ class Kind(abc.ABC):
         """The sparse network as its one file answers, without torch."""
         steps = next(file.loaded.test.batches(1)).inputs.shape[1]
         about = About(file.loaded.labels, json.dumps(file.preparation.to_json()))
-        pack(out / NETWORK, read_final(folder).eval(), steps=steps, int8=True, dtype="int8", about=about, timed=False)
+        options = {"steps": steps, "int8": True, "dtype": "int8", "about": about, "timed": False}
+        pack(out / NETWORK, self.network(file, folder), **options)
         artifact = runtime.load(out / NETWORK)
 
         def answer(batch: Batch) -> torch.Tensor:
