@@ -80,12 +80,6 @@ class FastGRNN(Cell):
         return tuple(name for name in ("input_rank", "hidden_rank") if getattr(self, name) is not None)
 
     @property
-    def own_gates(self) -> Mapping[str, tuple[str, ...]]:
-        shared = dict.fromkeys(("weight_ih", "weight_hh"), ("candidate",))
-        biases = {f"bias_{gate}": (gate,) for gate in self.gates}
-        return shared | biases | {name: (name,) for name in FIRST}
-
-    @property
     def axes(self) -> Mapping[str, str]:
         axes = {"weight_ih": "gate hidden <- input", "weight_hh": "gate hidden <- hidden"}
         if self.input_rank is not None:
@@ -117,6 +111,8 @@ class FastGRNN(Cell):
         both = x + multiply("weight_hh", hidden if self.hidden_rank is None else multiply("weight_hu", hidden))
         update = squash(math, both + multiply("bias_update"))
         candidate = activation(math, both + multiply("bias_candidate"))
-        zeta = squash(math, multiply("zeta")) if self.zeta is None else self.zeta
-        nu = squash(math, multiply("nu")) if self.nu is None else self.nu
+        zeta, nu = (squash(math, multiply(name)) if value is None else value for name, value in self._mixing())
         return ((zeta * (1 - update) + nu) * candidate + update * hidden,)
+
+    def _mixing(self) -> Sequence[tuple[str, float | None]]:
+        return [("zeta", self.zeta), ("nu", self.nu)]
