@@ -112,7 +112,7 @@ def described_of(spec: NetworkSpec) -> dict[str, object]:
         "several": spec.several,
         "kernel_steps": None if spec.kernels is None else spec.kernels.steps,
         "labels": list(spec.labels),
-        "tied": tied,
+        "tied": is_tied(spec),
         "layers": [
             {"cell": _name_of(layer.cell), "options": _options(layer.cell), "format": layer.format}
             for layer in spec.layers
