@@ -118,8 +118,8 @@ def million(folder: Path | None) -> Rows:
 
 
 DATA_SETS = {
-    "mr": texts(MovieReviews()),
     "sst2": texts(Sst2()),
+    "mr": texts(MovieReviews()),
     "sanders": texts(SandersTwitter()),
     "ag_news_subset": texts(AgNews(train="subset"), "test"),
     "sentiment_sentences": texts(SentimentSentences()),
