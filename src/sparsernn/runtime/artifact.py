@@ -62,7 +62,23 @@ def save(path: Path | str, spec: NetworkSpec, preparation: str = "", dtype: str 
             tensors[name] = tensor
     if spec.kernels is not None:
         tensors |= spec.kernels.tensors()
-    described = {
+    typed = {name: Typed(tensor, tensor.dtype.name) for name, tensor in tensors.items()}
+    header = {"format": FORMAT, "network": json.dumps(_described(spec, tensors)), "preparation": preparation}
+    content, errors = contents(typed, header, dtype)
+    numbers = sum(tensor.size for tensor in tensors.values())
+    if numbers > _most_numbers(len(content)):
+        raise UserError(
+            f"the network has {numbers} numbers, nearly all of them zero",
+            f"at most {_most_numbers(len(content))} in a file of {len(content)} bytes",
+            "cut units that do nothing first, by sparsernn.compact",
+        )
+    durable.replace(path, content)
+    return errors
+
+
+def _described(spec: NetworkSpec, tensors: Mapping[str, Array]) -> dict[str, object]:
+    """What the header says of a network."""
+    return {
         "kind": spec.kind,
         "directions": spec.directions,
         "pool": spec.pool,
@@ -77,18 +93,6 @@ def save(path: Path | str, spec: NetworkSpec, preparation: str = "", dtype: str 
         ],
         "shapes": {name: [tensor.dtype.name, list(tensor.shape)] for name, tensor in tensors.items()},
     }
-    typed = {name: Typed(tensor, tensor.dtype.name) for name, tensor in tensors.items()}
-    header = {"format": FORMAT, "network": json.dumps(described), "preparation": preparation}
-    content, errors = contents(typed, header, dtype)
-    numbers = sum(tensor.size for tensor in tensors.values())
-    if numbers > _most_numbers(len(content)):
-        raise UserError(
-            f"the network has {numbers} numbers, nearly all of them zero",
-            f"at most {_most_numbers(len(content))} in a file of {len(content)} bytes",
-            "cut units that do nothing first, by sparsernn.compact",
-        )
-    durable.replace(path, content)
-    return errors
 
 
 def _most_numbers(bytes: int) -> int:
@@ -179,12 +183,15 @@ def _check(spec: NetworkSpec) -> None:
         raise DamagedFile("it has no layers, or one direction too few")
     if spec.kernels is not None and (spec.kind != "classification" or spec.embedding is not None):
         raise DamagedFile("its kernels read something else than series")
-    if not spec.layers:
-        if spec.head is not None or spec.bias is not None or spec.skip is not None:
-            raise DamagedFile("it has a head without layers")
-        return
     if not all(isinstance(label, str) for label in spec.labels):
         raise DamagedFile("its labels are not texts")
+    if spec.layers:
+        _check_layers(spec)
+    elif spec.head is not None or spec.bias is not None or spec.skip is not None:
+        raise DamagedFile("it has a head without layers")
+
+
+def _check_layers(spec: NetworkSpec) -> None:
     sizes = [checked_sizes(layer.cell, layer.weights) for layer in spec.layers]
     inputs, widths = (
         [one["input"] for one in sizes],
