@@ -115,12 +115,15 @@ def test_a_file_is_trained_on_and_predicted(kind, tmp_path, monkeypatch):
     if "label" in found[0]:
         assert all(one["label"] in LABELS and sum(one["probabilities"].values()) == pytest.approx(1) for one in found)
     if kind != "texts":  # whose file holds more than the network of the run
-        pack_run(next((tmp_path / "out").glob("sparse-seed*")), tmp_path / "packed", 10, 4, int8=False, dtype=None)
-        exact = prediction.predict(tmp_path / "packed", Path(task.path))["predictions"]
+        (run,) = (tmp_path / "out").glob("sparse-seed*")
+        pack_run(run, tmp_path / "packed", 10, 4, int8=False, dtype=None)
+        exact, with_torch = (
+            prediction.predict(one, Path(task.path))["predictions"] for one in (tmp_path / "packed", run)
+        )
         assert len(exact) == len(found)
-        for ours, theirs in zip(exact, found, strict=True):
+        for ours, theirs in zip(exact, with_torch, strict=True):
             for one, other in zip(numbers(ours), numbers(theirs), strict=True):
-                assert one == pytest.approx(other, abs=0.02, rel=0.02)  # one of them has 8 bits
+                assert one == pytest.approx(other, abs=1e-4)
     prediction.write_csv(found, tmp_path / "predictions.csv")
     with (tmp_path / "predictions.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == len(found)

@@ -75,8 +75,8 @@ def fit(train: WindowSplit, valid: WindowSplit, reading: Reading, share: float =
     fits = [sums.solved(strength, kept) for strength in STRENGTHS]
     errors, count = np.zeros(len(fits)), 0
     for windows, targets in read(valid):
-        values, wanted = reading.of(windows, train.target), targets - reading.base(windows, train.target)
-        errors += [float(np.square(values @ weights + bias - wanted).sum()) for weights, bias in fits]
+        values, changes = reading.of(windows, train.target), targets - reading.base(windows, train.target)
+        errors += [float(np.square(values @ weights + bias - changes).sum()) for weights, bias in fits]
         count += targets.size
     best = int(np.argmin(errors))
     return Ridge(reading, *fits[best], float(errors[best] / count))
@@ -95,8 +95,8 @@ class Sums:
         """Over all windows of a split."""
         totals: list[Array] = []
         for windows, targets in read(split):
-            values, wanted = reading.of(windows, split.target), targets - reading.base(windows, split.target)
-            new = [values.T @ values, values.T @ wanted, values.sum(0), wanted.sum(0)]
+            values, changes = reading.of(windows, split.target), targets - reading.base(windows, split.target)
+            new = [values.T @ values, values.T @ changes, values.sum(0), changes.sum(0)]
             totals = [old + one for old, one in zip(totals, new, strict=True)] if totals else new
         squares, products, *sums = totals
         means = sums[0] / len(split), sums[1] / len(split)

@@ -35,9 +35,9 @@ def simple(loaded: Loaded) -> Scored:
     parts = [features(split) for split in (loaded.train, loaded.valid, loaded.test)]
     example = parts[2][0][:1] if step else None
     first = steps_of(loaded.test)[0][:1]
-    chosen = best(models, parts[:2], MOST_STEPS)
+    fitted = best(models, parts[:2], MOST_STEPS)
     read: Callable[[], Array] = lambda: example if example is not None else np.stack([summary(one) for one in first])  # noqa: E731
-    return scored(f"logistic regression on {about}", chosen, parts[2][0], loaded.outputs, read, chosen.model)
+    return scored(f"logistic regression on {about}", fitted, parts[2][0], loaded.outputs, read, fitted.model)
 
 
 def kernels(loaded: Loaded) -> Scored:
@@ -51,10 +51,10 @@ def kernels(loaded: Loaded) -> Scored:
     drawn = RandomKernels.drawn(train[keep], KERNEL_FEATURES)
     model = make_pipeline(StandardScaler(), RidgeClassifierCV(np.logspace(-3, 4, 10)))
     parts = [(drawn.features(train[keep]), labels[keep]), (drawn.features(valid), right)]
-    chosen = best([model], parts, MOST_SERIES)
+    fitted = best([model], parts, MOST_SERIES)
     about = "a ridge classifier on random-kernel features"
     read: Callable[[], Array] = lambda: drawn.features(test[:1])  # noqa: E731
-    return scored(about, chosen, drawn.features(test), loaded.outputs, read, (drawn, chosen.model))
+    return scored(about, fitted, drawn.features(test), loaded.outputs, read, (drawn, fitted.model))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,16 +86,16 @@ def best(models: list[Any], parts: list[tuple[Array, Array]], most: int) -> Chos
     return Chosen(models[place].fit(rows[keep], labels[keep]), accuracies[place])
 
 
-def scored(about: str, chosen: Chosen, test: Array, classes: int, read: Callable[[], Array], kept: object) -> Scored:
+def scored(about: str, fitted: Chosen, test: Array, classes: int, read: Callable[[], Array], kept: object) -> Scored:
     """How a model answers for the test rows.
 
     Arguments:
         read: gives the features of one example alone, for its time. kept: what its file holds.
     """
-    model, outputs = chosen.model, np.zeros((len(test), classes))
+    model, outputs = fitted.model, np.zeros((len(test), classes))
     outputs[:, model[-1].classes_] = shares(model, test)
     us = microseconds(lambda: shares(model, read()))
-    return Scored("baseline", about, outputs, len(pickle.dumps(kept)), us, chosen.accuracy)
+    return Scored("baseline", about, outputs, len(pickle.dumps(kept)), us, fitted.accuracy)
 
 
 def shares(model: Any, rows: Array) -> Array:

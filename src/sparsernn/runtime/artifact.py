@@ -277,12 +277,15 @@ def _check(spec: NetworkSpec) -> None:
         raise DamagedFile("it has no layers, or one direction too few")
     if spec.kernels is not None and (spec.kind != "classification" or spec.embedding is not None):
         raise DamagedFile("its kernels read something else than series")
-    if not spec.layers:
-        if spec.head is not None or spec.bias is not None or spec.skip is not None:
-            raise DamagedFile("it has a head without layers")
-        return
     if not all(isinstance(label, str) for label in spec.labels):
         raise DamagedFile("its labels are not texts")
+    if spec.layers:
+        _check_layers(spec)
+    elif spec.head is not None or spec.bias is not None or spec.skip is not None:
+        raise DamagedFile("it has a head without layers")
+
+
+def _check_layers(spec: NetworkSpec) -> None:
     sizes = [checked_sizes(layer.cell, layer.weights) for layer in spec.layers]
     inputs, widths = (
         [one["input"] for one in sizes],

@@ -44,7 +44,8 @@ class KernelHead:
 
     def scores(self, x: Array, lengths: Array) -> Array:
         """Shapes: x [batch patch feature], lengths [batch] of patches -> [batch class] float32."""
-        return self.kernels.features(series_of(x, lengths, self.steps)) @ self.weights + self.bias
+        features = self.kernels.features(series_of(x, lengths, self.steps)).astype(np.float64)
+        return (features @ self.weights + self.bias).astype(np.float32)
 
     def tensors(self) -> dict[str, Array]:
         """Its parts by name, in the types that a file has."""

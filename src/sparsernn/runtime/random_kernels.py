@@ -116,9 +116,10 @@ class RandomKernels:
         padded = np.pad(batch, ((0, 0), (margin, margin), (0, 0)))
         starts = range(0, 2 * margin + 1, distance)
         shifted = np.stack([padded[:, start : start + time] for start in starts])  # [weight series time channel]
-        columns = shifted.transpose(0, 3, 1, 2).reshape(-1, count * time)
+        columns = shifted.transpose(1, 0, 3, 2).reshape(count, -1, time)
         weights = WEIGHTS[self.shapes[kernels], :, None] * self.channels[kernels, None]
-        return (weights.reshape(len(kernels), -1).astype(np.float32) @ columns).reshape(len(kernels), count, time)
+        # One product a series: what is said of one does not depend on those beside it.
+        return (weights.reshape(len(kernels), -1).astype(np.float32) @ columns).swapaxes(0, 1)
 
 
 def _distances(longest: int, for_each: int) -> Iterator[tuple[int, int]]:

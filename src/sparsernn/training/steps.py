@@ -49,10 +49,7 @@ class Training:
         self.steps = settings.epochs * self.batches
         if not self.batches:
             raise UserError("The training split has no batches", "at least one example", "Lower the batch size")
-        if settings.passes > 1 and carries_state(train):
-            raise UserError(
-                f"{settings.passes} passes an epoch over a text that is read in order", "one pass", "Set passes to 1"
-            )
+        check_passes(settings.passes, train)
         seed_everything(settings.seed)
         self.optimizer = build_optimizer(settings, model.parameters())
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
@@ -191,6 +188,12 @@ class Training:
                 self.sparsifier.load_state_dict(self.best["sparsifier"])
         masks = Masks({}) if self.sparsifier is None else self.sparsifier.finalize()
         return masks, None if place is None else self.history[place]
+
+
+def check_passes(passes: int, train: Split) -> None:
+    """Raises: UserError for several passes an epoch over a text that is read in order."""
+    if passes > 1 and carries_state(train):
+        raise UserError(f"{passes} passes an epoch over a text that is read in order", "one pass", "Set passes to 1")
 
 
 def validation_loss(row: Row) -> float:
