@@ -13,7 +13,7 @@ import sparsernn
 import sparsernn.measure
 import sparsernn.runtime
 
-BOTTOM = {"errors", "folders", "denormals", "durable", "harmless", "reading", "seals", "typed"}
+BOTTOM = {"errors", "folders", "denormals", "durable", "harmless", "reading", "seals", "typed", "version"}
 TABLE = {
     "cells": set(),
     "runtime": {"native", "cells"},
@@ -62,6 +62,7 @@ TABLE = {
     "listing": set(),
     "options": set(),
     "errors": set(),
+    "version": set(),
     "folders": {"errors"},
     "durable": {"errors"},
     "harmless": set(),

@@ -6,7 +6,7 @@ The names below load on first use; importing the package loads no torch.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.2.0"
+from sparsernn.version import __version__
 
 _HOMES = {
     "Classifier": "sparsernn.own_data.classifier",

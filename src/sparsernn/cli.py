@@ -224,7 +224,6 @@ def predict(
     out: Annotated[Path | None, typer.Option(help="Write the predictions into this CSV file.")] = None,
 ) -> None:
     """Apply a trained network to another file, row by row."""
-    prepare_process()
     from sparsernn.own_data import prediction
     from sparsernn.own_data.answers import check_apart
 

@@ -30,7 +30,7 @@ def reads_hidden(cell, local):
     return cell.cell.axes[local].endswith("<- hidden")
 
 
-def test_the_folder_holds_eight_cells_with_usual_names():
+def test_the_folder_holds_nine_cells_with_usual_names():
     recurrent = {"rnn", "lstm", "peephole_lstm", "gru", "recurrent_highway"}
     assert set(CELLS) == recurrent | {"rational", "sru", "qrnn"}
     assert folders.find("cells", "RHN") is RecurrentHighwayNetwork

@@ -11,6 +11,7 @@ QUICK = {"epochs": 2, "units": 4}
 SLOW_TO_LEARN = "needs more than the one epoch that a test has time for"
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 def test_it_is_an_estimator():
     excused = {"check_classifiers_train": SLOW_TO_LEARN}
     outcomes = check_estimator(Classifier(epochs=1, units=2), expected_failed_checks=excused, on_fail=None)

@@ -114,7 +114,7 @@ def test_a_file_is_trained_on_and_predicted(kind, tmp_path, monkeypatch):
     assert len(without_torch) == len(found)
     for ours, theirs in zip(without_torch, found, strict=True):
         for one, other in zip(numbers(ours), numbers(theirs), strict=True):
-            assert one == pytest.approx(other, abs=1e-4)
+            assert one == pytest.approx(other, abs=0.02, rel=0.02)  # one of them has 8 bits
     prediction.write_csv(found, tmp_path / "predictions.csv")
     with (tmp_path / "predictions.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == len(found)

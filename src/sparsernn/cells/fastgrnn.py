@@ -17,6 +17,17 @@ FIRST_HARD = {"zeta": 1.0, "nu": -2.0}
 """The same where the sigmoid is hard, which has no slope at -4: 0.7 and 0.1."""
 
 
+OWN_GATES = {
+    "weight_ih": ("candidate",),
+    "weight_hh": ("candidate",),
+    "bias_update": ("update",),
+    "bias_candidate": ("candidate",),
+    "zeta": ("zeta",),
+    "nu": ("nu",),
+}
+"""The gates of each weight."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class FastGRNN(Cell):
     """h' = (zeta (1 - z) + nu) n + z h, with z = s(a + b_z), n = tanh(a + b_n) and a = W x + U h, s the sigmoid.
@@ -38,14 +49,6 @@ class FastGRNN(Cell):
 
     gates: ClassVar = ("update", "candidate")
     levels: ClassVar = {**Cell.levels, "rank": "input_rank hidden_rank"}
-    own_gates: ClassVar = {
-        "weight_ih": ("candidate",),
-        "weight_hh": ("candidate",),
-        "bias_update": ("update",),
-        "bias_candidate": ("candidate",),
-        "zeta": ("zeta",),
-        "nu": ("nu",),
-    }
 
     input_rank: int | None = None
     hidden_rank: int | None = None
@@ -53,6 +56,10 @@ class FastGRNN(Cell):
     nu: float | None = None
     gate_activation: str = "sigmoid"
     activation: str = "tanh"
+
+    @property
+    def own_gates(self) -> Mapping[str, tuple[str, ...]]:
+        return OWN_GATES
 
     def __post_init__(self) -> None:
         for name in ("input_rank", "hidden_rank"):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import sparsernn
+from sparsernn import version
 from sparsernn.data.files import checksums
 from sparsernn.data.task import Loaded
 from sparsernn.experiments.baseline_row import AnyRow
@@ -15,7 +15,7 @@ from sparsernn.experiments.rows import Row
 
 FIRST_FRESH_SEED = 100
 """Seeds from this on are kept for splits that nobody looks at while settings are chosen."""
-SOURCE = Path("src") / sparsernn.__name__ / "__init__.py"
+SOURCE = Path("src") / "sparsernn" / "version.py"
 
 
 def provenance(row: AnyRow, data: Path | None, files: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def provenance(row: AnyRow, data: Path | None, files: Mapping[str, str] | None =
     """
     network = isinstance(row, Row)
     return {
-        "version": sparsernn.__version__,
+        "version": version.__version__,
         "commit": commit(),
         "settings": without_folders(row.to_json()),
         "files": checksums(row.task, data) if files is None else dict(files),
@@ -64,7 +64,7 @@ def splits(row: AnyRow, loaded: Loaded) -> dict[str, Any]:
 @functools.cache
 def commit() -> str | None:
     """The commit of the checkout that the package runs from, or None if it runs from none."""
-    place = Path(sparsernn.__file__).resolve()
+    place = Path(version.__file__).resolve()
     top = _git(place.parent, "rev-parse", "--show-toplevel")
     if not top or (Path(top) / SOURCE).resolve() != place:
         return None

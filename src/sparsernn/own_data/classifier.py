@@ -17,8 +17,8 @@ from sparsernn import durable
 from sparsernn.data.table_file import TableFile
 from sparsernn.errors import UserError
 from sparsernn.own_data import training
-from sparsernn.own_data.kinds.kind import NETWORK
 from sparsernn.own_data.prediction import predict
+from sparsernn.own_data.runs import NETWORK
 
 TEXT, LABEL, SERIES, STEP = "text", "label", "series", "step"
 

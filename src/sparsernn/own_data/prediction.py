@@ -1,28 +1,22 @@
-"""A trained run applied to another file: the file's own labels, with probabilities, in the order of its rows."""
+"""A training's network applied to another file: the file's own labels, with probabilities, in the order of its rows."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from sparsernn import runtime
 from sparsernn.data.preparation import Encoded, Preparation
 from sparsernn.data.table_file import encode_file, encode_texts
 from sparsernn.data.table_rows import Progress, no_progress
-from sparsernn.data.text import encoder_from_json
 from sparsernn.errors import UserError
-from sparsernn.experiments.compacted import read_final
-from sparsernn.experiments.trained import described
 from sparsernn.own_data import answers
 from sparsernn.own_data.answers import Predicted, Prediction, write_csv
-from sparsernn.own_data.runs import find_run, read_preparation
+from sparsernn.own_data.predictor import Predictor, check_sizes
+from sparsernn.own_data.runs import NETWORK, find_run
 from sparsernn.reading import parsed, readable
-from sparsernn.runtime.artifact import Artifact
-from sparsernn.training import objectives
 
 BATCH = 256
-Network = Callable[..., torch.Tensor] | Artifact
 
 __all__ = ["Prediction", "predict", "write_csv"]
 
@@ -39,17 +33,17 @@ def predict(folder: Path, file: Path | None, progress: Progress = no_progress, t
         file has labels that are known, "scores" says how well they fit; "remarks" is what is to be said of the file.
     Raises: UserError for a folder or file that does not fit.
     """
-    preparation, network = _read(folder)
+    predictor = read(folder)
+    preparation = predictor.preparation
     if (file is None) == (not texts):
-        raise UserError("Both a file and texts were given" if texts else "Nothing to predict was given",
-                        "a file, or --text", "give one of them")  # fmt: skip
+        what = "Both a file and texts were given" if texts else "Nothing to predict was given"
+        raise UserError(what, "a file, or --text", "give one of them")
     encoded = encode_texts(preparation, texts) if file is None else encode_file(preparation, file, progress)
     with readable(folder, expected="a network that fits its preparation", do="use another copy"):
-        if preparation.kind == "language_model" or isinstance(network, Artifact):
-            return {"predictions": [_perplexity(network, encoded)]}
-        with torch.inference_mode():
-            outputs = list(_outputs(network, encoded))
-        made = answers.predictions(preparation, encoded, outputs)
+        if preparation.kind == "language_model":
+            loss = -float(predictor.log_probabilities(encoded.values).mean())
+            return {"predictions": [{"perplexity": float(np.exp(loss)), "loss": loss}]}
+        made = answers.predictions(preparation, encoded, list(outputs(predictor, encoded)))
     scores = answers.scores(preparation, encoded, made)
     told = answers.remarks(encoded, scores)
     predicted: Predicted = {"predictions": made}
@@ -60,60 +54,48 @@ def predict(folder: Path, file: Path | None, progress: Progress = no_progress, t
     return predicted
 
 
-def _perplexity(network: Network, encoded: Encoded) -> Prediction:
-    """Of a running text, whose tokens but the first are predicted."""
-    if isinstance(network, torch.nn.Module):
-        loss = objectives.evaluate(network, encoded.split, "language_model", 1)["loss"]
-    elif isinstance(network, Artifact):
-        loss = -float(network.log_probabilities(encoded.values).mean())
-    else:
-        raise TypeError(f"{type(network).__name__} predicts no text")
-    return {"perplexity": float(np.exp(loss)), "loss": loss}
+def read(folder: Path) -> Predictor:
+    """The network that a training left as one file, or in one of its runs.
 
-
-def _read(folder: Path) -> tuple[Preparation, Network]:
-    """How a file becomes input, and the network."""
+    Raises: UserError for a folder or file that is none.
+    """
+    if folder.is_dir() and (folder / NETWORK).is_file():
+        return Packed(folder / NETWORK)
     if folder.is_dir():
-        run = find_run(folder)
-        preparation, (_, data) = read_preparation(run), described(run)
-        _check_sizes(preparation, data["inputs"], data["outputs"], run)
-        return preparation, read_final(run).eval()
-    packed = runtime.load(folder)
-    if not packed.preparation:
-        raise UserError(
-            f"{folder} does not say how a file becomes its input",
-            "a network that `sparsernn train` made",
-            "pack a run that `sparsernn train` left, or give the run's folder",
-        )
+        from sparsernn.own_data.trained_run import TrainedRun  # brings torch
 
-    def answer(inputs: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
-        return torch.from_numpy(packed.run(inputs.numpy(), None if lengths is None else lengths.numpy()))
-
-    with readable(folder, expected="a network that `sparsernn train` made", do="pack the run again"):
-        preparation = Preparation.from_json(parsed(packed.preparation))
-    words, head = packed.spec.embedding if packed.spec.rows is None else packed.spec.rows, packed.spec.head
-    inputs = packed.layers[0].inputs if words is None else len(words)
-    _check_sizes(preparation, inputs, packed.layers[-1].hidden if head is None else len(head), folder)
-    return preparation, packed if preparation.kind == "language_model" else answer
+        return TrainedRun(find_run(folder))
+    return Packed(folder)
 
 
-def _check_sizes(preparation: Preparation, inputs: int, outputs: int, folder: Path) -> None:
-    """Raises: UserError if a preparation is not that of a network with such inputs and outputs."""
-    words = len(encoder_from_json(preparation.tokenizer).words) if preparation.tokenizer else 0
-    sizes = words or len(preparation.means), preparation.outputs or words
-    if sizes != (inputs, outputs):
-        raise UserError(
-            f"The preparation of {folder} is for {sizes[0]} inputs and {sizes[1]} outputs, its network for {inputs}"
-            f" and {outputs}",
-            "both as one training left them",
-            "use another copy of the run",
-        )
+class Packed:
+    """A network in one file, without torch."""
+
+    def __init__(self, path: Path):
+        self.artifact = runtime.load(path)
+        if not self.artifact.preparation:
+            raise UserError(
+                f"{path} does not say how a file becomes its input",
+                "a network that `sparsernn train` made",
+                "pack a run that `sparsernn train` left, or give the run's folder",
+            )
+        with readable(path, expected="a network that `sparsernn train` made", do="pack the run again"):
+            self.preparation = Preparation.from_json(parsed(self.artifact.preparation))
+        spec, layers = self.artifact.spec, self.artifact.layers
+        words = spec.embedding if spec.rows is None else spec.rows
+        inputs = layers[0].inputs if words is None else len(words)
+        check_sizes(self.preparation, inputs, layers[-1].hidden if spec.head is None else len(spec.head), path)
+
+    def run(self, inputs: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+        return self.artifact.run(inputs, lengths)
+
+    def log_probabilities(self, tokens: np.ndarray) -> np.ndarray:
+        return self.artifact.log_probabilities(tokens)
 
 
-def _outputs(network: Callable[..., torch.Tensor], encoded: Encoded) -> Iterator[np.ndarray]:
+def outputs(predictor: Predictor, encoded: Encoded) -> Iterator[np.ndarray]:
     """What the network gives for each example: [classes], [steps classes] or [horizon]."""
     for inputs, lengths in encoded.batches(BATCH):
-        arguments = [torch.from_numpy(one) for one in (inputs, lengths) if one is not None]
-        outputs = network(*arguments).numpy()
-        cut = [outputs.shape[1]] * len(outputs) if lengths is None else lengths.tolist()
-        yield from (row[:length] if outputs.ndim == 3 else row for row, length in zip(outputs, cut, strict=True))
+        rows = predictor.run(inputs, lengths)
+        cut = [rows.shape[1]] * len(rows) if lengths is None else lengths.tolist()
+        yield from (row[:length] if rows.ndim == 3 else row for row, length in zip(rows, cut, strict=True))

@@ -10,6 +10,8 @@ from sparsernn.reading import content, parsed, readable
 from sparsernn.seals import opened_json, sealed_json
 
 PREPARATION, ASKED = "preparation.json", "training.json"
+NETWORK = "network.sparsernn"
+"""The one file that predicts, in the folder of a training."""
 
 
 def write_preparation(folder: Path, preparation: Preparation) -> None:

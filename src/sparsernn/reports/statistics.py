@@ -5,8 +5,6 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from scipy.stats import t as student
-
 LEAST = 3
 """Fewer values say nothing of how much others would differ."""
 
@@ -50,6 +48,8 @@ def estimate(differences: Sequence[float], overlap: float = 0.0, confidence: flo
     count = len(differences)
     if count < LEAST:
         return None
+    from scipy.stats import t as student  # takes longer to import than most commands need
+
     middle = mean(differences)
     error = sample_deviation(differences) * math.sqrt(1 / count + overlap)
     half = float(student.ppf((1 + confidence) / 2, count - 1)) * error

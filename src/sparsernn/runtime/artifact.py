@@ -50,13 +50,8 @@ def save(path: Path | str, spec: NetworkSpec, preparation: str = "", dtype: str 
     Returns: of each tensor that is not exact its largest error, divided by its largest number.
     Raises: UserError for a network of so few numbers beside its zeros that no reader would believe its size.
     """
-    tensors: dict[str, Array] = {}
-    for number, layer in enumerate(spec.layers):
-        tensors |= {f"layers.{number}.{local}": weight for local, weight in layer.weights.items()}
     tied = is_tied(spec)
-    for name in ("embedding", "rows", "head", "bias"):
-        if (tensor := getattr(spec, name)) is not None and not (tied and name == "head"):
-            tensors[name] = tensor
+    tensors = _tensors_of(spec, tied)
     described = {
         "kind": spec.kind,
         "directions": spec.directions,
@@ -82,6 +77,17 @@ def save(path: Path | str, spec: NetworkSpec, preparation: str = "", dtype: str 
         )
     durable.replace(path, content)
     return errors
+
+
+def _tensors_of(spec: NetworkSpec, tied: bool) -> dict[str, Array]:
+    """The tensors that a file has of a network, by name."""
+    tensors: dict[str, Array] = {}
+    for number, layer in enumerate(spec.layers):
+        tensors |= {f"layers.{number}.{local}": weight for local, weight in layer.weights.items()}
+    for name in ("embedding", "rows", "head", "bias"):
+        if (tensor := getattr(spec, name)) is not None and not (tied and name == "head"):
+            tensors[name] = tensor
+    return tensors
 
 
 def is_tied(spec: NetworkSpec) -> bool:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-import sparsernn
 from sparsernn import denormals
+from sparsernn.version import __version__
 
 MUST_MATCH = ("flush_denormal", "processes", "sparsernn", "torch")
 
@@ -18,7 +18,7 @@ MUST_MATCH = ("flush_denormal", "processes", "sparsernn", "torch")
 def describe_environment(**more: object) -> dict[str, object]:
     """Versions and the machine as JSON values; `more` is added. Names no host, user or path."""
     return {
-        "sparsernn": sparsernn.__version__,
+        "sparsernn": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": importlib.metadata.version("numpy"),

@@ -22,11 +22,11 @@ from sparsernn.experiments.measure import Measure
 from sparsernn.experiments.parts import Options
 from sparsernn.experiments.rows import Row, Source
 from sparsernn.methods.method import Method
+from sparsernn.own_data.runs import NETWORK
 from sparsernn.own_data.scored import Scored, microseconds
 from sparsernn.own_data.verdict import Answers
 from sparsernn.training.settings import Settings
 
-NETWORK = "network.sparsernn"
 BATCH = 256
 LEARNING_RATE = 2e-3
 SMALL = 5_000  # examples: below it batches are half as large

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import math
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +22,8 @@ from sparsernn.methods.method import Method
 from sparsernn.own_data.kinds.kind import NETWORK, Choice, File, Kind, Wishes
 from sparsernn.own_data.kneser_ney import KneserNey
 from sparsernn.own_data.scored import Scored, microseconds
+from sparsernn.own_data.trained_run import log_probabilities
 from sparsernn.own_data.verdict import Answers
-from sparsernn.training.objectives import detached
 from sparsernn.training.settings import Settings
 
 NGRAMS = "ngrams.npz"
@@ -114,7 +113,7 @@ class LanguageModel(Kind):
         """A network as its one file answers, without torch."""
         text = tokens_of(file.loaded.test)
         about = About(preparation=json.dumps(file.preparation.to_json()))
-        pack(path, read_final(folder).eval(), dtype="int8", about=about)
+        pack(path, read_final(folder).eval(), dtype="int8", about=about, timed=False)
         artifact = runtime.load(path)
         us = microseconds(lambda: artifact.log_probabilities(text[:UNIT]))
         scores = artifact.log_probabilities(text)
@@ -153,16 +152,6 @@ def tokens_of(split: Split) -> np.ndarray:
     if not isinstance(split, TextSplit):
         raise TypeError(f"{type(split).__name__} is no running text")
     return np.asarray(split.tokens)
-
-
-@torch.inference_mode()
-def log_probabilities(network: torch.nn.Module, split: Split) -> Iterator[np.ndarray]:
-    """The logarithm of the probability of every token, read as one stream."""
-    state = None
-    for batch in split.batches(1):
-        logits, state = network(batch.inputs, state)
-        state = detached(state)
-        yield logits.log_softmax(-1).gather(-1, batch.targets[..., None]).flatten().numpy()
 
 
 KIND = LanguageModel()
