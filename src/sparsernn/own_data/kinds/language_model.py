@@ -44,7 +44,7 @@ class LanguageModel(Kind):
     """
 
     about = "n-grams with Kneser-Ney smoothing"
-    choice = Choice("language_model", 256, 80, 3300, {"layers": 1, "tied": True}, "lstm", METHOD, 0.65)
+    choice = Choice("language_model", 256, 80, 5000, {"layers": 1, "tied": True}, "lstm", METHOD, 0.5)
     units_of_characters = 384
     valid_batch_size, test_batch_size = 10, 1
 
