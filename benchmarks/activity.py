@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.metrics import f1_score
+from small_machines import MACHINES, STEPS, write_inputs
 from torch import Tensor, nn
 
 from sparsernn import export_c, set_flush_denormal
@@ -38,6 +39,7 @@ EVERY, WINDOW, BATCH, UPDATES, ROUNDED, RATE = 4, 128, 48, 700, 200, 2e-2
 """Of UPDATES updates the last ROUNDED see the rounding to 8 bits."""
 ANGLE, SCALE, NOISE = 0.3, 0.15, 0.1
 """How windows are changed: deviations of a rotation in radians, of each sensor's scale, and of what is added."""
+UNO = next(machine for machine in MACHINES if machine.name == "ATmega328P")
 Recording = tuple[np.ndarray, np.ndarray]
 
 
@@ -132,6 +134,10 @@ def measured(model: Labeller, parts: dict[str, Sequence[Recording]]) -> dict[str
             with torch.no_grad():
                 exact = [model(torch.from_numpy(x).unsqueeze(0))[0].argmax(-1).numpy() for x, _ in part]
             figures[f"{name}, float32"] = score(exact, part)
+        if not UNO.missing:
+            write_inputs(Path(folder), example[0, :STEPS].numpy())
+            on_uno = UNO.run(Path(folder), source)
+            figures |= {} if on_uno is None else {"code": on_uno.code, "cycles": on_uno.count}
     return figures
 
 

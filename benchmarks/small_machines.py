@@ -203,7 +203,7 @@ def measured(network: Any, int8: bool, machines: list[Machine]) -> list[dict[str
         for machine in machines:
             source = export_c(network, folder, "g", format=machine.format, int8=int8)
             x = np.random.default_rng(0).normal(size=(STEPS, source.inputs)).astype(np.float32)
-            (folder / "x.h").write_text(_array(x))
+            write_inputs(folder, x)
             figures = machine.run(folder, source)
             if figures is not None:
                 lines.append(_line(machine, source, figures, _expected(network, x), int8))
@@ -235,9 +235,10 @@ def _expected(network: Any, x: np.ndarray) -> np.ndarray:
     return [stream.step(frame[None])[0].copy() for frame in x][-1]
 
 
-def _array(x: np.ndarray) -> str:
+def write_inputs(folder: Path, x: np.ndarray) -> None:
+    """x.h, which drivers read. Shapes: x [step input]"""
     rows = ",\n".join("{" + ", ".join(f"{float(value)!r}f" for value in row) + "}" for row in x)
-    return f"static INPUTS_ float XS[{len(x)}][{x.shape[1]}] = {{\n{rows}}};\n"
+    (folder / "x.h").write_text(f"static INPUTS_ float XS[{len(x)}][{x.shape[1]}] = {{\n{rows}}};\n")
 
 
 def main() -> None:

@@ -62,7 +62,9 @@ class FileOptions:
     label_per: Annotated[str, typer.Option(help="step or series; default: as the labels vary.")] = "auto"
     series_columns: Annotated[str, typer.Option(help="Columns that are a row's steps: A:Z or A,B,C.")] = ""
     forecast: Annotated[str, typer.Option(help="Column to forecast, or several: A,B.")] = ""
-    known: Annotated[str, typer.Option(help="Columns whose coming values are known at the forecast.")] = ""
+    foreseen: Annotated[str, typer.Option("--known", help="Columns whose coming values are known at the forecast.")] = (
+        ""
+    )
     horizon: Annotated[int, typer.Option(help="Rows to forecast.")] = 1
     window: Annotated[int, typer.Option(help="Rows read before a forecast; 0 chooses.")] = 0
     language_model: Annotated[bool, typer.Option("--language-model", help="The file is running text.")] = False
@@ -85,7 +87,7 @@ class FileOptions:
     def keywords(self) -> Keywords:
         """The same as options of the task `table_file`."""
         values = dict(vars(self))
-        for name in ("series", "known"):
+        for name in ("series", "foreseen"):
             values[name] = tuple(filter(None, map(str.strip, values[name].split(","))))
         labels = {None: "auto", True: "numbers", False: "classes"}[values.pop("regression")]
         return values | {"labels": labels, "header": not values.pop("no_header")}

@@ -93,18 +93,19 @@ def _check(status: os.stat_result, largest: int | None) -> None:
 
 
 class Unpacked(io.RawIOBase):
-    """The content of a regular file, unpacked where it is gzipped or a zip of one file; one that unpacks without end is
-    refused.
+    """The content of a regular file, unpacked where it is gzipped; one that unpacks without end is refused.
 
+    Arguments:
+        archives: unpack the one file in a zip archive as well.
     Raises: OSError or Damaged.
     """
 
-    def __init__(self, path: Path | str):
+    def __init__(self, path: Path | str, archives: bool = False):
         self.file = open_regular(path)
         first = self.file.read(len(ZIP))
         self.file.seek(0)
         try:
-            self._stream = self._unpacking(first)
+            self._stream = _only_member(self.file) if archives and first == ZIP else self._unpacking(first)
         except BaseException:
             self.file.close()
             raise
@@ -113,7 +114,7 @@ class Unpacked(io.RawIOBase):
     def _unpacking(self, first: bytes) -> IO[bytes]:
         if first.startswith(GZIP):
             return cast(IO[bytes], gzip.GzipFile(fileobj=self.file))
-        return _only_member(self.file) if first == ZIP else self.file
+        return self.file
 
     def readable(self) -> bool:
         return True

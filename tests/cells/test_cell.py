@@ -32,7 +32,7 @@ def reads_hidden(cell, local):
 
 def test_the_folder_holds_nine_cells_with_usual_names():
     recurrent = {"rnn", "lstm", "peephole_lstm", "gru", "recurrent_highway"}
-    assert set(CELLS) == recurrent | {"rational", "sru", "qrnn"}
+    assert set(CELLS) == recurrent | {"rational", "sru", "qrnn", "fastgrnn"}
     assert folders.find("cells", "RHN") is RecurrentHighwayNetwork
     assert folders.find("cells", "peephole") is PeepholeLSTM
 

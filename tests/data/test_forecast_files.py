@@ -75,6 +75,12 @@ def test_times_that_are_missing_or_repeat_are_counted(tmp_path):
     assert np.allclose(np.diff(values[:, :, 0]), 1, atol=0.01) and "are filled" in " ".join(filled.remarks)
 
 
+def test_a_value_that_stands_still_for_long_is_said(tmp_path):
+    rows = [(time, min(number, 150) + max(0, number - 290)) for time, number in days(400)]
+    _, preparation = prepared(written(tmp_path, rows))
+    assert preparation.remarks == ("'x' keeps one value for 141 rows on end; were gaps filled?",)
+
+
 def test_a_clock_that_goes_back_is_no_disorder(tmp_path):
     berlin = zoneinfo.ZoneInfo("Europe/Berlin")
     hours = [
@@ -120,7 +126,7 @@ def test_several_columns_are_forecast(tmp_path):
 def test_what_is_known_ahead_is_read_a_horizon_early(tmp_path):
     rows = [(time, math.sin(number), number) for time, number in days(100)]
     path = written(tmp_path, rows, "t,x,plan")
-    loaded, preparation = prepared(path, known=("plan",))
+    loaded, preparation = prepared(path, foreseen=("plan",))
     values, _ = inputs(loaded, preparation)
     assert np.allclose(values[0, :, 1], np.arange(8) + 3, atol=0.01)
     ahead = [(START + number * DAY, "", 500 + number) for number in range(100, 103)]

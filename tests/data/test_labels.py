@@ -103,6 +103,8 @@ def test_a_number_is_learned(kind, tmp_path):
 def test_what_is_no_number_is_refused_in_a_regression(tmp_path):
     with pytest.raises(UserError, match="label 'b' in column 'label' is not a number.*--regression"):
         prepared(written(tmp_path, texts(["1", "b"] * 30)), labels="numbers")
+    with pytest.raises(UserError, match="label '1e999' in column 'label' is not a number"):
+        prepared(written(tmp_path, texts(["1", "1e999"] * 30)), labels="numbers")
     comma = written(tmp_path, [(row[0], f'"{n},5"') for n, row in enumerate(texts([0] * 60))])
     assert prepared(comma, labels="numbers")[1].label_scale[0] == pytest.approx(30, abs=5)
     rows = [("a", step, step) for step in range(40)]
@@ -164,5 +166,6 @@ def test_one_bad_row_of_a_table_is_a_fault_of_its_own(tmp_path):
     new = written(tmp_path, [(1, 2, 3), (4, "x", 5), (6, 7), (8, "", 9), (7, 8, "")], "a,b,c", "new.csv")
     encoded = encode_file(preparation, new)
     assert list(encoded.faults) == [1, 2, 3] and len(encoded) == 5
+    assert len(encode_file(preparation, written(tmp_path, [(0, 1, 2, 3)], ",a,b,c", "new.csv"))) == 1
     with pytest.raises(UserError, match="No row of .* can be used"):
         encode_file(preparation, written(tmp_path, [("x", 1, 2)], "a,b,c", "new.csv"))

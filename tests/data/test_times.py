@@ -72,6 +72,7 @@ def test_a_format_that_is_told():
         (["01/02/2020", "01/03/2020"], "monthfirst"),
         (["05/06/2020"], "?"),
         (["2020-05-06"], ""),
+        (["0-04-28"], "dayfirst"),
     ],
 )
 def test_the_order_of_day_and_month(cells, order):
@@ -87,7 +88,7 @@ def test_steps_of_working_days_and_of_hours():
     assert step_of(np.arange(0, 36000, 900.0)).words() == "15 minutes"
 
 
-@pytest.mark.parametrize("cell", ["soon", "2020-13-01", "32.01.2020", "", None])
+@pytest.mark.parametrize("cell", ["soon", "2020-13-01", "32.01.2020", "", None, "1e999"])
 def test_what_is_no_time(cell):
     clock = Clock()
     clock.seconds(["2020-01-01 00:00"])

@@ -5,7 +5,7 @@ import torch
 
 from sparsernn.cells.gru import GRU
 from sparsernn.errors import UserError
-from sparsernn.models.layers import ElementDropout, LockedDropout, WordEmbedding, check_pool, make_cell, pool
+from sparsernn.models.layers import ElementDropout, LockedDropout, Noise, WordEmbedding, check_pool, make_cell, pool
 from sparsernn.nn import module_of
 
 
@@ -19,6 +19,23 @@ def test_pooling_leaves_padding_out(how):
         steps = output[b, :length]
         assert torch.allclose(found[b], {"last": steps[-1], "mean": steps.mean(0), "max": steps.amax(0)}[how])
     assert torch.allclose(pool(output, None, how, 1), pool(output, torch.tensor([5, 5, 5]), how, 1))
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+def test_three_pools_stand_beside_each_other(directions):
+    output, lengths = torch.randn(3, 5, 4), torch.tensor([5, 2, 1])
+    alone = [pool(output, lengths, how, directions) for how in ("mean", "max", "last")]
+    assert torch.equal(pool(output, lengths, "mean_max_last", directions), torch.cat(alone, 1))
+
+
+def test_noise_is_normal_and_only_while_training():
+    torch.manual_seed(0)
+    layer, x = Noise(0.3), torch.zeros(400, 50)
+    noise = layer(x)
+    assert abs(float(noise.std()) - 0.3) < 0.01 and abs(float(noise.mean())) < 0.01
+    assert layer.eval()(x) is x and Noise(0.0)(x) is x
+    with pytest.raises(UserError, match="deviation of the noise is -1"):
+        Noise(-1)
 
 
 def test_the_last_step_of_two_directions():

@@ -47,6 +47,29 @@ def test_a_forecaster_with_a_residual_learns_the_change():
     assert torch.equal(model(x, LENGTHS)[1], x[1, 1, 2].expand(5))
 
 
+def test_a_forecaster_with_windows_adds_a_linear_model_of_the_changes():
+    torch.manual_seed(0)
+    model, x = Forecaster(4, 6, units=5, residual=1, several=2, window=7).eval(), torch.randn(3, 7, 4)
+    last = x[:, -1]
+    output, _ = model.cell(x - last.unsqueeze(1))
+    expected = model.head(output[:, -1]).unflatten(1, (2, 3))
+    for number, skip in enumerate(model.skips):
+        expected[:, number] += (x[:, :, 1 + number] - last[:, 1 + number : 2 + number]) @ skip.weight.t()
+        expected[:, number] += last[:, 1 + number : 2 + number]
+    assert torch.allclose(model(x), expected.flatten(1), atol=1e-6)
+    assert torch.allclose(model(x + 7), model(x) + 7, atol=1e-4)  # whatever the level, the same changes
+    with pytest.raises(UserError, match="windows of 6 steps"):
+        model(x[:, 1:])
+
+
+def test_a_tagger_tells_several_labels_at_once():
+    torch.manual_seed(0)
+    model, x = Tagger(4, 3, units=5, at_once=2).eval(), torch.randn(2, 6, 4)
+    logits, output = model(x), model.cell(x)[0]
+    assert logits.shape == (2, 6, 2, 3)
+    assert torch.allclose(logits[0, 4, 1], model.head(output)[0, 4, 3:], atol=1e-6)
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_language_model_continues_where_it_stopped(cell):
     model, ids = LanguageModel(9, units=5, layers=2, cell=cell, embedding=4).eval(), torch.randint(9, (8, 3))
@@ -118,7 +141,8 @@ def test_a_few_steps_learn_which_half_was_larger(make, cell):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize(
-    "how", ["last", "mean", "max", "tagger", "forecaster", "language model", "tied language model"]
+    "how",
+    ["last", "mean", "max", "mean_max_last", "tagger", "forecaster", "window", "language model", "tied language model"],
 )
 def test_every_model_compacts_and_shrinks(cell, how):
     torch.manual_seed(0)
@@ -129,6 +153,9 @@ def test_every_model_compacts_and_shrinks(cell, how):
         inputs = (torch.randint(9, (6, 3)),)
     elif how == "forecaster":
         model, inputs = Forecaster(4, 5, cell, units=8, layers=2, dropout=0.2, residual=0), (torch.randn(3, 6, 4),)
+    elif how == "window":
+        options = {"residual": 1, "several": 2, "window": 6}
+        model, inputs = Forecaster(4, 6, cell, units=8, layers=2, **options), (torch.randn(3, 6, 4),)
     elif how == "tagger":
         model, inputs = Tagger(4, 3, cell, units=8, layers=2, dropout=0.2), (torch.randn(3, 6, 4), LENGTHS)
     else:

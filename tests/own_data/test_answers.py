@@ -13,6 +13,7 @@ from sparsernn.data.preparation import Encoded, Preparation
 from sparsernn.data.spelling import Spelling
 from sparsernn.data.table_file import TableFile
 from sparsernn.errors import UserError
+from sparsernn.options import FileOptions
 from sparsernn.own_data import answers, prediction, training
 
 NO_VALUES = np.zeros(0)
@@ -131,7 +132,20 @@ def test_the_command_answers_texts_and_scores_labels(numbers, tmp_path, monkeypa
     assert refused.exit_code == 2 and (tmp_path / "t.csv").read_bytes() == before
 
 
+def test_options_of_a_file_reach_the_task():
+    said = FileOptions(
+        text="t", label="l", regression=True, no_header=True, series="", foreseen="", groups="p", decimal=","
+    )
+    task = TableFile(path="t.csv", **said.keywords)
+    assert (task.labels, task.header, task.groups, task.spelling.decimal) == ("numbers", False, "p", ",")
+    assert [FileOptions(regression=one).keywords["labels"] for one in (None, False)] == ["auto", "classes"]
+    help_text = CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": "200"}).output
+    for name in ("--regression", "--date-format", "--decimal", "--missing", "--encoding", "--delimiter", "--no-header"):
+        assert name in help_text
+    assert "--group" in help_text and "--known" in help_text and "--resume" in help_text
+
+
 def test_a_preparation_of_an_earlier_release_is_read():
-    later = {"label_scale", "targets", "known", "levels", "missing", "spelling", "remarks"}
+    later = {"label_scale", "targets", "foreseen", "levels", "missing", "spelling", "remarks"}
     before = {name: value for name, value in CLASSES.to_json().items() if name not in later}
     assert Preparation.from_json(before) == CLASSES and CLASSES.spelling == Spelling()

@@ -13,7 +13,7 @@ from torch.nn import functional
 from sparsernn.data.splits import SequenceSplit, TensorSplit, TextSplit
 from sparsernn.data.task import Batch
 from sparsernn.errors import UserError
-from sparsernn.training.objectives import IGNORED, OBJECTIVES, evaluate, find_objective
+from sparsernn.training.objectives import IGNORED, OBJECTIVES, evaluate, find_objective, is_better
 
 
 def whole(split):
@@ -128,9 +128,9 @@ def test_evaluation_leaves_every_modules_mode_as_it_was(cases):
 )
 def test_better_is_higher_or_lower(name, higher):
     objective = find_objective(name)
-    assert objective.is_better(2.0, 1.0) is higher and objective.is_better(1.0, 2.0) is not higher
-    assert objective.is_better(1.0, None) and not objective.is_better(1.0, 1.0)
-    assert not objective.is_better(math.nan, None) and not objective.is_better(math.nan, 1.0)
+    assert is_better(2.0, 1.0, objective.better) is higher and is_better(1.0, 2.0, objective.better) is not higher
+    assert is_better(1.0, None, objective.better) and not is_better(1.0, 1.0, objective.better)
+    assert not is_better(math.nan, None, objective.better) and not is_better(math.nan, 1.0, objective.better)
 
 
 def test_an_unknown_objective_is_answered_with_the_nearest():

@@ -59,19 +59,18 @@ class _Lines:
         return self._raw.raw.file.tell()
 
     def __iter__(self) -> Iterator[str]:
-        with self._stream:
+        with readable(f"The file {self.path}", do="get it again"), self._stream:
             while line := self._next():
                 self._number += 1
                 if not line.isascii() and NOT_DECODED.search(line):
                     raise self._not_decoded(line)
-                yield line.removeprefix("\ufeff") if self._number == 1 else line
+                yield line if self._number > 1 else line.removeprefix("\ufeff")
 
     def _next(self) -> str:
-        with readable(f"The file {self.path}", do="get it again"):
-            try:
-                line = self._stream.readline(LINE_BYTES + 1)
-            except UnicodeDecodeError:
-                raise self._not_decoded("") from None
+        try:
+            line = self._stream.readline(LINE_BYTES + 1)
+        except UnicodeDecodeError:
+            raise self._not_decoded("") from None
         if len(line) > LINE_BYTES:
             raise UserError(
                 f"Line {self._number + 1} of {self.path} is longer than {LINE_BYTES >> 20} MB",

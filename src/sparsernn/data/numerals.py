@@ -1,5 +1,6 @@
 """Numbers as people and programs write them: decimal marks, thousands, units, currencies, percent; and gaps."""
 
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal, InvalidOperation
@@ -45,10 +46,10 @@ def numeral(value: object, decimal: str = ".") -> Numeral | None:
     A K, M or B right after the digits multiplies; any other sign before or after them is a unit.
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return Numeral(float(value), "")
+        return _finite(float(value), "")
     text = str(value).strip().replace("\u2212", "-")
     if decimal == "." and _PLAIN.fullmatch(text):
-        return Numeral(float(text), "")
+        return _finite(float(text), "")
     matched = _NUMBER.fullmatch(_without_blanks(text))
     if matched is None:
         return None
@@ -64,7 +65,11 @@ def numeral(value: object, decimal: str = ".") -> Numeral | None:
     if after in TIMES and not matched["blank"]:
         number, unit = number * TIMES[after], unit.removesuffix(after)
     negative = (matched["minus"] in ("-", "(")) != (matched["sign"] == "-")
-    return Numeral(-number if negative else number, unit)
+    return _finite(-number if negative else number, unit)
+
+
+def _finite(value: float, unit: str) -> Numeral | None:
+    return Numeral(value, unit) if math.isfinite(value) else None
 
 
 def _without_blanks(text: str) -> str:

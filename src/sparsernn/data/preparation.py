@@ -11,6 +11,7 @@ import numpy as np
 
 from sparsernn import typed
 from sparsernn.data.numerals import class_key, numeral
+from sparsernn.data.patches import Frames, Patches
 from sparsernn.data.spelling import Spelling
 from sparsernn.data.store import StoreWriter
 from sparsernn.data.table_rows import Rows
@@ -51,11 +52,13 @@ class Preparation:
         length: tokens kept of a text, or steps of the pieces that a series is cut into; 0 keeps all.
         window, horizon: rows read and rows forecast.
         per_step: whether every step has a label of its own.
-        targets, known: how many columns are forecast, and how many are known ahead.
+        targets, foreseen: how many columns are forecast, and how many are known ahead.
         levels: the words of each column that has no numbers; a word is a feature.
         missing: what is done where a number is missing, as in `TableOptions`.
         spelling: how the file is written.
         remarks: what is to be said of the file that was trained on.
+        patch: steps of a labelled series that the network reads at once; 0: one step, as it is.
+        windows: of the running means and deviations beside the steps that have a label each.
     """
 
     kind: str
@@ -70,11 +73,13 @@ class Preparation:
     per_step: bool = False
     label_scale: tuple[float, ...] = ()
     targets: int = 1
-    known: int = 0
+    foreseen: int = 0
     levels: dict[str, list[str]] = field(default_factory=dict)
     missing: str = "error"
     spelling: Spelling = Spelling()
     remarks: tuple[str, ...] = ()
+    patch: int = 0
+    windows: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values that `from_json` reads back."""
@@ -84,7 +89,7 @@ class Preparation:
     def from_json(cls, values: object) -> Self:
         """Read what `to_json` gave; anything else is a UserError."""
         names = {field.name for field in dataclasses.fields(cls)}
-        later = {"label_scale", "targets", "known", "levels", "missing", "spelling", "remarks"}
+        later = {"label_scale", "targets", "foreseen", "levels", "missing", "spelling", "remarks", "patch", "windows"}
         expected, do = "the file that training wrote", "train again, or use the folder of another run"
         with readable("The saved preparation of the data", expected=expected, do=do):
             if not isinstance(values, dict) or set(values) - names or names - set(values) - later:
@@ -110,12 +115,13 @@ class Preparation:
             return "its labels are not different ones"
         if self.spelling.fault() or len(self.remarks) > MOST_REMARKS:
             return "its spelling is none"
-        if not all(0 <= size <= LARGEST for size in (self.length, self.window, self.horizon)):
+        sizes = (self.length, self.window, self.horizon, self.patch, *self.windows)
+        if not all(0 <= size <= LARGEST for size in sizes):
             return "its lengths are no lengths"
         if self.kind == "forecast":
             if min(self.window, self.horizon) < 1:
                 return "its windows are empty"
-            if not 1 <= self.targets <= len(self.columns.get("series", ())) - self.known or self.known < 0:
+            if not 1 <= self.targets <= len(self.columns.get("series", ())) - self.foreseen or self.foreseen < 0:
                 return "its forecast columns are not among its columns"
             if any(name in self.levels for name in self.columns.get("series", [])[: self.targets]):
                 return "a column that is forecast holds words"
@@ -125,6 +131,19 @@ class Preparation:
     def width(self) -> int:
         """Features at each step."""
         return sum(self.widths)
+
+    @property
+    def patches(self) -> Patches | Frames | None:
+        """What the network reads of a labelled series; None: its steps."""
+        if not self.patch:
+            return None
+        return Frames(self.patch, len(self.means)) if self.per_step else Patches(self.patch)
+
+    @property
+    def inputs(self) -> int:
+        """Features of what the network reads of series at a time."""
+        features = len(self.means) * (1 + 4 * len(self.windows))
+        return features if self.patches is None else self.patches.width(features)
 
     @property
     def widths(self) -> list[int]:
@@ -203,6 +222,7 @@ class Encoded:
             no prediction.
         window, horizon: of a forecast; steps: of running text.
         remarks: what is to be said of the file.
+        patches: what the network reads instead of the steps.
     """
 
     kind: str
@@ -217,6 +237,7 @@ class Encoded:
     window: int = 0
     steps: int = 0
     remarks: tuple[str, ...] = ()
+    patches: Patches | Frames | None = None
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -238,6 +259,8 @@ class Encoded:
             inputs = np.zeros((len(starts), int(lengths.max()), *self.values.shape[1:]), kind)
             for row, (start, end) in enumerate(zip(starts, ends, strict=True)):
                 inputs[row, : end - start] = self.values[start:end]
+            if self.patches is not None:
+                inputs, lengths = self.patches(inputs, lengths)
             yield Arrays(inputs, None if self.kind == "forecast" else lengths)
 
     @property
@@ -253,7 +276,8 @@ class Encoded:
         if targets is None:
             targets = np.zeros(len(self.values) if self.rows is not None else len(self), np.int64)
         offsets = np.append(self.starts, self.ends[-1:])
-        return SequenceSplit(self.values, offsets, targets, per_step=self.rows is not None)
+        per_step = self.rows is not None
+        return SequenceSplit(self.values, offsets, targets, per_step=per_step, patches=self.patches)
 
 
 def write_parts(writer: StoreWriter, parts: Sequence[np.ndarray]) -> None:

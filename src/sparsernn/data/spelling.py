@@ -115,13 +115,15 @@ def look(path: Path, encoding: str = "") -> Look:
     with readable(f"The file {path}"):
         status = os.stat(path)
         key = (str(path.resolve()), encoding, status.st_size, status.st_mtime_ns, status.st_ino)
-        if key not in _LOOKS:
-            _LOOKS.clear()
-            _LOOKS[key] = _looked(path, encoding)
-    return _LOOKS[key]
+        for seen, view in _LOOKS[:]:
+            if seen == key:
+                return view
+        view = _looked(path, encoding)
+    _LOOKS[:] = [*_LOOKS[-3:], (key, view)]
+    return view
 
 
-_LOOKS: dict[tuple[object, ...], Look] = {}
+_LOOKS: list[tuple[tuple[object, ...], Look]] = []
 
 
 def _looked(path: Path, encoding: str) -> Look:
@@ -148,7 +150,7 @@ def _lines(text: str, newline: str) -> list[str]:
 
 def opened(path: Path, encoding: str, errors: str, newline: str) -> TextIOWrapper:
     """The text of a file, unpacked where it is packed. Raises: OSError or Damaged."""
-    return TextIOWrapper(BufferedReader(Unpacked(path), BLOCK_BYTES), encoding, errors, newline)
+    return TextIOWrapper(BufferedReader(Unpacked(path, archives=True), BLOCK_BYTES), encoding, errors, newline)
 
 
 def _encoding_of(path: Path) -> tuple[str, str]:
@@ -156,7 +158,7 @@ def _encoding_of(path: Path) -> tuple[str, str]:
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     foreign = wrong = total = 0
     zeros, undefined, first = False, False, True
-    with BufferedReader(Unpacked(path), BLOCK_BYTES) as stream:
+    with BufferedReader(Unpacked(path, archives=True), BLOCK_BYTES) as stream:
         while block := stream.read(BLOCK_BYTES):
             if first and (name := _marked(block, path)):
                 return name, ""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sparsernn.data.cuts import shuffled
+from sparsernn.data.patches import Frames, Patches
 from sparsernn.data.task import IGNORED, Batch, Split, checked_size
 from sparsernn.errors import UserError
 
@@ -49,6 +50,7 @@ class SequenceSplit(Split):
         per_step: whether every step has a target of its own.
         least: shorter sequences are padded to this length and count as that long.
         pad: the value of padded steps.
+        patches: what the network reads instead of the padded steps.
     """
 
     values: np.ndarray = field(repr=False)
@@ -60,6 +62,7 @@ class SequenceSplit(Split):
     per_step: bool = False
     least: int = 1
     pad: float = 0
+    patches: Patches | Frames | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1 if self.rows is None else len(self.rows)
@@ -106,8 +109,13 @@ class SequenceSplit(Split):
             if steps is not None:
                 steps[row, place] = self.targets[start:end]
         targets = np.asarray(self.targets[rows], _batch_type(self.targets)) if steps is None else steps
-        lengths = None if self.padding == "left" else torch.from_numpy(np.maximum(ends - starts, self.least))
-        return Batch(torch.from_numpy(inputs), torch.from_numpy(targets), lengths)
+        lengths = np.maximum(ends - starts, self.least)
+        if self.patches is not None:
+            inputs, lengths = self.patches(inputs, lengths)
+        if isinstance(self.patches, Frames):
+            targets = self.patches.targets(targets)
+        padded_right = None if self.padding == "left" else torch.from_numpy(lengths)
+        return Batch(torch.from_numpy(inputs), torch.from_numpy(targets), padded_right)
 
 
 def _batch_type(values: np.ndarray) -> type:

@@ -111,7 +111,8 @@ def encode_file(preparation: Preparation, path: Path | str, progress: Progress =
     examples = len(encoded) if encoded.rows is None else len(encoded.rows)
     if len(encoded.faults) >= examples > 0:
         raise unusable(path, encoded.faults)
-    return replace(encoded, values=values, faults=dict(sorted(encoded.faults.items())))
+    faults = dict(sorted(encoded.faults.items()))
+    return replace(encoded, values=values, faults=faults, patches=preparation.patches)
 
 
 def encode_texts(preparation: Preparation, texts: Sequence[str]) -> Encoded:

@@ -10,23 +10,25 @@ from sparsernn.data.preparation import Encoded, Preparation, write_parts
 from sparsernn.data.store import Store, StoreWriter
 from sparsernn.data.table_columns import listed
 from sparsernn.data.table_options import TableOptions
-from sparsernn.data.table_rows import Progress, Table
+from sparsernn.data.table_rows import Progress, Table, rows_of
 from sparsernn.data.table_series import begun
-from sparsernn.data.table_steps import Steps, assemble, moments, note_faults, read_steps, write_scaled
+from sparsernn.data.table_steps import Steps, assemble, moments, note_faults, read_steps, time_columns, write_scaled
 from sparsernn.data.task import PARTS, Loaded
 from sparsernn.errors import UserError
 
 USUAL_WINDOW, SHARE_OF_WINDOW, SHARE_OF_FORECASTS = 96, 4, 20
+LONG_STANDING = 100  # rows
 
 
 def build_forecast(task: TableOptions, writer: StoreWriter, progress: Progress) -> Preparation:
     """Series whose next values are forecast; the last rows of every series are held back."""
     table = task.table(progress)
     targets = listed(task.forecast, table, (task.id,))
-    known = listed(task.known, table)
-    others = [name for name in listed(task.series, table) if name not in (*targets, *known)]
-    draft = begun(task, table, [*targets, *others, *known], tuple(targets), "")
-    draft = replace(draft, horizon=task.horizon, targets=len(targets), known=len(known))
+    foreseen = listed(task.foreseen, table)
+    used = {*targets, *foreseen, task.id, *time_columns(table, task.time)}
+    others = [name for name in listed(task.series, table) if name not in used]
+    draft = begun(task, table, [*targets, *others, *foreseen], tuple(targets), "")
+    draft = replace(draft, horizon=task.horizon, targets=len(targets), foreseen=len(foreseen))
     steps = read_steps(table, draft, writer)
     remarks = dict.fromkeys(assemble(writer, steps, draft, fills_times=True))
     counts = np.diff(steps.offsets) - steps.ahead
@@ -34,7 +36,8 @@ def build_forecast(task: TableOptions, writer: StoreWriter, progress: Progress) 
     bounds = _bounds(counts, task, window)
     parts = [_window_starts(steps.offsets, bounds, part, window, task.horizon) for part in range(3)]
     _require_windows(parts, counts, task, window)
-    remarks |= dict.fromkeys(_short(steps, counts, window, task.horizon))
+    standing = _standing(writer.array("ordered"), targets)
+    remarks |= dict.fromkeys([*_short(steps, counts, window, task.horizon), *standing])
     places = np.arange(steps.offsets[-1]) - np.repeat(steps.offsets[:-1], np.diff(steps.offsets))
     learned = np.flatnonzero(places < np.repeat(bounds[:, 1], np.diff(steps.offsets)))
     means, deviations = moments(writer.array("ordered"), learned)
@@ -48,10 +51,10 @@ def build_forecast(task: TableOptions, writer: StoreWriter, progress: Progress) 
 def _window(counts: np.ndarray, task: TableOptions) -> int:
     """How many rows are read: as suits the horizon, as far as the usual series is long enough."""
     usual = float(np.median(counts[counts >= np.median(counts)]))
-    held = 2 * max(
+    reserved = 2 * max(
         task.horizon + min(task.horizon, usual // SHARE_OF_FORECASTS), round(max(task.valid, task.test) * usual)
     )
-    most = min(usual // SHARE_OF_WINDOW, (usual - held - task.horizon) // 2)
+    most = min(usual // SHARE_OF_WINDOW, (usual - reserved - task.horizon) // 2)
     return int(max(1, min(max(USUAL_WINDOW, 2 * task.horizon), most)))
 
 
@@ -92,6 +95,18 @@ def _short(steps: Steps, counts: np.ndarray, window: int, horizon: int) -> list[
     return [f"{len(short):,} of {len(counts):,} series have fewer than {need} rows and are left out: {some}"]
 
 
+def _standing(ordered: np.ndarray, names: list[str]) -> list[str]:
+    """What is to be said of columns whose value stands still for long, as where gaps were filled before."""
+    told = []
+    for place, name in enumerate(names):
+        column = np.asarray(ordered[:, place])
+        changes = np.flatnonzero(np.diff(column) != 0)
+        longest = int(np.diff(np.concatenate([[-1], changes, [len(column) - 1]])).max())
+        if longest >= max(LONG_STANDING, len(column) // 50):
+            told.append(f"{name!r} keeps one value for {rows_of(longest)} on end; were gaps filled?")
+    return told
+
+
 def _window_starts(offsets: np.ndarray, bounds: np.ndarray, part: int, window: int, horizon: int) -> np.ndarray:
     """First rows of the windows whose forecast lies in one part of its series."""
     starts = [
@@ -122,7 +137,7 @@ def write_new_forecast(preparation: Preparation, table: Table, writer: StoreWrit
     told = assemble(writer, steps, preparation, fills_times=True)
     write_scaled(writer, preparation)
     ends = steps.offsets[1:] - steps.ahead
-    if preparation.known and steps.ahead.min() < preparation.horizon:
+    if preparation.foreseen and steps.ahead.min() < preparation.horizon:
         told.append(f"of what is known ahead not all {preparation.horizon} rows are there: the last is repeated")
     starts = ends - preparation.window
     short = np.flatnonzero(starts < steps.offsets[:-1])

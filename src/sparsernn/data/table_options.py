@@ -23,7 +23,7 @@ class TableOptions(Task):
         time: column that orders the rows of a series, or two, "DATE,TIME".
         forecast: column to forecast, or several: "A,B".
         series: the columns that are read at every step, "A,B" or "A:Z"; those that hold words become a feature a word.
-        known: columns of a forecast whose coming values are known when it is made, such as holidays.
+        foreseen: columns of a forecast whose coming values are known when it is made, such as holidays.
         label_per: "series", "step" or "auto": by step where the labels of a series differ.
         series_columns: columns that are the steps of a row's series: "A:Z" or "A,B,C".
         language_model: the file is running text.
@@ -78,7 +78,7 @@ class TableOptions(Task):
     cache: str = ""
     groups: str = field(default="", metadata={"written": "if given"})
     near_duplicates: str = field(default="keep", metadata={"written": "if given"})
-    known: tuple[str, ...] = field(default=(), metadata={"written": "if given"})
+    foreseen: tuple[str, ...] = field(default=(), metadata={"written": "if given"})
     labels: str = field(default="auto", metadata={"written": "if given"})
     missing: str = field(default="error", metadata={"written": "if given"})
     encoding: str = field(default="", metadata={"written": "if given"})
@@ -138,7 +138,7 @@ class TableOptions(Task):
         return kinds[0]
 
     def _check_parts(self, kind: str) -> None:
-        if self.known and kind != "forecast":
+        if self.foreseen and kind != "forecast":
             raise UserError(
                 "Columns known ahead were given without a forecast", "--forecast COLUMN", "leave out --known"
             )

@@ -11,7 +11,7 @@ from sparsernn.data.table_rows import Table
 from sparsernn.data.task import IGNORED, PARTS
 
 BINS = 10
-MOST_TEXTS, MOST_COMPARED = 50_000, 2_000
+MOST_TEXTS, MOST_COMPARED = 20_000, 2_000
 
 
 def row_groups(task: TableOptions, table: Table) -> np.ndarray | None:
@@ -60,9 +60,9 @@ def without_copies(
     train, test = _thinned(parts[0], MOST_TEXTS), _thinned(parts[2], MOST_COMPARED)
     if len(train) and len(test):
         rows = np.sort(np.concatenate([train, test]))
-        chosen = np.zeros(int(rows[-1]) + 1, bool)
-        chosen[rows] = True
-        shingles = Shingles.of(text for keep, text in zip(chosen, texts, strict=False) if keep)
+        compared = np.zeros(int(rows[-1]) + 1, bool)
+        compared[rows] = True
+        shingles = Shingles.of(text for keep, text in zip(compared, texts, strict=False) if keep)
         copies = int(shingles.alike(np.searchsorted(rows, test), np.searchsorted(rows, train)).sum())
         note_copies(remarks, copies, len(test), len(train) < len(parts[0]), "; --near-duplicates drop leaves these out")
     return parts

@@ -163,15 +163,15 @@ class Table:
 
     def rows(self, columns: Sequence[str], what: str = "reading") -> Iterator[Rows]:
         """Stream the chosen columns in chunks; what is to be said of the file is among the remarks afterwards."""
-        size, wanted = self.path.stat().st_size, tuple(dict.fromkeys(columns))
+        size, names = self.path.stat().st_size, tuple(dict.fromkeys(columns))
         told = partial(self._progress, what)
         told(0, size)
         if _is_parquet(self.path):
             with _parquet(self.path) as file:
-                yield from _parquet_batches(file, self.path, wanted, told, self.strict)
+                yield from _parquet_batches(file, self.path, names, told, self.strict)
         else:
             source = row_file(self.path, self.spelling)
-            chunks = _Chunks(self.path, wanted, self.spelling.decimal, self.strict)
+            chunks = _Chunks(self.path, names, self.spelling.decimal, self.strict)
             yield from _field_rows(source, chunks, told)
             self.remarks |= dict.fromkeys(source.remarks)
         told(size, size)

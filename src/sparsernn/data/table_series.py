@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sparsernn.data.cuts import cut
 from sparsernn.data.labels import LabelReader
+from sparsernn.data.patches import Patches, frame_steps, windows_for
 from sparsernn.data.preparation import Columns, Encoded, Preparation, require_parts, write_parts
 from sparsernn.data.store import Store, StoreWriter
 from sparsernn.data.table_columns import listed, see
@@ -39,7 +40,9 @@ LEAST_SERIES = 10
 def build_series(task: TableOptions, writer: StoreWriter, progress: Progress) -> Preparation:
     """A row a step, labelled by step or by series."""
     table = task.table(progress)
-    draft = begun(task, table, listed(task.series, table, (task.label, task.id, task.groups)), (), task.label)
+    named = listed(task.series, table, (task.label, task.id, task.groups))
+    others = {task.label, task.id, task.groups, *time_columns(table, task.time)}
+    draft = begun(task, table, [name for name in named if name not in others], (), task.label)
     reader = LabelReader(task.label, task.labels, draft.spelling.decimal, gaps=task.missing == "drop")
     steps = read_steps(table, draft, writer, reader)
     remarks = dict.fromkeys(assemble(writer, steps, draft))
@@ -56,12 +59,21 @@ def build_series(task: TableOptions, writer: StoreWriter, progress: Progress) ->
     means, deviations = moments(writer.array("ordered"), steps_of(offsets, parts[0]))
     told = tuple({**table.remarks, **remarks})
     fitted = replace(draft, labels=labels, means=means, deviations=deviations, length=length, per_step=per_step)
-    preparation = with_scale(replace(fitted, remarks=told), targets, parts[0])
-    write_scaled(writer, preparation)
+    fitted = replace(fitted, remarks=told, **_reading(per_step, steps, targets, np.diff(offsets)[parts[0]]))
+    preparation = with_scale(fitted, targets, parts[0])
+    write_scaled(writer, preparation, steps.offsets)
     writer.append("offsets", offsets)
     writer.append("targets", scaled_targets(preparation, targets))
     write_parts(writer, parts)
     return preparation
+
+
+def _reading(per_step: bool, steps: Steps, targets: np.ndarray, lengths: np.ndarray) -> dict[str, Any]:
+    """How much the network reads at once. lengths: of the training series."""
+    if not per_step:
+        return {"patch": Patches.for_lengths(lengths).steps}
+    at_once = frame_steps(targets, steps.offsets)
+    return {"patch": at_once if at_once > 1 else 0, "windows": windows_for(np.diff(steps.offsets))}
 
 
 def begun(task: TableOptions, table: Table, series: list[str], numbers: tuple[str, ...], label: str) -> Preparation:
@@ -175,9 +187,9 @@ def load_series(task: TableOptions, store: Store, preparation: Preparation) -> L
     from sparsernn.data.splits import SequenceSplit
 
     arrays = (store.array("values"), store.array("offsets"), store.array("targets"))
-    per_step, features = preparation.per_step, len(preparation.means)
-    splits = [SequenceSplit(*arrays, rows=store.array(part), bucketed=True, per_step=per_step) for part in PARTS]
-    return loaded_examples(task, splits, preparation, inputs=features)
+    per_step, how = preparation.per_step, {"bucketed": True, "patches": preparation.patches}
+    splits = [SequenceSplit(*arrays, rows=store.array(part), per_step=per_step, **how) for part in PARTS]
+    return loaded_examples(task, splits, preparation, inputs=preparation.inputs)
 
 
 def loaded_examples(
@@ -207,7 +219,7 @@ def write_new_series(preparation: Preparation, table: Table, writer: StoreWriter
     filling = replace(preparation, missing="forward") if preparation.missing == "drop" else preparation
     steps = read_steps(table, filling, writer)
     told = assemble(writer, steps, filling)
-    write_scaled(writer, preparation)
+    write_scaled(writer, preparation, steps.offsets)
     length = preparation.length if preparation.per_step else 0
     offsets = pieces(steps.offsets, length)[0] if length else steps.offsets
     targets = None

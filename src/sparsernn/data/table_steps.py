@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sparsernn.data.labels import LabelReader, Labels
+from sparsernn.data.patches import running
 from sparsernn.data.preparation import Preparation
 from sparsernn.data.store import StoreWriter
 from sparsernn.data.table_columns import listed
@@ -70,53 +71,80 @@ def read_steps(table: Table, preparation: Preparation, writer: StoreWriter, read
         preparation: with the columns, their words and the spelling, whether it is fitted or begun.
         reader: takes the labels; None takes those that the preparation has learned, where the file has the column.
     """
-    columns, clock = preparation.columns, Clock(preparation.spelling.date_format)
-    name_column, label = columns.get("id", ""), columns.get("label", "")
-    times_of = time_columns(table, columns.get("time", ""))
-    label = label if reader or label in table.names else ""
-    names: dict[str, int] = {}
-    codes, times, gaps = array("q"), array("d"), [np.zeros(0, bool)]
-    places, unit = array("q"), "row"
-    shown: dict[int, list[str]] = {}
-    targets: list[np.ndarray] = []
-    faults: dict[int, str] = {}
-    wanted = [*filter(None, (name_column, label)), *times_of, *columns.get("series", ())]
-    for rows in table.rows(wanted, "reading series"):
-        if not _may_have_gaps(table, preparation):
-            _refuse_gaps(rows, preparation)
-        features = preparation.features(rows)
-        writer.append("raw", features)
-        gaps.append(np.asarray(np.isnan(features).any(1)))
-        _repair(rows, [*filter(None, (name_column,)), *times_of])
-        ids = rows.texts(name_column) if name_column else [""] * len(rows)
-        numbers = [names.setdefault(name, len(names)) for name in ids]
-        if times_of:
-            times.extend(_times(rows, times_of, clock))
-            for number, text in zip(numbers, rows.joined(times_of), strict=True):
-                kept = shown.setdefault(number, [])
-                kept.append(str(text))
-                del kept[:-SHOWN]
-        if reader:
-            reader.add(rows)
-        elif label:
-            targets.append(preparation.class_numbers(rows))
-        faults |= {len(codes) + row: fault for row, fault in (rows.faults or {}).items()}
-        codes.extend(numbers)
-        places.extend(rows.places)
-        unit = rows.unit
-    if len(faults) >= len(codes):
-        raise unusable(table.path, faults)
-    grouped = np.argsort(np.frombuffer(codes, np.int64), kind="stable")
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(np.frombuffer(codes, np.int64)))])
-    steps = Steps(grouped, offsets, list(names), gaps=np.concatenate(gaps), faults=faults, clock=clock)
-    steps.ahead = np.zeros(len(names), np.int64)
-    steps.labels = reader.finish() if reader else None
-    steps.targets = np.concatenate(targets) if targets else None
-    if times_of:
-        steps.line = Timeline(grouped, offsets, np.frombuffer(times), clock.dates)
-        steps.line.arrange(steps.names, lambda row: f"{unit} {places[row]} of {table.path}")
-        steps.order, steps.shown = steps.line.order, [shown[number] for number in range(len(names))]
-    return steps
+    collected = _Collected(table, preparation, reader)
+    for rows in table.rows(collected.columns, "reading series"):
+        writer.append("raw", collected.add(rows))
+    return collected.steps()
+
+
+class _Collected:
+    """What is kept of the rows of a file while they are read, but for their features."""
+
+    def __init__(self, table: Table, preparation: Preparation, reader: LabelReader | None):
+        columns = preparation.columns
+        self._table, self._preparation, self._reader = table, preparation, reader
+        self._clock = Clock(preparation.spelling.date_format)
+        self._id, label = columns.get("id", ""), columns.get("label", "")
+        self._label = label if reader or label in table.names else ""
+        self._time = time_columns(table, columns.get("time", ""))
+        self.columns = [*filter(None, (self._id, self._label)), *self._time, *columns.get("series", ())]
+        self._names: dict[str, int] = {}
+        self._codes, self._places, self._times, self._unit = array("q"), array("q"), array("d"), "row"
+        self._gaps, self._targets = [np.zeros(0, bool)], [np.zeros(0)]
+        self._shown: list[list[str]] = []
+        self._faults: dict[int, str] = {}
+
+    def add(self, rows: Rows) -> np.ndarray:
+        """Take a chunk of rows; their features, NaN where a number is missing and may be."""
+        if not _may_have_gaps(self._table, self._preparation):
+            _refuse_gaps(rows, self._preparation)
+        features = self._preparation.features(rows)
+        self._gaps.append(np.asarray(np.isnan(features).any(1)))
+        _repair(rows, [*filter(None, (self._id,)), *self._time])
+        ids = rows.texts(self._id) if self._id else [""] * len(rows)
+        numbers = [self._names.setdefault(name, len(self._names)) for name in ids]
+        if self._time:
+            self._times.extend(_times(rows, self._time, self._clock))
+            self._show(numbers, rows.joined(self._time))
+        if self._reader:
+            self._reader.add(rows)
+        elif self._label:
+            self._targets.append(self._preparation.class_numbers(rows))
+        self._faults |= {len(self._codes) + row: fault for row, fault in (rows.faults or {}).items()}
+        self._codes.extend(numbers)
+        self._places.extend(rows.places)
+        self._unit = rows.unit
+        return features
+
+    def _show(self, numbers: Sequence[int], texts: Sequence[object]) -> None:
+        """Keep the last times of every series as they are written."""
+        self._shown += [[] for _ in range(len(self._names) - len(self._shown))]
+        for number, text in zip(numbers, texts, strict=True):
+            self._shown[number].append(str(text))
+            del self._shown[number][:-SHOWN]
+
+    def _where(self, row: int) -> str:
+        return f"{self._unit} {self._places[row]} of {self._table.path}"
+
+    def steps(self) -> Steps:
+        """The rows, grouped by series."""
+        if len(self._faults) >= len(self._codes):
+            raise unusable(self._table.path, self._faults)
+        codes = np.frombuffer(self._codes, np.int64)
+        grouped = np.argsort(codes, kind="stable")
+        offsets = np.concatenate([[0], np.cumsum(np.bincount(codes))])
+        gaps, names = np.concatenate(self._gaps), list(self._names)
+        steps = Steps(grouped, offsets, names, gaps=gaps, faults=self._faults, clock=self._clock, shown=self._shown)
+        steps.ahead = np.zeros(len(names), np.int64)
+        if self._reader:
+            steps.labels = self._reader.finish()
+        elif self._label:
+            steps.targets = np.concatenate(self._targets[1:])
+        if self._time:
+            steps.line = Timeline(grouped, offsets, np.frombuffer(self._times), self._clock.dates)
+            steps.line.arrange(names, self._where)
+            steps.order = steps.line.order
+        return steps
 
 
 def _repair(rows: Rows, columns: Sequence[str]) -> None:
@@ -145,7 +173,7 @@ def _times(rows: Rows, columns: Sequence[str], clock: Clock) -> np.ndarray:
 
 
 def _may_have_gaps(table: Table, preparation: Preparation) -> bool:
-    return not table.strict or preparation.missing != "error" or preparation.known > 0
+    return not table.strict or preparation.missing != "error" or preparation.foreseen > 0
 
 
 def _refuse_gaps(rows: Rows, preparation: Preparation) -> None:
@@ -168,7 +196,7 @@ def assemble(writer: StoreWriter, steps: Steps, preparation: Preparation, *, fil
     if policy == "drop" and gaps:
         _keep(steps, ~steps.gaps[steps.order])
         told.append(f"{rows_of(int(steps.gaps.sum()))} with missing numbers left out")
-    if not gaps and not fills and not preparation.known:
+    if not gaps and not fills and not preparation.foreseen:
         for start in range(0, len(raw), ROWS_AT_ONCE):
             writer.append("ordered", raw[steps.order[start : start + ROWS_AT_ONCE]])
     else:
@@ -197,7 +225,7 @@ def _keep(steps: Steps, kept: np.ndarray) -> None:
 def _assemble_series(writer: StoreWriter, steps: Steps, preparation: Preparation, fills: bool) -> int:
     """Write every series to "ordered"; how many of its rows had missing numbers, but for those that are forecast."""
     raw, orders, count = writer.array("raw"), [], 0
-    lead = sum(preparation.widths[len(preparation.widths) - preparation.known :])
+    lead = sum(preparation.widths[len(preparation.widths) - preparation.foreseen :])
     for series in range(len(steps.names)):
         rows = steps.order[steps.offsets[series] : steps.offsets[series + 1]]
         values = np.array(raw[rows])
@@ -253,11 +281,18 @@ def filled(values: np.ndarray, policy: str) -> np.ndarray:
     return values
 
 
-def write_scaled(writer: StoreWriter, preparation: Preparation) -> None:
-    """Turn the array "ordered" into standardised "values"."""
-    ordered = writer.array("ordered")
-    for start in range(0, len(ordered), ROWS_AT_ONCE):
-        writer.append("values", preparation.scaled(ordered[start : start + ROWS_AT_ONCE]))
+def write_scaled(writer: StoreWriter, preparation: Preparation, offsets: np.ndarray | None = None) -> None:
+    """Turn the array "ordered" into standardised "values", with running figures where the preparation has windows.
+
+    Arguments:
+        offsets: [series + 1] where each series starts, for running figures.
+    """
+    ordered, windows = writer.array("ordered"), preparation.windows
+    blocks = np.minimum(range(0, len(ordered) + ROWS_AT_ONCE, ROWS_AT_ONCE), len(ordered))
+    borders = offsets if windows and offsets is not None else blocks
+    for start, end in zip(borders[:-1], borders[1:], strict=True):
+        values = preparation.scaled(ordered[start:end])
+        writer.append("values", running(values, windows) if windows else values)
     writer.drop("ordered")
 
 

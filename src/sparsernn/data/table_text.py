@@ -104,8 +104,8 @@ def write_new_texts(preparation: Preparation, table: Table, writer: StoreWriter)
 
     offsets = _write_texts(preparation, texts(), writer)
     told = tuple(table.remarks)
-    known = np.concatenate(targets) if targets else None
-    return Encoded("text", np.zeros(0), offsets[:-1], offsets[1:], known, names, faults=faults, remarks=told)
+    every = np.concatenate(targets) if targets else None
+    return Encoded("text", np.zeros(0), offsets[:-1], offsets[1:], every, names, faults=faults, remarks=told)
 
 
 def id_column(preparation: Preparation, table: Table) -> str | None:

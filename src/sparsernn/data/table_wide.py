@@ -9,6 +9,7 @@ import numpy as np
 
 from sparsernn.data.labels import LabelReader, note_gaps
 from sparsernn.data.numerals import is_gap
+from sparsernn.data.patches import Patches
 from sparsernn.data.preparation import Columns, Encoded, Preparation, require_parts, write_parts
 from sparsernn.data.store import StoreWriter
 from sparsernn.data.table_columns import listed, see
@@ -44,7 +45,9 @@ def build_wide(task: TableOptions, writer: StoreWriter, progress: Progress) -> P
     require_parts(parts, task.path, "rows")
     means, deviations = moments(writer.array("ordered"), steps_of(offsets, parts[0]))
     fitted = replace(draft, labels=labels, means=means, deviations=deviations)
-    preparation = with_scale(replace(fitted, remarks=tuple({**table.remarks, **remarks})), targets, parts[0])
+    patch = Patches.for_lengths(np.diff(offsets)[parts[0]]).steps
+    fitted = replace(fitted, remarks=tuple({**table.remarks, **remarks}), patch=patch)
+    preparation = with_scale(fitted, targets, parts[0])
     write_scaled(writer, preparation)
     writer.append("offsets", offsets)
     writer.append("targets", scaled_targets(preparation, targets))
@@ -123,6 +126,6 @@ def write_new_wide(preparation: Preparation, table: Table, writer: StoreWriter) 
     write_scaled(writer, preparation)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     targets = np.concatenate([preparation.class_numbers(rows) for rows in chunks]) if label in table.names else None
-    names = [one for rows in chunks for one in rows.texts(name)] if name in table.names else []
+    names = [one for rows in chunks for one in rows.texts(name)] if name and name in table.names else []
     told = tuple(table.remarks)
     return Encoded("wide", np.zeros(0), offsets[:-1], offsets[1:], targets, names, faults=faults, remarks=told)

@@ -237,13 +237,18 @@ def _steadier(pairs: Sequence[re.Match[str]]) -> str:
     """The order of day and month in which the steps between dates are more alike; "?" where both are."""
     spread = {}
     for order in ORDERS:
-        times = np.diff([_seconds(pair, order) for pair in pairs])
+        try:
+            times = np.diff([_seconds(pair, order) for pair in pairs])
+        except ValueError:
+            continue
         jump = bool(len(times)) and times.max() > 2 * 86400
         spread[order] = (int((times < 0).sum()), len(np.unique(times)) if len(times) else 0, jump)
+    if len(spread) < 2:
+        return next(iter(spread), "dayfirst")
     if spread["dayfirst"] == spread["monthfirst"]:
         same = all(int(pair["first"]) == int(pair["second"]) for pair in pairs)
         return "dayfirst" if same else "?"
-    return min(ORDERS, key=spread.__getitem__)
+    return min(spread, key=spread.__getitem__)
 
 
 def _seconds(matched: re.Match[str], order: str) -> float:

@@ -64,15 +64,21 @@ _OF_ANY_WIDTH = {
 }
 """,
     "round_": """static float round_(const float *vector, int8_t *out, int count) {
-    float largest = 0.0f;
+    uint32_t bits, most = 0;
+    float largest, half;
     for (int i = 0; i < count; ++i) {
-        const float size = vector[i] < 0.0f ? -vector[i] : vector[i];
-        largest = size > largest ? size : largest;
+        memcpy(&bits, vector + i, sizeof bits);
+        bits &= 0x7fffffffu;
+        most = bits > most ? bits : most;
     }
-    const float factor = largest > 0.0f ? 127.0f / largest : 0.0f;
+    memcpy(&largest, &most, sizeof largest);
+    const float factor = most > 0 ? 127.0f / largest : 0.0f;
     for (int i = 0; i < count; ++i) {
         const float x = vector[i] * factor;
-        out[i] = (int8_t)(int)(x < 0.0f ? x - 0.5f : x + 0.5f);
+        memcpy(&bits, &x, sizeof bits);
+        bits = (bits & 0x80000000u) | 0x3f000000u;
+        memcpy(&half, &bits, sizeof half);
+        out[i] = (int8_t)(int)(x + half);
     }
     return largest / 127.0f;
 }

@@ -94,7 +94,7 @@ def format_of(matrix: np.ndarray, format: str | None = None) -> str:
             "rows": (4 + place) * kept + rows,
         }
     else:
-        prices = _steps(matrix) | {"lookup": int(_lookups(matrix)[0].sum()) * 1.7}
+        prices = _steps(matrix) | {"lookup": int(_lookups(matrix)[0].sum()) * 1.2}
     return _cheapest(prices)
 
 

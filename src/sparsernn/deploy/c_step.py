@@ -14,6 +14,8 @@ from sparsernn.cells.cell import Cell, Sizes
 from sparsernn.cells.parts.arithmetic import Multiply
 from sparsernn.runtime import numpy_math
 
+UNCHANGED = (("+", 0.0), ("-", 0.0), ("*", 1.0), ("/", 1.0))
+"""Operations that leave numbers as they are, but for the sign of a zero."""
 OPERATORS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
 
 FUNCTIONS = {
@@ -209,6 +211,8 @@ class Named:
         return self._made(pattern.format(self.text), self.width)
 
     def _with(self, sign: str, other: Named | float, swapped: bool = False) -> Named:
+        if (sign, other) in UNCHANGED and not swapped:
+            return self
         text, width = (other.text, other.width) if isinstance(other, Named) else (number(other), 1)
         operand = other.always.values if isinstance(other, Named) and other.always else other
         if self.always is not None and not isinstance(operand, Named):

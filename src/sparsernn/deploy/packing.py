@@ -91,7 +91,8 @@ def _compare(network: nn.Module, spec: NetworkSpec) -> None:
     generator = torch.Generator().manual_seed(0)
     inputs = checked_sizes(spec.layers[0].cell, spec.layers[0].weights)["input"]
     if spec.embedding is None:
-        x = torch.randn(2, 5, inputs, generator=generator)
+        steps = 5 if spec.skip is None else spec.skip.shape[1]
+        x = torch.randn(2, steps, inputs, generator=generator)
     else:
         words = len(spec.embedding if spec.rows is None else spec.rows)
         x = torch.randint(words, (2, 5), generator=generator)
@@ -134,8 +135,13 @@ def spec_of(network: nn.Module, labels: Sequence[str] = ()) -> NetworkSpec:
         raise TypeError(type(network).__name__)
     if isinstance(network, Classifier):
         parts["pool"] = network.pool
+    if isinstance(network, Tagger):
+        parts["at_once"] = network.at_once
     if isinstance(network, Forecaster):
         parts["residual"] = network.residual
+        parts["several"] = 1 if network.residual is None else network.several
+        if network.window:
+            parts["skip"] = _array(torch.cat(list(network.skips.parameters())))
     return NetworkSpec(kind, _layers([network.cell]), network.directions, **parts)
 
 

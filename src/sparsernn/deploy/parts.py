@@ -94,14 +94,19 @@ def parts_of_network(network: Any, example: Any = None) -> Parts:
 
 
 def _of_spec(spec: NetworkSpec) -> Parts:
-    _require_stream(spec.directions, spec.pool if spec.kind == "classification" else "last")
+    _require_stream(
+        spec.directions,
+        spec.pool if spec.kind == "classification" else "last",
+        spec.skip is None and spec.kernels is None,
+    )
     layers = [Layer(one.cell, one.weights, checked_sizes(one.cell, one.weights)) for one in spec.layers]
     return Parts(layers, spec.embedding, spec.rows, spec.head, spec.bias, spec.residual)
 
 
 def _of_model(network: Any) -> Parts:
     recurrent = list(network.cells) if isinstance(network, LanguageModel) else [network.cell]
-    _require_stream(getattr(network, "directions", 1), network.pool if isinstance(network, Classifier) else "last")
+    pool = network.pool if isinstance(network, Classifier) else "last"
+    _require_stream(getattr(network, "directions", 1), pool, not getattr(network, "window", 0))
     residual = network.residual if isinstance(network, Forecaster) else None
     return _joined(_layers(recurrent), network.embedding, network.head, residual)
 
@@ -173,10 +178,10 @@ def _no_chain(network: nn.Module) -> UserError:
     )
 
 
-def _require_stream(directions: int, pool: str) -> None:
-    if directions == 2 or pool != "last":
+def _require_stream(directions: int, pool: str, steps_alone: bool = True) -> None:
+    if directions == 2 or pool != "last" or not steps_alone:
         raise UserError(
-            "this network needs whole sequences: it reads backwards, or pools over all steps",
+            "this network needs whole sequences: it reads backwards, or pools over all steps, or reads a whole window",
             "layers of one direction, and the last step read",
             "export it by export_onnx",
         )

@@ -85,7 +85,7 @@ def _forward(network: torch.nn.Module, batch: Batch) -> object:
 def _input_of(loaded: runtime.Artifact, steps: int, batch: int) -> np.ndarray:
     generator = np.random.default_rng(0)
     if loaded.spec.embedding is None:
-        return generator.standard_normal((batch, steps, loaded.layers[0].inputs), dtype=np.float32)
+        return generator.standard_normal((batch, steps, loaded.inputs), dtype=np.float32)
     words = len(loaded.spec.embedding if loaded.spec.rows is None else loaded.spec.rows)
     return generator.integers(0, words, (batch, steps))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -36,6 +37,8 @@ class Magnitude(Pruning):
         granularity: "weight", "gate", "neuron", a block such as "16x1", or another level of the cell.
         scope: "uniform" (each tensor or layer alike) or "global" (one ranking).
         per: at levels "weight" and blocks, whether a "tensor" or each "gate" of it has a budget.
+        gates: the sparsity of some gates by their names, where `per` is "gate"; the others have `sparsity`. All come to
+            theirs in the same events.
         start, stop: fractions of training between which pruning happens.
         every: steps between events (int), or a fraction of training (float).
         schedule: "cubic", "linear" or "one_shot" (everything at `start`).
@@ -47,6 +50,7 @@ class Magnitude(Pruning):
     Deviations: one ramp instead of the lottery-ticket papers' repeated trainings.
     """
 
+    gates: Mapping[str, float] = field(default_factory=dict)
     start: float = 0.0
     stop: float = 0.5
     every: int | float = 0.02
@@ -58,6 +62,15 @@ class Magnitude(Pruning):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for gate, sparsity in self.gates.items():
+            if not 0 <= sparsity < 1:
+                raise UserError(f"the sparsity of {gate} is {sparsity}", "a number in [0, 1)", "pass another")
+        if self.gates and (self.per != "gate" or self.scope != "uniform" or self.sparsity == 0):
+            raise UserError(
+                f'sparsities of gates with per="{self.per}", scope="{self.scope}" and sparsity {self.sparsity}',
+                'per="gate", scope="uniform" and a sparsity above 0 for all other gates',
+                "pass these, or leave gates out",
+            )
         if self.rewind is not None:
             check_fraction(self.rewind, "rewind")
             if self.rewind > self.stop:
@@ -68,6 +81,14 @@ class Magnitude(Pruning):
     @property
     def when(self) -> Ramp:
         return Ramp(self.start, self.stop, self.every, self.schedule)
+
+    def shares(self, groups: Groups, sparsity: float) -> float | Sequence[float]:
+        if not self.gates:
+            return sparsity
+        names = [family.label.rpartition("[")[2].rstrip("]") for family in groups.families]
+        if missing := sorted(set(self.gates) - set(names)):
+            raise UserError(f"there is no gate {missing[0]}", f"some of {', '.join(sorted(set(names)))}", "name those")
+        return [sparsity / self.sparsity * self.gates.get(name, self.sparsity) for name in names]
 
     def initial_state(self) -> MagnitudeState:
         return MagnitudeState()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sparsernn.models.layers import CellOptions, ElementDropout, WordEmbedding, make_cell
+from sparsernn.models.layers import CellOptions, ElementDropout, Noise, WordEmbedding, make_cell
 from sparsernn.models.model import Model
 
 
@@ -25,6 +25,7 @@ class EncoderOptions:
     embedding_init: float | None = None
     embedding_dropout: float = 0.0
     embedding_frozen: bool = False
+    noise: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -54,16 +55,18 @@ class Encoder(Model):
             dropout=options.dropout if options.layers > 1 else 0.0,
             **(options.cell_options or {}),
         )
-        self.dropout = ElementDropout(options.dropout)
+        self.dropout, self.noise = ElementDropout(options.dropout), Noise(options.noise)
         self.directions = 2 if options.bidirectional else 1
         self.width = options.units * self.directions
 
     def encode(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Shapes: x [batch time inputs], or ids [batch time] -> [batch time width]."""
-        if self.embedding is not None:
-            x = self.dropout(self.embedding(x))
-        output, _ = self.cell(x, lengths=lengths)
+        output, _ = self.cell(self.embed(x), lengths=lengths)
         return self.dropout(output)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """What the first layer reads. Shapes: x [batch time inputs], or ids [batch time] -> [batch time inputs]."""
+        return self.noise(x) if self.embedding is None else self.dropout(self.embedding(x))
 
 
 def _embedding(inputs: int, words: int, options: EncoderOptions) -> WordEmbedding:

@@ -14,7 +14,7 @@ from sparsernn.nn import module_of
 from sparsernn.running.modules import Recurrent
 
 CellOptions = dict[str, Any]  # arguments of a cell, which checks them itself
-POOLS = ("last", "mean", "max")
+POOLS = ("last", "mean", "max", "mean_max_last")
 
 
 def make_cell(
@@ -45,6 +45,23 @@ class ElementDropout(nn.Dropout):
         if not self.training or not 0 < self.p < 1 or x.device.type != "cpu" or followed:
             return super().forward(x)
         return x * (torch.rand(x.shape) >= self.p).to(x.dtype).div_(1 - self.p)
+
+
+class Noise(nn.Module):
+    """Normal noise that is added while training.
+
+    Shapes: any -> the same.
+    Raises: UserError for a negative deviation.
+    """
+
+    def __init__(self, deviation: float):
+        if not deviation >= 0:
+            raise UserError(f"the deviation of the noise is {deviation}", "a number of at least 0", "0 adds none")
+        super().__init__()
+        self.deviation = deviation
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.deviation * torch.randn_like(x) if self.training and self.deviation else x
 
 
 class LockedDropout(nn.Module):
@@ -88,9 +105,11 @@ class WordEmbedding(nn.Embedding):
 def pool(output: Tensor, lengths: Tensor | None, how: str, directions: int) -> Tensor:
     """One vector a sequence from all of its steps, padding left out.
 
-    Shapes: output [batch time unit] -> [batch unit]. With two directions "last" takes the forward half of the
-    last step and the backward half of the first.
+    Shapes: output [batch time unit] -> [batch unit], or of "mean_max_last" all three beside each other. With two
+    directions "last" takes the forward half of the last step and the backward half of the first.
     """
+    if how == "mean_max_last":
+        return torch.cat([pool(output, lengths, one, directions) for one in how.split("_")], 1)
     steps = output.shape[1]
     ends = torch.full((output.shape[0],), steps, device=output.device) if lengths is None else lengths.to(output.device)
     if how == "last":

@@ -41,7 +41,7 @@ def predict(folder: Path, file: Path | None, progress: Progress = no_progress, t
     encoded = encode_texts(preparation, texts) if file is None else encode_file(preparation, file, progress)
     with readable(folder, expected="a network that fits its preparation", do="use another copy"):
         if preparation.kind == "language_model":
-            loss = -float(predictor.log_probabilities(encoded.values).mean())
+            loss = predictor.loss(encoded)
             return {"predictions": [{"perplexity": float(np.exp(loss)), "loss": loss}]}
         made = answers.predictions(preparation, encoded, list(outputs(predictor, encoded)))
     scores = answers.scores(preparation, encoded, made)
@@ -81,21 +81,23 @@ class Packed:
             )
         with readable(path, expected="a network that `sparsernn train` made", do="pack the run again"):
             self.preparation = Preparation.from_json(parsed(self.artifact.preparation))
-        spec, layers = self.artifact.spec, self.artifact.layers
+        spec = self.artifact.spec
         words = spec.embedding if spec.rows is None else spec.rows
-        inputs = layers[0].inputs if words is None else len(words)
-        check_sizes(self.preparation, inputs, layers[-1].hidden if spec.head is None else len(spec.head), path)
+        check_sizes(
+            self.preparation, self.artifact.inputs if words is None else len(words), self.artifact.outputs, path
+        )
 
     def run(self, inputs: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
         return self.artifact.run(inputs, lengths)
 
-    def log_probabilities(self, tokens: np.ndarray) -> np.ndarray:
-        return self.artifact.log_probabilities(tokens)
+    def loss(self, encoded: Encoded) -> float:
+        return -float(self.artifact.log_probabilities(encoded.values).mean())
 
 
 def outputs(predictor: Predictor, encoded: Encoded) -> Iterator[np.ndarray]:
     """What the network gives for each example: [classes], [steps classes] or [horizon]."""
+    counts = iter((encoded.ends - encoded.starts).tolist())
     for inputs, lengths in encoded.batches(BATCH):
         rows = predictor.run(inputs, lengths)
-        cut = [rows.shape[1]] * len(rows) if lengths is None else lengths.tolist()
-        yield from (row[:length] if rows.ndim == 3 else row for row, length in zip(rows, cut, strict=True))
+        steps = rows.reshape(len(rows), -1, rows.shape[-1]) if rows.ndim > 2 else rows
+        yield from (row[:count] if rows.ndim > 2 else row for row, count in zip(steps, counts, strict=False))

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from sparsernn.data.preparation import Preparation
+from sparsernn.data.preparation import Encoded, Preparation
 from sparsernn.data.text import encoder_from_json
 from sparsernn.errors import UserError
 
@@ -20,15 +20,15 @@ class Predictor(Protocol):
         """Outputs of examples of one length, or padded to it. [batch ...]"""
         ...
 
-    def log_probabilities(self, tokens: np.ndarray) -> np.ndarray:
-        """Of a language model: the logarithm of the probability of each token but the first. [token] -> [token - 1]"""
+    def loss(self, encoded: Encoded) -> float:
+        """Mean negative log-likelihood of the tokens of a running text but the first, in nats."""
         ...
 
 
 def check_sizes(preparation: Preparation, inputs: int, outputs: int, folder: Path) -> None:
     """Raises: UserError if a preparation is not that of a network with such inputs and outputs."""
     words = len(encoder_from_json(preparation.tokenizer).words) if preparation.tokenizer else 0
-    sizes = words or len(preparation.means), preparation.outputs or words
+    sizes = words or preparation.inputs, preparation.outputs or words
     if sizes != (inputs, outputs):
         raise UserError(
             f"The preparation of {folder} is for {sizes[0]} inputs and {sizes[1]} outputs, its network for {inputs}"

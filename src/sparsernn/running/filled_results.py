@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -22,16 +22,21 @@ class Filled:
         dimension: the one that gets wider, from the end.
         positions: for each place of the wide tensor that of the narrow one, -1 where a unit was cut; as many dimensions
             as the tensor, of size 1 where the places are the same all along.
+        left: how many places of the narrow tensor are read.
     """
 
     count: int
     place: int
     dimension: int
     positions: Tensor
+    left: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "left", int(self.positions.max()) + 1)
 
     def fill(self, narrow: Tensor) -> Tensor:
         """The wide tensor; one that has another width is none of these."""
-        at, left = self.dimension, int(self.positions.max()) + 1
+        at, left = self.dimension, self.left
         if narrow.dim() < -at or narrow.shape[at] != left:
             return narrow
         sides = list(narrow.shape)
@@ -41,7 +46,7 @@ class Filled:
         if index.numel() == index.shape[at]:
             return padded.index_select(at, index.flatten())
         sides[at] = index.shape[at]
-        return padded.take_along_dim(index.expand(sides), at)
+        return padded.gather(at, index.expand(sides))
 
     def then(self, later: Filled) -> Filled:
         """This one after a second cut."""

@@ -15,9 +15,10 @@ from sparsernn import durable, folders, native
 from sparsernn.cells.cell import Cell
 from sparsernn.errors import UserError
 from sparsernn.reading import DAMAGE, FREE_NUMBERS, NUMBERS_A_BYTE, check_room, parsed
+from sparsernn.runtime.kernel_head import KernelHead
 from sparsernn.runtime.layers import checked_sizes, has_native_form
 from sparsernn.runtime.layouts import FORMATS
-from sparsernn.runtime.network import KINDS, LayerSpec, Network, NetworkSpec
+from sparsernn.runtime.network import KINDS, POOLS, LayerSpec, Network, NetworkSpec
 from sparsernn.runtime.packed_file import PackedFile, Typed, contents
 from sparsernn.runtime.patterns import DamagedFile
 
@@ -25,6 +26,9 @@ FORMAT = "sparsernn-artifact-1"
 """Numbers that a file may hold however short it is, and further ones for each of its bytes."""
 MOST_IN_OPTIONS = 1 << 20
 """What all whole numbers in the options of a cell may add up to."""
+WHOLE = ("int8", "int16", "int32", "int64")
+WHOLE_KERNELS = tuple(f"kernels.{name}" for name in ("distances", "shapes", "channels", "owners"))
+PARTS = ("embedding", "rows", "head", "bias", "skip")
 Array = np.ndarray
 
 
@@ -57,6 +61,9 @@ def save(path: Path | str, spec: NetworkSpec, preparation: str = "", dtype: str 
         "directions": spec.directions,
         "pool": spec.pool,
         "residual": spec.residual,
+        "at_once": spec.at_once,
+        "several": spec.several,
+        "kernel_steps": None if spec.kernels is None else spec.kernels.steps,
         "labels": list(spec.labels),
         "tied": tied,
         "layers": [
@@ -84,9 +91,11 @@ def _tensors_of(spec: NetworkSpec, tied: bool) -> dict[str, Array]:
     tensors: dict[str, Array] = {}
     for number, layer in enumerate(spec.layers):
         tensors |= {f"layers.{number}.{local}": weight for local, weight in layer.weights.items()}
-    for name in ("embedding", "rows", "head", "bias"):
+    for name in PARTS:
         if (tensor := getattr(spec, name)) is not None and not (tied and name == "head"):
             tensors[name] = tensor
+    if spec.kernels is not None:
+        tensors |= spec.kernels.tensors()
     return tensors
 
 
@@ -133,7 +142,7 @@ def load(path: Path | str) -> Artifact:
 
 def _shape(name: str, kind: str, shape: list[int]) -> tuple[str, tuple[int, ...]]:
     """The type and shape of a tensor, as the header has them."""
-    kinds = ("int8", "int16", "int32", "int64") if name == "rows" else ("float32",)
+    kinds = WHOLE if name in ("rows", *WHOLE_KERNELS) else ("float32",)
     if kind not in kinds or not all(type(size) is int and 0 <= size < 1 << 40 for size in shape):
         raise DamagedFile(f"{name} is {kind} of shape {shape}"[:200])
     return kind, tuple(shape)
@@ -156,13 +165,15 @@ def _spec(described: Mapping[str, object], tensors: Mapping[str, Array]) -> Netw
             raise DamagedFile(f"layer {number} is a {about['cell']!r} as {about['format']!r}"[:200])
         cell = _cell(number, about["cell"], about["options"])
         layers.append(LayerSpec(cell, weights, about["format"]))
-    parts = {name: tensors.get(name) for name in ("embedding", "rows", "head", "bias")}
+    parts = {name: tensors.get(name) for name in PARTS}
     if described.get("tied") is True:
         if "head" in tensors or "embedding" not in tensors:
             raise DamagedFile("its head is to be its embedding")
         parts["head"] = parts["embedding"]
     options = {name: described[name] for name in ("kind", "directions", "pool", "residual", "labels")}
-    spec = NetworkSpec(layers=layers, **options, **parts)  # type: ignore[arg-type]
+    options |= {name: described.get(name, 1) for name in ("at_once", "several")}
+    kernels = KernelHead.of(tensors, described.get("kernel_steps"))
+    spec = NetworkSpec(layers=layers, kernels=kernels, **options, **parts)  # type: ignore[arg-type]
     _check(spec)
     return spec
 
@@ -180,10 +191,16 @@ def _cell(number: int, name: str, options: Mapping[str, object]) -> Cell:
 
 def _check(spec: NetworkSpec) -> None:
     """Raises: DamagedFile unless the parts fit each other."""
-    if spec.kind not in KINDS or spec.directions not in (1, 2) or spec.pool not in ("last", "mean", "max"):
+    if spec.kind not in KINDS or spec.directions not in (1, 2) or spec.pool not in POOLS:
         raise DamagedFile("its network is of an unknown kind")
-    if not spec.layers or len(spec.layers) % spec.directions:
+    if not spec.layers and spec.kernels is None or len(spec.layers) % spec.directions:
         raise DamagedFile("it has no layers, or one direction too few")
+    if spec.kernels is not None and (spec.kind != "classification" or spec.embedding is not None):
+        raise DamagedFile("its kernels read something else than series")
+    if not spec.layers:
+        if spec.head is not None or spec.bias is not None or spec.skip is not None:
+            raise DamagedFile("it has a head without layers")
+        return
     if not all(isinstance(label, str) for label in spec.labels):
         raise DamagedFile("its labels are not texts")
     sizes = [checked_sizes(layer.cell, layer.weights) for layer in spec.layers]
@@ -205,12 +222,43 @@ def _check(spec: NetworkSpec) -> None:
         if any(width != number for number in inputs[pair]):
             raise DamagedFile("its layers do not fit each other")
         width = sum(widths[pair])
+    if spec.kind == "classification":
+        width *= len(spec.pool.split("_"))
     if spec.head is not None and (spec.head.ndim != 2 or spec.head.shape[1] != width):
         raise DamagedFile("its head does not fit its last layer")
     if spec.bias is not None and (spec.head is None or spec.bias.shape != (len(spec.head),)):
         raise DamagedFile("its bias does not fit its head")
-    if spec.residual is not None and spec.residual not in range(inputs[0]):
+    if type(spec.at_once) is not int or not spec.at_once >= 1 or (
+        spec.at_once > 1 and (spec.head is None or len(spec.head) % spec.at_once)
+    ):  # fmt: skip
+        raise DamagedFile("its head does not tell so many labels at once")
+    _check_forecast(spec, inputs[0])
+
+
+def _check_forecast(spec: NetworkSpec, inputs: int) -> None:
+    if type(spec.several) is not int or not spec.several >= 1:
+        raise DamagedFile("it forecasts no whole number of columns")
+    if spec.kernels is not None and (
+        spec.residual is not None or spec.head is None or len(spec.head) != len(spec.kernels.bias)
+        or inputs != spec.kernels.inputs
+    ):  # fmt: skip
+        raise DamagedFile("its kernels do not fit its layers")
+    if spec.residual is None and (spec.skip is not None or spec.several > 1):
+        raise DamagedFile("it forecasts several columns, or by their windows, but none is said")
+    if spec.residual is not None and not (
+        type(spec.residual) is int and 0 <= spec.residual <= inputs - spec.several
+    ):  # fmt: skip
         raise DamagedFile("it forecasts a column that its input lacks")
+    if spec.several > 1 and (spec.head is None or len(spec.head) % spec.several):
+        raise DamagedFile("its head does not fit the columns that it forecasts")
+    if spec.skip is not None and (
+        spec.embedding is not None
+        or spec.head is None
+        or spec.skip.ndim != 2
+        or len(spec.skip) != len(spec.head)
+        or not spec.skip.shape[1]
+    ):
+        raise DamagedFile("its skip does not fit its forecast")
 
 
 def _name_of(cell: Cell) -> str:

@@ -9,9 +9,11 @@ import numpy as np
 
 from sparsernn.cells.cell import Cell
 from sparsernn.errors import UserError
+from sparsernn.runtime.kernel_head import KernelHead
 from sparsernn.runtime.layers import RecurrentLayer, States, Stream
 
 Array = np.ndarray
+POOLS = ("last", "mean", "max", "mean_max_last")
 KINDS = ("recurrent", "classification", "tagging", "forecasting", "language_model")
 TOKENS_AT_ONCE = 256
 """Of a running text, so that their outputs fit in memory."""
@@ -44,8 +46,12 @@ class NetworkSpec:
         directions: 1 or 2.
         embedding: a row a living word [row unit]; rows: the row of every word, -1 for a dead one, or None: as numbered.
         head: weight [output unit]; bias: [output]; None where there is no head.
-        pool: "last", "mean" or "max" over the steps of a sequence.
-        residual: the column of the input that a forecast is a change of, or None.
+        pool: "last", "mean" or "max" over the steps of a sequence, or "mean_max_last", all three beside each other.
+        residual: the column of the input that a forecast is a change of, or None; several: how many columns are
+            forecast, that one and those after it, one after the other; skip: what the forecast of each adds of its own
+            window [several*horizon step], or None. With it the layers read every column less its last value.
+        at_once: labels that a tagger tells at every step.
+        kernels: what random kernels add to the scores of classes, or None; with it there may be no layers.
     """
 
     kind: str
@@ -58,6 +64,10 @@ class NetworkSpec:
     pool: str = "last"
     residual: int | None = None
     labels: Sequence[str] = field(default_factory=tuple)
+    at_once: int = 1
+    skip: Array | None = None
+    several: int = 1
+    kernels: KernelHead | None = None
 
 
 class Network:
@@ -67,12 +77,16 @@ class Network:
         spec: its parts.
     Attributes:
         kind, labels: as the specification has them.
+        inputs, outputs: numbers that are read at a time, where these are no words, and given for one label or forecast.
         bytes: what a step may read of the recurrent layers' weights.
     """
 
     def __init__(self, spec: NetworkSpec):
         self.spec, self.kind, self.labels = spec, spec.kind, tuple(spec.labels)
         self.layers = [layer.build() for layer in spec.layers]
+        self.inputs = self.layers[0].inputs if self.layers else 0 if spec.kernels is None else spec.kernels.inputs
+        top = self.layers[-1].hidden if self.layers else 0 if spec.kernels is None else len(spec.kernels.bias)
+        self.outputs = top if spec.head is None else len(spec.head) // spec.at_once
         self.bytes = sum(layer.bytes for layer in self.layers)
 
     def run(self, x: Array, lengths: Array | None = None) -> Array:
@@ -81,9 +95,12 @@ class Network:
         Arguments:
             lengths: of each sequence; steps behind it count for nothing. [batch]
         Shapes: x float32 [batch time input], or whole numbers [batch time] where words are read. -> a classification
-            [batch class], a forecast [batch horizon], else [batch time output].
+            [batch class], a forecast [batch horizon], a tagger of several labels at once [batch time label class],
+            else [batch time output].
         Raises: UserError for an input of another shape or type, or a word outside the vocabulary.
         """
+        if self.spec.skip is not None:
+            return self._forecast(x, lengths)
         vectors = np.ascontiguousarray(np.swapaxes(self._vectors(x), 0, 1))
         time, batch = vectors.shape[:2]
         ends = np.full(batch, time, np.int64) if lengths is None else np.asarray(lengths, np.int64)
@@ -91,14 +108,52 @@ class Network:
             raise UserError(
                 f"lengths are {ends.tolist()[:5]}", f"{batch} numbers from 1 to {time}", "pass each sequence's steps"
             )
+        if not self.layers:
+            return self._kernels(x, ends)
         output = self._recurrent(vectors, None if lengths is None else ends)
         if self.kind in ("classification", "forecasting"):
-            pooled = self._pooled(output, ends)
+            pooled = np.concatenate([self._pooled(output, ends, how) for how in self.spec.pool.split("_")], -1)
             result = self._head(pooled)
-            if self.spec.residual is not None:
-                result = result + np.asarray(x)[np.arange(batch), ends - 1, self.spec.residual][:, None]
-            return result
-        return self._head(np.swapaxes(output, 0, 1))
+            if self.spec.residual is None:
+                return result if self.spec.kernels is None else result + self._kernels(x, ends)
+            return result + self._ahead(np.asarray(x)[np.arange(batch), ends - 1], result.shape[1])
+        outputs = self._head(np.swapaxes(output, 0, 1))
+        return outputs if self.spec.at_once == 1 else outputs.reshape(*outputs.shape[:2], self.spec.at_once, -1)
+
+    def _kernels(self, x: Array, ends: Array) -> Array:
+        """What random kernels say. [batch class]"""
+        if self.spec.kernels is None:
+            raise ValueError("the network has neither layers nor kernels")
+        return self.spec.kernels.scores(np.asarray(x), ends)
+
+    def _forecast(self, x: Array, lengths: Array | None) -> Array:
+        """What the layers and the skip make of windows, each less its last step. [batch horizon]"""
+        spec, x = self.spec, self._vectors(x)
+        steps = 0 if spec.skip is None else spec.skip.shape[1]
+        if spec.skip is None or x.shape[1] != steps or lengths is not None:
+            raise UserError(
+                f"windows of {x.shape[1]} steps" if lengths is None else "windows with lengths",
+                f"{steps} steps each",
+                "cut the series so",
+            )
+        last = x[:, -1:]
+        x = x - last
+        ends = np.full(len(x), steps, np.int64)
+        output = self._recurrent(np.ascontiguousarray(np.swapaxes(x, 0, 1)), None)
+        change = self._head(self._pooled(output, ends, "last"))
+        skips = spec.skip.reshape(spec.several, -1, steps)
+        windows = x[:, :, self._forecast_columns].transpose(2, 0, 1)
+        linear = (windows @ skips.transpose(0, 2, 1)).transpose(1, 0, 2).reshape(change.shape)
+        return change + linear + self._ahead(last[:, 0], change.shape[1])
+
+    @property
+    def _forecast_columns(self) -> slice:
+        first = self.spec.residual or 0
+        return slice(first, first + self.spec.several)
+
+    def _ahead(self, last: Array, values: int) -> Array:
+        """The last value of each column that is forecast, at all steps ahead. [batch column] -> [batch values]"""
+        return last[:, self._forecast_columns].repeat(values // self.spec.several, 1)
 
     def log_probabilities(self, tokens: Array) -> Array:
         """Natural logarithms of the probability of each token of a running text but the first, given all before it.
@@ -127,9 +182,11 @@ class Network:
     def stream(self, batch: int = 1) -> NetworkStream:
         """Sequences that run on, one step a call.
 
-        Raises: UserError for a network that reads backwards, or pools over steps that have not come.
+        Raises: UserError for a network that reads backwards or whole windows, or pools over steps that have not come.
         """
-        if self.spec.directions == 2 or (self.kind == "classification" and self.spec.pool != "last"):
+        pools = self.kind == "classification" and self.spec.pool != "last"
+        whole = self.spec.skip is not None or self.spec.kernels is not None
+        if self.spec.directions == 2 or pools or whole:
             raise UserError(
                 "this network needs whole sequences: it reads backwards, or pools over all steps",
                 "layers of one direction, and the last step read",
@@ -141,10 +198,10 @@ class Network:
         """What the first layer reads. [batch time unit]"""
         x, spec = np.asarray(x), self.spec
         if spec.embedding is None:
-            if x.ndim < 2 or x.shape[-1] != self.layers[0].inputs or x.dtype != np.float32:
+            if x.ndim < 2 or x.shape[-1] != self.inputs or x.dtype != np.float32:
                 raise UserError(
                     f"the input is {x.dtype} of shape {list(x.shape)}",
-                    f"float32 with {self.layers[0].inputs} features in the last dimension",
+                    f"float32 with {self.inputs} features in the last dimension",
                     "convert it first: nothing is converted silently",
                 )
             return x
@@ -174,12 +231,12 @@ class Network:
             x = outputs[0] if len(outputs) == 1 else np.ascontiguousarray(np.concatenate(outputs, -1))
         return x
 
-    def _pooled(self, output: Array, ends: Array) -> Array:
+    def _pooled(self, output: Array, ends: Array, how: str) -> Array:
         """One vector a sequence. [batch unit]"""
         inside = (np.arange(len(output))[:, None] < ends)[..., None]
-        if self.spec.pool == "mean":
+        if how == "mean":
             return (output * inside).sum(0) / ends[:, None].astype(np.float32)
-        if self.spec.pool == "max":
+        if how == "max":
             return np.where(inside, output, -np.inf).max(0)
         last = output[ends - 1, np.arange(output.shape[1])]
         if self.spec.directions == 1:

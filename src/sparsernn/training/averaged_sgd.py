@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT, StateDict
 
 from sparsernn.errors import UserError
+from sparsernn.training.evaluated_weights import exchange
 
 Group = dict[str, Any]
 
@@ -91,26 +92,12 @@ class NTASGD(Optimizer):
     @torch.no_grad()
     def eval(self) -> None:
         """Put the averages, where there are any, in the place of the weights."""
-        self._exchange(evaluates=True)
+        exchange(self, evaluates=True, prepare=self._before_shown)
 
     @torch.no_grad()
     def train(self) -> None:
         """Put the weights back."""
-        self._exchange(evaluates=False)
-
-    def _exchange(self, evaluates: bool) -> None:
-        for group in self.param_groups:
-            if group["evaluates"] == evaluates:
-                continue
-            group["evaluates"] = evaluates
-            for parameter in group["params"]:
-                average = self.state.get(parameter, {}).get("average")
-                if average is not None:
-                    if evaluates:
-                        self._before_shown(parameter, average)
-                    weight = parameter.clone()
-                    parameter.copy_(average)
-                    average.copy_(weight)
+        exchange(self, evaluates=False)
 
     def _before_shown(self, weight: Tensor, average: Tensor) -> None:
         """Make an average fit to be evaluated."""

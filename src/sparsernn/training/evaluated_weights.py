@@ -1,9 +1,10 @@
 """Optimizers that are evaluated at other weights than they train, such as averages."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, TypeGuard
 
+from torch import Tensor
 from torch.optim import Optimizer
 
 from sparsernn.sparsifying.sparsifier import Sparsifier
@@ -20,7 +21,8 @@ class _Evaluated(Protocol):
 def show(optimizer: Optimizer, sparsifier: Sparsifier | None) -> None:
     """Put the weights that are evaluated into the model, absent ones exactly zero.
 
-    An optimizer has such weights if it has `eval()` and `train()`, as `averaged_sgd` and schedule-free optimizers do.
+    An optimizer has such weights if it has `eval()` and `train()`, as `averaged_sgd`, `averaged_adamw` and
+    schedule-free optimizers do.
     """
     if _has_others(optimizer):
         optimizer.eval()
@@ -37,6 +39,27 @@ def evaluated_weights(optimizer: Optimizer, sparsifier: Sparsifier | None) -> It
     finally:
         if _has_others(optimizer):
             optimizer.train()
+
+
+def exchange(optimizer: Optimizer, *, evaluates: bool, prepare: Callable[[Tensor, Tensor], None] | None = None) -> None:
+    """Swap every weight and the "average" in its state, unless the group's "evaluates" says that they are so already.
+
+    Arguments:
+        evaluates: whether the averages are to stand in the model.
+        prepare: called with a weight and its average before that is shown.
+    """
+    for group in optimizer.param_groups:
+        if group["evaluates"] == evaluates:
+            continue
+        group["evaluates"] = evaluates
+        for parameter in group["params"]:
+            average = optimizer.state.get(parameter, {}).get("average")
+            if average is not None:
+                if evaluates and prepare is not None:
+                    prepare(parameter, average)
+                weight = parameter.clone()
+                parameter.copy_(average)
+                average.copy_(weight)
 
 
 def note_validation(optimizer: Optimizer, loss: float) -> None:

@@ -53,12 +53,6 @@ class Objective(abc.ABC):
         """Means of the sums, with what follows from them."""
         return {name: total / count if count else math.nan for name, (total, count) in sums.items()}
 
-    def is_better(self, value: float, than: float | None) -> bool:
-        """Whether a figure of `metric` is a new best."""
-        if math.isnan(value) or than is None:
-            return not math.isnan(value)
-        return value > than if self.better == "higher" else value < than
-
 
 class Classification(Objective):
     """One label for a sequence: cross entropy and accuracy.
@@ -76,7 +70,7 @@ class Classification(Objective):
 class Tagging(Objective):
     """One label for every step: cross entropy and accuracy over the steps that are not padding.
 
-    Shapes: logits [batch time classes], targets [batch time].
+    Shapes: logits [batch time .. classes], targets [batch time ..], where steps may have several labels.
     """
 
     metric = "accuracy"
@@ -86,12 +80,13 @@ class Tagging(Objective):
         if batch.lengths is None:
             return batch.targets
         steps = torch.arange(batch.targets.shape[1], device=batch.targets.device)
-        return batch.targets.masked_fill(steps >= batch.lengths.to(steps.device)[:, None], IGNORED)
+        behind = steps >= batch.lengths.to(steps.device)[:, None]
+        return batch.targets.masked_fill(behind.view(*behind.shape, *[1] * (batch.targets.dim() - 2)), IGNORED)
 
     def loss(self, model: Network, batch: Batch, carry: Carry = None) -> tuple[Tensor, Sums, Carry]:
         logits = model(*self.arguments(batch))
         targets = self.targets(batch)[:, : logits.shape[1]]
-        return *_cross_entropy(logits.flatten(0, 1), targets.flatten()), None
+        return *_cross_entropy(logits.flatten(0, -2), targets.flatten()), None
 
 
 class Forecasting(Objective):
@@ -184,6 +179,13 @@ def find_objective(objective: str | Objective) -> Objective:
     raise UserError(
         f"There is no objective {objective!r}", "one of " + ", ".join(OBJECTIVES), f"Did you mean {near!r}?"
     )
+
+
+def is_better(value: float, than: float | None, better: str) -> bool:
+    """Whether a figure, of which "higher" or "lower" is better, is a new best."""
+    if math.isnan(value) or than is None:
+        return not math.isnan(value)
+    return value > than if better == "higher" else value < than
 
 
 def evaluate(model: nn.Module, split: Split, objective: str | Objective, batch_size: int) -> dict[str, float]:

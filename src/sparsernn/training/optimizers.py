@@ -8,11 +8,12 @@ import torch
 from torch.optim import Optimizer
 
 from sparsernn.errors import UserError
+from sparsernn.training.averaged_adamw import AveragedAdamW
 from sparsernn.training.averaged_sgd import NTASGD, SNTASGD
 from sparsernn.training.settings import Settings
 
-OWN: dict[str, type[Optimizer]] = {"nt_asgd": NTASGD, "snt_asgd": SNTASGD}
-FUSED = (torch.optim.Adam, torch.optim.AdamW)
+OWN: dict[str, type[Optimizer]] = {"nt_asgd": NTASGD, "snt_asgd": SNTASGD, "averaged_adamw": AveragedAdamW}
+FUSED = (torch.optim.Adam, torch.optim.AdamW, AveragedAdamW)
 WITHOUT_PLAIN_STEPS = ("optimizer", "lbfgs", "sparseadam")
 
 

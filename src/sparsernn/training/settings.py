@@ -14,21 +14,24 @@ class Settings:
     """How `fit` trains.
 
     Arguments:
-        optimizer: a name in torch.optim, in any case ("sgd", "adamw"), "nt_asgd" or "snt_asgd" (`averaged_sgd`), or a
-            callable (parameters, lr=...) -> optimizer. One with `eval()` and `train()` is validated, kept and saved at
-            the weights that `eval()` shows; one with `validated(loss)` is told each validation loss.
+        optimizer: a name in torch.optim, in any case ("sgd", "adamw"), "nt_asgd", "snt_asgd" (`averaged_sgd`) or
+            "averaged_adamw", or a callable (parameters, lr=...) -> optimizer. One with `eval()` and `train()` is
+            validated, kept and saved at the weights that `eval()` shows; one with `validated(loss)` is told each
+            validation loss.
         learning_rate, momentum, weight_decay: given to the optimizer; one that it does not know must be left at 0.
         optimizer_options: further arguments of the optimizer, such as {"betas": [0.9, 0.95]}.
-        epochs: passes over the training split.
+        epochs: after each of which the model is validated and saved.
+        passes: over the training split in an epoch; more than one where the split is small.
         batch_size: examples in a step, over all processes together.
         valid_batch_size: examples in a validation batch; None takes batch_size.
         clip: largest norm of all gradients together, those of weights that exist; None leaves them.
         schedule: "constant"; "step": times `decay` after every `decay_every` epochs from epoch `decay_after` on;
             "plateau": times `decay` at every epoch whose validation loss is no new best; "cosine" down to 0.
         decay, decay_after, decay_every: see `schedule`.
+        warm_up: fraction of all steps over which the rate rises from 0 to what the schedule says.
         seed: order of the examples, dropout, and the sparsifier's random choices.
         keep: "best" keeps weights and masks of the best validation epoch among those at which the method had
-            reached its target; "last" those of the last epoch.
+            reached its target; "lowest_loss" of that with the lowest validation loss; "last" those of the last epoch.
         patience: stop after so many such epochs without a new best; None never stops early.
         where: names or patterns of the tensors in which groups start; None takes the sparsifier's default.
         scoring_examples: of the batch at which methods look that prune before training; None takes batch_size.
@@ -46,6 +49,7 @@ class Settings:
     weight_decay: float = 0.0
     optimizer_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     epochs: int = 10
+    passes: int = 1
     batch_size: int = 32
     valid_batch_size: int | None = None
     clip: float | None = None
@@ -53,8 +57,9 @@ class Settings:
     decay: float = 0.5
     decay_after: int = 1
     decay_every: int = 1
+    warm_up: float = 0.0
     seed: int = 0
-    keep: Literal["best", "last"] = "best"
+    keep: Literal["best", "lowest_loss", "last"] = "best"
     patience: int | None = None
     where: tuple[str, ...] | None = None
     scoring_examples: int | None = None
@@ -101,12 +106,14 @@ RANGES: dict[str, tuple[type, float, float, bool]] = {
     "momentum": (float, 0, 1, False),
     "weight_decay": (float, 0, math.inf, False),
     "epochs": (int, 1, math.inf, False),
+    "passes": (int, 1, math.inf, False),
     "batch_size": (int, 1, math.inf, False),
     "valid_batch_size": (int, 1, math.inf, True),
     "clip": (float, 0, math.inf, True),
     "decay": (float, 0, 1, False),
     "decay_after": (int, 0, math.inf, False),
     "decay_every": (int, 1, math.inf, False),
+    "warm_up": (float, 0, 1, False),
     "seed": (int, 0, 2**63 - 1, False),
     "patience": (int, 1, math.inf, True),
     "scoring_examples": (int, 1, math.inf, True),

@@ -13,7 +13,7 @@ from sparsernn.sparsifying.state_tree import State
 from sparsernn.structure.masks import Masks
 from sparsernn.training.batches import Batch, Carry, Split
 from sparsernn.training.evaluated_weights import evaluated_weights, note_validation, show
-from sparsernn.training.objectives import Objective, add_sums, carries_state, evaluate, to_device
+from sparsernn.training.objectives import Objective, add_sums, carries_state, evaluate, is_better, to_device
 from sparsernn.training.optimizers import build_optimizer
 from sparsernn.training.placement import placement_of
 from sparsernn.training.random_state import seed_everything, seed_of
@@ -45,10 +45,14 @@ class Training:
         self.carry: Carry = None
         self.history: list[Row] = []
         self.best: State | None = None
-        self.batches = train.number_of_batches(settings.batch_size)
+        self.batches = settings.passes * train.number_of_batches(settings.batch_size)
         self.steps = settings.epochs * self.batches
         if not self.batches:
             raise UserError("The training split has no batches", "at least one example", "Lower the batch size")
+        if settings.passes > 1 and carries_state(train):
+            raise UserError(
+                f"{settings.passes} passes an epoch over a text that is read in order", "one pass", "Set passes to 1"
+            )
         seed_everything(settings.seed)
         self.optimizer = build_optimizer(settings, model.parameters())
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
@@ -76,14 +80,21 @@ class Training:
     @property
     def is_over(self) -> bool:
         """Whether all epochs are done, or the last `patience` of those that count brought no new best."""
-        best, patience = best_row(self.history, self.objective), self.settings.patience
+        best, patience = self.best_place, self.settings.patience
         stale = 0 if best is None else sum(row["settled"] for row in self.history[best + 1 :])
         return self.epoch >= self.settings.epochs or (patience is not None and stale >= patience)
 
+    @property
+    def best_place(self) -> int | None:
+        """Index of the best row so far, by what the settings keep."""
+        return best_row(self.history, self.objective, self.settings.keep)
+
     def epoch_batches(self, size: int | None = None) -> Iterator[Batch]:
         """The batches of this epoch, in an order that follows from the seed and the epoch alone."""
-        seed = None if carries_state(self.train) else seed_of(self.settings.seed, self.epoch)
-        return self.train.batches(size or self.settings.batch_size, shuffle_seed=seed)
+        passes = self.settings.passes
+        for number in range(self.epoch * passes, (self.epoch + 1) * passes):
+            seed = None if carries_state(self.train) else seed_of(self.settings.seed, number)
+            yield from self.train.batches(size or self.settings.batch_size, shuffle_seed=seed)
 
     def first_batch(self, size: int | None = None) -> Batch:
         """The first training batch, whole in every process."""
@@ -139,7 +150,7 @@ class Training:
         with evaluated_weights(self.optimizer, self.sparsifier):
             row |= {f"valid_{name}": value for name, value in self.validate().items()}
             self.history.append(self.placement.from_first(row | {"seconds": round(seconds, 3)}))
-            if self.settings.keep == "best" and best_row(self.history, self.objective) == len(self.history) - 1:
+            if self.settings.keep != "last" and self.best_place == len(self.history) - 1:
                 self.best = copy.deepcopy({"model": self.model.state_dict(), "sparsifier": self.sparsifier_state()})
         note_validation(self.optimizer, validation_loss(self.history[-1]))
         self.epoch, self.batch, self.seconds, self.sums, self.carry = self.epoch + 1, 0, 0.0, {}, None
@@ -174,7 +185,7 @@ class Training:
         show(self.optimizer, self.sparsifier)
         place = None
         if self.best is not None:
-            place = best_row(self.history, self.objective)
+            place = self.best_place
             self.model.load_state_dict(self.best["model"])
             if self.sparsifier is not None:
                 self.sparsifier.load_state_dict(self.best["sparsifier"])
@@ -187,12 +198,13 @@ def validation_loss(row: Row) -> float:
     return row.get("valid_loss", row["train_loss"])
 
 
-def best_row(history: list[Row], objective: Objective) -> int | None:
-    """Index of the best validated row among those at which the method had reached its target."""
+def best_row(history: list[Row], objective: Objective, keep: str = "best") -> int | None:
+    """Index of the best validated row among those at which the method had reached its target; see `Settings.keep`."""
     best = None
-    name = f"valid_{objective.metric}"
+    figure, better = ("loss", "lower") if keep == "lowest_loss" else (objective.metric, objective.better)
+    name = f"valid_{figure}"
     for index, row in enumerate(history):
         if row["settled"] and name in row:
-            if objective.is_better(row[name], None if best is None else history[best][name]):
+            if is_better(row[name], None if best is None else history[best][name], better):
                 best = index
     return best

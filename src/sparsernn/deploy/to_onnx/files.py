@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,12 +94,17 @@ def _name(graph: ir.Graph, details: Details) -> None:
                 value.name = f"{value.name}_inner"
     for value, name in zip(graph.outputs, details.outputs, strict=True):
         value.name = name
-    for value in [*graph.inputs, *graph.outputs]:
-        if value.shape is not None:
-            value.shape = ir.Shape([_named(size, symbols) for size in value.shape])
+    bodies = [
+        one.as_graph() for node in graph for one in node.attributes.values() if one.type == ir.AttributeType.GRAPH
+    ]
+    for each in (graph, *bodies):
+        for value in [*each.inputs, *each.outputs, *(value for node in each for value in node.outputs)]:
+            if value.shape is not None:
+                free = symbols if each is graph else dict.fromkeys(map(str, value.shape))
+                value.shape = ir.Shape([_named(size, free) for size in value.shape])
 
 
-def _named(size: int | ir.SymbolicDim, symbols: dict[str, str]) -> int | str | None:
+def _named(size: int | ir.SymbolicDim, symbols: Mapping[str, str | None]) -> int | str | None:
     if isinstance(size, int):
         return size
     return symbols.get(str(size.value), None if size.value is None else str(size.value))

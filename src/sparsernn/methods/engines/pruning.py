@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -76,7 +77,11 @@ class Pruning(Method[PruningState]):
     def prune(self, run: Run[PruningState], sparsity: float) -> None:
         """One event."""
         groups = run.groups(self.granularity, self.per)
-        prune_to(run, groups, self.score(run, groups), sparsity, self.scope)
+        prune_to(run, groups, self.score(run, groups), self.shares(groups, sparsity), self.scope)
+
+    def shares(self, groups: Groups, sparsity: float) -> float | Sequence[float]:
+        """What an event that brings all to a sparsity leaves out of each family; one number where all are alike."""
+        return sparsity
 
     def finalize(self, run: Run[PruningState]) -> None:
         if run.state.last is None:

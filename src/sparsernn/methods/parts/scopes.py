@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -21,21 +23,24 @@ def check_scope(scope: str) -> None:
         raise UserError(f'scope is "{scope}"', '"uniform" or "global"', "choose how the budget is shared")
 
 
-def prune_to(run: Run, groups: Groups, scores: Tensor, sparsity: float, scope: str) -> None:
+def prune_to(run: Run, groups: Groups, scores: Tensor, sparsity: float | Sequence[float], scope: str) -> None:
     """Keep the best-scored groups so that exactly `sparsity` of them are absent; absent ones stay absent.
 
     Arguments:
         scores: larger is better. [groups.count]
+        sparsity: of all families, or of each.
         scope: "uniform" gives every family (tensor, gate or layer) the same sparsity, "global" ranks them together.
     """
     present = groups.kept(run.masks)
     scores = torch.where(present, groups.in_line(scores), torch.full_like(scores, -torch.inf))
     sizes = [family.size for family in groups.families]
-    total = round((1 - sparsity) * groups.count)
+    shares = [1 - sparsity] * len(sizes) if isinstance(sparsity, float | int) else [1 - one for one in sparsity]
+    budgets = [share * size for share, size in zip(shares, sizes, strict=True)]
+    total = round(sum(budgets))
     if scope == "global":
         survivors = best(groups, scores, total)
     else:
-        counts = settle([(1 - sparsity) * size for size in sizes], sizes, max(total, 1))
+        counts = settle(budgets, sizes, max(total, 1))
         parts = [
             top(scores[family.start : family.stop], max(count, 1))
             for family, count in zip(groups.families, counts, strict=True)

@@ -157,9 +157,13 @@ class Kind(abc.ABC):
         scored = [self.trained(file, name, folder) for name, folder in folders.items() if name != "sparse"]
         return [*scored, self.packed(file, folders["sparse"], out)]
 
+    def network(self, file: File, folder: Path) -> torch.nn.Module:
+        """A trained network as it answers."""
+        return read_final(folder).eval()
+
     def trained(self, file: File, name: str, folder: Path) -> Scored:
         """A trained network as torch runs it, with the bytes of its packed file."""
-        network = read_final(folder).eval()
+        network = self.network(file, folder)
         first = next(file.loaded.test.batches(1))
         threads = torch.get_num_threads()
         with torch.inference_mode():
@@ -173,7 +177,8 @@ class Kind(abc.ABC):
         """The sparse network as its one file answers, without torch."""
         steps = next(file.loaded.test.batches(1)).inputs.shape[1]
         about = About(file.loaded.labels, json.dumps(file.preparation.to_json()))
-        pack(out / NETWORK, read_final(folder).eval(), steps=steps, int8=True, dtype="int8", about=about, timed=False)
+        options = {"steps": steps, "int8": True, "dtype": "int8", "about": about, "timed": False}
+        pack(out / NETWORK, self.network(file, folder), **options)
         artifact = runtime.load(out / NETWORK)
 
         def answer(batch: Batch) -> torch.Tensor:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,6 @@ from sparsernn.methods.method import Method
 from sparsernn.own_data.kinds.kind import NETWORK, Choice, File, Kind, Wishes
 from sparsernn.own_data.kneser_ney import KneserNey
 from sparsernn.own_data.scored import Scored, microseconds
-from sparsernn.own_data.trained_run import log_probabilities
 from sparsernn.own_data.verdict import Answers
 from sparsernn.training.settings import Settings
 
@@ -152,6 +152,15 @@ def tokens_of(split: Split) -> np.ndarray:
     if not isinstance(split, TextSplit):
         raise TypeError(f"{type(split).__name__} is no running text")
     return np.asarray(split.tokens)
+
+
+@torch.inference_mode()
+def log_probabilities(network: torch.nn.Module, split: Split) -> Iterator[np.ndarray]:
+    """The logarithm of the probability of every token, read as one stream."""
+    state = None
+    for batch in split.batches(1):
+        logits, state = network(batch.inputs, state)
+        yield logits.log_softmax(-1).gather(-1, batch.targets[..., None]).flatten().numpy()
 
 
 KIND = LanguageModel()

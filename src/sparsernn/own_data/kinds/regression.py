@@ -14,6 +14,7 @@ from sparsernn.own_data.kinds import series, text
 from sparsernn.own_data.kinds.kind import Choice, File, Kind, targets_of
 from sparsernn.own_data.scored import Scored, microseconds
 from sparsernn.own_data.verdict import Answers
+from sparsernn.training.settings import Settings
 
 STRENGTHS = (0.1, 1.0, 10.0, 100.0)
 
@@ -34,6 +35,11 @@ class Regression(Kind):
 
     def sources(self, file: File) -> tuple[Source, ...]:
         return (text.KIND if file.loaded.tokens else series.KIND).sources(file)
+
+    def settings(self, file: File, epochs: int) -> Settings:
+        if file.loaded.tokens:
+            return super().settings(file, epochs)
+        return series.lasting(file, self.choice.steps, epochs, keep="best")
 
     def outputs(self, file: File, batches: list[torch.Tensor]) -> np.ndarray:
         return file.preparation.unscaled(torch.cat(batches).squeeze(-1).double().numpy())

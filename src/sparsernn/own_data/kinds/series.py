@@ -2,23 +2,167 @@
 
 from __future__ import annotations
 
-from sparsernn.own_data.features import logistic_regression
-from sparsernn.own_data.kinds.kind import Choice, File, Kind, majority, targets_of
-from sparsernn.own_data.scored import Scored
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparsernn import runtime
+from sparsernn.data.task import Batch, Split
+from sparsernn.experiments.rows import Row
+from sparsernn.methods.magnitude import Magnitude
+from sparsernn.methods.method import Method
+from sparsernn.own_data import kernel_fit
+from sparsernn.own_data.features import LEAST_VALIDATED, kernels, shares_of, simple
+from sparsernn.own_data.kinds.kind import BATCH, NETWORK, Choice, File, Kind, Wishes, majority, targets_of
+from sparsernn.own_data.scored import Scored, microseconds
 from sparsernn.own_data.verdict import Answers
+from sparsernn.runtime import artifact
+from sparsernn.runtime.kernel_head import KernelHead
+from sparsernn.runtime.network import Network, NetworkSpec
+from sparsernn.training.settings import Settings
+
+BATCH_SIZE = 32
+MOST_UPDATES, MANY = 2_500, 5_000
+LEAST_BATCHES = 50  # in an epoch
+WARM_UP = 0.1
+WEIGHTS = np.linspace(0, 2, 9)  # of the network beside the kernels
 
 
-class Series(Kind):
-    """Logistic regression on simple features, and a network that reads both ways."""
+def lasting(file: File, updates: int, epochs: int, **options: Any) -> Settings:
+    """Training for so many updates, or epochs where these are asked for, with an average of the weights.
 
-    about = "logistic regression on simple features"
-    choice = Choice("classifier", 64, 16, 2500, {"bidirectional": True, "pool": "mean", "dropout": 0.2})
+    Arguments:
+        options: of the settings.
+    """
+    size = options.get("batch_size", BATCH_SIZE)
+    batches = max(1, file.sampled.train.number_of_batches(size))
+    passes = 1 if epochs else -(-LEAST_BATCHES // batches)
+    common: dict[str, Any] = {
+        "optimizer": "averaged_adamw",
+        "learning_rate": 3e-3,
+        "weight_decay": 1e-3,
+        "batch_size": size,
+        "valid_batch_size": BATCH,
+        "epochs": epochs or -(-updates // (batches * passes)),
+        "passes": passes,
+        "clip": 1.0,
+        "schedule": "cosine",
+        "warm_up": WARM_UP,
+        "loggers": ("csv",),
+    }
+    return Settings(**{**common, **options})
 
-    def baselines(self, file: File) -> list[Scored]:
-        return [majority(file), logistic_regression(file.loaded, self.about)]
+
+class Labelled(Kind):
+    """Series whose networks are small, read patches or frames both ways, and are trained for a number of updates."""
 
     def answers(self, file: File) -> Answers:
         return Answers("accuracy", targets_of(file.loaded.test), file.loaded.labels)
+
+    def settings(self, file: File, epochs: int) -> Settings:
+        updates = self.choice.steps if len(file.loaded.train) < MANY else MOST_UPDATES
+        keep = "lowest_loss" if len(file.loaded.valid) >= LEAST_VALIDATED else "last"
+        return lasting(file, updates, epochs, keep=keep)
+
+    def rows(self, file: File, wishes: Wishes) -> list[Row]:
+        return super().rows(file, dataclasses.replace(wishes, method=in_blocks(wishes.method)))
+
+    def finish(self, file: File, folders: dict[str, Path], out: Path) -> list[Scored]:
+        return [packed_as(self, name, file, folder, out) for name, folder in in_order(folders)]
+
+
+def packed_as(kind: Kind, name: str, file: File, folder: Path, out: Path) -> Scored:
+    """A trained network as its file of 8 bits answers; the file is left behind."""
+    scored = kind.packed(file, folder, out)
+    return dataclasses.replace(scored, name=name, about=f"the {name.replace('_', ' ')} network")
+
+
+class Series(Labelled):
+    """Simple features or random kernels with a linear model, and a small network with few kernels beside it."""
+
+    about = "simple features, or random kernels, with a linear model"
+    choice = Choice(
+        "classifier", 32, 16, 1000, {"bidirectional": True, "pool": "mean_max_last", "dropout": 0.2, "noise": 0.1}
+    )
+
+    def baselines(self, file: File) -> list[Scored]:
+        both = [simple(file.loaded), kernels(file.loaded)]
+        first, second = sorted(both, key=lambda one: -one.valid)
+        return [majority(file), first, dataclasses.replace(second, name="other_baseline")]
+
+    def finish(self, file: File, folders: dict[str, Path], out: Path) -> list[Scored]:
+        """The networks, each with the same few kernels beside it as far as validation wants it, and these alone."""
+        head = kernel_fit.fit(file.loaded, file.preparation.patch)
+        alone = NetworkSpec("classification", [], labels=tuple(file.loaded.labels), kernels=head)
+        scored = [saved(file, "kernels", alone, out)]
+        for name, folder in in_order(folders):
+            self.packed(file, folder, out)
+            spec = runtime.load(out / NETWORK).spec
+            weight = weight_beside(head, file, numpy_outputs(Network(spec), file.loaded.valid))
+            if weight and spec.head is not None and spec.bias is not None:
+                beside = dataclasses.replace(spec, kernels=head, head=weight * spec.head, bias=weight * spec.bias)
+                scored.append(saved(file, name, beside, out))
+            else:
+                scored.append(saved(file, name, alone, out))
+        return scored
+
+
+def in_order(folders: dict[str, Path]) -> list[tuple[str, Path]]:
+    """Names and folders, "sparse" last, whose file stays."""
+    return sorted(folders.items(), key=lambda one: one[0] == "sparse")
+
+
+def saved(file: File, name: str, spec: NetworkSpec, out: Path) -> Scored:
+    """A network written to the one file, and how that answers."""
+    artifact.save(out / NETWORK, spec, json.dumps(file.preparation.to_json()), "int8")
+    network = runtime.load(out / NETWORK)
+    first = next(file.loaded.test.batches(1))
+    outputs = shares_of(numpy_outputs(network, file.loaded.test))
+    about = f"the {name.replace('_', ' ')} network beside few random kernels"
+    if not spec.layers:
+        about = "few random kernels" + ("" if name == "kernels" else ", to which the network adds nothing,")
+    size = (out / NETWORK).stat().st_size
+    return Scored(name, about, outputs, size, microseconds(lambda: answer(network, first)))
+
+
+def weight_beside(head: KernelHead, file: File, network: np.ndarray) -> float:
+    """What a network's scores are best multiplied by beside those of the kernels, by the validation rows' loss.
+
+    Shapes: network: scores of the validation rows [row class].
+    """
+    scores, labels = kernel_outputs(head, file.loaded.valid), targets_of(file.loaded.valid)
+    losses = [kernel_fit.log_loss(scores + weight * network, labels) for weight in WEIGHTS]
+    return float(WEIGHTS[int(np.argmin(losses))])
+
+
+def kernel_outputs(head: KernelHead, split: Split) -> np.ndarray:
+    """What the kernels say of each series. [row class]"""
+    return np.concatenate([head.scores(batch.inputs.numpy(), lengths_of(batch)) for batch in split.batches(BATCH)])
+
+
+def numpy_outputs(network: Network, split: Split) -> np.ndarray:
+    """What a network without torch says of each series. [row class]"""
+    return np.concatenate([answer(network, batch) for batch in split.batches(BATCH)])
+
+
+def answer(network: Network, batch: Batch) -> np.ndarray:
+    """What a network without torch says of a batch. [row class]"""
+    return network.run(batch.inputs.numpy(), lengths_of(batch))
+
+
+def lengths_of(batch: Batch) -> np.ndarray:
+    """Steps of each series that are read. [row]"""
+    return np.full(len(batch.inputs), batch.inputs.shape[1]) if batch.lengths is None else batch.lengths.numpy()
+
+
+def in_blocks(method: Method) -> Method:
+    """Magnitude pruning of a small network: fewer of them, in blocks, and early, so that there is time to recover."""
+    if method != Magnitude(0.9):
+        return method
+    return Magnitude(0.75, granularity="16x1", start=0.0, stop=0.4)
 
 
 KIND = Series()

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import torch
 
-from sparsernn.own_data.kinds.kind import BATCH, Choice, File, targets_of
-from sparsernn.own_data.kinds.series import Series
+from sparsernn.experiments.rows import Row
+from sparsernn.own_data.features import simple
+from sparsernn.own_data.kinds.kind import BATCH, Choice, File, Wishes, majority, targets_of
+from sparsernn.own_data.kinds.series import Labelled
+from sparsernn.own_data.scored import Scored
 from sparsernn.own_data.verdict import Answers
 from sparsernn.training.objectives import IGNORED
 
 
-class Tagging(Series):
-    """Logistic regression on a step's values, and a network that reads both ways; the steps of a piece go together."""
+class Tagging(Labelled):
+    """Logistic regression on a step and its running figures, and a network that reads frames of them both ways."""
 
-    about = "logistic regression on the values of a step"
-    choice = Choice("tagger", 64, 16, 800, {"bidirectional": True, "dropout": 0.2})
+    about = "logistic regression on running means and deviations"
+    choice = Choice("tagger", 32, 16, 1000, {"bidirectional": True, "dropout": 0.2, "noise": 0.1})
+
+    def baselines(self, file: File) -> list[Scored]:
+        return [majority(file), simple(file.loaded)]
+
+    def rows(self, file: File, wishes: Wishes) -> list[Row]:
+        at_once = {"at_once": max(1, file.preparation.patch)}
+        return [dataclasses.replace(row, options={**row.options, **at_once}) for row in super().rows(file, wishes)]
 
     def answers(self, file: File) -> Answers:
         lengths = [int(row) for batch in file.loaded.test.batches(BATCH) for row in scored_steps(batch.targets)]
@@ -30,7 +42,7 @@ class Tagging(Series):
 
 def scored_steps(targets: torch.Tensor) -> torch.Tensor:
     """How many steps of each series have a target."""
-    return (targets != IGNORED).sum(1)
+    return (targets != IGNORED).flatten(1).sum(1)
 
 
 KIND = Tagging()
