@@ -1,10 +1,10 @@
-"""`sparsernn train` on seven public data sets, each written out as a CSV file, with no option but its columns.
+"""`sparsernn train` on public data sets, each written out as a CSV file, with no option but its columns.
 
 For each it runs the command as a user would and keeps what it reports: the baseline, the dense network and its sparse
 twin on the test rows that the command held back itself, with the time from start to end. The figures of one data set
 are one result file, in which every figure is given by network. The data files are found as the tasks find them.
 
-    python benchmarks/own_data.py [NAME ...] [--data FOLDER] [--out FOLDER] [--results results]
+    python benchmarks/own_data.py [NAME ...] [--data FOLDER] [--out FOLDER] [--results results] [--seeds 0,1]
     python benchmarks/own_data.py [NAME ...] --collect --out FOLDER    read finished runs once more
 
 `million` is no data set of the table: a million rows with the articles' sentences in random order, for time and memory.
@@ -30,14 +30,20 @@ from typing import Any, NamedTuple
 from sparsernn.data import etth1
 from sparsernn.data.activity_recognition import ARCHIVE, SENSORS, ActivityRecognition
 from sparsernn.data.ag_news import AgNews
+from sparsernn.data.amazon import DOMAINS, Amazon
+from sparsernn.data.amazon_blitzer import AmazonBlitzer
 from sparsernn.data.etth1 import Etth1
 from sparsernn.data.files import find_file, members, open_text
+from sparsernn.data.imdb import Imdb
+from sparsernn.data.mr import MovieReviews
 from sparsernn.data.sanders_twitter import SandersTwitter
 from sparsernn.data.sentiment_sentences import SentimentSentences
 from sparsernn.data.spoken_digits import SpokenDigits
 from sparsernn.data.sst2 import Sst2
 from sparsernn.data.text_classification import TextClassification
+from sparsernn.data.yelp_sentences import YelpSentences
 from sparsernn.experiments import results
+from sparsernn.own_data.verdict import VERDICT
 
 TEXT = "--text text --label label"
 ROWS, SENTENCES, POOLS = 1_000_000, 5, 20
@@ -112,10 +118,15 @@ def million(folder: Path | None) -> Rows:
 
 
 DATA_SETS = {
+    "mr": texts(MovieReviews()),
     "sst2": texts(Sst2()),
     "sanders": texts(SandersTwitter()),
     "ag_news_subset": texts(AgNews(train="subset"), "test"),
     "sentiment_sentences": texts(SentimentSentences()),
+    **{f"amazon_{domain}": texts(Amazon(domain=domain)) for domain in DOMAINS},
+    "amazon_blitzer": texts(AmazonBlitzer(domain="pooled")),
+    "yelp_sentences": texts(YelpSentences(), "test"),
+    "imdb": texts(Imdb(), "test"),
     "activity_recognition": DataSet(
         recordings, f"--id recording --time timestamp --series {','.join(SENSORS)} --label label"
     ),
@@ -137,9 +148,16 @@ def write(rows: Iterable[Sequence[object]], path: Path) -> None:
     aside.replace(path)
 
 
-def run(name: str, data: DataSet, folder: Path, more: Sequence[str]) -> None:
+def stem(name: str, seed: int) -> str:
+    """What the run of a data set with a seed is called."""
+    return f"{name}-seed{seed}" if seed else name
+
+
+def run(name: str, data: DataSet, folder: Path, more: Sequence[str], seed: int = 0) -> None:
     """Run the command in `folder`, which holds the CSV file, and write down its time and its largest memory."""
-    words = ["train", f"{name}.csv", *shlex.split(data.options), *more, "--out", name]
+    seeded = ["--seed", str(seed)] if seed else []
+    words = ["train", f"{name}.csv", *shlex.split(data.options), *seeded, *more, "--out", stem(name, seed)]
+    name = stem(name, seed)
     started = time.perf_counter()
     with (folder / f"{name}.log").open("w") as log:
         child = subprocess.Popen([sys.executable, "-m", "sparsernn", *words], cwd=folder, stdout=log, stderr=log)
@@ -158,8 +176,9 @@ def run(name: str, data: DataSet, folder: Path, more: Sequence[str]) -> None:
 
 def collect(name: str, folder: Path, seed: int = 0) -> dict[str, Any]:
     """The result of a finished run: every figure by network."""
-    measured = json.loads((folder / f"{name}.json").read_text())
-    runs = {network: folder / name / f"{network}-seed{seed}" for network in NETWORKS}
+    called = stem(name, seed)
+    measured = json.loads((folder / f"{called}.json").read_text())
+    runs = {network: folder / called / f"{network}-seed{seed}" for network in NETWORKS}
     by_network = {network: results.read(run / results.RESULT) for network, run in runs.items()}
     metrics: dict[str, Any] = {
         network: {figure: one["metrics"][figure] for figure in FIGURES if figure in one["metrics"]}
@@ -172,6 +191,8 @@ def collect(name: str, folder: Path, seed: int = 0) -> dict[str, Any]:
         one |= {"epochs": len(history.read_text().splitlines())} if history.is_file() else {}
     metrics["baseline"]["name"] = by_network["baseline"]["row"]
     metrics |= {key: measured[key] for key in ("processor_seconds", "peak_bytes")}
+    verdict = json.loads((folder / called / VERDICT).read_text())
+    metrics["verdict"] = {key: verdict[key] for key in ("figures", "bytes", "microseconds", "test_rows", "saved")}
     sparse = by_network["sparse"]
     in_sight = "yes: learning rates and the teacher's share (LOG.md)" if name in IN_SIGHT else "no"
     return {
@@ -192,18 +213,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/own_data_benchmark"), help="for CSV files and runs")
     parser.add_argument("--results", type=Path, help="write the figures into this folder too")
     parser.add_argument("--collect", action="store_true", help="train nothing; read what --out holds")
+    parser.add_argument("--seeds", default="0", help="of splits and weights, such as 0,1")
     parser.add_argument("--epochs", help="handed on to `sparsernn train`")
     arguments = parser.parse_args()
     wrong = sorted(set(arguments.names) - set(known))
     if wrong:
         parser.error(f"unknown: {', '.join(wrong)}; the data sets are {', '.join(known)}")
     arguments.out.mkdir(parents=True, exist_ok=True)
-    for name in arguments.names or DATA_SETS:
+    seeds = [int(seed) for seed in arguments.seeds.split(",")]
+    for name, seed in itertools.product(arguments.names or DATA_SETS, seeds):
         if not arguments.collect:
-            write(known[name].rows(arguments.data), arguments.out / f"{name}.csv")
-            run(name, known[name], arguments.out, ["--epochs", arguments.epochs] if arguments.epochs else [])
-        result = collect(name, arguments.out)
-        print(name, json.dumps(result["metrics"]), f"{result['seconds']:.0f} s", flush=True)
+            if not (arguments.out / f"{name}.csv").exists():
+                write(known[name].rows(arguments.data), arguments.out / f"{name}.csv")
+            run(name, known[name], arguments.out, ["--epochs", arguments.epochs] if arguments.epochs else [], seed)
+        result = collect(name, arguments.out, seed)
+        print(name, seed, json.dumps(result["metrics"]), f"{result['seconds']:.0f} s", flush=True)
         if arguments.results:
             results.write(arguments.results / "own_data" / f"{name}-seed{result['seed']}.json", result)
 

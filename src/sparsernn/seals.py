@@ -51,6 +51,21 @@ def check_sealed(path: Path | str) -> None:
         raise Damaged("its checksum is wrong: it was changed after it was written")
 
 
+def check_sealed_content(content: bytes) -> None:
+    """The same for the content of such a file. Raises: Damaged."""
+    header, start = _header(content[:8], content[8 : 8 + LARGEST_HEADER])
+    digest = _digest(header)
+    digest.update(memoryview(content)[start:])
+    metadata = header.get(METADATA)
+    if not isinstance(metadata, dict) or digest.hexdigest() != metadata.get(SEAL):
+        raise Damaged("its checksum is wrong: it was changed after it was written")
+
+
+def header_of(content: bytes) -> dict[str, Any]:
+    """The header of a safetensors file. Raises: Damaged."""
+    return _header(content[:8], content[8 : 8 + LARGEST_HEADER])[0]
+
+
 def sealed_json(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values with their checksum."""
     return {**values, SEAL: hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()}

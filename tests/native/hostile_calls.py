@@ -53,6 +53,8 @@ class Calls:
             "pack_bits": self.pack_bits,
             "unpack_bits": self.unpack_bits,
             "read_through": self.read_through,
+            "text_grams": self.text_grams,
+            "gram_sums": self.gram_sums,
             "scan_forward": self.scan_forward,
             "scan_backward": self.scan_backward,
             "SparseRows": self.rows,
@@ -97,6 +99,28 @@ class Calls:
         numbers = self.generator.integers(0, 256, self.size(700)).astype(np.uint8)
         values = {"bytes": numbers, "times": self.size(3), "instructions": self.pick(self.sets)}
         return Call(self.module.read_through, values)
+
+    def text_grams(self) -> Call:
+        characters = self.generator.integers(30, 40, self.size(70)).astype(np.uint32)
+        return Call(self.module.text_grams, {"characters": characters, "bits": self.size(30, 1)})
+
+    def gram_sums(self) -> Call:
+        bits, shift, count, outputs = 8, self.size(8), self.size(40), self.size(3)
+        places = np.sort(self.generator.choice(1 << bits, count, replace=False)).astype(np.int32)
+        words, others = self.size(), self.size(20)
+        text = self.generator.integers(0, 1 << bits, 1 + words + others).astype(np.int32)
+        text[0] = words
+        values = {
+            "text": text,
+            "places": places,
+            "starts": places.searchsorted(np.arange((1 << bits - shift) + 1) << shift).astype(np.int32),
+            "shift": shift,
+            "weights": self.numbers(count, outputs),
+            "rows": self.generator.integers(0, 9, count).astype(np.int32),
+            "sums": self.blank(outputs),
+            "words": self.blank(words, kind=np.int32),
+        }
+        return Call(self.module.gram_sums, values, ("sums", "words"))
 
     def scan_arguments(self) -> tuple[dict[str, Any], int, int, int, int, Any]:
         kind, patterns = self.pick((np.float32, np.float64)), self.size(4)

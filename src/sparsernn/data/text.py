@@ -155,6 +155,10 @@ def encoder_from_json(described: str) -> Encoder:
     """The encoder that wrote `described`; anything else is a UserError."""
     with readable("The saved vocabulary", *TOKENIZER_ERRORS, expected="what training wrote", do="train again"):
         values = parsed(described)
+        if "bits" in values:
+            from sparsernn.data.grams import GramEncoder
+
+            return typed.construct(GramEncoder, values, "encoding")
         if "cleaning" in values:
             return typed.construct(WordEncoder, values, "vocabulary")
         return BytePairEncoder(_tokenizers().Tokenizer.from_str(described))

@@ -87,7 +87,7 @@ def blocks_of(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     tiles = _tiles(matrix)
     present = tiles.any((2, 3))
     index: list[int] = []
-    for row in present:
+    for row in np.atleast_2d(present):
         places = np.flatnonzero(row) * SOURCES
         index += [len(places), *places.tolist()]
     return np.array(index, np.int32), tiles[present].swapaxes(1, 2).astype(np.float32)

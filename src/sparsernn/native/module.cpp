@@ -49,6 +49,7 @@ NB_MODULE(_native, module) {
     nb::set_leak_warnings(false);  // patterns of masks are kept for as long as the masks, to the very end
     module.def("pack_bits", &pack_bits, nb::arg("flags").none(), "One bit for each byte, lowest bit first: 1 where it is not 0.");
     module.def("unpack_bits", &unpack_bits, nb::arg("bits").none(), nb::arg("count").none(), "The first `count` bits as bytes 0 or 1.");
+    sparsernn::bind_grams(module);
     sparsernn::bind_recurrence(module);
     sparsernn::bind_scan(module);
     sparsernn::bind_sparse(module);

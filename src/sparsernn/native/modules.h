@@ -4,6 +4,7 @@
 
 namespace sparsernn {
 
+void bind_grams(nanobind::module_& module);
 void bind_recurrence(nanobind::module_& module);
 void bind_scan(nanobind::module_& module);
 void bind_sparse(nanobind::module_& module);

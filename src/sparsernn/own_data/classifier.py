@@ -175,10 +175,10 @@ def load(path: Path | str) -> Classifier:
     """
     from sparsernn import runtime
 
-    artifact = runtime.load(path)
-    if not artifact.spec.labels:
+    artifact = runtime.load_any(path)
+    if not artifact.labels:
         raise UserError(f"{path} has no labels", "a network with labels", "predict with `sparsernn predict`")
     classifier = Classifier()
-    classifier.classes_ = np.array(artifact.spec.labels)
+    classifier.classes_ = np.array(artifact.labels)
     classifier.network_ = Path(path).read_bytes()
     return classifier

@@ -6,15 +6,18 @@ from pathlib import Path
 import numpy as np
 
 from sparsernn import runtime
+from sparsernn.data.grams import GramEncoder
 from sparsernn.data.preparation import Encoded, Preparation
 from sparsernn.data.table_file import encode_file, encode_texts
 from sparsernn.data.table_rows import Progress, no_progress
+from sparsernn.data.text import encoder_from_json
 from sparsernn.errors import UserError
 from sparsernn.own_data import answers
 from sparsernn.own_data.answers import Predicted, Prediction, write_csv
 from sparsernn.own_data.predictor import Predictor, check_sizes
 from sparsernn.own_data.runs import NETWORK, find_run
 from sparsernn.reading import parsed, readable
+from sparsernn.runtime.grams import GramNetwork
 
 BATCH = 256
 
@@ -69,10 +72,13 @@ def read(folder: Path) -> Predictor:
 
 
 class Packed:
-    """A network in one file, without torch."""
+    """A network in one file, without torch.
+
+    Raises: UserError for another file, or one whose parts do not belong together.
+    """
 
     def __init__(self, path: Path):
-        self.artifact = runtime.load(path)
+        self.artifact = runtime.load_any(path)
         if not self.artifact.preparation:
             raise UserError(
                 f"{path} does not say how a file becomes its input",
@@ -81,16 +87,26 @@ class Packed:
             )
         with readable(path, expected="a network that `sparsernn train` made", do="pack the run again"):
             self.preparation = Preparation.from_json(parsed(self.artifact.preparation))
+        if isinstance(self.artifact, GramNetwork):
+            encoder = encoder_from_json(self.preparation.tokenizer)
+            if self.artifact.labels != self.preparation.labels or not isinstance(encoder, GramEncoder):
+                raise UserError(
+                    f"The preparation of {path} is not that of its network",
+                    "both as one training left them",
+                    "use another copy of the file",
+                )
+            return
         spec = self.artifact.spec
         words = spec.embedding if spec.rows is None else spec.rows
-        check_sizes(
-            self.preparation, self.artifact.inputs if words is None else len(words), self.artifact.outputs, path
-        )
+        inputs = self.artifact.inputs if words is None else len(words)
+        check_sizes(self.preparation, inputs, self.artifact.outputs, path)
 
     def run(self, inputs: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
         return self.artifact.run(inputs, lengths)
 
     def loss(self, encoded: Encoded) -> float:
+        if isinstance(self.artifact, GramNetwork):
+            raise TypeError("a network of n-grams predicts no running text")
         return -float(self.artifact.log_probabilities(encoded.values).mean())
 
 

@@ -24,6 +24,7 @@ class Scored:
         bytes: of the file by which it answers; 0 where it needs none.
         us: microseconds for one example alone, from the file's own text or numbers to its answer; 0 is not timed.
         valid: its figure on the validation rows, by which baselines are chosen.
+        conclusion: what to do where it was saved and nothing is better; "" for a network.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Scored:
     bytes: int = 0
     us: float = 0.0
     valid: float = float("nan")
+    conclusion: str = ""
 
 
 def microseconds(call: Callable[[], object]) -> float:

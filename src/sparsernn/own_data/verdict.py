@@ -164,7 +164,7 @@ def judge(answers: Answers, scored: Sequence[Scored], saved: str = "sparse") -> 
     differences = {name: difference(answers, ours, by_name[name]) for name in others}
     recalls = recalls_of(answers, ours)
     says = [
-        conclusion(answers, by_name, differences),
+        conclusion(answers, by_name, differences, ours),
         opening(answers, by_name, ours),
         *(compared(answers, name, by_name[name], differences[name]) for name in others if name != "majority"),
         *cost(ours, by_name["baseline"], "the baseline"),
@@ -265,7 +265,7 @@ def imbalance(answers: Answers, recalls: dict[str, float]) -> list[str]:
     return [says + (f"; of these little is recognised: {', '.join(missed[:5])}." if missed else ".")]
 
 
-def conclusion(answers: Answers, by_name: dict[str, Scored], differences: dict[str, Difference]) -> str:
+def conclusion(answers: Answers, by_name: dict[str, Scored], differences: dict[str, Difference], ours: Scored) -> str:
     """What to do."""
     gains = {name: one.points if answers.higher else -one.points for name, one in differences.items()}
     if gains["majority"] <= 0 or not differences["majority"].sure:
@@ -273,4 +273,4 @@ def conclusion(answers: Answers, by_name: dict[str, Scored], differences: dict[s
     if gains["baseline"] < 0:
         sure = "" if differences["baseline"].sure else " (though the test rows are too few to be sure)"
         return f"Use the baseline{sure}."
-    return "Use the network."
+    return ours.conclusion or "Use the network."

@@ -4,9 +4,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sparsernn.runtime.artifact import Artifact, load
+    from sparsernn.runtime.artifact import Artifact, load, load_any
 
-__all__ = ["Artifact", "load"]
+__all__ = ["Artifact", "load", "load_any"]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,11 +16,13 @@ from sparsernn import durable, folders, native
 from sparsernn.cells.cell import Cell
 from sparsernn.errors import UserError
 from sparsernn.reading import DAMAGE, FREE_NUMBERS, NUMBERS_A_BYTE, check_room, parsed
+from sparsernn.runtime.grams import GramNetwork, Grams, pack_places, unpack_places
+from sparsernn.runtime.hashing import BITS
 from sparsernn.runtime.kernel_head import KernelHead
 from sparsernn.runtime.layers import checked_sizes, has_native_form
 from sparsernn.runtime.layouts import FORMATS
 from sparsernn.runtime.network import KINDS, POOLS, LayerSpec, Network, NetworkSpec
-from sparsernn.runtime.packed_file import PackedFile, Typed, contents
+from sparsernn.runtime.packed_file import PackedFile, Typed, compressed, contents
 from sparsernn.runtime.patterns import DamagedFile
 
 FORMAT = "sparsernn-artifact-1"
@@ -29,6 +32,7 @@ MOST_IN_OPTIONS = 1 << 20
 WHOLE = ("int8", "int16", "int32", "int64")
 WHOLE_KERNELS = tuple(f"kernels.{name}" for name in ("distances", "shapes", "channels", "owners"))
 PARTS = ("embedding", "rows", "head", "bias", "skip")
+BYTES, FLOATS = ("uint8",), ("float32",)
 Array = np.ndarray
 
 
@@ -54,9 +58,52 @@ def save(path: Path | str, spec: NetworkSpec, preparation: str = "", dtype: str 
     Returns: of each tensor that is not exact its largest error, divided by its largest number.
     Raises: UserError for a network of so few numbers beside its zeros that no reader would believe its size.
     """
+    tensors, described = tensors_of(spec), described_of(spec)
+    content, errors = _content(tensors, described, preparation, dtype)
+    _write(path, content, tensors)
+    return errors
+
+
+def save_grams(path: Path | str, grams: Grams, spec: NetworkSpec | None = None, preparation: str = "") -> None:
+    """Write what `GramNetwork` reads, in 8 bits and compressed.
+
+    Arguments:
+        spec: of the network that reads the words' vectors, or None.
+        preparation: see `Artifact`.
+    """
+    tensors = {
+        "grams.places": pack_places(grams.places),
+        "grams.weights": grams.weights,
+        "grams.bias": grams.bias,
+        "grams.words": np.packbits(grams.words, bitorder="little"),
+        "grams.vectors": grams.vectors,
+    }
+    about = {"count": len(grams.places), "bits": BITS, "length": grams.length, "labels": list(grams.labels)}
+    described: dict[str, object] = {"grams": about}
+    if spec is not None:
+        tensors |= tensors_of(spec)
+        described |= described_of(spec)
+    content, _ = _content(tensors, described, preparation, "int8")
+    _write(path, compressed(content), tensors)
+
+
+def tensors_of(spec: NetworkSpec) -> dict[str, Array]:
+    """The tensors of a network by name."""
+    tensors: dict[str, Array] = {}
+    for number, layer in enumerate(spec.layers):
+        tensors |= {f"layers.{number}.{local}": weight for local, weight in layer.weights.items()}
     tied = is_tied(spec)
-    tensors = _tensors_of(spec, tied)
-    described = {
+    for name in PARTS:
+        if (tensor := getattr(spec, name)) is not None and not (tied and name == "head"):
+            tensors[name] = tensor
+    if spec.kernels is not None:
+        tensors |= spec.kernels.tensors()
+    return tensors
+
+
+def described_of(spec: NetworkSpec) -> dict[str, object]:
+    """What else is to be known of a network, as JSON values."""
+    return {
         "kind": spec.kind,
         "directions": spec.directions,
         "pool": spec.pool,
@@ -65,16 +112,26 @@ def save(path: Path | str, spec: NetworkSpec, preparation: str = "", dtype: str 
         "several": spec.several,
         "kernel_steps": None if spec.kernels is None else spec.kernels.steps,
         "labels": list(spec.labels),
-        "tied": tied,
+        "tied": is_tied(spec),
         "layers": [
             {"cell": _name_of(layer.cell), "options": _options(layer.cell), "format": layer.format}
             for layer in spec.layers
         ],
-        "shapes": {name: [tensor.dtype.name, list(tensor.shape)] for name, tensor in tensors.items()},
     }
+
+
+def _content(
+    tensors: Mapping[str, Array], described: Mapping[str, object], preparation: str, dtype: str | None
+) -> tuple[bytes, dict[str, float]]:
+    """The content of a file, and of each tensor that is not exact its error."""
+    shapes = {name: [tensor.dtype.name, list(tensor.shape)] for name, tensor in tensors.items()}
     typed = {name: Typed(tensor, tensor.dtype.name) for name, tensor in tensors.items()}
-    header = {"format": FORMAT, "network": json.dumps(described), "preparation": preparation}
-    content, errors = contents(typed, header, dtype)
+    network = json.dumps({**described, "shapes": shapes})
+    return contents(typed, {"format": FORMAT, "network": network, "preparation": preparation}, dtype)
+
+
+def _write(path: Path | str, content: bytes, tensors: Mapping[str, Array]) -> None:
+    """Raises: UserError if no reader would believe that so many numbers are in it."""
     numbers = sum(tensor.size for tensor in tensors.values())
     if numbers > _most_numbers(len(content)):
         raise UserError(
@@ -83,20 +140,6 @@ def save(path: Path | str, spec: NetworkSpec, preparation: str = "", dtype: str 
             "cut units that do nothing first, by sparsernn.compact",
         )
     durable.replace(path, content)
-    return errors
-
-
-def _tensors_of(spec: NetworkSpec, tied: bool) -> dict[str, Array]:
-    """The tensors that a file has of a network, by name."""
-    tensors: dict[str, Array] = {}
-    for number, layer in enumerate(spec.layers):
-        tensors |= {f"layers.{number}.{local}": weight for local, weight in layer.weights.items()}
-    for name in PARTS:
-        if (tensor := getattr(spec, name)) is not None and not (tied and name == "head"):
-            tensors[name] = tensor
-    if spec.kernels is not None:
-        tensors |= spec.kernels.tensors()
-    return tensors
 
 
 def is_tied(spec: NetworkSpec) -> bool:
@@ -110,7 +153,18 @@ def _most_numbers(bytes: int) -> int:
 
 
 def load(path: Path | str) -> Artifact:
-    """The network in a file that `sparsernn pack` or `save` wrote.
+    """The network in a file that `sparsernn pack` or `save` wrote; see `load_any`.
+
+    Raises: UserError for a file that is damaged or something else.
+    """
+    network = load_any(path)
+    if isinstance(network, GramNetwork):
+        raise UserError(f"{path} reads n-grams of texts", "a network of numbers or words", "call runtime.load_any")
+    return network
+
+
+def load_any(path: Path | str) -> Artifact | GramNetwork:
+    """What is in a file that `sparsernn train`, `sparsernn pack`, `save` or `save_grams` wrote.
 
     Where the extension is absent, a warning says that numpy computes what it would.
 
@@ -125,8 +179,11 @@ def load(path: Path | str) -> Artifact:
             check_room(sum(math.prod(shape) for _, shape in shapes.values()), path)
             tensors = {name: _read(file, name, *shapes[name]) for name in file.names}
             file.check()
-            spec = _spec(described, tensors)
-            network = Artifact(spec, file.header.get("preparation", ""), file.errors)
+            preparation = file.header.get("preparation", "")
+            if "grams" in described:
+                network = _gram_network(described, tensors, preparation)
+            else:
+                network = Artifact(_spec(described, tensors), preparation, file.errors)
     except DAMAGE as error:
         if isinstance(error, UserError):
             raise
@@ -135,14 +192,37 @@ def load(path: Path | str) -> Artifact:
             f"a file that `sparsernn pack` wrote ({FORMAT})",
             "use another copy, or pack the run again",
         ) from error
-    if (absent := native.why_absent()) and any(has_native_form(layer.cell) for layer in spec.layers):
+    if (absent := native.why_absent()) and any(has_native_form(layer.cell) for layer in network.layers):
         warnings.warn(f"{path} runs by numpy, in float32 and slowly: {absent}", stacklevel=2)
     return network
 
 
+def _gram_network(described: Mapping[str, Any], tensors: Mapping[str, Array], preparation: str) -> GramNetwork:
+    """A linear layer over n-grams, and the network beside it where there is one."""
+    about = described["grams"]
+    count, words = about["count"], tensors["grams.words"]
+    if type(count) is not int or about["bits"] != BITS or len(words) != -(-count // 8):
+        raise DamagedFile("it does not say how many n-grams it has")
+    if not all(isinstance(label, str) for label in about["labels"]):
+        raise DamagedFile("its labels are not texts")
+    grams = Grams(
+        unpack_places(tensors["grams.places"], count),
+        tensors["grams.weights"],
+        tensors["grams.bias"],
+        np.unpackbits(words, count=count, bitorder="little").astype(bool),
+        tensors["grams.vectors"],
+        about["length"],
+        tuple(about["labels"]),
+    )
+    rest = {name: tensor for name, tensor in tensors.items() if not name.startswith("grams.")}
+    network = Network(_spec(described, rest)) if "layers" in described else None
+    return GramNetwork(grams, network, preparation)
+
+
 def _shape(name: str, kind: str, shape: list[int]) -> tuple[str, tuple[int, ...]]:
     """The type and shape of a tensor, as the header has them."""
-    kinds = WHOLE if name in ("rows", *WHOLE_KERNELS) else ("float32",)
+    kinds = BYTES if name in ("grams.places", "grams.words") else FLOATS
+    kinds = WHOLE if name in ("rows", *WHOLE_KERNELS) else kinds
     if kind not in kinds or not all(type(size) is int and 0 <= size < 1 << 40 for size in shape):
         raise DamagedFile(f"{name} is {kind} of shape {shape}"[:200])
     return kind, tuple(shape)

@@ -233,11 +233,11 @@ class Network:
 
     def _pooled(self, output: Array, ends: Array, how: str) -> Array:
         """One vector a sequence. [batch unit]"""
-        inside = (np.arange(len(output))[:, None] < ends)[..., None]
-        if how == "mean":
-            return (output * inside).sum(0) / ends[:, None].astype(np.float32)
-        if how == "max":
-            return np.where(inside, output, -np.inf).max(0)
+        if how in ("mean", "max"):
+            if ends.min(initial=len(output)) < len(output):
+                inside = (np.arange(len(output))[:, None] < ends)[..., None]
+                output = np.where(inside, output, np.float32(0 if how == "mean" else -np.inf))
+            return np.add.reduce(output) / ends[:, None].astype(np.float32) if how == "mean" else output.max(0)
         last = output[ends - 1, np.arange(output.shape[1])]
         if self.spec.directions == 1:
             return last

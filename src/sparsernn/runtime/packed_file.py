@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import json
 import math
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
 import numpy as np
-from safetensors import safe_open
+from safetensors import deserialize, safe_open
 from safetensors.numpy import save
 
-from sparsernn.reading import parsed, regular
+from sparsernn.reading import (
+    FREE_BYTES,
+    LARGEST_ARCHIVE,
+    MOST_UNPACKED,
+    Damaged,
+    content,
+    open_regular,
+    parsed,
+    regular,
+)
 from sparsernn.runtime.packing import FLOATS, Packed, pack, unpack
 from sparsernn.runtime.patterns import DamagedFile
-from sparsernn.seals import SEAL, check_sealed, sealed
+from sparsernn.seals import SEAL, check_sealed, check_sealed_content, header_of, sealed
 
+COMPRESSED = b"sparsernn-zlib-1\n"
+"""What a compressed file begins with."""
 TENSORS = "tensors"  # the entry of the header that says how they are packed
 
 
@@ -76,6 +88,71 @@ def _letter(kind: np.dtype) -> str:
     return "BOOL" if kind == np.bool_ else f"{kind.kind.upper()}{8 * kind.itemsize}"
 
 
+def compressed(content: bytes) -> bytes:
+    """The content as it is stored: compressed where that is a tenth shorter."""
+    shorter = COMPRESSED + zlib.compress(content, 9)
+    return shorter if 10 * len(shorter) <= 9 * len(content) else content
+
+
+def uncompressed(path: Path | str) -> bytes | None:
+    """The content of a compressed file; None of one that is not. Raises: OSError or Damaged."""
+    with open_regular(path) as file:
+        if file.read(len(COMPRESSED)) != COMPRESSED:
+            return None
+    data = content(path, LARGEST_ARCHIVE)
+    most = max(FREE_BYTES, MOST_UNPACKED * len(data))
+    unpacker = zlib.decompressobj()
+    whole = unpacker.decompress(memoryview(data)[len(COMPRESSED) :], most)
+    if not unpacker.eof or unpacker.unused_data:
+        raise Damaged("its end is missing, or it unpacks to more than it may")
+    return whole
+
+
+class _Slice(NamedTuple):
+    """A tensor of `_Content`, before it is read."""
+
+    shape: list[int]
+    kind: str
+
+    def get_shape(self) -> list[int]:
+        return self.shape
+
+    def get_dtype(self) -> str:
+        return self.kind
+
+
+class _Content:
+    """The content of a safetensors file in memory, with what of `safe_open` is used here."""
+
+    def __init__(self, content: bytes):
+        self._content = content
+        self._tensors = {name: values for name, values in deserialize(content)}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+    def metadata(self) -> dict[str, str]:
+        return header_of(self._content).get("__metadata__", {})
+
+    def keys(self) -> list[str]:
+        return list(self._tensors)
+
+    def get_slice(self, name: str) -> _Slice:
+        return _Slice(list(self._tensors[name]["shape"]), self._tensors[name]["dtype"])
+
+    def get_tensor(self, name: str) -> np.ndarray:
+        entry = self._tensors[name]
+        kind = entry["dtype"]
+        if kind not in IN_ORDER:
+            raise DamagedFile(f"{name} is of type {kind}"[:200])
+        letter = {"B": "bool", "U": "u", "I": "i", "F": "f"}[kind[0]]
+        dtype = np.dtype(np.bool_) if kind == "BOOL" else np.dtype(f"<{letter}{int(kind[1:]) // 8}")
+        return np.frombuffer(entry["data"], dtype).reshape(entry["shape"])
+
+
 class PackedFile:
     """A file that is open for reading.
 
@@ -86,7 +163,8 @@ class PackedFile:
 
     def __init__(self, path: Path | str):
         self.path = regular(path)
-        self._file = safe_open(str(path), framework="np")
+        self._content = uncompressed(path)
+        self._file = safe_open(str(path), framework="np") if self._content is None else _Content(self._content)
         self.header: dict[str, str] = self._file.metadata() or {}
         self.names = list(self._file.keys())
         self._entries = parsed(self.header.get(TENSORS, "{}"))
@@ -102,7 +180,10 @@ class PackedFile:
 
     def check(self) -> None:
         """Raises: Damaged if the file is not as it was written."""
-        check_sealed(self.path)
+        if self._content is None:
+            check_sealed(self.path)
+        else:
+            check_sealed_content(self._content)
 
     @property
     def errors(self) -> dict[str, float]:

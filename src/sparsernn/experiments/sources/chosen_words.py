@@ -1,0 +1,78 @@
+"""A row whose network has vectors of few words: the most frequent ones, or those that tell the classes apart."""
+
+import dataclasses
+
+import numpy as np
+import torch
+
+from sparsernn.data.splits import Sample, SequenceSplit
+from sparsernn.data.task import Loaded
+from sparsernn.errors import UserError
+from sparsernn.experiments import network
+from sparsernn.experiments.rows import Prepared, Row, Runs, Source
+from sparsernn.methods.static import Static
+
+MOST_TEXTS = 100_000
+
+
+@dataclasses.dataclass(frozen=True)
+class ChosenWords(Source):
+    """Keep the vectors of so many words; all others' are zero from the start.
+
+    Arguments:
+        count: words in all. frequent: those of them that are chosen because most texts have them; the rest are the ones
+            with the largest log count ratio between classes times the root of the number of texts.
+    """
+
+    decides = "words"
+
+    count: int
+    frequent: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.frequent <= self.count or self.count < 1:
+            raise UserError(
+                f"{self.frequent} frequent ones of {self.count} words", "at least 1 word", "give a larger count"
+            )
+
+    def check(self, row: Row) -> None:
+        if row.method is not None:
+            raise UserError(
+                f"row {row.name!r} keeps chosen words and has a method", "one of them", "Leave out the method"
+            )
+
+    def describe(self) -> str:
+        return f"vectors of {self.count:,} words"
+
+    def prepare(self, prepared: Prepared, runs: Runs) -> Prepared:
+        embedding = network.embedding_of(prepared.network)
+        kept = torch.zeros(embedding.weight.shape, dtype=torch.bool)
+        kept[chosen_words(prepared.loaded, self.count, self.frequent)] = True
+        name = next(name for name, weight in prepared.network.named_parameters() if weight is embedding.weight)
+        return dataclasses.replace(prepared, method=Static(masks={name: kept}))
+
+
+def chosen_words(loaded: Loaded, count: int, frequent: int) -> np.ndarray:
+    """Numbers of words, ascending; see `ChosenWords`. Shapes: -> [word]."""
+    split = loaded.train.whole if isinstance(loaded.train, Sample) else loaded.train
+    if not isinstance(split, SequenceSplit):
+        raise TypeError(f"{type(split).__name__} is no split of texts")
+    rows = np.arange(len(split.offsets) - 1) if split.rows is None else split.rows
+    rows = rows[:: -(-len(rows) // MOST_TEXTS)]
+    classes = np.asarray(split.targets[rows], np.int64) if loaded.objective == "classification" else np.zeros(0, int)
+    by_class = np.zeros((max(1, loaded.outputs), loaded.inputs))
+    for number, row in enumerate(rows):
+        words = np.unique(split.values[split.offsets[row] : split.offsets[row + 1]])
+        by_class[classes[number] if len(classes) else 0, words] += 1
+    by_class[:, :2] = 0  # padding and unknown words
+    texts = by_class.sum(0)
+    ratios = np.zeros(loaded.inputs)
+    for inside in by_class:
+        first, second = inside + 1, texts - inside + 1
+        ratios = np.maximum(ratios, np.abs(np.log(first / first.sum()) - np.log(second / second.sum())))
+    chosen = np.argsort(-texts, kind="stable")[:frequent]
+    ranks = np.where(texts > 0, ratios * np.sqrt(texts), -1)
+    ranks[chosen] = -1
+    more = np.argsort(-ranks, kind="stable")[: count - frequent]
+    chosen = np.concatenate([chosen, more[ranks[more] >= 0]])
+    return np.sort(chosen[texts[chosen] > 0])
