@@ -85,7 +85,7 @@ def blocks_of(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Raises: UserError unless units come in eights and sources in fours.
     """
     tiles = _tiles(matrix)
-    present = tiles.any((2, 3))
+    present = np.asarray(tiles.any((2, 3)))
     index: list[int] = []
     for row in np.atleast_2d(present):
         places = np.flatnonzero(row) * SOURCES
