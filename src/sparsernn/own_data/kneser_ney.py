@@ -143,9 +143,9 @@ class KneserNey:
         probabilities = np.full(len(tokens), 1 / self.vocabulary)
         contexts = np.zeros(len(tokens), np.int64)
         for level in self.levels:
-            wanted = contexts * self.vocabulary + tokens
-            places = np.searchsorted(level.keys, wanted)
-            met = (contexts >= 0) & (level.keys[np.minimum(places, len(level.keys) - 1)] == wanted)
+            keys = contexts * self.vocabulary + tokens
+            places = np.searchsorted(level.keys, keys)
+            met = (contexts >= 0) & (level.keys[np.minimum(places, len(level.keys) - 1)] == keys)
             shares = np.where(met, level.shares[np.where(met, places, 0)], 0.0)
             probabilities = np.where(contexts >= 0, shares + level.left[contexts] * probabilities, probabilities)
             contexts = np.concatenate([[-1], np.where(met, places, -1)[:-1]])

@@ -24,7 +24,6 @@ from sparsernn.own_data.kinds.kind import NETWORK, Choice, File, Kind, Wishes
 from sparsernn.own_data.kneser_ney import KneserNey
 from sparsernn.own_data.scored import Scored, microseconds
 from sparsernn.own_data.verdict import Answers
-from sparsernn.training.objectives import detached
 from sparsernn.training.settings import Settings
 
 NGRAMS = "ngrams.npz"
@@ -45,7 +44,7 @@ class LanguageModel(Kind):
     """
 
     about = "n-grams with Kneser-Ney smoothing"
-    choice = Choice("language_model", 256, 80, 3300, {"layers": 1, "tied": True}, "lstm", METHOD, 0.65)
+    choice = Choice("language_model", 256, 80, 5000, {"layers": 1, "tied": True}, "lstm", METHOD, 0.5)
     units_of_characters = 384
     valid_batch_size, test_batch_size = 10, 1
 
@@ -114,7 +113,7 @@ class LanguageModel(Kind):
         """A network as its one file answers, without torch."""
         text = tokens_of(file.loaded.test)
         about = About(preparation=json.dumps(file.preparation.to_json()))
-        pack(path, read_final(folder).eval(), dtype="int8", about=about)
+        pack(path, read_final(folder).eval(), dtype="int8", about=about, timed=False)
         artifact = runtime.load(path)
         us = microseconds(lambda: artifact.log_probabilities(text[:UNIT]))
         scores = artifact.log_probabilities(text)
@@ -161,7 +160,6 @@ def log_probabilities(network: torch.nn.Module, split: Split) -> Iterator[np.nda
     state = None
     for batch in split.batches(1):
         logits, state = network(batch.inputs, state)
-        state = detached(state)
         yield logits.log_softmax(-1).gather(-1, batch.targets[..., None]).flatten().numpy()
 
 
