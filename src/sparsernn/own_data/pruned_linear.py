@@ -146,7 +146,8 @@ def logistic_regression(
     if classes == 2:
         model = LogisticRegression(C=strength, solver="liblinear", dual=True, tol=0.1 if rough else 0.01, max_iter=200)
     else:
-        model = LogisticRegression(C=strength, tol=1e-2 if rough else 1e-3, max_iter=30 if rough else 100)
+        # The gradient that lbfgs looks at is a mean over texts, whose own numbers are small.
+        model = LogisticRegression(C=strength, tol=1e-4 if rough else 1e-5, max_iter=50 if rough else 150)
     model.fit(matrix, targets)
     if classes == 2 or len(model.classes_) == classes:
         return np.asarray(model.coef_), np.asarray(model.intercept_)
