@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -141,13 +142,17 @@ def logistic_regression(
     Arguments:
         rough: good enough to rank columns.
     """
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     if classes == 2:
         model = LogisticRegression(C=strength, solver="liblinear", dual=True, tol=0.1 if rough else 0.01, max_iter=200)
     else:
-        model = LogisticRegression(C=strength, tol=1e-2 if rough else 1e-3, max_iter=30 if rough else 100)
-    model.fit(matrix, targets)
+        # The gradient that lbfgs looks at is a mean over texts, whose own numbers are small.
+        model = LogisticRegression(C=strength, tol=1e-4 if rough else 1e-5, max_iter=50 if rough else 150)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # validation is asked how good it is
+        model.fit(matrix, targets)
     if classes == 2 or len(model.classes_) == classes:
         return np.asarray(model.coef_), np.asarray(model.intercept_)
     weights, bias = np.zeros((classes, model.coef_.shape[1])), np.full(classes, -20.0)

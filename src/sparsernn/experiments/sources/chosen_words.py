@@ -70,9 +70,9 @@ def chosen_words(loaded: Loaded, count: int, frequent: int) -> np.ndarray:
     for inside in by_class:
         first, second = inside + 1, texts - inside + 1
         ratios = np.maximum(ratios, np.abs(np.log(first / first.sum()) - np.log(second / second.sum())))
-    chosen = np.argsort(-texts, kind="stable")[:frequent]
+    numbers = np.argsort(-texts, kind="stable")[:frequent]
     ranks = np.where(texts > 0, ratios * np.sqrt(texts), -1)
-    ranks[chosen] = -1
+    ranks[numbers] = -1
     more = np.argsort(-ranks, kind="stable")[: count - frequent]
-    chosen = np.concatenate([chosen, more[ranks[more] >= 0]])
-    return np.sort(chosen[texts[chosen] > 0])
+    numbers = np.concatenate([numbers, more[ranks[more] >= 0]])
+    return np.sort(numbers[texts[numbers] > 0])
