@@ -24,7 +24,7 @@ TABLE = {
     "tracing": {"structure", "running"},
     "compaction": {"cells", "structure", "tracing", "running", "nn", "runtime"},
     "deploy": {"cells", "runtime", "models", "running", "kernels", "structure"},
-    "data": set(),
+    "data": {"runtime.hashing"},
     "native": set(),
     "models": {"nn", "running", "structure"},
     "methods": {"structure", "running"},

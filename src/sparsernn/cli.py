@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Annotated, Protocol
 
 import typer
-from typer.core import TyperGroup
 
 import sparsernn
 from sparsernn import listing
-from sparsernn.errors import UserError, reason
 from sparsernn.harmless import json_text, printable
 from sparsernn.options import (
     AsJson,
@@ -28,38 +26,8 @@ from sparsernn.options import (
     option_groups,
     whole_numbers,
 )
-from sparsernn.terminal import print_table, print_text, reading_progress
+from sparsernn.terminal import Commands, print_table, print_text, reading_progress
 from sparsernn.typed import unknown
-
-INTERRUPTED = 130
-"""The exit status after Ctrl-C, as of a shell's own commands."""
-
-
-class Commands(TyperGroup):
-    """Commands for which a wrong value, or a system that refuses, is one line on the error stream and exit status 2."""
-
-    def invoke(self, context: typer.Context) -> object:
-        try:
-            return super().invoke(context)
-        except UserError as error:
-            message = str(error)
-        except BrokenPipeError:
-            raise  # somebody reads no further: typer ends quietly
-        except KeyboardInterrupt:
-            command = self.commands.get(context.invoked_subcommand or "")
-            kept = command is not None and any(parameter.name == "resume" for parameter in command.params)
-            typer.echo("Stopped." + (" The same command goes on with --resume." if kept else ""), err=True)
-            raise SystemExit(INTERRUPTED) from None
-        except (OSError, MemoryError) as error:
-            where = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
-            message = f"The system refuses: {reason(error)}{where}. Expected room, rights and free descriptors."
-        typer.echo(f"Error: {printable(message)}", err=True)
-        raise SystemExit(2)
-
-    def resolve_command(self, context: typer.Context, args: list[str]) -> tuple:
-        if args and args[0] not in self.commands and not args[0].startswith("-"):
-            raise unknown("command", args[0], list(self.commands), "sparsernn")
-        return super().resolve_command(context, args)
 
 
 def prepare_process() -> None:

@@ -102,6 +102,7 @@ class NetworkOptions:
     sparsity: Annotated[
         float | None, typer.Option(help="Fraction of zeros of the recurrent weights, or of all of a language model.")
     ] = None
+    granularity: Annotated[str, typer.Option(help="weight, neuron, gate, 16x1, ...; default: by the kind.")] = ""
     units: Annotated[int, typer.Option(help="Hidden units; 0 chooses.")] = 0
     epochs: Annotated[int, typer.Option(help="Passes over the file; 0 chooses by its size.")] = 0
     seed: Annotated[int, typer.Option(help="Of splits, weights and order.")] = 0

@@ -1,4 +1,4 @@
-"""Terminal output: tables, and a bar or lines while files are read."""
+"""The terminal: tables, a bar or lines while files are read, and what a wrong word or Ctrl-C says."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
+from typer.core import TyperGroup
 
+from sparsernn.errors import UserError, reason
 from sparsernn.harmless import printable
+from sparsernn.typed import unknown
 
 WIDTH = 80
 """Columns of a terminal that does not say how many it has."""
@@ -69,3 +72,34 @@ def reading_progress() -> Iterator[Callable[[str, int, int], None]]:
     finally:
         if bars.live.is_started:
             bars.stop()
+
+
+INTERRUPTED = 130
+"""The exit status after Ctrl-C, as of a shell's own commands."""
+
+
+class Commands(TyperGroup):
+    """Commands for which a wrong value, or a system that refuses, is one line on the error stream and exit status 2."""
+
+    def invoke(self, context: typer.Context) -> object:
+        try:
+            return super().invoke(context)
+        except UserError as error:
+            message = str(error)
+        except BrokenPipeError:
+            raise  # somebody reads no further: typer ends quietly
+        except KeyboardInterrupt:
+            command = self.commands.get(context.invoked_subcommand or "")
+            kept = command is not None and any(parameter.name == "resume" for parameter in command.params)
+            typer.echo("Stopped." + (" The same command goes on with --resume." if kept else ""), err=True)
+            raise SystemExit(INTERRUPTED) from None
+        except (OSError, MemoryError) as error:
+            where = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
+            message = f"The system refuses: {reason(error)}{where}. Expected room, rights and free descriptors."
+        typer.echo(f"Error: {printable(message)}", err=True)
+        raise SystemExit(2)
+
+    def resolve_command(self, context: typer.Context, args: list[str]) -> tuple:
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            raise unknown("command", args[0], list(self.commands), "sparsernn")
+        return super().resolve_command(context, args)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from sparsernn.data.text import encode, encoder_from_json, learn_encoder
+from sparsernn.data.encoders import encoder_from_json
+from sparsernn.data.text import encode, learn_encoder
 from sparsernn.data.word_vectors import word_vectors
 from sparsernn.errors import UserError
 

@@ -37,7 +37,13 @@ def test_what_is_taken_took_least_by_the_clock():
         assert planned.layers[0].format == min(choices, key=lambda choice: choice.us).format
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"batch": 0}], ids=["steps", "batch"])
+@pytest.mark.parametrize("wrong", [{"steps": -1}, {"batch": 0}], ids=["steps", "batch"])
 def test_a_call_of_nothing_is_refused(wrong):
-    with pytest.raises(UserError, match="at least 1 each"):
+    with pytest.raises(UserError, match="at least 0 steps and 1 sequence"):
         planning.plan(network(), **wrong)
+
+
+def test_without_a_clock_the_format_that_reads_least_is_taken():
+    planned, choices = planning.plan(network(), steps=0, int8=True)
+    assert planned.layers[0].format == min(choices, key=lambda choice: choice.bytes).format
+    assert planning.plan(network(), steps=0, int8=True)[0].layers[0].format == planned.layers[0].format

@@ -5,8 +5,8 @@ import pytest
 
 from sparsernn import runtime
 from sparsernn.cells.gru import GRU
+from sparsernn.data.encoders import encoder_from_json
 from sparsernn.data.grams import GramEncoder
-from sparsernn.data.text import encoder_from_json
 from sparsernn.errors import UserError
 from sparsernn.own_data import fused, pruned_linear
 from sparsernn.own_data.pruned_linear import Texts

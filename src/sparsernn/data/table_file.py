@@ -11,6 +11,7 @@ import numpy as np
 
 from sparsernn.data import table_forecast, table_series, table_text, table_wide
 from sparsernn.data.csv_file import existing
+from sparsernn.data.encoders import encoder_from_json
 from sparsernn.data.files import cache_folder
 from sparsernn.data.preparation import Encoded, Preparation
 from sparsernn.data.store import Store, StoreWriter, build_from, build_once
@@ -18,7 +19,7 @@ from sparsernn.data.table_options import TableOptions
 from sparsernn.data.table_rows import Progress, Table, no_progress
 from sparsernn.data.table_steps import unusable
 from sparsernn.data.task import Folder, Loaded
-from sparsernn.data.text import encode, encoder_from_json
+from sparsernn.data.text import encode
 from sparsernn.errors import UserError
 
 

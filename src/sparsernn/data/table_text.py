@@ -9,6 +9,7 @@ from itertools import compress, islice
 import numpy as np
 
 from sparsernn.data.csv_file import text_lines
+from sparsernn.data.encoders import encoder_from_json
 from sparsernn.data.labels import LabelReader, note_gaps
 from sparsernn.data.preparation import Columns, Encoded, Preparation, require_parts, write_parts
 from sparsernn.data.spelling import Spelling
@@ -19,7 +20,7 @@ from sparsernn.data.table_parts import cut_rows, row_groups, without_copies
 from sparsernn.data.table_rows import Progress, Table, require_columns
 from sparsernn.data.table_series import loaded_examples, scaled_targets, with_scale
 from sparsernn.data.task import PARTS, Loaded
-from sparsernn.data.text import encode, encoder_from_json, learn_encoder
+from sparsernn.data.text import encode, learn_encoder
 from sparsernn.errors import UserError
 
 TEXTS_TO_LEARN_FROM = 200_000

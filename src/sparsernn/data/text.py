@@ -15,10 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparsernn import typed
 from sparsernn.data.task import choose
 from sparsernn.errors import UserError
-from sparsernn.reading import parsed, readable
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -151,19 +149,6 @@ class BytePairEncoder(Encoder):
         return self._tokenizer.to_str()
 
 
-def encoder_from_json(described: str) -> Encoder:
-    """The encoder that wrote `described`; anything else is a UserError."""
-    with readable("The saved vocabulary", *TOKENIZER_ERRORS, expected="what training wrote", do="train again"):
-        values = parsed(described)
-        if "bits" in values:
-            from sparsernn.data.grams import GramEncoder
-
-            return typed.construct(GramEncoder, values, "encoding")
-        if "cleaning" in values:
-            return typed.construct(WordEncoder, values, "vocabulary")
-        return BytePairEncoder(_tokenizers().Tokenizer.from_str(described))
-
-
 def learn_encoder(
     texts: Iterable[str], size: int, cleaning: str = "words", *, least: int = 1, before: str = "", after: str = ""
 ) -> Encoder:
@@ -201,7 +186,7 @@ def _counted(texts: Iterable[str], split: Callable[[str], list[str]]) -> Counter
     return counts
 
 
-def _tokenizers() -> ModuleType:
+def tokenizers_library() -> ModuleType:
     try:
         import tokenizers
     except ImportError as error:
@@ -216,7 +201,7 @@ def _tokenizers() -> ModuleType:
 def _learned_pairs(
     texts: Iterable[str], size: int, specials: list[str], least: int, before: str, after: str
 ) -> Tokenizer:
-    library = _tokenizers()
+    library = tokenizers_library()
     tokenizer = library.Tokenizer(library.models.BPE())
     tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = library.decoders.ByteLevel()

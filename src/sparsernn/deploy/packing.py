@@ -59,18 +59,17 @@ def pack(
     int8: bool = False,
     dtype: str | None = None,
     about: About | None = None,
-    timed: bool = True,
 ) -> list[Choice]:
     """Write a network as one file that `sparsernn.runtime.load` reads without torch.
 
     Arguments:
         network: a model of `sparsernn.models`, or a recurrent module of torch or of this package.
         masks: of the network; weights that they leave out are zero in the file.
-        steps, batch, int8: how it will be called; see `planning.plan`.
+        steps, batch, int8: how it will be called; see `planning.plan`. With no steps the same network gives the same
+            bytes.
         dtype: "float16" or "int8" stores matrices so; None keeps every bit. With `int8` layers that compute in 8 bits
             lose nothing more by "int8".
         about: what the file says beside the network.
-        timed: see `planning.plan`; without a clock the same network gives the same bytes.
     Returns: the formats there were to choose from.
     Raises: UserError for a network that the runtime does not know, or that computes something else than its class, as
         one with a forward or hooks of its own.
@@ -80,7 +79,7 @@ def pack(
         masks.apply_(network)
     spec = spec_of(network, about.labels)
     _compare(network, spec)
-    spec, choices = plan(spec, steps, batch, int8, timed=timed)
+    spec, choices = plan(spec, steps, batch, int8)
     artifact.save(path, spec, about.preparation, dtype)
     return choices
 

@@ -34,26 +34,28 @@ class Choice:
 
 
 def plan(
-    spec: NetworkSpec, steps: int = 100, batch: int = 1, int8: bool = False, seconds: float = 0.2, timed: bool = True
+    spec: NetworkSpec, steps: int = 100, batch: int = 1, int8: bool = False, seconds: float = 0.2
 ) -> tuple[NetworkSpec, list[Choice]]:
     """The network with the quickest format for each layer, and what every format took.
 
     Arguments:
-        steps: of a sequence; 1 times a stream, one step a call.
+        steps: of a sequence; 1 times a stream, one step a call; 0 takes, without a clock, the format that reads
+            least.
         batch: sequences side by side.
         int8: whether formats that round to 8 bits are candidates; others compute in float32 and lose nothing.
         seconds: spent on each format, about.
-        timed: False takes, without a clock, the format that reads least, so that the choice is always the same.
-    Raises: UserError for fewer steps or sequences than one.
+    Raises: UserError for fewer steps than none, or sequences than one.
     """
-    if steps < 1 or batch < 1:
-        raise UserError(f"steps is {steps}, batch {batch}", "at least 1 each", "pass how the network will be called")
+    if steps < 0 or batch < 1:
+        raise UserError(
+            f"steps is {steps}, batch {batch}", "at least 0 steps and 1 sequence", "pass how the network will be called"
+        )
     layers, choices = [], []
     for number, layer in enumerate(spec.layers):
         names = [name for name in candidates(layer.cell, layer.weights) if int8 or FORMATS[name].dtype == "float32"]
         built = {name: RecurrentLayer(layer.cell, layer.weights, name) for name in names}
-        times = _timed(built, steps, batch, seconds) if timed else dict.fromkeys(names, math.nan)
-        costs = times if timed else {name: float(layer.bytes) for name, layer in built.items()}
+        times = _timed(built, steps, batch, seconds) if steps else dict.fromkeys(names, math.nan)
+        costs = times if steps else {name: float(layer.bytes) for name, layer in built.items()}
         best = min(costs, key=lambda name: costs[name])
         choices += [Choice(number, name, times[name], built[name].bytes, name == best) for name in names]
         layers.append(LayerSpec(layer.cell, layer.weights, best))

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sparsernn.data.encoders import encoder_from_json
 from sparsernn.data.files import checksums
 from sparsernn.data.splits import SequenceSplit
 from sparsernn.data.table_file import TableFile, encode_file
 from sparsernn.data.task import Batch, Split, Task
-from sparsernn.data.text import encode, encoder_from_json
+from sparsernn.data.text import encode
 from sparsernn.data.text_classification import TextClassification
 from sparsernn.errors import UserError
 from sparsernn.experiments import compacted, trained

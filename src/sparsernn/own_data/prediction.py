@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from sparsernn import runtime
+from sparsernn.data.encoders import encoder_from_json
 from sparsernn.data.grams import GramEncoder
 from sparsernn.data.preparation import Encoded, Preparation
 from sparsernn.data.table_file import encode_file, encode_texts
 from sparsernn.data.table_rows import Progress, no_progress
-from sparsernn.data.text import encoder_from_json
 from sparsernn.errors import UserError
 from sparsernn.own_data import answers
 from sparsernn.own_data.answers import Predicted, Prediction, write_csv

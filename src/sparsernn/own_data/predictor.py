@@ -5,8 +5,8 @@ from typing import Protocol
 
 import numpy as np
 
+from sparsernn.data.encoders import encoder_from_json
 from sparsernn.data.preparation import Encoded, Preparation
-from sparsernn.data.text import encoder_from_json
 from sparsernn.errors import UserError
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +34,7 @@ from sparsernn.reading import json_file
 from sparsernn.training.run_folder import LOCATIONS, as_json, differing_keys
 
 NAME = "own_data"
+OPTIONS = ("cell", "method", "sparsity", "granularity", "units", "epochs", "seed")
 BASELINE = "baseline"
 STRENGTH = 1e-3
 MOST_TRAINED, MOST_VALIDATED = 64_000, 20_000  # examples of an epoch
@@ -48,6 +49,7 @@ class Training:
         cell, method: file names in `sparsernn.cells` and `sparsernn.methods`; "" chooses by the kind of file.
         sparsity: fraction of zeros, in [0, 1), of the recurrent weights, or of all weights of a language model; a
             method without a target ignores it. None chooses by the kind of file.
+        granularity: what goes together: "weight", "neuron", "16x1" and what else the method has; "" chooses.
         units: hidden units; 0 chooses by the kind of file.
         epochs: of the dense network, and again of the sparse one; 0 chooses by the size of the file.
         seed: of splits, weights and order.
@@ -61,6 +63,7 @@ class Training:
     cell: str = ""
     method: str = ""
     sparsity: float | None = None
+    granularity: str = ""
     units: int = 0
     epochs: int = 0
     seed: int = 0
@@ -130,14 +133,17 @@ def check_names(asked: Training) -> None:
     """Raises: UserError for a cell, method or sparsity that cannot be had."""
     if asked.cell:
         folders.find("cells", asked.cell)
-    make_method(asked.method or Choice.method, Choice.sparsity if asked.sparsity is None else asked.sparsity)
+    wishes_of(asked, Choice("", 0, 0, 0))
 
 
 def wishes_of(asked: Training, choice: Choice) -> Wishes:
     """What was asked, and else what suits the kind of file."""
     sparsity = choice.sparsity if asked.sparsity is None else asked.sparsity
-    method = make_method(asked.method or choice.method, sparsity)
-    return Wishes(asked.cell or choice.cell, method, asked.units, asked.epochs)
+    options = {} if asked.method else dict(choice.pruning)
+    if asked.granularity:
+        options["granularity"] = asked.granularity
+    method = make_method(asked.method or choice.method, sparsity, options)
+    return Wishes(asked.cell or choice.cell, method, asked.units, asked.epochs, asked.sparsity)
 
 
 def prepare_folders(out: Path, run_folders: Iterable[Path], preparation: Preparation) -> None:
@@ -172,7 +178,7 @@ def begin(out: Path, asked: Training, files: dict[str, str]) -> None:
 
     Raises: UserError that names the options or files that differ.
     """
-    options = {name: getattr(asked, name) for name in ("cell", "method", "sparsity", "units", "epochs", "seed")}
+    options = {name: getattr(asked, name) for name in OPTIONS}
     task = {name: value for name, value in part_to_json(asked.task).items() if name not in LOCATIONS}
     now = as_json({"files": files, "task": task, **options})
     if not (out / ASKED).exists():
@@ -205,11 +211,18 @@ def examples(loaded: Loaded) -> str:
     return {"forecasting": "windows", "tagging": "pieces of series"}.get(loaded.objective, "series")
 
 
-def make_method(name: str, sparsity: float) -> Method:
-    """A method by its name, at a sparsity where it has one."""
+def make_method(name: str, sparsity: float, options: Mapping[str, object] | None = None) -> Method:
+    """A method by its name, at a sparsity where it has one.
+
+    Raises: UserError for an option that it lacks.
+    """
     kind: Callable[..., Method] = folders.find("methods", name)
-    options = {"sparsity": sparsity, "strength": STRENGTH}
-    return kind(**{name: value for name, value in options.items() if name in typed.parameters(kind)})
+    parameters = typed.parameters(kind)
+    for option in options or {}:
+        if option not in parameters:
+            raise UserError(f"{name} has no {option}", "a method that has one, as magnitude", f"leave out --{option}")
+    offered = {"sparsity": sparsity, "strength": STRENGTH}
+    return kind(**{name: value for name, value in offered.items() if name in parameters}, **(options or {}))
 
 
 def row_numbers(loaded: Loaded) -> dict[str, np.ndarray]:

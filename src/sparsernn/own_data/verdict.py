@@ -194,11 +194,6 @@ def time_of(us: float) -> str:
     return f"{us / 1e3:.1f} ms" if us >= 1e3 else f"{us:.0f} us"
 
 
-MAJORITY = {
-    "accuracy": "the majority class has",
-    "rmse": "the naive forecast has",
-    "perplexity": "word frequencies have",
-}
 METRICS = {"accuracy": "right", "rmse": "root mean squared error", "perplexity": "perplexity"}
 
 
@@ -208,7 +203,7 @@ def opening(answers: Answers, by_name: dict[str, Scored], ours: Scored) -> str:
     majority = written(answers.metric, answers.of(by_name["majority"]))
     return (
         f"On {len(answers.targets):,} {rows} {ours.about} has {written(answers.metric, answers.of(ours))}"
-        f" {METRICS[answers.metric]}; {MAJORITY[answers.metric]} {majority}."
+        f" {METRICS[answers.metric]}; {by_name['majority'].about} has {majority}."
     )
 
 

@@ -15,7 +15,7 @@ from sparsernn.experiments.rows import Row
 from sparsernn.experiments.sources.ridge_skip import RidgeSkip
 from sparsernn.models.forecaster import Forecaster
 from sparsernn.own_data.kinds.kind import BATCH, Choice, File, Kind, Wishes, targets_of
-from sparsernn.own_data.kinds.series import BATCH_SIZE, MANY, in_blocks, in_order, lasting, packed_as
+from sparsernn.own_data.kinds.series import BATCH_SIZE, IN_BLOCKS, MANY, SPARSITY, in_order, lasting, packed_as
 from sparsernn.own_data.naive import error, naive, period_of
 from sparsernn.own_data.scored import Scored, microseconds
 from sparsernn.own_data.verdict import Answers
@@ -31,7 +31,7 @@ class Forecast(Kind):
     """The values a period ago or ridge regression on the last window, and a network that adds to that regression."""
 
     about = "the values a period ago, or ridge regression on the last window"
-    choice = Choice("forecaster", 32, 16, 1000, {"dropout": 0.1, "residual": 0})
+    choice = Choice("forecaster", 32, 16, 1000, {"dropout": 0.1, "residual": 0}, sparsity=SPARSITY, pruning=IN_BLOCKS)
 
     def baselines(self, file: File) -> list[Scored]:
         test, unscaled = windows_of(file.loaded.test), file.preparation.unscaled
@@ -51,7 +51,7 @@ class Forecast(Kind):
         return lasting(file, self.choice.steps, epochs, batch_size=size, learning_rate=1e-3)
 
     def rows(self, file: File, wishes: Wishes) -> list[Row]:
-        rows = super().rows(file, dataclasses.replace(wishes, method=in_blocks(wishes.method)))
+        rows = super().rows(file, wishes)
         shares = {"sparse": SPARSE_WINDOW, "small_dense": SPARSE_WINDOW}
         options = {"window": file.preparation.window, "several": file.preparation.targets}
         return [

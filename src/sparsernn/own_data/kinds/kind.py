@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,12 +56,14 @@ class Wishes:
     Arguments:
         cell: file name in `sparsernn.cells`. method: makes the sparse network sparse.
         units, epochs: 0 chooses; epochs hold for all networks.
+        sparsity: what was asked for; None: nothing was.
     """
 
     cell: str
     method: Method
     units: int = 0
     epochs: int = 0
+    sparsity: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +75,7 @@ class Choice:
         units: hidden units; small_units: of the dense network of about as many bytes as the sparse one.
         steps: of every network's training, as far as whole epochs allow.
         cell, method, sparsity: what is taken where the user asks for no other.
+        pruning: further options of that method.
     """
 
     model: str
@@ -82,6 +86,7 @@ class Choice:
     cell: str = "gru"
     method: str = "magnitude"
     sparsity: float = 0.9
+    pruning: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
 
 class Kind(abc.ABC):
@@ -175,9 +180,8 @@ class Kind(abc.ABC):
 
     def packed(self, file: File, folder: Path, out: Path) -> Scored:
         """The sparse network as its one file answers, without torch."""
-        steps = next(file.loaded.test.batches(1)).inputs.shape[1]
         about = About(file.loaded.labels, json.dumps(file.preparation.to_json()))
-        options = {"steps": steps, "int8": True, "dtype": "int8", "about": about, "timed": False}
+        options = {"steps": 0, "int8": True, "dtype": "int8", "about": about}
         pack(out / NETWORK, self.network(file, folder), **options)
         artifact = runtime.load(out / NETWORK)
 

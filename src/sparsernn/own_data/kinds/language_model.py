@@ -113,7 +113,7 @@ class LanguageModel(Kind):
         """A network as its one file answers, without torch."""
         text = tokens_of(file.loaded.test)
         about = About(preparation=json.dumps(file.preparation.to_json()))
-        pack(path, read_final(folder).eval(), dtype="int8", about=about, timed=False)
+        pack(path, read_final(folder).eval(), dtype="int8", about=about, steps=0)
         artifact = runtime.load(path)
         us = microseconds(lambda: artifact.log_probabilities(text[:UNIT]))
         scores = artifact.log_probabilities(text)

@@ -11,12 +11,9 @@ import numpy as np
 
 from sparsernn import runtime
 from sparsernn.data.task import Batch, Split
-from sparsernn.experiments.rows import Row
-from sparsernn.methods.magnitude import Magnitude
-from sparsernn.methods.method import Method
 from sparsernn.own_data import kernel_fit
 from sparsernn.own_data.features import LEAST_VALIDATED, kernels, shares_of, simple
-from sparsernn.own_data.kinds.kind import BATCH, NETWORK, Choice, File, Kind, Wishes, majority, targets_of
+from sparsernn.own_data.kinds.kind import BATCH, NETWORK, Choice, File, Kind, majority, targets_of
 from sparsernn.own_data.scored import Scored, microseconds
 from sparsernn.own_data.verdict import Answers
 from sparsernn.runtime import artifact
@@ -56,6 +53,10 @@ def lasting(file: File, updates: int, epochs: int, **options: Any) -> Settings:
     return Settings(**{**common, **options})
 
 
+SPARSITY, IN_BLOCKS = 0.75, {"granularity": "16x1", "start": 0.0, "stop": 0.4}
+"""How a small network is pruned: less of it, in blocks, and early, so that there is time to recover."""
+
+
 class Labelled(Kind):
     """Series whose networks are small, read patches or frames both ways, and are trained for a number of updates."""
 
@@ -66,9 +67,6 @@ class Labelled(Kind):
         updates = self.choice.steps if len(file.loaded.train) < MANY else MOST_UPDATES
         keep = "lowest_loss" if len(file.loaded.valid) >= LEAST_VALIDATED else "last"
         return lasting(file, updates, epochs, keep=keep)
-
-    def rows(self, file: File, wishes: Wishes) -> list[Row]:
-        return super().rows(file, dataclasses.replace(wishes, method=in_blocks(wishes.method)))
 
     def finish(self, file: File, folders: dict[str, Path], out: Path) -> list[Scored]:
         return [packed_as(self, name, file, folder, out) for name, folder in in_order(folders)]
@@ -85,7 +83,13 @@ class Series(Labelled):
 
     about = "simple features, or random kernels, with a linear model"
     choice = Choice(
-        "classifier", 32, 16, 1000, {"bidirectional": True, "pool": "mean_max_last", "dropout": 0.2, "noise": 0.1}
+        "classifier",
+        32,
+        16,
+        1000,
+        {"bidirectional": True, "pool": "mean_max_last", "dropout": 0.2, "noise": 0.1},
+        sparsity=SPARSITY,
+        pruning=IN_BLOCKS,
     )
 
     def baselines(self, file: File) -> list[Scored]:
@@ -156,13 +160,6 @@ def answer(network: Network, batch: Batch) -> np.ndarray:
 def lengths_of(batch: Batch) -> np.ndarray:
     """Steps of each series that are read. [row]"""
     return np.full(len(batch.inputs), batch.inputs.shape[1]) if batch.lengths is None else batch.lengths.numpy()
-
-
-def in_blocks(method: Method) -> Method:
-    """Magnitude pruning of a small network: fewer of them, in blocks, and early, so that there is time to recover."""
-    if method != Magnitude(0.9):
-        return method
-    return Magnitude(0.75, granularity="16x1", start=0.0, stop=0.4)
 
 
 KIND = Series()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import dataclasses
 
 import numpy as np
@@ -10,7 +12,7 @@ import torch
 from sparsernn.experiments.rows import Row
 from sparsernn.own_data.features import simple
 from sparsernn.own_data.kinds.kind import BATCH, Choice, File, Wishes, majority, targets_of
-from sparsernn.own_data.kinds.series import Labelled
+from sparsernn.own_data.kinds.series import IN_BLOCKS, SPARSITY, Labelled
 from sparsernn.own_data.scored import Scored
 from sparsernn.own_data.verdict import Answers
 from sparsernn.training.objectives import IGNORED
@@ -20,7 +22,15 @@ class Tagging(Labelled):
     """Logistic regression on a step and its running figures, and a network that reads frames of them both ways."""
 
     about = "logistic regression on running means and deviations"
-    choice = Choice("tagger", 32, 16, 1000, {"bidirectional": True, "dropout": 0.2, "noise": 0.1})
+    choice = Choice(
+        "tagger",
+        32,
+        16,
+        1000,
+        {"bidirectional": True, "dropout": 0.2, "noise": 0.1},
+        sparsity=SPARSITY,
+        pruning=IN_BLOCKS,
+    )
 
     def baselines(self, file: File) -> list[Scored]:
         return [majority(file), simple(file.loaded)]

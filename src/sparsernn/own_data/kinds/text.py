@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from sparsernn import runtime
+from sparsernn.data.encoders import encoder_from_json
 from sparsernn.data.grams import GramEncoder
-from sparsernn.data.text import WordEncoder, encoder_from_json
+from sparsernn.data.text import WordEncoder
 from sparsernn.experiments.compacted import read_final
 from sparsernn.experiments.network import build, describe
 from sparsernn.experiments.rows import Row, Source
@@ -78,8 +79,8 @@ class Text(Kind):
         if not plain(wishes.method):
             return [dense, small, sparse]
         count = size_of(file, WORDS)
-        if wishes.method != Magnitude(0.9):
-            count = self.words_at(file, dense, sparse, wishes.method.sparsity)
+        if wishes.sparsity is not None:
+            count = self.words_at(file, dense, sparse, wishes.sparsity)
         return [dense, small, self.of_words(sparse, ChosenWords(count, min(FREQUENT, count)))]
 
     def of_words(self, row: Row, words: ChosenWords) -> Row:
