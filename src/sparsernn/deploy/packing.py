@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sparsernn.cells.cell import Cell
 from sparsernn.deploy.planning import Choice, plan
 from sparsernn.errors import UserError
 from sparsernn.models.classifier import Classifier
@@ -142,6 +143,11 @@ def spec_of(network: nn.Module, labels: Sequence[str] = ()) -> NetworkSpec:
         if network.window:
             parts["skip"] = _array(torch.cat(list(network.skips.parameters())))
     return NetworkSpec(kind, _layers([network.cell]), network.directions, **parts)
+
+
+def runs_without_torch(cell: Cell) -> bool:
+    """Whether the runtime knows a cell: its gates read the input by one matrix."""
+    return cell.axes.get("weight_ih") == "gate hidden <- input" and not cell.passes_input
 
 
 def _layers(modules: Sequence[nn.Module]) -> list[LayerSpec]:

@@ -16,6 +16,7 @@ from sparsernn.data.splits import SequenceSplit, at_most
 from sparsernn.data.table_file import TableFile
 from sparsernn.data.table_rows import Progress, no_progress
 from sparsernn.data.task import Loaded
+from sparsernn.deploy.packing import runs_without_torch
 from sparsernn.errors import UserError
 from sparsernn.experiments import execution, results
 from sparsernn.experiments.execution import Outcome
@@ -121,7 +122,8 @@ def train(
         say("baseline: " + kind.about)
         baselines = score_baselines(kind, file, files)
         outcome = execution.run_rows(jobs)
-        answers, scored = kind.answers(file), [*baselines.scored, *kind.finish(file, run_folders, out)]
+        networks = finished_networks(kind, file, wishes.cell, run_folders, out)
+        answers, scored = kind.answers(file), [*baselines.scored, *networks]
         verdict = judge(answers, scored)
         verdict.write(out, evidence(answers, scored, verdict.saved))
         folder = write_baseline(out, asked, verdict, baselines.seconds, outcome.results[0])
@@ -144,6 +146,13 @@ def wishes_of(asked: Training, choice: Choice) -> Wishes:
         options["granularity"] = asked.granularity
     method = make_method(asked.method or choice.method, sparsity, options)
     return Wishes(asked.cell or choice.cell, method, asked.units, asked.epochs, asked.sparsity)
+
+
+def finished_networks(kind: Kind, file: File, cell: str, run_folders: dict[str, Path], out: Path) -> list[Scored]:
+    """The networks on the test rows, and the one file that is left; of a cell that needs torch the runs answer."""
+    if runs_without_torch(folders.find("cells", cell)()):
+        return kind.finish(file, run_folders, out)
+    return [kind.trained(file, name, folder) for name, folder in run_folders.items()]
 
 
 def prepare_folders(out: Path, run_folders: Iterable[Path], preparation: Preparation) -> None:
