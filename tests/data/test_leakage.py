@@ -59,7 +59,7 @@ def test_the_words_of_a_users_texts_are_those_of_training_rows(made):
 
 
 def test_the_words_of_a_users_running_text_are_those_of_its_first_lines(made):
-    lines = [f"line{number} the same words again and again and again" for number in range(100)]
+    lines = [f"line{number} line{number} the same words again and again and again" for number in range(100)]
     loaded = TableFile(path=table(made, lines, "t.txt"), language_model=True).load()
     assert {word for word in loaded.vocabulary if word.startswith("line")} == {f"line{number}" for number in range(80)}
 
@@ -85,7 +85,8 @@ def assert_standardised_by_training_rows(load, changed):
 
 
 def values_of(split):
-    return np.concatenate([split.values[split.offsets[row] : split.offsets[row + 1]] for row in split.rows])
+    """The file's own column of every step that is read: the first, before what is made of it."""
+    return np.concatenate([split.values[split.offsets[row] : split.offsets[row + 1], :1] for row in split.rows])
 
 
 @pytest.mark.parametrize("per", ["series", "step"])

@@ -93,8 +93,8 @@ def test_series_with_a_label_each(shuffled, tmp_path):
     path = walks(tmp_path, order=order)
     task = TableFile(path=path, id="id", time="time", series=("x", "y"), label="label")
     loaded, preparation = task.prepare()
-    assert loaded.objective == "classification" and tuple(map(len, parts(loaded))) == (16, 2, 2) and loaded.inputs == 2
-    learned = np.concatenate([batch.inputs.reshape(-1, 2) for batch in loaded.train.batches(3)])
+    assert loaded.objective == "classification" and tuple(map(len, parts(loaded))) == (16, 2, 2) and loaded.inputs == 4
+    learned = np.concatenate([batch.inputs[..., :2].reshape(-1, 2) for batch in loaded.train.batches(3)])
     assert np.allclose(learned.mean(0), 0, atol=1e-5) and np.allclose(learned.std(0), 1, atol=1e-5)
     encoded = encode_file(saved(preparation), path)
     assert list(encoded.names) == [f"s{one}" for one in range(20)]
@@ -135,9 +135,9 @@ def test_wide_series(tmp_path):
     rows = [f"{'ab'[row % 2]},{row},{row + 1},{'' if row % 4 == 0 else row + 2}" for row in range(40)]
     path = written(tmp_path, ["label,p0,p1,p2", *rows])
     loaded, preparation = TableFile(path=path, series_columns="p0:p2", label="label").prepare()
-    assert tuple(map(len, parts(loaded))) == (32, 4, 4) and loaded.inputs == 1
+    assert tuple(map(len, parts(loaded))) == (32, 4, 4) and loaded.inputs == 2
     batch = next(encode_file(saved(preparation), path).split.batches(40))
-    assert batch.inputs.shape == (40, 3, 1) and batch.lengths[:2].tolist() == [2, 3]
+    assert batch.inputs.shape == (40, 3, 2) and batch.lengths[:2].tolist() == [2, 3]
     bare = written(tmp_path, ["p1,p2,p0", "1,2,0", "5,,4"], "new.csv")
     encoded = encode_file(saved(preparation), bare)
     values = next(encoded.split.batches(2)).inputs.numpy()[0, :, 0] * preparation.deviations[0] + preparation.means[0]

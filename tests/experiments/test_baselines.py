@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
-from sparsernn.own_data.baseline import baseline
 
 from sparsernn.data.splits import SequenceSplit, TensorSplit, TextSplit, WindowSplit
 from sparsernn.data.table_file import TableFile
@@ -15,6 +14,8 @@ from sparsernn.data.task import Loaded
 from sparsernn.experiments.bag_of_words import STRENGTHS, bag_of_words, tfidf
 from sparsernn.experiments.baselines import features, seasonal_naive, unigram
 from sparsernn.experiments.sources.latent_vectors import latent_vectors
+from sparsernn.own_data.kinds.kind import File
+from sparsernn.own_data.kinds.text import KIND, texts_of
 from sparsernn.own_data.training import row_numbers
 
 WORDS, LENGTH, PARTS = 30, 8, {"train": 60, "valid": 40, "test": 40}
@@ -185,34 +186,40 @@ def own_file(folder, seed, flipped=frozenset(), flooded=frozenset()):
     return TableFile(path=str(path), text="text", label="label", valid=0.2, test=0.2, cache=str(folder / "cache"))
 
 
+def accuracy_of(task, prepared, rows):
+    """Of the baseline of a user's texts on the test rows, with the labels that the task's file has there."""
+    loaded, preparation = prepared
+    file = File(task, loaded, preparation, rows, loaded)
+    _, right = texts_of(file, [rows["test"]])[0]
+    return float((KIND.baselines(file)[1].outputs.argmax(1) == np.array(right)).mean())
+
+
 def own_baseline(task):
-    loaded = task.load()
-    _, figures = baseline(task, loaded, row_numbers(loaded))
-    return figures["accuracy"], {int(row) for row in loaded.test.rows}
+    prepared = task.prepare()
+    rows = row_numbers(prepared[0])
+    return accuracy_of(task, prepared, rows), {int(row) for row in prepared[0].test.rows}
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_the_baseline_of_a_users_texts_is_not_chosen_by_test_labels(seed, tmp_path):
     task = own_file(tmp_path, seed)
     accuracy, test = own_baseline(task)
-    loaded = task.load()
-    rows = row_numbers(loaded)
+    prepared = task.prepare()
+    rows = row_numbers(prepared[0])
     swapped = TableFile(**{**dataclasses.asdict(task), "path": own_file(tmp_path, seed, flipped=test).path})
-    _, figures = baseline(swapped, loaded, rows)
-    assert accuracy + figures["accuracy"] == pytest.approx(1)
+    assert accuracy + accuracy_of(swapped, prepared, rows) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_the_baseline_of_a_users_texts_weighs_words_by_training_texts(seed, tmp_path):
     task = own_file(tmp_path, seed)
-    loaded = task.load()
-    rows = row_numbers(loaded)
+    prepared = task.prepare()
+    rows = row_numbers(prepared[0])
     half, others = np.split(rows["test"], 2)
     flooded = own_file(tmp_path, seed, flooded=frozenset(map(int, others)))
 
     def hits(part):
         """How many texts of a part are right, the others being read too."""
-        _, figures = baseline(flooded, loaded, {**rows, "test": part})
-        return figures["accuracy"] * len(part)
+        return accuracy_of(flooded, prepared, {**rows, "test": part}) * len(part)
 
     assert hits(rows["test"]) == pytest.approx(hits(half) + hits(others))

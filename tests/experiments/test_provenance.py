@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import subprocess
+from types import SimpleNamespace
 
 from sparsernn import folders
 from sparsernn.data.files import checksums
@@ -27,7 +28,7 @@ def test_a_checkout_of_something_else_has_no_say(tmp_path, monkeypatch):
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
-    monkeypatch.setattr(provenance.sparsernn, "__file__", str(package / "__init__.py"))
+    monkeypatch.setattr(provenance.version, "__file__", str(package / "__init__.py"))
     assert provenance.commit.__wrapped__() is None
 
 
@@ -67,8 +68,11 @@ def test_splits_say_what_they_are():
 
 def test_bits_are_called_by_what_they_are_of():
     figures = {"valid_bits_per_token": 2.0, "loss": 1.0}
-    assert scoring.named(figures, "perplexity") == figures
-    assert scoring.named(figures, "bits_per_character") == {"valid_bits_per_character": 2.0, "loss": 1.0}
+    words, characters = (
+        SimpleNamespace(objective="language_model", metric=metric) for metric in ("perplexity", "bits_per_character")
+    )
+    assert scoring.named(figures, words) == figures
+    assert scoring.named(figures, characters) == {"valid_bits_per_character": 2.0, "loss": 1.0}
 
 
 def test_files_of_earlier_versions_are_read_and_written_as_they_are(tmp_path):

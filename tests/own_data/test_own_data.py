@@ -89,13 +89,13 @@ def test_a_file_is_trained_on_and_predicted(kind, tmp_path, monkeypatch):
     monkeypatch.setenv("SPARSERNN_CACHE", str(tmp_path / "cache"))
     make, expected = KINDS[kind]
     task = make(tmp_path)
-    asked = training.Training(task, sparsity=0.9, units=4, epochs=2, out=tmp_path / "out", progress=False)
+    asked = training.Training(task, units=4, epochs=2, out=tmp_path / "out", progress=False)
     outcome = training.train(asked)
     assert len(outcome.results) == 4 and all(result["metrics"] for result in outcome.results)
     sparse = outcome.results[-1]["metrics"]
     # A network of four units in blocks of sixteen rows has 3 of them for each of its 4 columns or so.
     # One of eight words has no vector in the sparse network, the padding none in any.
-    targets = {"texts": pytest.approx(0.25, abs=0.1), "running_text": pytest.approx(0.9, abs=0.02)}
+    targets = {"texts": pytest.approx(0.25, abs=0.1), "running_text": pytest.approx(0.5, abs=0.02)}
     target = targets.get(kind, pytest.approx(0.75, abs=0.1))
     assert sparse["sparsity"] == target and sparse["compaction_difference"] <= 1e-5
     shown = page.write(outcome.run_folders, tmp_path / "report.html").read_text()
@@ -148,7 +148,8 @@ def test_no_network_gets_more_steps_or_help_than_another(tmp_path, monkeypatch):
         wishes = Wishes("gru", training.make_method("magnitude", 0.9))
         dense, small, sparse = kind_of(task, loaded).rows(file, wishes)
         assert dense.settings == small.settings == sparse.settings
-        assert dense.without(ChosenWords).sources == sparse.without(ChosenWords).sources
+        sources = [[type(one) for one in row.without(ChosenWords).sources] for row in (dense, small, sparse)]
+        assert sources[0] == sources[1] == sources[2]
         if any(isinstance(source, ChosenWords) for source in sparse.sources):
             assert sparse.method is None and small.options["inputs"] < dense.options["inputs"]
             continue

@@ -150,6 +150,7 @@ def test_what_is_no_text_is_refused(text, way):
         GramNetwork(grams).scores([np.array(text, np.int32)])
 
 
+@pytest.mark.filterwarnings("ignore:.* runs by numpy")
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_a_file_comes_back_and_is_the_same_bytes(tmp_path, recurrent, way):
     grams, spec = made(("a", "b", "c"), recurrent)

@@ -14,7 +14,7 @@ from sparsernn.training.loop import fit
 from sparsernn.training.objectives import OBJECTIVES, evaluate
 from sparsernn.training.settings import Settings
 
-KINDS = tuple(OBJECTIVES)
+KINDS = tuple(name for name in OBJECTIVES if name != "regression")  # the loss of a forecast
 
 
 def taught(case, share, temperature=2.0):

@@ -41,6 +41,7 @@ GRAMS_A_TEXT = 4  # of few texts
 SMALL_WORDS = 1.8  # of the small dense network for one of the sparse, whose file holds n-grams as well
 MOST_READ = 100  # words that the network reads at once
 MOST_VALIDATED = 20_000
+AUTOMATA = "rational"  # are read by `explain`, which says where each matches best
 LINEAR = "a pruned linear classifier of n-grams"
 ENOUGH = "Use the linear model: it is enough for this file, a network beside it adds nothing sure and is left out."
 
@@ -72,7 +73,10 @@ class Text(Kind):
 
     def rows(self, file: File, wishes: Wishes) -> list[Row]:
         """A dense network of all words, a small one of the most frequent, and a sparse one of those that tell most."""
-        dense, small, sparse = super().rows(file, wishes)
+        rows = super().rows(file, wishes)
+        if wishes.cell == AUTOMATA:
+            rows = [dataclasses.replace(row, options={**row.options, "pool": "max"}) for row in rows]
+        dense, small, sparse = rows
         dense = dataclasses.replace(dense, options={**dense.options, "inputs": DENSE_INPUTS})
         count = round(SMALL_WORDS * size_of(file, WORDS))
         small = self.of_words(small, ChosenWords(count, count))
