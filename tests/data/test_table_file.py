@@ -100,7 +100,7 @@ def test_series_with_a_label_each(shuffled, tmp_path):
     assert list(encoded.names) == [f"s{one}" for one in range(20)]
     batch = next(encoded.split.batches(20))
     assert loaded.labels[batch.targets[3]] == "up"
-    values = batch.inputs.numpy()[3] * preparation.deviations + preparation.means
+    values = batch.inputs.numpy()[3, :, :2] * preparation.deviations + preparation.means
     assert np.allclose(values[:, 0], 300 + np.arange(12), atol=1e-3)
 
 
