@@ -256,14 +256,15 @@ def report(
 
 @app.command()
 def compact(
-    folder: Annotated[Path, typer.Argument(help="The folder of one run.")],
+    folder: Annotated[Path, typer.Argument(help="The folder of one run, or what `train` printed.")],
     as_json: AsJson = False,
 ) -> None:
     """Cut a trained network to the units that are left, check it, and save it as compact.safetensors."""
     prepare_process()
     from sparsernn.experiments.compacted import compact_run
+    from sparsernn.own_data.runs import run_of
 
-    sizes = compact_run(folder)
+    sizes = compact_run(run_of(folder))
     if as_json:
         typer.echo(json.dumps(sizes, indent=1))
     else:
@@ -283,11 +284,10 @@ def pack(
     """Write the network of a run as one file that runs without torch (`sparsernn.runtime.load`)."""
     prepare_process()
     from sparsernn.experiments.packing import pack_run
-    from sparsernn.own_data.runs import PREPARATION, find_run
+    from sparsernn.own_data.runs import run_of
     from sparsernn.reports.quantities import size
 
-    is_run = (folder / "recipe.json").is_file() or (folder / PREPARATION).is_file()
-    choices = pack_run(folder if is_run else find_run(folder), out, steps, batch, int8, dtype)
+    choices = pack_run(run_of(folder), out, steps, batch, int8, dtype)
     written = out.stat().st_size
     if as_json:
         typer.echo(
@@ -313,10 +313,9 @@ def export(
     """Write the network of a run, or of a packed file, as ONNX, as C99 or for RTNeural."""
     prepare_process()
     from sparsernn.experiments import exporting
-    from sparsernn.own_data.runs import PREPARATION, find_run
+    from sparsernn.own_data.runs import run_of
 
-    is_run = target.is_file() or (target / "recipe.json").is_file() or (target / PREPARATION).is_file()
-    written = exporting.export(target if is_run else find_run(target), to, out, name, int8)
+    written = exporting.export(target if target.is_file() else run_of(target), to, out, name, int8)
     if as_json:
         typer.echo(json.dumps(written, indent=1))
         return

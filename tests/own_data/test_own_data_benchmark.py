@@ -54,15 +54,13 @@ def test_a_finished_run_becomes_a_line_of_the_table(benchmark, tmp_path, monkeyp
     result = benchmark.collect("loads", tmp_path)
     results.write(tmp_path / "results" / "own_data" / "loads-seed0.json", result)
     assert str(tmp_path) not in json.dumps(result)
-    dense, sparse = result["metrics"]["dense"], result["metrics"]["sparse"]
+    verdict = result["metrics"]["verdict"]
     heading, _, line = tables.results_table(tmp_path / "results", "own_data").splitlines()
     cells = [cell.strip() for cell in line.strip("|").split("|")]
-    assert "sparse − dense, points" in heading
-    assert cells[0] == "loads: root mean squared error"
-    assert cells[2:4] == [f"{dense['rmse']:.4f}", f"{sparse['rmse']:.4f}"]
-    assert float(cells[4]) == pytest.approx(100 * (sparse["rmse"] - dense["rmse"]), abs=0.006)
-    assert float(cells[5].removesuffix(" %")) == pytest.approx(25, abs=6)
-    assert cells[6] == "1.0 min" and sparse["epochs"] == 2
+    assert "call, against baseline" in heading and cells[0] == "loads, seed 0"
+    names = ("majority", "baseline", "dense", "small_dense", verdict["saved"])
+    assert [float(cell) for cell in cells[1:6]] == pytest.approx([verdict["figures"][name] for name in names], rel=0.01)
+    assert cells[-1] == "1.0 min" and result["metrics"]["sparse"]["epochs"] == 2
 
 
 def test_a_wrong_name_is_refused(benchmark, monkeypatch, capsys):

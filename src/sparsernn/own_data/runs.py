@@ -9,7 +9,7 @@ from sparsernn.errors import UserError
 from sparsernn.reading import content, parsed, readable
 from sparsernn.seals import opened_json, sealed_json
 
-PREPARATION, ASKED = "preparation.json", "training.json"
+PREPARATION, ASKED, RECIPE = "preparation.json", "training.json", "recipe.json"
 NETWORK = "network.sparsernn"
 """The one file that predicts, in the folder of a training."""
 
@@ -27,6 +27,11 @@ def read_preparation(folder: Path) -> Preparation:
     path = folder / PREPARATION
     with readable(path, expected="what `sparsernn train` wrote", do="give the folder printed at its end"):
         return Preparation.from_json(opened_json(parsed(content(path))))
+
+
+def run_of(folder: Path) -> Path:
+    """The folder itself if it is a run, else the sparse run of a training in it."""
+    return folder if (folder / RECIPE).is_file() or (folder / PREPARATION).is_file() else find_run(folder)
 
 
 def find_run(folder: Path) -> Path:

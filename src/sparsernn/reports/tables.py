@@ -12,7 +12,18 @@ from sparsernn.errors import UserError
 from sparsernn.reading import json_file
 from sparsernn.reports.comparison import DENSE, Group, compare, paired, pooled
 from sparsernn.reports.old_results import translated
-from sparsernn.reports.quantities import COSTS, Quantity, Table, goal, percent, value_of
+from sparsernn.reports.quantities import (
+    COSTS,
+    Quantity,
+    Table,
+    goal,
+    percent,
+    score,
+    significant,
+    size,
+    times,
+    value_of,
+)
 from sparsernn.reports.reading import Json, Mask, Run
 
 Published = Callable[[Json], Mapping[str, float]]
@@ -130,27 +141,30 @@ def _against(groups: Sequence[Group], recipe: str, view: str, partner: str) -> T
 
 
 def side_by_side(results: Sequence[Json]) -> Table:
-    """Results that hold the figures of several networks on one data set: a row a data set.
+    """Results that hold the figures of several networks on one data set: a row a data set and seed.
 
-    The difference is in points, hundredths of the figure's unit; the time is of one processor core.
+    "saved" is what the one file holds, which may be a network, a linear model, or both; the time is of one core.
     """
     rows = []
-    for result in sorted(results, key=lambda result: result["row"]):
-        networks = {name: result["metrics"][name] for name in ("baseline", "dense", "sparse")}
-        measure = goal([{"metrics": networks["dense"]}])
-        if measure is None:
-            continue
-        values = [value_of(metrics, measure) for metrics in networks.values()]
-        texts = ["–" if value is None else measure.write(value) for value in values]
-        _, dense, sparse = values
-        gain = math.nan if dense is None or sparse is None else 100 * (sparse - dense)
-        kept = 1 - networks["sparse"]["sparsity"]
-        title = f"{result['row'].replace('_', ' ')}: {measure.title}"
-        minutes = result["metrics"]["processor_seconds"] / 60
-        rows.append((title, *texts, f"{gain:+.2f}", percent(kept), f"{minutes:.1f} min"))
-    points, left = "sparse − dense, points", "recurrent weights left"
-    titles = ("data set", "baseline", "dense", "sparse", points, left, "processor time")
-    return Table(titles, tuple(rows))
+    for result in sorted(results, key=lambda result: (result["row"], result["seed"])):
+        verdict, metrics = result["metrics"]["verdict"], result["metrics"]
+        saved = verdict["saved"]
+        measure = goal([{"metrics": metrics["dense"]}])
+        write = (lambda value: f"{value:.1f} %") if measure is None or measure.write is score else significant
+        figures = [verdict["figures"].get(name) for name in ("majority", "baseline", "dense", "small_dense", saved)]
+        sizes = [size(verdict["bytes"][name]) if verdict["bytes"].get(name) else "–" for name in ("baseline", saved)]
+        faster = [verdict["microseconds"].get(name) or math.nan for name in ("baseline", saved)]
+        rows.append(
+            (
+                f"{result['row'].replace('_', ' ')}, seed {result['seed']}",
+                *("–" if value is None else write(value) for value in figures),
+                *sizes,
+                times(faster[0] / faster[1]),
+                f"{metrics['processor_seconds'] / 60:.1f} min",
+            )
+        )
+    titles = ("data set", "doing nothing", "baseline", "dense", "small dense", "saved")
+    return Table((*titles, "bytes, baseline", "bytes, saved", "call, against baseline", "processor time"), tuple(rows))
 
 
 def _largest_first(group: tuple[str, list[Json]]) -> tuple[float, str]:

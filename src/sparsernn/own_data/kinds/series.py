@@ -53,6 +53,7 @@ def lasting(file: File, updates: int, epochs: int, **options: Any) -> Settings:
     return Settings(**{**common, **options})
 
 
+ENOUGH = "Use the random kernels: they are enough for this file, a network beside them adds nothing and is left out."
 SPARSITY, IN_BLOCKS = 0.75, {"granularity": "16x1", "start": 0.0, "stop": 0.4}
 """How a small network is pruned: less of it, in blocks, and early, so that there is time to recover."""
 
@@ -98,19 +99,21 @@ class Series(Labelled):
         return [majority(file), first, dataclasses.replace(second, name="other_baseline")]
 
     def finish(self, file: File, folders: dict[str, Path], out: Path) -> list[Scored]:
-        """The networks, each with the same few kernels beside it as far as validation wants it, and these alone."""
+        """Few kernels alone, and the networks with these beside them, where that is better on validation."""
         head = kernel_fit.fit(file.loaded, file.preparation.patch)
         alone = NetworkSpec("classification", [], labels=tuple(file.loaded.labels), kernels=head)
         scored = [saved(file, "kernels", alone, out)]
         for name, folder in in_order(folders):
-            self.packed(file, folder, out)
+            without = packed_as(self, name, file, folder, out)
             spec = runtime.load(out / NETWORK).spec
             weight = weight_beside(head, file, numpy_outputs(Network(spec), file.loaded.valid))
             if weight and spec.head is not None and spec.bias is not None:
                 beside = dataclasses.replace(spec, kernels=head, head=weight * spec.head, bias=weight * spec.bias)
                 scored.append(saved(file, name, beside, out))
+            elif name != "sparse":
+                scored.append(without)
             else:
-                scored.append(saved(file, name, alone, out))
+                scored.append(dataclasses.replace(saved(file, name, alone, out), conclusion=ENOUGH))
         return scored
 
 
