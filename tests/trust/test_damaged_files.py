@@ -132,16 +132,22 @@ def test_a_network_that_its_file_cannot_hold_is_not_made(damaged):
         for units in (12_000, 2**31, 2**62):
             recipe["model"]["options"]["units"] = units
             path.write_text(json.dumps(recipe))
-            told, _, megabytes = corpus.read_apart(corpus.Case("", corpus.predicts("gru", "texts.csv")), damaged)
+            told, _, megabytes = corpus.read_apart(
+                corpus.Case("", corpus.predicts("gru/sparse-seed0", "texts.csv")), damaged
+            )
             assert told == "refused"
     finally:
         path.write_text(kept)
 
 
-@pytest.mark.parametrize("file", ["compact.safetensors", "weights.safetensors", "preparation.json"])
+RUN_FILES = ["compact.safetensors", "weights.safetensors", "preparation.json"]
+
+
+@pytest.mark.parametrize("file", [*RUN_FILES, "network.sparsernn"])
 def test_every_byte_that_a_prediction_rests_on_counts(file, damaged):
     """A number flipped where nothing else would tell."""
-    folder = damaged / "gru" / "sparse-seed0"
+    name = "gru/sparse-seed0" if file in RUN_FILES else "gru"
+    folder = damaged / name
     path, compact = folder / file, folder / "compact.safetensors"
     kept, aside = path.read_bytes(), compact.with_name("aside")
     if file == "weights.safetensors":
@@ -150,8 +156,8 @@ def test_every_byte_that_a_prediction_rests_on_counts(file, damaged):
         changed = kept.replace(b'"good"', b'"goad"') if file.endswith("json") else kept[:-3] + b"\x01\x02\x03"
         assert changed != kept and len(changed) == len(kept)
         path.write_bytes(changed)
-        with pytest.raises(UserError, match="checksum is wrong|do not hold"):
-            corpus.predicts("gru", "texts.csv")(damaged)
+        with pytest.raises(UserError, match="checksum is wrong|do not hold|not a readable network"):
+            corpus.predicts(name, "texts.csv")(damaged)
     finally:
         path.write_bytes(kept)
         if aside.exists():
@@ -163,6 +169,6 @@ def test_files_without_a_checksum_are_of_an_earlier_version_and_read(damaged):
     kept = path.read_text()
     try:
         path.write_text(json.dumps({name: value for name, value in json.loads(kept).items() if name != seals.SEAL}))
-        assert corpus.outcome(corpus.Case("", corpus.predicts("gru", "texts.csv")), damaged) == "read"
+        assert corpus.outcome(corpus.Case("", corpus.predicts("gru/sparse-seed0", "texts.csv")), damaged) == "read"
     finally:
         path.write_text(kept)

@@ -89,12 +89,14 @@ def test_a_run_that_is_still_training_is_said_to_be(whole, tmp_path):
     (run / "compact.safetensors").unlink()
     with RunFolder.open(run):
         labels = [one["label"] for one in prediction.predict(run, whole / "texts.csv")["predictions"]]
-        assert labels == [one["label"] for one in predicted(whole)["predictions"]]
+        whole_run = prediction.predict(whole / "gru" / "sparse-seed0", whole / "texts.csv")
+        assert labels == [one["label"] for one in whole_run["predictions"]]
         (run / "weights.safetensors").unlink()
         for read in (lambda: prediction.predict(run, whole / "texts.csv"), lambda: trained.read(run)):
             with pytest.raises(UserError, match="is not finished: it has no weights.safetensors yet"):
                 read()
         shutil.rmtree(run)
+        (tmp_path / "gru" / "network.sparsernn").unlink()
         with pytest.raises(UserError, match="has no sparse network yet"):
             prediction.predict(tmp_path / "gru", whole / "texts.csv")
 
@@ -118,5 +120,5 @@ def test_what_a_network_learned_is_not_read_off_other_texts(whole, tmp_path, mon
 def test_a_preparation_of_another_training_is_refused(whole, tmp_path):
     shutil.copytree(whole / "gru", tmp_path / "gru")
     shutil.copy(whole / "series" / "sparse-seed0" / "preparation.json", tmp_path / "gru" / "sparse-seed0")
-    with pytest.raises(UserError, match=r"is for 1 inputs and 2 outputs, its network for \d+ and 2"):
-        prediction.predict(tmp_path / "gru", whole / "series.csv")
+    with pytest.raises(UserError, match=r"is for 2 inputs and 2 outputs, its network for \d+ and 2"):
+        prediction.predict(tmp_path / "gru" / "sparse-seed0", whole / "series.csv")

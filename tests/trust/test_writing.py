@@ -116,7 +116,8 @@ def test_a_writer_that_was_killed_leaves_nothing_that_the_next_one_keeps(tmp_pat
 
 
 def test_the_same_training_writes_the_same_bytes(whole, tmp_path):
-    logs = {"metrics.jsonl", "metrics.csv", "result.json", "sparse-full-seed0.json", "dense-full-seed0.json"}
+    logs = {"metrics.jsonl", "metrics.csv", "result.json", "verdict.json"}
+    logs |= {f"{row}-full-seed0.json" for row in ("dense", "small_dense", "sparse")}
     again = corpus.TableFile(path=str(whole / "texts.csv"), text="text", label="label")
     asked = corpus.training.Training(again, units=3, epochs=1, out=tmp_path / "again", progress=False)
     corpus.training.train(asked)

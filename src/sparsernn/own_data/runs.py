@@ -9,7 +9,7 @@ from sparsernn.errors import UserError
 from sparsernn.reading import content, parsed, readable
 from sparsernn.seals import opened_json, sealed_json
 
-PREPARATION, ASKED, RECIPE = "preparation.json", "training.json", "recipe.json"
+PREPARATION, ASKED = "preparation.json", "training.json"
 NETWORK = "network.sparsernn"
 """The one file that predicts, in the folder of a training."""
 
@@ -30,8 +30,8 @@ def read_preparation(folder: Path) -> Preparation:
 
 
 def run_of(folder: Path) -> Path:
-    """The folder itself if it is a run, else the sparse run of a training in it."""
-    return folder if (folder / RECIPE).is_file() or (folder / PREPARATION).is_file() else find_run(folder)
+    """The sparse run in the folder of a training; any other folder itself."""
+    return find_run(folder) if (folder / ASKED).is_file() else folder
 
 
 def find_run(folder: Path) -> Path:
