@@ -202,8 +202,8 @@ def opening(answers: Answers, by_name: dict[str, Scored], ours: Scored) -> str:
     rows = {"accuracy": "test rows", "rmse": "test rows", "perplexity": "test tokens"}[answers.metric]
     majority = written(answers.metric, answers.of(by_name["majority"]))
     return (
-        f"On {len(answers.targets):,} {rows} {ours.about} has {written(answers.metric, answers.of(ours))}"
-        f" {METRICS[answers.metric]}; {by_name['majority'].about} has {majority}."
+        f"On {len(answers.targets):,} {rows}, {ours.about}: {written(answers.metric, answers.of(ours))}"
+        f" {METRICS[answers.metric]} ({by_name['majority'].about}: {majority})."
     )
 
 
