@@ -81,3 +81,11 @@ def test_forecasts_and_texts_have_their_own_figures():
     assert worse.points == pytest.approx(2.0) and worse.sure
     tokens = Answers("perplexity", np.arange(10))
     assert tokens.of(Scored("a", "", np.full(10, np.log(1 / 80)))) == pytest.approx(80)
+
+
+def test_one_stretch_of_time_tells_nothing():
+    answers = Answers("rmse", np.zeros((8, 2)), units=np.zeros(8))
+    naive, worse, better = (Scored(name, name, np.full((8, 2), error)) for name, error in
+                            (("majority", 9.0), ("sparse", 2.0), ("baseline", 1.0)))  # fmt: skip
+    made = judge(answers, [naive, better, worse])
+    assert not made.differences["baseline"].sure and "do not tell which is better" in " ".join(made.says)

@@ -14,6 +14,7 @@ from sparsernn.own_data.scored import Scored
 
 VERDICT = "verdict.json"
 DRAWS = 2_000
+LEAST_UNITS = 5  # fewer tell nothing of what others would give
 MOST_UNITS = 2_000  # of more, some are drawn together
 IMBALANCED = 0.8  # share of the largest class from which on accuracy alone tells little
 RARE = 0.5  # a recall below this is named
@@ -62,16 +63,17 @@ class Answers:
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """The first's figure less the second's, with the 95 % interval of a paired bootstrap over units."""
+    """The first's figure less the second's, with the 95 % interval of a paired bootstrap over so many units."""
 
     points: float
     low: float
     high: float
+    units: int = MOST_UNITS
 
     @property
     def sure(self) -> bool:
-        """Whether the interval leaves out 0."""
-        return self.low > 0 or self.high < 0
+        """Whether the interval leaves out 0; of few units none tells anything."""
+        return self.units >= LEAST_UNITS and (self.low > 0 or self.high < 0)
 
 
 def difference(answers: Answers, first: Scored, second: Scored) -> Difference:
@@ -90,7 +92,7 @@ def difference(answers: Answers, first: Scored, second: Scored) -> Difference:
     drawn = np.asarray(answers.figure((weights @ sums) / (weights @ counts)[:, None]))
     first_figure, second_figure = np.asarray(answers.figure(both.mean(0)))
     low, high = np.quantile(drawn[:, 0] - drawn[:, 1], [0.025, 0.975])
-    return Difference(float(first_figure - second_figure), float(low), float(high))
+    return Difference(float(first_figure - second_figure), float(low), float(high), len(counts))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,6 +218,8 @@ def compared(answers: Answers, name: str, other: Scored, off: Difference) -> str
     better = off.points > 0 if answers.higher else off.points < 0
     unit = " points" if answers.metric == "accuracy" else ""
     interval = f"({off.points:+.3g}{unit}, 95 % interval {off.low:+.3g} to {off.high:+.3g})"
+    if off.units < LEAST_UNITS:
+        return f"It is {off.points:+.3g}{unit} from {title} here; so few test rows do not tell which is better."
     if not off.sure:
         return f"It is level with {title} {interval}: the test rows cannot tell them apart."
     return f"It is {'better' if better else 'worse'} than {title} {interval}."
@@ -263,7 +267,8 @@ def imbalance(answers: Answers, recalls: dict[str, float]) -> list[str]:
 def conclusion(answers: Answers, by_name: dict[str, Scored], differences: dict[str, Difference], ours: Scored) -> str:
     """What to do."""
     gains = {name: one.points if answers.higher else -one.points for name, one in differences.items()}
-    if gains["majority"] <= 0 or not differences["majority"].sure:
+    nothing = differences["majority"]
+    if gains["majority"] <= 0 or (nothing.units >= LEAST_UNITS and not nothing.sure):
         return "It has not learned more than doing nothing: do not use it; give more rows, or ask if they can tell."
     if gains["baseline"] < 0:
         sure = "" if differences["baseline"].sure else " (though the test rows are too few to be sure)"
