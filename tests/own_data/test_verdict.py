@@ -83,6 +83,13 @@ def test_forecasts_and_texts_have_their_own_figures():
     assert tokens.of(Scored("a", "", np.full(10, np.log(1 / 80)))) == pytest.approx(80)
 
 
+def test_a_smaller_baseline_that_is_level_is_recommended(targets):
+    answers, right = Answers("accuracy", targets, ("no", "yes")), one_hot(targets)
+    names = {"majority": 0, "baseline": 1000, "sparse": 4000}
+    scored = [Scored(name, name, one_hot(0 * targets) if not size else right, size) for name, size in names.items()]
+    assert judge(answers, scored).says[0].startswith("Use the baseline: ")
+
+
 def test_one_stretch_of_time_tells_nothing():
     answers = Answers("rmse", np.zeros((8, 2)), units=np.zeros(8))
     naive, worse, better = (Scored(name, name, np.full((8, 2), error)) for name, error in

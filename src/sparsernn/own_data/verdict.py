@@ -273,4 +273,6 @@ def conclusion(answers: Answers, by_name: dict[str, Scored], differences: dict[s
     if gains["baseline"] < 0:
         sure = "" if differences["baseline"].sure else " (though the test rows are too few to be sure)"
         return f"Use the baseline{sure}."
+    if not differences["baseline"].sure and by_name["baseline"].bytes < ours.bytes:
+        return "Use the baseline: the test rows do not tell them apart, and it is smaller."
     return ours.conclusion or "Use the network."
