@@ -12,6 +12,10 @@ def test_dots_are_not_doubled():
     assert str(UserError("a.", "b.", "c.")) == "a. Expected b. C."
 
 
+def test_what_a_damaged_file_says_of_itself_is_cut_short():
+    assert len(str(UserError("no column " + "[" * 10_000, "one of " + "x, " * 10_000, "y" * 10_000))) < 3_000
+
+
 def test_it_is_a_value_error_and_copies():
     error = copy.copy(UserError("a", "b", "c"))
     assert isinstance(error, ValueError) and str(error) == "a. Expected b. C."

@@ -1,5 +1,8 @@
 """The one error for a wrong value from a user: what happened, what was expected, what to do."""
 
+LONGEST = 800
+"""Characters of a part of an error; what a damaged file says of itself can be far longer."""
+
 
 class UserError(ValueError):
     """A value from outside cannot be used; raised where that value enters.
@@ -17,8 +20,13 @@ class UserError(ValueError):
         self.happened, self.expected, self.do = happened, expected, do
 
     def __str__(self) -> str:
-        happened, expected, do = (part.strip().removesuffix(".") for part in (self.happened, self.expected, self.do))
+        happened, expected, do = map(_shortened, (self.happened, self.expected, self.do))
         return f"{happened}. Expected {expected}. {do[:1].upper()}{do[1:]}."
+
+
+def _shortened(part: str) -> str:
+    text = part.strip().removesuffix(".")
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
 
 
 def reason(error: BaseException) -> str:

@@ -55,7 +55,7 @@ def construct(target: Callable[..., Made], values: Mapping[str, object], where: 
 def checked(value: object, kind: object, where: str) -> object:
     """`value` as `kind`, or the error that says what `where` takes."""
     try:
-        return convert(value, kind)
+        return convert_object(value, kind, where) if typing.is_typeddict(kind) else convert(value, kind)
     except Mismatch as error:
         raise wrong_type(where, value, kind) from error
 
@@ -92,7 +92,7 @@ def convert(value: object, kind: object) -> object:
     if origin in (Union, types.UnionType):
         return convert_union(value, arguments)
     if typing.is_typeddict(kind):
-        return convert_object(value, kind)
+        return convert_object(value, kind, kind.__name__)
     if origin in (dict, Mapping) and len(arguments) == 2 and isinstance(value, Mapping):
         return {convert(name, arguments[0]): convert(part, arguments[1]) for name, part in value.items()}
     if origin is Literal:
@@ -116,11 +116,11 @@ def convert(value: object, kind: object) -> object:
     raise Mismatch
 
 
-def convert_object(value: object, kind: Any) -> dict[str, object]:
+def convert_object(value: object, kind: Any, where: str) -> dict[str, object]:
     """`value` as a TypedDict: all that it requires, nothing that it does not name, everything of its type."""
     if not isinstance(value, Mapping):
         raise Mismatch
-    kinds, where = typing.get_type_hints(kind), kind.__name__
+    kinds = typing.get_type_hints(kind)
     for name in value:
         if name not in kinds:
             raise unknown("field", str(name), list(kinds), where)

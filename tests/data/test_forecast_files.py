@@ -3,6 +3,7 @@
 import datetime
 import json
 import math
+import re
 import zoneinfo
 
 import numpy as np
@@ -212,3 +213,15 @@ def test_a_time_in_two_columns(tmp_path):
     path = written(tmp_path, rows, "Date,Time,x")
     _, preparation = prepared(path, time="Date,Time")
     assert list(encode_file(preparation, path).times[0]) == [f"17/03/2004 0{hour}.00.00" for hour in (4, 5, 6)]
+
+
+@pytest.mark.parametrize("horizon, window", [(1, 0), (1, 3), (2, 0), (4, 1)])
+def test_a_series_is_refused_only_where_it_is_shorter_than_the_refusal_says(horizon, window, tmp_path):
+    for count in range(2, 24):
+        path = written(tmp_path, days(count), name=f"{count}.csv")
+        try:
+            loaded, _ = prepared(path, horizon=horizon, window=window)
+        except UserError as error:
+            assert count < int(re.search(r"at least (\d+) rows", str(error))[1])
+        else:
+            assert all(len(getattr(loaded, part).starts) for part in ("train", "valid", "test"))

@@ -39,7 +39,7 @@ def finished(tmp_path_factory):
 def test_every_row_leaves_a_result_of_the_agreed_form(finished):
     assert [result["row"] for result in finished.results] == ALL_ROWS
     for result, folder in zip(finished.results, finished.run_folders, strict=True):
-        assert list(result) == [*results.FIELDS, *results.FIELDS_SINCE]
+        assert list(result) == list(results.Content.__annotations__)
         assert (result["recipe"], result["size"], result["seed"]) == ("quickstart", "quick", 0)
         metrics = result["metrics"]
         assert 0 <= metrics["accuracy"] <= 1 and 0 < metrics["weights_kept"] <= metrics["weights"]

@@ -2,8 +2,11 @@
 
 import gzip
 import hashlib
+import json
 import subprocess
 from types import SimpleNamespace
+
+import pytest
 
 from sparsernn import folders
 from sparsernn.data.files import checksums
@@ -76,12 +79,16 @@ def test_bits_are_called_by_what_they_are_of():
 
 
 def test_files_of_earlier_versions_are_read_and_written_as_they_are(tmp_path):
-    old = dict.fromkeys(results.FIELDS, "") | {"metrics": {}}
+    texts = dict.fromkeys(("recipe", "row", "size", "command"), "")
+    old = texts | dict.fromkeys(("metrics", "published", "environment"), {}) | {"seed": 0, "seconds": 1.0}
     results.write(tmp_path / "old.json", old)
     assert results.read(tmp_path / "old.json") == old
     new = old | {"splits": {}, "provenance": {}}
     results.write(tmp_path / "new.json", new)
     assert results.read(tmp_path / "new.json") == new
+    (tmp_path / "new.json").write_text(json.dumps(new | {"provenance": 3}))
+    with pytest.raises(UserError, match=r"new.json.provenance cannot be 3. Expected an object"):
+        results.read(tmp_path / "new.json")
 
 
 def test_a_split_drawn_when_the_settings_were_fixed_was_not_in_sight():

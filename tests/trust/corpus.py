@@ -19,6 +19,8 @@ import tempfile
 import time
 import traceback
 import warnings
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +31,7 @@ import pyarrow.parquet
 import torch
 
 from sparsernn import runtime, seals
+from sparsernn.callbacks.state_file import read_state, write_state
 from sparsernn.compaction.files import load_compact
 from sparsernn.data.files import content_sum
 from sparsernn.data.store import Store, build_once
@@ -40,10 +43,13 @@ from sparsernn.experiments.network import build
 from sparsernn.experiments.packing import pack_run
 from sparsernn.experiments.size_search import TargetSearch
 from sparsernn.explain.explanation import explain
-from sparsernn.own_data import prediction, training
+from sparsernn.own_data import classifier, prediction, training
+from sparsernn.own_data.kneser_ney import KneserNey
 from sparsernn.own_data.runs import read_preparation
 from sparsernn.own_model.rounds import Rounds, State
 from sparsernn.reports import page, reading, tables
+from sparsernn.runtime.grams import GramNetwork
+from sparsernn.runtime.packed_file import COMPRESSED
 from sparsernn.structure.masks import Masks
 from sparsernn.training.run_folder import RunFolder
 
@@ -79,13 +85,25 @@ def make(folder: Path) -> Path:
     pyarrow.parquet.write_table(pyarrow.table(columns), folder / "texts.parquet")
     steps = "".join(f"{row // 5},{row % 5},{row % 7 / 7},{'ab'[row // 5 % 2]}\n" for row in range(200))
     (folder / "series.csv").write_text("id,time,x,label\n" + steps)
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    (folder / "texts.json").write_text(json.dumps(rows))
+    (folder / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with zipfile.ZipFile(folder / "texts.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("texts.csv", table.read_bytes())
     (folder / "words.txt").write_text("the cat sat on the mat and the dog lay down\n" * 300)
     asked = {"epochs": 1, "progress": False}
     texts = TableFile(path=str(table), text="text", label="label")
     training.train(training.Training(texts, cell="rational", units=3, out=folder / "run", **asked))
     training.train(training.Training(texts, units=3, out=folder / "gru", **asked))
-    series = TableFile(path=str(folder / "series.csv"), id="id", time="time", series=("x",), label="label")
-    training.train(training.Training(series, units=3, out=folder / "series", **asked))
+    training.train(training.Training(texts, out=folder / "grams", **asked))
+    series = {"path": str(folder / "series.csv"), "id": "id", "time": "time", "series": ("x",)}
+    labelled = TableFile(**series, label="label")
+    training.train(training.Training(labelled, units=3, out=folder / "series", **asked))
+    training.train(training.Training(labelled, out=folder / "kernels", **asked))
+    ahead = TableFile(**series, forecast="x", horizon=1)
+    training.train(training.Training(ahead, units=3, out=folder / "forecast", **asked))
+    running = TableFile(path=str(folder / "words.txt"), language_model=True)
+    training.train(training.Training(running, units=3, out=folder / "words", **asked))
     sparse = folder / "run" / "sparse-seed0"
     explain(sparse, folder / "texts.csv", "a fine day", most=1, out=sparse)
     for name in ("gru", "series"):
@@ -98,6 +116,7 @@ def make(folder: Path) -> Path:
     for name, content in SHOWN.items():
         (shown / name).write_text(json.dumps(content))
     make_search_and_rounds(folder)
+    write_state(folder, {"tensors": {"weight": torch.ones(3)}, "values": {"step": 1, "kept": [1, 2.5]}})
     with RunFolder.create(folder / "begun", {}) as run:
         run.append_metrics({"epoch": 1})
         run.save_checkpoint({"step": 1, "weights": torch.ones(3), "pairs": {1: (2.0, float("inf"))}})
@@ -146,12 +165,18 @@ def goes_on(folder: Path) -> object:
     return Rounds(folder / "rounds", {}).resume(model, masks)
 
 
+def classifies(folder: Path) -> object:
+    return classifier.load(folder / "grams" / "network.sparsernn").predict(["a fine day", ""])
+
+
 def runs_packed(name: str) -> Callable[[Path], object]:
     def read(folder: Path) -> object:
-        network = runtime.load(folder / name)
+        network = runtime.load_any(folder / name)
+        if isinstance(network, GramNetwork):
+            return network.labels
         if network.spec.embedding is not None:
             return network.run(np.zeros((1, 3), np.int64))
-        return network.run(np.zeros((1, 3, network.layers[0].inputs), np.float32))
+        return network.run(np.zeros((1, STEPS.get(name, 5), network.inputs), np.float32))
 
     return read
 
@@ -189,13 +214,34 @@ REPORTED = (
     "recipe.json", "result.json", "environment.json", "metrics.jsonl", "masks.npz", "confusion.json", "structure.json",
     "events.jsonl", "spectra.json", "lags.json",
 )  # fmt: skip
+PREDICTED = {
+    "gru": "texts.csv", "grams": "texts.csv", "series": "series.csv", "kernels": "series.csv",
+    "forecast": "series.csv", "words": "words.txt",
+}  # fmt: skip
+"""Trainings whose one file is damaged, and what each predicts."""
+STEPS = {"forecast/network.sparsernn": 1}
+"""What a network reads at once, where it reads nothing else."""
 SPARSE = "run/sparse-seed0"
 TEXTS = {"text": "text", "label": "label"}
 CASES = {
     "recipe, predict": Case(f"{SPARSE}/recipe.json", predicts("run", "texts.csv")),
     "preparation, predict": Case(f"{SPARSE}/preparation.json", predicts("run", "texts.csv")),
     "compact, predict": Case(f"{SPARSE}/compact.safetensors", predicts("run", "texts.csv")),
-    "series preparation, predict": Case("series/sparse-seed0/preparation.json", predicts("series", "series.csv")),
+    "series preparation, predict": Case(
+        "series/sparse-seed0/preparation.json", predicts("series/sparse-seed0", "series.csv")
+    ),
+    **{
+        f"network of {name}, {verb}": Case(f"{name}/network.sparsernn", read(name))
+        for name, file in PREDICTED.items()
+        for verb, read in (
+            ("predict", lambda name, file=file: predicts(name, file)),
+            ("runtime", lambda name: runs_packed(f"{name}/network.sparsernn")),
+        )
+    },
+    "network of grams, Classifier": Case("grams/network.sparsernn", classifies),
+    "n-grams, read": Case("words/ngrams.npz", lambda folder: KneserNey.load(folder / "words" / "ngrams.npz")),
+    "verdict, report": Case("grams/verdict.json", reports("grams/sparse-seed0")),
+    "callback's state, read": Case("sparsifier.safetensors", read_state),
     "packed text, predict": Case("gru.packed", predicts("gru.packed", "texts.csv")),
     "packed text, runtime": Case("gru.packed", runs_packed("gru.packed")),
     "packed series, runtime": Case("series.packed", runs_packed("series.packed")),
@@ -216,6 +262,9 @@ CASES = {
     "texts.csv, prepare": Case("texts.csv", prepares("texts.csv", **TEXTS)),
     "texts.csv.gz, prepare": Case("texts.csv.gz", prepares("texts.csv.gz", **TEXTS)),
     "texts.parquet, prepare": Case("texts.parquet", prepares("texts.parquet", **TEXTS)),
+    **{
+        f"{name}, prepare": Case(name, prepares(name, **TEXTS)) for name in ("texts.json", "texts.jsonl", "texts.zip")
+    },
     "texts.csv, encode": Case("texts.csv", encodes("texts.csv")),
     "texts.parquet, encode": Case("texts.parquet", encodes("texts.parquet")),
     "series.csv, prepare": Case(
@@ -246,7 +295,7 @@ def damaged(data: bytes, path: str, chance: random.Random) -> bytes:
         row = chance.randrange(len(lines))
         lines[row] = json.dumps(replace_part(json.loads(lines[row]), chance)).encode()
         return b"\n".join(lines)
-    if path.endswith((".safetensors", ".packed")) and chance.random() < 0.7:
+    if path.endswith((".safetensors", ".packed", ".sparsernn")) and chance.random() < 0.7:
         return reseal_tensors(data, chance)
     return damage_blindly(data, chance)
 
@@ -319,6 +368,9 @@ def reseal_json(data: bytes, change: Callable[[object], object]) -> bytes:
 
 def reseal_tensors(data: bytes, chance: random.Random) -> bytes:
     """A safetensors file with something else in its header, or in the JSON within it, and a right checksum."""
+    if data.startswith(COMPRESSED):
+        changed = reseal_tensors(zlib.decompress(data[len(COMPRESSED) :]), chance)
+        return COMPRESSED + zlib.compress(changed)
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])
     metadata = header.get("__metadata__", {})

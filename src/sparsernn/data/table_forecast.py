@@ -65,9 +65,10 @@ def _bounds(counts: np.ndarray, task: TableOptions, window: int) -> np.ndarray:
     for several in (np.minimum(task.horizon, counts // SHARE_OF_FORECASTS), 0):
         test = np.maximum(bounds[:, 3] - bounds[:, 2], task.horizon + several)
         valid = np.maximum(bounds[:, 2] - bounds[:, 1], task.horizon + several)
-        enough = (counts - test - valid >= window + task.horizon) & (counts - bounds[:, 2] < task.horizon + several)
-        bounds[enough, 2] = (counts - test)[enough]
-        bounds[enough, 1] = (counts - test - valid)[enough]
+        short = np.diff(bounds[:, 1:]).min(1) < task.horizon + several
+        moved = short & (counts - test - valid >= window + task.horizon)
+        bounds[moved, 2] = (counts - test)[moved]
+        bounds[moved, 1] = (counts - test - valid)[moved]
     return bounds
 
 

@@ -4,18 +4,32 @@ import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NotRequired, TypedDict, cast
 
-from sparsernn import durable
+from sparsernn import durable, typed
 from sparsernn.errors import UserError
 from sparsernn.reading import json_file
 from sparsernn.training.run_folder import Json
 
-Result = Json
-"""A result file's content: what `FIELDS` and `FIELDS_SINCE` name."""
 RESULT = "result.json"
-FIELDS = ("recipe", "row", "size", "seed", "metrics", "published", "command", "seconds", "environment")
-FIELDS_SINCE = ("splits", "provenance")
-"""Fields that files of earlier versions lack."""
+Result = Json
+"""A result file's content, with the fields of `Content`."""
+
+
+class Content(TypedDict):
+    """A result file's fields, in their order; files of earlier versions lack the last two."""
+
+    recipe: str
+    row: str
+    size: str
+    seed: int
+    metrics: Json
+    published: Json
+    command: str
+    seconds: float
+    environment: Json
+    splits: NotRequired[Json]
+    provenance: NotRequired[Json]
 
 
 def run_folder(out: Path, row: str, seed: int) -> Path:
@@ -33,17 +47,12 @@ def read(path: Path) -> Result:
 
     Raises: UserError if it is damaged.
     """
-    result = json_file(path, expected="what a run writes")
-    complete = set(result) - set(FIELDS_SINCE) == set(FIELDS) and isinstance(result["metrics"], dict)
-    if not complete:
-        raise UserError(f"{path} is incomplete", "the fields " + ", ".join(FIELDS), "run its row again")
-    return result
+    return cast(Result, typed.checked(json_file(path, expected="what a run writes"), Content, str(path)))
 
 
 def write(path: Path, result: Json) -> None:
     """Write a result file, whole or not at all."""
-    ordered = {name: result[name] for name in FIELDS}
-    ordered |= {name: result[name] for name in FIELDS_SINCE if name in result}
+    ordered = {name: result[name] for name in Content.__annotations__ if name in result}
     content = json.dumps(ordered, indent=1, allow_nan=False) + "\n"
     with durable.one_clear_error("a result", path.parent, "the weights are kept in the run folder"):
         path.parent.mkdir(parents=True, exist_ok=True)
