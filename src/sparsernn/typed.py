@@ -92,7 +92,7 @@ def convert(value: object, kind: object) -> object:
     if origin in (Union, types.UnionType):
         return convert_union(value, arguments)
     if typing.is_typeddict(kind):
-        return convert_object(value, kind, kind.__name__)
+        return convert_object(value, kind, getattr(kind, "__name__", ""))
     if origin in (dict, Mapping) and len(arguments) == 2 and isinstance(value, Mapping):
         return {convert(name, arguments[0]): convert(part, arguments[1]) for name, part in value.items()}
     if origin is Literal:

@@ -13,6 +13,7 @@ from sparsernn.data.files import checksums
 from sparsernn.data.mr import MovieReviews
 from sparsernn.data.sanders_twitter import SandersTwitter
 from sparsernn.data.sequential_digits import SequentialDigits
+from sparsernn.errors import UserError
 from sparsernn.experiments import provenance, results, scoring
 from sparsernn.experiments.baseline_row import BaselineRow
 from sparsernn.experiments.measure import Measure
