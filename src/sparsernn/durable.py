@@ -29,14 +29,37 @@ def replace(path: Path | str, content: bytes | str) -> None:
         if path.exists() and not path.is_file() and not path.is_symlink():
             raise OSError(errno.EINVAL, "there is something else than a file in its place")
         aside = path.with_name(f".{path.name[:100]}.{os.urandom(8).hex()}.tmp")
+        data = content.encode() if isinstance(content, str) else content
         try:
-            write_durably(aside, content.encode() if isinstance(content, str) else content)
+            if not write_unnamed(aside, data):
+                write_durably(aside, data)
             os.replace(aside, path)
             sync(path.parent)
         except BaseException:
             with contextlib.suppress(OSError):
                 aside.unlink(missing_ok=True)
             raise
+
+
+def write_unnamed(path: Path, content: bytes) -> bool:
+    """Like `write_durably`, the file getting its name last, so that a kill before leaves none.
+
+    Returns: False where the file system or the operating system has no files without a name; nothing is written then.
+    """
+    try:
+        descriptor = os.open(path.parent, os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o666)
+    except (OSError, AttributeError):
+        return False
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+        try:
+            # With a folder the call follows the link in /proc, which without one it would link itself.
+            os.link(f"/proc/self/fd/{file.fileno()}", path, src_dir_fd=file.fileno(), follow_symlinks=True)
+        except OSError:
+            return False
+    return True
 
 
 def write_durably(path: Path, content: bytes) -> None:
