@@ -15,6 +15,7 @@ from sparsernn.cells.recurrent_highway import RecurrentHighwayNetwork
 from sparsernn.errors import UserError
 from sparsernn.runtime import artifact
 from sparsernn.runtime.network import LayerSpec, NetworkSpec
+from sparsernn.runtime.packed_file import uncompressed
 
 NUMBERS = [
     -1,
@@ -59,7 +60,7 @@ def content_of(path, dtype):
     rows = np.concatenate([np.arange(30), [-1] * 10]).astype(np.int32)
     spec = NetworkSpec("classification", layers, 1, embedding, rows, head, np.zeros(3, "f4"), labels=("a", "b", "c"))
     artifact.save(path, spec, dtype=dtype)
-    return path.read_bytes()
+    return uncompressed(path) or path.read_bytes()
 
 
 def parts_of(content):

@@ -65,7 +65,7 @@ def save(path: Path | str, spec: NetworkSpec, preparation: str = "", dtype: str 
 
 
 def save_grams(path: Path | str, grams: Grams, spec: NetworkSpec | None = None, preparation: str = "") -> None:
-    """Write what `GramNetwork` reads, in 8 bits and compressed.
+    """Write what `GramNetwork` reads, in 8 bits.
 
     Arguments:
         spec: of the network that reads the words' vectors, or None.
@@ -84,7 +84,7 @@ def save_grams(path: Path | str, grams: Grams, spec: NetworkSpec | None = None, 
         tensors |= tensors_of(spec)
         described |= described_of(spec)
     content, _ = _content(tensors, described, preparation, "int8")
-    _write(path, compressed(content), tensors)
+    _write(path, content, tensors)
 
 
 def tensors_of(spec: NetworkSpec) -> dict[str, Array]:
@@ -132,8 +132,10 @@ def _content(
 
 def _write(path: Path | str, content: bytes, tensors: Mapping[str, Array]) -> None:
     """Raises: UserError if no reader would believe that so many numbers are in it."""
-    numbers = sum(tensor.size for tensor in tensors.values())
-    if numbers > _most_numbers(len(content)):
+    numbers, shorter = sum(tensor.size for tensor in tensors.values()), compressed(content)
+    if numbers <= _most_numbers(len(shorter)):
+        content = shorter
+    elif numbers > _most_numbers(len(content)):
         raise UserError(
             f"the network has {numbers} numbers, nearly all of them zero",
             f"at most {_most_numbers(len(content))} in a file of {len(content)} bytes",
