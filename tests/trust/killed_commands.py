@@ -26,6 +26,7 @@ from sparsernn import cli
 from sparsernn.training.settings import Settings
 
 LONGEST_LIFE = 1.0  # of the time that the command takes when nobody kills it
+MOST_KILLS = 8  # of one run
 RUN = ["run", "quickstart", "--size", "quick", "--rows", "dense,st_rnn,group_lasso", "--results", "results"]
 SEARCH = ["search", "quickstart", "--size", "quick", "--row", "group_lasso", "--set", "method.threshold=0.12"]
 GOAL = ["--goal", "weights_kept=1300", "--tolerance", "400", "--trials", "4", "--strength", "0.02"]
@@ -147,7 +148,10 @@ def main(kills: int, seed: int, names: Sequence[str]) -> dict[str, collections.C
             place = base / f"pieces {number}"
             place.mkdir()
             words = [*COMMANDS[name], "--resume"]
-            while not attempt(words, place, chance.uniform(0, longest_ms[name])):
+            lives = [chance.uniform(0, longest_ms[name]) for _ in range(MOST_KILLS)]
+            for life_ms in (*lives, None):
+                if attempt(words, place, life_ms):
+                    break
                 counts[name]["kills"] += 1
             made = left(place)
             differing = [
