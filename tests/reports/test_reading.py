@@ -10,6 +10,7 @@ from sparsernn import sparsify
 from sparsernn.errors import UserError
 from sparsernn.methods.static import Static
 from sparsernn.reports.reading import read_masks, read_run, read_runs
+from sparsernn.reports.tables import results_table
 
 
 def test_a_run_folder_reads_back(tmp_path):
@@ -114,3 +115,15 @@ def test_a_truncated_mask_file_is_refused(tmp_path):
         (folder / "masks.npz").write_bytes(whole[:size])
         with pytest.raises(UserError, match="masks.npz cannot be read"):
             read_masks(folder / "masks.npz")
+
+
+@pytest.mark.parametrize("part", ["metrics", "published", "environment", "splits", "provenance"])
+@pytest.mark.parametrize("value", [3, True, None, "x", [1]])
+def test_a_result_whose_parts_are_no_objects_is_one_sentence(part, value, tmp_path):
+    result = {"recipe": "r", "row": "a", "size": "cpu", "seed": 0, "metrics": {"accuracy": 0.5}}
+    (tmp_path / "r").mkdir()
+    for path in (tmp_path / "r" / "a-cpu-seed0.json", tmp_path / "result.json"):
+        path.write_text(json.dumps(result | {part: value}))
+    for read in (lambda: results_table(tmp_path, "r"), lambda: read_run(tmp_path)):
+        with pytest.raises(UserError, match=f"{part} in .*json is .* Expected an object"):
+            read()

@@ -13,6 +13,8 @@ from sparsernn.errors import UserError
 from sparsernn.reading import arrays, json_file, json_lines, parsed_as, readable
 from sparsernn.reports.old_results import translated
 
+OBJECTS = ("metrics", "published", "environment", "splits", "provenance")
+"""Parts of a result, where it has them."""
 BITS = ("|u1", "<i8")
 
 Json = Mapping[str, Any]  # an object as it is read from JSON
@@ -125,7 +127,7 @@ def read_run(folder: Path | str) -> Run:
     recipe = _object(folder / "recipe.json")
     data = recipe.get("data")
     metric = str(data.get("metric", "")) if isinstance(data, Mapping) else ""
-    result = translated(_object(folder / "result.json"), metric)
+    result = translated(read_result(folder / "result.json"), metric)
     environment = _object(folder / "environment.json") or result.get("environment")
     masks = folder / "masks.npz"
     metrics = result.get("metrics")
@@ -194,6 +196,18 @@ def _mask(name: str, stored: Mapping[str, np.ndarray], layout: Described) -> Mas
         raise ValueError(f"{name} has {bits.size} bytes of bits for shape {shape}")
     kept = np.unpackbits(bits.reshape(-1), count=count, bitorder="little").astype(bool).reshape(shape)
     return Mask(name, kept, tuple(layout.get("axes", ())), tuple(layout.get("gates", ())))
+
+
+def read_result(path: Path) -> Json:
+    """What is in a result file; {} without a file.
+
+    Raises: UserError for a damaged file, or one whose parts are not objects.
+    """
+    result = _object(path)
+    for name in OBJECTS:
+        if not isinstance(result.get(name, {}), dict):
+            raise UserError(f"{name} in {path} is {result[name]!r:.80}", "an object", "run its row again")
+    return result
 
 
 def _object(path: Path, kind: type[Json] = dict) -> Json:

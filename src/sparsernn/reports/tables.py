@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from sparsernn.errors import UserError
-from sparsernn.reading import json_file
 from sparsernn.reports.comparison import DENSE, Group, compare, paired, pooled
 from sparsernn.reports.old_results import translated
 from sparsernn.reports.quantities import (
@@ -24,7 +23,7 @@ from sparsernn.reports.quantities import (
     times,
     value_of,
 )
-from sparsernn.reports.reading import Json, Mask, Run
+from sparsernn.reports.reading import Json, Mask, Run, read_result
 
 Published = Callable[[Json], Mapping[str, float]]
 """The source's figures for a row, given a result file of it."""
@@ -175,8 +174,8 @@ def _largest_first(group: tuple[str, list[Json]]) -> tuple[float, str]:
 
 
 def _result(path: Path) -> Json:
-    result = json_file(path, expected="a file that a run wrote")
-    if not isinstance(result.get("metrics"), dict) or not {"recipe", "row", "size", "seed"} <= set(result):
+    result = read_result(path)
+    if not {"recipe", "row", "size", "seed", "metrics"} <= set(result) or type(result["seed"]) is not int:
         raise UserError(f"{path} is incomplete", "recipe, row, size, seed and metrics", "run its row again")
     return translated(result)
 
