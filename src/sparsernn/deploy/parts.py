@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sparsernn.cells.cell import Cell, Sizes
 from sparsernn.deploy.packing import KINDS
-from sparsernn.errors import UserError
+from sparsernn.errors import UserError, reason
 from sparsernn.models.classifier import Classifier
 from sparsernn.models.forecaster import Forecaster
 from sparsernn.models.language_model import LanguageModel
@@ -136,7 +136,7 @@ def _of_chain(network: nn.Module, example: Any) -> Parts:
         result = network(*arguments)
     except Exception as error:  # whatever a forward raises for an example that it does not take
         raise UserError(
-            f"the model does not take the example ({str(error).partition(chr(10))[0][:200].rstrip('.')})",
+            f"the model does not take the example ({reason(error)})",
             "arguments of its forward",
             "pass example=(...) as in a call",
         ) from error

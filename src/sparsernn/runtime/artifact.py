@@ -14,7 +14,7 @@ import numpy as np
 
 from sparsernn import durable, folders, native
 from sparsernn.cells.cell import Cell
-from sparsernn.errors import UserError
+from sparsernn.errors import UserError, reason
 from sparsernn.reading import DAMAGE, FREE_NUMBERS, NUMBERS_A_BYTE, check_room, parsed
 from sparsernn.runtime.grams import GramNetwork, Grams, pack_places, unpack_places
 from sparsernn.runtime.hashing import BITS
@@ -188,7 +188,7 @@ def load_any(path: Path | str) -> Artifact | GramNetwork:
         if isinstance(error, UserError):
             raise
         raise UserError(
-            f"{path} is not a readable network ({(str(error).strip() or type(error).__name__).splitlines()[0][:200]})",
+            f"{path} is not a readable network ({reason(error)})",
             f"a file that `sparsernn pack` wrote ({FORMAT})",
             "use another copy, or pack the run again",
         ) from error

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from sparsernn.deploy.to_onnx.axes import NAMES, Axes, Axis, find_axes, resized
-from sparsernn.deploy.to_onnx.calls import Forward, first_line, forward_of
+from sparsernn.deploy.to_onnx.calls import Forward, forward_of
 from sparsernn.deploy.to_onnx.functions import ForeignPacking, forget_plain_forwards, intercepted, paths_of
 from sparsernn.deploy.to_onnx.nodes import LayerNodes
-from sparsernn.errors import UserError
+from sparsernn.errors import UserError, reason
 from sparsernn.running.runner import running_by
 from sparsernn.running.torch_layers import RUN_BY_US
 from sparsernn.structure.masks import Masks
@@ -255,7 +255,7 @@ def _untranslated(causes: Sequence[BaseException], model: str) -> UserError:
                 f"{operator} has no translation to ONNX", "operators of the standard", "compute it outside of the model"
             )
     return UserError(
-        f"{model} cannot be traced ({first_line(causes[-1])})",
+        f"{model} cannot be traced ({reason(causes[-1])})",
         "a forward that torch.export takes",
         "export the part of the model that does not do this",
     )

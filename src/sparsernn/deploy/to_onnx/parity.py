@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from sparsernn.deploy.to_onnx.axes import Axes, resized
-from sparsernn.deploy.to_onnx.calls import Forward, first_line
-from sparsernn.errors import UserError
+from sparsernn.deploy.to_onnx.calls import Forward
+from sparsernn.errors import UserError, reason
 
 
 @torch.no_grad()
@@ -30,7 +30,7 @@ def differences(path: Path, forward: Forward, axes: Axes, tolerance: float | Non
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the classes of onnxruntime are not public
-        raise _other(f"ONNX Runtime does not load it: {first_line(error)}") from error
+        raise _other(f"ONNX Runtime does not load it: {reason(error)}") from error
     results: dict[tuple[int, int], float] = {}
     for sizes, inputs in _tried(forward, axes):
         for tensors in inputs:
@@ -58,7 +58,7 @@ def _difference(
     try:
         arrays = session.run(list(expected), feeds)
     except Exception as error:
-        raise _other(f"ONNX Runtime fails {where}: {first_line(error)}") from error
+        raise _other(f"ONNX Runtime fails {where}: {reason(error)}") from error
     largest = 0.0
     for name, array in zip(expected, arrays, strict=True):
         wanted_array = expected[name].numpy()
