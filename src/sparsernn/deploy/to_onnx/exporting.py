@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sparsernn import durable
 from sparsernn.deploy.to_onnx.axes import NAMES, Axes, Axis, find_axes, resized
 from sparsernn.deploy.to_onnx.calls import Forward, forward_of
 from sparsernn.deploy.to_onnx.functions import ForeignPacking, forget_plain_forwards, intercepted, paths_of
@@ -156,15 +157,10 @@ def _write(network: nn.Module, forward: Forward, axes: Axes, path: Path, int8: b
     files.finish(program, traced.nodes.scanned, details, int8, opset)
     part = path.with_name(f"{path.name}.part")
     try:
-        program.save(str(part))
-        differences = parity.differences(part, forward, axes, None if int8 else TOLERANCE)
-        os.replace(part, path)
-    except OSError as error:
-        raise UserError(
-            f"{path} could not be written: {(error.strerror or str(error)).lower()}",
-            "a file in a folder that exists and may be written to",
-            "give another path",
-        ) from error
+        with durable.one_clear_error("The model", path, "what was there before is as it was"):
+            program.save(str(part))
+            differences = parity.differences(part, forward, axes, None if int8 else TOLERANCE)
+            os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
     shown = {name: details.named_axes(number) for number, name in enumerate(forward.names)}
