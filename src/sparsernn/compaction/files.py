@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from sparsernn.compaction.compact import HISTORY
-from sparsernn.compaction.resizing import Cut, Replacements, cut_at, sizes_at
+from sparsernn.compaction.resizing import Cut, Replacements, cut_at, exchange, sizes_at
 from sparsernn.compaction.results import fill_results, take_results
 from sparsernn.durable import replace as replace_file
 from sparsernn.errors import UserError, reason
@@ -231,11 +231,7 @@ def _write(model: nn.Module, owner: Tensor, values: Tensor) -> None:
     if not owner.is_meta:
         owner.copy_(values)
         return
-    new = nn.Parameter(values, owner.requires_grad) if isinstance(owner, nn.Parameter) else values
-    for module in model.modules():
-        for registered in (module._parameters, module._buffers):
-            for name in [name for name, tensor in registered.items() if tensor is owner]:
-                setattr(module, name, new)
+    exchange(model, owner, nn.Parameter(values, owner.requires_grad) if isinstance(owner, nn.Parameter) else values)
 
 
 def _owners(model: nn.Module) -> dict[str, Tensor]:
