@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import logging
 import os
 import warnings
@@ -268,11 +267,3 @@ def _quietly() -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
-
-
-def layers_in(path: Path | str) -> list[dict[str, object]]:
-    """What the metadata of a file that `export_onnx` wrote say of its recurrent layers."""
-    import onnx
-
-    properties = onnx.load(str(path), load_external_data=False).metadata_props
-    return json.loads(next((one.value for one in properties if one.key == "sparsernn.layers"), "[]"))
