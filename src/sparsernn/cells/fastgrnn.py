@@ -1,7 +1,5 @@
 """Fast gated recurrent neural network: one pair of matrices for both gates, each of which may have a low rank."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self

@@ -1,7 +1,5 @@
 """Compacted models on disk: the cuts and what is left, packed; read back into a model of the original sizes."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

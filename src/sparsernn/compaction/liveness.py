@@ -1,7 +1,5 @@
 """Which units of a masked model matter: those that reach its result and are not always zero."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

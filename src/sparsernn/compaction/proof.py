@@ -1,7 +1,5 @@
 """Proof of a cut: the compacted model repeats the masked one, on the examples and on what derives from them."""
 
-from __future__ import annotations
-
 import sys
 import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Remains of a masked network: which units, gates and words of it live, as JSON values."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch

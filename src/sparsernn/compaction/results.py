@@ -1,7 +1,5 @@
 """Results of a compacted model: which of their units were cut, to be filled in where they go out."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, MutableMapping
 from typing import Any, TypeVar
 

@@ -1,7 +1,5 @@
 """Vanilla units: LSTM units whose memory nothing changes have it settled from the first step on."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """A user's model whose recurrent layers run on the inference engine; its own forward stays as it is."""
 
-from __future__ import annotations
-
 import copy
 import types
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Products with weights that are constants of a C source: every number, rows, blocks of sixteen, lookups, 8 bits."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 

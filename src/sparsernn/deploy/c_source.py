@@ -1,7 +1,5 @@
 """A whole network as one C source and one header: constant weights, no dependencies, one step a call."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from pathlib import Path

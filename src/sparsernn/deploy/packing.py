@@ -1,7 +1,5 @@
 """From a trained torch network to the parts that run without torch, and to one file of them."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A network taken apart for a step at a time: an embedding, layers of any cell in one direction, a head."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

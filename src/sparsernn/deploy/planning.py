@@ -1,7 +1,5 @@
 """Which format each layer of a network is to have: every candidate is timed where it will run."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """GRUs in the layout of RNNoise and LPCNet, which store blocks of eight units by four sources."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

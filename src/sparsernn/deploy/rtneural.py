@@ -1,7 +1,5 @@
 """Small recurrent networks as the JSON that RTNeural, a library for audio, reads."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

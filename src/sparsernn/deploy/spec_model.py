@@ -1,7 +1,5 @@
 """A network of the runtime as a module of torch again."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

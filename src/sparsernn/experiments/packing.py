@@ -1,7 +1,5 @@
 """The network of a finished run as one file without torch, and how long a step of it takes."""
 
-from __future__ import annotations
-
 import json
 import tempfile
 from collections.abc import Callable

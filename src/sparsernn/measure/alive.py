@@ -1,7 +1,5 @@
 """What is left of a sparse network: words, components, hidden units, gates and weights that still do something."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """Predictions of a network whose weights are random: their mean, their spread, and how far they can be trusted."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol

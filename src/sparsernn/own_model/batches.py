@@ -1,7 +1,5 @@
 """Batches of a user's data, and a model called with one."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Rounds of a shrinking on disk: the last model that was good enough, its masks and all points; written durably."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import dataclass

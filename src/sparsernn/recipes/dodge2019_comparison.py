@@ -1,7 +1,5 @@
 """What one layer of 24 automata compares with: an LSTM and two layers of automata (Dodge et al. 2019, footnote 6)."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from sparsernn.experiments.baseline_row import AnyRow

@@ -1,7 +1,5 @@
 """Accuracy over the number of transitions on contextual vectors (Dodge et al. 2019, Figure 3 and appendix)."""
 
-from __future__ import annotations
-
 from sparsernn.experiments.deviations import NOT_STATED, Deviation
 from sparsernn.experiments.recipe import Recipe, Size
 from sparsernn.experiments.rows import Row

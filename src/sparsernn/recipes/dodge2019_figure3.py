@@ -1,7 +1,5 @@
 """Accuracy over the number of transitions: given lengths against learned ones (Dodge et al. 2019, Figure 3)."""
 
-from __future__ import annotations
-
 from sparsernn.experiments.deviations import ROW, Deviation
 from sparsernn.experiments.recipe import Recipe, Size
 from sparsernn.experiments.rows import Row

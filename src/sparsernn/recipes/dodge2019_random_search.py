@@ -1,7 +1,5 @@
 """The source's protocol: hyper-parameters drawn at random, the best repeated (Dodge et al. 2019, appendix A)."""
 
-from __future__ import annotations
-
 import math
 import random
 

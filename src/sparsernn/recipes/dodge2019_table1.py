@@ -1,7 +1,5 @@
 """Classifiers of a few automata that a person can read with `sparsernn explain` (Dodge et al. 2019, Table 1)."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from sparsernn.experiments.baseline_row import AnyRow

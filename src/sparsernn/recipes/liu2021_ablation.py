@@ -1,7 +1,5 @@
 """From SET to ST-RNN in three steps: uniform masks, one rule for both signs, a rate that falls (Liu et al. 2021)."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from sparsernn.experiments.deviations import Deviation

@@ -1,7 +1,5 @@
 """How much to rewire, on tweets: ST-RNN with different rates (Liu et al. 2021, Figure 2)."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from sparsernn.experiments.baseline_row import AnyRow

@@ -1,7 +1,5 @@
 """Penn Treebank, stacked LSTM, 67 % and 80 % sparse: seven ways to get there (Liu et al. 2021, Table 2)."""
 
-from __future__ import annotations
-
 from sparsernn.experiments.recipe import Recipe, Size
 from sparsernn.experiments.rows import Row
 from sparsernn.recipes.papers import liu2021

@@ -1,7 +1,5 @@
 """Penn Treebank, recurrent highway network, 53 % sparse (Liu et al. 2021, Table 3)."""
 
-from __future__ import annotations
-
 from sparsernn.experiments.deviations import NOT_STATED, Deviation, Scaled
 from sparsernn.experiments.recipe import Recipe, Size
 from sparsernn.experiments.rows import Row

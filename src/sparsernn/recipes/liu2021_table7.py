@@ -1,7 +1,5 @@
 """Does moving weights between layers help? ST-RNN with and without redistribution (Liu et al. 2021, Table 7)."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from sparsernn.experiments.recipe import Recipe, Size

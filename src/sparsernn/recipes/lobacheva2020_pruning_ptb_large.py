@@ -1,7 +1,5 @@
 """Penn Treebank, words, 2 x 1500 LSTM units: pruning by weights, gates and neurons (Lobacheva et al. 2020, Table 1)."""
 
-from __future__ import annotations
-
 from sparsernn.experiments.deviations import Paper
 from sparsernn.experiments.recipe import Recipe, Size
 from sparsernn.experiments.rows import Row

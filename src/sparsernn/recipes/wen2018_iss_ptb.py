@@ -1,7 +1,5 @@
 """Penn Treebank, words, 2 x 1500 LSTM units: intrinsic sparse structures (Wen et al. 2018)."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from sparsernn.experiments.deviations import ROW, Deviation, Paper

@@ -1,7 +1,5 @@
 """Row-by-row MNIST, GRUs of 100, 400 and 1600 units, seven ways to 95 % sparsity (Zhang & Stadie 2020, Table 2)."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from sparsernn.experiments.baseline_row import AnyRow

@@ -1,7 +1,5 @@
 """Larger texts, a wide LSTM at 95 % sparsity (Zhang & Stadie 2020, Table 4)."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from sparsernn.data.language_modelling import LanguageModelling

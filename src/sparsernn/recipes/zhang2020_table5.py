@@ -1,7 +1,5 @@
 """Penn Treebank, words, a GRU of 800 units at 0 to 98 % sparsity (Zhang & Stadie 2020, Table 5)."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from sparsernn.data.ptb_word import PtbWord

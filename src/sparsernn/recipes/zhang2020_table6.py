@@ -1,7 +1,5 @@
 """Row-by-row MNIST, GRU of 400 units from five kinds of first weights (Zhang & Stadie 2020, Table 6)."""
 
-from __future__ import annotations
-
 from sparsernn.experiments.baseline_row import AnyRow
 from sparsernn.experiments.deviations import NOT_STATED, Deviation, Stated
 from sparsernn.experiments.recipe import Recipe, Size

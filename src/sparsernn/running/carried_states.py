@@ -1,7 +1,5 @@
 """States of the width before compaction, where they come into a model."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A model's recurrent layers run in plain operations, differentiable twice, and what each of them was given."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext

@@ -3,8 +3,6 @@
 A number counts as zero only if all of its bits are, so that minus zero and every NaN come back as they were.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple

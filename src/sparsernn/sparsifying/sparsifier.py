@@ -1,7 +1,5 @@
 """The seam between a method and any training loop: it drives the method, and holds all that changes."""
 
-from __future__ import annotations
-
 import warnings
 import weakref
 from typing import Any

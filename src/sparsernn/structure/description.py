@@ -1,7 +1,5 @@
 """What one module is made of: its weights by name, the axes they share, and what holds a unit at zero."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Recurrent layer of a model: a cell, the names of its weights in the model, and its place there."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Modes of modules, training or evaluation, that are as before after a block."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

@@ -1,7 +1,5 @@
 """Neighbour: a kind of module that the package knows, its weights in names, and how it is cut."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache

@@ -1,7 +1,5 @@
 """Deep copies of what users build: tensors of a past forward go in detached, what cannot be copied is shared."""
 
-from __future__ import annotations
-
 import copy
 from collections import deque
 from collections.abc import Iterator, Mapping

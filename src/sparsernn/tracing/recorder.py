@@ -1,7 +1,5 @@
 """Follower of forwards: hooks on every known module, and every torch function in between (see `shadows`)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Self

@@ -1,7 +1,5 @@
 """What a run left in its folder, read without a lock: a training may go on beside it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, Self
 

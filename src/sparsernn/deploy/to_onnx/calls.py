@@ -1,7 +1,5 @@
 """A model's forward as a function of tensors that have names."""
 
-from __future__ import annotations
-
 import ast
 import inspect
 import textwrap

@@ -1,7 +1,5 @@
 """Any model of torch as an ONNX file: traced with free axes, checked at other sizes, and only then kept."""
 
-from __future__ import annotations
-
 import copy
 import logging
 import os

@@ -1,7 +1,5 @@
 """A file compared with its model by ONNX Runtime, at the example's size and at others."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any

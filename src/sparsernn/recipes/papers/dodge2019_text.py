@@ -1,7 +1,5 @@
 """The text classifiers of Dodge et al. 2019 on frozen vectors: what their figures and tables have in common."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Literal

@@ -1,7 +1,5 @@
 """The text classifiers of Liu et al. 2021: what Tables 4, 5 and 6 have in common."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """Word language models pruned by group lasso while they are trained (Lobacheva et al. 2020; Wen et al. 2018)."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 

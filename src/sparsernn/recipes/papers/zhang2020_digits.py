@@ -1,7 +1,5 @@
 """Row-by-row MNIST as Zhang & Stadie 2020 train it: what their tables have in common."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from sparsernn.data.sequential_digits import SequentialDigits

@@ -1,7 +1,5 @@
 """The language models of Zhang & Stadie 2020: what their two tables have in common."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 

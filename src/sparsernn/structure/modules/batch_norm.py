@@ -1,7 +1,5 @@
 """Batch normalisations, which treat each unit by itself."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from torch import Tensor, nn

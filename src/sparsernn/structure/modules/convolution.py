@@ -1,7 +1,5 @@
 """Convolutions over time."""
 
-from __future__ import annotations
-
 from torch import nn
 
 from sparsernn.structure.description import Description, describe_product

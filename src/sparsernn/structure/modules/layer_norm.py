@@ -1,7 +1,5 @@
 """Layer normalisations over the last dimension, with and without a mean."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from torch import Tensor, nn

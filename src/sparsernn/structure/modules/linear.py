@@ -1,7 +1,5 @@
 """Linear layers."""
 
-from __future__ import annotations
-
 from torch import nn
 
 from sparsernn.structure.description import Description, describe_product

@@ -1,7 +1,5 @@
 """PReLU with a slope of its own for each unit."""
 
-from __future__ import annotations
-
 from torch import nn
 
 from sparsernn.structure.description import Description, describe_units
