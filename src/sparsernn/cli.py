@@ -1,7 +1,5 @@
 """The command line: one function a command, which parses, calls and prints."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import shlex

@@ -40,4 +40,4 @@ def reason(error: BaseException) -> str:
     if isinstance(error, KeyError):
         return f"{error} is missing"
     lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:200]
+    return (lines[0].rstrip() if lines else type(error).__name__)[:200].removesuffix(".")

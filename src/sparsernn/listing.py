@@ -1,7 +1,5 @@
 """What there is to choose from: the entries of the folders, each in a line."""
 
-from __future__ import annotations
-
 import inspect
 import re
 import sys

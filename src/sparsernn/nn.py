@@ -3,8 +3,6 @@
 A class takes every option of torch's class of that name, in torch's order, and those of its cell.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields

@@ -1,7 +1,5 @@
 """Options that commands share or that belong together, each group a dataclass with an option a field."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 from collections.abc import Callable

@@ -265,6 +265,17 @@ def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, kinds: Sequence[str
     return np.frombuffer(data, kind).reshape(shape, order="F" if fortran else "C")
 
 
+def tensors(path: Path | str) -> tuple[dict[str, str], dict[str, Any]]:
+    """What a safetensors file says of itself, and its tensors by name, as torch's.
+
+    Raises: one of `DAMAGE`.
+    """
+    from safetensors import safe_open
+
+    with safe_open(str(regular(path)), framework="pt") as file:
+        return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}
+
+
 def check_room(numbers: int, path: Path | str) -> None:
     """Refuse to make a network whose numbers a file cannot hold, however sparsely it is packed.
 

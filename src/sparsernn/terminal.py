@@ -1,7 +1,5 @@
 """The terminal: tables, a bar or lines while files are read, and what a wrong word or Ctrl-C says."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

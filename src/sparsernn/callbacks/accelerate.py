@@ -1,7 +1,5 @@
 """Hugging Face Accelerate 1.2 and later: `sparsifier = sparsify(accelerator, model, method, optimizer, steps=1000)`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from accelerate import Accelerator

@@ -1,7 +1,5 @@
 """Fast gated recurrent neural network: one pair of matrices for both gates, each of which may have a low rank."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
@@ -111,8 +109,6 @@ class FastGRNN(Cell):
         both = x + multiply("weight_hh", hidden if self.hidden_rank is None else multiply("weight_hu", hidden))
         update = squash(math, both + multiply("bias_update"))
         candidate = activation(math, both + multiply("bias_candidate"))
-        zeta, nu = (squash(math, multiply(name)) if value is None else value for name, value in self._mixing())
+        mixing = (("zeta", self.zeta), ("nu", self.nu))
+        zeta, nu = (squash(math, multiply(name)) if value is None else value for name, value in mixing)
         return ((zeta * (1 - update) + nu) * candidate + update * hidden,)
-
-    def _mixing(self) -> Sequence[tuple[str, float | None]]:
-        return [("zeta", self.zeta), ("nu", self.nu)]

@@ -1,7 +1,5 @@
 """Gated recurrent unit, in both of its forms."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 

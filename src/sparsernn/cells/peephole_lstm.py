@@ -1,7 +1,5 @@
 """LSTM whose gates also see the memory."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar

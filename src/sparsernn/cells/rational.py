@@ -1,7 +1,5 @@
 """Rational recurrent layers: a few weighted automata that read a text from left to right."""
 
-from __future__ import annotations
-
 import math as numbers
 from collections import Counter
 from collections.abc import Mapping, Sequence

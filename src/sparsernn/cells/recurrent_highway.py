@@ -1,7 +1,5 @@
 """Recurrent highway network: several highway steps at each time step."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar

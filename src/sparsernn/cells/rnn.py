@@ -1,7 +1,5 @@
 """The plain recurrent layer."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """Cut dead units out of every tensor, so that the small network computes what the masked one did."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 

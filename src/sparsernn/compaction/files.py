@@ -1,23 +1,20 @@
 """Compacted models on disk: the cuts and what is left, packed; read back into a model of the original sizes."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from sparsernn.compaction.compact import HISTORY
-from sparsernn.compaction.proof import first_line
-from sparsernn.compaction.resizing import Cut, Replacements, cut_at, sizes_at
+from sparsernn.compaction.resizing import Cut, Replacements, cut_at, exchange, sizes_at
 from sparsernn.compaction.results import fill_results, take_results
 from sparsernn.durable import replace as replace_file
-from sparsernn.errors import UserError
-from sparsernn.reading import DAMAGE, Damaged, parsed
+from sparsernn.errors import UserError, reason
+from sparsernn.reading import DAMAGE, Damaged, parsed, tensors
 from sparsernn.running.filled_results import RESULTS, FillResults
 from sparsernn.running.modules import Recurrent
 from sparsernn.runtime.packed_file import PackedFile, Typed, contents, plain_bytes
@@ -74,8 +71,8 @@ def file_of(
         inner = copy_of(inner)
         masks.apply_(inner)
     state = inner.state_dict()
-    tensors = {name: _typed(state[name]) for name in _stored(inner, state)}
-    return contents(tensors, _header(inner), dtype, plain)
+    stored = {name: _typed(state[name]) for name in _stored(inner, state)}
+    return contents(stored, _header(inner), dtype, plain)
 
 
 def plain_size(model: nn.Module) -> int:
@@ -108,7 +105,7 @@ def load_compact(path: Path | str, model: nn.Module) -> nn.Module:
             small = copy_of(unwrap(model))
             history = _cut_again(small, steps)
             if file.header["format"] == FIRST_FORMAT:
-                _fill(small, _renamed(small, _tensors(path)))
+                _fill(small, _renamed(small, tensors(path)[1]))
             else:
                 _fill(small, _unpacked(small, file))
                 file.check()
@@ -118,7 +115,7 @@ def load_compact(path: Path | str, model: nn.Module) -> nn.Module:
         if isinstance(error, UserError):
             raise
         raise UserError(
-            f"{path} does not fit this model ({first_line(error)})",
+            f"{path} does not fit this model ({reason(error)})",
             "an instance of the architecture that was compacted",
             "build the model with its original sizes",
         ) from error
@@ -138,7 +135,7 @@ def _opened(path: Path | str) -> PackedFile:
 
 def _unreadable(path: Path | str, error: Exception) -> UserError:
     return UserError(
-        f"{path} is not a readable compacted model ({first_line(error)})",
+        f"{path} is not a readable compacted model ({reason(error)})",
         f"a file written by save_compact ({FORMAT} or {FIRST_FORMAT})",
         "use another copy, or compact the model again",
     )
@@ -149,7 +146,7 @@ def _steps(header: Mapping[str, str]) -> Steps:
     try:
         steps = parsed(header["cuts"])
     except (ValueError, KeyError, RecursionError) as error:
-        raise DamagedFile(f"its header holds no cuts: {first_line(error)}") from None
+        raise DamagedFile(f"its header holds no cuts: {reason(error)}") from None
     if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
         raise DamagedFile("the cuts in its header are no list of modules")
     return steps
@@ -174,24 +171,18 @@ def _cut_again(model: nn.Module, steps: Steps) -> Steps:
     return history
 
 
-def _tensors(path: Path | str) -> dict[str, Tensor]:
-    """The tensors of a file of the first format, which packed nothing."""
-    with safe_open(str(path), framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}
-
-
 def _unpacked(model: nn.Module, file: PackedFile) -> dict[str, Tensor]:
     """The file's tensors, as large as the model's own. Raises: ValueError unless they are these."""
     state = model.state_dict()
     expected = _stored(model, state)
     if set(file.names) != set(expected):
         raise ValueError(f"weights differ: {sorted(set(file.names) ^ set(expected))[:3]}")
-    tensors = {}
+    unpacked = {}
     for name in expected:
         tensor = state[name]
         values = file.read(name, tuple(tensor.shape), _kind(tensor), tensor.element_size())
-        tensors[name] = torch.from_numpy(values).view(tensor.dtype)
-    return tensors
+        unpacked[name] = torch.from_numpy(values).view(tensor.dtype)
+    return unpacked
 
 
 def _typed(tensor: Tensor) -> Typed:
@@ -206,29 +197,29 @@ def _kind(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def _renamed(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _renamed(model: nn.Module, stored: dict[str, Tensor]) -> dict[str, Tensor]:
     """Tensors by their present names; earlier versions gave layers of unequal widths a module each."""
     names = {}
     for path, module in model.named_modules():
         for position, parameters in enumerate(module.names if isinstance(module, Recurrent) else ()):
             prefix = f"{path}." if path else ""
             names |= {f"{prefix}layers.{position}.{at}_l0": prefix + name for at, name in parameters.items()}
-    return {names.get(name, name): tensor for name, tensor in tensors.items()}
+    return {names.get(name, name): tensor for name, tensor in stored.items()}
 
 
-def _fill(model: nn.Module, tensors: dict[str, Tensor]) -> None:
+def _fill(model: nn.Module, stored: dict[str, Tensor]) -> None:
     """Load the tensors. Raises: ValueError unless they are the model's own names, shapes and types."""
     state = model.state_dict()
     expected = _stored(model, state)
-    if set(tensors) != set(expected):
-        raise ValueError(f"weights differ: {sorted(set(tensors) ^ set(expected))[:3]}")
+    if set(stored) != set(expected):
+        raise ValueError(f"weights differ: {sorted(set(stored) ^ set(expected))[:3]}")
     for name in expected:
-        if (state[name].shape, state[name].dtype) != (tensors[name].shape, tensors[name].dtype):
+        if (state[name].shape, state[name].dtype) != (stored[name].shape, stored[name].dtype):
             raise ValueError(f"{name} is {tuple(state[name].shape)} {state[name].dtype} in the model")
     with torch.no_grad():
         owners = _owners(model)
         for name in expected:
-            _write(model, owners[name] if name in owners else state[name], tensors[name])
+            _write(model, owners[name] if name in owners else state[name], stored[name])
     if empty := sorted(name for name, tensor in _owners(model).items() if tensor.is_meta):
         raise ValueError(f"{empty[0]} is on the device meta, and the file holds no values of it")
 
@@ -238,11 +229,7 @@ def _write(model: nn.Module, owner: Tensor, values: Tensor) -> None:
     if not owner.is_meta:
         owner.copy_(values)
         return
-    new = nn.Parameter(values, owner.requires_grad) if isinstance(owner, nn.Parameter) else values
-    for module in model.modules():
-        for registered in (module._parameters, module._buffers):
-            for name in [name for name, tensor in registered.items() if tensor is owner]:
-                setattr(module, name, new)
+    exchange(model, owner, nn.Parameter(values, owner.requires_grad) if isinstance(owner, nn.Parameter) else values)
 
 
 def _owners(model: nn.Module) -> dict[str, Tensor]:

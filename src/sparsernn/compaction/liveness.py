@@ -1,7 +1,5 @@
 """Which units of a masked model matter: those that reach its result and are not always zero."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +15,10 @@ def live_units(wiring: Wiring, model: nn.Module) -> Tensor:
     }
     alive = torch.ones(len(wiring.units.parent), dtype=torch.bool)
     while True:
-        present = {name: nonzero & _corner(wiring, name, alive) for name, nonzero in named.items()}
+        present = {
+            name: nonzero & wiring.weights[name].of_living(alive, range(nonzero.dim()))
+            for name, nonzero in named.items()
+        }
         needed, moved = _needed(wiring, present)
         after = alive & needed & ~(_silent(wiring, present) & ~moved)
         after[list(wiring.external)] = True
@@ -55,16 +56,6 @@ def complete_lines(wiring: Wiring, alive: Tensor) -> None:
         alive[OUTSIDE] = True
 
 
-def _corner(wiring: Wiring, name: str, alive: Tensor) -> Tensor:
-    """Entries of a named view whose units are all alive."""
-    dimensions = wiring.weights[name].units_by_dimension
-    corner = torch.ones([1] * len(dimensions), dtype=torch.bool)
-    for place, units in enumerate(dimensions):
-        if units is not None:
-            corner = corner & alive[units].view([-1 if other == place else 1 for other in range(len(dimensions))])
-    return corner
-
-
 def _needed(wiring: Wiring, present: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Units from which a chain of weights leads to something external or returned.
 
@@ -81,10 +72,8 @@ def _needed(wiring: Wiring, present: dict[str, Tensor]) -> tuple[Tensor, Tensor]
         before = int(needed.sum()) + int(moved.sum())
         for use in readers:
             units, sources = use.units_by_dimension, use.layout.source_places
-            read = present[use.name]
-            for place, numbers in enumerate(units):
-                if numbers is not None and place not in sources:
-                    read = read & needed[numbers].view([-1 if other == place else 1 for other in range(len(units))])
+            places = [place for place in range(len(units)) if place not in sources]
+            read = present[use.name] & use.of_living(needed, places)
             for place in sources:
                 if (numbers := units[place]) is not None:
                     reached = numbers[_any(read, [other for other in range(len(units)) if other != place])]

@@ -1,7 +1,5 @@
 """Proof of a cut: the compacted model repeats the masked one, on the examples and on what derives from them."""
 
-from __future__ import annotations
-
 import sys
 import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -15,7 +13,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from sparsernn.compaction.variations import STATE, Trial, Variations
-from sparsernn.errors import UserError
+from sparsernn.errors import UserError, reason
 from sparsernn.structure.wiring import Wiring
 from sparsernn.tracing.copying import copy_of
 from sparsernn.tracing.examples import Example
@@ -237,7 +235,7 @@ def _repeats(first: Outcome, again: Outcome, random: bool) -> None:
 
 def _not_run(error: Exception) -> UserError:
     return UserError(
-        f"the model does not run on the example: {first_line(error)} (at {_place(error)})",
+        f"the model does not run on the example: {reason(error)} (at {_place(error)})",
         "a tensor, a tuple of arguments, a dict of keywords, or a (tuple, dict) pair that the forward takes",
         "pass example= in one of these forms, several examples in a list by examples=",
     )
@@ -245,7 +243,7 @@ def _not_run(error: Exception) -> UserError:
 
 def _does_not_run(trial: Trial, error: Exception) -> UserError:
     return UserError(
-        f"the compacted model does not run on the example{_labelled(trial)}: {first_line(error)} (at {_place(error)})",
+        f"the compacted model does not run on the example{_labelled(trial)}: {reason(error)} (at {_place(error)})",
         "a forward that takes widths from its tensors, not from numbers fixed before",
         "change that line, or leave this layer out with where=; the model itself is unchanged",
     )
@@ -270,8 +268,3 @@ def _place(error: Exception) -> str:
     users = [frame for frame in frames if not frame.filename.startswith(NOT_THE_USERS)]
     line = (users or frames)[-1]
     return f"{line.filename}:{line.lineno}"
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's text, or its kind."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

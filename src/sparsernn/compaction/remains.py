@@ -1,7 +1,5 @@
 """Remains of a masked network: which units, gates and words of it live, as JSON values."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -67,19 +65,9 @@ def living_constants(wiring: Wiring, model: nn.Module, masks: Masks, layer: Laye
         layout = layer.layouts[local]
         if layout.incoming:
             mask = masks.kept.get(name, torch.ones_like(parameters[name], dtype=torch.bool)).cpu()
-            kept[local] = layout.stack(layout.view(mask) & _living_sources(wiring, name, alive)).view_as(mask)
+            living = wiring.weights[name].of_living(alive, layout.source_places)
+            kept[local] = layout.stack(layout.view(mask) & living).view_as(mask)
     return constant_gates(layer, weights, kept)
-
-
-def _living_sources(wiring: Wiring, name: str, alive: Tensor) -> Tensor:
-    """Which entries of a named view are read from a living unit; shapes broadcast."""
-    weight = wiring.weights[name]
-    places, dimensions = weight.layout.source_places, weight.units_by_dimension
-    living = torch.ones([1] * len(dimensions), dtype=torch.bool)
-    for place in places:
-        if (units := dimensions[place]) is not None:
-            living = living & alive[units].view([-1 if other == place else 1 for other in range(len(dimensions))])
-    return living
 
 
 def units_of(wiring: Wiring, layer: Layer) -> Tensor | None:

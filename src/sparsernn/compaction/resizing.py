@@ -5,25 +5,24 @@ from __future__ import annotations
 import base64
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sparsernn.compaction.liveness import complete_lines
+from sparsernn.compaction.results import taken
 from sparsernn.nn import module_of
-from sparsernn.running.carried_states import ExchangedStates, NarrowStates, WidenStates, refuse_scripting
+from sparsernn.running.carried_states import NarrowStates, refuse_scripting
 from sparsernn.running.modules import Recurrent, RecurrentStep
 from sparsernn.runtime.patterns import Pattern, pack_pattern, unpack_pattern
 from sparsernn.structure.description import Description
 from sparsernn.structure.modules.recurrent import cell_of
 from sparsernn.structure.neighbour import describe, exchange_parameters
 from sparsernn.structure.wiring import Wiring
-
-Hook = TypeVar("Hook", bound=ExchangedStates)
 
 
 @dataclass
@@ -34,14 +33,12 @@ class Cut:
         kept: axis key -> indices of the units that stay.
         sizes: axis key -> number of units before.
         narrow: whether initial states of the old width may come in: some did, or final ones go out and may return.
-        widen: numbers of the states that go out of the module in the old width, as earlier versions had it.
         seen: for each state, axis keys of the layers whose final state the model reads; these have one width.
     """
 
     kept: dict[str, Tensor]
     sizes: dict[str, int]
     narrow: bool = False
-    widen: list[int] = field(default_factory=list)
     seen: list[list[str]] = field(default_factory=list)
 
     @classmethod
@@ -50,7 +47,7 @@ class Cut:
         description, axes = wiring.descriptions[path], wiring.axes[path]
         kept = {key: alive[units].nonzero().squeeze(1) for key, units in axes.items()}
         narrow = path in wiring.fed or any(module == path for module, _ in wiring.handed_out)
-        return cls(kept, dict(description.sizes), narrow, [], seen_layers(wiring, path))
+        return cls(kept, dict(description.sizes), narrow, seen_layers(wiring, path))
 
     @property
     def changes(self) -> bool:
@@ -88,7 +85,7 @@ class Cut:
             code, data = pack_pattern(flags)
             if code != "all":
                 kept[key] = [code, base64.b64encode(data.tobytes()).decode()]
-        return {"kept": kept, "sizes": self.sizes, "narrow": self.narrow, "widen": self.widen, "seen": self.seen}
+        return {"kept": kept, "sizes": self.sizes, "narrow": self.narrow, "widen": [], "seen": self.seen}
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any], sizes: Mapping[str, int]) -> Cut:
@@ -102,12 +99,12 @@ class Cut:
         if not set(patterns) <= set(sizes):
             raise ValueError("its axes have no sizes")
         kept = {key: _units(patterns.get(key, ["all", ""]), size, key) for key, size in sizes.items()}
-        if not all(type(index) is int for index in saved["widen"]):
-            raise TypeError("states are not whole numbers")
+        if saved["widen"] != []:
+            raise ValueError("its states go out in their old width, as earlier versions had it")
         seen = []
         for keys in saved["seen"]:
             seen.append([key for key in keys if len(kept[key])])
-        return cls(kept, dict(sizes), saved["narrow"] is True, list(saved["widen"]), seen)
+        return cls(kept, dict(sizes), saved["narrow"] is True, seen)
 
 
 def _units(saved: Any, size: int, key: str) -> Tensor:
@@ -199,9 +196,7 @@ class Replacements:
             if old.is_meta:
                 continue
             old.data = new.data
-            for module in model.modules():
-                for name in [name for name, parameter in module._parameters.items() if parameter is new]:
-                    setattr(module, name, old)
+            exchange(model, new, old)
 
 
 def resize(module: nn.Module, cut: Cut, replacements: Replacements) -> nn.Module:
@@ -213,7 +208,7 @@ def resize(module: nn.Module, cut: Cut, replacements: Replacements) -> nn.Module
     if description is None or description.sizes != cut.sizes:
         raise ValueError(f"{type(module).__name__} has other sizes than those that were cut")
     seen = {key for keys in cut.seen for key in keys}
-    if not seen <= set(cut.kept) or any(index >= len(description.states) for index in cut.widen):
+    if not seen <= set(cut.kept):
         raise ValueError(f"{type(module).__name__} has other states than those that were cut")
     tensors = {}
     for part in description.parts:
@@ -232,14 +227,18 @@ def resize(module: nn.Module, cut: Cut, replacements: Replacements) -> nn.Module
     return small
 
 
+def _parameter_at(model: nn.Module, path: str) -> nn.Parameter | None:
+    """The parameter of this name, which a forward reads itself; None where a module stands there."""
+    owner, _, name = path.rpartition(".")
+    return vars(model.get_submodule(owner))["_parameters"].get(name)
+
+
 def cut_at(model: nn.Module, path: str, cut: Cut, replacements: Replacements) -> None:
     """Leave only the units of `cut` in one of a model's modules, or in a parameter that its forward reads itself.
 
     Raises: ValueError if these have other sizes than those that were cut.
     """
-    owner, _, name = path.rpartition(".")
-    parameter = vars(model.get_submodule(owner))["_parameters"].get(name)
-    if parameter is None:
+    if (parameter := _parameter_at(model, path)) is None:
         replace(model, path, resize(model.get_submodule(path), cut, replacements))
         return
     if list(cut.sizes.values()) != list(parameter.shape):
@@ -251,17 +250,20 @@ def cut_at(model: nn.Module, path: str, cut: Cut, replacements: Replacements) ->
             values = values.index_select(place, units.to(values.device))
         return values
 
-    new = replacements.of(parameter, left)
+    exchange(model, parameter, replacements.of(parameter, left))
+
+
+def exchange(model: nn.Module, old: Tensor, new: Tensor) -> None:
+    """Put a parameter or buffer in the place of another, wherever that is registered."""
     for module in model.modules():
-        for here in [here for here, other in module._parameters.items() if other is parameter]:
-            setattr(module, here, new)
+        for registered in (module._parameters, module._buffers):
+            for name in [name for name, tensor in registered.items() if tensor is old]:
+                setattr(module, name, new)
 
 
 def sizes_at(model: nn.Module, path: str) -> dict[str, int]:
     """Axis key -> number of units, of a known module or of a parameter that a forward reads itself."""
-    owner, _, name = path.rpartition(".")
-    parameter = vars(model.get_submodule(owner))["_parameters"].get(name)
-    if parameter is not None:
+    if (parameter := _parameter_at(model, path)) is not None:
         return {f"axis_{place}": size for place, size in enumerate(parameter.shape)}
     description = describe(model.get_submodule(path))
     return {} if description is None else description.sizes
@@ -299,21 +301,8 @@ def _exchange_states(small: nn.Module, cut: Cut, description: Description) -> No
         widths.append(max(cut.sizes[key] for key in keys))
     if all(len(units) == width for state, width in zip(kept, widths, strict=True) for units in state):
         return
-    narrow, widen = _taken(small._forward_pre_hooks, NarrowStates), _taken(small._forward_hooks, WidenStates)
+    narrow = taken(small._forward_pre_hooks, NarrowStates)
     if cut.narrow or narrow is not None:
         narrowing = NarrowStates(*narrow.then(kept)) if narrow else NarrowStates(kept, widths)
         small.register_forward_pre_hook(narrowing, with_kwargs=True)
-    if cut.widen or widen is not None:
-        widening = WidenStates(*widen.then(kept), widen.only) if widen else WidenStates(kept, widths, cut.widen)
-        small.register_forward_hook(widening)
-    if cut.narrow or cut.widen or narrow is not None or widen is not None:
         vars(small)["__prepare_scriptable__"] = refuse_scripting
-
-
-def _taken(hooks: MutableMapping[int, Callable[..., object]], kind: type[Hook]) -> Hook | None:
-    """The hook of an earlier cut, taken off."""
-    for number, hook in hooks.items():
-        if isinstance(hook, kind):
-            del hooks[number]
-            return hook
-    return None

@@ -1,14 +1,15 @@
 """Results of a compacted model: which of their units were cut, to be filled in where they go out."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from sparsernn.running.filled_results import Filled, FillResults
 from sparsernn.structure.wiring import Wiring
+
+Hook = TypeVar("Hook")
 
 
 def filled_results(wiring: Wiring, alive: Tensor) -> FillResults:
@@ -35,11 +36,13 @@ def unit_dimension(units: Tensor) -> int:
 
 def take_results(model: nn.Module) -> FillResults | None:
     """The hook of an earlier cut, taken off."""
-    for number, hook in model._forward_hooks.items():
-        if isinstance(hook, FillResults):
-            del model._forward_hooks[number]
-            return hook
-    return None
+    return taken(model._forward_hooks, FillResults)
+
+
+def taken(hooks: MutableMapping[int, Any], kind: type[Hook]) -> Hook | None:
+    """The hook of a kind, taken off; None if there is none."""
+    number = next((number for number, hook in hooks.items() if isinstance(hook, kind)), None)
+    return None if number is None else hooks.pop(number)
 
 
 def fill_results(model: nn.Module, before: FillResults | None, results: FillResults) -> None:

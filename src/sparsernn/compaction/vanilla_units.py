@@ -1,7 +1,5 @@
 """Vanilla units: LSTM units whose memory nothing changes have it settled from the first step on."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -13,6 +11,7 @@ from sparsernn.cells.lstm import LSTM
 from sparsernn.cells.peephole_lstm import PeepholeLSTM
 from sparsernn.compaction.liveness import live_units
 from sparsernn.compaction.remains import living_constants, units_of
+from sparsernn.structure.constant_gates import WRITING, gates_by_unit
 from sparsernn.structure.layer import Layer
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import Wiring, unwrap
@@ -20,7 +19,6 @@ from sparsernn.tracing.examples import Example
 from sparsernn.tracing.recording import run_quietly, trace
 from sparsernn.tracing.tensors import tensors_of
 
-WRITING = ("input", "forget", "candidate")
 OPEN, SHUT = 40.0, -40.0  # where a sigmoid is 1 and 0 to rounding, in single and in double precision
 FARTHEST, NEARER = 0.9, 0.5  # memories that stand for one that a candidate cannot reach
 SAME = 1e-5
@@ -83,9 +81,7 @@ def _settling(wiring: Wiring, model: nn.Module, masks: Masks) -> Iterator[Settli
         cell = layer.cell
         if not isinstance(cell, LSTM | PeepholeLSTM) or cell.activation != "tanh" or "bias_hh" not in layer.weights:
             continue
-        by_unit: dict[int, dict[str, float]] = {}
-        for gate, unit, value in living_constants(wiring, model, masks, layer, alive):
-            by_unit.setdefault(unit, {})[gate] = value
+        by_unit = gates_by_unit(living_constants(wiring, model, masks, layer, alive))
         numbers = units_of(wiring, layer)
         for unit, gates in by_unit.items():
             if numbers is not None and alive[numbers[unit]] and set(WRITING) <= set(gates) and gates["forget"] < 1:

@@ -1,7 +1,5 @@
 """Inputs derived from an example: what else a model may be called with."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace

@@ -60,14 +60,10 @@ class ActivityRecognition(Task):
         return Loaded.of_classes(parts, LABELS, inputs=len(SENSORS), per_step=True, note="split by person")
 
 
-def _sensor_values(row: dict[str, str]) -> list[float]:
-    return [float(row[sensor]) for sensor in SENSORS]
-
-
 def _recording(name: str, content: bytes) -> tuple[np.ndarray, np.ndarray]:
     """Sensors [samples 6] and class numbers [samples] of one file."""
     expected = "columns of six sensors and a known label"
     with readable(f"The recording {name}", expected=expected, do="get it again"):
         rows = list(csv.DictReader(io.StringIO(content.decode("utf8"))))
-        values = np.array([_sensor_values(row) for row in rows])
+        values = np.array([[float(row[sensor]) for sensor in SENSORS] for row in rows])
         return values, np.array([LABELS.index(row["label"]) for row in rows], np.int64)

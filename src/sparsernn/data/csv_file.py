@@ -1,7 +1,5 @@
 """Text files, CSV files and files of JSON records, plain or packed, row by row; what is wrong is told by its line."""
 
-from __future__ import annotations
-
 import csv
 import json
 from collections.abc import Callable, Iterator

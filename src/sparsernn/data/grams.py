@@ -1,7 +1,5 @@
 """Texts as hashes of their words, of pairs of words, and of runs of characters."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Sequence
 

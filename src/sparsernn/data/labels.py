@@ -1,7 +1,5 @@
 """Labels of a user's file: classes in any spelling, or numbers that are learned as numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """How a text file spells a table: its encoding, line ends, delimiter and quotation marks, as told or as seen."""
 
-from __future__ import annotations
-
 import codecs
 import csv
 import os

@@ -1,7 +1,5 @@
 """Columns of a user's file: found by their names, and what their first rows show of numbers, dates and words."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """A user's own file: a table of texts, a table of series, or running text."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A user's series whose next values are forecast, as standardised features on disk."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -86,15 +86,12 @@ def begun(task: TableOptions, table: Table, series: list[str], numbers: tuple[st
     times = time_columns(table, task.time)
     require_columns(table.path, [*filter(None, (task.id, label, task.groups))], table.names)
     words = [name for name in series if name not in numbers]
-    spelling, levels = see(table, [*numbers, *_label_numbers(task, label)], words=words, times=times)
+    targets = [label] if label and task.labels == "numbers" else []
+    spelling, levels = see(table, [*numbers, *targets], words=words, times=times)
     table.spelling = spelling
     columns: Columns = {"id": task.id, "time": task.time, "series": series, "label": label}
     kind = "forecast" if task.forecast else "series"
     return Preparation(kind, columns, missing=task.missing, levels=levels, spelling=spelling)
-
-
-def _label_numbers(task: TableOptions, label: str) -> list[str]:
-    return [label] if label and task.labels == "numbers" else []
 
 
 def with_scale(preparation: Preparation, targets: np.ndarray, train: np.ndarray) -> Preparation:

@@ -1,7 +1,5 @@
 """The rows of a user's file with a row a step: grouped by series, in the order of time, gaps filled, standardised."""
 
-from __future__ import annotations
-
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field

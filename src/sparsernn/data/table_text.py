@@ -1,7 +1,5 @@
 """A user's table of texts and labels, or a plain text file, as token ids on disk."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import compress, islice

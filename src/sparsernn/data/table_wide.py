@@ -1,7 +1,5 @@
 """A user's labelled series with a row a series, as standardised features on disk."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Rows of series put in the order of time: clock changes, times that repeat or are missing, and an even grid."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """Times as people and programs write them: dates, months, quarters, weeks, hours; and how the next one is written."""
 
-from __future__ import annotations
-
 import datetime
 import re
 from collections.abc import Iterable, Iterator, Sequence

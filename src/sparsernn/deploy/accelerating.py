@@ -1,16 +1,14 @@
 """A user's model whose recurrent layers run on the inference engine; its own forward stays as it is."""
 
-from __future__ import annotations
-
 import copy
 import types
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sparsernn.deploy.packing import array_of, arrays_of
 from sparsernn.deploy.planning import plan
 from sparsernn.errors import UserError
 from sparsernn.kernels.registry import Problem, State
@@ -91,14 +89,13 @@ class EngineForward:
         key = tuple(place.names.values())
         if key not in self._layers:
             self._layers[key] = self._packed(problem)
-        state = tuple(_array(part) for part in problem.state)
+        state = tuple(map(array_of, problem.state))
         lengths = None if problem.lengths is None else problem.lengths.to(torch.int64).numpy()
-        output, after = self._layers[key].run(_array(problem.x), state, lengths)
+        output, after = self._layers[key].run(array_of(problem.x), state, lengths)
         return torch.from_numpy(output), tuple(map(torch.from_numpy, after))
 
     def _packed(self, problem: Problem) -> RecurrentLayer:
-        weights = {local: _array(weight) for local, weight in problem.weights.items()}
-        layer = LayerSpec(problem.cell, weights, self.format or "dense")
+        layer = LayerSpec(problem.cell, arrays_of(problem.weights), self.format or "dense")
         if self.format is None:
             (layer,) = plan(NetworkSpec("recurrent", [layer]), batch=self.batch, int8=self.int8)[0].layers
         return layer.build()
@@ -109,10 +106,6 @@ class EngineForward:
 
 def _plain_forward(module: nn.Module) -> Any:
     return types.MethodType(type(module).forward, module)
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    return np.ascontiguousarray(tensor.detach().numpy())
 
 
 def explain(model: nn.Module) -> Mapping[str, list[str]]:

@@ -1,7 +1,5 @@
 """C functions of products with constant matrices."""
 
-from __future__ import annotations
-
 from sparsernn.deploy.c_step import FUNCTIONS
 
 LANES = 16

@@ -1,7 +1,5 @@
 """Products with weights that are constants of a C source: every number, rows, blocks of sixteen, lookups, 8 bits."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 
@@ -11,6 +9,7 @@ from sparsernn.cells.cell import Cell
 from sparsernn.deploy.c_functions import LANES, TABLE
 from sparsernn.deploy.c_step import Body, Known, Named
 from sparsernn.errors import UserError
+from sparsernn.runtime.layouts import quantised
 from sparsernn.runtime.numpy_math import Products
 
 MOST_COLUMNS = 65535
@@ -163,7 +162,7 @@ def _write_eights(
     body: Body, constants: Constants, matrix: np.ndarray, arrays: tuple[str, str], format: str
 ) -> list[str]:
     (vector, out), (rows, columns) = arrays, matrix.shape
-    scales, rounded = rounded_rows(matrix)
+    rounded, scales = quantised(matrix)
     present, index = rounded != 0, _index(columns)
     eights, scale = body.name("e"), body.name("s")
     lines = [f"int8_t {eights}[{columns}];", f"const float {scale} = round_({vector}, {eights}, {columns});"]
@@ -172,12 +171,6 @@ def _write_eights(
         where = ", ".join([constants.add(rounded[present]), *_places(constants, present)])
         return [*lines, f"eight_rows_{8 * index.itemsize}_({where}, {tail});"]
     return [*lines, f"eights_({constants.add(rounded)}, {tail}, {columns});"]
-
-
-def rounded_rows(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scales and int8 numbers of a matrix; the largest number of a row becomes 127."""
-    scales = (np.abs(matrix).max(1, initial=0) / np.float32(127)).astype(np.float32)
-    return scales, np.rint(matrix / np.where(scales > 0, scales, 1)[:, None]).astype(np.int8)
 
 
 def _index(columns: int) -> np.dtype:

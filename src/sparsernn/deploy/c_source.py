@@ -1,7 +1,5 @@
 """A whole network as one C source and one header: constant weights, no dependencies, one step a call."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from sparsernn import durable
 from sparsernn.cells.cell import Cell, Sizes
 from sparsernn.deploy.c_functions import PRODUCTS
-from sparsernn.deploy.c_products import ConstantProducts, Constants, rounded_rows, write_product
+from sparsernn.deploy.c_products import ConstantProducts, Constants, write_product
 from sparsernn.deploy.c_step import Body, Named, number, with_functions, write_step
 from sparsernn.deploy.parts import Layer, Parts, parts_of_network
 from sparsernn.errors import UserError
+from sparsernn.runtime.layouts import quantised
 
 HEADER = """/* {about}
 
@@ -98,16 +98,10 @@ def export_c(
 
 def _write(folder: Path, name: str, source: str, header: str) -> tuple[Path, Path]:
     paths = folder / f"{name}.c", folder / f"{name}.h"
-    try:
+    with durable.one_clear_error("The source", folder, "nothing was lost"):
         folder.mkdir(parents=True, exist_ok=True)
-        for path, text in zip(paths, (source, header), strict=True):
-            path.write_text(text, encoding="ascii")
-    except OSError as error:
-        raise UserError(
-            f"{folder} could not be written: {(error.strerror or str(error)).lower()}",
-            "a folder that may be written to",
-            "give another",
-        ) from error
+    for path, text in zip(paths, (source, header), strict=True):
+        durable.replace(path, text)
     return paths
 
 
@@ -202,7 +196,7 @@ class _Writer:
             row = f"((int32_t){places}[word] - 1)"
         body.lines.append(f"const int32_t row = word < 0 || word >= {words} ? -1 : {row};")
         if self.format == "int8":
-            scales, rounded = rounded_rows(table)
+            rounded, scales = quantised(table)
             names = self.constants.add(rounded), self.constants.add(scales)
             value = f"(float){names[0]}[row * {width} + j] * {names[1]}[row]"
         else:

@@ -338,7 +338,7 @@ class CProducts:
         return padded
 
 
-def c_step(cell: Cell, sizes: Sizes, names: Sequence[str], function: str = "step") -> str:
+def c_step(cell: Cell, sizes: Sizes, names: Sequence[str]) -> str:
     """C99 of one step of a layer: ``void step(const float *x, float *state, const float *weight_ih, ...)``.
 
     The state holds all states one after the other and is replaced by those after the step.
@@ -350,7 +350,7 @@ def c_step(cell: Cell, sizes: Sizes, names: Sequence[str], function: str = "step
     body = Body()
     write_step(body, cell, sizes, CProducts(body, cell, sizes, names))
     arguments = ", ".join(["const float *x", "float *state", *(f"const float *{name}" for name in names)])
-    return with_functions(f"\nvoid {function}({arguments}) {{\n{body.text()}\n}}\n")
+    return with_functions(f"\nvoid step({arguments}) {{\n{body.text()}\n}}\n")
 
 
 def write_step(body: Body, cell: Cell, sizes: Sizes, multiply: Multiply) -> None:

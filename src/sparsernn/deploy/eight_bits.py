@@ -5,8 +5,6 @@ with eight_bits(model):
 loss.backward()
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 

@@ -1,9 +1,7 @@
 """From a trained torch network to the parts that run without torch, and to one file of them."""
 
-from __future__ import annotations
-
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,10 +123,7 @@ def spec_of(network: nn.Module, labels: Sequence[str] = ()) -> NetworkSpec:
     head, embedding = network.head, network.embedding
     if not isinstance(head, nn.Linear):
         raise TypeError(type(head).__name__)
-    parts: dict[str, Any] = {"head": _array(head.weight), "bias": _array(head.bias), "labels": tuple(labels)}
-    if isinstance(embedding, nn.Embedding):
-        parts["embedding"] = _array(embedding.weight)
-        parts["rows"] = _array(embedding.row_of_word) if isinstance(embedding, LivingWords) else None
+    parts = {**words_of(embedding), "head": array_of(head.weight), "bias": array_of(head.bias), "labels": tuple(labels)}
     if isinstance(network, LanguageModel):
         return NetworkSpec(kind, _layers(list(network.cells)), **parts)
     if not isinstance(network, Encoder):
@@ -141,7 +136,7 @@ def spec_of(network: nn.Module, labels: Sequence[str] = ()) -> NetworkSpec:
         parts["residual"] = network.residual
         parts["several"] = 1 if network.residual is None else network.several
         if network.window:
-            parts["skip"] = _array(torch.cat(list(network.skips.parameters())))
+            parts["skip"] = array_of(torch.cat(list(network.skips.parameters())))
     return NetworkSpec(kind, _layers([network.cell]), network.directions, **parts)
 
 
@@ -160,9 +155,23 @@ def _layers(modules: Sequence[nn.Module]) -> list[LayerSpec]:
                     "a cell whose gates read the input by one matrix, such as an LSTM or a GRU",
                     "export another network, or run this one with torch",
                 )
-            layers.append(LayerSpec(part.cell, {local: _array(weight) for local, weight in part.weights.items()}))
+            layers.append(LayerSpec(part.cell, arrays_of(part.weights)))
     return layers
 
 
-def _array(tensor: Tensor) -> np.ndarray:
+def words_of(embedding: object) -> dict[str, Any]:
+    """The vectors of an embedding, and of words their rows where some are cut; nothing of anything else."""
+    if not isinstance(embedding, nn.Embedding):
+        return {}
+    rows = array_of(embedding.row_of_word) if isinstance(embedding, LivingWords) else None
+    return {"embedding": array_of(embedding.weight), "rows": rows}
+
+
+def arrays_of(weights: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """Weights of a layer as numpy's, by the same names."""
+    return {local: array_of(weight) for local, weight in weights.items()}
+
+
+def array_of(tensor: Tensor) -> np.ndarray:
+    """A tensor as numpy has it, in C order."""
     return np.ascontiguousarray(tensor.detach().cpu().numpy())

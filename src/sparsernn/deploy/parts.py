@@ -1,10 +1,8 @@
 """A network taken apart for a step at a time: an embedding, layers of any cell in one direction, a head."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from sparsernn.cells.cell import Cell, Sizes
-from sparsernn.deploy.packing import KINDS
-from sparsernn.errors import UserError
+from sparsernn.deploy.packing import KINDS, array_of, arrays_of, words_of
+from sparsernn.errors import UserError, reason
 from sparsernn.models.classifier import Classifier
 from sparsernn.models.forecaster import Forecaster
 from sparsernn.models.language_model import LanguageModel
@@ -26,7 +24,6 @@ from sparsernn.runtime.layers import checked_sizes
 from sparsernn.runtime.network import Network, NetworkSpec
 from sparsernn.runtime.numpy_math import Products
 from sparsernn.structure.wiring import unwrap
-from sparsernn.structure.words import LivingWords
 
 STACKS = (Recurrent, nn.LSTM, nn.GRU, nn.RNN)
 ENDS = "an embedding or none, recurrent layers of one direction, a linear head or none"
@@ -112,14 +109,10 @@ def _of_model(network: Any) -> Parts:
 
 
 def _joined(layers: Sequence[Layer], embedding: Any, head: Any, residual: int | None = None) -> Parts:
-    table, rows = None, None
-    if isinstance(embedding, nn.Embedding):
-        table = _array(embedding.weight)
-        rows = _array(embedding.row_of_word) if isinstance(embedding, LivingWords) else None
+    parts = Parts(layers, **words_of(embedding), residual=residual)
     if not isinstance(head, nn.Linear):
-        return Parts(layers, table, rows, residual=residual)
-    bias = None if head.bias is None else _array(head.bias)
-    return Parts(layers, table, rows, _array(head.weight), bias, residual)
+        return parts
+    return replace(parts, head=array_of(head.weight), bias=None if head.bias is None else array_of(head.bias))
 
 
 @torch.no_grad()
@@ -136,7 +129,7 @@ def _of_chain(network: nn.Module, example: Any) -> Parts:
         result = network(*arguments)
     except Exception as error:  # whatever a forward raises for an example that it does not take
         raise UserError(
-            f"the model does not take the example ({str(error).partition(chr(10))[0][:200].rstrip('.')})",
+            f"the model does not take the example ({reason(error)})",
             "arguments of its forward",
             "pass example=(...) as in a call",
         ) from error
@@ -162,10 +155,10 @@ def _compare(network: nn.Module, parts: Parts, x: Tensor, result: Any) -> None:
     for batch_first in (True, False) if fits else ():
         turned = sequences if sequences.dim() == 3 else sequences.unsqueeze(0)
         turned = turned if batch_first or sequences.dim() == 2 else turned.transpose(0, 1)
-        arrays = [_array(one if parts.embedding is None else one[:, 0]) for one in turned]
+        arrays = [array_of(one if parts.embedding is None else one[:, 0]) for one in turned]
         outputs = np.stack([parts.outputs(array) for array in arrays])
         for wanted_array in (outputs, outputs.swapaxes(0, 1), outputs[:, -1], outputs[0]):
-            if wanted_array.shape == tuple(result.shape) and np.allclose(wanted_array, _array(result), 1e-4, 1e-4):
+            if wanted_array.shape == tuple(result.shape) and np.allclose(wanted_array, array_of(result), 1e-4, 1e-4):
                 return
     raise _no_chain(network)
 
@@ -191,11 +184,11 @@ def _layers(modules: Sequence[nn.Module]) -> list[Layer]:
     layers = []
     for module in modules:
         _require_stream(1 + int(module.bidirectional), "last")  # type: ignore[arg-type]
-        for part in parts_of(module):
-            weights = {local: _array(weight) for local, weight in part.weights.items()}
-            layers.append(Layer(part.cell, weights, part.sizes))
+        layers += [Layer(part.cell, arrays_of(part.weights), part.sizes) for part in parts_of(module)]
     return layers
 
 
-def _array(tensor: Tensor) -> np.ndarray:
-    return np.ascontiguousarray(tensor.detach().cpu().numpy())
+def reordered(weight: np.ndarray, order: Sequence[int]) -> np.ndarray:
+    """Gates along the first dimension in another order: for each its number before."""
+    pieces = np.split(weight, len(order))
+    return np.concatenate([pieces[number] for number in order])

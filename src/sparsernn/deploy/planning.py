@@ -1,9 +1,8 @@
 """Which format each layer of a network is to have: every candidate is timed where it will run."""
 
-from __future__ import annotations
-
 import math
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
@@ -70,13 +69,20 @@ def _timed(built: dict[str, RecurrentLayer], steps: int, batch: int, seconds: fl
     calls = {}
     for name, layer in built.items():
         calls[name] = partial(layer.stream(batch).step, x[0]) if steps == 1 else partial(layer.run, x)
-    rounds: dict[str, list[float]] = {name: [] for name in calls}
-    deadline = time.perf_counter() + seconds * len(calls)
+    return in_turns(calls, steps, 3, seconds * len(calls))
+
+
+def in_turns(
+    calls: Mapping[str, Callable[[], object]], steps: int, rounds: int, seconds: float = 0.0
+) -> dict[str, float]:
+    """Median microseconds a step of each, in so many alternating rounds, and more until the seconds are over."""
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    deadline = time.perf_counter() + seconds
     repeats = max(1, 200 // steps)
-    while len(next(iter(rounds.values()))) < 3 or time.perf_counter() < deadline:
+    while len(next(iter(taken.values()))) < rounds or time.perf_counter() < deadline:
         for name, call in calls.items():
             started = time.perf_counter()
             for _ in range(repeats):
                 call()
-            rounds[name].append((time.perf_counter() - started) / (repeats * steps) * 1e6)
-    return {name: median(times) for name, times in rounds.items()}
+            taken[name].append((time.perf_counter() - started) / (repeats * steps) * 1e6)
+    return {name: median(times) for name, times in taken.items()}

@@ -1,24 +1,22 @@
 """GRUs in the layout of RNNoise and LPCNet, which store blocks of eight units by four sources."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from sparsernn.cells.gru import GRU
-from sparsernn.deploy.parts import parts_of_network
+from sparsernn.deploy.parts import parts_of_network, reordered
 from sparsernn.errors import UserError
+from sparsernn.runtime.layouts import quantised
 
 UNITS, SOURCES = 8, 4
-GATES = ("update", "reset", "candidate")
-"""In the order of these programs."""
+ORDER = tuple(map(GRU.gates.index, ("update", "reset", "candidate")))
+"""Of the gates in these programs: the number of each in the cell. It is its own inverse."""
 DENSITIES = {"reset": 0.3, "update": 0.2, "candidate": 0.5}
 """What RNNoise keeps of each gate, of the inputs and of the state alike."""
 SPARSITIES = {gate: 1 - density for gate, density in DENSITIES.items()}
 """The option `gates` of `Magnitude(sparsity, granularity="8x4", per="gate", gates=SPARSITIES)`, which reaches them."""
-LARGEST = 127
 
 
 def write_gru(model_or_artifact: Any, example: Any = None) -> dict[str, np.ndarray]:
@@ -38,17 +36,16 @@ def write_gru(model_or_artifact: Any, example: Any = None) -> dict[str, np.ndarr
         raise UserError(f"the network is made of {kinds}", "one GRU layer as torch has it", "export that layer alone")
     weights, arrays = layers[0].weights, {}
     for name, local in (("input", "ih"), ("recurrent", "hh")):
-        matrix = _reordered(weights[f"weight_{local}"], GRU.gates, GATES)
-        scales = np.abs(matrix).max(1) / np.float32(LARGEST)
-        rounded = np.rint(matrix / np.where(scales > 0, scales, 1)[:, None]).astype(np.int8)
+        matrix = reordered(weights[f"weight_{local}"], ORDER)
+        rounded, scales = quantised(matrix)
         index, floats = blocks_of(matrix)
         bias = weights.get(f"bias_{local}", np.zeros(len(matrix), np.float32))
         arrays |= {
             f"{name}_weights_idx": index,
             f"{name}_weights_float": floats.ravel(),
-            f"{name}_weights_int8": _present(rounded, matrix).ravel(),
-            f"{name}_scale": scales.astype(np.float32),
-            f"{name}_bias": _reordered(bias, GRU.gates, GATES),
+            f"{name}_weights_int8": _tiles(rounded)[_tiles(matrix).any((2, 3))].ravel(),
+            f"{name}_scale": scales,
+            f"{name}_bias": reordered(bias, ORDER),
         }
     return arrays
 
@@ -73,8 +70,8 @@ def read_gru(arrays: Mapping[str, np.ndarray], inputs: int, units: int) -> dict[
         if name == "recurrent" and "recurrent_weights_diag" in arrays:
             rows = np.arange(3 * units)
             matrix[rows, rows % units] += arrays["recurrent_weights_diag"]
-        weights[f"weight_{local}"] = _reordered(matrix.astype(np.float32), GATES, GRU.gates)
-        weights[f"bias_{local}"] = _reordered(np.asarray(arrays[f"{name}_bias"], np.float32), GATES, GRU.gates)
+        weights[f"weight_{local}"] = reordered(matrix.astype(np.float32), ORDER)
+        weights[f"bias_{local}"] = reordered(np.asarray(arrays[f"{name}_bias"], np.float32), ORDER)
     return weights
 
 
@@ -132,14 +129,3 @@ def _tiles(matrix: np.ndarray) -> np.ndarray:
             "make it wider, by units or inputs that are zero",
         )
     return matrix.reshape(rows // UNITS, UNITS, columns // SOURCES, SOURCES).swapaxes(1, 2)
-
-
-def _present(rounded: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """The blocks of a rounded matrix where the exact one has any. [block 8 4]"""
-    return _tiles(rounded)[_tiles(matrix).any((2, 3))]
-
-
-def _reordered(array: np.ndarray, before: Sequence[str], after: Sequence[str]) -> np.ndarray:
-    """Gates along the first dimension in another order."""
-    parts = np.split(array, len(before))
-    return np.concatenate([parts[list(before).index(gate)] for gate in after])

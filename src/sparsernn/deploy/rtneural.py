@@ -1,7 +1,5 @@
 """Small recurrent networks as the JSON that RTNeural, a library for audio, reads."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,7 @@ import numpy as np
 
 from sparsernn.cells.gru import GRU
 from sparsernn.cells.lstm import LSTM
-from sparsernn.deploy.parts import Layer, parts_of_network
+from sparsernn.deploy.parts import Layer, parts_of_network, reordered
 from sparsernn.errors import UserError
 
 ORDERS = {LSTM(): ("lstm", (0, 1, 2, 3)), GRU(): ("gru", (1, 0, 2))}
@@ -48,17 +46,12 @@ def _layer(layer: Layer) -> dict[str, Any]:
             "export it by export_c",
         )
     name, order = ORDERS[layer.cell]
-    weights = {local: _ordered(weight, order) for local, weight in layer.weights.items()}
+    weights = {local: reordered(weight, order) for local, weight in layer.weights.items()}
     height = len(weights["weight_ih"])
     biases = [weights.get(local, np.zeros(height)) for local in ("bias_ih", "bias_hh")]
     bias = np.stack(biases) if name == "gru" else biases[0] + biases[1]
     matrices = [weights["weight_ih"].T, weights["weight_hh"].T, bias]
     return _described(name, "tanh", layer.sizes["hidden"], matrices)
-
-
-def _ordered(weight: np.ndarray, order: tuple[int, ...]) -> np.ndarray:
-    pieces = np.split(weight, len(order))
-    return np.concatenate([pieces[number] for number in order])
 
 
 def _described(kind: str, activation: str, width: int, weights: list[np.ndarray]) -> dict[str, Any]:

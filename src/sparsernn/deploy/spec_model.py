@@ -1,7 +1,5 @@
 """A network of the runtime as a module of torch again."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 
@@ -41,10 +39,14 @@ class SpecModel(nn.Module):
         x = x if self.skip is None else x - last
         vectors = self._vectors(x)
         parts = [
-            Part(layer.cell, dict(weights.named_buffers()), checked_sizes(layer.cell, layer.weights), {})
-            for layer, weights in zip(self.spec.layers, self.layers, strict=True)
+            Part(
+                one.cell,
+                dict(weights.named_buffers()),
+                checked_sizes(one.cell, one.weights),
+                dict.fromkeys(one.weights, ""),
+            )
+            for one, weights in zip(self.spec.layers, self.layers, strict=True)
         ]
-        parts = [Part(part.cell, part.weights, part.sizes, dict.fromkeys(part.weights, "")) for part in parts]
         output, _ = run_layers(Stack(self, parts, self.spec.directions, batch_first=True), vectors, None, lengths)
         if self.spec.kind not in ("classification", "forecasting"):
             outputs = self._head(output)

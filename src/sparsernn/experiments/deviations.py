@@ -12,6 +12,7 @@ from sparsernn.experiments.parts import plain
 
 Stated = Mapping[str, object]
 """What a paper states of a row, by the path in `Row.to_json`: "settings.learning_rate", "model.options.units"."""
+Facts = Callable[[AnyRow], Stated]
 NOT_STATED = "not stated"
 ABSENT = "none"
 ROW = "row"
@@ -90,7 +91,7 @@ class Paper:
 
     name: str
     place: str
-    stated: Callable[[AnyRow], Stated]
+    stated: Facts
     deviations: tuple[Deviation, ...] = ()
 
     @property

@@ -1,7 +1,5 @@
 """The network of a finished run, or of a packed file, in a form that runs elsewhere."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

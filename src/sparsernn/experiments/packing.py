@@ -1,25 +1,23 @@
 """The network of a finished run as one file without torch, and how long a step of it takes."""
 
-from __future__ import annotations
-
 import json
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import torch
 
 from sparsernn import runtime
 from sparsernn.data.task import Batch
+from sparsernn.deploy import planning
 from sparsernn.deploy.packing import About, pack
 from sparsernn.deploy.planning import Choice
 from sparsernn.errors import UserError
 from sparsernn.experiments import trained
 from sparsernn.experiments.compacted import arguments, made_up_batch, read_final
+from sparsernn.experiments.jobs import threads
 from sparsernn.reading import json_file
 from sparsernn.seals import opened_json
 
@@ -92,17 +90,5 @@ def _input_of(loaded: runtime.Artifact, steps: int, batch: int) -> np.ndarray:
 
 def in_turns(calls: dict[str, Callable[[], object]], steps: int) -> dict[str, float]:
     """Median microseconds a step of each, in alternating rounds on one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    rounds: dict[str, list[float]] = {name: [] for name in calls}
-    repeats = max(1, 200 // steps)
-    try:
-        for _ in range(ROUNDS):
-            for name, call in calls.items():
-                started = time.perf_counter()
-                for _ in range(repeats):
-                    call()
-                rounds[name].append((time.perf_counter() - started) / (repeats * steps) * 1e6)
-    finally:
-        torch.set_num_threads(threads)
-    return {name: median(times) for name, times in rounds.items()}
+    with threads(1):
+        return planning.in_turns(calls, steps, ROUNDS)

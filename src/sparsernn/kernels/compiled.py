@@ -1,7 +1,5 @@
 """What all kernels of the compiled extension refuse."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Product of vectors with a dense matrix, for gradients that are written out, by the faster library that torch has."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import torch

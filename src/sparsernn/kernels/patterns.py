@@ -3,8 +3,6 @@
 A mask tells, or it is read off the weight; both are remembered until they change.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

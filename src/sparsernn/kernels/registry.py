@@ -1,7 +1,5 @@
 """Registry of kernels: each states what it refuses, and the first that does not is taken."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar

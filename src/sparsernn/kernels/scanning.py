@@ -1,7 +1,5 @@
 """Problem of the operation "scan": automata run over all tokens at once."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 

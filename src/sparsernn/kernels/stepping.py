@@ -1,7 +1,5 @@
 """Loop over the steps of one layer: the cell's own step, with whatever products it is handed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

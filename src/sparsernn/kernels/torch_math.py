@@ -1,7 +1,5 @@
 """Torch's form of the arithmetic that steps are written against; see `cells.parts.arithmetic.Math`."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from functools import cache

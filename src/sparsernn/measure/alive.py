@@ -1,7 +1,5 @@
 """What is left of a sparse network: words, components, hidden units, gates and weights that still do something."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch
@@ -51,7 +49,7 @@ def fixed_point(wiring: Wiring, masks: Masks) -> Alive:
     kept, left = _kept(wiring, masks), -1
     while True:
         units = _alive_units(wiring, kept)
-        kept = {name: _of_units(wiring, name, mask, units) for name, mask in kept.items()}
+        kept = _of_living(wiring, kept, units)
         before, left = left, sum(int(mask.count_nonzero()) for mask in kept.values())
         if left == before:
             return _counted(wiring, kept, units)
@@ -106,14 +104,9 @@ def _are_words(wiring: Wiring) -> Tensor:
     return words
 
 
-def _of_units(wiring: Wiring, name: str, mask: Tensor, units: Tensor) -> Tensor:
-    """The part of a mask that belongs to living units."""
-    for place, numbers in enumerate(wiring.weights[name].units_by_dimension):
-        if numbers is not None:
-            shape = [1] * mask.dim()
-            shape[place] = len(numbers)
-            mask = mask & units[numbers].view(shape)
-    return mask
+def _of_living(wiring: Wiring, kept: dict[str, Tensor], units: Tensor) -> dict[str, Tensor]:
+    """The parts of the masks that belong to living units."""
+    return {name: mask & wiring.weights[name].of_living(units, range(mask.dim())) for name, mask in kept.items()}
 
 
 def _counted(wiring: Wiring, kept: dict[str, Tensor], units: Tensor) -> Alive:
@@ -135,6 +128,6 @@ def _counted(wiring: Wiring, kept: dict[str, Tensor], units: Tensor) -> Alive:
         {path: int(units[axes["unit"]].count_nonzero()) for path, axes in embeddings.items()},
         living,
         gates,
-        sum(int(_of_units(wiring, name, mask, units).count_nonzero()) for name, mask in kept.items()),
+        sum(int(mask.count_nonzero()) for mask in _of_living(wiring, kept, units).values()),
         sum(mask.numel() for mask in kept.values()),
     )

@@ -17,6 +17,7 @@ from sparsernn.running.modules import Built
 from sparsernn.running.torch_layers import RUN_BY_US
 from sparsernn.structure import budget
 from sparsernn.structure.masks import Masks
+from sparsernn.structure.modes import modes_kept
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,13 +231,10 @@ def _measured_uses(model: nn.Module, example: tuple) -> Callable[[str], float]:
         return hook
 
     handles = [module.register_forward_hook(watch(name, module)) for name, module in model.named_modules()]
-    training = model.training
     try:
-        model.eval()
-        with torch.no_grad():
-            model(*example)
+        with modes_kept(model), torch.no_grad():
+            model.eval()(*example)
     finally:
-        model.train(training)
         for handle in handles:
             handle.remove()
     total = rows[tokens[0]] if tokens else rows.get("", 1.0)

@@ -1,7 +1,5 @@
 """Map of a layer's gates: which of each living unit's gates vary, the kinds of units, and how alike two maps are."""
 
-from __future__ import annotations
-
 import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence

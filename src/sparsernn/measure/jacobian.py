@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from sparsernn.errors import UserError
 from sparsernn.running.jacobians import ending_together, step_jacobian, unroll
-from sparsernn.running.passes import Pass, stepwise
+from sparsernn.running.passes import Pass, passes_of
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import Wiring, unwrap
 
@@ -31,20 +31,13 @@ def spectra(
         all matrices together, "matrices", and "mean_squared_singular_value". JSON values.
     Raises: UserError if no recurrent layer ran.
     """
-    inner, training = unwrap(model), model.training
-    wiring = Wiring.local(inner)
-    try:
-        with torch.no_grad(), stepwise(inner.eval(), wiring) as passes:
-            forward(model)
-    finally:
-        model.train(training)
+    _, passes = passes_of(model, forward)
     if not passes:
         raise UserError("no recurrent layer ran", "a forward of this model", "call the model in forward")
     by_layer: dict[str, list[Tensor]] = {}
-    for layer_pass in passes:
-        layer = layer_pass.layer
-        weights = {local: inner.get_parameter(name).detach() for local, name in layer.weights.items()}
-        by_layer.setdefault(layer.label, []).extend(_jacobians(weights, layer_pass, sequences, horizon, part))
+    for one in passes:
+        weights = one.layer.weights_in(unwrap(model))
+        by_layer.setdefault(one.layer.label, []).extend(_jacobians(weights, one, sequences, horizon, part))
     return {label: _summary(torch.stack(matrices)) for label, matrices in by_layer.items()}
 
 

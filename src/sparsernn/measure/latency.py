@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sparsernn.denormals import is_flushing_denormal, set_flush_denormal
 from sparsernn.errors import UserError
+from sparsernn.structure.modes import modes_kept
 
 SHORTEST_SECONDS = 0.004
 FEWEST_ROUNDS = 5
@@ -108,20 +109,17 @@ def _timing(seconds: list[float], rival: list[float]) -> Timing:
 @contextlib.contextmanager
 def _quiet(models: Mapping[str, nn.Module], threads: int) -> Iterator[None]:
     """Evaluation mode, a fixed number of threads and flushed denormals; everything as it was afterwards."""
-    modules = {id(module): module for model in models.values() for module in model.modules()}
-    training = {key: module.training for key, module in modules.items()}
     threads_before, flushing = torch.get_num_threads(), is_flushing_denormal()
     try:
-        for model in models.values():
-            model.eval()
-        torch.set_num_threads(threads)
-        set_flush_denormal(True)
-        yield
+        with modes_kept(*models.values()):
+            for model in models.values():
+                model.eval()
+            torch.set_num_threads(threads)
+            set_flush_denormal(True)
+            yield
     finally:
         set_flush_denormal(flushing)
         torch.set_num_threads(threads_before)
-        for key, module in modules.items():
-            module.training = training[key]
 
 
 def numbers(timings: Mapping[int, Mapping[str, Timing]], name: str) -> dict[str, float]:

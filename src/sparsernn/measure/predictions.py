@@ -1,7 +1,5 @@
 """Predictions of a network whose weights are random: their mean, their spread, and how far they can be trusted."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -11,6 +9,7 @@ from torch import Tensor, nn
 
 from sparsernn.errors import UserError
 from sparsernn.structure.budget import check_fraction
+from sparsernn.structure.modes import modes_kept
 from sparsernn.structure.wiring import unwrap
 
 
@@ -61,15 +60,10 @@ def predict_distribution(
     if isinstance(samples, bool) or not isinstance(samples, int) or samples < 2:
         raise UserError(f"samples is {samples!r}", "a whole number of at least 2", "pass samples=20, for example")
     model = unwrap(network if isinstance(network, nn.Module) else network.model)
-    modes = {module: module.training for module in model.modules()}
-    model.train(dropout)
-    model.training = True
-    try:
-        with torch.enable_grad():  # weights are drawn for a forward that can be differentiated
-            return Predictions(torch.stack([of(model(*inputs)).detach() for _ in range(samples)]))
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    with modes_kept(model), torch.enable_grad():  # weights are drawn for a forward that can be differentiated
+        model.train(dropout)
+        model.training = True
+        return Predictions(torch.stack([of(model(*inputs)).detach() for _ in range(samples)]))
 
 
 class Bin(NamedTuple):

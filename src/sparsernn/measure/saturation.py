@@ -8,13 +8,12 @@ from torch import Tensor, nn
 
 from sparsernn.errors import UserError
 from sparsernn.running.jacobians import unroll
-from sparsernn.running.passes import Pass, stepwise
-from sparsernn.structure.constant_gates import constant_gates
+from sparsernn.running.passes import Pass, passes_of
+from sparsernn.structure.constant_gates import WRITING, constant_gates, gates_by_unit
 from sparsernn.structure.layer import Layer
 from sparsernn.structure.masks import Masks
-from sparsernn.structure.wiring import Wiring, unwrap
+from sparsernn.structure.wiring import unwrap
 
-WRITING = ("input", "forget", "candidate")
 CLOSE = 0.01
 
 
@@ -32,17 +31,11 @@ def memory_saturation(
     Raises: UserError if no layer with a memory ran.
     Source: Lobacheva et al. 2020, Section 4 (units without a varying input, forget and candidate gate).
     """
-    inner, training = unwrap(model), model.training
-    wiring = Wiring.local(inner)
-    try:
-        with torch.no_grad(), stepwise(inner.eval(), wiring) as passes:
-            forward(model)
-    finally:
-        model.train(training)
+    inner, (wiring, passes) = unwrap(model), passes_of(model, forward)
     by_layer: dict[str, list[Tensor]] = {}
     for one in passes:
         if "memory" in one.layer.cell.states:
-            by_layer.setdefault(one.layer.label, []).append(_memories(_weights(inner, one.layer), one))
+            by_layer.setdefault(one.layer.label, []).append(_memories(one.layer.weights_in(inner), one))
     if not by_layer:
         raise UserError("no layer with a memory ran", "a forward of a model with an LSTM", "call the model in forward")
     measured: dict[str, dict[str, object]] = {}
@@ -51,7 +44,7 @@ def memory_saturation(
             saturated = torch.tanh(torch.cat(by_layer[layer.label])).abs() > threshold
             settled = {
                 str(unit): steps_to_settle(gates["forget"])
-                for unit, gates in constant_writers(layer, _weights(inner, layer), masks).items()
+                for unit, gates in constant_writers(layer, layer.weights_in(inner), masks).items()
             }
             measured[layer.label] = {"saturated": saturated.float().mean(0).tolist(), "settled": settled}
     return measured
@@ -60,9 +53,7 @@ def memory_saturation(
 def constant_writers(layer: Layer, weights: Mapping[str, Tensor], masks: Masks) -> dict[int, dict[str, float]]:
     """Units whose input, forget and candidate gates are constant, with the values of their constant gates."""
     kept = {local: masks.kept[name] for local, name in layer.weights.items() if name in masks.kept}
-    by_unit: dict[int, dict[str, float]] = {}
-    for gate, unit, value in constant_gates(layer, weights, kept):
-        by_unit.setdefault(unit, {})[gate] = value
+    by_unit = gates_by_unit(constant_gates(layer, weights, kept))
     return {unit: gates for unit, gates in sorted(by_unit.items()) if set(WRITING) <= set(gates)}
 
 
@@ -80,7 +71,3 @@ def _memories(weights: Mapping[str, Tensor], one: Pass) -> Tensor:
     place = one.layer.cell.states.index("memory")
     memories = torch.stack([state[place] for state in states[1:]])
     return memories.flatten(0, 1) if running is None else memories[running]
-
-
-def _weights(model: nn.Module, layer: Layer) -> dict[str, Tensor]:
-    return {local: model.get_parameter(name).detach() for local, name in layer.weights.items()}

@@ -1,7 +1,5 @@
 """What is left of a network's structure: compression, and neurons and gates that change, layer by layer."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 from torch import nn

@@ -1,7 +1,5 @@
 """Deep R: rewiring as a random walk of connections with fixed signs."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import KW_ONLY, dataclass, field
 from typing import ClassVar

@@ -1,7 +1,5 @@
 """What one forward of a model computes with in the place of the model's own."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol

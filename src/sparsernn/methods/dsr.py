@@ -1,7 +1,5 @@
 """DSR: dynamic sparse reparameterization."""
 
-from __future__ import annotations
-
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """Pruning by a threshold that rises while a network is trained."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """Group lasso on any level of structure."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,7 +1,5 @@
 """Iterative pruning by magnitude along a ladder."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 

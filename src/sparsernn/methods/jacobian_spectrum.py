@@ -1,7 +1,5 @@
 """Pruning by the spectrum of the recurrent Jacobian."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -137,7 +135,8 @@ class JacobianSpectrum(InitialPruning):
         scored = {local: weights[local] for local in locals_}
         totals = {local: torch.zeros_like(weight) for local, weight in scored.items()}
         with torch.enable_grad():
-            one = Pass(one.layer, one.inputs, _needing_gradients(one.start), one.lengths)
+            start = tuple(state.detach().clone().requires_grad_() for state in one.start)
+            one = Pass(one.layer, one.inputs, start, one.lengths)
             states, running = unroll(weights, one, offset, self.horizon)
             for back in range(len(states) - 1):
                 before, after = states[-2 - back], states[-1 - back]
@@ -146,7 +145,3 @@ class JacobianSpectrum(InitialPruning):
                 for local, slope in gradients(chi, scored).items():
                     totals[local] += discount**back * slope.abs()
         return totals
-
-
-def _needing_gradients(states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return tuple(state.detach().clone().requires_grad_() for state in states)

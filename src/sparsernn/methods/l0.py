@@ -1,7 +1,5 @@
 """L0 regularisation by gates of hard concrete noise."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What a sparsity method is: hyperparameters, and the moments at which it may act."""
 
-from __future__ import annotations
-
 import abc
 from collections.abc import Mapping
 from typing import ClassVar, Generic, TypeVar

@@ -1,7 +1,5 @@
 """Pruning by what the loss would rise by."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import ClassVar
 

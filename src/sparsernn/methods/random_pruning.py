@@ -1,7 +1,5 @@
 """Random pruning before training."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """RigL: dynamic sparse training by gradient."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """What a method sees of a training, and may do in it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 

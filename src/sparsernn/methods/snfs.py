@@ -1,7 +1,5 @@
 """SNFS: sparse networks from scratch, by sparse momentum."""
 
-from __future__ import annotations
-
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """SNIP."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 

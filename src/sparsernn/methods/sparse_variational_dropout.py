@@ -1,7 +1,5 @@
 """Sparse variational dropout of weights, gates, neurons and words."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar

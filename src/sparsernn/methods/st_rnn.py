@@ -1,7 +1,5 @@
 """ST-RNN: sparse training of recurrent networks with random regrowth."""
 
-from __future__ import annotations
-
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """A fixed sparse network."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar

@@ -1,7 +1,5 @@
 """Constructor of a model whose arguments are the fields of a dataclass."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar, get_type_hints

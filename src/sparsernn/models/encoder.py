@@ -1,7 +1,5 @@
 """What classifier, tagger and forecaster have in common: (embedded) inputs, a stack of cells, dropout."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

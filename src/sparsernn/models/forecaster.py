@@ -1,7 +1,5 @@
 """The next values of a series."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 

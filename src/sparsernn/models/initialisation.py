@@ -1,7 +1,5 @@
 """First weights of recurrent layers, by name."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """The next token of a text."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """Parts that models share: a cell by name, pooling over time, and dropout whose mask is held over time."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Model: a network for one kind of task."""
 
-from __future__ import annotations
-
 import abc
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """A label for every step."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """Batches of a user's data, and a model called with one."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsernn.errors import UserError
+from sparsernn.structure.modes import modes_kept
 from sparsernn.tracing.examples import Example
 
 Loss = Callable[[nn.Module, Any], Tensor]
@@ -38,14 +37,12 @@ def call(model: nn.Module, batch: object) -> object:
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     """Inside, the model is in evaluation mode; afterwards its modes and torch's generator are as before."""
-    modes = {module: module.training for module in model.modules()}
     state = torch.random.get_rng_state()
     try:
-        yield model.eval()
+        with modes_kept(model):
+            yield model.eval()
     finally:
         torch.random.set_rng_state(state)
-        for module, training in modes.items():
-            module.training = training
 
 
 def inputs_of(model: nn.Module, batch: object, loss: Loss) -> tuple[tuple[object, ...], dict[str, object]]:

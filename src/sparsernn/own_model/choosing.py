@@ -1,7 +1,5 @@
 """Choice of what goes next from a model: the groups of weights that the loss would miss least, by weight."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

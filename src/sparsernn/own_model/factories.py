@@ -1,7 +1,5 @@
 """Factories: functions of a user's own module that make a model and data, named on the command line."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 from typing import Any

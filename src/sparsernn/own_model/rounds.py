@@ -1,7 +1,5 @@
 """Rounds of a shrinking on disk: the last model that was good enough, its masks and all points; written durably."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from torch import Tensor, nn
 
 from sparsernn.durable import one_clear_error, replace
 from sparsernn.errors import UserError
-from sparsernn.reading import json_file, readable
+from sparsernn.reading import json_file, readable, tensors
 from sparsernn.seals import check_sealed, sealed
 from sparsernn.structure.masks import Masks
 
@@ -75,7 +73,7 @@ class Rounds:
             weights = self.folder / WEIGHTS.format(number)
             with readable(weights, expected="the weights of a round", do="start again in another folder"):
                 check_sealed(weights)
-                model.load_state_dict(safetensors.torch.load_file(weights))
+                model.load_state_dict(tensors(weights)[1])
             masks.load_state_dict(Masks.load(self.folder / f"{number}-{MASKS}").kept)
         return State(record["points"], record["share"], record["failures"])
 
@@ -88,9 +86,9 @@ class Rounds:
         if self.folder is None:
             return
         if number is not None and not (self.folder / WEIGHTS.format(number)).is_file():
-            tensors: dict[str, Tensor] = {name: value.clone() for name, value in model.state_dict().items()}
+            copies: dict[str, Tensor] = {name: value.clone() for name, value in model.state_dict().items()}
             masks.save(self.folder / f"{number}-{MASKS}")
-            replace(self.folder / WEIGHTS.format(number), sealed(safetensors.torch.save(tensors)))
+            replace(self.folder / WEIGHTS.format(number), sealed(safetensors.torch.save(copies)))
         record = {"about": self.about, "model": number, **vars(state)}
         replace(self.folder / RECORD, json.dumps(record, indent=1))
 

@@ -1,7 +1,5 @@
 """Sensitivity of groups of weights: what a loss would change by, to first order, if a group went."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

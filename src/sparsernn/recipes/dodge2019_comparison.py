@@ -1,25 +1,12 @@
 """What one layer of 24 automata compares with: an LSTM and two layers of automata (Dodge et al. 2019, footnote 6)."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from sparsernn.experiments.baseline_row import AnyRow
 from sparsernn.experiments.deviations import NOT_STATED, Deviation, Stated
 from sparsernn.experiments.recipe import Recipe, Size
 from sparsernn.experiments.rows import Row
-from sparsernn.recipes.papers.dodge2019_text import (
-    ASSIGNED,
-    GLOVE,
-    LSTM_RATE,
-    LSTM_UNITS,
-    OPENED,
-    SCALED,
-    WIDTH,
-    begun,
-    beside,
-)
-from sparsernn.recipes.papers.dodge2019_text import stated as stated_of_automata
+from sparsernn.recipes.papers import dodge2019_text as text
 
 CORPORA = ("kitchen", "dvd", "books", "mix")
 
@@ -31,9 +18,9 @@ def rows(size: Size) -> list[Row]:
 
 def trio(size: Size, corpus: str) -> list[Row]:
     """The rows of one data set."""
-    one = begun(size, corpus)
-    lstm = {"inputs": WIDTH, "units": LSTM_UNITS, "dropout": one.options["dropout"], "embedding_frozen": True}
-    slower = dataclasses.replace(one.settings, learning_rate=LSTM_RATE)
+    one = text.begun(size, corpus)
+    lstm = {"inputs": text.WIDTH, "units": text.LSTM_UNITS, "dropout": one.options["dropout"], "embedding_frozen": True}
+    slower = dataclasses.replace(one.settings, learning_rate=text.LSTM_RATE)
     return [
         one,
         dataclasses.replace(one, name=f"{corpus}_two_layers", options={**one.options, "layers": 2}),
@@ -43,7 +30,7 @@ def trio(size: Size, corpus: str) -> list[Row]:
 
 def stated(row: AnyRow) -> Stated:
     """As of every row with automata; of an LSTM the paper gives neither size nor learning rate."""
-    facts = stated_of_automata(row)
+    facts = text.stated(row)
     if not row.name.endswith("_lstm"):
         return facts
     others = {field: value for field, value in facts.items() if ".cell_options." not in field}
@@ -55,16 +42,14 @@ recipe = Recipe(
     title="Amazon reviews, GloVe-100: one layer of automata, two layers, an LSTM",
     source="Dodge et al. 2019, footnote 6",
     rows=rows,
-    paper=dataclasses.replace(
-        beside(
-            "the footnote on an LSTM and on two layers",
-            (),
-            GLOVE,
-            ASSIGNED,
-            Deviation("model.options.units", NOT_STATED, LSTM_UNITS, "as wide as its input", "*_lstm"),
-            Deviation("settings.learning_rate", NOT_STATED, LSTM_RATE, "that of the automata is too large", "*_lstm"),
-        ),
+    paper=text.beside(
+        "the footnote on an LSTM and on two layers",
+        (),
+        text.GLOVE,
+        text.ASSIGNED,
+        Deviation("model.options.units", NOT_STATED, text.LSTM_UNITS, "as wide as its input", "*_lstm"),
+        Deviation("settings.learning_rate", NOT_STATED, text.LSTM_RATE, "that of the automata is too large", "*_lstm"),
         stated=stated,
     ),
-    scaled=(SCALED[0], OPENED),
+    scaled=(text.SCALED[0], text.OPENED),
 )

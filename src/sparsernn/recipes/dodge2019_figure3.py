@@ -1,21 +1,9 @@
 """Accuracy over the number of transitions: given lengths against learned ones (Dodge et al. 2019, Figure 3)."""
 
-from __future__ import annotations
-
 from sparsernn.experiments.deviations import ROW, Deviation
 from sparsernn.experiments.recipe import Recipe, Size
 from sparsernn.experiments.rows import Row
-from sparsernn.recipes.papers.dodge2019_text import (
-    ASSIGNED,
-    GLOVE,
-    GOALS,
-    OPENED,
-    SCALED,
-    baselines,
-    beside,
-    few,
-    learned,
-)
+from sparsernn.recipes.papers import dodge2019_text as text
 
 CORPORA = ("kitchen", "dvd", "books", "mix")
 
@@ -27,10 +15,10 @@ def rows(size: Size) -> list[Row]:
     """
     table: list[Row] = []
     for corpus in CORPORA:
-        table += baselines(size, corpus)
-        for goal in GOALS:
-            table += learned(size, corpus, goal)
-        table += few(size, corpus, 4)
+        table += text.baselines(size, corpus)
+        for goal in text.GOALS:
+            table += text.learned(size, corpus, goal)
+        table += text.few(size, corpus, 4)
     return table
 
 
@@ -38,12 +26,12 @@ recipe = Recipe(
     title="Amazon reviews, GloVe-100: automata of given and of learned lengths",
     source="Dodge et al. 2019, Figure 3 (type-level vectors)",
     rows=rows,
-    paper=beside(
+    paper=text.beside(
         "Figure 3, type-level vectors",
-        GOALS,
-        GLOVE,
-        ASSIGNED,
+        text.GOALS,
+        text.GLOVE,
+        text.ASSIGNED,
         Deviation(ROW, "none", "*_4_patterns", "whole automata to read, our own", "*_4_patterns"),
     ),
-    scaled=(*SCALED, OPENED),
+    scaled=(*text.SCALED, text.OPENED),
 )

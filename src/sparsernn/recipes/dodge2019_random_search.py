@@ -1,8 +1,5 @@
 """The source's protocol: hyper-parameters drawn at random, the best repeated (Dodge et al. 2019, appendix A)."""
 
-from __future__ import annotations
-
-import dataclasses
 import math
 import random
 
@@ -13,21 +10,8 @@ from sparsernn.experiments.seeds import Seeds
 from sparsernn.experiments.sources.best_of import BestOf
 from sparsernn.experiments.sources.start import Start
 from sparsernn.recipes.papers import dodge2019
+from sparsernn.recipes.papers import dodge2019_text as text
 from sparsernn.recipes.papers.dodge2019 import Assignment
-from sparsernn.recipes.papers.dodge2019_text import (
-    CORPORA,
-    GLOVE,
-    GOALS,
-    LONGEST,
-    SCALED,
-    TOLERANCE,
-    TUNED,
-    begun_with,
-    beside,
-    protocol,
-    row,
-    structure,
-)
 
 ONE_SEED = Seeds(only=0, resplit=True)
 TRIES: dict[Size, int] = {"full": dodge2019.TRIES, "cpu": 5, "quick": 2}
@@ -59,14 +43,14 @@ def rows(size: Size) -> list[Row]:
     """
     table: list[Row] = []
     for corpus in SEARCHED[size]:
-        for name, lengths in CORPORA[corpus].lengths().items():
+        for name, lengths in text.CORPORA[corpus].lengths().items():
             tries = [
-                row(size, corpus, f"{name}_try_{number}", lengths, assignment, seeds=ONE_SEED)
+                text.row(size, corpus, f"{name}_try_{number}", lengths, assignment, seeds=ONE_SEED)
                 for number, assignment in enumerate(drawn(f"{corpus}_{name}", TRIES[size]), 1)
             ]
             best = {tried.name: tried.name for tried in tries}
-            table += [*tries, row(size, corpus, name, lengths, sources=(BestOf(best),))]
-        for goal in GOALS:
+            table += [*tries, text.row(size, corpus, name, lengths, sources=(BestOf(best),))]
+        for goal in text.GOALS:
             table += searched(size, corpus, goal)
     return table
 
@@ -75,24 +59,26 @@ def searched(size: Size, corpus: str, goal: int) -> list[Row]:
     """The tries of one goal, structures and what they make, and the best of them."""
     structures, networks = [], []
     for number, assignment in enumerate(drawn(f"{corpus}_{goal}", TRIES[size]), 1):
-        first = structure(size, corpus, f"structure_{goal}_try_{number}", goal, TOLERANCE, assignment, seeds=ONE_SEED)
+        first = text.structure(
+            size, corpus, f"structure_{goal}_try_{number}", goal, text.TOLERANCE, assignment, seeds=ONE_SEED
+        )
         structures.append(first)
         networks.append(
-            row(
+            text.row(
                 size,
                 corpus,
                 f"goal_{goal}_try_{number}",
-                LONGEST,
+                text.LONGEST,
                 assignment,
-                TUNED,
+                text.TUNED,
                 sources=(Start(first.name),),
                 seeds=ONE_SEED,
             )
         )
     shapes = {after.name: before.name for before, after in zip(structures, networks, strict=True)}
-    again = row(size, corpus, f"structure_{goal}", sources=(*begun_with(size, corpus), BestOf(shapes)))
+    again = text.row(size, corpus, f"structure_{goal}", sources=(*text.begun_with(size, corpus), BestOf(shapes)))
     best = BestOf({name: name for name in shapes})
-    tuned = row(size, corpus, f"goal_{goal}", sources=(Start(again.name), best))
+    tuned = text.row(size, corpus, f"goal_{goal}", sources=(Start(again.name), best))
     return [*structures, *networks, again, tuned]
 
 
@@ -106,18 +92,16 @@ recipe = Recipe(
     title="Amazon reviews, GloVe-100: automata with hyper-parameters drawn at random",
     source="Dodge et al. 2019, the appendix on hyper-parameters, and the authors' code",
     rows=rows,
-    paper=dataclasses.replace(
-        beside(
-            "the appendix on hyper-parameters",
-            GOALS,
-            GLOVE,
-            Deviation("each search", "begins where the last one ended", "begins anew", "rows do not depend on others"),
-            Deviation("a try whose search gives up", "is drawn again", "is left out", "rows are known before they run"),
-        ),
-        stated=protocol,
+    paper=text.beside(
+        "the appendix on hyper-parameters",
+        text.GOALS,
+        text.GLOVE,
+        Deviation("each search", "begins where the last one ended", "begins anew", "rows do not depend on others"),
+        Deviation("a try whose search gives up", "is drawn again", "is left out", "rows are known before they run"),
+        stated=text.protocol,
     ),
     scaled=(
-        *SCALED,
+        *text.SCALED,
         Scaled("best_of.*", "five tries for twenty"),
         Scaled("model.options.*", "the first five of the twenty are not the same when sorted"),
     ),

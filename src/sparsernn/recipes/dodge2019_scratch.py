@@ -1,7 +1,5 @@
 """Learned structures trained on from their weights, and from new ones (the authors' code for Dodge et al. 2019)."""
 
-from __future__ import annotations
-
 from sparsernn.experiments.deviations import Deviation
 from sparsernn.experiments.recipe import Recipe, Size
 from sparsernn.experiments.rows import Row

@@ -1,7 +1,5 @@
 """How much to rewire: ST-RNN from different first rates (Liu et al. 2021, Figure 2)."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from sparsernn.experiments.deviations import NOT_STATED, Deviation

@@ -1,7 +1,5 @@
 """How much to rewire, on tweets: ST-RNN with different rates (Liu et al. 2021, Figure 2)."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from sparsernn.experiments.baseline_row import AnyRow
@@ -31,13 +29,11 @@ recipe = Recipe(
     title="Tweets with 95.69 % zeros: ST-RNN over its first rewiring rate",
     source="Liu et al. 2021, Figure 2",
     rows=rows,
-    paper=dataclasses.replace(
-        compared(
-            "Figure 2, on the first rewiring rate",
-            (CORPUS,),
-            *(Deviation("method.rate", NOT_STATED, rate, "read off a plot") for rate in liu2021.FIGURE_RATES),
-            moves="*",
-        ),
+    paper=compared(
+        "Figure 2, on the first rewiring rate",
+        (CORPUS,),
+        *(Deviation("method.rate", NOT_STATED, rate, "read off a plot") for rate in liu2021.FIGURE_RATES),
+        moves="*",
         stated=stated,
     ),
     scaled=scaled((CORPUS,)),

@@ -1,7 +1,5 @@
 """How sparse may it be, on tweets: ST-RNN, SET and a fixed mask over the sparsity (Liu et al. 2021, Figure 3)."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from sparsernn.experiments.deviations import Deviation

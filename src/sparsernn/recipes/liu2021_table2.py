@@ -1,20 +1,9 @@
 """Penn Treebank, stacked LSTM, 67 % and 80 % sparse: seven ways to get there (Liu et al. 2021, Table 2)."""
 
-from __future__ import annotations
-
 from sparsernn.experiments.recipe import Recipe, Size
 from sparsernn.experiments.rows import Row
 from sparsernn.recipes.papers import liu2021
-from sparsernn.recipes.papers.liu2021_words import (
-    RATES_OF_RIVALS,
-    RIVALS,
-    SCALED,
-    STRNN_RATES,
-    TRAINING,
-    Words,
-    budget,
-    compared,
-)
+from sparsernn.recipes.papers import liu2021_words as language
 
 SPARSITIES = liu2021.STACKED_LSTM.sparsities
 DISTRIBUTIONS = ("uniform", "er")
@@ -34,12 +23,12 @@ def rows(size: Size) -> list[Row]:
     The source quotes its dense figure from another paper's recipe; here the dense network is trained as the sparse
     ones are. At the size "cpu" it is 2 x 200 units on the first third of the text, for 12 epochs.
     """
-    words = Words("lstm", size)
+    words = language.Words("lstm", size)
     table = [words.row("dense", None, published=liu2021.TABLE_2["dense"])]
     for sparsity in SPARSITIES:
         percent = round(100 * sparsity)
         for distribution in DISTRIBUTIONS:
-            for name, method in words.methods(budget(distribution, sparsity)).items():
+            for name, method in words.methods(language.budget(distribution, sparsity)).items():
                 label = f"{name}_{distribution}_{percent}"
                 table.append(words.row(label, method, published=liu2021.TABLE_2.get(label, {})))
         table.append(words.small_dense(f"small_dense_{percent}", SMALL_UNITS[size][sparsity]))
@@ -50,6 +39,12 @@ recipe = Recipe(
     title="Penn Treebank, words: a stacked LSTM with 67 % and 80 % zeros",
     source="Liu et al. 2021, Table 2",
     rows=rows,
-    paper=compared("Table 2, on language modelling", *TRAINING, *STRNN_RATES, *RATES_OF_RIVALS, *RIVALS),
-    scaled=SCALED,
+    paper=language.compared(
+        "Table 2, on language modelling",
+        *language.TRAINING,
+        *language.STRNN_RATES,
+        *language.RATES_OF_RIVALS,
+        *language.RIVALS,
+    ),
+    scaled=language.SCALED,
 )

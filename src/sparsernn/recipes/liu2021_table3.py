@@ -1,22 +1,10 @@
 """Penn Treebank, recurrent highway network, 53 % sparse (Liu et al. 2021, Table 3)."""
 
-from __future__ import annotations
-
 from sparsernn.experiments.deviations import NOT_STATED, Deviation, Scaled
 from sparsernn.experiments.recipe import Recipe, Size
 from sparsernn.experiments.rows import Row
 from sparsernn.recipes.papers import liu2021
-from sparsernn.recipes.papers.liu2021_words import (
-    HIGHWAY_RATES,
-    HIGHWAY_TRAINING,
-    RATES_OF_RIVALS,
-    RIVALS,
-    SCALED,
-    TRAINING,
-    Words,
-    budget,
-    compared,
-)
+from sparsernn.recipes.papers import liu2021_words as language
 
 (SPARSITY,) = liu2021.HIGHWAY.sparsities
 DISTRIBUTIONS = ("uniform", "er")
@@ -30,10 +18,10 @@ def rows(size: Size) -> list[Row]:
 
     Depth 10 and 830 units at full size, depth 5 and 200 units on the first third of the text at the size "cpu".
     """
-    words = Words("rhn", size)
+    words = language.Words("rhn", size)
     table = [words.row("dense", None)]
     for distribution in DISTRIBUTIONS:
-        for name, method in words.methods(budget(distribution, SPARSITY)).items():
+        for name, method in words.methods(language.budget(distribution, SPARSITY)).items():
             label = f"{name}_{distribution}"
             table.append(words.row(label, method, published=liu2021.TABLE_3.get(label, {})))
     units = SMALL_UNITS[size]
@@ -44,14 +32,14 @@ recipe = Recipe(
     title="Penn Treebank, words: a recurrent highway network with 53 % zeros",
     source="Liu et al. 2021, Table 3",
     rows=rows,
-    paper=compared(
+    paper=language.compared(
         "Table 3, on language modelling",
-        *TRAINING,
-        HIGHWAY_TRAINING,
-        *HIGHWAY_RATES,
-        *RATES_OF_RIVALS,
-        *RIVALS,
+        *language.TRAINING,
+        language.HIGHWAY_TRAINING,
+        *language.HIGHWAY_RATES,
+        *language.RATES_OF_RIVALS,
+        *language.RIVALS,
         Deviation("model.options.units", NOT_STATED, SMALL_UNITS["full"], "as many weights as are kept", "small_dense"),
     ),
-    scaled=(*SCALED, Scaled("method.sparsity", "as many units as the small dense network", "iss")),
+    scaled=(*language.SCALED, Scaled("method.sparsity", "as many units as the small dense network", "iss")),
 )

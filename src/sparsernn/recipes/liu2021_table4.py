@@ -1,7 +1,5 @@
 """Text classification at 95.69 % sparsity: tweets, films, Yelp, food (Liu et al. 2021, Table 4)."""
 
-from __future__ import annotations
-
 from sparsernn.experiments.baseline_row import AnyRow
 from sparsernn.experiments.recipe import Recipe, Size
 from sparsernn.recipes.papers import liu2021

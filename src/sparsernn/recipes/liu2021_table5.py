@@ -1,7 +1,5 @@
 """Topics and polarity at about 92 % sparsity, against bags of words (Liu et al. 2021, Table 5)."""
 
-from __future__ import annotations
-
 from sparsernn.experiments.baseline_row import AnyRow
 from sparsernn.experiments.deviations import Deviation
 from sparsernn.experiments.recipe import Recipe, Size

@@ -1,7 +1,5 @@
 """Text classification at 99.1 % sparsity (Liu et al. 2021, Table 6)."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from sparsernn.experiments.baseline_row import AnyRow

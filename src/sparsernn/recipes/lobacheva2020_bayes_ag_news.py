@@ -1,7 +1,5 @@
 """AG News: sparse variational dropout of weights, gates, neurons and words (Lobacheva et al. 2020, Table 2)."""
 
-from __future__ import annotations
-
 from sparsernn.data.ag_news import AgNews
 from sparsernn.experiments.recipe import Recipe
 from sparsernn.recipes.papers.lobacheva2020 import AG_NEWS

@@ -1,7 +1,5 @@
 """IMDb: sparse variational dropout of weights, gates, neurons and words (Lobacheva et al. 2020, Table 2)."""
 
-from __future__ import annotations
-
 from sparsernn.data.imdb import Imdb
 from sparsernn.experiments.deviations import Deviation
 from sparsernn.experiments.recipe import Recipe

@@ -1,7 +1,5 @@
 """Penn Treebank, words: sparse variational dropout of an LSTM's weights, gates and neurons (Lobacheva et al. 2020)."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from sparsernn.data.ptb_word import PtbWord

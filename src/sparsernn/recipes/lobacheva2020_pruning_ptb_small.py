@@ -1,7 +1,5 @@
 """Penn Treebank, words, 2 x 200 LSTM units: pruning by weights, gates and neurons (Lobacheva et al. 2020, Table 1)."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from sparsernn.experiments.deviations import ROW, Deviation, Paper, Scaled

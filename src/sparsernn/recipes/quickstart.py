@@ -1,7 +1,5 @@
 """The main job: one network made sparse in several ways, compacted, scored and timed."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from sparsernn.data.sequential_digits import SequentialDigits

@@ -1,7 +1,5 @@
 """Which weights to keep before training: criteria, normalisers, budgets and scaling on four cells (our own study)."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Row-by-row MNIST: what the Jacobian's score needs, and width at equal weights (after Zhang & Stadie 2020)."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from sparsernn.experiments.deviations import Scaled

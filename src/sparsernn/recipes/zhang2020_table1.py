@@ -1,7 +1,5 @@
 """Row-by-row MNIST, four cells of 400 units, 95 % sparse before training (Zhang & Stadie 2020, Table 1)."""
 
-from __future__ import annotations
-
 from sparsernn.experiments.deviations import Deviation
 from sparsernn.experiments.recipe import Recipe, Size
 from sparsernn.experiments.rows import Row

@@ -1,7 +1,5 @@
 """Row-by-row MNIST, GRU of 400 units at 90, 95 and 98 % sparsity (Zhang & Stadie 2020, Table 3)."""
 
-from __future__ import annotations
-
 from sparsernn.experiments.deviations import Deviation
 from sparsernn.experiments.recipe import Recipe, Size
 from sparsernn.experiments.rows import Row

@@ -1,14 +1,12 @@
 """Larger texts, a wide LSTM at 95 % sparsity (Zhang & Stadie 2020, Table 4)."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from sparsernn.data.language_modelling import LanguageModelling
 from sparsernn.data.one_billion_words import OneBillionWords
 from sparsernn.data.wikitext2 import WikiText2
 from sparsernn.data.wikitext103 import WikiText103
-from sparsernn.experiments.deviations import Deviation, Scaled
+from sparsernn.experiments.deviations import Deviation
 from sparsernn.experiments.recipe import Recipe, Size
 from sparsernn.experiments.rows import Row
 from sparsernn.recipes.papers import zhang2020, zhang2020_words
@@ -69,14 +67,10 @@ recipe = Recipe(
         Deviation("steps", 20_000, "12 passes of 1,632", "training counts passes", "wiki2_*"),
         Deviation("steps", 12_000, "the first 14.9 % of the text, once", "as many steps", "wiki103_*"),
         Deviation("steps", 30_000, "the first 4.8 % of the text, once", "as many steps", "1b_*"),
-        Deviation(
-            "softmax", "1,000 negatives are drawn", "over all words", "there is no sampled softmax here", "wiki103_*"
+        *(
+            Deviation("softmax", "1,000 negatives are drawn", "over all words", "there is no sampled softmax here", of)
+            for of in ("wiki103_*", "1b_*")
         ),
-        Deviation("softmax", "1,000 negatives are drawn", "over all words", "there is no sampled softmax here", "1b_*"),
     ),
-    scaled=(
-        Scaled("model.options.*", "two cores"),
-        Scaled("task.fraction", "two cores"),
-        Scaled("settings.epochs", "two cores"),
-    ),
+    scaled=zhang2020_words.SCALED,
 )

@@ -1,11 +1,9 @@
 """Penn Treebank, words, a GRU of 800 units at 0 to 98 % sparsity (Zhang & Stadie 2020, Table 5)."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from sparsernn.data.ptb_word import PtbWord
-from sparsernn.experiments.deviations import NOT_STATED, Deviation, Scaled
+from sparsernn.experiments.deviations import NOT_STATED, Deviation
 from sparsernn.experiments.recipe import Recipe, Size
 from sparsernn.experiments.rows import Row
 from sparsernn.recipes.papers import zhang2020, zhang2020_words
@@ -55,9 +53,5 @@ recipe = Recipe(
         ),
         Deviation("settings.epochs", NOT_STATED, EPOCHS["full"], "the last counts"),
     ),
-    scaled=(
-        Scaled("model.options.*", "two cores"),
-        Scaled("task.fraction", "two cores"),
-        Scaled("settings.epochs", "two cores"),
-    ),
+    scaled=zhang2020_words.SCALED,
 )

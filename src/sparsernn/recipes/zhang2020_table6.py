@@ -1,9 +1,5 @@
 """Row-by-row MNIST, GRU of 400 units from five kinds of first weights (Zhang & Stadie 2020, Table 6)."""
 
-from __future__ import annotations
-
-import dataclasses
-
 from sparsernn.experiments.baseline_row import AnyRow
 from sparsernn.experiments.deviations import NOT_STATED, Deviation, Stated
 from sparsernn.experiments.recipe import Recipe, Size
@@ -42,13 +38,9 @@ recipe = Recipe(
     title="Row-by-row MNIST: a GRU from five kinds of first weights",
     source="Zhang & Stadie 2020, Table 6",
     rows=rows,
-    paper=dataclasses.replace(
-        digits.beside(
-            "Table 6",
-            Deviation(
-                "model.options.cell_options.init_scale", NOT_STATED, 0.1, "as wide as the normal ones", "*_uniform"
-            ),
-        ),
+    paper=digits.beside(
+        "Table 6",
+        Deviation("model.options.cell_options.init_scale", NOT_STATED, 0.1, "as wide as the normal ones", "*_uniform"),
         stated=stated,
     ),
     scaled=digits.SCALED,

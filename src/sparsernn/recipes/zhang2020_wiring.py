@@ -1,7 +1,5 @@
 """The published collapse of SNIP and GraSP: the methods' own, or of two gates that change places? (our own study)."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from sparsernn.experiments.deviations import Scaled

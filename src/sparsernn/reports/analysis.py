@@ -1,7 +1,5 @@
 """Picture of an analysis: the units of each recurrent layer by sensitivity, and the means of its gates."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -348,6 +348,28 @@ def canvas(height: float = 3.4, width: float = 5.4, grid: bool = True) -> Iterat
         yield figure, figure.add_subplot()
 
 
+@contextlib.contextmanager
+def panels(
+    count: int, columns: int, size: tuple[float, float], room: tuple[float, float], sharey: bool = False
+) -> Iterator[tuple[Figure, list[Axes]]]:
+    """A figure of so many axes in rows. size: of a panel; room: what is left beside and below all of them."""
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    width, height = columns * size[0] + room[0], rows * size[1] + room[1]
+    figure = Figure(figsize=(width, height), layout="constrained")
+    grid = list(figure.subplots(rows, columns, squeeze=False, sharey=sharey).flat)
+    for axes in grid[count:]:
+        axes.set_axis_off()
+    yield figure, grid[:count]
+
+
+def legend_once(figure: Figure, grid: Sequence[Axes], columns: int) -> None:
+    """The names of the lines of all axes below them, each once."""
+    handles = {label: handle for axes in grid for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    if handles:
+        figure.legend(handles.values(), handles, loc="outside lower center", ncols=columns, frameon=False)
+
+
 def finished(figure: Figure, title: str, caption: str, *, legend: bool = False) -> Picture:
     """What was drawn, with the names of the lines of its first axes below it if asked for."""
     handles, labels = figure.axes[0].get_legend_handles_labels() if legend else ([], [])

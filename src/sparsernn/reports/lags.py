@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from sparsernn.reports import axes as scales
 from sparsernn.reports import figures
@@ -26,21 +25,12 @@ def picture(run: Run) -> Picture | None:
     by_layer = dict(_measured(layers)) if isinstance(layers, Mapping) else {}
     if not by_layer:
         return None
-    columns = min(2, len(by_layer))
-    rows = -(-len(by_layer) // columns)
     names = list(dict.fromkeys(name for lines in by_layer.values() for name in lines if name != "all"))
-    with figures.style():
-        figure = Figure(figsize=(3.6 * columns + 0.4, 2.6 * rows + 0.8), layout="constrained")
-        grid = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
-        for axes, (label, lines) in zip(grid, by_layer.items(), strict=False):
+    with figures.style(), figures.panels(len(by_layer), 2, (3.6, 2.6), (0.4, 0.8), sharey=True) as (figure, grid):
+        for axes, (label, lines) in zip(grid, by_layer.items(), strict=True):
             _draw(axes, lines, names)
             axes.set_title(label)
-        for axes in grid[len(by_layer) :]:
-            axes.set_axis_off()
-        handles = {
-            label: handle for axes in grid for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-        }
-        figure.legend(handles.values(), handles, loc="outside lower center", ncols=2, frameon=False)
+        figures.legend_once(figure, grid, 2)
         return Picture(figures.svg(figure), "Gradient by lag", CAPTION)
 
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from sparsernn.reports import axes as scales
 from sparsernn.reports import figures
@@ -25,18 +24,13 @@ def picture(run: Run) -> Picture | None:
     if not drawn:
         return None
     shown = dict(list(drawn.items())[:MOST_PANELS])
-    columns = min(3, len(shown))
-    rows = -(-len(shown) // columns)
     threshold = event.get("threshold")
-    with figures.style({"axes.titlesize": 9, "xtick.labelsize": 9, "ytick.labelsize": 9}):
-        figure = Figure(figsize=(2.7 * columns + 0.3, 1.7 * rows + 0.5), layout="constrained")
-        grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    small = figures.style({"axes.titlesize": 9, "xtick.labelsize": 9, "ytick.labelsize": 9})
+    with small, figures.panels(len(shown), 3, (2.7, 1.7), (0.3, 0.5)) as (figure, grid):
         ends = [edge for edges, _ in shown.values() for edge in edges]
-        for axes, (name, (edges, counts)) in zip(grid, shown.items(), strict=False):
+        for axes, (name, (edges, counts)) in zip(grid, shown.items(), strict=True):
             _draw(axes, edges, counts, float(threshold) if is_number(threshold) else None)
             axes.set(title=figures.short(name), xlim=(min(ends), max(ends)))
-        for axes in grid[len(shown) :]:
-            axes.set_axis_off()
         figure.supxlabel("log alpha", fontsize=10)
         return Picture(figures.svg(figure), "Log alpha after training", _caption(len(drawn) - len(shown), threshold))
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from sparsernn.reports import axes as scales
 from sparsernn.reports import figures
@@ -46,22 +45,16 @@ def densities(run: Run) -> Picture | None:
     if not changing:
         return None
     shown = dict(list(changing.items())[:MOST_PANELS])
-    columns = min(2, len(shown))
-    rows = -(-len(shown) // columns)
-    with figures.style():
-        figure = Figure(figsize=(3.6 * columns + 0.4, 2.5 * rows + 0.5), layout="constrained")
-        grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    with figures.style(), figures.panels(len(shown), 2, (3.6, 2.5), (0.4, 0.5)) as (figure, grid):
         gates = list(dict.fromkeys(gate for lines in shown.values() for gate in lines if gate))
-        for axes, (name, lines) in zip(grid, shown.items(), strict=False):
+        for axes, (name, lines) in zip(grid, shown.items(), strict=True):
             for gate, points in lines.items():
                 colour = figures.colour(gates.index(gate)) if gate else figures.INK
                 _draw(axes, points, color=colour, label=gate or None)
             axes.set_title(name)
             scales.count_steps(axes, 4)
             scales.show_percent(axes)
-        for axes in grid[len(shown) :]:
-            axes.set_axis_off()
-        _legend_once(figure, grid)
+        figures.legend_once(figure, grid, 4)
         left_out = f" {len(changing) - len(shown)} more tensors are left out." if len(changing) > len(shown) else ""
         caption = f"Weights kept, in percent of each gate; in black of a tensor without gates.{left_out}"
         return figures.finished(figure, "Density after each event", caption)
@@ -125,9 +118,3 @@ def _draw(axes: Axes, points: Series, dash: str = "-", *, color: str, label: str
     if points:
         steps, values = zip(*points, strict=True)
         axes.plot(steps, values, dash, lw=1.6, marker="o" if len(points) < 3 else None, color=color, label=label)
-
-
-def _legend_once(figure: Figure, grid: Sequence[Axes]) -> None:
-    handles = {label: handle for axes in grid for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    if handles:
-        figure.legend(handles.values(), handles, loc="outside lower center", ncols=4, frameon=False)

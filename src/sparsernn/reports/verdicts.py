@@ -1,7 +1,5 @@
 """The verdict on a user's own file, as the page shows it: sentences, a table, and what they rest on as pictures."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 

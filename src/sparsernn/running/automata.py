@@ -1,7 +1,5 @@
 """Automata of a rational layer with their present weights: scores of tokens, final weights, live lengths."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

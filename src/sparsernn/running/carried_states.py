@@ -1,6 +1,4 @@
-"""States of the width before compaction, where they come into a model and go out of it."""
-
-from __future__ import annotations
+"""States of the width before compaction, where they come into a model."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,8 +10,17 @@ from torch.nn import functional as F
 from sparsernn.errors import UserError
 
 
-class ExchangedStates:
-    """What both hooks below know: which units of the states are left.
+def refuse_scripting() -> nn.Module:
+    """What torch.jit.script calls on a module with such hooks. Raises: UserError, as it compiles no hooks like them."""
+    raise UserError(
+        "torch.jit.script cannot compile a compacted layer whose states come in and go out in their old width",
+        "a model that keeps its states to itself",
+        "use torch.jit.trace or torch.export, or script the model before it is compacted",
+    )
+
+
+class NarrowStates:
+    """A forward pre-hook: initial states of the width before compaction are cut to the units that are left.
 
     Arguments:
         kept: for each state, kept unit numbers of every layer and direction.
@@ -29,19 +36,6 @@ class ExchangedStates:
             [[before[unit] for unit in units] for before, units in zip(old, new, strict=True)]
             for old, new in zip(self.kept, kept, strict=True)
         ], self.widths
-
-
-def refuse_scripting() -> nn.Module:
-    """What torch.jit.script calls on a module with such hooks. Raises: UserError, as it compiles no hooks like them."""
-    raise UserError(
-        "torch.jit.script cannot compile a compacted layer whose states come in and go out in their old width",
-        "a model that keeps its states to itself",
-        "use torch.jit.trace or torch.export, or script the model before it is compacted",
-    )
-
-
-class NarrowStates(ExchangedStates):
-    """A forward pre-hook: initial states of the width before compaction are cut to the units that are left."""
 
     def __call__(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any] | None = None) -> Any:
         """Quantisation by torch registers hooks anew, without keywords."""
@@ -90,33 +84,3 @@ def callers_widths(module: nn.Module, shapes: Sequence[tuple[int, ...]]) -> list
         if isinstance(hook, NarrowStates):
             return [(*shape[:-1], width) for shape, width in zip(shapes, hook.widths, strict=False)]
     return list(shapes)
-
-
-class WidenStates(ExchangedStates):
-    """A forward hook: states going out of the model get the width before compaction, cut units being zero.
-
-    Arguments:
-        only: numbers of the states that go out; the others are left alone.
-    """
-
-    def __init__(self, kept: list[list[list[int]]], widths: list[int], only: list[int]):
-        super().__init__(kept, widths)
-        self.only = only
-
-    def __call__(self, module: nn.Module, arguments: tuple[Any, ...], result: tuple[Any, Any]) -> tuple[Any, Any]:
-        output, states = result
-        widened = [
-            self.spread(state, index) for index, state in enumerate(states if isinstance(states, tuple) else (states,))
-        ]
-        return output, tuple(widened) if isinstance(states, tuple) else widened[0]
-
-    def spread(self, state: Tensor, index: int) -> Tensor:
-        """Shapes: [layers*directions ... left] -> [layers*directions ... width before]."""
-        if index not in self.only:
-            return state
-        wide = state.new_zeros(*state.shape[:-1], self.widths[index])
-        rows = [
-            wide[position].index_copy(-1, torch.tensor(units, device=state.device), state[position, ..., : len(units)])
-            for position, units in enumerate(self.kept[index])
-        ]
-        return torch.stack(rows)

@@ -1,7 +1,5 @@
 """Which kernel computes each recurrent layer of a model, and why no better one does."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from torch import nn

@@ -1,7 +1,5 @@
 """The one loop over layers and directions, and all forms in which input, lengths and states may come."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,9 +1,7 @@
 """A model's recurrent layers run in plain operations, differentiable twice, and what each of them was given."""
 
-from __future__ import annotations
-
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
@@ -15,7 +13,8 @@ from sparsernn.kernels.registry import Problem, State
 from sparsernn.running.runner import Place, running_by
 from sparsernn.running.torch_layers import run_as_before, run_here
 from sparsernn.structure.layer import Layer
-from sparsernn.structure.wiring import Wiring
+from sparsernn.structure.modes import modes_kept
+from sparsernn.structure.wiring import Wiring, unwrap
 
 
 @dataclass(frozen=True)
@@ -74,6 +73,15 @@ class Tape:
             start = tuple(part.detach() for part in problem.state)
             self.passes.append(Pass(layer, inputs, start, problem.lengths))
         self._ends[id(module)] = ends
+
+
+def passes_of(model: nn.Module, forward: Callable[[nn.Module], object]) -> tuple[Wiring, list[Pass]]:
+    """A model's layers, and what each was given in one forward in evaluation mode, without gradients."""
+    inner = unwrap(model)
+    wiring = Wiring.local(inner)
+    with modes_kept(model), torch.no_grad(), stepwise(inner.eval(), wiring) as passes:
+        forward(model)
+    return wiring, passes
 
 
 @contextmanager

@@ -1,7 +1,5 @@
 """Factors of groups, one for each sequence: put around the products and the outputs of recurrent layers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 

@@ -1,7 +1,5 @@
 """Sequences of a batch: where they stand in what modules other than recurrent ones take and give."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

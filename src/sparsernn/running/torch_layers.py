@@ -1,7 +1,5 @@
 """Torch's own recurrent modules, run by the loop of this package where it has a better kernel than torch's."""
 
-from __future__ import annotations
-
 import types
 from collections.abc import Iterable, Mapping
 from typing import Any

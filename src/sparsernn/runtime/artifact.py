@@ -1,7 +1,5 @@
 """A network in one file, that runs with numpy and the extension alone."""
 
-from __future__ import annotations
-
 import json
 import math
 import warnings

@@ -4,8 +4,6 @@ A text comes as whole numbers: how many words it has, the places of the words in
 other n-grams. No string is stored: a place is a hash.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 

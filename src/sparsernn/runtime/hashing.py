@@ -4,8 +4,6 @@ A place is the upper bits of a hash, so that no string is stored. Where there is
 numbers.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from sparsernn import native

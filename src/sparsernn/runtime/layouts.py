@@ -4,8 +4,6 @@ Rows go sixteen at a time: a slice is sixteen units of one gate, and the slices 
 neighbours, so that a step has all gates of sixteen units together and writes none of them down.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A safetensors file whose tensors are packed where that is smaller: written and read with numpy alone."""
 
-from __future__ import annotations
-
 import json
 import math
 import zlib

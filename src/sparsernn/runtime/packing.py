@@ -3,8 +3,6 @@
 A number counts as zero only if all of its bits are, so that minus zero and every NaN come back as they were.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -85,7 +83,8 @@ def pack(values: np.ndarray, kind: str, smaller: str | None = None) -> Packed:
     if smaller is not None and len(shape) > 1 and smaller != kind:
         matrix, scales, about["error"] = _reduced(matrix, kind, smaller)
         about["stored"] = stored = smaller
-    place = _smallest(matrix.view(f"<u{matrix.itemsize}") != 0, matrix.itemsize)
+    places = _places(matrix.view(f"<u{matrix.itemsize}") != 0)
+    place = min(places, key=lambda place: place.bytes(matrix.itemsize))
     if place.tile != (1, 1):
         about["tile"] = list(place.tile)
     if place.turned:
@@ -133,12 +132,8 @@ def _matrix(shape: tuple[int, ...]) -> tuple[int, int]:
     return (shape[0], math.prod(shape[1:])) if len(shape) > 1 else (1, math.prod(shape))
 
 
-def _smallest(kept: np.ndarray, width: int) -> _Place:
-    """Where to store what is kept, in the fewest bytes. kept: [row column]"""
-    return min(_places(kept), key=lambda place: place.bytes(width))
-
-
 def _places(kept: np.ndarray) -> Iterator[_Place]:
+    """Where what is kept can be stored. kept: [row column]"""
     rows, columns = (np.ones(size, bool) for size in kept.shape)
     if kept.all():
         yield _Place(rows, columns, (1, 1), kept)

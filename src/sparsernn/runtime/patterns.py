@@ -1,7 +1,5 @@
 """Which places of a row of flags are set, in few bytes: nothing where all are, bits, gaps between them, or runs."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What a `Sparsifier` is made from: is it what it should be?"""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

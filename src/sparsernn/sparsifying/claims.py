@@ -1,7 +1,5 @@
 """Which `Sparsifier` a weight belongs to: one at a time."""
 
-from __future__ import annotations
-
 import gc
 import weakref
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """The first forward of a model, followed to find out which layers read which units; and what that changes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Weights before the first masks, as long as they may have been trained ones that are to be trained on."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

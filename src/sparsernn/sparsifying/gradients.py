@@ -1,7 +1,5 @@
 """Gradients as a backward pass leaves them: those of weights that exist, and apart from them those of absent ones."""
 
-from __future__ import annotations
-
 import weakref
 from collections import Counter
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """What the masks did, and how much of the first ones is left."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

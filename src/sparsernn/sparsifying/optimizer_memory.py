@@ -1,7 +1,5 @@
 """What an optimizer remembers of single weights, and how it forgets."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What steps the weights: one optimizer or several, bare or inside wrappers of whatever kind."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 

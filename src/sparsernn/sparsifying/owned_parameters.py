@@ -1,7 +1,5 @@
 """Parameters that a method owns, and the optimizer that steps them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What the processes of a data-parallel training do together; nothing where there is one."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """The state of a method, as what can be written without pickle: its fields by name."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any, TypeVar
 

@@ -1,7 +1,5 @@
 """A training as its method sees it."""
 
-from __future__ import annotations
-
 import abc
 import warnings
 from collections.abc import Callable, Mapping

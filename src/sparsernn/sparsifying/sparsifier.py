@@ -1,7 +1,5 @@
 """The seam between a method and any training loop: it drives the method, and holds all that changes."""
 
-from __future__ import annotations
-
 import warnings
 import weakref
 from typing import Any
@@ -278,14 +276,11 @@ class Sparsifier(SparseRun):
         if not self.method.reads_dense_gradient:
             hand_over(self.model, self.wiring.descriptions, self.masks, self.wiring.tied)
 
-    def _withdraw_masks(self) -> None:
-        take_back(self.model)
-
     def _detach(self) -> None:
         CLAIMS.release(self)
         if self._ended:
             return
-        self._withdraw_masks()
+        take_back(self.model)
         self._forwards.remove()
         self._gradients.remove()
         if self._optimizer_steps is not None:

@@ -4,8 +4,6 @@ Every JSON object stands for one Python value and has a single key that says of 
 dict whose keys are not all text), "tuple", "float" (not finite) or "tensor". So no pickle is needed.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast

@@ -1,7 +1,5 @@
 """What a training loop does that would make a run useless without anybody noticing; each is told once."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from sparsernn.methods.method import Method

@@ -1,7 +1,5 @@
 """How many weights (or groups) each tensor keeps: uniform, Erdős–Rényi, in proportion to importance; always exact."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Which of many: the best scored, or any, at random. Counts are exact, ties are broken by position, memory is small."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

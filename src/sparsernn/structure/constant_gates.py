@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +11,9 @@ import torch
 from torch import Tensor
 
 from sparsernn.structure.layer import Layer
+
+WRITING = ("input", "forget", "candidate")
+"""The gates of an LSTM by which its memory changes."""
 
 
 class ConstantGate(NamedTuple):
@@ -196,6 +199,14 @@ def constant_gates(layer: Layer, weights: Mapping[str, Tensor], kept: Mapping[st
         if gate in by_gate
         for unit in np.flatnonzero(~np.isnan(by_gate[gate]))
     ]
+
+
+def gates_by_unit(constants: Iterable[ConstantGate]) -> dict[int, dict[str, float]]:
+    """Unit -> the gates of it that never change, with their values."""
+    by_unit: dict[int, dict[str, float]] = {}
+    for gate, unit, value in constants:
+        by_unit.setdefault(unit, {})[gate] = value
+    return by_unit
 
 
 def activated_gates(layer: Layer, weights: Mapping[str, Tensor]) -> list[dict[str, np.ndarray]]:

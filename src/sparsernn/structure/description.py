@@ -1,9 +1,8 @@
 """What one module is made of: its weights by name, the axes they share, and what holds a unit at zero."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from sparsernn.cells.cell import Cell, Line
 from sparsernn.structure.axes import Layout
@@ -83,6 +82,22 @@ class Description:
     lines: tuple[Line, ...] = ()
     same: tuple[tuple[str, str], ...] = ()
     numbered: dict[str, int] = field(default_factory=dict)
+
+
+def describe_units(names: Sequence[str], size: int, **more: Any) -> Description:
+    """A module that treats each unit by itself, with some weights a unit. more: fields of the description."""
+    parts = tuple(Part(name, Layout.parse("unit"), {"unit": ("unit",)}) for name in names)
+    return Description({"unit": size}, parts, (), ("unit",), ("unit",), **more)
+
+
+def describe_product(text: str, sizes: dict[str, int], bias: bool, **more: Any) -> Description:
+    """A module that multiplies its input by one weight. text: its layout; more: fields of the description."""
+    parts = [Part("weight", Layout.parse(text), {axis: (axis,) for axis in sizes})]
+    if bias:
+        parts.append(Part("bias", Layout.parse("output"), {"output": ("output",)}))
+    producer = Producer("output", tuple((part.name, None) for part in parts), recurrent=False)
+    levels = {"neuron": "output", "input": "input"}
+    return Description(sizes, tuple(parts), (producer,), ("input",), ("output",), levels=levels, **more)
 
 
 def describe_layers(

@@ -1,7 +1,5 @@
 """Families of groups that share a budget, with the pieces of tensors that each group owns: entries and tiles."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace

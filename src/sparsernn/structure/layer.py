@@ -1,12 +1,10 @@
 """Recurrent layer of a model: a cell, the names of its weights in the model, and its place there."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparsernn.cells.cell import Cell
 from sparsernn.structure.axes import Layout
@@ -37,6 +35,10 @@ class Layer:
     def layouts(self) -> dict[str, Layout]:
         """Local name -> layout of every weight."""
         return {local: layout_of(self.cell, local) for local in self.weights}
+
+    def weights_in(self, model: nn.Module) -> dict[str, Tensor]:
+        """The layer's weights in a model, unwrapped, without gradients: local name -> tensor."""
+        return {local: model.get_parameter(name).detach() for local, name in self.weights.items()}
 
     @property
     def label(self) -> str:

@@ -1,7 +1,5 @@
 """Recurrent layers whose weights cannot be named, with the reason and the way out."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 

@@ -3,8 +3,6 @@
 "hidden" is all that belongs to a unit, "gate hidden <-" what comes in at a row, "<- hidden" what reads a unit.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """How masks move: what every event notes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

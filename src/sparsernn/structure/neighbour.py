@@ -1,7 +1,5 @@
 """Neighbour: a kind of module that the package knows, its weights in names, and how it is cut."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -21,14 +19,15 @@ class Neighbour:
         kinds: its classes; a subclass counts only where it does not change their forward, or says with
             ``behaves_as = nn.Embedding`` that its own reads the same weights in the same way.
         describe: the module in names, or None where one of its options makes it unknown.
-        resize: sets the module's size attributes after its parameters were exchanged for smaller ones.
+        resize: sets the module's size attributes after its parameters were exchanged for smaller ones; None where
+            these follow from the units that stay.
         renumber: for a module whose description has `numbered` axes: tells it which units of each axis stayed, so
             that it takes the numbers that callers know.
     """
 
     kinds: tuple[type[nn.Module], ...]
     describe: Callable[[Any], Description | None]
-    resize: Callable[[Any], None]
+    resize: Callable[[Any], None] | None = None
     renumber: Callable[[Any, Mapping[str, Tensor]], None] | None = None
 
 
@@ -83,7 +82,8 @@ def exchange_parameters(module: nn.Module, tensors: dict[str, nn.Parameter], kep
     for name, parameter in tensors.items():
         setattr(module, name, parameter)
     if (neighbour := neighbour_of(module)) is not None:
-        neighbour.resize(module)
+        if neighbour.resize is not None:
+            neighbour.resize(module)
         if neighbour.renumber is not None:
             neighbour.renumber(module, kept)
     return module

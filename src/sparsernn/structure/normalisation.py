@@ -1,7 +1,5 @@
 """Normalisations over units that go on dividing by the width from before a cut: the units cut were zeros."""
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Selection of the tensors in which groups start."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch

@@ -53,6 +53,15 @@ class Weight:
         """For each dimension of the named view, in order; a repeated name (hidden <- hidden) shares its units."""
         return [self.axes.get(axis) for axis in self.layout.stored]
 
+    def of_living(self, alive: Tensor, places: Iterable[int]) -> Tensor:
+        """Entries of the named view whose units along these dimensions live, broadcastable. alive: [units]"""
+        dimensions = self.units_by_dimension
+        living = torch.ones([1] * len(dimensions), dtype=torch.bool)
+        for place in places:
+            if (units := dimensions[place]) is not None:
+                living = living & alive[units].view([-1 if other == place else 1 for other in range(len(dimensions))])
+        return living
+
 
 @dataclass(frozen=True)
 class Written:

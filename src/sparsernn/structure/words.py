@@ -1,7 +1,5 @@
 """Embeddings that hold the vectors of their living words alone, and take the ids of all words as before."""
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Exact zeros at absent weights, written at every step and therefore fast, without memory of their own."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import torch

@@ -1,7 +1,5 @@
 """Call: one call of a torch function in a forward, with its tensors."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 

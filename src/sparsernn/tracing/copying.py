@@ -1,7 +1,5 @@
 """Deep copies of what users build: tensors of a past forward go in detached, what cannot be copied is shared."""
 
-from __future__ import annotations
-
 import copy
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -12,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from sparsernn.errors import UserError
+from sparsernn.errors import UserError, reason
 
 Value = TypeVar("Value")
 ATOMS = (int, float, complex, bool, str, bytes, type, FunctionType, BuiltinFunctionType, ModuleType, type(None))
@@ -33,7 +31,7 @@ def copy_of(value: Value) -> Value:
         return copy.deepcopy(value, memo)
     except Exception as error:
         raise UserError(
-            f"{type(value).__name__} cannot be copied: {(str(error).strip() or type(error).__name__).splitlines()[0]}",
+            f"{type(value).__name__} cannot be copied: {reason(error)}",
             "a model that copy.deepcopy can copy",
             "take what it cannot copy off the model, or give its class a __deepcopy__",
         ) from error

@@ -1,7 +1,5 @@
 """What becomes of units where tensors are combined entry by entry, and where entries are added up."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations

@@ -1,7 +1,5 @@
 """Calls of known modules: which units stand where in what they give."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence

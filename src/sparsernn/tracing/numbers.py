@@ -4,8 +4,6 @@ A number u is unit u, which is zero here whenever it is always zero itself; -u i
 zeros into another number. OUTSIDE is no unit; NOUGHT is a zero that the forward made itself.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Which units stand in padded tensors."""
 
-from __future__ import annotations
-
 from torch import Tensor
 from torch.nn import functional as F
 

@@ -1,7 +1,5 @@
 """Parameters that a forward multiplies and adds by itself: which of their dimensions are units."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

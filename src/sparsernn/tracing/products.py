@@ -1,7 +1,5 @@
 """Products of tensors as equations in the letters of einsum."""
 
-from __future__ import annotations
-
 import string
 from typing import NamedTuple
 

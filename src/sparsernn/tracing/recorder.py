@@ -1,7 +1,5 @@
 """Follower of forwards: hooks on every known module, and every torch function in between (see `shadows`)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Self
@@ -15,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from sparsernn.errors import UserError
-from sparsernn.running.carried_states import WidenStates, callers_widths
+from sparsernn.running.carried_states import callers_widths
 from sparsernn.structure.axes import NOUGHT, OUTSIDE
 from sparsernn.structure.wiring import Returned, Wiring
 from sparsernn.tracing.calls import Call, tensors_in
@@ -354,9 +352,6 @@ class Recorder(TorchFunctionMode):
 
     def _follow_state(self, path: str, index: int, state: Tensor, stacked: bool) -> None:
         units = self._state_units(path, self.wiring.descriptions[path].states[index])
-        for hook in self.model.get_submodule(path)._forward_hooks.values():
-            if isinstance(hook, WidenStates):
-                units = hook.spread(units, index)
         units = F.pad(units, (0, state.shape[-1] - units.shape[-1]))
         if stacked:
             self.shadows.follow(state, units if state.dim() == 2 else units.unsqueeze(1))

@@ -1,7 +1,5 @@
 """Who reads what in a user's model: real forwards, followed tensor by tensor (see `recorder`)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

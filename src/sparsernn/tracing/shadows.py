@@ -6,8 +6,6 @@ passes it on; what adds over units leaves them to be cut where they are zero; wh
 external, with the reason kept.
 """
 
-from __future__ import annotations
-
 import string
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar

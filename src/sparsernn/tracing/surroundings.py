@@ -1,7 +1,5 @@
 """Surroundings of a forward: what it may change besides its result, put back afterwards."""
 
-from __future__ import annotations
-
 import abc
 import random
 from collections import deque

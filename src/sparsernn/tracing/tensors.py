@@ -1,7 +1,5 @@
 """Tensors in what a forward is given and returns, in containers of every kind."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """Widths of followed tensors, as numbers that notice when a forward computes with them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, Self
 

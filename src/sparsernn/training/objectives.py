@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsernn.errors import UserError
+from sparsernn.structure.modes import modes_kept
 from sparsernn.training.batches import Batch, Carry, Split
 from sparsernn.training.cross_entropy import cross_entropy
 
@@ -211,14 +212,9 @@ def evaluate(model: nn.Module, split: Split, objective: str | Objective, batch_s
 def evaluation_batches(model: nn.Module, split: Split, size: int) -> Iterator[Iterator[Batch]]:
     """The batches of a split on the model's device, in evaluation mode and without gradients within the block."""
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield (to_device(batch, device) for batch in getattr(split, "unordered", split.batches)(size))
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    with modes_kept(model), torch.no_grad():
+        model.eval()
+        yield (to_device(batch, device) for batch in getattr(split, "unordered", split.batches)(size))
 
 
 def carries_state(split: Split) -> bool:

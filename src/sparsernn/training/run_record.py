@@ -1,15 +1,12 @@
 """What a run left in its folder, read without a lock: a training may go on beside it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, Self
 
-import safetensors.torch
 from torch import nn
 
 from sparsernn.errors import UserError, reason
-from sparsernn.reading import DAMAGE, check_shapes, json_file, json_lines
+from sparsernn.reading import DAMAGE, check_shapes, json_file, json_lines, tensors
 from sparsernn.seals import check_sealed
 from sparsernn.structure.masks import Masks
 from sparsernn.training.tracking import Row
@@ -79,7 +76,7 @@ class RunRecord:
         path = self.require_finished()
         try:
             check_sealed(path)
-            model.load_state_dict(safetensors.torch.load_file(path))
+            model.load_state_dict(tensors(path)[1])
         except DAMAGE as error:
             raise UserError(
                 f"{path} does not fit the model: {reason(error)}",

@@ -1,7 +1,5 @@
 """What gates and candidates are put through, by name."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 

@@ -1,7 +1,5 @@
 """Arithmetic that a step is written against: one source for torch, numpy, C, and for what is known beforehand."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeAlias
 

@@ -1,7 +1,5 @@
 """Semirings: what takes the place of sum and product along the paths of an automaton."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf

@@ -1,7 +1,5 @@
 """Which axes of a model's inputs are batch and time, found by running it with longer ones."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import combinations

@@ -1,7 +1,5 @@
 """A model's forward as a function of tensors that have names."""
 
-from __future__ import annotations
-
 import ast
 import inspect
 import textwrap
@@ -13,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as tree
 
-from sparsernn.errors import UserError
+from sparsernn.errors import UserError, reason
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ class Forward:
             raise
         except Exception as error:
             raise UserError(
-                f"the model does not take the example ({first_line(error)})",
+                f"the model does not take the example ({reason(error)})",
                 "arguments of its forward",
                 "pass example=(...) as in a call",
             ) from error
@@ -79,12 +77,6 @@ class Forward:
                 "states that go in and come out, as a file keeps none",
                 "take the state as an argument and return it",
             )
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in at most one line."""
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return text[:200].rstrip(".")
 
 
 def _same_nans(old: Tensor, new: Tensor) -> bool:

@@ -1,9 +1,6 @@
 """Any model of torch as an ONNX file: traced with free axes, checked at other sizes, and only then kept."""
 
-from __future__ import annotations
-
 import copy
-import json
 import logging
 import os
 import warnings
@@ -17,11 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sparsernn import durable
 from sparsernn.deploy.to_onnx.axes import NAMES, Axes, Axis, find_axes, resized
-from sparsernn.deploy.to_onnx.calls import Forward, first_line, forward_of
+from sparsernn.deploy.to_onnx.calls import Forward, forward_of
 from sparsernn.deploy.to_onnx.functions import ForeignPacking, forget_plain_forwards, intercepted, paths_of
 from sparsernn.deploy.to_onnx.nodes import LayerNodes
-from sparsernn.errors import UserError
+from sparsernn.errors import UserError, reason
 from sparsernn.running.runner import running_by
 from sparsernn.running.torch_layers import RUN_BY_US
 from sparsernn.structure.masks import Masks
@@ -156,15 +154,10 @@ def _write(network: nn.Module, forward: Forward, axes: Axes, path: Path, int8: b
     files.finish(program, traced.nodes.scanned, details, int8, opset)
     part = path.with_name(f"{path.name}.part")
     try:
-        program.save(str(part))
-        differences = parity.differences(part, forward, axes, None if int8 else TOLERANCE)
-        os.replace(part, path)
-    except OSError as error:
-        raise UserError(
-            f"{path} could not be written: {(error.strerror or str(error)).lower()}",
-            "a file in a folder that exists and may be written to",
-            "give another path",
-        ) from error
+        with durable.one_clear_error("The model", path, "what was there before is as it was"):
+            program.save(str(part))
+            differences = parity.differences(part, forward, axes, None if int8 else TOLERANCE)
+            os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
     shown = {name: details.named_axes(number) for number, name in enumerate(forward.names)}
@@ -255,7 +248,7 @@ def _untranslated(causes: Sequence[BaseException], model: str) -> UserError:
                 f"{operator} has no translation to ONNX", "operators of the standard", "compute it outside of the model"
             )
     return UserError(
-        f"{model} cannot be traced ({first_line(causes[-1])})",
+        f"{model} cannot be traced ({reason(causes[-1])})",
         "a forward that torch.export takes",
         "export the part of the model that does not do this",
     )
@@ -272,11 +265,3 @@ def _quietly() -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
-
-
-def layers_in(path: Path | str) -> list[dict[str, object]]:
-    """What the metadata of a file that `export_onnx` wrote say of its recurrent layers."""
-    import onnx
-
-    properties = onnx.load(str(path), load_external_data=False).metadata_props
-    return json.loads(next((one.value for one in properties if one.key == "sparsernn.layers"), "[]"))

@@ -1,7 +1,5 @@
 """What becomes of a traced graph before it is a file: names, axes, metadata, numbers in 8 bits."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

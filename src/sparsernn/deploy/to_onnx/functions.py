@@ -1,7 +1,5 @@
 """Torch's recurrent modules and packed sequences, in a form in which batch, time and lengths stay free."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar

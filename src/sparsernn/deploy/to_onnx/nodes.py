@@ -1,7 +1,5 @@
 """One node of ONNX for each recurrent layer, written into the graph of a model while it is traced."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """A file compared with its model by ONNX Runtime, at the example's size and at others."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +9,8 @@ import torch
 from torch import Tensor
 
 from sparsernn.deploy.to_onnx.axes import Axes, resized
-from sparsernn.deploy.to_onnx.calls import Forward, first_line
-from sparsernn.errors import UserError
+from sparsernn.deploy.to_onnx.calls import Forward
+from sparsernn.errors import UserError, reason
 
 
 @torch.no_grad()
@@ -30,7 +28,7 @@ def differences(path: Path, forward: Forward, axes: Axes, tolerance: float | Non
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the classes of onnxruntime are not public
-        raise _other(f"ONNX Runtime does not load it: {first_line(error)}") from error
+        raise _other(f"ONNX Runtime does not load it: {reason(error)}") from error
     results: dict[tuple[int, int], float] = {}
     for sizes, inputs in _tried(forward, axes):
         for tensors in inputs:
@@ -58,7 +56,7 @@ def _difference(
     try:
         arrays = session.run(list(expected), feeds)
     except Exception as error:
-        raise _other(f"ONNX Runtime fails {where}: {first_line(error)}") from error
+        raise _other(f"ONNX Runtime fails {where}: {reason(error)}") from error
     largest = 0.0
     for name, array in zip(expected, arrays, strict=True):
         wanted_array = expected[name].numpy()

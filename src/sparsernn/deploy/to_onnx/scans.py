@@ -1,7 +1,5 @@
 """Scan nodes over the step of a cell that the standard has no operator for."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import onnx_ir as ir

@@ -1,7 +1,5 @@
 """The recurrence of weighted automata, forward and backward in one compiled pass each (C++, `native/`)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

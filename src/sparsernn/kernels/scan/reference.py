@@ -1,7 +1,5 @@
 """The recurrence of weighted automata, step by step in plain torch: the oracle of every other kernel."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """The original GRU, whose reset gate acts before the product, with its gradient written out: few operations a step."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """GRU of torch whose gates and products are multiplied by factors of each sequence, with its gradient written out."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

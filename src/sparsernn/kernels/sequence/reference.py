@@ -1,7 +1,5 @@
 """One recurrent layer over a sequence, step by step in plain torch: the oracle of every other kernel."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """A layer of automata in one piece: all tokens are projected at once and then scanned."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import torch

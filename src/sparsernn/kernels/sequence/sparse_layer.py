@@ -1,7 +1,5 @@
 """Layers with few weights: only those that exist are multiplied, forward and backward (C++, `native/`)."""
 
-from __future__ import annotations
-
 from bisect import bisect
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """One recurrent layer step by step, each product in the format that suits its weight: for cells without a kernel."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from sparsernn.kernels.patterns import reads_state

@@ -1,7 +1,5 @@
 """Engine: prune before the first step by what one batch, or the weights alone, tell; at once or in rounds."""
 
-from __future__ import annotations
-
 import abc
 from dataclasses import dataclass
 from typing import ClassVar

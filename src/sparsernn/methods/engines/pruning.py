@@ -1,7 +1,5 @@
 """Engine: prune by score in the course of training. What is gone never grows back."""
 
-from __future__ import annotations
-
 import abc
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Engine: penalise groups while training, remove the small ones, go on without the penalty."""
 
-from __future__ import annotations
-
 import abc
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,7 +1,5 @@
 """Engine: rewire. Sparse from the first step; some weights are dropped and as many grown, the count never changes."""
 
-from __future__ import annotations
-
 import abc
 import math
 from dataclasses import KW_ONLY, dataclass, field

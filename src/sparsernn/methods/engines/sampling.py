@@ -1,7 +1,5 @@
 """Engine: train a distribution of weights, one sample of it in every forward, and keep what is certain in the end."""
 
-from __future__ import annotations
-
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Averaged gradients, those of absent weights included: 4 bytes a weight."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """What value a weight has that has just grown."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

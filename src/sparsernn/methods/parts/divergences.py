@@ -1,7 +1,5 @@
 """Divergence of a normal posterior from a log-uniform prior, by known approximations, with its gradient written out."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import torch

@@ -1,7 +1,5 @@
 """Which weights are dropped when a network is rewired."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """Where weights grow: what an absent group would be worth."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Weights on a fixed mask that keep the length of what they multiply, as nearly as the mask allows."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Noise of normal posteriors: on weights, on groups by sequence, on the output of a linear layer, on words."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

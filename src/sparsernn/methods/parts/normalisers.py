@@ -1,7 +1,5 @@
 """How much a weight moves a recurrent layer's outputs on noise: what scores are divided by."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """When a network is pruned in the course of its training, and how far each time."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol

@@ -1,7 +1,5 @@
 """What a method may ask of one batch before training: its loss, gradients, and what recurrent layers were given."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

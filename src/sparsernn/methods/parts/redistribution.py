@@ -1,7 +1,5 @@
 """How the births of an event are shared out over tensors or gates."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Groups that go once and for all, on several levels of structure together."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Scaling or redrawing the weights that are left after pruning, so that signals or gradients keep their size."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 import torch

@@ -1,7 +1,5 @@
 """When masks change, and how much: fractions of training turned into steps."""
 
-from __future__ import annotations
-
 import math
 
 from sparsernn.errors import UserError

@@ -1,7 +1,5 @@
 """What is left after pruning to a sparsity: a budget for every tensor or layer, or one for all together."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

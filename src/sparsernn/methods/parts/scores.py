@@ -1,7 +1,5 @@
 """What a weight or a group is worth."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

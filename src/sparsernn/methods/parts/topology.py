@@ -1,7 +1,5 @@
 """A random sparse network: how many weights every matrix keeps, and which."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ The paper shows its accuracies in Figure 3 only. What its text leaves to the app
 authors' code, and so is one assignment of them for all domains together and 20 transitions.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """The text classifiers of Dodge et al. 2019 on frozen vectors: what their figures and tables have in common."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Literal
@@ -10,7 +8,7 @@ from sparsernn.data.amazon import Amazon
 from sparsernn.data.sentiment_sentences import SentimentSentences
 from sparsernn.data.text_classification import TextClassification
 from sparsernn.experiments.baseline_row import AnyRow
-from sparsernn.experiments.deviations import NOT_STATED, Deviation, Paper, Scaled, Stated
+from sparsernn.experiments.deviations import NOT_STATED, Deviation, Facts, Paper, Scaled, Stated
 from sparsernn.experiments.measure import Measure
 from sparsernn.experiments.parts import Options
 from sparsernn.experiments.recipe import Size
@@ -358,7 +356,11 @@ OPENED = Scaled("model.options.cell_options.loop_bias", "on long texts self-loop
 
 
 def beside(
-    place: str, goals: Iterable[int], *deviations: Deviation, vectors: dodge2019.Vectors = dodge2019.GLOVE
+    place: str,
+    goals: Iterable[int],
+    *deviations: Deviation,
+    vectors: dodge2019.Vectors = dodge2019.GLOVE,
+    stated: Facts = stated,
 ) -> Paper:
     """A figure or table of the paper, and how its rows, those with a goal among them, differ from it."""
     everything = vectors.patterns * LONGEST

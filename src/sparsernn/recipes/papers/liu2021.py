@@ -4,8 +4,6 @@ Tables 2, 3 and 7 and the ablation are of language modelling on Penn Treebank, T
 figures are of both.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """The text classifiers of Liu et al. 2021: what Tables 4, 5 and 6 have in common."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping, Sequence
 
@@ -13,7 +11,7 @@ from sparsernn.data.text_classification import TextClassification
 from sparsernn.data.yelp_2018 import Yelp2018
 from sparsernn.data.yelp_polarity import YelpPolarity
 from sparsernn.experiments.baseline_row import AnyRow, BaselineRow
-from sparsernn.experiments.deviations import NOT_STATED, ROW, Deviation, Paper, Scaled, Stated
+from sparsernn.experiments.deviations import NOT_STATED, ROW, Deviation, Facts, Paper, Scaled, Stated
 from sparsernn.experiments.measure import Measure
 from sparsernn.experiments.parts import Options
 from sparsernn.experiments.recipe import Size
@@ -260,7 +258,9 @@ UNSTATED = ("dropout", "embedding_dropout", "embedding_init", "cell_options.forg
 CHOSEN = "chosen on IMDb's validation part, with test figures of one seed in sight (LOG.md)"
 
 
-def compared(place: str, names: Sequence[str], *deviations: Deviation, moves: str = "*_st_rnn") -> Paper:
+def compared(
+    place: str, names: Sequence[str], *deviations: Deviation, moves: str = "*_st_rnn", stated: Facts = stated
+) -> Paper:
     """A table of the section on text classification, and how the rows of its data sets differ from it.
 
     Arguments:

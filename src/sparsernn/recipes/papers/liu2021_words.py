@@ -1,7 +1,5 @@
 """The language models of Liu et al. 2021 on Penn Treebank: what their tables and figures have in common."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from typing import Literal

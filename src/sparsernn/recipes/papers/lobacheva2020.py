@@ -1,7 +1,5 @@
 """Facts of Lobacheva et al. 2020, Structured sparsification of gated recurrent neural networks; and what rows share."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """The text classifiers of Lobacheva et al. 2020, made sparse by variational dropout: what their recipes share."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from sparsernn.data.text_classification import TextClassification

@@ -1,13 +1,11 @@
 """Word language models pruned by group lasso while they are trained (Lobacheva et al. 2020; Wen et al. 2018)."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 
 from sparsernn.data.ptb_word import PtbWord
 from sparsernn.experiments.baseline_row import AnyRow
-from sparsernn.experiments.deviations import Deviation, Stated
+from sparsernn.experiments.deviations import ROW, Deviation, Scaled, Stated
 from sparsernn.experiments.measure import Measure
 from sparsernn.experiments.recipe import Size
 from sparsernn.experiments.rows import Row
@@ -19,6 +17,12 @@ from sparsernn.training.settings import Settings
 FRACTION: dict[Size, float] = {"full": 1.0, "cpu": 1 / 3, "quick": 0.05}
 PRECISION = "bfloat16"
 LEVELS: dict[str, str | tuple[str, ...]] = {"W+N": "neuron", "iss": "neuron", "W+G+N": ("gate", "outgoing")}
+UNPRUNED = Deviation(ROW, "none", "ours", "dropout and schedule of Zaremba et al. 2014, large", "dense")
+SCALED = (
+    Scaled("task.fraction", "a third of the text for two cores"),
+    Scaled("model.options.units", "fewer units for two cores"),
+    Scaled("settings.epochs", "fewer epochs"),
+)
 SUMMED = "the source sums the loss over the steps read, here it is their mean: the same update"
 
 
@@ -77,6 +81,11 @@ class Words:
             measure=Measure(test_batch_size=1, latency_batches=()),
             published=self.table.get(name, {}) if size == "full" else {},
         )
+
+    def unpruned(self, size: Size) -> Row:
+        """The large network that others prune, dense: Zaremba et al. 2014."""
+        settings = dataclasses.replace(self.settings(), decay=1 / 1.15, decay_after=14, decay_every=1)
+        return self.row(size, "dense", None, settings, 0.65)
 
     def published_rows(self, size: Size) -> list[Row]:
         """By neurons, and by gates and neurons; before them dense, where the source has that row."""

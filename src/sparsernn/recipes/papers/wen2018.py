@@ -1,7 +1,5 @@
 """Facts of Wen et al. 2018, Learning intrinsic sparse structures within long short-term memory."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 

@@ -4,8 +4,6 @@ The tables stand in the section "Evaluation" and in the appendix; what the text 
 author's public code, and said so.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 

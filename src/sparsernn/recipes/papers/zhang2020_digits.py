@@ -1,14 +1,12 @@
 """Row-by-row MNIST as Zhang & Stadie 2020 train it: what their tables have in common."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from sparsernn.data.sequential_digits import SequentialDigits
 from sparsernn.data.sequential_mnist import SequentialMnist
 from sparsernn.data.task import Task
 from sparsernn.experiments.baseline_row import AnyRow
-from sparsernn.experiments.deviations import NOT_STATED, Deviation, Paper, Scaled, Stated
+from sparsernn.experiments.deviations import NOT_STATED, Deviation, Facts, Paper, Scaled, Stated
 from sparsernn.experiments.measure import Measure
 from sparsernn.experiments.parts import Options
 from sparsernn.experiments.recipe import Size
@@ -171,6 +169,6 @@ SCORED = Deviation("settings.scoring_examples", TRAINING.scored, None, "the exam
 SCALED = (Scaled("settings.epochs", "above 100 units 50 epochs take too long on two cores"),)
 
 
-def beside(place: str, *deviations: Deviation) -> Paper:
+def beside(place: str, *deviations: Deviation, stated: Facts = stated) -> Paper:
     """A table of the section "Evaluation", and how its rows differ from it."""
     return Paper(NAME, f'{place}, in "Evaluation"', stated, (*DEVIATIONS, SCORED, *deviations))

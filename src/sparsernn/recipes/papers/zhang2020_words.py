@@ -1,13 +1,11 @@
 """The language models of Zhang & Stadie 2020: what their two tables have in common."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 
 from sparsernn.data.language_modelling import LanguageModelling
 from sparsernn.experiments.baseline_row import AnyRow
-from sparsernn.experiments.deviations import NOT_STATED, Deviation, Paper, Stated
+from sparsernn.experiments.deviations import NOT_STATED, Deviation, Paper, Scaled, Stated
 from sparsernn.experiments.measure import Measure
 from sparsernn.experiments.recipe import Size
 from sparsernn.experiments.rows import Row
@@ -54,6 +52,9 @@ def methods(dense: Row, sparse: Mapping[str, Method]) -> list[Row]:
     """The dense row and one for each method, named after it; a prefix of the dense row's name stays."""
     prefix = dense.name.removesuffix("dense")
     return [dense, *(dataclasses.replace(dense, name=prefix + name, method=method) for name, method in sparse.items())]
+
+
+SCALED = tuple(Scaled(field, "two cores") for field in ("model.options.*", "task.fraction", "settings.epochs"))
 
 
 def beside(place: str, paper: zhang2020.Words, *deviations: Deviation) -> Paper:

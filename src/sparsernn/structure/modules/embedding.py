@@ -1,7 +1,5 @@
 """Embeddings of words."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from torch import Tensor, nn

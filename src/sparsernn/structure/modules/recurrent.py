@@ -1,7 +1,5 @@
 """Torch's own recurrent layers and their single-step forms."""
 
-from __future__ import annotations
-
 from torch import nn
 
 from sparsernn.cells.cell import Cell
