@@ -142,13 +142,14 @@ def main(kills: int, seed: int, names: Sequence[str]) -> dict[str, collections.C
             longest_ms[name] = LONGEST_LIFE * 1000 * (time.perf_counter() - started)
             whole[name] = left(place)
         for number in range(kills):
-            if sum(count["kills"] for count in counts.values()) >= kills:
+            left_to_kill = kills - sum(count["kills"] for count in counts.values())
+            if left_to_kill <= 0:
                 break
             name = names[number % len(names)]
             place = base / f"pieces {number}"
             place.mkdir()
             words = [*COMMANDS[name], "--resume"]
-            lives = [chance.uniform(0, longest_ms[name]) for _ in range(MOST_KILLS)]
+            lives = [chance.uniform(0, longest_ms[name]) for _ in range(min(MOST_KILLS, left_to_kill))]
             for life_ms in (*lives, None):
                 if attempt(words, place, life_ms):
                     break
