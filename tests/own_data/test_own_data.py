@@ -174,6 +174,37 @@ def test_forecasts_are_named_by_their_series(tmp_path, monkeypatch):
     assert [one["id"] for one in found] == ["b", "a"] and all(len(one["forecast"]) == 2 for one in found)
 
 
+IMPOSSIBLE = {
+    "a cell that is none": ({"cell": "grue"}, "gru"),
+    "a method that is none": ({"method": "magnitud"}, "magnitude"),
+    "a level that the cell lacks": ({"granularity": "state"}, 'granularity "state"'),
+    "a level that the method lacks": ({"method": "rigl", "granularity": "neuron"}, 'granularity "neuron"'),
+    "an option that the method lacks": ({"method": "sparse_variational_dropout", "granularity": "gate"}, "granularity"),
+    "more steps than there are": ({"method": "rigl", "epochs": 1}, "can never fire"),
+    "more than all": ({"sparsity": 1.5, "method": "group_lasso"}, r"\[0, 1\)"),
+    "no room": ({"units": 1 << 16}, "fewer --units"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_cannot_be_is_refused_before_anything_is_trained(kind, tmp_path, monkeypatch):
+    monkeypatch.setenv("SPARSERNN_CACHE", str(tmp_path / "cache"))
+    task, out = KINDS[kind][0](tmp_path), tmp_path / "out"
+    usual = {"epochs": 2, "units": 4, "out": out, "progress": False}
+    for options, said in IMPOSSIBLE.values():
+        with pytest.raises(UserError, match=said):
+            training.train(training.Training(task, **usual | options))
+        assert not out.exists()
+
+
+@pytest.mark.parametrize(("kind", "cell"), [("wide", "sru"), ("running_text", "rational")])
+def test_a_cell_that_needs_torch_answers_from_its_runs(kind, cell, tmp_path, monkeypatch):
+    monkeypatch.setenv("SPARSERNN_CACHE", str(tmp_path / "cache"))
+    task, out = KINDS[kind][0](tmp_path), tmp_path / "out"
+    training.train(training.Training(task, cell=cell, units=4, epochs=1, out=out, progress=False))
+    assert not (out / "network.sparsernn").exists() and prediction.predict(out, Path(task.path))["predictions"]
+
+
 def numbers(made):
     """Everything in a prediction that is a number."""
     if isinstance(made, dict):

@@ -19,6 +19,7 @@ from sparsernn.data.task import Loaded
 from sparsernn.deploy.packing import runs_without_torch
 from sparsernn.errors import UserError
 from sparsernn.experiments import execution, results
+from sparsernn.experiments.compacted import read_final
 from sparsernn.experiments.execution import Outcome
 from sparsernn.experiments.experiment import Experiment, Request
 from sparsernn.experiments.jobs import Jobs
@@ -28,10 +29,12 @@ from sparsernn.methods.method import Method
 from sparsernn.own_data.evidence import evidence
 from sparsernn.own_data.kinds import kind_of
 from sparsernn.own_data.kinds.kind import Choice, File, Kind, Wishes
+from sparsernn.own_data.rehearsal import rehearse
 from sparsernn.own_data.runs import ASKED, write_preparation
 from sparsernn.own_data.scored import Scored
 from sparsernn.own_data.verdict import Verdict, judge
 from sparsernn.reading import json_file
+from sparsernn.structure.budget import check_sparsity
 from sparsernn.training.run_folder import LOCATIONS, as_json, differing_keys
 
 NAME = "own_data"
@@ -74,6 +77,8 @@ class Training:
     resume: bool = False
 
     def __post_init__(self) -> None:
+        if self.sparsity is not None:
+            check_sparsity(self.sparsity)
         for name in ("units", "epochs", "seed"):
             if getattr(self, name) < 0:
                 raise UserError(f"{name} is {getattr(self, name)}", "a whole number of at least 0", f"change --{name}")
@@ -106,10 +111,11 @@ def train(
         loaded, preparation = asked.task.prepare(progress)
     file = File(asked.task, loaded, preparation, row_numbers(loaded), sampled(asked.task, loaded))
     kind = kind_of(asked.task, loaded)
-    wishes = wishes_of(asked, kind.choice)
+    wishes = wishes_of(asked, kind.choice, len(loaded.train))
+    rows = kind.rows(file, wishes)
+    rehearse(rows, file, asked.seed)
     with durable.locked(out):
         begin(out, asked, files)
-        rows = kind.rows(file, wishes)
         recipe = Recipe("Own data: " + Path(asked.task.path).name, "the user", lambda size: rows, "full")
         request = Request(NAME, seeds=(asked.seed,), out=out, resume=True, progress=asked.progress)
         jobs = Jobs(Experiment.of(request, recipe, asked.command), say)
@@ -122,7 +128,7 @@ def train(
         say("baseline: " + kind.about)
         baselines = score_baselines(kind, file, files)
         outcome = execution.run_rows(jobs)
-        networks = finished_networks(kind, file, wishes.cell, run_folders, out)
+        networks = finished_networks(kind, file, run_folders, out)
         answers, scored = kind.answers(file), [*baselines.scored, *networks]
         verdict = judge(answers, scored)
         verdict.write(out, evidence(answers, scored, verdict.saved))
@@ -138,19 +144,19 @@ def check_names(asked: Training) -> None:
     wishes_of(asked, Choice("", 0, 0, 0))
 
 
-def wishes_of(asked: Training, choice: Choice) -> Wishes:
-    """What was asked, and else what suits the kind of file."""
+def wishes_of(asked: Training, choice: Choice, examples: int = 1) -> Wishes:
+    """What was asked, and else what suits the kind of file. examples: that train."""
     sparsity = choice.sparsity if asked.sparsity is None else asked.sparsity
     options = {} if asked.method else dict(choice.pruning)
     if asked.granularity:
         options["granularity"] = asked.granularity
-    method = make_method(asked.method or choice.method, sparsity, options)
+    method = make_method(asked.method or choice.method, sparsity, options, examples)
     return Wishes(asked.cell or choice.cell, method, asked.units, asked.epochs, asked.sparsity)
 
 
-def finished_networks(kind: Kind, file: File, cell: str, run_folders: dict[str, Path], out: Path) -> list[Scored]:
-    """The networks on the test rows, and the one file that is left; of a cell that needs torch the runs answer."""
-    if runs_without_torch(folders.find("cells", cell)()):
+def finished_networks(kind: Kind, file: File, run_folders: dict[str, Path], out: Path) -> list[Scored]:
+    """The networks on the test rows, and the one file that is left; where one needs torch the runs answer."""
+    if all(runs_without_torch(read_final(folder)) for folder in run_folders.values()):
         return kind.finish(file, run_folders, out)
     return [kind.trained(file, name, folder) for name, folder in run_folders.items()]
 
@@ -220,9 +226,11 @@ def examples(loaded: Loaded) -> str:
     return {"forecasting": "windows", "tagging": "pieces of series"}.get(loaded.objective, "series")
 
 
-def make_method(name: str, sparsity: float, options: Mapping[str, object] | None = None) -> Method:
+def make_method(name: str, sparsity: float, options: Mapping[str, object] | None = None, examples: int = 1) -> Method:
     """A method by its name, at a sparsity where it has one.
 
+    Arguments:
+        options: further ones. examples: that train, for methods that weigh them against a prior.
     Raises: UserError for an option that it lacks.
     """
     kind: Callable[..., Method] = folders.find("methods", name)
@@ -230,7 +238,7 @@ def make_method(name: str, sparsity: float, options: Mapping[str, object] | None
     for option in options or {}:
         if option not in parameters:
             raise UserError(f"{name} has no {option}", "a method that has one, as magnitude", f"leave out --{option}")
-    offered = {"sparsity": sparsity, "strength": STRENGTH}
+    offered = {"sparsity": sparsity, "strength": STRENGTH, "examples": examples}
     return kind(**{name: value for name, value in offered.items() if name in parameters}, **(options or {}))
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -154,13 +154,21 @@ class Kind(abc.ABC):
         return [dense, small, sparse]
 
     def finish(self, file: File, folders: dict[str, Path], out: Path) -> list[Scored]:
-        """The trained networks on the test rows, the one in the file that is left in `out` among them.
+        """The trained networks on the test rows, the one in the file that is left in `out` last.
 
         Arguments:
             folders: run folders by the names of their rows.
         """
-        scored = [self.trained(file, name, folder) for name, folder in folders.items() if name != "sparse"]
-        return [*scored, self.packed(file, folders["sparse"], out)]
+        beside = self.beside(file)
+        return [self.answered(file, name, folder, out, beside) for name, folder in in_order(folders)]
+
+    def beside(self, file: File) -> Any:
+        """What every network of the file is put together with, made once; None where there is nothing."""
+        return None
+
+    def answered(self, file: File, name: str, folder: Path, out: Path, beside: Any) -> Scored:
+        """One trained network on the test rows; that of "sparse" in its one file, which is left in `out`."""
+        return self.packed(file, folder, out) if name == "sparse" else self.trained(file, name, folder)
 
     def network(self, file: File, folder: Path) -> torch.nn.Module:
         """A trained network as it answers."""
@@ -197,6 +205,11 @@ class Kind(abc.ABC):
     def outputs(self, file: File, batches: list[torch.Tensor]) -> np.ndarray:
         """A network's outputs as `Scored` has them."""
         return np.concatenate([batch.double().softmax(-1).numpy() for batch in batches])
+
+
+def in_order(folders: dict[str, Path]) -> list[tuple[str, Path]]:
+    """Names and folders, "sparse" last, whose file stays."""
+    return sorted(folders.items(), key=lambda one: one[0] == "sparse")
 
 
 def targets_of(split: Split) -> np.ndarray:

@@ -8,6 +8,7 @@ import math
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -96,10 +97,13 @@ class LanguageModel(Kind):
         ngrams(file).save(out / NGRAMS)
         return super().finish(file, folders, out)
 
-    def trained(self, file: File, name: str, folder: Path) -> Scored:
+    def answered(self, file: File, name: str, folder: Path, out: Path, beside: Any) -> Scored:
         if name == "small_dense":
             with tempfile.TemporaryDirectory() as place:
                 return self.scored(file, name, folder, Path(place) / NETWORK)
+        return super().answered(file, name, folder, out, beside)
+
+    def trained(self, file: File, name: str, folder: Path) -> Scored:
         network, text = read_final(folder).eval(), tokens_of(file.loaded.test)
         scores = np.concatenate(list(log_probabilities(network, file.loaded.test)))
         beginning = TextSplit(text[:UNIT], UNIT)

@@ -13,7 +13,7 @@ from sparsernn import runtime
 from sparsernn.data.task import Batch, Split
 from sparsernn.own_data import kernel_fit
 from sparsernn.own_data.features import LEAST_VALIDATED, kernels, shares_of, simple
-from sparsernn.own_data.kinds.kind import BATCH, NETWORK, Choice, File, Kind, majority, targets_of
+from sparsernn.own_data.kinds.kind import BATCH, NETWORK, Choice, File, Kind, in_order, majority, targets_of
 from sparsernn.own_data.scored import Scored, microseconds
 from sparsernn.own_data.verdict import Answers
 from sparsernn.runtime import artifact
@@ -69,8 +69,8 @@ class Labelled(Kind):
         keep = "lowest_loss" if len(file.loaded.valid) >= LEAST_VALIDATED else "last"
         return lasting(file, updates, epochs, keep=keep)
 
-    def finish(self, file: File, folders: dict[str, Path], out: Path) -> list[Scored]:
-        return [packed_as(self, name, file, folder, out) for name, folder in in_order(folders)]
+    def answered(self, file: File, name: str, folder: Path, out: Path, beside: Any) -> Scored:
+        return packed_as(self, name, file, folder, out)
 
 
 def packed_as(kind: Kind, name: str, file: File, folder: Path, out: Path) -> Scored:
@@ -100,26 +100,29 @@ class Series(Labelled):
 
     def finish(self, file: File, folders: dict[str, Path], out: Path) -> list[Scored]:
         """Few kernels alone, and the networks with these beside them, where that is better on validation."""
-        head = kernel_fit.fit(file.loaded, file.preparation.patch)
-        alone = NetworkSpec("classification", [], labels=tuple(file.loaded.labels), kernels=head)
-        scored = [saved(file, "kernels", alone, out)]
-        for name, folder in in_order(folders):
-            without = packed_as(self, name, file, folder, out)
-            spec = runtime.load(out / NETWORK).spec
-            weight = weight_beside(head, file, numpy_outputs(Network(spec), file.loaded.valid))
-            if weight and spec.head is not None and spec.bias is not None:
-                beside = dataclasses.replace(spec, kernels=head, head=weight * spec.head, bias=weight * spec.bias)
-                scored.append(saved(file, name, beside, out))
-            elif name != "sparse":
-                scored.append(without)
-            else:
-                scored.append(dataclasses.replace(saved(file, name, alone, out), conclusion=ENOUGH))
-        return scored
+        head = self.beside(file)
+        scored = [saved(file, "kernels", alone(file, head), out)]
+        return scored + [self.answered(file, name, folder, out, head) for name, folder in in_order(folders)]
+
+    def beside(self, file: File) -> KernelHead:
+        return kernel_fit.fit(file.loaded, file.preparation.patch)
+
+    def answered(self, file: File, name: str, folder: Path, out: Path, beside: KernelHead) -> Scored:
+        """A network with the kernels beside it, or the better of the two alone."""
+        without = packed_as(self, name, file, folder, out)
+        spec = runtime.load(out / NETWORK).spec
+        weight = weight_beside(beside, file, numpy_outputs(Network(spec), file.loaded.valid))
+        if weight and spec.head is not None and spec.bias is not None:
+            both = dataclasses.replace(spec, kernels=beside, head=weight * spec.head, bias=weight * spec.bias)
+            return saved(file, name, both, out)
+        if name != "sparse":
+            return without
+        return dataclasses.replace(saved(file, name, alone(file, beside), out), conclusion=ENOUGH)
 
 
-def in_order(folders: dict[str, Path]) -> list[tuple[str, Path]]:
-    """Names and folders, "sparse" last, whose file stays."""
-    return sorted(folders.items(), key=lambda one: one[0] == "sparse")
+def alone(file: File, head: KernelHead) -> NetworkSpec:
+    """Kernels without a network."""
+    return NetworkSpec("classification", [], labels=tuple(file.loaded.labels), kernels=head)
 
 
 def saved(file: File, name: str, spec: NetworkSpec, out: Path) -> Scored:
