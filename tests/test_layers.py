@@ -56,7 +56,7 @@ TABLE = {
         "training",
         "reports",
     },
-    "own_data": {"experiments", "methods", "structure", "data", "training", "deploy", "runtime", "models"},
+    "own_data": {"experiments", "methods", "structure", "sparsifying", "data", "training", "deploy", "runtime", "models"},
     "explain": {"experiments", "own_data", "models", "cells", "data", "training", "running"},
     "reports": {"measure.gate_maps"},
     "listing": set(),
