@@ -9,7 +9,8 @@ from sparsernn.data.encoders import encoder_from_json
 from sparsernn.data.grams import GramEncoder
 from sparsernn.errors import UserError
 from sparsernn.own_data import fused, pruned_linear
-from sparsernn.own_data.pruned_linear import Texts
+from sparsernn.own_data.pruned_linear import Parts, Ranked, Texts
+from sparsernn.own_data.text_targets import Classes
 from sparsernn.runtime.grams import GramNetwork, Grams
 from sparsernn.runtime.network import LayerSpec, NetworkSpec
 
@@ -18,6 +19,12 @@ ENCODER = GramEncoder("words")
 
 def texts_of(rows):
     return Texts(ENCODER.ids([text for text, _ in rows]), np.array([label for _, label in rows]))
+
+
+def fitted(train, valid, labels, words=()):
+    """A linear classifier of 40 n-grams."""
+    parts = Parts(train, valid, Classes(tuple(labels)))
+    return Ranked.of(parts, 40, np.array(words, np.int64)).fit(40)
 
 
 def sentences(labels, count, seed):
@@ -35,20 +42,19 @@ def sentences(labels, count, seed):
 @pytest.mark.parametrize("labels", [("bad", "good"), ("red", "green", "blue")])
 def test_the_linear_part_keeps_what_tells_classes_apart(labels):
     train, valid = sentences(labels, 240, 0), sentences(labels, 60, 1)
-    nothing = np.zeros(0, np.int64)
-    grams = pruned_linear.fit(train, valid, labels, 40, nothing)
+    grams = fitted(train, valid, labels)
     assert len(grams.places) == 40
     assert set(ENCODER.word_places(labels)) <= set(grams.places)
     scores = GramNetwork(grams).scores(valid.encoded)
     assert (scores.argmax(1) == valid.targets).all()
     one_word = ENCODER.word_places(["w3"])
-    assert one_word[0] in pruned_linear.fit(train, valid, labels, 40, one_word).places
+    assert one_word[0] in fitted(train, valid, labels, one_word).places
 
 
 def test_a_class_without_a_training_text_is_never_the_answer():
     labels = ("red", "green", "blue", "never")
     train = sentences(labels[:3], 120, 0)
-    grams = pruned_linear.fit(train, train, labels, 40, np.zeros(0, np.int64))
+    grams = fitted(train, train, labels)
     scores = GramNetwork(grams).scores(train.encoded)
     assert scores.shape == (120, 4) and not (scores.argmax(1) == 3).any()
 
@@ -71,7 +77,8 @@ def test_a_network_stays_only_where_it_lowers_the_loss(useful):
     plus = ENCODER.word_places(["plus"])[0]
     vectors = np.where(places == plus, 1.0, -1.0)[:, None].astype("f4") if useful else np.ones((2, 1), "f4")
     spec = network(None, np.array([[-2.0], [2.0]], "f4"))
-    both = fused.grams_and_network(grams, spec, fused.WordVectors(places, vectors), valid, 10)
+    parts = Parts(valid, valid, Classes(("a", "b")))
+    both = fused.grams_and_network(grams, spec, fused.WordVectors(places, vectors), parts, 10)
     assert (both.network is not None) == useful
     right = both.model().scores(valid.encoded).argmax(1) == valid.targets
     assert right.mean() == (1.0 if useful else 0.5)
@@ -97,7 +104,7 @@ def test_the_file_says_how_a_table_is_read(tmp_path):
 
     labels = ("bad", "good")
     train = sentences(labels, 120, 0)
-    grams = pruned_linear.fit(train, train, labels, 40, np.zeros(0, np.int64))
+    grams = fitted(train, train, labels)
     preparation = Preparation("text", {"text": "text", "label": "label"}, labels, tokenizer="{}", length=200)
     fused.Fused(grams).save(tmp_path / "network", preparation, ENCODER)
     model = runtime.load_any(tmp_path / "network")

@@ -176,7 +176,7 @@ def load(path: Path | str) -> Classifier:
     from sparsernn import runtime
 
     artifact = runtime.load_any(path)
-    if not artifact.labels:
+    if len(artifact.labels) < 2:
         raise UserError(f"{path} has no labels", "a network with labels", "predict with `sparsernn predict`")
     classifier = Classifier()
     classifier.classes_ = np.array(artifact.labels)

@@ -124,18 +124,15 @@ def thinned(spec: NetworkSpec, share: float) -> NetworkSpec:
     """The same without a share of the weights of each matrix that are not zero, the smallest."""
 
     def thin(matrix: np.ndarray) -> np.ndarray:
+        if matrix.ndim < 2 or not matrix.any():
+            return matrix
         living = np.abs(matrix[matrix != 0])
         return np.where(np.abs(matrix) <= np.quantile(living, share), 0, matrix).astype(matrix.dtype)
 
     layers = [
-        dataclasses.replace(
-            layer, weights={name: thin(one) if one.ndim == 2 and one.any() else one for name, one in layer.weights.items()}
-        )
+        dataclasses.replace(layer, weights={name: thin(one) for name, one in layer.weights.items()})
         for layer in spec.layers
     ]
-    tied = artifact.is_tied(spec)
-    embedding = None if spec.embedding is None or not spec.embedding.any() else thin(spec.embedding)
-    return dataclasses.replace(
-        spec, layers=layers, embedding=spec.embedding if embedding is None else embedding,
-        head=embedding if tied and embedding is not None else spec.head,
-    )
+    embedding = None if spec.embedding is None else thin(spec.embedding)
+    head = embedding if artifact.is_tied(spec) else spec.head
+    return dataclasses.replace(spec, layers=layers, embedding=embedding, head=head)

@@ -1,4 +1,4 @@
-"""The smallest network that is good enough: a few sparsities, trained one after the other, judged on validation rows."""
+"""The smallest network that is good enough: a few sparsities, trained one after the other, by validation rows."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Search:
             unit = UNITS[answers.metric]
             jobs.say(
                 f"tried a sparsity of {one.sparsity:.3g}: {written(answers.metric, figure)} on validation rows, "
-                f"{behind(answers.metric, dense, figure):+.2f} {unit} behind the dense network, {bytes_of(scored.bytes)}"
+                f"{behind(answers.metric, dense, figure):+.2f} {unit} behind dense, {bytes_of(scored.bytes)}"
             )
             if reached:
                 break
@@ -95,7 +95,7 @@ def sparse_row(kind: Kind, file: File, one: Try) -> Row:
 
 
 def behind(metric: str, dense: float, figure: float) -> float:
-    """How far a figure is behind the dense network's: in points of accuracy, in per cent of an error or a perplexity."""
+    """How far a figure is behind the dense network's: in points of accuracy, or in per cent of another figure."""
     return dense - figure if metric == "accuracy" else 100 * (figure / max(dense, 1e-300) - 1)
 
 

@@ -6,7 +6,7 @@ import abc
 import dataclasses
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -121,7 +121,8 @@ class Kind(abc.ABC):
     """A kind of file. The defaults suit one whose networks are one row a network of a recipe.
 
     Attributes:
-        about: what the baseline is, for people. rounds: whether layers may compute in 8 bits. valid_batch_size, test_batch_size: examples scored at once.
+        about: what the baseline is, for people.
+        rounds: whether layers may compute in 8 bits. valid_batch_size, test_batch_size: examples scored at once.
     """
 
     about: str
@@ -228,7 +229,9 @@ class Kind(abc.ABC):
         """
         if wishes.method.target is None or not hasattr(wishes.method, "sparsity"):
             raise UserError(
-                "--quality with a method that has no sparsity to try", "one that has, as magnitude", "leave out --method"
+                "--quality with a method that has no sparsity to try",
+                "one that has, as magnitude",
+                "leave out --method",
             )
         kept = [min(1.0, part * (1 - wishes.method.target)) for part in KEPT]
         return [Try(1 - part, wishes.at(1 - part)) for part in kept]
@@ -256,13 +259,12 @@ class Kind(abc.ABC):
 
     def trained(self, file: File, name: str, folder: Path) -> Scored:
         """A trained network as torch runs it, with the bytes of its packed file."""
-        network = self.network(file, folder)
-        first = next(file.loaded.test.batches(1))
+        network, example = self.network(file, folder), self.example(file)
         threads = torch.get_num_threads()
         with torch.inference_mode():
             outputs = self.outputs(file, [network(*arguments(batch)) for batch in file.loaded.test.batches(BATCH)])
             torch.set_num_threads(1)
-            us = microseconds(lambda: network(*arguments(first)))
+            us = microseconds(lambda: network(*arguments(example())))
             torch.set_num_threads(threads)
         return Scored(name, f"the {name.replace('_', ' ')} network", outputs, (folder / COMPACT).stat().st_size, us)
 
@@ -276,9 +278,13 @@ class Kind(abc.ABC):
             return torch.from_numpy(artifact.run(batch.inputs.numpy(), lengths))
 
         outputs = self.outputs(file, [answer(batch) for batch in file.loaded.test.batches(BATCH)])
+        example, size = self.example(file), (out / NETWORK).stat().st_size
+        return Scored("sparse", "the sparse network", outputs, size, microseconds(lambda: answer(example())))
+
+    def example(self, file: File) -> Callable[[], Batch]:
+        """What makes a test example of the form in which the file has it, to be timed with a network's call."""
         first = next(file.loaded.test.batches(1))
-        size = (out / NETWORK).stat().st_size
-        return Scored("sparse", "the sparse network", outputs, size, microseconds(lambda: answer(first)))
+        return lambda: first
 
     def write(self, file: File, model: torch.nn.Module, path: Path) -> None:
         """Write a network in 8 bits, in as many bytes as are allowed."""

@@ -25,8 +25,8 @@ from sparsernn.own_data.kinds.kind import (
     majority,
     targets_of,
 )
-from sparsernn.own_data.sizing import TooLarge, keep_within, packed_bytes
 from sparsernn.own_data.scored import Scored, microseconds
+from sparsernn.own_data.sizing import TooLarge, keep_within, packed_bytes
 from sparsernn.own_data.verdict import Answers
 from sparsernn.runtime import artifact
 from sparsernn.runtime.kernel_head import KernelHead
@@ -88,7 +88,7 @@ class Labelled(Kind):
 
 
 def packed_as(kind: Kind, name: str, file: File, folder: Path, out: Path) -> Scored:
-    """A trained network as its file of 8 bits answers; the file is left behind. Only that of "sparse" is made to fit."""
+    """A trained network as its file of 8 bits answers, which is left behind; only that of "sparse" is made to fit."""
     scored = kind.packed(file if name == "sparse" else file._replace(most=0), folder, out)
     return dataclasses.replace(scored, name=name, about=f"the {name.replace('_', ' ')} network")
 
