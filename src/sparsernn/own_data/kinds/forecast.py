@@ -26,6 +26,7 @@ LEAST_UNIT = 24
 MOST_VALUES = 2_000
 SHARES = np.linspace(0, 1, 11)
 SPARSE_WINDOW = 0.25
+WINDOW_ALONE = 0.25  # the scale below which what the regression reads gets smaller as well
 
 
 class Forecast(Kind):
@@ -53,7 +54,8 @@ class Forecast(Kind):
 
     def rows(self, file: File, wishes: Wishes) -> list[Row]:
         rows = super().rows(file, wishes)
-        shares = {"sparse": SPARSE_WINDOW, "small_dense": SPARSE_WINDOW}
+        share = SPARSE_WINDOW * min(1.0, wishes.scale / WINDOW_ALONE)
+        shares = {"sparse": share, "small_dense": share}
         options = {"window": file.preparation.window, "several": file.preparation.targets}
         return [
             dataclasses.replace(
