@@ -1,14 +1,22 @@
 """Texts with a label: the pruned linear part, its network, and the file of both."""
 
+import csv
+
 import numpy as np
 import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import Ridge
 
 from sparsernn import runtime
 from sparsernn.cells.gru import GRU
 from sparsernn.data.encoders import encoder_from_json
 from sparsernn.data.grams import GramEncoder
+from sparsernn.data.table_file import TableFile
 from sparsernn.errors import UserError
-from sparsernn.own_data import fused, pruned_linear
+from sparsernn.own_data import fused, prediction, pruned_linear, training
+from sparsernn.own_data.classifier import load
+from sparsernn.own_data.kinds import text
+from sparsernn.own_data.kinds.kind import File
 from sparsernn.own_data.pruned_linear import Parts, Ranked, Texts
 from sparsernn.own_data.text_targets import Classes
 from sparsernn.runtime.grams import GramNetwork, Grams
@@ -82,6 +90,53 @@ def test_a_network_stays_only_where_it_lowers_the_loss(useful):
     assert (both.network is not None) == useful
     right = both.model().scores(valid.encoded).argmax(1) == valid.targets
     assert right.mean() == (1.0 if useful else 0.5)
+
+
+def test_words_that_add_up_to_a_number(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPARSERNN_CACHE", str(tmp_path / "cache"))
+    chance = np.random.default_rng(0)
+    worth = chance.normal(0, 3, 150)
+    rows = [chance.choice(150, 10, replace=False) for _ in range(900)]
+    texts = [" ".join(f"word{number}" for number in row) for row in rows]
+    numbers = [100 + worth[row].sum() + chance.normal(0, 0.5) for row in rows]
+    with (tmp_path / "sums.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("text", "sum"), *zip(texts, numbers, strict=True)])
+    task = TableFile(path=str(tmp_path / "sums.csv"), text="text", label="sum", labels="numbers")
+    out = tmp_path / "out"
+    figures = training.train(training.Training(task, epochs=2, units=8, out=out, progress=False)).verdict.figures
+    parts = [part.rows for part in (task.load().train, task.load().test)]
+    vectors = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    matrix = vectors.fit_transform([texts[row] for row in parts[0]])
+    right = [np.array([numbers[row] for row in part]) for part in parts]
+    tests = vectors.transform([texts[row] for row in parts[1]])
+    errors = [
+        np.sqrt(np.square(Ridge(strength).fit(matrix, right[0]).predict(tests) - right[1]).mean())
+        for strength in (0.01, 0.1, 1.0)
+    ]
+    assert figures["sparse"] <= 1.02 * min(errors) < 0.5 * figures["majority"]
+    model = runtime.load_any(out / "network.sparsernn")
+    assert isinstance(model, GramNetwork) and model.labels == ("value",)
+    given = prediction.predict(out, None, texts=[texts[row] for row in parts[1]])["predictions"]
+    error = np.sqrt(np.square(np.array([one["value"] for one in given]) - right[1]).mean())
+    assert error == pytest.approx(figures["sparse"])
+    with pytest.raises(UserError, match="no labels"):
+        load(out / "network.sparsernn")
+
+
+@pytest.mark.parametrize("tokenizer", ["words", "bpe"])
+def test_all_are_timed_from_the_text_itself(tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setenv("SPARSERNN_CACHE", str(tmp_path / "cache"))
+    rows = [(f"a {('good', 'bad')[number % 2]} day number {number % 9}", "yn"[number % 2]) for number in range(100)]
+    with (tmp_path / "days.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *rows])
+    task = TableFile(path=str(tmp_path / "days.csv"), text="text", label="label", tokenizer=tokenizer)
+    loaded, preparation = task.prepare()
+    file = File(task, loaded, preparation, training.row_numbers(loaded), loaded)
+    first = rows[file.parts["test"][0]][0]
+    (expected,) = encoder_from_json(preparation.tokenizer).ids([first])
+    read = text.KIND.example(file)
+    for batch in (read(), read()):
+        assert batch.inputs.tolist() == [expected.tolist()] and batch.lengths.tolist() == [len(expected)]
 
 
 def test_the_encoding_of_a_file_of_texts_is_read_back():

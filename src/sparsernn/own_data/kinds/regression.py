@@ -46,6 +46,7 @@ class OfTexts(Regression, text.Text):
     """Ridge regression on TF-IDF, and what suits labelled texts: a linear part and a network of few words."""
 
     about = "TF-IDF and ridge regression"
+    linear = "a pruned linear regression on n-grams"
 
     def learned(self, file: File) -> Learned:
         return Numbers()

@@ -57,9 +57,8 @@ SMALL_WORDS = 1.8  # of the small dense network for one of the sparse, whose fil
 MOST_READ = 100  # words that the network reads at once
 MOST_VALIDATED = 20_000
 SCALE, SCALES, WORDS_ALONE = 0.8, 24, 0.25  # in which the network is made smaller; below the last, its units go too
-OF_A_WORD = 3  # bytes of the hash of a word and of what is known of it
+OF_A_WORD, OF_A_GRAM = 3, 4  # bytes of a hash and of what is known of a word; of an n-gram, at most
 AUTOMATA = "rational"  # are read by `explain`, which says where each matches best
-LINEAR = "a pruned linear classifier of n-grams"
 ENOUGH = "Use the linear model: it is enough for this file, a network beside it adds nothing sure and is left out."
 
 
@@ -75,6 +74,7 @@ class Text(Kind):
     """TF-IDF with logistic regression; a pruned linear part, and a network that reads few words both ways."""
 
     about = "TF-IDF and logistic regression"
+    linear = "a pruned linear classifier of n-grams"
     choice = Choice(
         "classifier",
         32,
@@ -125,7 +125,7 @@ class Text(Kind):
         return [dataclasses.replace(wishes, scale=wishes.scale * SCALE**number) for number in range(SCALES)]
 
     def fitted(self, file: File, wishes: Wishes, seed: int) -> Wishes:
-        """Half of the room is for the network; the linear part has what is left, or all."""
+        """Half of the room is for the network, or what all n-grams leave; the linear part has the rest, or all."""
         encoder = gram_encoder(file.preparation.tokenizer)
         if encoder is None or not file.most:
             return super().fitted(file, wishes, seed)
@@ -135,9 +135,9 @@ class Text(Kind):
         least = sizing.allowed_for(Fused(Grams(*one, 1, learned.labels)).size(file.preparation, encoder))
         if least > file.most:
             raise sizing.TooLarge(file.most, least)
-        options = self.smaller(file, wishes)
+        options, room = self.smaller(file, wishes), max(file.most // 2, file.most - OF_A_GRAM * size_of(file, GRAMS))
         try:
-            return sizing.largest(options, lambda one: self.size(file, one, seed), file.most // 2)
+            return sizing.largest(options, lambda one: self.size(file, one, seed), room)
         except sizing.TooLarge:
             return options[-1]  # which the linear part can do without
 
@@ -195,7 +195,7 @@ class Text(Kind):
         fused = self.fused(file, folders["sparse"], beside)
         alone = linear_alone(fused, beside.parts)
         others = [self.answered(file, name, folders[name], out, beside) for name in ("dense", "small_dense")]
-        linear = self.written(file, "linear", LINEAR, alone, out, beside)
+        linear = self.written(file, "linear", self.linear, alone, out, beside)
         return [*others, linear, self.saved(file, fused, out, beside)]
 
     def beside(self, file: File) -> Beside | None:
@@ -229,7 +229,7 @@ class Text(Kind):
 
     def saved(self, file: File, fused: Fused, out: Path, beside: Beside) -> Scored:
         """What both parts answer in the file that is left."""
-        about = LINEAR if fused.network is None else "the sparse network with a pruned linear part"
+        about = self.linear if fused.network is None else "the sparse network with a pruned linear part"
         saved = self.written(file, "sparse", about, fused, out, beside)
         return dataclasses.replace(saved, conclusion=ENOUGH) if fused.network is None else saved
 
