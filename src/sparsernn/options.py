@@ -103,6 +103,13 @@ class NetworkOptions:
     granularity: Annotated[str, typer.Option(help="weight, neuron, gate, 16x1, ...; default: by the kind.")] = ""
     units: Annotated[int, typer.Option(help="Hidden units; 0 chooses.")] = 0
     epochs: Annotated[int, typer.Option(help="Passes over the file; 0 chooses by its size.")] = 0
+    bytes: Annotated[
+        str | None, typer.Option(help="Largest size of network.sparsernn, such as 50kB; what has to give way does.")
+    ] = None
+    quality: Annotated[
+        float | None,
+        typer.Option(help="Points (or % of an error or perplexity) behind dense; keeps the smallest of some tries."),
+    ] = None
     seed: Annotated[int, typer.Option(help="Of splits, weights and order.")] = 0
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what the folder holds.")] = False
 

@@ -3,8 +3,13 @@
 import pytest
 import torch
 
+from sparsernn import sparsify
 from sparsernn.cells.gru import GRU
+from sparsernn.compaction.compact import compact
 from sparsernn.errors import UserError
+from sparsernn.methods.magnitude import Magnitude
+from sparsernn.models.classifier import Classifier
+from sparsernn.models.forecaster import Forecaster
 from sparsernn.models.layers import ElementDropout, LockedDropout, Noise, WordEmbedding, check_pool, make_cell, pool
 from sparsernn.nn import module_of
 
@@ -14,18 +19,18 @@ def test_pooling_leaves_padding_out(how):
     output, lengths = torch.randn(3, 5, 4), torch.tensor([5, 2, 1])
     for b, length in enumerate(lengths.tolist()):
         output[b, length:] = 0
-    found = pool(output, lengths, how, 1)
+    found = pool(output, lengths, how)
     for b, length in enumerate(lengths.tolist()):
         steps = output[b, :length]
         assert torch.allclose(found[b], {"last": steps[-1], "mean": steps.mean(0), "max": steps.amax(0)}[how])
-    assert torch.allclose(pool(output, None, how, 1), pool(output, torch.tensor([5, 5, 5]), how, 1))
+    assert torch.allclose(pool(output, None, how), pool(output, torch.tensor([5, 5, 5]), how))
 
 
-@pytest.mark.parametrize("directions", [1, 2])
-def test_three_pools_stand_beside_each_other(directions):
+@pytest.mark.parametrize("forward", [None, 2, 3])
+def test_three_pools_stand_beside_each_other(forward):
     output, lengths = torch.randn(3, 5, 4), torch.tensor([5, 2, 1])
-    alone = [pool(output, lengths, how, directions) for how in ("mean", "max", "last")]
-    assert torch.equal(pool(output, lengths, "mean_max_last", directions), torch.cat(alone, 1))
+    alone = [pool(output, lengths, how, forward) for how in ("mean", "max", "last")]
+    assert torch.equal(pool(output, lengths, "mean_max_last", forward), torch.cat(alone, 1))
 
 
 def test_noise_is_normal_and_only_while_training():
@@ -38,11 +43,32 @@ def test_noise_is_normal_and_only_while_training():
         Noise(-1)
 
 
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("model", ["mean_max_last", "mean", "last", "forecaster"])
+def test_directions_of_different_widths_are_compacted(model, cell):
+    options = {"units": 6, "bidirectional": True, "cell": cell}
+    if model == "forecaster":
+        network = Forecaster(inputs=3, horizon=2, **options).eval()
+    else:
+        network = Classifier(inputs=3, classes=2, pool=model, **options).eval()
+    kept = {"": [0, 2, 3, 5], "_reverse": [1]}
+    weights = network.state_dict()
+    for end, units in kept.items():
+        for kind in ("weight_ih", "weight_hh"):
+            rows = weights[f"cell.{kind}_l0{end}"]
+            rows.view(-1, 6, rows.shape[1])[:, [unit for unit in range(6) if unit not in units]] *= 1e-3
+    x, lengths = torch.randn(4, 5, 3), torch.tensor([5, 3, 1, 4])
+    masks = sparsify(network, Magnitude(7 / 12, granularity="neuron", scope="global"), example=(x,))
+    small, _ = compact(network, masks, example=(x,))
+    widths = [small.state_dict()[f"cell.weight_hh_l0{end}"].shape[1] for end in kept]
+    assert widths == [4, 1] and torch.allclose(small(x, lengths), network(x, lengths), atol=1e-6)
+
+
 def test_the_last_step_of_two_directions():
     cell = GRU(3, 4, bidirectional=True, batch_first=True)
     lengths = torch.tensor([5, 2])
     output, state = cell(torch.randn(2, 5, 3), lengths=lengths)
-    assert torch.allclose(pool(output, lengths, "last", 2), torch.cat([state[0], state[1]], -1))
+    assert torch.allclose(pool(output, lengths, "last", 4), torch.cat([state[0], state[1]], -1))
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.float64])

@@ -5,15 +5,17 @@ import dataclasses
 import json
 import math
 import random
+import re
 from pathlib import Path
 
 import pytest
 
+from sparsernn import runtime
 from sparsernn.data.table_file import TableFile
 from sparsernn.errors import UserError
 from sparsernn.experiments.packing import pack_run
 from sparsernn.experiments.sources.chosen_words import ChosenWords
-from sparsernn.own_data import prediction, training
+from sparsernn.own_data import prediction, sizing, training
 from sparsernn.own_data.kinds import kind_of
 from sparsernn.own_data.kinds.kind import File, Wishes
 from sparsernn.reports import page
@@ -172,6 +174,137 @@ def test_forecasts_are_named_by_their_series(tmp_path, monkeypatch):
     training.train(training.Training(task, units=4, epochs=1, out=tmp_path / "out", progress=False))
     found = prediction.predict(tmp_path / "out", Path(path))["predictions"]
     assert [one["id"] for one in found] == ["b", "a"] and all(len(one["forecast"]) == 2 for one in found)
+
+
+IMPOSSIBLE = {
+    "a cell that is none": ({"cell": "grue"}, "gru"),
+    "a method that is none": ({"method": "magnitud"}, "magnitude"),
+    "a level that the cell lacks": ({"granularity": "state"}, 'granularity "state"'),
+    "a level that the method lacks": ({"method": "rigl", "granularity": "neuron"}, 'granularity "neuron"'),
+    "an option that the method lacks": ({"method": "sparse_variational_dropout", "granularity": "gate"}, "granularity"),
+    "more steps than there are": ({"method": "rigl", "epochs": 1}, "can never fire"),
+    "more than all": ({"sparsity": 1.5, "method": "group_lasso"}, r"\[0, 1\)"),
+    "no room": ({"units": 1 << 16}, "fewer --units"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_cannot_be_is_refused_before_anything_is_trained(kind, tmp_path, monkeypatch):
+    monkeypatch.setenv("SPARSERNN_CACHE", str(tmp_path / "cache"))
+    task, out = KINDS[kind][0](tmp_path), tmp_path / "out"
+    usual = {"epochs": 2, "units": 4, "out": out, "progress": False}
+    for options, said in IMPOSSIBLE.values():
+        with pytest.raises(UserError, match=said):
+            training.train(training.Training(task, **usual | options))
+        assert not out.exists()
+
+
+@pytest.mark.parametrize(("kind", "cell"), [("wide", "sru"), ("running_text", "rational")])
+def test_a_cell_that_needs_torch_answers_from_its_runs(kind, cell, tmp_path, monkeypatch):
+    monkeypatch.setenv("SPARSERNN_CACHE", str(tmp_path / "cache"))
+    task, out = KINDS[kind][0](tmp_path), tmp_path / "out"
+    training.train(training.Training(task, cell=cell, units=4, epochs=1, out=out, progress=False))
+    assert not (out / "network.sparsernn").exists() and prediction.predict(out, Path(task.path))["predictions"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_is_as_large_as_allowed_or_the_least_possible_size_is_said(kind, tmp_path, monkeypatch):
+    monkeypatch.setenv("SPARSERNN_CACHE", str(tmp_path / "cache"))
+    task, usual = KINDS[kind][0](tmp_path), {"epochs": 1, "progress": False}
+    with pytest.raises(sizing.TooLarge, match="fits in 100 bytes") as raised:
+        training.train(training.Training(task, bytes=100, out=tmp_path / "out", **usual))
+    assert str(raised.value).count(".") <= 4 and not (tmp_path / "out").exists()
+    least = int(re.search(r"at least --bytes (\d+)", str(raised.value))[1])
+    with pytest.raises(sizing.TooLarge):
+        training.train(training.Training(task, bytes=least - 1, out=tmp_path / "out", **usual))
+    for limit in (least, 2500):
+        out = tmp_path / str(limit)
+        verdict = training.train(training.Training(task, bytes=limit, out=out, **usual)).verdict
+        size = (out / "network.sparsernn").stat().st_size
+        assert size <= limit and verdict.bytes["sparse"] == size and f"at most {limit:,}" in verdict.says[-1]
+        assert prediction.predict(out, Path(task.path))["predictions"]
+
+
+def test_what_was_asked_for_does_not_give_way(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPARSERNN_CACHE", str(tmp_path / "cache"))
+    task, usual = forecast(tmp_path), {"epochs": 2, "progress": False, "bytes": "2.5 kB"}
+    sizes = {}
+    for name, options in {"units": {"units": 24}, "sparsity": {"sparsity": 0.5}}.items():
+        outcome = training.train(training.Training(task, out=tmp_path / name, **options, **usual))
+        (recipe,) = (tmp_path / name).glob("sparse-seed*/recipe.json")
+        row = json.loads(recipe.read_text())
+        sizes[name] = (row["model"]["options"]["units"], row["method"]["sparsity"])
+        assert outcome.verdict.bytes["sparse"] <= 2500
+    assert sizes["units"][0] == 24 and sizes["units"][1] > 0.75
+    assert sizes["sparsity"][1] == 0.5 and sizes["sparsity"][0] < 24
+    with pytest.raises(sizing.TooLarge):
+        training.train(training.Training(task, out=tmp_path / "both", units=24, sparsity=0.5, **usual))
+
+
+def test_the_vocabulary_of_a_language_model_gives_way(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPARSERNN_CACHE", str(tmp_path / "cache"))
+    chance = random.Random(0)
+    lines = [" ".join(f"w{chance.randrange(500)}" for _ in range(10)) for _ in range(400)]
+    (tmp_path / "text.txt").write_text("\n".join(lines))
+    task = TableFile(path=str(tmp_path / "text.txt"), language_model=True)
+    asked = training.Training(task, bytes="6kB", epochs=1, out=tmp_path / "out", progress=False)
+    assert training.train(asked).verdict.bytes["sparse"] <= 6000
+    words = runtime.load(tmp_path / "out" / "network.sparsernn").outputs
+    assert 32 <= words < 300 < task.load().outputs
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_sparsest_network_that_is_good_enough_stays(kind, tmp_path, monkeypatch):
+    monkeypatch.setenv("SPARSERNN_CACHE", str(tmp_path / "cache"))
+    task = KINDS[kind][0](tmp_path)
+    usual = {"epochs": 1, "units": 4, "out": tmp_path / "out", "progress": False}
+    said = []
+    verdict = training.train(training.Training(task, quality=1e6, **usual), said.append).verdict
+    (first,) = verdict.tried
+    assert first.reached and first.saved and first.bytes == pytest.approx(verdict.bytes["sparse"], abs=9)
+    assert f"tried a sparsity of {first.sparsity:.3g}" in "\n".join(said)
+    assert "is the sparsest tried" in verdict.says[-1]
+    again = training.train(training.Training(task, quality=1e6, resume=True, **usual)).verdict
+    assert [(one.sparsity, one.valid) for one in again.tried] == [(first.sparsity, first.valid)]
+    assert again.figures == verdict.figures and again.says[0] == verdict.says[0]
+    with pytest.raises(UserError, match="quality"):
+        training.train(training.Training(task, quality=5, resume=True, **usual))
+
+
+def test_the_figures_of_tries_are_those_of_validation_rows(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPARSERNN_CACHE", str(tmp_path / "cache"))
+    chance = random.Random(0)
+    rows = [[chance.gauss(kind, 2) for _ in range(4)] + [LABELS[kind]] for kind in [0, 1] * 150]
+    names = ["a", "b", "c", "d", "label"]
+    task = TableFile(path=write(tmp_path / "a.csv", names, rows), series_columns="a:d", label="label")
+    asked = training.Training(task, quality=0, bytes=5000, epochs=3, units=4, out=tmp_path / "out", progress=False)
+    verdict = training.train(asked).verdict
+    held = [rows[number] for number in task.load().valid.rows]
+    predicted = prediction.predict(tmp_path / "out", Path(write(tmp_path / "valid.csv", names, held)))
+    (saved,) = (one for one in verdict.tried if one.saved)
+    assert 100 * predicted["scores"]["accuracy"] == pytest.approx(saved.valid)
+    assert saved.reached == (saved.valid >= saved.dense) == (not verdict.says[-1].endswith("was not reached."))
+    assert [one.sparsity for one in verdict.tried] == sorted((one.sparsity for one in verdict.tried), reverse=True)
+    if not saved.reached:
+        assert len(verdict.tried) == 4 and saved.valid == max(one.valid for one in verdict.tried)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [(20000, 20000), ("50kB", 50_000), ("1.5 MB", 1_500_000), ("64KiB", 65_536), ("1,200", 1200)]
+)
+def test_sizes_in_bytes(text, size):
+    assert sizing.bytes_in(text) == size
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"bytes": "many"}, {"bytes": 0}, {"bytes": "-3kB"}, {"quality": -1.0}, {"quality": math.nan},
+     {"quality": 1.0, "sparsity": 0.5}],
+    ids=str,
+)  # fmt: skip
+def test_limits_that_mean_nothing_are_refused(wrong):
+    with pytest.raises(UserError, match="bytes|quality"):
+        training.Training(TableFile(path="none.csv"), **wrong)
 
 
 def numbers(made):

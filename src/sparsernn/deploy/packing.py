@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sparsernn.cells.cell import Cell
 from sparsernn.deploy.planning import Choice, plan
 from sparsernn.errors import UserError
 from sparsernn.models.classifier import Classifier
@@ -140,9 +139,12 @@ def spec_of(network: nn.Module, labels: Sequence[str] = ()) -> NetworkSpec:
     return NetworkSpec(kind, _layers([network.cell]), network.directions, **parts)
 
 
-def runs_without_torch(cell: Cell) -> bool:
-    """Whether the runtime knows a cell: its gates read the input by one matrix."""
-    return cell.axes.get("weight_ih") == "gate hidden <- input" and not cell.passes_input
+def runs_without_torch(network: nn.Module) -> bool:
+    """Whether the runtime knows a network and its cells, whose gates have to read the input by one matrix."""
+    try:
+        return bool(spec_of(network).layers)
+    except UserError:
+        return False
 
 
 def _layers(modules: Sequence[nn.Module]) -> list[LayerSpec]:

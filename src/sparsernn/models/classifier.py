@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from sparsernn.models.constructor import taking
@@ -47,8 +46,7 @@ class Classifier(Encoder):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         output, finals = self.cell(self.embed(x), lengths=lengths)
-        if self.pool != "last":
-            return self.head(self.dropout(pool(output, lengths, self.pool, self.directions)))
-        hidden = finals[0] if isinstance(finals, tuple) else finals
-        last = hidden[-1] if self.directions == 1 else torch.cat([hidden[-2], hidden[-1]], -1)
-        return self.head(self.dropout(last))
+        if self.pool == "last" and self.directions == 1:
+            hidden = finals[0] if isinstance(finals, tuple) else finals
+            return self.head(self.dropout(hidden[-1]))
+        return self.head(self.dropout(pool(output, lengths, self.pool, self.forward_units)))

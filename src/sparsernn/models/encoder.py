@@ -62,6 +62,14 @@ class Encoder(Model):
         output, _ = self.cell(self.embed(x), lengths=lengths)
         return self.dropout(output)
 
+    @property
+    def forward_units(self) -> int | None:
+        """How many of the last layer's units read forward, where others read backward.
+
+        Compacted directions may have different widths.
+        """
+        return None if self.directions == 1 else self.cell.projections[-2] or self.cell.widths[-2]
+
     def embed(self, x: Tensor) -> Tensor:
         """What the first layer reads. Shapes: x [batch time inputs], or ids [batch time] -> [batch time inputs]."""
         return self.noise(x) if self.embedding is None else self.dropout(self.embedding(x))

@@ -61,12 +61,12 @@ class Forecaster(Encoder):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         if self.residual is None:
-            return self.head(pool(self.encode(x, lengths), lengths, "last", self.directions))
+            return self.head(pool(self.encode(x, lengths), lengths, "last", self.forward_units))
         if self.window and (lengths is not None or x.shape[1] != self.window):
             raise UserError(f"windows of {x.shape[1]} steps", f"{self.window} steps each", "cut the series so")
-        last = pool(x, lengths, "last", 1)
+        last = pool(x, lengths, "last")
         x = x - last.unsqueeze(1) if self.window else x
-        change = self.head(pool(self.encode(x, lengths), lengths, "last", self.directions))
+        change = self.head(pool(self.encode(x, lengths), lengths, "last", self.forward_units))
         features = range(self.residual, self.residual + self.several)
         if self.window:
             linear = [skip(x[:, :, feature]) for skip, feature in zip(self.skips, features, strict=True)]

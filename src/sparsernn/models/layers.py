@@ -100,23 +100,21 @@ class WordEmbedding(nn.Embedding):
         return nn.functional.embedding(ids, self.weight * mask, self.padding_idx)
 
 
-def pool(output: Tensor, lengths: Tensor | None, how: str, directions: int) -> Tensor:
+def pool(output: Tensor, lengths: Tensor | None, how: str, forward: int | None = None) -> Tensor:
     """One vector a sequence from all of its steps, padding left out.
 
-    Shapes: output [batch time unit] -> [batch unit], or of "mean_max_last" all three beside each other. With two
-    directions "last" takes the forward half of the last step and the backward half of the first.
+    Arguments:
+        forward: units that read forward, where others read backward. Of these "last" takes the first step.
+    Shapes: output [batch time unit] -> [batch unit], or of "mean_max_last" all three beside each other.
     """
     if how == "mean_max_last":
-        return torch.cat([pool(output, lengths, one, directions) for one in how.split("_")], 1)
+        return torch.cat([pool(output, lengths, one, forward) for one in how.split("_")], 1)
     steps = output.shape[1]
     ends = torch.full((output.shape[0],), steps, device=output.device) if lengths is None else lengths.to(output.device)
     if how == "last":
         place = (ends - 1).view(-1, 1, 1).expand(-1, 1, output.shape[2])
         last = output.gather(1, place).squeeze(1)
-        if directions == 1:
-            return last
-        half = output.shape[2] // 2
-        return torch.cat([last[:, :half], output[:, 0, half:]], 1)
+        return last if forward is None else torch.cat([last[:, :forward], output[:, 0, forward:]], 1)
     inside = torch.arange(steps, device=output.device).unsqueeze(0) < ends.unsqueeze(1)
     if how == "mean":
         return output.sum(1) / ends.unsqueeze(1)

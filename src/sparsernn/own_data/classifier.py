@@ -30,9 +30,12 @@ class Classifier(ClassifierMixin, BaseEstimator):
     A tenth of the rows is held back to choose, and another to say in `verdict_` whether the network was worth it.
 
     Arguments:
-        sparsity: fraction of zeros, in [0, 1).
-        cell, method: names from `sparsernn list cells` and `sparsernn list methods`.
+        sparsity: fraction of zeros, in [0, 1); None chooses by the data.
+        cell, method: names from `sparsernn list cells` and `sparsernn list methods`; "" chooses.
         units, epochs: 0 chooses by the data.
+        bytes: the largest size of what `save` writes, such as 20000 or "50kB"; what was not asked for gives way.
+        quality: how many points of accuracy the network may be behind the dense one on the rows that choose; the
+            smallest of a few that are tried stays.
         seed: of splits, weights and order.
     Attributes:
         classes_: labels in the order of the columns of `predict_proba`.
@@ -50,15 +53,18 @@ class Classifier(ClassifierMixin, BaseEstimator):
     def __init__(
         self,
         *,
-        sparsity: float = 0.9,
-        cell: str = "gru",
-        method: str = "magnitude",
+        sparsity: float | None = None,
+        cell: str = "",
+        method: str = "",
         units: int = 0,
         epochs: int = 0,
+        bytes: int | str | None = None,
+        quality: float | None = None,
         seed: int = 0,
     ):
         self.sparsity, self.cell, self.method = sparsity, cell, method
         self.units, self.epochs, self.seed = units, epochs, seed
+        self.bytes, self.quality = bytes, quality
 
     def fit(self, X: Any, y: Any) -> Self:
         """Train on examples and their labels."""
@@ -77,6 +83,9 @@ class Classifier(ClassifierMixin, BaseEstimator):
             )
             finished = training.train(asked)
             self.verdict_ = finished.verdict
+            if not (finished.out / NETWORK).is_file():
+                happened = f"the cell {self.cell!r} runs with torch alone"
+                raise UserError(happened, "one that needs none, such as gru", "choose another")
             self.network_ = (finished.out / NETWORK).read_bytes()
         return self
 
@@ -176,7 +185,7 @@ def load(path: Path | str) -> Classifier:
     from sparsernn import runtime
 
     artifact = runtime.load_any(path)
-    if not artifact.labels:
+    if len(artifact.labels) < 2:
         raise UserError(f"{path} has no labels", "a network with labels", "predict with `sparsernn predict`")
     classifier = Classifier()
     classifier.classes_ = np.array(artifact.labels)

@@ -1,9 +1,10 @@
-"""A pruned linear classifier of texts and a small recurrent network, in one file that answers for both."""
+"""A pruned linear model of texts and a small recurrent network, in one file that answers for both."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -14,7 +15,8 @@ from torch import nn
 from sparsernn.data.grams import GramEncoder
 from sparsernn.data.preparation import Preparation
 from sparsernn.deploy.packing import spec_of
-from sparsernn.own_data.pruned_linear import STEPS_OF_WEIGHTS, Texts, fit, rounded, row_losses, scaled
+from sparsernn.own_data.pruned_linear import STEPS_OF_WEIGHTS, Parts, Ranked, rounded, scaled
+from sparsernn.own_data.sizing import TooLarge
 from sparsernn.runtime.artifact import save_grams
 from sparsernn.runtime.grams import GramNetwork, Grams
 from sparsernn.runtime.network import Network, NetworkSpec
@@ -23,14 +25,8 @@ GAINS = tuple(number / 8 for number in range(17))
 SHARPNESSES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0)
 FORMAT = "int8_dense"
 """How the recurrent layers lie in memory: the fastest for so few units."""
+ROUNDS, CLOSE = 12, 0.9  # in which a size is looked for, and how much of the room is enough
 Array = np.ndarray
-
-
-class Parts(NamedTuple):
-    """Encoded texts of a split of a file."""
-
-    train: Texts
-    valid: Texts
 
 
 @dataclass(frozen=True)
@@ -49,16 +45,15 @@ class Fused:
         described = replace(preparation, tokenizer=encoder.to_json(), length=0)
         save_grams(path, self.grams, self.network, json.dumps(described.to_json()))
 
+    def size(self, preparation: Preparation, encoder: GramEncoder) -> int:
+        """Bytes of the file."""
+        with tempfile.TemporaryDirectory() as folder:
+            self.save(Path(folder) / "file", preparation, encoder)
+            return (Path(folder) / "file").stat().st_size
+
 
 def fuse(
-    network: nn.Module,
-    words: Sequence[str],
-    encoder: GramEncoder,
-    parts: Parts,
-    labels: Sequence[str],
-    *,
-    kept: int,
-    length: int,
+    network: nn.Module, words: Sequence[str], encoder: GramEncoder, parts: Parts, *, kept: int, length: int
 ) -> Fused:
     """A network for texts with a linear part beside it, their shares and sharpness chosen by the loss on validation.
 
@@ -66,8 +61,74 @@ def fuse(
         words: of its vocabulary, by their numbers. kept: n-grams of the linear part. length: words the network reads.
     """
     vectors = word_vectors(network, words, encoder)
-    grams = fit(parts.train, parts.valid, labels, kept, vectors.places)
-    return grams_and_network(grams, spec_of(network), vectors, parts.valid, length)
+    grams = Ranked.of(parts, kept, vectors.places).fit(kept)
+    return grams_and_network(grams, spec_of(network), vectors, parts, length)
+
+
+def fuse_within(
+    network: nn.Module,
+    words: Sequence[str],
+    encoder: GramEncoder,
+    parts: Parts,
+    *,
+    kept: int,
+    length: int,
+    room: Room,
+) -> Fused:
+    """As `fuse`, in the room that there is, or without the network where the n-grams that fit then do as well.
+
+    Raises: TooLarge if nothing fits.
+    """
+    vectors = word_vectors(network, words, encoder)
+    nothing = np.zeros(0, np.int64)
+    alone, beside = (
+        Ranked.of(parts, 1, nothing),
+        Ranked.of(parts, 1, vectors.places),
+    )
+    spec = spec_of(network)
+    without = room.filled(lambda count: sharpened(alone.fit(count), parts), kept)
+    both = room.filled(lambda count: grams_and_network(beside.fit(count), spec, vectors, parts, length), kept)
+    if without is None:
+        raise TooLarge(room.most, room.size(sharpened(alone.fit(1), parts)))
+    if both is None or both.network is None:
+        return without
+    losses = [
+        parts.learned.losses(one.model().scores(parts.valid.encoded), parts.valid.targets) for one in (without, both)
+    ]
+    lower = losses[0] - losses[1]
+    return both if lower.mean() >= lower.std() / np.sqrt(len(lower)) else without
+
+
+class Room(NamedTuple):
+    """Bytes that a file may take. size: those that it takes."""
+
+    size: Callable[[Fused], int]
+    most: int
+
+    def filled(self, fused: Callable[[int], Fused], kept: int) -> Fused | None:
+        """What has as many n-grams as fit, at most `kept`; None if not even one fits.
+
+        The number is looked for between one that fits and one that does not, along the line through their sizes.
+        """
+        best = fused(kept)
+        high, above = kept, self.size(best)
+        if above <= self.most:
+            return best
+        best = fused(1)
+        low, below = 1, self.size(best)
+        if below > self.most:
+            return None
+        for _ in range(ROUNDS):
+            if high - low <= 1 or below >= CLOSE * self.most:
+                break
+            middle = low + round(0.97 * (high - low) * (self.most - below) / max(1, above - below))
+            middle = min(high - 1, max(low + 1, middle))
+            one = fused(middle)
+            if (taken := self.size(one)) <= self.most:
+                best, low, below = one, middle, taken
+            else:
+                high, above = middle, taken
+        return best
 
 
 class WordVectors(NamedTuple):
@@ -89,7 +150,7 @@ def word_vectors(network: nn.Module, words: Sequence[str], encoder: GramEncoder)
 def network_alone(
     network: nn.Module, words: Sequence[str], encoder: GramEncoder, labels: Sequence[str], length: int
 ) -> Fused:
-    """A network without a linear part, in the same form."""
+    """A network without a linear part, in the same form. labels: as `Grams` has them."""
     vectors = word_vectors(network, words, encoder)
     outputs = 1 if len(labels) == 2 else len(labels)
     nothing = np.zeros((outputs, len(vectors.places)), np.float32), np.zeros(outputs, np.float32)
@@ -109,19 +170,20 @@ def reading(spec: NetworkSpec) -> NetworkSpec:
     return replace(spec, embedding=None, rows=None, layers=layers, labels=())
 
 
-def grams_and_network(grams: Grams, spec: NetworkSpec, vectors: WordVectors, valid: Texts, length: int) -> Fused:
+def grams_and_network(grams: Grams, spec: NetworkSpec, vectors: WordVectors, parts: Parts, length: int) -> Fused:
     """Both parts, as much of each as validation says; the network only if it lowers the loss by a standard error.
 
     Only shares at which it costs no accuracy count.
 
     Source: Breiman et al. 1984 (the rule of one standard error).
     """
+    valid = parts.valid
     linear = GramNetwork(grams).scores(valid.encoded)
     with_words, recurrent = with_vectors(grams, vectors, length), reading(spec)
     both = Fused(with_words, recurrent)
     added = both.model().scores(valid.encoded) - linear
-    alone = Mixture.of(0.0, linear, added, valid)
-    kept = [Mixture.of(gain, linear, added, valid) for gain in GAINS]
+    alone = Mixture.of(0.0, linear, added, parts)
+    kept = [Mixture.of(gain, linear, added, parts) for gain in GAINS]
     best = min((one for one in kept if one.accuracy >= alone.accuracy), key=lambda one: one.losses.mean())
     lower = alone.losses - best.losses
     if not best.gain or lower.mean() < lower.std() / np.sqrt(len(lower)):
@@ -142,19 +204,24 @@ class Mixture:
     losses: Array
 
     @classmethod
-    def of(cls, gain: float, linear: Array, added: Array, valid: Texts) -> Self:
+    def of(cls, gain: float, linear: Array, added: Array, parts: Parts) -> Self:
         """The sharpness is chosen by the loss. Shapes: linear and added [text class]."""
-        scores = linear + gain * added
-        losses = {sharpness: row_losses(sharpness * scores, valid.targets) for sharpness in SHARPNESSES}
+        scores, targets, learned = linear + gain * added, parts.valid.targets, parts.learned
+        losses = {sharpness: learned.losses(sharpness * scores, targets) for sharpness in SHARPNESSES}
         best = min(losses, key=lambda sharpness: losses[sharpness].mean())
-        return cls(gain, best, float((scores.argmax(1) == valid.targets).mean()), losses[best])
+        return cls(gain, best, learned.right(scores, targets), losses[best])
 
 
-def linear_alone(fused: Fused, valid: Texts) -> Fused:
+def linear_alone(fused: Fused, parts: Parts) -> Fused:
     """The linear part without a network, as sharp as validation says."""
-    grams = replace(fused.grams, words=np.zeros(len(fused.grams.places), bool), vectors=np.zeros((0, 0), np.float32))
-    scores = GramNetwork(grams).scores(valid.encoded)
-    return Fused(scaled(grams, Mixture.of(0.0, scores, np.zeros_like(scores), valid).sharpness))
+    nothing = np.zeros(len(fused.grams.places), bool), np.zeros((0, 0), np.float32)
+    return sharpened(replace(fused.grams, words=nothing[0], vectors=nothing[1]), parts)
+
+
+def sharpened(grams: Grams, parts: Parts) -> Fused:
+    """A linear part, as sharp as validation says."""
+    scores = GramNetwork(grams).scores(parts.valid.encoded)
+    return Fused(scaled(grams, Mixture.of(0.0, scores, np.zeros_like(scores), parts).sharpness))
 
 
 def living_vectors(spec: NetworkSpec) -> tuple[Array, Array]:

@@ -27,15 +27,15 @@ class Fit:
     left_out: Array
 
 
-def fit(loaded: Loaded, steps: int) -> KernelHead:
+def fit(loaded: Loaded, steps: int, share: float = 1.0) -> KernelHead:
     """The kernels that matter most of those that are drawn, and what each says for each class.
 
     Half of the features, those of the smallest weights, are dropped again and again, and the others fitted anew.
 
     Arguments:
-        steps: of a patch of the network's input.
+        steps: of a patch of the network's input. share: of the kernels that are usually kept.
     """
-    kept = min(MOST_KEPT, KEPT_A_CLASS * loaded.outputs)
+    kept = max(1, round(share * min(MOST_KEPT, KEPT_A_CLASS * loaded.outputs)))
     series, labels = read(loaded.train, steps)
     every = slice(None, None, -(-len(series) // MOST_SELECTED))
     kernels = RandomKernels.drawn(series[every], DRAWN)

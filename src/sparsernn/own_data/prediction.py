@@ -17,7 +17,7 @@ from sparsernn.own_data.answers import Predicted, Prediction, write_csv
 from sparsernn.own_data.predictor import Predictor, check_sizes
 from sparsernn.own_data.runs import NETWORK, find_run
 from sparsernn.reading import parsed, readable
-from sparsernn.runtime.grams import GramNetwork
+from sparsernn.runtime.grams import VALUE, GramNetwork
 
 BATCH = 256
 
@@ -89,7 +89,8 @@ class Packed:
             self.preparation = Preparation.from_json(parsed(self.artifact.preparation))
         if isinstance(self.artifact, GramNetwork):
             encoder = encoder_from_json(self.preparation.tokenizer)
-            if self.artifact.labels != self.preparation.labels or not isinstance(encoder, GramEncoder):
+            labels = self.preparation.labels or (VALUE,)
+            if self.artifact.labels != labels or not isinstance(encoder, GramEncoder):
                 raise UserError(
                     f"The preparation of {path} is not that of its network",
                     "both as one training left them",

@@ -1,14 +1,14 @@
-"""A linear classifier of texts by few of their n-grams: those that tell the classes apart."""
+"""A linear model of texts by few of their n-grams: those that tell the classes apart, or the numbers."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
+from sparsernn.own_data.text_targets import Learned
 from sparsernn.runtime.grams import Grams
 from sparsernn.runtime.hashing import BITS
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 MOST_NUMBERS = 60_000_000  # of all training texts together; of more texts some are left out
 MOST_CANDIDATES, MOST_WEIGHTS, LEAST_KEPT = 300_000, 400_000, 2_000
 MOST_COUNTS = 50_000_000  # of places and classes
-STRENGTHS = (4.0, 16.0, 64.0)
-MIDDLE = 1
 STEPS_OF_WEIGHTS = 31
 """Weights are whole multiples of the largest one's 31st part, so that they pack well."""
 Array = np.ndarray
@@ -27,7 +25,7 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Texts:
-    """Encoded texts and their class numbers. encoded: as `GramEncoder` has them."""
+    """Encoded texts and their class numbers, or numbers. encoded: as `GramEncoder` has them."""
 
     encoded: Sequence[Array]
     targets: Array
@@ -38,34 +36,68 @@ class Texts:
         return Texts(self.encoded[::share], self.targets[::share])
 
 
-def fit(train: Texts, valid: Texts, labels: Sequence[str], kept: int, words: Array) -> Grams:
-    """A pruned linear classifier: logistic regression on the n-grams that weigh most in one on all n-grams.
+class Parts(NamedTuple):
+    """Texts of a file that train and validate, and what is learned of them."""
 
-    An n-gram counts by the root of its log count ratio between classes, whether it occurs once or often; a text's sum
-    is divided by the root of its length. The strength of regularisation is chosen by the loss on validation.
+    train: Texts
+    valid: Texts
+    learned: Learned
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """N-grams by how much they weigh in a linear model of all of them, from which models of few are fitted.
+
+    An n-gram counts by the root of how far it tells the targets apart, whether it occurs once or often; a text's sum is
+    divided by the root of its length.
 
     Arguments:
-        kept: n-grams; fewer of many classes. words: places of words that are kept as well. [word]
+        order: of the places, the most important first, unless there were too few to need one. [place]
+        words: places of words that are kept as well. [word]
     Source: Wang & Manning 2012, Baselines and Bigrams (log count ratios); ranking by weight and refitting: Guyon et al.
         2002, in one round.
     """
-    train, classes = train.thinned(), len(labels)
-    kept = min(kept, max(LEAST_KEPT, MOST_WEIGHTS // classes))
-    scales = gram_scales(train, classes, words)
-    if len(scales.places) > kept:
-        room = max(kept, 4 * MOST_CANDIDATES // classes)
-        scales = scales.of(np.argsort(-scales.ranks, kind="stable")[: min(MOST_CANDIDATES, room)], words)
-        matrix = occurrences(train, scales)
-        weights, _ = logistic_regression(matrix, train.targets, classes, STRENGTHS[MIDDLE], rough=True)
-        weight = np.abs(weights).max(0) * scales.factors * np.sqrt(scales.counts)
-        scales = scales.of(np.argsort(-weight, kind="stable")[:kept], words)
-    matrix, read = (occurrences(texts, scales) for texts in (train, valid))
-    models = [logistic_regression(matrix, train.targets, classes, strength) for strength in STRENGTHS]
-    losses = [loss(scores_of(read @ weights.T + bias), valid.targets) for weights, bias in models]
-    weights, bias = models[int(np.argmin(losses))]
-    weights = rounded(weights * scales.factors, STEPS_OF_WEIGHTS)
-    nothing = np.zeros(len(scales.places), bool), np.zeros((0, 0), np.float32)
-    return Grams(scales.places, weights, bias.astype(np.float32), *nothing, 1, tuple(labels))
+
+    parts: Parts
+    scales: Scales
+    order: Array
+    words: Array
+
+    @classmethod
+    def of(cls, parts: Parts, kept: int, words: Array) -> Self:
+        """The n-grams of training texts. kept: how many are too few to need an order."""
+        train, learned = parts.train.thinned(), parts.learned
+        groups = learned.count
+        scales = gram_scales(train, learned, words)
+        order = np.arange(len(scales.places))
+        if len(scales.places) > kept_of(kept, groups):
+            room = max(kept_of(kept, groups), 4 * MOST_CANDIDATES // groups)
+            scales = scales.of(np.argsort(-scales.ranks, kind="stable")[: min(MOST_CANDIDATES, room)], words)
+            matrix = occurrences(train, scales)
+            middle = learned.strengths[len(learned.strengths) // 2]
+            weights, _ = learned.fit(matrix, train.targets, middle, rough=True)
+            weight = np.abs(weights).max(0) * scales.factors * np.sqrt(scales.counts)
+            order = np.argsort(-weight, kind="stable")
+        return cls(parts._replace(train=train), scales, order, words)
+
+    def fit(self, kept: int) -> Grams:
+        """A linear model of so many n-grams, fewer of many classes; the loss on validation chooses its strength."""
+        train, valid, learned = self.parts
+        kept, scales = kept_of(kept, learned.count), self.scales
+        if len(scales.places) > kept:
+            scales = scales.of(self.order[:kept], self.words)
+        matrix, read = (occurrences(texts, scales) for texts in (train, valid))
+        models = [learned.fit(matrix, train.targets, strength) for strength in learned.strengths]
+        losses = [learned.losses(read @ weights.T + bias, valid.targets).mean() for weights, bias in models]
+        weights, bias = models[int(np.argmin(losses))]
+        weights = rounded(weights * scales.factors, STEPS_OF_WEIGHTS)
+        nothing = np.zeros(len(scales.places), bool), np.zeros((0, 0), np.float32)
+        return Grams(scales.places, weights, bias.astype(np.float32), *nothing, 1, learned.labels)
+
+
+def kept_of(kept: int, groups: int) -> int:
+    """How many n-grams are kept at most, of so many groups of texts."""
+    return min(kept, max(LEAST_KEPT, MOST_WEIGHTS // groups))
 
 
 @dataclass(frozen=True)
@@ -83,8 +115,8 @@ class Scales:
         return Scales(self.places[numbers], self.counts[numbers], self.factors[numbers], self.ranks[numbers])
 
 
-def gram_scales(texts: Texts, classes: int, words: Array) -> Scales:
-    """Log count ratios of each class against the rest, the largest over classes, and what follows from them.
+def gram_scales(texts: Texts, learned: Learned, words: Array) -> Scales:
+    """How far each place tells the targets apart, and what follows from it.
 
     Places that one text has are left out, but for those of words.
     """
@@ -92,20 +124,19 @@ def gram_scales(texts: Texts, classes: int, words: Array) -> Scales:
     for encoded in texts.encoded:
         counts[np.unique(encoded[1:])] += 1
     places = np.flatnonzero(counts > 1)
-    most = max(1, MOST_COUNTS // classes)
+    most = max(1, MOST_COUNTS // learned.count)
     if len(places) > most:
         places = places[np.argsort(-counts[places], kind="stable")[:most]]
     places = np.union1d(places, words).astype(np.int64)
     column = columns_of(places)
-    by_class = np.zeros((classes, len(places)), np.float32)
-    for encoded, target in zip(texts.encoded, texts.targets, strict=True):
+    sums = np.zeros((learned.count, len(places)), np.float32)
+    for encoded, shares in zip(texts.encoded, learned.groups(texts.targets), strict=True):
         met = np.unique(column[encoded[1:]])
-        by_class[target, met[met >= 0]] += 1
+        met = met[met >= 0]
+        for group in np.flatnonzero(shares):
+            sums[group, met] += shares[group]
     total = counts[places].astype(np.float32)
-    ratios = np.zeros(len(places), np.float32)
-    for inside in by_class:
-        first, second = inside + 1, total - inside + 1
-        np.maximum(ratios, np.abs(np.log(first / first.sum()) - np.log(second / second.sum())), out=ratios)
+    ratios = learned.ratios(sums, total)
     factors = np.sqrt(ratios)
     factors /= max(1e-12, float(np.sqrt((ratios * total).sum() / max(1.0, float(total.sum())))))
     return Scales(places, total, factors, ratios * np.sqrt(total))
@@ -132,49 +163,6 @@ def occurrences(texts: Texts, scales: Scales) -> csr_matrix:
         ends.append(ends[-1] + len(met))
     content = (np.concatenate(values).astype(np.float64), np.concatenate(columns), np.array(ends))
     return csr_matrix(content, shape=(len(texts.encoded), len(scales.places)))
-
-
-def logistic_regression(
-    matrix: csr_matrix, targets: Array, classes: int, strength: float, rough: bool = False
-) -> tuple[Array, Array]:
-    """Weights and bias, one row for two classes. Classes without a text have very low scores.
-
-    Arguments:
-        rough: good enough to rank columns.
-    """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
-    if classes == 2:
-        model = LogisticRegression(C=strength, solver="liblinear", dual=True, tol=0.1 if rough else 0.01, max_iter=200)
-    else:
-        # The gradient that lbfgs looks at is a mean over texts, whose own numbers are small.
-        model = LogisticRegression(C=strength, tol=1e-4 if rough else 1e-5, max_iter=50 if rough else 150)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # validation is asked how good it is
-        model.fit(matrix, targets)
-    if classes == 2 or len(model.classes_) == classes:
-        return np.asarray(model.coef_), np.asarray(model.intercept_)
-    weights, bias = np.zeros((classes, model.coef_.shape[1])), np.full(classes, -20.0)
-    weights[model.classes_], bias[model.classes_] = model.coef_, model.intercept_
-    return weights, bias
-
-
-def scores_of(outputs: Array) -> Array:
-    """Scores of all classes, where one output tells two apart. [text class]"""
-    return np.concatenate([np.zeros_like(outputs), outputs], 1) if outputs.shape[1] == 1 else outputs
-
-
-def loss(scores: Array, targets: Array) -> float:
-    """The mean cross entropy."""
-    return float(row_losses(scores, targets).mean())
-
-
-def row_losses(scores: Array, targets: Array) -> Array:
-    """The cross entropy of each row. [row]"""
-    from scipy.special import logsumexp
-
-    return logsumexp(scores.astype(np.float64), 1) - scores[np.arange(len(targets)), targets]
 
 
 def rounded(values: Array, steps: int) -> Array:

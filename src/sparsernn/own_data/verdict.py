@@ -96,10 +96,28 @@ def difference(answers: Answers, first: Scored, second: Scored) -> Difference:
 
 
 @dataclasses.dataclass(frozen=True)
+class Tried:
+    """A sparsity that was tried to reach a quality.
+
+    Arguments:
+        bytes: of its file. valid, dense: figures on the validation rows, its own and the dense network's.
+        reached: whether it is good enough. saved: whether it is the one that stays.
+    """
+
+    sparsity: float
+    bytes: int
+    valid: float
+    dense: float
+    reached: bool
+    saved: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class Verdict:
     """What came of a training.
 
     Arguments:
+        tried: sparsities, where a quality was asked for.
         figures: by name of those who answered. saved: the name of the one that is in the file.
         says: sentences for people.
     """
@@ -113,6 +131,7 @@ class Verdict:
     differences: dict[str, Difference]
     recalls: dict[str, float]
     says: tuple[str, ...]
+    tried: tuple[Tried, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """Plain values: "network", "baseline" and "majority" are figures on the test rows, in the verdict's metric."""
@@ -132,6 +151,7 @@ class Verdict:
             "microseconds": self.us,
             "differences": {name: dataclasses.asdict(one) for name, one in self.differences.items()},
             "recalls": self.recalls,
+            **({"tried": [dataclasses.asdict(one) for one in self.tried]} if self.tried else {}),
         }
 
     def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

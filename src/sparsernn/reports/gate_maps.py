@@ -38,7 +38,7 @@ def maps_of(run: Run) -> list[GateMap]:
 
 def pictures(run: Run) -> list[Picture]:
     """One map a layer; none of a network that has all its units and gates."""
-    return [_picture(one) for one in _pruned_maps(run) if one.alive]
+    return [picture(one) for one in _pruned_maps(run) if one.alive]
 
 
 def kinds(run: Run) -> Table | None:
@@ -95,7 +95,8 @@ def _named(one: GateMap, kind: Kind) -> str:
     return ", ".join(kind) or "none"
 
 
-def _picture(one: GateMap) -> Picture:
+def picture(one: GateMap) -> Picture:
+    """The map of a layer: a column a unit and a row a gate, constant ones in the colour of their value."""
     order = _order(one)
     states = {gate: [_state(one, gate, unit) for unit in order] for gate in one.gates}
     constants = [state for row in states.values() for state in row if isinstance(state, float)]

@@ -16,6 +16,7 @@ from sparsernn.runtime.network import Network
 from sparsernn.runtime.patterns import DamagedFile
 
 SHIFT = 7
+VALUE = "value"  # what the one output is called that is a number
 BUCKETS = 1 << (BITS - SHIFT)
 Array = np.ndarray
 

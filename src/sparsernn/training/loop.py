@@ -16,6 +16,7 @@ from sparsernn.structure.masks import Masks
 from sparsernn.training import resumption
 from sparsernn.training.batches import Split
 from sparsernn.training.objectives import Objective, find_objective
+from sparsernn.training.random_state import random_state, set_random_state
 from sparsernn.training.run_folder import RunFolder
 from sparsernn.training.settings import Settings
 from sparsernn.training.steps import Training
@@ -84,6 +85,30 @@ def fit(
         return _fit(training, run, resume, progress)
     finally:
         set_flush_denormal(was_flushing)
+
+
+def rehearse(
+    model: nn.Module,
+    train: Split,
+    *,
+    objective: str | Objective,
+    method: Method | None = None,
+    settings: Settings | None = None,
+) -> None:
+    """Begin a training as `fit` does, compute one loss, and let go of the model, whose weights stay as they were.
+
+    Nothing is drawn from the global generators.
+
+    Raises: UserError for what `fit` would refuse before its first step.
+    """
+    before = random_state()
+    try:
+        training = Training(model, train, None, find_objective(objective), method, settings or Settings())
+        training.first_loss()
+        if training.sparsifier is not None:
+            training.sparsifier.detach()
+    finally:
+        set_random_state(before)
 
 
 def _fit(training: Training, run: RunFolder | None, resume: bool, progress: bool) -> Fitted:

@@ -21,7 +21,8 @@ class ChosenWords(Source):
 
     Arguments:
         count: words in all. frequent: those of them that are chosen because most texts have them; the rest are the ones
-            with the largest log count ratio between classes times the root of the number of texts.
+            with the largest log count ratio between classes (of texts with numbers, the mean furthest from the mean of
+            all) times the root of the number of texts.
     """
 
     decides = "words"
@@ -60,14 +61,16 @@ def chosen_words(loaded: Loaded, count: int, frequent: int) -> np.ndarray:
     rows = np.arange(len(split.offsets) - 1) if split.rows is None else split.rows
     rows = rows[:: -(-len(rows) // MOST_TEXTS)]
     classes = np.asarray(split.targets[rows], np.int64) if loaded.objective == "classification" else np.zeros(0, int)
-    by_class = np.zeros((max(1, loaded.outputs), loaded.inputs))
+    by_class, sums = np.zeros((max(1, loaded.outputs), loaded.inputs)), np.zeros(loaded.inputs)
     for number, row in enumerate(rows):
         words = np.unique(split.values[split.offsets[row] : split.offsets[row + 1]])
         by_class[classes[number] if len(classes) else 0, words] += 1
+        if loaded.objective == "regression":
+            sums[words] += split.targets[row]
     by_class[:, :2] = 0  # padding and unknown words
     texts = by_class.sum(0)
-    ratios = np.zeros(loaded.inputs)
-    for inside in by_class:
+    ratios = np.abs(sums) / (texts + 1)
+    for inside in by_class if loaded.objective == "classification" else ():
         first, second = inside + 1, texts - inside + 1
         ratios = np.maximum(ratios, np.abs(np.log(first / first.sum()) - np.log(second / second.sum())))
     numbers = np.argsort(-texts, kind="stable")[:frequent]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from sparsernn.experiments.rows import Row
 from sparsernn.experiments.sources.ridge_skip import RidgeSkip
 from sparsernn.models.forecaster import Forecaster
 from sparsernn.own_data.kinds.kind import BATCH, Choice, File, Kind, Wishes, targets_of
-from sparsernn.own_data.kinds.series import BATCH_SIZE, IN_BLOCKS, MANY, SPARSITY, in_order, lasting, packed_as
+from sparsernn.own_data.kinds.series import BATCH_SIZE, IN_BLOCKS, MANY, SPARSITY, lasting, packed_as
 from sparsernn.own_data.naive import error, naive, period_of
 from sparsernn.own_data.scored import Scored, microseconds
 from sparsernn.own_data.verdict import Answers
@@ -25,6 +26,7 @@ LEAST_UNIT = 24
 MOST_VALUES = 2_000
 SHARES = np.linspace(0, 1, 11)
 SPARSE_WINDOW = 0.25
+WINDOW_ALONE = 0.25  # the scale below which what the regression reads gets smaller as well
 
 
 class Forecast(Kind):
@@ -52,7 +54,8 @@ class Forecast(Kind):
 
     def rows(self, file: File, wishes: Wishes) -> list[Row]:
         rows = super().rows(file, wishes)
-        shares = {"sparse": SPARSE_WINDOW, "small_dense": SPARSE_WINDOW}
+        share = SPARSE_WINDOW * min(1.0, wishes.scale / WINDOW_ALONE)
+        shares = {"sparse": share, "small_dense": share}
         options = {"window": file.preparation.window, "several": file.preparation.targets}
         return [
             dataclasses.replace(
@@ -61,8 +64,8 @@ class Forecast(Kind):
             for row in rows
         ]
 
-    def finish(self, file: File, folders: dict[str, Path], out: Path) -> list[Scored]:
-        return [packed_as(self, name, file, folder, out) for name, folder in in_order(folders)]
+    def answered(self, file: File, name: str, folder: Path, out: Path, beside: Any) -> Scored:
+        return packed_as(self, name, file, folder, out)
 
     def network(self, file: File, folder: Path) -> torch.nn.Module:
         """The trained network, its recurrent part weighed by what is best on validation: 0 leaves the regression."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +15,6 @@ import torch
 from sparsernn import runtime
 from sparsernn.data.splits import TextSplit
 from sparsernn.data.task import Split
-from sparsernn.deploy.packing import About, pack
 from sparsernn.experiments.compacted import COMPACT, read_final
 from sparsernn.experiments.rows import Row, Source
 from sparsernn.experiments.sources.token_frequencies import TokenFrequencies
@@ -46,6 +45,7 @@ class LanguageModel(Kind):
     about = "n-grams with Kneser-Ney smoothing"
     choice = Choice("language_model", 256, 80, 5000, {"layers": 1, "tied": True}, "lstm", METHOD, 0.5)
     units_of_characters = 384
+    rounds = False
     valid_batch_size, test_batch_size = 10, 1
 
     def batch_size(self, file: File) -> int:
@@ -61,8 +61,9 @@ class LanguageModel(Kind):
     def rows(self, file: File, wishes: Wishes) -> list[Row]:
         words = file.loaded.outputs
         units = wishes.units or (self.choice.units if words >= WORDS else self.units_of_characters)
-        fewer = units_of(weights_of(units, words) * bytes_of_weight(wishes.method), words)
-        sizes = {"dense": units, "small_dense": fewer, "sparse": units}
+        scaled = self.units_at(units, wishes.scale)
+        fewer = units_of(weights_of(scaled, words) * bytes_of_weight(wishes.method), words)
+        sizes = {"dense": units, "small_dense": fewer, "sparse": scaled}
         where = None if wishes.method.layers_only else EVERY_MATRIX
         return [
             dataclasses.replace(
@@ -96,10 +97,13 @@ class LanguageModel(Kind):
         ngrams(file).save(out / NGRAMS)
         return super().finish(file, folders, out)
 
-    def trained(self, file: File, name: str, folder: Path) -> Scored:
+    def answered(self, file: File, name: str, folder: Path, out: Path, beside: Any) -> Scored:
         if name == "small_dense":
             with tempfile.TemporaryDirectory() as place:
-                return self.scored(file, name, folder, Path(place) / NETWORK)
+                return self.scored(file._replace(most=0), name, folder, Path(place) / NETWORK)
+        return super().answered(file, name, folder, out, beside)
+
+    def trained(self, file: File, name: str, folder: Path) -> Scored:
         network, text = read_final(folder).eval(), tokens_of(file.loaded.test)
         scores = np.concatenate(list(log_probabilities(network, file.loaded.test)))
         beginning = TextSplit(text[:UNIT], UNIT)
@@ -112,8 +116,7 @@ class LanguageModel(Kind):
     def scored(self, file: File, name: str, folder: Path, path: Path) -> Scored:
         """A network as its one file answers, without torch."""
         text = tokens_of(file.loaded.test)
-        about = About(preparation=json.dumps(file.preparation.to_json()))
-        pack(path, read_final(folder).eval(), dtype="int8", about=about, steps=0)
+        self.write(file, read_final(folder).eval(), path)
         artifact = runtime.load(path)
         us = microseconds(lambda: artifact.log_probabilities(text[:UNIT]))
         scores = artifact.log_probabilities(text)

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from sparsernn.experiments.rows import Source
 from sparsernn.own_data.features import features
 from sparsernn.own_data.kinds import series, text
-from sparsernn.own_data.kinds.kind import Choice, File, Kind, targets_of
+from sparsernn.own_data.kinds.kind import File, Kind, targets_of
 from sparsernn.own_data.scored import Scored, microseconds
+from sparsernn.own_data.text_targets import Learned, Numbers
 from sparsernn.own_data.verdict import Answers
 from sparsernn.training.settings import Settings
 
 STRENGTHS = (0.1, 1.0, 10.0, 100.0)
 
 
-@dataclass(frozen=True)
 class Regression(Kind):
-    """Ridge regression, and the network that suits labelled texts or series, with one output."""
-
-    about: str
-    choice: Choice
+    """Ridge regression, and a network with one output."""
 
     def baselines(self, file: File) -> list[Scored]:
         train, test = (file.preparation.unscaled(targets_of(split)) for split in (file.loaded.train, file.loaded.test))
@@ -33,16 +29,34 @@ class Regression(Kind):
     def answers(self, file: File) -> Answers:
         return Answers("rmse", file.preparation.unscaled(targets_of(file.loaded.test)))
 
-    def sources(self, file: File) -> tuple[Source, ...]:
-        return (text.KIND if file.loaded.tokens else series.KIND).sources(file)
-
-    def settings(self, file: File, epochs: int) -> Settings:
-        if file.loaded.tokens:
-            return super().settings(file, epochs)
-        return series.lasting(file, self.choice.steps, epochs, keep="best")
-
     def outputs(self, file: File, batches: list[torch.Tensor]) -> np.ndarray:
         return file.preparation.unscaled(torch.cat(batches).squeeze(-1).double().numpy())
+
+
+class OfSeries(Regression):
+    """Ridge regression on simple features, and the network that suits labelled series."""
+
+    about, choice = "ridge regression on simple features", series.KIND.choice
+
+    def settings(self, file: File, epochs: int) -> Settings:
+        return series.lasting(file, self.choice.steps, epochs, keep="best")
+
+
+class OfTexts(Regression, text.Text):
+    """Ridge regression on TF-IDF, and what suits labelled texts: a linear part and a network of few words."""
+
+    about = "TF-IDF and ridge regression"
+    linear = "a pruned linear regression on n-grams"
+
+    def learned(self, file: File) -> Learned:
+        return Numbers()
+
+    def learned_targets(self, file: File, targets: Sequence[float]) -> np.ndarray:
+        mean, deviation = file.preparation.label_scale
+        return (np.array(targets, np.float64) - mean) / deviation
+
+    def of_scores(self, file: File, scores: np.ndarray) -> np.ndarray:
+        return file.preparation.unscaled(scores[:, 0].astype(np.float64))
 
 
 def ridge(file: File, about: str) -> Scored:
@@ -71,5 +85,4 @@ def ridge(file: File, about: str) -> Scored:
     return Scored("baseline", about, outputs, len(pickle.dumps(best)), us, float(np.sqrt(min(errors))))
 
 
-TEXTS = Regression("TF-IDF and ridge regression", replace(text.KIND.choice, small_units=8))
-SERIES = Regression("ridge regression on simple features", series.KIND.choice)
+TEXTS, SERIES = OfTexts(), OfSeries()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,19 @@ from sparsernn import runtime
 from sparsernn.data.task import Batch, Split
 from sparsernn.own_data import kernel_fit
 from sparsernn.own_data.features import LEAST_VALIDATED, kernels, shares_of, simple
-from sparsernn.own_data.kinds.kind import BATCH, NETWORK, Choice, File, Kind, majority, targets_of
+from sparsernn.own_data.kinds.kind import (
+    BATCH,
+    NETWORK,
+    Choice,
+    File,
+    Kind,
+    Wishes,
+    in_order,
+    majority,
+    targets_of,
+)
 from sparsernn.own_data.scored import Scored, microseconds
+from sparsernn.own_data.sizing import TooLarge, keep_within, packed_bytes
 from sparsernn.own_data.verdict import Answers
 from sparsernn.runtime import artifact
 from sparsernn.runtime.kernel_head import KernelHead
@@ -25,6 +37,8 @@ BATCH_SIZE = 32
 MOST_UPDATES, MANY = 2_500, 5_000
 LEAST_BATCHES = 50  # in an epoch
 WARM_UP = 0.1
+OF_KERNELS = 700  # bytes by which their names make a file longer
+SHARES = (1.0, 0.5, 0.25, 0.125, 0.0625)  # of the kernels, where room is short
 WEIGHTS = np.linspace(0, 2, 9)  # of the network beside the kernels
 
 
@@ -69,13 +83,13 @@ class Labelled(Kind):
         keep = "lowest_loss" if len(file.loaded.valid) >= LEAST_VALIDATED else "last"
         return lasting(file, updates, epochs, keep=keep)
 
-    def finish(self, file: File, folders: dict[str, Path], out: Path) -> list[Scored]:
-        return [packed_as(self, name, file, folder, out) for name, folder in in_order(folders)]
+    def answered(self, file: File, name: str, folder: Path, out: Path, beside: Any) -> Scored:
+        return packed_as(self, name, file, folder, out)
 
 
 def packed_as(kind: Kind, name: str, file: File, folder: Path, out: Path) -> Scored:
-    """A trained network as its file of 8 bits answers; the file is left behind."""
-    scored = kind.packed(file, folder, out)
+    """A trained network as its file of 8 bits answers, which is left behind; only that of "sparse" is made to fit."""
+    scored = kind.packed(file if name == "sparse" else file._replace(most=0), folder, out)
     return dataclasses.replace(scored, name=name, about=f"the {name.replace('_', ' ')} network")
 
 
@@ -100,31 +114,66 @@ class Series(Labelled):
 
     def finish(self, file: File, folders: dict[str, Path], out: Path) -> list[Scored]:
         """Few kernels alone, and the networks with these beside them, where that is better on validation."""
-        head = kernel_fit.fit(file.loaded, file.preparation.patch)
-        alone = NetworkSpec("classification", [], labels=tuple(file.loaded.labels), kernels=head)
-        scored = [saved(file, "kernels", alone, out)]
-        for name, folder in in_order(folders):
-            without = packed_as(self, name, file, folder, out)
-            spec = runtime.load(out / NETWORK).spec
-            weight = weight_beside(head, file, numpy_outputs(Network(spec), file.loaded.valid))
-            if weight and spec.head is not None and spec.bias is not None:
-                beside = dataclasses.replace(spec, kernels=head, head=weight * spec.head, bias=weight * spec.bias)
-                scored.append(saved(file, name, beside, out))
-            elif name != "sparse":
-                scored.append(without)
-            else:
-                scored.append(dataclasses.replace(saved(file, name, alone, out), conclusion=ENOUGH))
-        return scored
+        head = self.beside(file)
+        scored = [] if head is None else [saved(file, "kernels", alone(file, head), out)]
+        return scored + [self.answered(file, name, folder, out, head) for name, folder in in_order(folders)]
+
+    def beside(self, file: File) -> KernelHead | None:
+        """Kernels, as many as leave half of the room to a network; None where there is too little."""
+        for share in SHARES if file.most else SHARES[:1]:
+            head = kernel_fit.fit(file.loaded, file.preparation.patch, share)
+            if not file.most or bytes_of(file, alone(file, head)) <= file.most / 2:
+                return head
+        return None
+
+    def fitted(self, file: File, wishes: Wishes, seed: int) -> Wishes:
+        head = self.beside(file) if file.most else None
+        if head is not None:
+            rest = file.most - OF_KERNELS - sum(one.nbytes for one in head.tensors().values())
+            try:
+                return super().fitted(file._replace(most=max(1, rest)), wishes, seed)
+            except TooLarge:
+                pass  # alone it may fit, and which of the two stays is decided after training
+        return super().fitted(file, wishes, seed)
+
+    def answered(self, file: File, name: str, folder: Path, out: Path, beside: KernelHead | None) -> Scored:
+        """A network with the kernels beside it, or the better of the two alone."""
+        file = file if name == "sparse" else file._replace(most=0)
+        without = packed_as(self, name, file, folder, out)
+        if beside is None:
+            return without
+        spec = runtime.load(out / NETWORK).spec
+        network = numpy_outputs(Network(spec), file.loaded.valid)
+        weight = weight_beside(beside, file, network)
+        if weight and spec.head is not None and spec.bias is not None:
+            both = dataclasses.replace(spec, kernels=beside, head=weight * spec.head, bias=weight * spec.bias)
+            if not file.most or bytes_of(file, both) <= file.most:
+                return saved(file, name, both, out)
+            labels, valid = targets_of(file.loaded.valid), file.loaded.valid
+            losses = [kernel_fit.log_loss(scores, labels) for scores in (network, kernel_outputs(beside, valid))]
+            if losses[0] < losses[1]:
+                return without
+        if name != "sparse":
+            return without
+        return dataclasses.replace(saved(file, name, alone(file, beside), out), conclusion=ENOUGH)
 
 
-def in_order(folders: dict[str, Path]) -> list[tuple[str, Path]]:
-    """Names and folders, "sparse" last, whose file stays."""
-    return sorted(folders.items(), key=lambda one: one[0] == "sparse")
+def bytes_of(file: File, spec: NetworkSpec) -> int:
+    """What a file of a network takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        artifact.save(Path(folder) / NETWORK, spec, json.dumps(file.preparation.to_json()), "int8")
+        return packed_bytes(Path(folder) / NETWORK)
+
+
+def alone(file: File, head: KernelHead) -> NetworkSpec:
+    """Kernels without a network."""
+    return NetworkSpec("classification", [], labels=tuple(file.loaded.labels), kernels=head)
 
 
 def saved(file: File, name: str, spec: NetworkSpec, out: Path) -> Scored:
     """A network written to the one file, and how that answers."""
     artifact.save(out / NETWORK, spec, json.dumps(file.preparation.to_json()), "int8")
+    keep_within(out / NETWORK, file.most)
     network = runtime.load(out / NETWORK)
     first = next(file.loaded.test.batches(1))
     outputs = shares_of(numpy_outputs(network, file.loaded.test))

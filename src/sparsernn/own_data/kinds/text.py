@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeGuard
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 import torch
@@ -15,7 +15,8 @@ import torch
 from sparsernn import runtime
 from sparsernn.data.encoders import encoder_from_json
 from sparsernn.data.grams import GramEncoder
-from sparsernn.data.text import WordEncoder
+from sparsernn.data.task import Batch
+from sparsernn.data.text import WordEncoder, encode
 from sparsernn.experiments.compacted import read_final
 from sparsernn.experiments.network import build, describe
 from sparsernn.experiments.rows import Row, Source
@@ -23,13 +24,27 @@ from sparsernn.experiments.sources.chosen_words import ChosenWords
 from sparsernn.experiments.sources.latent_vectors import LatentVectors
 from sparsernn.methods.magnitude import Magnitude
 from sparsernn.methods.method import Method
-from sparsernn.own_data.fused import Parts, fuse, linear_alone, network_alone
-from sparsernn.own_data.kinds.kind import BATCH, NETWORK, Choice, File, Kind, Wishes, majority, targets_of
+from sparsernn.own_data import sizing
+from sparsernn.own_data.features import shares_of
+from sparsernn.own_data.fused import Fused, Room, fuse, fuse_within, linear_alone, network_alone
+from sparsernn.own_data.kinds.kind import (
+    BATCH,
+    KEPT,
+    NETWORK,
+    Choice,
+    File,
+    Kind,
+    Try,
+    Wishes,
+    majority,
+    targets_of,
+)
 from sparsernn.own_data.kinds.series import lasting
-from sparsernn.own_data.pruned_linear import Texts
+from sparsernn.own_data.pruned_linear import Parts, Texts
 from sparsernn.own_data.scored import Scored, microseconds
+from sparsernn.own_data.text_targets import Classes, Learned
 from sparsernn.own_data.verdict import Answers
-from sparsernn.runtime.grams import GramNetwork
+from sparsernn.runtime.grams import GramNetwork, Grams
 from sparsernn.training.settings import Settings
 
 MOST_TEXTS = 100_000
@@ -41,15 +56,25 @@ GRAMS_A_TEXT = 4  # of few texts
 SMALL_WORDS = 1.8  # of the small dense network for one of the sparse, whose file holds n-grams as well
 MOST_READ = 100  # words that the network reads at once
 MOST_VALIDATED = 20_000
+SCALE, SCALES, WORDS_ALONE = 0.8, 24, 0.25  # in which the network is made smaller; below the last, its units go too
+OF_A_WORD, OF_A_GRAM = 3, 4  # bytes of a hash and of what is known of a word; of an n-gram, at most
 AUTOMATA = "rational"  # are read by `explain`, which says where each matches best
-LINEAR = "a pruned linear classifier of n-grams"
 ENOUGH = "Use the linear model: it is enough for this file, a network beside it adds nothing sure and is left out."
+
+
+class Beside(NamedTuple):
+    """What the texts of a file are to its n-grams. tests: the test texts as they are."""
+
+    encoder: GramEncoder
+    parts: Parts
+    tests: list[str]
 
 
 class Text(Kind):
     """TF-IDF with logistic regression; a pruned linear part, and a network that reads few words both ways."""
 
     about = "TF-IDF and logistic regression"
+    linear = "a pruned linear classifier of n-grams"
     choice = Choice(
         "classifier",
         32,
@@ -78,14 +103,71 @@ class Text(Kind):
             rows = [dataclasses.replace(row, options={**row.options, "pool": "max"}) for row in rows]
         dense, small, sparse = rows
         dense = dataclasses.replace(dense, options={**dense.options, "inputs": DENSE_INPUTS})
-        count = round(SMALL_WORDS * size_of(file, WORDS))
+        count = max(1, round(SMALL_WORDS * wishes.scale * size_of(file, WORDS)))
         small = self.of_words(small, ChosenWords(count, count))
         if not plain(wishes.method):
             return [dense, small, sparse]
-        count = size_of(file, WORDS)
+        count = max(1, round(wishes.scale * size_of(file, WORDS)))
         if wishes.sparsity is not None:
             count = self.words_at(file, dense, sparse, wishes.sparsity)
         return [dense, small, self.of_words(sparse, ChosenWords(count, min(FREQUENT, count)))]
+
+    def units_at(self, units: int, scale: float) -> int:
+        """Words go first."""
+        return units if scale >= WORDS_ALONE else max(1, round(units * scale / WORDS_ALONE))
+
+    def stores_words(self, file: File) -> bool:
+        return gram_encoder(file.preparation.tokenizer) is None
+
+    def smaller(self, file: File, wishes: Wishes) -> list[Wishes]:
+        if not plain(wishes.method) or wishes.sparsity is not None:
+            return [wishes]
+        return [dataclasses.replace(wishes, scale=wishes.scale * SCALE**number) for number in range(SCALES)]
+
+    def fitted(self, file: File, wishes: Wishes, seed: int) -> Wishes:
+        """Half of the room is for the network, or what all n-grams leave; the linear part has the rest, or all."""
+        encoder = gram_encoder(file.preparation.tokenizer)
+        if encoder is None or not file.most:
+            return super().fitted(file, wishes, seed)
+        learned = self.learned(file)
+        weights = np.ones((1 if len(learned.labels) == 2 else len(learned.labels), 1), np.float32)
+        one = np.zeros(1, np.int64), weights, weights[:, 0], np.zeros(1, bool), np.zeros((0, 0), np.float32)
+        least = sizing.allowed_for(Fused(Grams(*one, 1, learned.labels)).size(file.preparation, encoder))
+        if least > file.most:
+            raise sizing.TooLarge(file.most, least)
+        options, room = self.smaller(file, wishes), max(file.most // 2, file.most - OF_A_GRAM * size_of(file, GRAMS))
+        try:
+            return sizing.largest(options, lambda one: self.size(file, one, seed), room)
+        except sizing.TooLarge:
+            return options[-1]  # which the linear part can do without
+
+    def size(self, file: File, wishes: Wishes, seed: int) -> int:
+        """About what the network adds to the file: a byte for each number of its layers and of its words."""
+        row = self.rows(file, wishes)[-1]
+        width, words = int(str(row.options["inputs"])), file.loaded.inputs
+        kept = [source.count for source in row.sources if isinstance(source, ChosenWords)]
+        return numbers_of(row, file) - words * width + min([words, *kept]) * (width + OF_A_WORD)
+
+    def tries(self, file: File, wishes: Wishes) -> list[Try]:
+        """Fewer and fewer words and n-grams, where these are what makes the network sparse."""
+        if not plain(wishes.method):
+            return super().tries(file, wishes)
+        numbers = numbers_of(self.rows(file, wishes)[0], file)
+        tries = [dataclasses.replace(wishes, scale=wishes.scale * part) for part in KEPT]
+        sizes = [self.size(file, one, 0) for one in tries]
+        return [Try(1 - size / numbers, one, one.scale) for one, size in zip(tries, sizes, strict=True)]
+
+    def learned(self, file: File) -> Learned:
+        """What is learned of each text."""
+        return Classes(tuple(file.loaded.labels))
+
+    def learned_targets(self, file: File, targets: Sequence[float]) -> np.ndarray:
+        """The targets of texts as they are learned."""
+        return np.array(targets, np.int64)
+
+    def of_scores(self, file: File, scores: np.ndarray) -> np.ndarray:
+        """Answers as `Scored` has them. Shapes: [text output] -> [text class]."""
+        return shares_of(scores)
 
     def of_words(self, row: Row, words: ChosenWords) -> Row:
         """A row with vectors of some words only."""
@@ -107,58 +189,81 @@ class Text(Kind):
 
     def finish(self, file: File, folders: dict[str, Path], out: Path) -> list[Scored]:
         """The trained networks, the pruned linear part alone, and both in the file that is left."""
+        beside = self.beside(file)
+        if beside is None:
+            return super().finish(file, folders, out)
+        fused = self.fused(file, folders["sparse"], beside)
+        alone = linear_alone(fused, beside.parts)
+        others = [self.answered(file, name, folders[name], out, beside) for name in ("dense", "small_dense")]
+        linear = self.written(file, "linear", self.linear, alone, out, beside)
+        return [*others, linear, self.saved(file, fused, out, beside)]
+
+    def beside(self, file: File) -> Beside | None:
         encoder = gram_encoder(file.preparation.tokenizer)
         if encoder is None:
-            return super().finish(file, folders, out)
-        parts, tests = read_texts(file, encoder)
-        words, labels, length = file.loaded.vocabulary, file.loaded.labels, min(file.preparation.length, MOST_READ)
-        network = read_final(folders["sparse"]).eval()
-        fused = fuse(network, words, encoder, parts, labels, kept=size_of(file, GRAMS), length=length)
-        fused.save(out / NETWORK, file.preparation, encoder)
-        about = LINEAR if fused.network is None else "the sparse network with a pruned linear part"
-        saved = answered("sparse", about, out / NETWORK, encoder, tests)
-        if fused.network is None:
-            saved = dataclasses.replace(saved, conclusion=ENOUGH)
-        small = network_alone(read_final(folders["small_dense"]).eval(), words, encoder, labels, length)
-        others = {
-            "small_dense": ("the small dense network", small),
-            "linear": (LINEAR, linear_alone(fused, parts.valid)),
-        }
-        scored = [self.trained(file, "dense", folders["dense"])]
+            return None
+        thinned = [spread(file.parts[name], most) for name, most in (("train", MOST_TEXTS), ("valid", MOST_VALIDATED))]
+        train, valid, test = texts_of(file, [*thinned, file.parts["test"]])
+        first, second = (Texts(encoder.ids(one[0]), self.learned_targets(file, one[1])) for one in (train, valid))
+        return Beside(encoder, Parts(first, second, self.learned(file)), test[0])
+
+    def answered(self, file: File, name: str, folder: Path, out: Path, beside: Beside | None) -> Scored:
+        if name == "dense" or beside is None:
+            return super().answered(file, name, folder, out, beside)
+        if name == "sparse":
+            return self.saved(file, self.fused(file, folder, beside), out, beside)
+        words, length = file.loaded.vocabulary, min(file.preparation.length, MOST_READ)
+        network, labels = read_final(folder).eval(), beside.parts.learned.labels
+        small = network_alone(network, words, beside.encoder, labels, length)
+        return self.written(file, name, "the small dense network", small, out, beside)
+
+    def fused(self, file: File, folder: Path, beside: Beside) -> Fused:
+        """The sparse network with the linear part, or the linear part alone."""
+        network = read_final(folder).eval()
+        what = network, file.loaded.vocabulary, beside.encoder, beside.parts
+        kept, length = max(1, round(file.share * size_of(file, GRAMS))), min(file.preparation.length, MOST_READ)
+        if not file.most:
+            return fuse(*what, kept=kept, length=length)
+        room = Room(lambda one: one.size(file.preparation, beside.encoder), file.most)
+        return fuse_within(*what, kept=kept, length=length, room=room)
+
+    def saved(self, file: File, fused: Fused, out: Path, beside: Beside) -> Scored:
+        """What both parts answer in the file that is left."""
+        about = self.linear if fused.network is None else "the sparse network with a pruned linear part"
+        saved = self.written(file, "sparse", about, fused, out, beside)
+        return dataclasses.replace(saved, conclusion=ENOUGH) if fused.network is None else saved
+
+    def written(self, file: File, name: str, about: str, fused: Fused, out: Path, beside: Beside) -> Scored:
+        """What a file answers for texts, and its time for one of them alone; only that of "sparse" stays."""
         with TemporaryDirectory() as folder:
-            path = Path(folder) / NETWORK
-            for name, (about, one) in others.items():
-                one.save(path, file.preparation, encoder)
-                scored.append(answered(name, about, path, encoder, tests))
-        return [*scored, saved]
+            path = (out if name == "sparse" else Path(folder)) / NETWORK
+            fused.save(path, file.preparation, beside.encoder)
+            model, size = runtime.load_any(path), path.stat().st_size
+        if not isinstance(model, GramNetwork):
+            raise TypeError(type(model).__name__)
 
+        def answer(texts: Sequence[str]) -> np.ndarray:
+            return self.of_scores(file, model.scores(beside.encoder.ids(list(texts))))
 
-def read_texts(file: File, encoder: GramEncoder) -> tuple[Parts, list[str]]:
-    """The texts that train and validate, encoded, and those of the test rows."""
-    thinned = [spread(file.parts[name], most) for name, most in (("train", MOST_TEXTS), ("valid", MOST_VALIDATED))]
-    train, valid, test = texts_of(file, [*thinned, file.parts["test"]])
-    encoded = [Texts(encoder.ids(texts), np.array(targets, np.int64)) for texts, targets in (train, valid)]
-    return Parts(*encoded), test[0]
+        texts = beside.tests
+        outputs = np.concatenate([answer(texts[start : start + BATCH]) for start in range(0, len(texts), BATCH)])
+        return Scored(name, about, outputs, size, microseconds(lambda: answer(texts[:1])))
+
+    def example(self, file: File) -> Callable[[], Batch]:
+        encoder, length = encoder_from_json(file.preparation.tokenizer), file.preparation.length
+        (text,), _ = texts_of(file, [file.parts["test"][:1]])[0]
+
+        def read() -> Batch:
+            (ids,) = encode(encoder, [text], length=length)
+            inputs = torch.from_numpy(np.asarray(ids if len(ids) else [0], np.int64))[None]
+            return Batch(inputs, torch.zeros(1, dtype=torch.long), torch.tensor([inputs.shape[1]]))
+
+        return read
 
 
 def spread(rows: np.ndarray, most: int) -> np.ndarray:
     """So many of the rows at most, evenly spread."""
     return rows[:: -(-len(rows) // most)]
-
-
-def answered(name: str, about: str, path: Path, encoder: GramEncoder, texts: Sequence[str]) -> Scored:
-    """What a file answers for texts, and its time for one of them alone."""
-    model = runtime.load_any(path)
-    if not isinstance(model, GramNetwork):
-        raise TypeError(type(model).__name__)
-
-    def answer(some: Sequence[str]) -> np.ndarray:
-        scores = model.scores(encoder.ids(list(some))).astype(np.float64)
-        shares = np.exp(scores - scores.max(1, keepdims=True))
-        return shares / shares.sum(1, keepdims=True)
-
-    outputs = np.concatenate([answer(texts[start : start + BATCH]) for start in range(0, len(texts), BATCH)])
-    return Scored(name, about, outputs, path.stat().st_size, microseconds(lambda: answer(texts[:1])))
 
 
 def gram_encoder(tokenizer: str) -> GramEncoder | None:
@@ -208,19 +313,12 @@ def tfidf(file: File, about: str) -> Scored:
 
 def texts_of(file: File, parts: list[np.ndarray]) -> list[tuple[list[str], list[float]]]:
     """Texts and targets of each part, in its order, in one pass over the file."""
-    part_of_row = np.full(1 + max(int(rows.max()) for rows in parts), -1, np.int8)
-    for number, rows in enumerate(parts):
-        part_of_row[rows] = number
-    read: list[tuple[list[str], list[float]]] = [([], []) for _ in parts]
-    for number, (text, label) in zip(part_of_row, file.task.labelled_texts(file.preparation), strict=False):
-        if number >= 0:
-            read[number][0].append(text)
-            read[number][1].append(label)
-    places = [np.argsort(np.argsort(rows)) for rows in parts]
-    return [
-        ([texts[place] for place in order], [labels[place] for place in order])
-        for (texts, labels), order in zip(read, places, strict=True)
-    ]
+    asked = np.zeros(1 + max(int(rows.max()) for rows in parts), bool)
+    for rows in parts:
+        asked[rows] = True
+    labelled = zip(range(len(asked)), file.task.labelled_texts(file.preparation), strict=False)
+    read = {number: one for number, one in labelled if asked[number]}
+    return [([read[row][0] for row in rows], [read[row][1] for row in rows]) for rows in map(np.ndarray.tolist, parts)]
 
 
 KIND = Text()
