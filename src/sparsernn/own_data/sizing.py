@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sparsernn import durable, runtime
+from sparsernn import runtime
 from sparsernn.data.task import Loaded
 from sparsernn.errors import UserError
 from sparsernn.experiments import network
@@ -22,7 +22,6 @@ from sparsernn.experiments.scoring import batch_of
 from sparsernn.methods.magnitude import Magnitude
 from sparsernn.runtime import artifact
 from sparsernn.runtime.network import NetworkSpec
-from sparsernn.runtime.packed_file import compressed
 from sparsernn.sparsifying.sparsifier import Sparsifier
 from sparsernn.structure.masks import Masks
 
@@ -96,26 +95,18 @@ def untrained(row: Row, loaded: Loaded, seed: int) -> nn.Module:
     return cut(model, masks, batch).network
 
 
-def packed_bytes(path: Path) -> int:
-    """Bytes of a file, compressed where it then takes fewer."""
-    content = path.read_bytes()
-    return min(len(content), len(compressed(content)))
-
-
 def keep_within(path: Path, most: int) -> None:
-    """Make a file of a network take at most so many bytes: compressed, then without its smallest weights; 0: any.
+    """Make a file of a network take at most so many bytes, by leaving out its smallest weights; 0: any.
 
     Raises: TooLarge.
     """
     if not most or path.stat().st_size <= most:
         return
     whole = runtime.load(path)
-    durable.replace(path, compressed(path.read_bytes()))
     for share in SHARES:
         if path.stat().st_size <= most:
             return
         artifact.save(path, thinned(whole.spec, share), whole.preparation, "int8")
-        durable.replace(path, compressed(path.read_bytes()))
     if (size := path.stat().st_size) > most:
         raise TooLarge(most, size)
 

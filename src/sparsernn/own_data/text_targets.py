@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -80,8 +80,8 @@ class Classes(Learned):
         from sklearn.linear_model import LogisticRegression
 
         if self.count == 2:
-            tolerance = 0.1 if rough else 0.01
-            model = LogisticRegression(C=strength, solver="liblinear", dual=True, tol=tolerance, max_iter=200)
+            options: dict[str, Any] = {"solver": "liblinear", "dual": True, "random_state": 0}
+            model = LogisticRegression(C=strength, tol=0.1 if rough else 0.01, max_iter=200, **options)
         else:
             # The gradient that lbfgs looks at is a mean over texts, whose own numbers are small.
             model = LogisticRegression(C=strength, tol=1e-4 if rough else 1e-5, max_iter=50 if rough else 150)

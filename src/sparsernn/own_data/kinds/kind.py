@@ -220,7 +220,7 @@ class Kind(abc.ABC):
         model = sizing.untrained(self.rows(file, wishes)[-1], file.loaded, seed)
         with tempfile.TemporaryDirectory() as folder:
             self.write(file._replace(most=0), model, Path(folder) / NETWORK)
-            return sizing.packed_bytes(Path(folder) / NETWORK)
+            return (Path(folder) / NETWORK).stat().st_size
 
     def tries(self, file: File, wishes: Wishes) -> list[Try]:
         """What is tried to find the smallest network that is good enough, the sparsest first.

@@ -26,7 +26,7 @@ from sparsernn.own_data.kinds.kind import (
     targets_of,
 )
 from sparsernn.own_data.scored import Scored, microseconds
-from sparsernn.own_data.sizing import TooLarge, keep_within, packed_bytes
+from sparsernn.own_data.sizing import TooLarge, keep_within
 from sparsernn.own_data.verdict import Answers
 from sparsernn.runtime import artifact
 from sparsernn.runtime.kernel_head import KernelHead
@@ -162,7 +162,7 @@ def bytes_of(file: File, spec: NetworkSpec) -> int:
     """What a file of a network takes."""
     with tempfile.TemporaryDirectory() as folder:
         artifact.save(Path(folder) / NETWORK, spec, json.dumps(file.preparation.to_json()), "int8")
-        return packed_bytes(Path(folder) / NETWORK)
+        return (Path(folder) / NETWORK).stat().st_size
 
 
 def alone(file: File, head: KernelHead) -> NetworkSpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -53,6 +54,7 @@ DENSE_INPUTS = 64
 MANY = 10_000  # texts that train, from which on more words and n-grams are kept
 WORDS, GRAMS, FREQUENT = (3_000, 6_000), (20_000, 40_000), 300
 GRAMS_A_TEXT = 4  # of few texts
+USUAL_BYTES, TRIMS = (100_000, 110_000, 200_000), 4  # of two classes or numbers, of more classes, of many texts
 SMALL_WORDS = 1.8  # of the small dense network for one of the sparse, whose file holds n-grams as well
 MOST_READ = 100  # words that the network reads at once
 MOST_VALIDATED = 20_000
@@ -222,10 +224,22 @@ class Text(Kind):
         network = read_final(folder).eval()
         what = network, file.loaded.vocabulary, beside.encoder, beside.parts
         kept, length = max(1, round(file.share * size_of(file, GRAMS))), min(file.preparation.length, MOST_READ)
-        if not file.most:
-            return fuse(*what, kept=kept, length=length)
-        room = Room(lambda one: one.size(file.preparation, beside.encoder), file.most)
-        return fuse_within(*what, kept=kept, length=length, room=room)
+        room = Room(lambda one: one.size(file.preparation, beside.encoder), file.most or self.usual_bytes(file))
+        if file.most:
+            return fuse_within(*what, kept=kept, length=length, room=room)
+        for _ in range(TRIMS):
+            made = fuse(*what, kept=kept, length=length)
+            over = room.size(made) - room.most
+            if over <= 0:
+                break
+            kept -= math.ceil(kept * (over / room.size(Fused(made.grams)) + 0.01))
+        return made
+
+    def usual_bytes(self, file: File) -> int:
+        """What the one file takes at most where nothing is said: n-grams of hardly any weight go before it grows."""
+        if size_of(file, GRAMS) == GRAMS[1]:
+            return USUAL_BYTES[2]
+        return USUAL_BYTES[len(self.learned(file).labels) > 2]
 
     def saved(self, file: File, fused: Fused, out: Path, beside: Beside) -> Scored:
         """What both parts answer in the file that is left."""
