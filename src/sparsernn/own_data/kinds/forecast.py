@@ -15,7 +15,7 @@ from sparsernn.experiments.ridge import Reading, of_column, windows_of
 from sparsernn.experiments.rows import Row
 from sparsernn.experiments.sources.ridge_skip import RidgeSkip
 from sparsernn.models.forecaster import Forecaster
-from sparsernn.own_data.kinds.kind import BATCH, Choice, File, Kind, Wishes, targets_of
+from sparsernn.own_data.kinds.kind import BATCH, KEPT, Choice, File, Kind, Try, Wishes, targets_of
 from sparsernn.own_data.kinds.series import BATCH_SIZE, IN_BLOCKS, MANY, SPARSITY, lasting, packed_as
 from sparsernn.own_data.naive import error, naive, period_of
 from sparsernn.own_data.scored import Scored, microseconds
@@ -54,7 +54,7 @@ class Forecast(Kind):
 
     def rows(self, file: File, wishes: Wishes) -> list[Row]:
         rows = super().rows(file, wishes)
-        share = SPARSE_WINDOW * min(1.0, wishes.scale / WINDOW_ALONE)
+        share = min(1.0, SPARSE_WINDOW * (min(1.0, wishes.scale / WINDOW_ALONE) if wishes.scale < 1 else wishes.scale))
         shares = {"sparse": share, "small_dense": share}
         options = {"window": file.preparation.window, "several": file.preparation.targets}
         return [
@@ -62,6 +62,17 @@ class Forecast(Kind):
                 row, options={**row.options, **options}, sources=(RidgeSkip(shares.get(row.name, 1.0)),)
             )
             for row in rows
+        ]
+
+    def units_at(self, units: int, scale: float) -> int:
+        """No more than are usual: above a scale of 1 the regression reads more."""
+        return super().units_at(units, min(1.0, scale))
+
+    def tries(self, file: File, wishes: Wishes) -> list[Try]:
+        """With the denser ones the regression reads more of the window as well, at last all of it."""
+        return [
+            one._replace(wishes=dataclasses.replace(one.wishes, scale=max(1.0, 2 * part)))
+            for one, part in zip(super().tries(file, wishes), KEPT, strict=True)
         ]
 
     def answered(self, file: File, name: str, folder: Path, out: Path, beside: Any) -> Scored:

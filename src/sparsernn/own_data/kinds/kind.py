@@ -206,14 +206,15 @@ class Kind(abc.ABC):
 
     def smaller(self, file: File, wishes: Wishes) -> list[Wishes]:
         """The wishes with smaller and smaller networks."""
+        larger = [wishes] if wishes.scale > 1 else []
         wishes = dataclasses.replace(wishes, scale=1.0)
         if not wishes.units:
-            units = self.rows(file, wishes)[-1].options["units"]
-            return [dataclasses.replace(wishes, scale=one / units) for one in falling(int(str(units)))]
+            units = int(str(self.rows(file, wishes)[-1].options["units"]))
+            return larger + [dataclasses.replace(wishes, scale=one / units) for one in falling(units)]
         if wishes.sparsity is None and hasattr(wishes.method, "sparsity") and wishes.method.target is not None:
             kept = 1 - wishes.method.target
-            return [wishes, *(wishes.at(1 - kept * STEP**number) for number in range(1, STEPS))]
-        return [wishes]
+            return [*larger, wishes, *(wishes.at(1 - kept * STEP**number) for number in range(1, STEPS))]
+        return [*larger, wishes]
 
     def size(self, file: File, wishes: Wishes, seed: int) -> int:
         """About how many bytes the one file will take."""
