@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Self
 
 import torch
@@ -49,6 +49,7 @@ class Recorder(TorchFunctionMode):
         self.read: set[int] = set()
         self.called: set[str] = set()
         self.met: dict[str, Tensor] = {}
+        self.starts: list[tuple[str, list[tuple[Tensor, Tensor]]]] = []
         self.outside: dict[int, Tensor] = {}
         self.kept: dict[int, Tensor] = {}
         self.values: list[list[Tensor]] = []
@@ -68,7 +69,9 @@ class Recorder(TorchFunctionMode):
         self._begin()
         begin = self.model.register_forward_pre_hook(self._arguments_come, prepend=True, with_kwargs=True)
         self.hooks.enter_context(begin)
-        for path in self.wiring.descriptions:
+        for kind in set(self.wiring.wrapped.values()):
+            self.hooks.enter_context(self._within_forward_of(kind))
+        for path in self.wiring.descriptions.keys() - self.wiring.wrapped.keys():
             module, leave = self.model.get_submodule(path), self._leave_module(path)
             self.hooks.enter_context(module.register_forward_pre_hook(self._enter_module))
             self.hooks.enter_context(module.register_forward_hook(leave, with_kwargs=True, always_call=True))
@@ -102,21 +105,22 @@ class Recorder(TorchFunctionMode):
             shadow = self.shadows.of(tensor)
             if shadow is None:
                 self.shadows.mark([tensor], "the model returns it")
-            position = next((at for at, leaf in enumerate(leaves) if leaf is tensor), None)
-            if shadow is not None and position is None:
+            positions = [at for at, leaf in enumerate(leaves) if leaf is tensor]
+            if shadow is not None and not positions:
                 self.shadows.mark([tensor], "the model returns it in an object of its own")
                 self._read_states([tensor])
             elif shadow is not None:
-                self._hand_out(tensor, Returned(len(leaves), position or 0, collapsed(shadow)), place)
+                self._hand_out(tensor, [Returned(len(leaves), at, collapsed(shadow)) for at in positions], place)
             else:
                 self.shadows.mark([tensor], "the model returns it")
-                wiring.results.append(Returned(len(leaves), position or 0, torch.full([1], OUTSIDE)))
+                wiring.results += [Returned(len(leaves), at, torch.full([1], OUTSIDE)) for at in positions or [0]]
 
     def complete(self) -> None:
         """All forwards are over: modules that none of them used, and what they may read, stay as they are."""
         wiring = self.wiring
         wiring.keep_returned()
         self.shadows.parameters.finish()
+        self._join_starts()
         self.called |= set(self.shadows.parameters.units)
         for path, units in self.met.items():
             wiring.mark(wiring.reads(path)[~units], "it reads zeros that the forward makes")
@@ -135,11 +139,11 @@ class Recorder(TorchFunctionMode):
         wiring.recorded = True
         wiring.resolve()
 
-    def _hand_out(self, tensor: Tensor, result: Returned, place: int) -> None:
+    def _hand_out(self, tensor: Tensor, results: list[Returned], place: int) -> None:
         """A tensor goes out of the model, in which units that are always zero can be filled in again."""
-        wiring, units = self.wiring, result.units
+        wiring, units = self.wiring, results[0].units
         wiring.mark(units[units < 0], "the model returns it after something that makes another number of zeros")
-        wiring.results.append(result)
+        wiring.results += results
         origins = self._origins(tensor)
         if origins and len(varying(units)) < 3:
             wiring.returned |= units_in(units)
@@ -272,6 +276,28 @@ class Recorder(TorchFunctionMode):
 
         return leave
 
+    @contextmanager
+    def _within_forward_of(self, kind: type[nn.Module]) -> Iterator[None]:
+        """Inside, the forward of a kind is the call of a known module where a subclass of this model calls it."""
+        forward: Callable[..., object] = kind.forward
+        paths = {id(self.model.get_submodule(path)): path for path, its in self.wiring.wrapped.items() if its is kind}
+
+        def run(module: nn.Module, *arguments: object, **keywords: object) -> object:
+            self.inside += id(module) in paths
+            try:
+                result = forward(module, *arguments, **keywords)
+            finally:
+                self.inside -= id(module) in paths
+            if id(module) in paths and not self.inside:
+                self._module_called(paths[id(module)], arguments, keywords, result)
+            return result
+
+        kind.forward = run
+        try:
+            yield
+        finally:
+            kind.forward = forward
+
     def _module_called(
         self, path: str, arguments: tuple[object, ...], keywords: dict[str, object], result: object
     ) -> None:
@@ -325,11 +351,42 @@ class Recorder(TorchFunctionMode):
                 self.passed.add(self.states[id(state)])
             else:
                 self._read_states([state])
-            layers = shadow.reshape(len(keys), -1, shadow.shape[-1])
+            layers, pairs = shadow.reshape(len(keys), -1, shadow.shape[-1]), []
             for units, rows in zip(self._state_units(path, keys), layers, strict=True):
                 for row in rows.unique(dim=0):
-                    self.wiring.join(units, row)
+                    pairs.append((units, row))
                     self.wiring.started |= units_in(row[row < 0])
+            if not all(torch.equal(units, row) for units, row in pairs):
+                self.starts.append((path, pairs))
+
+    def _join_starts(self) -> None:
+        """Units of a state are those of the layer that begins with it, unless all of them have to stay anyway.
+
+        A state of which nothing can go comes in whole, and is cut to the units that the layer keeps.
+        """
+        wiring, waiting = self.wiring, self.starts
+        while waiting:
+            whole = [start for start in waiting if self._stays(start[1])]
+            if not whole:
+                break
+            waiting = [start for start in waiting if not any(start is other for other in whole)]
+            for path, pairs in whole:
+                wiring.fed[path] = False
+                for _, row in pairs:
+                    wiring.mark(row, f"{path} begins with it")
+        for _, pairs in waiting:
+            for units, row in pairs:
+                wiring.join(units, row)
+
+    def _stays(self, pairs: list[tuple[Tensor, Tensor]]) -> bool:
+        """Whether none of the units in a state can go, and they are others than those of the layer itself."""
+        external = set(self.wiring.units.find(torch.tensor(sorted({OUTSIDE, *self.wiring.external}))).tolist())
+        for units, row in pairs:
+            row = row[row != NOUGHT].abs()
+            sources, targets = self.wiring.units.find(row), self.wiring.units.find(units)
+            if not set(sources.tolist()) <= external or bool(torch.isin(sources, targets[targets != OUTSIDE]).any()):
+                return False
+        return True
 
     def _start(self, path: str, keys: tuple[str, ...], state: Tensor, carries: bool) -> None:
         """A module begins at zeros, a parameter, something from outside, or what an earlier call has left."""
