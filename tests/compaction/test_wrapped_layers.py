@@ -186,3 +186,25 @@ def test_a_state_of_which_nothing_can_go_comes_in_whole(stays, layers, tmp_path)
         assert difference(masked(model, masks), small, other) <= 1e-6
     save_compact(tmp_path / "small", small)
     assert difference(load_compact(tmp_path / "small", BeginsElsewhere(stays, layers)), small, x) == 0
+
+
+class Shortest(nn.Module):
+    """Takes its states in another order where a sequence has no step."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.head = nn.GRU(3, UNITS, 2, batch_first=True), nn.Linear(UNITS, 2)
+
+    def forward(self, x, lengths):
+        packed = pack_padded_sequence(x, lengths.clamp(min=1), batch_first=True)
+        return self.head(self.rnn(packed)[1][int(lengths.min() > 0)])
+
+
+def test_sequences_without_a_step_are_among_the_inputs_that_are_compared():
+    torch.manual_seed(0)
+    model, x = Shortest(), torch.randn(3, 5, 3)
+    lengths = torch.tensor([5, 4, 3])
+    masks = without_neurons(model, {"rnn.l0": [0, 1, 5], "rnn.l1": [2, 3, 4]}, x, lengths)
+    small, _ = compact(model, masks, example=(x, lengths))
+    for other in (lengths, torch.tensor([5, 2, 0])):
+        assert difference(masked(model, masks), small, x, other) <= 1e-6
