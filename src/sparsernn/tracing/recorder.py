@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Self
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +23,11 @@ from sparsernn.tracing.copying import parts_of
 from sparsernn.tracing.module_calls import split_result, written_units
 from sparsernn.tracing.numbers import are_units, collapsed, distinct, units_in, varying
 from sparsernn.tracing.shadows import Shadows
+from sparsernn.tracing.starts import Starts
 from sparsernn.tracing.tables import FILLS, MOVES, READS_NO_VALUE
 from sparsernn.tracing.tensors import tensors_of, values_of
 from sparsernn.tracing.widths import TAKE_SIZES, Width
+from sparsernn.tracing.wrapped import watched
 
 
 class Recorder(TorchFunctionMode):
@@ -49,7 +51,8 @@ class Recorder(TorchFunctionMode):
         self.read: set[int] = set()
         self.called: set[str] = set()
         self.met: dict[str, Tensor] = {}
-        self.starts: list[tuple[str, list[tuple[Tensor, Tensor]]]] = []
+        self.starts = Starts(wiring)
+        self.wrapped = {id(model.get_submodule(path)): path for path in wiring.wrapped}
         self.outside: dict[int, Tensor] = {}
         self.kept: dict[int, Tensor] = {}
         self.values: list[list[Tensor]] = []
@@ -70,7 +73,7 @@ class Recorder(TorchFunctionMode):
         begin = self.model.register_forward_pre_hook(self._arguments_come, prepend=True, with_kwargs=True)
         self.hooks.enter_context(begin)
         for kind in set(self.wiring.wrapped.values()):
-            self.hooks.enter_context(self._within_forward_of(kind))
+            self.hooks.enter_context(watched(kind, self._inner_call))
         for path in self.wiring.descriptions.keys() - self.wiring.wrapped.keys():
             module, leave = self.model.get_submodule(path), self._leave_module(path)
             self.hooks.enter_context(module.register_forward_pre_hook(self._enter_module))
@@ -120,7 +123,7 @@ class Recorder(TorchFunctionMode):
         wiring = self.wiring
         wiring.keep_returned()
         self.shadows.parameters.finish()
-        self._join_starts()
+        self.starts.join()
         self.called |= set(self.shadows.parameters.units)
         for path, units in self.met.items():
             wiring.mark(wiring.reads(path)[~units], "it reads zeros that the forward makes")
@@ -276,27 +279,19 @@ class Recorder(TorchFunctionMode):
 
         return leave
 
-    @contextmanager
-    def _within_forward_of(self, kind: type[nn.Module]) -> Iterator[None]:
-        """Inside, the forward of a kind is the call of a known module where a subclass of this model calls it."""
-        forward: Callable[..., object] = kind.forward
-        paths = {id(self.model.get_submodule(path)): path for path, its in self.wiring.wrapped.items() if its is kind}
-
-        def run(module: nn.Module, *arguments: object, **keywords: object) -> object:
-            self.inside += id(module) in paths
-            try:
-                result = forward(module, *arguments, **keywords)
-            finally:
-                self.inside -= id(module) in paths
-            if id(module) in paths and not self.inside:
-                self._module_called(paths[id(module)], arguments, keywords, result)
-            return result
-
-        kind.forward = run
+    def _inner_call(
+        self, module: nn.Module, forward: Callable[..., object], arguments: tuple[Any, ...], keywords: dict[str, Any]
+    ) -> object:
+        """A subclass calls the forward of its kind: that is the call of a known module."""
+        path = self.wrapped.get(id(module))
+        self.inside += path is not None
         try:
-            yield
+            result = forward(*arguments, **keywords)
         finally:
-            kind.forward = forward
+            self.inside -= path is not None
+        if path is not None and not self.inside:
+            self._module_called(path, arguments, dict(keywords), result)
+        return result
 
     def _module_called(
         self, path: str, arguments: tuple[object, ...], keywords: dict[str, object], result: object
@@ -351,42 +346,8 @@ class Recorder(TorchFunctionMode):
                 self.passed.add(self.states[id(state)])
             else:
                 self._read_states([state])
-            layers, pairs = shadow.reshape(len(keys), -1, shadow.shape[-1]), []
-            for units, rows in zip(self._state_units(path, keys), layers, strict=True):
-                for row in rows.unique(dim=0):
-                    pairs.append((units, row))
-                    self.wiring.started |= units_in(row[row < 0])
-            if not all(torch.equal(units, row) for units, row in pairs):
-                self.starts.append((path, pairs))
-
-    def _join_starts(self) -> None:
-        """Units of a state are those of the layer that begins with it, unless all of them have to stay anyway.
-
-        A state of which nothing can go comes in whole, and is cut to the units that the layer keeps.
-        """
-        wiring, waiting = self.wiring, self.starts
-        while waiting:
-            whole = [start for start in waiting if self._stays(start[1])]
-            if not whole:
-                break
-            waiting = [start for start in waiting if not any(start is other for other in whole)]
-            for path, pairs in whole:
-                wiring.fed[path] = False
-                for _, row in pairs:
-                    wiring.mark(row, f"{path} begins with it")
-        for _, pairs in waiting:
-            for units, row in pairs:
-                wiring.join(units, row)
-
-    def _stays(self, pairs: list[tuple[Tensor, Tensor]]) -> bool:
-        """Whether none of the units in a state can go, and they are others than those of the layer itself."""
-        external = set(self.wiring.units.find(torch.tensor(sorted({OUTSIDE, *self.wiring.external}))).tolist())
-        for units, row in pairs:
-            row = row[row != NOUGHT].abs()
-            sources, targets = self.wiring.units.find(row), self.wiring.units.find(units)
-            if not set(sources.tolist()) <= external or bool(torch.isin(sources, targets[targets != OUTSIDE]).any()):
-                return False
-        return True
+            layers = shadow.reshape(len(keys), -1, shadow.shape[-1])
+            self.starts.add(path, list(self._state_units(path, keys)), layers)
 
     def _start(self, path: str, keys: tuple[str, ...], state: Tensor, carries: bool) -> None:
         """A module begins at zeros, a parameter, something from outside, or what an earlier call has left."""
