@@ -9,6 +9,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_flatten, tree_map
 
 from sparsernn.structure.wiring import Wiring
@@ -62,7 +63,7 @@ class Variations:
                 yield Trial(label, self._map(resized, self._other_numbers))
         if all(tensor.device.type == "cpu" for tensor in tensors):
             yield from self._other_ids(example, tensors)
-            yield from self._short_lengths(example, tensors)
+            yield from self._short_lengths(example)
         yield from self._other_options(example)
         yield from self._start_states(example)
         yield Trial("in the other mode", replace(example, training=not example.training))
@@ -103,9 +104,12 @@ class Variations:
 
                 yield Trial(f"with ids from {low} to {low + size - 1}", self._map(example, ids))
 
-    def _short_lengths(self, example: Example, tensors: list[Tensor]) -> Iterator[Trial]:
+    def _short_lengths(self, example: Example) -> Iterator[Trial]:
         """The shortest sequences there may be: a 0 or a 1 at one place of what may be lengths."""
-        lengths = [one for one in tensors if one.dim() == 1 and one.numel() and one.dtype in (torch.int64, torch.int32)]
+        inputs = (example.arguments, dict(example.keywords))
+        leaves = tree_flatten(inputs, is_leaf=lambda leaf: isinstance(leaf, PackedSequence))[0]
+        numbers = [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.dtype in (torch.int64, torch.int32)]
+        lengths = [leaf for leaf in numbers if leaf.dim() == 1 and leaf.numel()]
         for changed in lengths[:MOST_SIZES]:
             for shortest in (0, 1):
 
