@@ -57,21 +57,19 @@ class Recorder(TorchFunctionMode):
         self.kept: dict[int, Tensor] = {}
         self.values: list[list[Tensor]] = []
         self.state_shapes: dict[str, list[tuple[int, ...]]] = {}
-        self.silent = True
-        self.inside = self.depth = 0
-        self.hooks = ExitStack()
+        self.silent, self.inside, self.depth, self.hooks = True, 0, 0, ExitStack()
         self.parameters: dict[int, tuple[Tensor, str]] = {
             id(parameter): (parameter, name) for name, parameter in wiring.parameters(model).items()
         }
         mine = {id(parameter) for parameter in model.parameters()}
-        theirs = [] if original is None else original.named_parameters()
-        self.originals = {id(parameter): name for name, parameter in theirs if id(parameter) not in mine}
+        theirs = {} if original is None else dict(original.named_parameters())
+        self.originals = {id(parameter): name for name, parameter in theirs.items() if id(parameter) not in mine}
 
     def __enter__(self) -> Self:
         self.inside = self.depth = 0
         self._begin()
-        begin = self.model.register_forward_pre_hook(self._arguments_come, prepend=True, with_kwargs=True)
-        self.hooks.enter_context(begin)
+        hook = self.model.register_forward_pre_hook
+        self.hooks.enter_context(hook(self._arguments_come, prepend=True, with_kwargs=True))
         for kind in set(self.wiring.wrapped.values()):
             self.hooks.enter_context(watched(kind, self._inner_call))
         for path in self.wiring.descriptions.keys() - self.wiring.wrapped.keys():
@@ -106,8 +104,6 @@ class Recorder(TorchFunctionMode):
         self.silent &= not returned
         for place, tensor in enumerate(returned):
             shadow = self.shadows.of(tensor)
-            if shadow is None:
-                self.shadows.mark([tensor], "the model returns it")
             positions = [at for at, leaf in enumerate(leaves) if leaf is tensor]
             if shadow is not None and not positions:
                 self.shadows.mark([tensor], "the model returns it in an object of its own")
@@ -268,7 +264,7 @@ class Recorder(TorchFunctionMode):
                 for units in self.wiring.weights[name].axes.values():
                     self.wiring.mark(units, f"{call.name} reads {name} itself")
 
-    def _enter_module(self, module: nn.Module, arguments: object) -> None:
+    def _enter_module(self, *_: object) -> None:
         self.inside += 1
 
     def _leave_module(self, path: str) -> Callable[[nn.Module, tuple[object, ...], dict[str, object], object], None]:
@@ -279,17 +275,16 @@ class Recorder(TorchFunctionMode):
 
         return leave
 
-    def _inner_call(
-        self, module: nn.Module, forward: Callable[..., object], arguments: tuple[Any, ...], keywords: dict[str, Any]
-    ) -> object:
+    def _inner_call(self, module: nn.Module, forward: Callable[..., object], arguments: Any, keywords: Any) -> object:
         """A subclass calls the forward of its kind: that is the call of a known module."""
-        path = self.wrapped.get(id(module))
-        self.inside += path is not None
+        if (path := self.wrapped.get(id(module))) is None:
+            return forward(*arguments, **keywords)
+        self.inside += 1
         try:
             result = forward(*arguments, **keywords)
         finally:
-            self.inside -= path is not None
-        if path is not None and not self.inside:
+            self.inside -= 1
+        if not self.inside:
             self._module_called(path, arguments, dict(keywords), result)
         return result
 
@@ -328,9 +323,8 @@ class Recorder(TorchFunctionMode):
             wiring.join(units, row)
             met |= row != NOUGHT
             if description.sums:
-                self.shadows.joining.needs_zero(
-                    row, f"{type(self.model.get_submodule(path)).__name__} {path} reads all of them"
-                )
+                kind = type(self.model.get_submodule(path)).__name__
+                self.shadows.joining.needs_zero(row, f"{kind} {path} reads all of them")
             wiring.shifted.setdefault(path, set()).update(units_in(row[row < 0]))
 
     def _join_states(self, path: str, arguments: tuple[object, ...]) -> None:
@@ -346,8 +340,8 @@ class Recorder(TorchFunctionMode):
                 self.passed.add(self.states[id(state)])
             else:
                 self._read_states([state])
-            layers = shadow.reshape(len(keys), -1, shadow.shape[-1])
-            self.starts.add(path, list(self._state_units(path, keys)), layers)
+            rows = shadow.reshape(len(keys), -1, shadow.shape[-1])
+            self.starts.add(path, list(self._state_units(path, keys)), rows)
 
     def _start(self, path: str, keys: tuple[str, ...], state: Tensor, carries: bool) -> None:
         """A module begins at zeros, a parameter, something from outside, or what an earlier call has left."""
@@ -402,8 +396,5 @@ class UnseenOperations(TorchDispatchMode):
 
 
 def _reaches_over(name: str) -> UserError:
-    return UserError(
-        f"the forward of a copy of the model uses {name} of the model itself, by a closure or a global name",
-        "a forward that reaches its layers through self",
-        "refer to the layer as an attribute of the model",
-    )
+    what = f"the forward of a copy of the model uses {name} of the model itself, by a closure or a global name"
+    return UserError(what, "a forward that reaches its layers through self", "refer to it as an attribute of the model")
