@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from sparsernn.compaction.compact import compact
 from sparsernn.compaction.files import load_compact, save_compact
@@ -154,6 +155,10 @@ CUT = {
         lambda m, x: m.norm(torch.cat([out(m, x), x], -1))[:, -1], UNITS + 3, norm=settled(nn.LayerNorm(UNITS + 3))
     ),
     "written into zeros": lambda: Beside(lambda m, x: written(m, x)),
+    "padded": lambda: Beside(lambda m, x: pad_sequence([*out(m, x[:1]), *out(m, x[:, :2])], True).mean(1)),
+    "padded at the front": lambda: Beside(
+        lambda m, x: pad_sequence([*out(m, x), out(m, x[:1, 1:])[0]], padding_side="left")[-1]
+    ),
     "time first": lambda: Beside(
         lambda m, x: m.rnn(x.transpose(0, 1))[0].permute(1, 2, 0).amax(-1), cell=nn.GRU(3, UNITS)
     ),
@@ -214,6 +219,11 @@ REFUSED = {
     ),
     "combines it with a tensor of its own width": lambda: Beside(
         lambda m, x: m.head.weight.new_ones(len(x), UNITS) * out(m, x)[:, -1]
+    ),
+    "sum sums over its units, and what it gets of a unit that is zero is not zero": lambda: Beside(
+        lambda m, x: (
+            (o := pad_sequence([*out(m, x[:, :1]), out(m, x[:1])[0]], True, 0.5)).sum(1) * o.sum((1, 2))[:, None]
+        )
     ),
     "conv1d reads it": lambda: Beside(
         lambda m, x: m.conv(channels(m, x))[..., -1], conv=nn.Conv1d(UNITS, UNITS, 3, padding=1, groups=UNITS)
@@ -350,6 +360,7 @@ GIVEN = {
     "both directions": (lambda m, x: [*m.rnn(x)], lambda: a_layer(nn.GRU, bidirectional=True)),
     "outputs beside the input": (lambda m, x: torch.cat([x, m.rnn(x)[0]], -1), a_layer),
     "channels": (lambda m, x: [m.rnn(x)[0].transpose(1, 2)], a_layer),
+    "the same states twice": (lambda m, x: [(r := m.rnn(x))[1], r[0], [r[1], r[1][0]]], a_layer),
     "states in a row": (lambda m, x: m.rnn(x)[1].transpose(0, 1).flatten(1), lambda: a_layer(nn.GRU, num_layers=2)),
     "steps of a cell": (stepped, lambda: nn.LSTMCell(3, UNITS)),
     "steps of another cell": (stepped, lambda: nn.GRUCell(3, UNITS)),

@@ -17,7 +17,10 @@ from tests.structure.networks import difference, masked, without_neurons
 
 class Noisy(nn.LSTM):
     def forward(self, input, hx=None):
-        return super().forward(input + 0.0, hx)
+        start = input.new_zeros(1, input.shape[1], self.hidden_size)
+        weights = [self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0, self.bias_hh_l0]
+        output, *states = torch.lstm(input + 0.0, hx or (start, start), weights, True, 1, 0.0, False, False, False)
+        return output, tuple(states)
 
 
 class Around(nn.Module):

@@ -129,7 +129,8 @@ class Proof:
     def derive(self, wiring: Wiring, state_shapes: Mapping[str, list[tuple[int, ...]]]) -> list[Example]:
         """Add what the masked model does with variations of the examples.
 
-        Returns: those that ran a module or a line which no other did: who reads what has to be seen there too.
+        Returns: those that ran a module or a line which no other did: who reads what has to be seen there too (of
+            sequences without a step only where the outcome differs: most of them end in a line of their own).
         """
         seen, telling = set().union(*(first.places | set(first.begun) for first in self.before)), []
         variations = Variations(self.masked, wiring, state_shapes)
@@ -142,7 +143,7 @@ class Proof:
                     continue
                 self.trials.append(trial)
                 self.before.append(first)
-                if (first.places | set(first.begun)) - seen:
+                if trial.followed and (first.places | set(first.begun)) - seen:
                     seen |= first.places | set(first.begun)
                     telling.append(trial.example)
         return telling

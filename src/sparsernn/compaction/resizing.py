@@ -134,7 +134,8 @@ def seen_layers(wiring: Wiring, path: str) -> list[list[str]]:
 def equalise(wiring: Wiring, alive: Tensor, uniform: bool = False) -> Tensor:
     """Bring dead units back where a common width is needed.
 
-    Layers whose final state is read by the model become equally wide (all layers if `uniform`), as do rows of units
+    Layers whose final state is read by the model become equally wide (all layers if `uniform`, or of a subclass with a
+    forward of its own, which has to stay), as do rows of units
     that the forward splits evenly, and a projected layer stays wider than its projection: torch knows projections by
     that. Lines stay complete. Words stay where the
     map from ids to rows would take more than theirs.
@@ -143,7 +144,7 @@ def equalise(wiring: Wiring, alive: Tensor, uniform: bool = False) -> Tensor:
     while True:
         before = alive.clone()
         for path, description in wiring.descriptions.items():
-            for keys in description.states if uniform else seen_layers(wiring, path):
+            for keys in description.states if uniform or path in wiring.wrapped else seen_layers(wiring, path):
                 rows = [wiring.axes[path][key] for key in keys]
                 width = max((int(alive[row].sum()) for row in rows), default=0)
                 for row in rows:

@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_flatten, tree_map
 
 from sparsernn.structure.wiring import Wiring
@@ -24,11 +25,13 @@ class Trial:
     Attributes:
         label: how it differs from the example that it was derived from: "with other numbers".
         exact: whether the model has to take it; one that was derived is left out where the masked model raises.
+        followed: whether a line that it alone runs is followed at once, and not only where the outcome differs.
     """
 
     label: str
     example: Example
     exact: bool = False
+    followed: bool = True
 
 
 class Variations:
@@ -58,6 +61,7 @@ class Variations:
                 yield Trial(label, self._map(resized, self._other_numbers))
         if all(tensor.device.type == "cpu" for tensor in tensors):
             yield from self._other_ids(example, tensors)
+            yield from self._short_lengths(example)
         yield from self._other_options(example)
         yield from self._start_states(example)
         yield Trial("in the other mode", replace(example, training=not example.training))
@@ -97,6 +101,22 @@ class Variations:
                     return torch.randint(low, low + size, leaf.shape, generator=self.generator).to(leaf.dtype)
 
                 yield Trial(f"with ids from {low} to {low + size - 1}", self._map(example, ids))
+
+    def _short_lengths(self, example: Example) -> Iterator[Trial]:
+        """The shortest sequences there may be: a 0 or a 1 at one place of what may be lengths."""
+        inputs = (example.arguments, dict(example.keywords))
+        leaves = tree_flatten(inputs, is_leaf=lambda leaf: isinstance(leaf, PackedSequence))[0]
+        numbers = [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.dtype in (torch.int64, torch.int32)]
+        lengths = [leaf for leaf in numbers if leaf.dim() == 1 and leaf.numel()]
+        for changed in lengths[:MOST_SIZES]:
+            for shortest in (0, 1):
+
+                def shortened(leaf: object, changed: Tensor = changed, shortest: int = shortest) -> object:
+                    if leaf is not changed:
+                        return leaf
+                    return torch.cat([changed[:-1], changed.new_tensor([shortest])])
+
+                yield Trial(f"with {shortest} in place of a length", self._map(example, shortened), followed=False)
 
     def _other_options(self, example: Example) -> Iterator[Trial]:
         """Flags, numbers and names in the place of those that are given, one argument at a time."""

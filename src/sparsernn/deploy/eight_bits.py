@@ -17,7 +17,7 @@ from sparsernn.kernels.products import dense
 from sparsernn.kernels.registry import Problem, State
 from sparsernn.kernels.stepping import step_through
 from sparsernn.running.runner import Place, running_by
-from sparsernn.running.torch_layers import is_run_here, run_as_before, run_here
+from sparsernn.running.torch_layers import is_run_here, require_run_here, run_as_before
 
 LARGEST = 127
 
@@ -36,7 +36,7 @@ def eight_bits(model: nn.Module) -> Iterator[None]:
     with ExitStack() as around:
         for module in model.modules():
             if not is_run_here(module):
-                run_here(module)
+                require_run_here(module)
                 around.callback(run_as_before, module)
         around.enter_context(running_by(_run))
         yield

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sparsernn.kernels import registry
 from sparsernn.kernels.registry import Problem, State
 from sparsernn.running.runner import Place, running_by
-from sparsernn.running.torch_layers import run_as_before, run_here
+from sparsernn.running.torch_layers import require_run_here, run_as_before
 from sparsernn.structure.layer import Layer
 from sparsernn.structure.modes import modes_kept
 from sparsernn.structure.wiring import Wiring, unwrap
@@ -96,7 +96,7 @@ def stepwise(model: nn.Module, wiring: Wiring) -> Iterator[list[Pass]]:
     modules = [model.get_submodule(path) for path in {layer.module for layer in wiring.layers}]
     plain = [module for module in modules if "forward" not in vars(module)]
     for module in plain:
-        run_here(module)
+        require_run_here(module)
     try:
         eager = torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
         with eager, running_by(tape):

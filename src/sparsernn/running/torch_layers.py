@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
+from sparsernn.errors import UserError
 from sparsernn.kernels.registry import Problem, choose
 from sparsernn.running.loop import Input, Part, Stack, run_layers
 from sparsernn.running.modules import Built, run_step
@@ -82,9 +83,30 @@ def has_better_kernel(module: nn.Module, input: Input) -> bool:
 
 
 def run_here(module: nn.Module) -> None:
-    """Let the loop of this package decide how a module of torch's is run; others are left as they are."""
-    if isinstance(module, nn.RNNBase | nn.RNNCellBase) and "forward" not in vars(module):
+    """Let the loop of this package decide how a module of torch's is run; others are left as they are.
+
+    So are subclasses with a forward of their own, which may do more than run the layer.
+    """
+    if _has_torchs_forward(module) and "forward" not in vars(module):
         module.forward = OwnForward(module)  # type: ignore[method-assign]
+
+
+def require_run_here(module: nn.Module) -> None:
+    """The same where nothing else will do.
+
+    Raises: UserError for a recurrent module with a forward of its own.
+    """
+    if isinstance(module, nn.RNNBase | nn.RNNCellBase) and not _has_torchs_forward(module):
+        raise UserError(
+            f"{type(module).__name__} is a subclass with a forward of its own, so that its steps cannot be taken apart",
+            "recurrent layers whose forward is torch's",
+            "let a module of your own hold the layer, and move that forward there",
+        )
+    run_here(module)
+
+
+def _has_torchs_forward(module: nn.Module) -> bool:
+    return any(type(module).forward is kind.forward for kind in (*recurrent.STACKS, *recurrent.STEPS))
 
 
 def is_run_here(module: nn.Module) -> bool:

@@ -14,7 +14,7 @@ from sparsernn.methods.draw import Change, Draw
 from sparsernn.running.runner import active, by_kernels, running_by
 from sparsernn.running.scaling import Plan, Scaling
 from sparsernn.running.sequences import Sequences
-from sparsernn.running.torch_layers import is_run_here, run_as_before, run_here
+from sparsernn.running.torch_layers import is_run_here, require_run_here, run_as_before
 from sparsernn.sparsifying.sparse_run import SparseRun
 from sparsernn.structure.choice import count
 
@@ -93,7 +93,7 @@ class Drawing:
         modules = [model.get_submodule(path) for path in self._plan.paths.values()]
         for module in modules:
             if not is_run_here(module):
-                run_here(module)
+                require_run_here(module)
                 self._around.callback(run_as_before, module)
         sequences = partial(Sequences, any(getattr(module, "batch_first", False) for module in modules))
         for path in self._plan.inputs if drawn.factors else ():

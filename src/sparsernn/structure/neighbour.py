@@ -1,5 +1,6 @@
 """Neighbour: a kind of module that the package knows, its weights in names, and how it is cut."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +19,7 @@ class Neighbour:
     Attributes:
         kinds: its classes; a subclass counts only where it does not change their forward, or says with
             ``behaves_as = nn.Embedding`` that its own reads the same weights in the same way.
+        wrapped: whether a subclass counts too whose forward calls theirs: what it does around that call is followed.
         describe: the module in names, or None where one of its options makes it unknown.
         resize: sets the module's size attributes after its parameters were exchanged for smaller ones; None where
             these follow from the units that stay.
@@ -29,6 +31,7 @@ class Neighbour:
     describe: Callable[[Any], Description | None]
     resize: Callable[[Any], None] | None = None
     renumber: Callable[[Any, Mapping[str, Tensor]], None] | None = None
+    wrapped: bool = False
 
 
 _registered: list[Neighbour] = []
@@ -48,13 +51,28 @@ def neighbour_of(module: nn.Module) -> Neighbour | None:
     """The kind of a module, or None."""
     for neighbour in (*_registered, *_of_the_package()):
         for kind in neighbour.kinds:
-            if isinstance(module, kind) and _runs_as(module, kind):
+            if isinstance(module, kind) and (_runs_as(module, kind) or neighbour.wrapped and _calls(module, kind)):
                 return neighbour
     return None
 
 
+def wrapped_kind(module: nn.Module) -> type[nn.Module] | None:
+    """The kind whose forward a subclass calls within one of its own; None for any other module."""
+    neighbour = neighbour_of(module)
+    kinds = () if neighbour is None else neighbour.kinds
+    return next((kind for kind in kinds if isinstance(module, kind) and not _runs_as(module, kind)), None)
+
+
 def _runs_as(module: nn.Module, kind: type[nn.Module]) -> bool:
     return type(module).forward is kind.forward or getattr(module, "behaves_as", None) is kind
+
+
+def _calls(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Whether every forward that a subclass has above that of its kind names a forward itself."""
+    above = type(module).__mro__[: type(module).__mro__.index(kind)]
+    forwards = [vars(part)["forward"] for part in above if "forward" in vars(part)]
+    codes = [getattr(inspect.unwrap(forward), "__code__", None) for forward in forwards]
+    return all(code is not None and "forward" in code.co_names for code in codes)
 
 
 def describe(module: nn.Module) -> Description | None:

@@ -12,7 +12,7 @@ from sparsernn.cells.cell import Line
 from sparsernn.structure.axes import NOUGHT, OUTSIDE, Layout, Units
 from sparsernn.structure.description import Description, Part
 from sparsernn.structure.layer import Layer
-from sparsernn.structure.neighbour import describe
+from sparsernn.structure.neighbour import describe, wrapped_kind
 
 QUIET = (nn.Dropout, nn.ReLU, nn.Tanh, nn.Identity)
 
@@ -132,6 +132,7 @@ class Wiring:
         fed: names of modules that are given an initial state, and whether it held only zeros.
         open: names of modules whose initial state comes from outside the model's forward: its zeros prove nothing.
         unused: names of modules that no example ran.
+        wrapped: module of a subclass with a forward of its own -> the kind whose forward that one calls.
         recorded: whether a real forward was followed.
     """
 
@@ -154,6 +155,7 @@ class Wiring:
     fed: dict[str, bool] = field(default_factory=dict)
     open: set[str] = field(default_factory=set)
     unused: set[str] = field(default_factory=set)
+    wrapped: dict[str, type[nn.Module]] = field(default_factory=dict)
     handed_out: set[tuple[str, int]] = field(default_factory=set)
     states_read: dict[tuple[str, int], set[int]] = field(default_factory=dict)
     tied: dict[str, str] = field(default_factory=dict)
@@ -171,6 +173,8 @@ class Wiring:
         prefix = f"{path}." if path else ""
         numbers = {key: self.units.fresh(size) for key, size in description.sizes.items()}
         self.axes[path], self.descriptions[path] = numbers, description
+        if (kind := wrapped_kind(module)) is not None:
+            self.wrapped[path] = kind
         for part in description.parts:
             name, parameter = prefix + part.name, module.get_parameter(part.name)
             axes = {axis: torch.cat([numbers[key] for key in keys]) for axis, keys in part.axes.items()}
@@ -284,6 +288,9 @@ class Wiring:
                     self.mark(self.axes[path][key], unknown)
             if description.mixes or description.sums or description.moves_zero:
                 self.mark(self.reads(path), description.mixes or unknown)
+        for path in self.wrapped:
+            for units in self.axes[path].values():
+                self.mark(units, f"no example was given, and {path or 'the model'} has a forward of its own")
 
     def _reads_last(self, path: str) -> bool:
         """Whether units stand along the last dimension of a module's input."""
@@ -359,7 +366,7 @@ def _roots(units: Units, numbers: Iterable[int]) -> set[int]:
 
 
 def _described(model: nn.Module) -> list[tuple[str, nn.Module, Description]]:
-    """Modules that are known, outermost first, without the insides of one of them."""
+    """Modules that are known, outermost first, without the insides of one whose forward is known as well."""
     described: list[tuple[str, nn.Module, Description]] = []
     inside: tuple[str, ...] = ()
     for path, module in model.named_modules():
@@ -368,6 +375,7 @@ def _described(model: nn.Module) -> list[tuple[str, nn.Module, Description]]:
         description = describe(module)
         if description is not None:
             described.append((path, module, description))
+        if description is not None and wrapped_kind(module) is None:
             inside += (f"{path}." if path else "",)
             if not path:
                 break

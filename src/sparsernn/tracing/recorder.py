@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +21,11 @@ from sparsernn.tracing.copying import parts_of
 from sparsernn.tracing.module_calls import split_result, written_units
 from sparsernn.tracing.numbers import are_units, collapsed, distinct, units_in, varying
 from sparsernn.tracing.shadows import Shadows
+from sparsernn.tracing.starts import Starts
 from sparsernn.tracing.tables import FILLS, MOVES, READS_NO_VALUE
 from sparsernn.tracing.tensors import tensors_of, values_of
 from sparsernn.tracing.widths import TAKE_SIZES, Width
+from sparsernn.tracing.wrapped import watched
 
 
 class Recorder(TorchFunctionMode):
@@ -47,26 +49,28 @@ class Recorder(TorchFunctionMode):
         self.read: set[int] = set()
         self.called: set[str] = set()
         self.met: dict[str, Tensor] = {}
+        self.starts = Starts(wiring)
+        self.wrapped = {id(model.get_submodule(path)): path for path in wiring.wrapped}
         self.outside: dict[int, Tensor] = {}
         self.kept: dict[int, Tensor] = {}
         self.values: list[list[Tensor]] = []
         self.state_shapes: dict[str, list[tuple[int, ...]]] = {}
-        self.silent = True
-        self.inside = self.depth = 0
-        self.hooks = ExitStack()
+        self.silent, self.inside, self.depth, self.hooks = True, 0, 0, ExitStack()
         self.parameters: dict[int, tuple[Tensor, str]] = {
             id(parameter): (parameter, name) for name, parameter in wiring.parameters(model).items()
         }
         mine = {id(parameter) for parameter in model.parameters()}
-        theirs = [] if original is None else original.named_parameters()
-        self.originals = {id(parameter): name for name, parameter in theirs if id(parameter) not in mine}
+        theirs = {} if original is None else dict(original.named_parameters())
+        self.originals = {id(parameter): name for name, parameter in theirs.items() if id(parameter) not in mine}
 
     def __enter__(self) -> Self:
         self.inside = self.depth = 0
         self._begin()
-        begin = self.model.register_forward_pre_hook(self._arguments_come, prepend=True, with_kwargs=True)
-        self.hooks.enter_context(begin)
-        for path in self.wiring.descriptions:
+        hook = self.model.register_forward_pre_hook
+        self.hooks.enter_context(hook(self._arguments_come, prepend=True, with_kwargs=True))
+        for kind in set(self.wiring.wrapped.values()):
+            self.hooks.enter_context(watched(kind, self._inner_call))
+        for path in self.wiring.descriptions.keys() - self.wiring.wrapped.keys():
             module, leave = self.model.get_submodule(path), self._leave_module(path)
             self.hooks.enter_context(module.register_forward_pre_hook(self._enter_module))
             self.hooks.enter_context(module.register_forward_hook(leave, with_kwargs=True, always_call=True))
@@ -98,23 +102,22 @@ class Recorder(TorchFunctionMode):
         self.silent &= not returned
         for place, tensor in enumerate(returned):
             shadow = self.shadows.of(tensor)
-            if shadow is None:
-                self.shadows.mark([tensor], "the model returns it")
-            position = next((at for at, leaf in enumerate(leaves) if leaf is tensor), None)
-            if shadow is not None and position is None:
+            positions = [at for at, leaf in enumerate(leaves) if leaf is tensor]
+            if shadow is not None and not positions:
                 self.shadows.mark([tensor], "the model returns it in an object of its own")
                 self._read_states([tensor])
             elif shadow is not None:
-                self._hand_out(tensor, Returned(len(leaves), position or 0, collapsed(shadow)), place)
+                self._hand_out(tensor, [Returned(len(leaves), at, collapsed(shadow)) for at in positions], place)
             else:
                 self.shadows.mark([tensor], "the model returns it")
-                wiring.results.append(Returned(len(leaves), position or 0, torch.full([1], OUTSIDE)))
+                wiring.results += [Returned(len(leaves), at, torch.full([1], OUTSIDE)) for at in positions or [0]]
 
     def complete(self) -> None:
         """All forwards are over: modules that none of them used, and what they may read, stay as they are."""
         wiring = self.wiring
         wiring.keep_returned()
         self.shadows.parameters.finish()
+        self.starts.join()
         self.called |= set(self.shadows.parameters.units)
         for path, units in self.met.items():
             wiring.mark(wiring.reads(path)[~units], "it reads zeros that the forward makes")
@@ -133,11 +136,11 @@ class Recorder(TorchFunctionMode):
         wiring.recorded = True
         wiring.resolve()
 
-    def _hand_out(self, tensor: Tensor, result: Returned, place: int) -> None:
+    def _hand_out(self, tensor: Tensor, results: list[Returned], place: int) -> None:
         """A tensor goes out of the model, in which units that are always zero can be filled in again."""
-        wiring, units = self.wiring, result.units
+        wiring, units = self.wiring, results[0].units
         wiring.mark(units[units < 0], "the model returns it after something that makes another number of zeros")
-        wiring.results.append(result)
+        wiring.results += results
         origins = self._origins(tensor)
         if origins and len(varying(units)) < 3:
             wiring.returned |= units_in(units)
@@ -259,7 +262,7 @@ class Recorder(TorchFunctionMode):
                 for units in self.wiring.weights[name].axes.values():
                     self.wiring.mark(units, f"{call.name} reads {name} itself")
 
-    def _enter_module(self, module: nn.Module, arguments: object) -> None:
+    def _enter_module(self, *_: object) -> None:
         self.inside += 1
 
     def _leave_module(self, path: str) -> Callable[[nn.Module, tuple[object, ...], dict[str, object], object], None]:
@@ -269,6 +272,19 @@ class Recorder(TorchFunctionMode):
             self.inside -= 1
 
         return leave
+
+    def _inner_call(self, module: nn.Module, forward: Callable[..., object], arguments: Any, keywords: Any) -> object:
+        """A subclass calls the forward of its kind: that is the call of a known module."""
+        if (path := self.wrapped.get(id(module))) is None:
+            return forward(*arguments, **keywords)
+        self.inside += 1
+        try:
+            result = forward(*arguments, **keywords)
+        finally:
+            self.inside -= 1
+        if not self.inside:
+            self._module_called(path, arguments, dict(keywords), result)
+        return result
 
     def _module_called(
         self, path: str, arguments: tuple[object, ...], keywords: dict[str, object], result: object
@@ -305,9 +321,8 @@ class Recorder(TorchFunctionMode):
             wiring.join(units, row)
             met |= row != NOUGHT
             if description.sums:
-                self.shadows.joining.needs_zero(
-                    row, f"{type(self.model.get_submodule(path)).__name__} {path} reads all of them"
-                )
+                kind = type(self.model.get_submodule(path)).__name__
+                self.shadows.joining.needs_zero(row, f"{kind} {path} reads all of them")
             wiring.shifted.setdefault(path, set()).update(units_in(row[row < 0]))
 
     def _join_states(self, path: str, arguments: tuple[object, ...]) -> None:
@@ -323,11 +338,8 @@ class Recorder(TorchFunctionMode):
                 self.passed.add(self.states[id(state)])
             else:
                 self._read_states([state])
-            layers = shadow.reshape(len(keys), -1, shadow.shape[-1])
-            for units, rows in zip(self._state_units(path, keys), layers, strict=True):
-                for row in rows.unique(dim=0):
-                    self.wiring.join(units, row)
-                    self.wiring.started |= units_in(row[row < 0])
+            rows = shadow.reshape(len(keys), -1, shadow.shape[-1])
+            self.starts.add(path, list(self._state_units(path, keys)), rows)
 
     def _start(self, path: str, keys: tuple[str, ...], state: Tensor, carries: bool) -> None:
         """A module begins at zeros, a parameter, something from outside, or what an earlier call has left."""
@@ -379,8 +391,5 @@ class UnseenOperations(TorchDispatchMode):
 
 
 def _reaches_over(name: str) -> UserError:
-    return UserError(
-        f"the forward of a copy of the model uses {name} of the model itself, by a closure or a global name",
-        "a forward that reaches its layers through self",
-        "refer to the layer as an attribute of the model",
-    )
+    what = f"the forward of a copy of the model uses {name} of the model itself, by a closure or a global name"
+    return UserError(what, "a forward that reaches its layers through self", "refer to it as an attribute of the model")

@@ -95,7 +95,7 @@ class Shadows:
                 self.follow(tensor, torch.full((), NOUGHT))
 
     def _explain(self, call: Call, followed: list[Tensor]) -> None:
-        name, shadow = call.name, self.of(call.source)
+        name, shadow = call.name, self.of(call.source if isinstance(call.source, Tensor) else followed[0])
         if name.startswith("new_") or (name in tables.COPIES_TYPE and not self.follows(call.source)):
             return
         if name == "__setitem__":
@@ -226,8 +226,9 @@ class Shadows:
         elif name == "pad":
             shadow = padded_shadow(call, shadow)
         else:
-            value = call.argument(3, "padding_value")
-            blank = [0 if place == 3 else argument for place, argument in enumerate(call.arguments)]
+            blank_place = 2 if name == "pad_sequence" else 3
+            value = call.argument(blank_place, "padding_value", 0)
+            blank = [0 if place == blank_place else argument for place, argument in enumerate(call.arguments)]
             keywords = {key: argument for key, argument in call.keywords.items() if key != "padding_value"}
             moved = call.function(*self._shadowed(blank), **self._shadowed(keywords))
             shadow = without_padding(tensors_in(moved)[0])

@@ -31,7 +31,7 @@ MOVES_ZERO = frozenset(
 )
 MAY_MOVE_ZERO = frozenset("hardtanh clamp clip pow __pow__ threshold prelu".split())
 MAKES_ZEROS = frozenset("zeros new_zeros zeros_like".split())
-FILLS = frozenset("masked_fill masked_fill_ pad _pad_packed_sequence".split())
+FILLS = frozenset("masked_fill masked_fill_ pad _pad_packed_sequence pad_sequence".split())
 SCALES = frozenset(
     """
     mul mul_ __mul__ __rmul__ __imul__ multiply div div_ __truediv__ __itruediv__ true_divide

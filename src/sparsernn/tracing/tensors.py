@@ -1,7 +1,7 @@
 """Tensors in what a forward is given and returns, in containers of every kind."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -9,23 +9,29 @@ from torch.utils._pytree import tree_flatten
 
 
 def tensors_of(result: object) -> list[Tensor]:
-    """Every tensor that a forward returned, also inside dataclasses, dictionaries and objects of one's own."""
-    tensors: list[Tensor] = []
-    waiting, seen = [result], set()
-    while waiting:
-        value = waiting.pop(0)
-        if isinstance(value, Tensor):
-            tensors.append(value)
-        elif id(value) not in seen and not isinstance(value, str | bytes | type | nn.Module):
-            seen.add(id(value))
-            waiting[:0] = _contents(value)
-    return tensors
+    """Every tensor that a forward returned, also inside dataclasses, dictionaries and objects of one's own.
+
+    What stands in two places of containers comes twice, an object's contents once.
+    """
+    return list(_tensors(result, set()))
 
 
 def values_of(result: object) -> list[Tensor]:
     """A copy of every tensor that a forward returned, and after them the numbers."""
     numbers = [torch.tensor(leaf) for leaf in tree_flatten(result)[0] if isinstance(leaf, bool | int | float)]
     return [tensor.detach().clone() for tensor in tensors_of(result)] + numbers
+
+
+def _tensors(value: object, seen: set[int]) -> Iterator[Tensor]:
+    """seen: ids of objects, and of the containers around this value."""
+    if isinstance(value, Tensor):
+        yield value
+    elif id(value) not in seen and not isinstance(value, str | bytes | type | nn.Module):
+        seen.add(id(value))
+        for part in _contents(value):
+            yield from _tensors(part, seen)
+        if isinstance(value, Mapping | list | tuple):
+            seen.remove(id(value))
 
 
 def _contents(value: object) -> list[object]:

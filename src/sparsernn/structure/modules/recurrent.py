@@ -61,4 +61,4 @@ def _resize(module: nn.RNNBase | nn.RNNCellBase) -> None:
     module.flatten_parameters()
 
 
-neighbour = Neighbour((*STACKS, *STEPS), _describe, _resize)
+neighbour = Neighbour((*STACKS, *STEPS), _describe, _resize, wrapped=True)
