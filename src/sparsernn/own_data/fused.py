@@ -214,8 +214,12 @@ class Mixture:
 
 def linear_alone(fused: Fused, parts: Parts) -> Fused:
     """The linear part without a network, as sharp as validation says."""
-    nothing = np.zeros(len(fused.grams.places), bool), np.zeros((0, 0), np.float32)
-    return sharpened(replace(fused.grams, words=nothing[0], vectors=nothing[1]), parts)
+    return sharpened(without_vectors(fused.grams), parts)
+
+
+def without_vectors(grams: Grams) -> Grams:
+    """The same n-grams, none of which is a word that a network reads."""
+    return replace(grams, words=np.zeros(len(grams.places), bool), vectors=np.zeros((0, 0), np.float32))
 
 
 def sharpened(grams: Grams, parts: Parts) -> Fused:

@@ -27,7 +27,7 @@ from sparsernn.methods.magnitude import Magnitude
 from sparsernn.methods.method import Method
 from sparsernn.own_data import sizing
 from sparsernn.own_data.features import shares_of
-from sparsernn.own_data.fused import Fused, Room, fuse, fuse_within, linear_alone, network_alone
+from sparsernn.own_data.fused import Fused, Room, fuse, fuse_within, linear_alone, network_alone, without_vectors
 from sparsernn.own_data.kinds.kind import (
     BATCH,
     KEPT,
@@ -232,7 +232,8 @@ class Text(Kind):
             over = room.size(made) - room.most
             if over <= 0:
                 break
-            kept -= math.ceil(kept * (over / room.size(Fused(made.grams)) + 0.01))
+            # Words that the network reads stay among the n-grams, so that more have to go than bytes.
+            kept -= math.ceil(kept * (1.5 * over / room.size(Fused(without_vectors(made.grams))) + 0.02))
         return made
 
     def usual_bytes(self, file: File) -> int:
