@@ -7,6 +7,7 @@ public concrete subclass of that class defined in it, or else the one public ins
 
 import importlib
 import inspect
+import os
 import pkgutil
 import symtable
 import warnings
@@ -96,7 +97,7 @@ def _folder(folder: str) -> ModuleType:
 def _file_names(folder: str) -> list[str]:
     package = _folder(folder)
     file_names: list[str] = []
-    for module in pkgutil.iter_modules(package.__path__):
+    for module in _modules(*((path, _changed(path)) for path in package.__path__)):
         if module.ispkg:
             inner = f"{folder}.{module.name}"
             if hasattr(_folder(inner), "KIND"):
@@ -104,6 +105,19 @@ def _file_names(folder: str) -> list[str]:
         elif not module.name.startswith("_"):
             file_names.append(module.name)
     return sorted(file_names)
+
+
+@cache
+def _modules(*paths: tuple[str, int]) -> list[pkgutil.ModuleInfo]:
+    """What lies in some folders, which are listed again once they have changed. paths: each with when it did."""
+    return list(pkgutil.iter_modules([path for path, _ in paths]))
+
+
+def _changed(path: str) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:  # within an archive
+        return 0
 
 
 @cache
