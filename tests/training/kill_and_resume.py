@@ -106,16 +106,21 @@ def attempt(kind: int, seed: int, path: Path, life_ms: float | None) -> bool:
         finally:
             sys.stderr.flush()
             os._exit(status)
+    status = status_of(process, life_ms)
+    if os.WIFEXITED(status) and os.WEXITSTATUS(status):
+        raise SystemExit(f"a resumed training failed with status {os.WEXITSTATUS(status)}")
+    return os.WIFEXITED(status)
+
+
+def status_of(process: int, life_ms: float | None) -> int:
+    """The status with which a child ends, which is killed after `life_ms`."""
     descriptor = os.pidfd_open(process)
     ended = select.poll()
     ended.register(descriptor, select.POLLIN)
     if not ended.poll(life_ms):
         os.kill(process, signal.SIGKILL)
     os.close(descriptor)
-    status = os.waitpid(process, 0)[1]
-    if os.WIFEXITED(status) and os.WEXITSTATUS(status):
-        raise SystemExit(f"a resumed training failed with status {os.WEXITSTATUS(status)}")
-    return os.WIFEXITED(status)
+    return os.waitpid(process, 0)[1]
 
 
 def outcome(path: Path) -> dict[str, object]:

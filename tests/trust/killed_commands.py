@@ -12,8 +12,6 @@ import json
 import os
 import random
 import re
-import select
-import signal
 import sys
 import tempfile
 import time
@@ -24,6 +22,7 @@ import torch
 
 from sparsernn import cli
 from sparsernn.training.settings import Settings
+from tests.training.kill_and_resume import status_of
 
 LONGEST_LIFE = 1.0  # of the time that the command takes when nobody kills it
 MOST_KILLS = 8  # of one run
@@ -63,13 +62,7 @@ def attempt(words: Sequence[str], folder: Path, life_ms: float | None) -> bool:
             status = int(ending.code or 0)
         finally:
             os._exit(status)
-    descriptor = os.pidfd_open(process)
-    ended = select.poll()
-    ended.register(descriptor, select.POLLIN)
-    if not ended.poll(life_ms):
-        os.kill(process, signal.SIGKILL)
-    os.close(descriptor)
-    status = os.waitpid(process, 0)[1]
+    status = status_of(process, life_ms)
     if os.WIFEXITED(status) and os.WEXITSTATUS(status):
         raise SystemExit(f"{' '.join(words)}: {(folder.parent / 'said.txt').read_text()}")
     return os.WIFEXITED(status)
