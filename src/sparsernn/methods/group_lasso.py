@@ -42,7 +42,8 @@ class GroupLasso(Regularizing):
             adding a penalty, one level after the other; the groups of a level must not overlap.
         biases: whether biases count in a group's norm; None: as the cell has it, which for automata they do (Dodge et
             al. 2019), elsewhere not (Wen et al. 2018).
-        l1: strength of an L1 penalty on every selected weight, >= 0, for a mean loss.
+        l1: strength of an L1 penalty, >= 0, for a mean loss: on every tensor in which groups have a part, that of the
+            reader of the last layer among them, as in the code of Wen et al. (there every parameter but the embedding).
         zero_below: magnitude below which a weight of any group is set to 0 after every step until groups are removed;
             it may come back. In the end what is 0 is absent, and groups of zeros alone are removed instead of those
             below `threshold`. None: weights are left as they are.
@@ -99,8 +100,8 @@ class GroupLasso(Regularizing):
         total = torch.zeros((), device=run.device)
         for level in self.levels:
             total = total + self.strength * self._measured(run, level).norms(dict(run.weights)).sum()
-        for name in run.selected if self.l1 else ():
-            total = total + self.l1 * run.weights[name].abs().sum()
+        for weight in self._in_groups(run).values() if self.l1 else ():
+            total = total + self.l1 * weight.abs().sum()
         return total
 
     def after_step(self, run: Run[RemovalState]) -> None:
@@ -118,8 +119,8 @@ class GroupLasso(Regularizing):
             groups = self._measured(run, level)
             norms = groups.norms(weights)
             groups.scale_(weights, (1 - rate * self.strength / norms.clamp_min(1e-30)).clamp_min(0))
-        for name in run.selected if self.l1 else ():
-            weights[name].copy_(torch.nn.functional.softshrink(weights[name], rate * self.l1))
+        for weight in self._in_groups(run).values() if self.l1 else ():
+            weight.copy_(torch.nn.functional.softshrink(weight, rate * self.l1))
 
     @torch.no_grad()
     def _zero_small(self, run: Run[RemovalState]) -> None:
