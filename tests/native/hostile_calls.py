@@ -54,6 +54,7 @@ class Calls:
             "unpack_bits": self.unpack_bits,
             "read_through": self.read_through,
             "text_grams": self.text_grams,
+            "ascii_grams": self.ascii_grams,
             "gram_sums": self.gram_sums,
             "scan_forward": self.scan_forward,
             "scan_backward": self.scan_backward,
@@ -104,17 +105,20 @@ class Calls:
         characters = self.generator.integers(30, 40, self.size(70)).astype(np.uint32)
         return Call(self.module.text_grams, {"characters": characters, "bits": self.size(30, 1)})
 
+    def ascii_grams(self) -> Call:
+        characters = self.generator.integers(0, 128, self.size(70)).astype(np.uint8)
+        return Call(self.module.ascii_grams, {"characters": characters, "bits": self.size(30, 1)})
+
     def gram_sums(self) -> Call:
-        bits, shift, count, outputs = 8, self.size(8), self.size(40), self.size(3)
+        bits, count, outputs = 8, self.size(40), self.size(3)
         places = np.sort(self.generator.choice(1 << bits, count, replace=False)).astype(np.int32)
         words, others = self.size(), self.size(20)
         text = self.generator.integers(0, 1 << bits, 1 + words + others).astype(np.int32)
         text[0] = words
         values = {
             "text": text,
-            "places": places,
-            "starts": places.searchsorted(np.arange((1 << bits - shift) + 1) << shift).astype(np.int32),
-            "shift": shift,
+            "places": places.searchsorted(np.arange(0, 1 << bits, 32)).astype(np.uint64) << 32
+            | np.packbits(np.isin(np.arange(1 << bits), places), bitorder="little").view(np.uint32),
             "weights": self.numbers(count, outputs),
             "rows": self.generator.integers(0, 9, count).astype(np.int32),
             "sums": self.blank(outputs),

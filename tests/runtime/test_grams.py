@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import zlib
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from sparsernn import native, runtime
 from sparsernn.cells.gru import GRU
+from sparsernn.data.grams import GramEncoder
 from sparsernn.errors import UserError
 from sparsernn.runtime import hashing, packed_file
 from sparsernn.runtime.artifact import save_grams
@@ -68,6 +70,29 @@ def test_places_of_a_text(text, way):
     places = hashing.text_grams(text)
     assert places.dtype == np.int32
     assert places.tolist() == plain_grams(text)
+
+
+@pytest.mark.skipif(native.module is None, reason="the extension is not there")
+def test_a_text_of_ascii_is_taken_apart_as_the_words_and_marks_of_any_text():
+    """\\w and \\s are Python's, whose gaps are also the separators of files, groups, records and units."""
+    generator = np.random.default_rng(0)
+    texts = [
+        "",
+        " ",
+        "\x1c",
+        "...",
+        "It's NOT_bad, 8/10!?",
+        "a\x00b\x1fc\x85".encode("ascii", "ignore").decode(),
+        bytes(range(128)).decode(),
+    ]
+    texts += [
+        bytes(generator.integers(0, 128, int(generator.integers(1, 60))).astype(np.uint8)).decode() for _ in range(300)
+    ]
+    for text in texts:
+        parts = re.findall(r"\w+|[^\w\s]+", text.lower())
+        assert hashing.ascii_grams(text).tolist() == plain_grams(f" {' '.join(parts)} ")
+        (encoded,) = GramEncoder("words").ids([text])
+        assert encoded.tolist() == hashing.ascii_grams(text).tolist()
 
 
 @pytest.mark.parametrize("count", [0, 1, 1000])

@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from sparsernn.data.text import CLEANINGS, Encoder
+from sparsernn import native
+from sparsernn.data.text import CLEANINGS, Encoder, words_and_marks
 from sparsernn.errors import UserError
-from sparsernn.runtime.hashing import BITS, text_grams
+from sparsernn.runtime.hashing import BITS, ascii_grams, text_grams
 
 
 class GramEncoder(Encoder):
@@ -28,7 +29,12 @@ class GramEncoder(Encoder):
         self._split: Callable[[str], list[str]] = CLEANINGS[cleaning]
 
     def ids(self, texts: Sequence[str]) -> list[np.ndarray]:
-        return [text_grams(f" {' '.join(self._split(text))} ") for text in texts]
+        return [self._grams(text) for text in texts]
+
+    def _grams(self, text: str) -> np.ndarray:
+        if native.module is not None and self._split is words_and_marks and text.isascii():
+            return ascii_grams(text)
+        return text_grams(f" {' '.join(self._split(text))} ")
 
     def word_places(self, words: Sequence[str]) -> np.ndarray:
         """The places of words, -1 of one that is blank. Shapes: -> [word]."""

@@ -33,6 +33,10 @@ struct Scalar<std::uint32_t> {
     static constexpr const char *name = "uint32", *codes = "IL";
 };
 template <>
+struct Scalar<std::uint64_t> {
+    static constexpr const char *name = "uint64", *codes = "LQ";
+};
+template <>
 struct Scalar<std::int32_t> {
     static constexpr const char *name = "int32", *codes = "il";
 };

@@ -15,9 +15,9 @@ from sparsernn.runtime.hashing import BITS
 from sparsernn.runtime.network import Network
 from sparsernn.runtime.patterns import DamagedFile
 
-SHIFT = 7
 VALUE = "value"  # what the one output is called that is a number
-BUCKETS = 1 << (BITS - SHIFT)
+AT_ONCE = 32
+"""Places of which one number tells, in its lower half; its upper half counts the n-grams before them."""
 Array = np.ndarray
 
 
@@ -81,7 +81,9 @@ class GramNetwork:
         self.labels, self.layers = tuple(grams.labels), [] if network is None else network.layers
         self._weights = np.ascontiguousarray(grams.weights.T, np.float32)
         self._places = grams.places.astype(np.int32)
-        self._starts = self._places.searchsorted(np.arange(BUCKETS + 1) << SHIFT).astype(np.int32)
+        self._table = self._places.searchsorted(np.arange(0, 1 << BITS, AT_ONCE)).astype(np.uint64) << AT_ONCE
+        bits = np.uint64(1) << (self._places % AT_ONCE).astype(np.uint64)
+        np.bitwise_or.at(self._table, self._places // AT_ONCE, bits)
         self._rows = (np.cumsum(grams.words) * grams.words).astype(np.int32)
         blank = np.zeros((1, len(grams.vectors)), np.float32)
         self._vectors = np.concatenate([blank, grams.vectors.T]).astype(np.float32)
@@ -129,9 +131,8 @@ class GramNetwork:
         if native.module is not None:
             sums = np.empty(self._weights.shape[1], np.float32)
             rows = np.empty(text[0], np.int32)
-            table = self._places, self._starts, SHIFT
             try:
-                native.module.gram_sums(text, *table, self._weights, self._rows, sums, rows)
+                native.module.gram_sums(text, self._table, self._weights, self._rows, sums, rows)
             except ValueError as error:
                 raise _no_grams() from error
             return self.grams.bias + sums, rows

@@ -91,6 +91,8 @@ class RecurrentLayer:
         self._sizes = checked_sizes(cell, weights)
         self.hidden, self.inputs = self._sizes["hidden"], self._sizes["input"]
         self.width: int = self._sizes[cell.state_axes[0]]
+        widths = [self._sizes[axis] for axis in cell.state_axes]
+        self._first = list(zip(widths, cell.starting_values(self._sizes), strict=True))
         kept = _masks(weights, masks)
         if format not in FORMATS:
             raise UserError(f'format is "{format}"', f"one of {', '.join(FORMATS)}", "choose one of them")
@@ -152,20 +154,14 @@ class RecurrentLayer:
         width = state[0].shape[-1]
         return np.stack(outputs) if outputs else np.empty((0, x.shape[1], width), np.float32), state
 
-    def _widths(self) -> list[int]:
-        return [self._sizes[axis] for axis in self.cell.state_axes]
-
     def _first_states(self, batch: int) -> States:
-        values = self.cell.starting_values(self._sizes)
-        return tuple(
-            np.full((batch, width), value, np.float32) for width, value in zip(self._widths(), values, strict=True)
-        )
+        return tuple(np.full((batch, width), value, np.float32) for width, value in self._first)
 
     def _copied(self, state: States, batch: int) -> States:
         names = self.cell.states
         if len(state) != len(names):
             raise UserError(f"state has {len(state)} parts", f"{len(names)}: {', '.join(names)}", "pass them all")
-        for name, part, width in zip(names, state, self._widths(), strict=True):
+        for name, part, (width, _) in zip(names, state, self._first, strict=True):
             _check(f"state ({name})", part, np.float32, (batch, width))
         return tuple(part.copy() for part in state)
 
@@ -293,13 +289,18 @@ def _check(
     name: str, array: Array, dtype: type[np.generic], shape: tuple[int | None, ...], contiguous: bool = True
 ) -> None:
     """Raises: UserError if an array does not have this type and shape, None being any length, or has gaps."""
-    described = ", ".join("any" if length is None else str(length) for length in shape)
-    expected = f"{np.dtype(dtype).name} of shape [{described}]"
     if not isinstance(array, np.ndarray):
-        raise UserError(f"{name} is a {type(array).__name__}", f"a numpy array, {expected}", "convert it first")
-    fits = len(array.shape) == len(shape) and all(b in (None, a) for a, b in zip(array.shape, shape, strict=True))
-    if array.dtype != dtype or not fits:
+        raise UserError(
+            f"{name} is a {type(array).__name__}", _described(dtype, shape, "a numpy array, "), "convert it first"
+        )
+    fits = array.ndim == len(shape) and all(b is None or a == b for a, b in zip(array.shape, shape, strict=True))
+    if not fits or array.dtype != dtype:
         happened = f"{name} is {array.dtype} of shape {list(array.shape)}"
-        raise UserError(happened, expected, "convert it first: nothing is converted silently")
+        raise UserError(happened, _described(dtype, shape), "convert it first: nothing is converted silently")
     if contiguous and not (array.flags.c_contiguous and array.flags.aligned):
         raise UserError(f"{name} has gaps", "a C-contiguous array", "pass numpy.ascontiguousarray(...) of it")
+
+
+def _described(dtype: type[np.generic], shape: tuple[int | None, ...], before: str = "") -> str:
+    lengths = ", ".join("any" if length is None else str(length) for length in shape)
+    return f"{before}{np.dtype(dtype).name} of shape [{lengths}]"
