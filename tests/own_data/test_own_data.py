@@ -241,6 +241,18 @@ def test_what_was_asked_for_does_not_give_way(tmp_path, monkeypatch):
         training.train(training.Training(task, out=tmp_path / "both", units=24, sparsity=0.5, **usual))
 
 
+def test_units_and_sparsity_that_were_asked_for_of_texts_do_not_give_way_to_the_linear_part(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPARSERNN_CACHE", str(tmp_path / "cache"))
+    asked = {"units": 64, "sparsity": 0.5, "epochs": 1, "progress": False}
+    with pytest.raises(sizing.TooLarge) as raised:
+        training.train(training.Training(texts(tmp_path), bytes="2kB", out=tmp_path / "out", **asked))
+    least = int(re.search(r"at least --bytes (\d+)", str(raised.value))[1])
+    training.train(training.Training(texts(tmp_path), bytes=least, out=tmp_path / "out", **asked))
+    (recipe,) = (tmp_path / "out").glob("sparse-seed*/recipe.json")
+    assert json.loads(recipe.read_text())["model"]["options"]["units"] == 64
+    assert (tmp_path / "out" / "network.sparsernn").stat().st_size <= least
+
+
 def test_the_vocabulary_of_a_language_model_gives_way(tmp_path, monkeypatch):
     monkeypatch.setenv("SPARSERNN_CACHE", str(tmp_path / "cache"))
     chance = random.Random(0)

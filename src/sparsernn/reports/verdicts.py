@@ -20,6 +20,9 @@ TITLES = {"accuracy": "accuracy", "rmse": "root mean squared error", "perplexity
 MEANINGS = {
     "majority": "doing nothing: the class, value or words that are most frequent",
     "baseline": "the strongest cheap method for such a file: what a network has to beat",
+    "other_baseline": "another cheap method, which is behind the first on validation rows",
+    "kernels": "the random kernels of the saved network alone, without its recurrent layers",
+    "linear": "the n-grams of the saved network alone, without its recurrent layers",
     "dense": "a network of the usual size, all its weights kept",
     "small_dense": "a dense network whose file is about as small as the sparse one's",
     "sparse": "the network that is saved and predicts",

@@ -301,6 +301,6 @@ def _check(
         raise UserError(f"{name} has gaps", "a C-contiguous array", "pass numpy.ascontiguousarray(...) of it")
 
 
-def _described(dtype: type[np.generic], shape: tuple[int | None, ...], before: str = "") -> str:
+def _described(dtype: type[np.generic], shape: tuple[int | None, ...]) -> str:
     lengths = ", ".join("any" if length is None else str(length) for length in shape)
-    return f"{before}{np.dtype(dtype).name} of shape [{lengths}]"
+    return f"{np.dtype(dtype).name} of shape [{lengths}]"

@@ -127,7 +127,10 @@ class Text(Kind):
         return [dataclasses.replace(wishes, scale=wishes.scale * SCALE**number) for number in range(SCALES)]
 
     def fitted(self, file: File, wishes: Wishes, seed: int) -> Wishes:
-        """Half of the room is for the network, or what all n-grams leave; the linear part has the rest, or all."""
+        """Half of the room is for the network, or what all n-grams leave; the linear part has the rest, or all.
+
+        Raises: TooLarge if not even the linear part fits, or not the network whose units and sparsity were asked for.
+        """
         encoder = gram_encoder(file.preparation.tokenizer)
         if encoder is None or not file.most:
             return super().fitted(file, wishes, seed)
@@ -137,10 +140,14 @@ class Text(Kind):
         least = sizing.allowed_for(Fused(Grams(*one, 1, learned.labels)).size(file.preparation, encoder))
         if least > file.most:
             raise sizing.TooLarge(file.most, least)
-        options, room = self.smaller(file, wishes), max(file.most // 2, file.most - OF_A_GRAM * size_of(file, GRAMS))
+        options, grams = self.smaller(file, wishes), OF_A_GRAM * size_of(file, GRAMS)
         try:
-            return sizing.largest(options, lambda one: self.size(file, one, seed), room)
-        except sizing.TooLarge:
+            return sizing.largest(
+                options, lambda one: self.size(file, one, seed), max(file.most // 2, file.most - grams)
+            )
+        except sizing.TooLarge as error:
+            if wishes.units and wishes.sparsity is not None:
+                raise sizing.TooLarge(file.most, min(2 * error.least, error.least + grams)) from error
             return options[-1]  # which the linear part can do without
 
     def size(self, file: File, wishes: Wishes, seed: int) -> int:
