@@ -81,6 +81,16 @@ def test_the_same_rows_however_they_are_written(content, tmp_path):
     assert read(tmp_path, content)[0] == ROWS
 
 
+def test_what_stands_in_objects_of_json_has_the_names_of_both(tmp_path):
+    nested = [{"review": {"body": one["text"], "in": {"": 1}}, "meta": {"label": one["label"]}} for one in records()]
+    for content in ("".join(json.dumps(one) + "\n" for one in nested), json.dumps(nested)):
+        rows, source = read(tmp_path, content.encode(), columns=("review.body", "meta.label"))
+        assert rows == ROWS and source.names == ["review.body", "review.in.", "meta.label"]
+    deep = '{"text": ' + '{"a": ' * 900 + "1" + "}" * 900 + ', "label": "x", "empty": {}}\n'
+    names = read(tmp_path, deep.encode(), columns=("empty", "label"))[1].names
+    assert len(names) == 3 and names[0] == "text" + ".a" * 8
+
+
 @pytest.mark.parametrize(
     "content, told, expected",
     [

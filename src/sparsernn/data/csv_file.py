@@ -14,6 +14,7 @@ from sparsernn.reading import LARGEST_LINES, Damaged, readable, regular
 LINE_BYTES = 16 << 20
 ROWS_AT_ONCE = 8192
 RECORDS_LOOKED_AT = 1000
+MOST_NESTED = 8
 LAST_LINES = 100
 
 Progress = Callable[[str, int, int], None]
@@ -211,6 +212,8 @@ class CsvFile:
 class JsonFile:
     """Names and values of every record: one JSON object a line, or a list of objects.
 
+    What stands in an object within a record has the names of both, as `meta.stars`.
+
     Arguments: as `CsvFile`.
     """
 
@@ -218,7 +221,7 @@ class JsonFile:
         self.path = path
         self._source = _Lines(path, spelling.encoding)
         self.remarks = self._source.remarks
-        self._records = self._read()
+        self._records = ((place, _flat(record)) for place, record in self._read())
         self._begun = list(islice(self._records, RECORDS_LOOKED_AT))
         self.names = list(dict.fromkeys(name for _, record in self._begun for name in record))
         if not self._begun:
@@ -277,6 +280,17 @@ def _turned(columns: object) -> list[dict[str, Any]]:
     if not all(isinstance(value, list) for value in values) or len({len(value) for value in values}) != 1:
         return []
     return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
+
+
+def _flat(record: dict[str, Any], within: str = "", depth: int = 0) -> dict[str, Any]:
+    """A record without objects in it, but for empty ones and those at a great depth."""
+    values: dict[str, Any] = {}
+    for name, value in record.items():
+        if isinstance(value, dict) and value and depth < MOST_NESTED:
+            values |= _flat(value, f"{within}{name}.", depth + 1)
+        else:
+            values[f"{within}{name}"] = value
+    return values
 
 
 def _whole_object(line: str) -> bool:
