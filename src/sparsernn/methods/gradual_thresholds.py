@@ -56,7 +56,6 @@ class GradualThresholds(Method[ThresholdState]):
     stop: float = 0.5
     every: int | float = 0.01
     steeper: float = 1.5
-    starts_trained: ClassVar[bool] = True
     reads_dense_gradient: ClassVar[bool] = False
     granularities: ClassVar[tuple[str, ...]] = ("weight", "gate", "neuron", "16x1")
     known_as: ClassVar[tuple[str, ...]] = ("narang2017",)

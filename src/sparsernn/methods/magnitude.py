@@ -54,7 +54,6 @@ class Magnitude(Pruning):
     every: int | float = 0.02
     schedule: str = "cubic"
     rewind: float | None = None
-    starts_trained: ClassVar[bool] = True
     reads_dense_gradient: ClassVar[bool] = False
     granularities: ClassVar[tuple[str, ...]] = ("weight", "gate", "neuron", "16x1")
 

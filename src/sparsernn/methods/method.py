@@ -21,13 +21,11 @@ class Method(abc.ABC, Generic[State]):
         granularities: the levels at which it can work ("weight", "gate", "neuron", "16x1", ...).
         known_as: other names of the method.
         layers_only: whether it takes weights of recurrent layers alone, as no other module has a step.
-        starts_trained: whether it is best begun from trained weights (pruning, penalties), not from new ones.
     """
 
     granularities: ClassVar[tuple[str, ...]] = ("weight",)
     known_as: ClassVar[tuple[str, ...]] = ()
     layers_only: ClassVar[bool] = False
-    starts_trained: ClassVar[bool] = False
 
     @property
     def target(self) -> float | None:

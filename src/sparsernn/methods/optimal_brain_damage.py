@@ -53,7 +53,6 @@ class OptimalBrainDamage(Pruning):
     every: int | float = 0.02
     schedule: str = "cubic"
     memory: float = 0.99
-    starts_trained: ClassVar[bool] = True
     reads_dense_gradient: ClassVar[bool] = False
     granularities: ClassVar[tuple[str, ...]] = ("weight", "gate", "neuron", "16x1")
 

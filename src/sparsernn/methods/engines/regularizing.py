@@ -21,7 +21,6 @@ class Regularizing(Method[RemovalState]):
     strength: float
     granularity: str | tuple[str, ...] = "neuron"
     stop: float | None = 0.7
-    starts_trained: ClassVar[bool] = True
     reads_dense_gradient: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

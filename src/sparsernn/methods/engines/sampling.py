@@ -3,7 +3,6 @@
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,7 +20,6 @@ class Sampling(Method[RemovalState]):
 
     granularity: str | tuple[str, ...] = "weight"
     learning_rate: float = 0.01
-    starts_trained: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_positive(self.learning_rate, "learning_rate")
