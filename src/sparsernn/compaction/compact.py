@@ -1,7 +1,8 @@
 """Cut dead units out of every tensor, so that the small network computes what the masked one did."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,8 @@ from torch import Tensor, nn
 from sparsernn.compaction.liveness import idle_units, live_units
 from sparsernn.compaction.proof import Proof
 from sparsernn.compaction.resizing import Cut, Replacements, cut_at, equalise
-from sparsernn.compaction.results import fill_results, filled_results, take_results
+from sparsernn.compaction.results import fill_results, filled_results, may_be_wide, state_units, take_results
+from sparsernn.running.filled_results import FillResults
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import Wiring, unwrap
 from sparsernn.tracing.copying import copy_of
@@ -18,6 +20,7 @@ from sparsernn.tracing.recorder import Recorder
 from sparsernn.tracing.recording import record
 
 HISTORY = "_sparsernn_cuts"
+WIDE = "{} gives zeros in the places of units that went; without them {}"
 HANDED_OUT = (
     "they may begin in a state that is not zero, and the model hands their states out; "
     "pass carried_states=True if these only come back to the model"
@@ -38,6 +41,7 @@ def compact(
     incoming weight and no bias, from a zero initial state); repeated until nothing changes. Every axis keeps one.
     Real forwards show who reads what, and the small model has to repeat the masked one on the examples and on inputs
     derived from them (other numbers, ids, sizes, orders, start states, flags, modes), as far as that one takes these.
+    Where a forward works with fixed numbers of a recurrent layer's units, the layer computes fewer and gives as many.
 
     Arguments:
         masks: which weights exist, from `Sparsifier.finalize`.
@@ -49,7 +53,7 @@ def compact(
             nothing else reads are cut, and are zero in these states.
         examples: more of them, for branches that one does not take; ``InTraining(example)`` runs in training mode.
     Returns: (small, masks): the model's own class and forward; wrappers (data parallel, compiled) are taken off.
-        small.cut_report: why units that carry no weight had to stay.
+        small.cut_report: why units that carry no weight had to stay, and which layers give as many as before.
     Raises: UserError if the model does not run on an example or does not repeat itself, the small one gives anything
         else, or masks of a finished run meet weights of another moment; the model itself is unchanged.
     """
@@ -62,6 +66,15 @@ def compact(
     for sentence in uncut + _unused(wiring):
         warnings.warn(sentence, stacklevel=2)
     return small, _masks_of(small, left, masks.selected)
+
+
+class Small(NamedTuple):
+    """A cut model, its masks by name, and what was cut of which module and result."""
+
+    model: nn.Module
+    kept: dict[str, Tensor]
+    cuts: dict[str, Cut]
+    results: FillResults
 
 
 def _proved(
@@ -79,23 +92,70 @@ def _proved(
             calls = [*calls, *more]
             wiring, _ = _followed(copy_of(masked), calls, original)
         wiring.rely_on(proof.carried_states)
-        small = copy_of(masked)
-        alive = equalise(wiring, live_units(wiring, small), uniform)
-        cuts = {path: Cut.of(wiring, path, alive) for path in wiring.descriptions}
-        left = _cut(small, wiring, cuts, masks.kept)
-        results = filled_results(wiring, alive)
-        fill_results(small, take_results(small), results)
-        failures = proof.failures(small, wiring.returned_places if proof.carried_states else ())
+        alive = equalise(wiring, live_units(wiring, masked), uniform)
+        small = _small(proof, wiring, alive, masks)
+        failures = proof.failures(small.model, _left_out(proof, wiring))
         more = [trial.example for trial, _ in failures if trial.example not in calls]
         if not more:
             break
+    widened: list[str] = []
     if failures:
-        raise failures[0][1]
+        other, paths = _widened(proof, wiring, alive, masks)
+        if other is None:
+            raise failures[0][1]
+        small, widened = other, [WIDE.format(path, failures[0][1].happened) for path in paths]
     uncut = _uncut(wiring, masked, alive)
-    made = {path: cut.as_json() for path, cut in cuts.items() if cut.changes} | results.as_json()
-    setattr(small, HISTORY, [*getattr(small, HISTORY, []), made])
-    vars(small)["cut_report"] = _report(wiring) + uncut
-    return small, left, uncut, wiring
+    made = {path: cut.as_json() for path, cut in small.cuts.items() if cut.changes} | small.results.as_json()
+    setattr(small.model, HISTORY, [*getattr(small.model, HISTORY, []), made])
+    vars(small.model)["cut_report"] = _report(wiring) + uncut + widened
+    return small.model, small.kept, uncut, wiring
+
+
+def _small(proof: Proof, wiring: Wiring, alive: Tensor, masks: Masks, wide: Collection[str] = ()) -> Small:
+    """The model with the units that live. wide: modules that fill in what they return, for others to read."""
+    outside = alive.clone()
+    for path in wide:
+        outside[state_units(wiring, path)] = True
+    outside = equalise(wiring, outside) if wide else outside
+    cuts = {path: Cut.of(wiring, path, outside) for path in wiring.descriptions}
+    for path in wide:
+        inside, units = outside.clone(), state_units(wiring, path)
+        inside[units] = alive[units]
+        cuts[path] = Cut.of(wiring, path, inside).widened(wiring.descriptions[path])
+    small = copy_of(proof.masked)
+    kept = _cut(small, wiring, cuts, masks.kept)
+    results = filled_results(wiring, outside)
+    fill_results(small, take_results(small), results)
+    return Small(small, kept, cuts, results)
+
+
+def _widened(proof: Proof, wiring: Wiring, alive: Tensor, masks: Masks) -> tuple[Small | None, list[str]]:
+    """The small model where a forward works with fixed numbers of units: as few layers as possible go on giving those.
+
+    Returns: it, and these layers; None if that is no way out.
+    """
+    paths = [path for path in wiring.descriptions if may_be_wide(wiring, path, proof.masked)]
+    paths = [path for path in paths if not bool(alive[state_units(wiring, path)].all())]
+
+    def attempt(wide: list[str]) -> Small | None:
+        small = _small(proof, wiring, alive, masks, wide)
+        return None if proof.failures(small.model, _left_out(proof, wiring)) else small
+
+    small, wide = attempt(paths) if paths else None, paths
+    for path in paths if small is not None and len(paths) > 1 else ():
+        fewer = [other for other in wide if other != path]
+        other = attempt(fewer)
+        if other is not None and small is not None and _numbers(other.model) <= _numbers(small.model):
+            small, wide = other, fewer
+    return small, wide
+
+
+def _numbers(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _left_out(proof: Proof, wiring: Wiring) -> Collection[int]:
+    return wiring.returned_places if proof.carried_states else ()
 
 
 def _masks_of(small: nn.Module, kept: dict[str, Tensor], selected: set[str]) -> Masks:

@@ -7,6 +7,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from dataclasses import replace as replace_fields
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsernn.compaction.liveness import complete_lines
-from sparsernn.compaction.results import taken
+from sparsernn.compaction.results import fill_results, filled_outputs, take_results, taken
 from sparsernn.nn import module_of
 from sparsernn.running.carried_states import NarrowStates, refuse_scripting
 from sparsernn.running.modules import Recurrent, RecurrentStep
@@ -34,12 +35,14 @@ class Cut:
         sizes: axis key -> number of units before.
         narrow: whether initial states of the old width may come in: some did, or final ones go out and may return.
         seen: for each state, axis keys of the layers whose final state the model reads; these have one width.
+        wide: whether a recurrent module goes on giving its outputs and states in their old width, zeros filled in.
     """
 
     kept: dict[str, Tensor]
     sizes: dict[str, int]
     narrow: bool = False
     seen: list[list[str]] = field(default_factory=list)
+    wide: bool = False
 
     @classmethod
     def of(cls, wiring: Wiring, path: str, alive: Tensor) -> Cut:
@@ -58,6 +61,10 @@ class Cut:
     def state_widths(self) -> list[int | None]:
         """For each state the width of the layers that the model reads; None where it reads none."""
         return [max((len(self.kept[key]) for key in keys), default=None) for keys in self.seen]
+
+    def widened(self, description: Description) -> Cut:
+        """The same, but that what the module takes and gives keeps its old width."""
+        return replace_fields(self, narrow=True, seen=[list(keys) for keys in description.states], wide=True)
 
     def is_even(self, keys: Iterable[str]) -> bool:
         """Whether these axes stay equally wide."""
@@ -85,7 +92,8 @@ class Cut:
             code, data = pack_pattern(flags)
             if code != "all":
                 kept[key] = [code, base64.b64encode(data.tobytes()).decode()]
-        return {"kept": kept, "sizes": self.sizes, "narrow": self.narrow, "widen": [], "seen": self.seen}
+        saved = {"kept": kept, "sizes": self.sizes, "narrow": self.narrow, "widen": [], "seen": self.seen}
+        return saved | ({"wide": True} if self.wide else {})
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any], sizes: Mapping[str, int]) -> Cut:
@@ -104,7 +112,7 @@ class Cut:
         seen = []
         for keys in saved["seen"]:
             seen.append([key for key in keys if len(kept[key])])
-        return cls(kept, dict(sizes), saved["narrow"] is True, seen)
+        return cls(kept, dict(sizes), saved["narrow"] is True, seen, saved.get("wide") is True)
 
 
 def _units(saved: Any, size: int, key: str) -> Tensor:
@@ -225,6 +233,8 @@ def resize(module: nn.Module, cut: Cut, replacements: Replacements) -> nn.Module
         else exchange_parameters(module, tensors, cut.kept)
     )
     _exchange_states(small, cut, description)
+    if cut.wide:
+        fill_results(small, take_results(small), filled_outputs(small, cut.kept, description))
     return small
 
 

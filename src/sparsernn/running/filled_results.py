@@ -43,6 +43,8 @@ class Filled:
         sides[at] = 1
         padded, index = torch.cat([narrow, narrow.new_zeros(sides)], at), self.positions.to(narrow.device)
         index = torch.where(index < 0, left, index)
+        if index.dim() > narrow.dim() and index.shape[1] == 1:  # a state without a batch
+            index = index.squeeze(1)
         if index.numel() == index.shape[at]:
             return padded.index_select(at, index.flatten())
         sides[at] = index.shape[at]
@@ -77,7 +79,8 @@ class Filled:
 
 
 class FillResults:
-    """A forward hook of a whole model: what it returns gets the width before compaction, cut units being zero."""
+    """A forward hook of a model or of one recurrent module: what it returns gets the width before compaction, cut units
+    being zero."""
 
     def __init__(self, tensors: Iterable[Filled]):
         self.tensors = list(tensors)

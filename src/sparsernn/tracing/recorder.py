@@ -73,7 +73,9 @@ class Recorder(TorchFunctionMode):
         for path in self.wiring.descriptions.keys() - self.wiring.wrapped.keys():
             module, leave = self.model.get_submodule(path), self._leave_module(path)
             self.hooks.enter_context(module.register_forward_pre_hook(self._enter_module))
-            self.hooks.enter_context(module.register_forward_hook(leave, with_kwargs=True, always_call=True))
+            self.hooks.enter_context(
+                module.register_forward_hook(leave, prepend=True, with_kwargs=True, always_call=True)
+            )
         return super().__enter__()
 
     def __exit__(self, *details: object) -> None:
