@@ -9,8 +9,12 @@ from sparsernn.errors import UserError
 from sparsernn.own_model.batches import Loss
 from sparsernn.own_model.sensitivity import follow, sensitivities
 from sparsernn.structure.groups import Groups, Where
+from sparsernn.structure.levels import levels_of
 from sparsernn.structure.masks import Masks
+from sparsernn.structure.selection import select
 from sparsernn.structure.wiring import Wiring
+
+USUAL = ("neuron", "word")
 
 
 class Chooser:
@@ -20,8 +24,11 @@ class Chooser:
         model: whose groups they are; copies of it may be handed to `prune`.
         batches: on which sensitivities are measured.
         loss: (model, batch) -> a number.
-        levels: granularities, each of which some selected layer has.
+        levels: granularities, each of which some selected layer has; none: those of `USUAL` that one has.
         where: the tensors in which groups start; None: those of recurrent layers and of embeddings.
+    Attributes:
+        names: of the levels.
+        full: masks with everything.
     Raises: UserError if nothing is selected, or nothing selected has one of the levels.
     """
 
@@ -29,7 +36,9 @@ class Chooser:
         self.batches, self.loss = batches, loss
         self.wiring = follow(model, batches[0], loss)
         selection = _recurrent_or_embedding(self.wiring) if where is None else where
-        self.levels = [Groups.of(self.wiring, model, level, selection) for level in levels]
+        declared = levels_of(self.wiring, select(self.wiring, model, selection))
+        self.names = list(levels) or [level for level in USUAL if level in declared]
+        self.levels = [Groups.of(self.wiring, model, level, selection) for level in self.names]
         names = {name for groups in self.levels for name in groups.names}
         self.full = Masks.full(self.wiring, model, names)
 
