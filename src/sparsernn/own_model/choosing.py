@@ -47,11 +47,9 @@ class Chooser:
 
         Every layer keeps at least one group at each level.
         """
-        tensors: dict[str, Tensor] = dict(model.named_parameters())
         ranks = []
-        for groups, scores in zip(self.levels, sensitivities(model, self.batches, self.loss, self.levels), strict=True):
+        for groups, rank in zip(self.levels, self._ranks(model), strict=True):
             alive = groups.kept(masks)
-            rank = scores / groups.sizes(tensors).clamp_min(1)
             for family in groups.families:
                 part = rank[family.start : family.stop]
                 part[part.masked_fill(~alive[family.start : family.stop], -1).argmax()] = torch.inf
@@ -68,6 +66,20 @@ class Chooser:
         if not len(limits):
             raise UserError("no group is left that can go", "a smaller budget of sparsity", "take the last model")
         return self._above(masks, ranks, limits[min(low, len(limits) - 1)])
+
+    def _ranks(self, model: nn.Module) -> list[Tensor]:
+        """Sensitivity by weight; where it is zero, as of words that no batch holds, less than any, by size. [count]"""
+        tensors: dict[str, Tensor] = dict(model.named_parameters())
+        sizes = [groups.sizes(tensors).clamp_min(1).double() for groups in self.levels]
+        squares = [groups.norms(tensors).detach().cpu().double().square() for groups in self.levels]
+        scores = sensitivities(model, self.batches, self.loss, self.levels)
+        ranks = [score / size for score, size in zip(scores, sizes, strict=True)]
+        energies = [square / size for square, size in zip(squares, sizes, strict=True)]
+        positive = torch.cat([rank[rank > 0] for rank in ranks])
+        least = positive.min() / 2 if len(positive) else 1.0
+        largest = max(float(energy.max()) for energy in energies) or 1.0
+        pairs = zip(ranks, energies, strict=True)
+        return [torch.where(rank > 0, rank, energy / largest * least) for rank, energy in pairs]
 
     def _above(self, masks: Masks, ranks: Sequence[Tensor], limit: Tensor) -> Masks:
         """The masks without the groups whose rank is not above a limit."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-import itertools
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from sparsernn.compaction.compact import compact
@@ -21,6 +20,7 @@ from sparsernn.measure.latency import latency
 from sparsernn.methods.static import Static
 from sparsernn.own_model.batches import Loss, batches_of, inputs_of
 from sparsernn.own_model.choosing import Chooser
+from sparsernn.own_model.fine_tuning import Start, fine_tune
 from sparsernn.own_model.rounds import Rounds, State, fingerprint
 from sparsernn.runtime.packing import SMALLER
 from sparsernn.sparsifying.sparsifier import Sparsifier
@@ -28,7 +28,6 @@ from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import unwrap
 from sparsernn.tracing.copying import copy_of
 
-Start = Callable[..., Sparsifier]
 Train = Callable[[nn.Module, Start], object]
 LOWER = 0.01
 KEEP_TRYING = 2
@@ -107,6 +106,8 @@ class How:
         steps: of training in each round; None: one pass over the data.
         learning_rate: with which Adam begins a round, in the loop that is used where there is no `train`; it falls to
             0 along a cosine.
+        weight_decay: of its matrices in that loop, as AdamW has it, but at most what takes 30 % off in a round; without
+            it a network that is trained on again and again learns its examples by heart.
         train: a loop of one's own, train(model, start): it calls ``sparsifier = start(optimizer, steps)`` once and then
             trains, adding ``sparsifier.penalty()`` to its loss.
         batches: on how many the sensitivity is measured.
@@ -120,8 +121,9 @@ class How:
     share: float = 0.3
     steps: int | None = None
     learning_rate: float = 1e-3
+    weight_decay: float = 1.0
     train: Train | None = None
-    batches: int = 16
+    batches: int = 64
     rounds: int = 30
     dtypes: tuple[str, ...] = SMALLER
 
@@ -281,24 +283,14 @@ class _Shrinking:
             )
             return sparsifiers[-1]
 
-        (self.how.train or self._train)(trained, start)
+        if self.how.train is not None:
+            self.how.train(trained, start)
+        else:
+            how = self.how
+            fine_tune(trained, self.data, self.loss, start, how.steps, how.learning_rate, how.weight_decay)
         for sparsifier in sparsifiers:
             masks = sparsifier.finalize()
         return trained, masks
-
-    def _train(self, model: nn.Module, start: Start) -> None:
-        """Adam on batches in the order of the data, at a rate that falls to 0."""
-        optimizer = torch.optim.Adam(model.parameters(), lr=self.how.learning_rate)
-        steps = self.how.steps or sum(1 for _ in self.data)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        sparsifier = start(optimizer, steps)
-        model.train()
-        endless = itertools.chain.from_iterable(iter(lambda: self.data, None))
-        for batch in itertools.islice(endless, steps):
-            optimizer.zero_grad()
-            (self.loss(model, batch) + sparsifier.penalty()).backward()
-            optimizer.step()
-            schedule.step()
 
     def _measured(
         self,
@@ -315,19 +307,20 @@ class _Shrinking:
         """
         small, left, note = self._compacted(model, masks)
         faster, microseconds = self._timed(small)
-        forms = [(len(file_of(small, left)[0]), None, small)]
+        forms: list[tuple[int, str | None, nn.Module]] = [(len(file_of(small, left)[0]), None, small)]
         for dtype in dtypes:
-            try:
+            with contextlib.suppress(UserError):  # numbers that this type does not hold
                 form = as_stored(small, left, dtype)
-            except UserError:  # it holds numbers that this type does not
-                continue
-            forms.append((len(file_of(form, left)[0]), dtype, form))
+                forms.append((len(file_of(form, left)[0]), dtype, form))
         forms.sort(key=lambda form: form[0])
-        small_enough = [form for form in forms if before is None or form[0] <= before.bytes]
-        for bytes, dtype, form in small_enough or forms[:1]:
-            if (quality := float(self.quality(form))) >= floor:
+        points: list[Point] = []
+        for size, dtype, form in [form for form in forms if before is None or form[0] <= before.bytes] or forms[:1]:
+            quality = float(self.quality(form))
+            about = quality, quality >= floor, note, dtype
+            points.append(Point(_weights(small, left), size, microseconds, faster, *about))
+            if points[-1].accepted:
                 break
-        return Point(_weights(small, left), bytes, microseconds, faster, quality, quality >= floor, note, dtype)
+        return points[-1]
 
     def _compacted(self, model: nn.Module, masks: Masks) -> tuple[nn.Module, Masks, str]:
         """The compacted model and its masks; a copy of the masked one, and why, where it cannot be compacted."""
