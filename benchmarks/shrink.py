@@ -27,6 +27,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from sparsernn import runtime, set_flush_denormal, shrink
+from sparsernn.compaction.files import plain_size
 from sparsernn.data.imdb import Imdb
 from sparsernn.data.spoken_digits import SpokenDigits
 from sparsernn.data.task import Split
@@ -139,18 +140,15 @@ def spoken_digits(seed: int, data: Path | None) -> dict[str, Any]:
 
 
 def imdb(seed: int, data: Path | None) -> dict[str, Any]:
-    """Words, components of the embedding and units go, down to a tenth of the file."""
+    """The usual call with a tenth of the file as its budget: words, components of the embedding and units go."""
     loaded = Imdb(length=150).load(data)
     torch.manual_seed(seed)
     batches = Shuffled(loaded.train, 64, False)
     dense = train(Reviewer(loaded.inputs), batches, loaded.valid, epochs=3, rate=2e-3)
-    floor = accuracy(dense, loaded.valid, False) - 0.005
-    how = How(levels=("word", "neuron", "weight"), share=0.6, learning_rate=1e-3, rounds=6)
     quality = lambda model: accuracy(model, loaded.valid, False)  # noqa: E731
-    return {
-        "seed": seed,
-        **compared(dense, shrink(dense, batches, loss, quality, floor=floor, how=how), loaded.test, False),
-    }
+    budget = {"bytes": plain_size(dense) // 10}
+    shrunk = shrink(dense, batches, loss, quality, budget=budget, floor=quality(dense) - 0.005)
+    return {"seed": seed, **compared(dense, shrunk, loaded.test, False)}
 
 
 def compared(dense: nn.Module, shrunk: Any, test: Split, lengths: bool) -> dict[str, Any]:

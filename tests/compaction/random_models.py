@@ -38,6 +38,8 @@ READS = (
     "returned",
     "residual",
     "second layer",
+    "group norm",
+    "grouped convolution",
 )
 HEADS = ("plain", "named", "chosen class", "chosen by a number", "branch by a flag", "auxiliary", "by sign", "numbered")
 STEPS = (6, 6, 1, 2)
@@ -103,6 +105,10 @@ class Drawn(nn.Module):
         self.has_memory = plan.cell.endswith("LSTM")
         wide = plan.hidden * plan.directions
         self.second = nn.GRU(wide, wide, batch_first=True) if plan.read in ("second layer", "residual") else None
+        groups = max(count for count in range(1, wide // 2 + 1) if wide % count == 0)
+        self.norm = nn.GroupNorm(groups, wide) if plan.read == "group norm" else None
+        if plan.read == "grouped convolution":
+            self.norm = nn.Conv1d(wide, wide, 3, padding=1, groups=groups, bias=plan.bias)
         self.score = nn.Linear(wide, 1) if plan.read == "attention" else None
         self.heads = nn.ModuleDict(
             {name: nn.Linear(wide, CLASSES) for name in ("a", "b")[: 1 + (plan.head == "named")]}
@@ -196,6 +202,8 @@ class Drawn(nn.Module):
             return torch.cat([output[..., :half].flip(1), output[..., half:]], -1)
         if way == "residual":
             return output + self.second(output)[0]
+        if self.norm is not None:
+            return self.norm(output.transpose(1, 2)).transpose(1, 2)
         return self.second(output)[0] if way == "second layer" else output
 
     def forward(self, x, state=None, lengths=None, step=None, action=None, task="a", flag=False):

@@ -207,7 +207,7 @@ REFUSED = {
     "divides by the root of its width": lambda: Beside(
         lambda m, x: F.scaled_dot_product_attention(o := out(m, x), o, o)[:, -1]
     ),
-    "group_norm reads it": lambda: Beside(lambda m, x: m.norm(channels(m, x))[..., -1], norm=nn.GroupNorm(2, UNITS)),
+    "group_norm reads it in groups of 3": lambda: Beside(lambda m, x: m.norm(channels(m, x))[..., -1], norm=nn.GroupNorm(2, UNITS)),
     "pairwise_distance reads it": lambda: Beside(
         lambda m, x: apart(m, x, lambda a, b: F.pairwise_distance(a, b, keepdim=True))
     ),
@@ -225,8 +225,11 @@ REFUSED = {
             (o := pad_sequence([*out(m, x[:, :1]), out(m, x[:1])[0]], True, 0.5)).sum(1) * o.sum((1, 2))[:, None]
         )
     ),
+    "conv1d reads it in groups of 2": lambda: Beside(
+        lambda m, x: m.conv(channels(m, x))[..., -1], conv=nn.Conv1d(UNITS, UNITS, 3, padding=1, groups=3)
+    ),
     "conv1d reads it": lambda: Beside(
-        lambda m, x: m.conv(channels(m, x))[..., -1], conv=nn.Conv1d(UNITS, UNITS, 3, padding=1, groups=UNITS)
+        lambda m, x: m.conv(channels(m, x))[..., -1], 2 * UNITS, conv=nn.Conv1d(UNITS, 2 * UNITS, 1, groups=UNITS)
     ),
     "they begin in a state that is not zero": lambda: Beside(
         lambda m, x: m.norm(m.rnn(x, m.start.repeat(1, len(x), 1))[0])[:, -1],
@@ -257,6 +260,50 @@ def test_of_two_readers_the_one_that_counts_zeros_decides():
     with pytest.warns(UserWarning, match="0 of 4 units of other can go, because softmax runs over its units"):
         small, _ = check(model, masks, x, *others)
     assert (small.rnn.hidden_size, small.other.hidden_size) == (LEFT, 4)
+
+
+GROUPED = {
+    "group norm": (lambda m, x: m.part(channels(m, x))[..., -1], lambda groups: settled(nn.GroupNorm(groups, UNITS))),
+    "group norm without weights": (
+        lambda m, x: m.part(channels(m, x))[..., -1],
+        lambda groups: nn.GroupNorm(groups, UNITS, affine=False),
+    ),
+    "grouped convolution": (
+        lambda m, x: m.part(channels(m, x))[..., -1],
+        lambda groups: nn.Conv1d(UNITS, UNITS, 3, padding=1, groups=groups),
+    ),
+    "grouped convolution without a shift": (
+        lambda m, x: m.part(channels(m, x))[..., -1],
+        lambda groups: nn.Conv1d(UNITS, UNITS, 3, padding=1, groups=groups, bias=False),
+    ),
+    "depthwise after group norm": (
+        lambda m, x: m.part(channels(m, x)).mean(-1),
+        lambda groups: nn.Sequential(
+            settled(nn.GroupNorm(groups, UNITS)), nn.Conv1d(UNITS, UNITS, 3, padding=1, groups=UNITS)
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("groups, dead, left", [(2, [3, 4, 5], 3), (3, [0, 1, 4], 4), (6, DEAD, LEFT), (3, [1, 2, 3], 4)])
+@pytest.mark.parametrize("way", GROUPED)
+def test_whole_groups_go(way, groups, dead, left, tmp_path):
+    """A group of which some units live keeps all of them."""
+    torch.manual_seed(3)
+    between, make = GROUPED[way]
+    model, (x, *others) = Beside(between, part=make(groups)), inputs()
+    masks = without_neurons(model, {"rnn": dead}, x)
+    small, left_masks = check(model, masks, x, *others)
+    assert small.rnn.hidden_size == small.head.in_features == left
+    for module in small.part.modules():
+        if isinstance(module, nn.GroupNorm):
+            assert (module.num_channels, module.num_groups) == (left, left * groups // UNITS)
+        elif isinstance(module, nn.Conv1d):
+            assert module.in_channels == module.out_channels == left == len(module.weight)
+    save_compact(tmp_path / "small", small, left_masks)
+    torch.manual_seed(4)
+    loaded = load_compact(tmp_path / "small", Beside(between, part=make(groups))).eval()
+    assert difference(loaded, small.eval(), x) == 0
 
 
 class Directions(nn.Module):

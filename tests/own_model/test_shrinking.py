@@ -1,5 +1,6 @@
 """`shrink`: smaller by what was asked, never below the floor, and the same after it was stopped."""
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from torch.nn import functional as F
 
 import sparsernn
 from sparsernn.errors import UserError
+from sparsernn.methods.static import Static
+from sparsernn.own_model.fine_tuning import fine_tune
 from sparsernn.own_model.shrinking import Budget, How, Start
 
 WORDS = 30
@@ -85,6 +88,62 @@ def test_the_bytes_are_those_of_the_file(trained: Reader, tmp_path: Path) -> Non
     sparsernn.save_compact(tmp_path / "small.safetensors", shrunk.model, shrunk.masks)
     assert shrunk.best is not None
     assert (tmp_path / "small.safetensors").stat().st_size == shrunk.best.bytes <= 2500
+
+
+def test_the_file_of_the_usual_call_gives_back_the_network_that_was_measured(trained: Reader, tmp_path: Path) -> None:
+    floor = accuracy(trained) - 0.05
+    shrunk = sparsernn.shrink(trained, DATA, loss, accuracy, floor=floor, how=How(rounds=3))
+    exact = sparsernn.shrink(trained, DATA, loss, accuracy, floor=floor, how=How(rounds=3, dtypes=()))
+    assert shrunk.best is not None and exact.best is not None and exact.best.dtype is None
+    assert shrunk.best.dtype == "int8" and shrunk.best.bytes < exact.best.bytes - shrunk.best.weights
+    sparsernn.save_compact(tmp_path / "small", shrunk.model, shrunk.masks)
+    assert (tmp_path / "small").stat().st_size == shrunk.best.bytes
+    loaded = sparsernn.load_compact(tmp_path / "small", Reader()).eval()
+    assert accuracy(loaded) == shrunk.best.quality >= floor
+    assert torch.equal(loaded(HELD_BACK[0]), shrunk.model(HELD_BACK[0]))
+
+
+def test_numbers_are_rounded_only_where_bytes_are_asked_for_and_the_quality_stays(trained: Reader) -> None:
+    for budget in (Budget(weights=1000), 0.8):
+        shrunk = sparsernn.shrink(trained, DATA, loss, accuracy, budget, floor=0.0)
+        assert [point.dtype for point in shrunk.points] == [None] * len(shrunk.points)
+
+    def picky(model: nn.Module) -> float:
+        """Whether the rows of a matrix hold no whole multiples of a 127th of their largest number."""
+        rows = model.recurrent.weight_hh_l0
+        multiples = rows / rows.abs().amax(1, keepdim=True) * 127
+        return float((multiples - multiples.round()).abs().max() > 0.1)
+
+    shrunk = sparsernn.shrink(trained, DATA, loss, picky, Budget(bytes=4500), floor=1.0, how=How(steps=2))
+    assert shrunk.best is not None and shrunk.best.dtype == "float16"
+
+
+def test_what_no_batch_tells_apart_goes_by_and_by(trained: Reader) -> None:
+    how = How(levels=("word",), share=0.1, steps=1, rounds=2)
+    shrunk = sparsernn.shrink(trained, DATA, loss, accuracy, floor=0.0, how=how)
+    embedded = [point.weights - (shrunk.points[0].weights - WORDS * 6) for point in shrunk.points]
+    gone = [before - after for before, after in itertools.pairwise(embedded)]
+    assert all(6 <= weights <= 0.1 * shrunk.points[0].weights + 6 for weights in gone)
+
+
+@pytest.mark.parametrize(("steps", "rate", "left"), [(100, 1e-3, 0.951), (3000, 1e-3, 0.7), (10, 1e-5, 1.0)])
+def test_weight_decay_takes_off_as_much_as_it_may_in_a_round(steps: int, rate: float, left: float) -> None:
+    model = nn.Linear(3, 4)
+    before = numbers(model)
+
+    def start(optimizer: torch.optim.Optimizer, count: int) -> sparsernn.Sparsifier:
+        assert count == steps
+        return sparsernn.Sparsifier(model, Static(0.0), optimizer, steps=count, where="weight")
+
+    fine_tune(model, [torch.ones(2, 3)] * 10, lambda model, x: 0 * model(x).sum(), start, steps, rate, 1.0)
+    torch.testing.assert_close(model.weight.detach(), before["weight"] * left, rtol=1e-3, atol=0)
+    assert torch.equal(model.bias.detach(), before["bias"])
+
+
+def test_the_mode_of_the_model_stays(trained: Reader) -> None:
+    assert trained.training
+    sparsernn.shrink(trained, DATA, loss, accuracy, 0.8, floor=0.0, how=How(steps=1))
+    assert all(module.training for module in trained.modules())
 
 
 def test_never_below_the_floor(trained: Reader) -> None:

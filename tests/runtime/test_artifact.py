@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from sparsernn import Masks, accelerate, compact, runtime, sparsify
+from sparsernn.cells.gru import GRU as GRUCell
 from sparsernn.deploy.packing import pack
 from sparsernn.errors import UserError
 from sparsernn.methods.magnitude import Magnitude
@@ -19,6 +20,7 @@ from sparsernn.models.forecaster import Forecaster
 from sparsernn.models.language_model import LanguageModel
 from sparsernn.models.tagger import Tagger
 from sparsernn.nn import GRU, PeepholeLSTM
+from sparsernn.runtime.network import LayerSpec, Network, NetworkSpec
 
 CELLS = ("lstm", "gru", "rnn", "peephole_lstm", "recurrent_highway")
 MODELS = {
@@ -123,6 +125,27 @@ def test_a_language_model_streams_as_it_runs_and_starts_anew(tmp_path):
         for step, wanted in zip(ids.numpy(), expected, strict=True):
             np.testing.assert_allclose(stream.step(step), wanted, atol=1e-5)
         stream.reset()
+
+
+@pytest.mark.parametrize("native", [True, False], ids=["extension", "numpy"])
+def test_a_step_keeps_what_it_returned_and_converts_only_what_loses_nothing(native, monkeypatch):
+    if not native:
+        monkeypatch.setattr("sparsernn.native.module", None)
+    rng = np.random.default_rng(0)
+    weights = {"weight_ih": rng.normal(size=(12, 5)), "weight_hh": rng.normal(size=(12, 4))}
+    layer = LayerSpec(GRUCell(), {name: weight.astype(np.float32) for name, weight in weights.items()})
+    network = Network(NetworkSpec("recurrent", [layer]))
+    frames = rng.normal(size=(3, 2, 5)).astype(np.float32)
+    expected = network.run(np.ascontiguousarray(frames.swapaxes(0, 1))).swapaxes(0, 1)
+    forms = (lambda x: x, lambda x: np.asfortranarray(x), lambda x: [np.float32(1) * row for row in x])
+    for form in forms:
+        stream = network.stream(batch=2)
+        outputs = [stream.step(form(frame)) for frame in frames]
+        np.testing.assert_allclose(outputs, expected, atol=1e-6)
+        for wrong in (frames[0].astype(np.float64), frames[0][:, :4], np.zeros((2, 5), int), "frame"):
+            with pytest.raises(UserError, match="nothing is converted silently"):
+                stream.step(wrong)
+        np.testing.assert_allclose(stream.state[0][0], expected[-1], atol=1e-6)
 
 
 @torch.no_grad()

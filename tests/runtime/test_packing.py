@@ -116,6 +116,18 @@ def test_smaller_types_state_their_largest_error(tensor, smaller):
     assert not wide[0][wide[1] == 0].any()
 
 
+@pytest.mark.parametrize("smaller, width", [("int8", 1), ("float16", 2)])
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+def test_numbers_read_from_a_smaller_type_take_as_few_bytes_again(smaller, width, kind):
+    chance = np.random.default_rng(0)
+    for scale in np.ldexp(1 + chance.random(60), chance.integers(-8, 8, 60)):
+        values = np.where(chance.random((30, 41)) < 0.7, chance.normal(size=(30, 41)) * scale, 0).astype(kind)
+        values = unpack(pack(values, kind, smaller), values.shape, kind)
+        packed = pack(values, kind)
+        assert np.array_equal(unpack(packed, values.shape, kind), values) and "error" not in packed.about
+        assert len(packed.data) <= np.count_nonzero(values) * width + 30 * 41 // 8 + 1 + (30 * 4 if width == 1 else 0)
+
+
 @pytest.mark.parametrize("value, smaller", [(np.nan, "int8"), (np.inf, "int8"), (1e5, "float16"), (np.nan, "float16")])
 def test_numbers_that_a_smaller_type_cannot_hold_are_refused(value, smaller):
     with pytest.raises(UserError, match=f"which {smaller} cannot"):

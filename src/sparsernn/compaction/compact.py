@@ -1,5 +1,6 @@
 """Cut dead units out of every tensor, so that the small network computes what the masked one did."""
 
+import re
 import warnings
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
@@ -214,12 +215,12 @@ def _uncut(wiring: Wiring, masked: nn.Module, alive: Tensor) -> list[str]:
         still, without = (idle_units(wiring, masked, path, biases)[units] for biases in (True, False))
         stuck = units[still | (without & torch.isin(units, external))]
         if len(stuck) and bool(alive[units].all()):
-            reason = _reason(wiring, path, stuck.tolist())
+            reason = _reason(wiring, masked, path, stuck.tolist())
             sentences.append(f"0 of {len(units)} units of {path or 'the model'} can go, because {reason}")
     return sentences
 
 
-def _reason(wiring: Wiring, path: str, units: list[int]) -> str:
+def _reason(wiring: Wiring, model: nn.Module, path: str, units: list[int]) -> str:
     """Why units stay into which no weight of their own layer leads."""
     reasons = [wiring.external[number] for number in units if number in wiring.external]
     if reasons:
@@ -229,6 +230,11 @@ def _reason(wiring: Wiring, path: str, units: list[int]) -> str:
         return HANDED_OUT if handed else "they may begin in a state that is not zero, and are read"
     if wiring.started & set(units):
         return "they begin in a state that is not zero, and are read"
+    for other, description in wiring.descriptions.items():
+        for key, size in description.whole.items():
+            if size > 1 and set(units) & set(wiring.axes[other][key].tolist()):
+                reader = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(model.get_submodule(other)).__name__).lower()
+                return f"{reader} reads it in groups of {size}, none of which is dead as a whole"
     sharers = []
     for other, axes in wiring.axes.items():
         if other != path and any(set(units) & set(numbers.tolist()) for numbers in axes.values()):

@@ -75,6 +75,14 @@ def file_of(
     return contents(stored, _header(inner), dtype, plain)
 
 
+def as_stored(model: nn.Module, masks: Masks | None = None, dtype: str | None = None) -> nn.Module:
+    """A copy with the numbers that come back from the file of a model. Arguments: as `save_compact`, of any model."""
+    copy = copy_of(unwrap(model))
+    with PackedFile(file_of(model, masks, dtype)[0]) as file:
+        _fill(copy, _unpacked(copy, file))
+    return copy
+
+
 def plain_size(model: nn.Module) -> int:
     """How long a model's file is if nothing is packed; of a model on the device "meta" too.
 

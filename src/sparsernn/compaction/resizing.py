@@ -145,7 +145,7 @@ def equalise(wiring: Wiring, alive: Tensor, uniform: bool = False) -> Tensor:
     Layers whose final state is read by the model become equally wide (all layers if `uniform`, or of a subclass with a
     forward of its own, which has to stay), as do rows of units
     that the forward splits evenly, and a projected layer stays wider than its projection: torch knows projections by
-    that. Lines stay complete. Words stay where the
+    that. Lines and groups stay complete. Words stay where the
     map from ids to rows would take more than theirs.
     """
     alive = alive.clone()
@@ -161,6 +161,9 @@ def equalise(wiring: Wiring, alive: Tensor, uniform: bool = False) -> Tensor:
             for key, inner in zip(*description.states[:2], strict=True) if projected else ():
                 if key != inner:
                     _revive(alive, wiring.axes[path][inner], int(alive[wiring.axes[path][key]].sum()) + 1)
+            for key, size in description.whole.items():
+                groups = wiring.axes[path][key].view(-1, size)
+                alive[groups[alive[groups].any(1)]] = True
             for key, least in description.numbered.items():
                 if _numbers_of_dead(wiring, path, key, alive) <= least:
                     alive[wiring.axes[path][key]] = True

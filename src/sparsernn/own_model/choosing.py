@@ -9,8 +9,12 @@ from sparsernn.errors import UserError
 from sparsernn.own_model.batches import Loss
 from sparsernn.own_model.sensitivity import follow, sensitivities
 from sparsernn.structure.groups import Groups, Where
+from sparsernn.structure.levels import levels_of
 from sparsernn.structure.masks import Masks
+from sparsernn.structure.selection import select
 from sparsernn.structure.wiring import Wiring
+
+USUAL = ("neuron", "word")
 
 
 class Chooser:
@@ -20,8 +24,11 @@ class Chooser:
         model: whose groups they are; copies of it may be handed to `prune`.
         batches: on which sensitivities are measured.
         loss: (model, batch) -> a number.
-        levels: granularities, each of which some selected layer has.
+        levels: granularities, each of which some selected layer has; none: those of `USUAL` that one has.
         where: the tensors in which groups start; None: those of recurrent layers and of embeddings.
+    Attributes:
+        names: of the levels.
+        full: masks with everything.
     Raises: UserError if nothing is selected, or nothing selected has one of the levels.
     """
 
@@ -29,7 +36,9 @@ class Chooser:
         self.batches, self.loss = batches, loss
         self.wiring = follow(model, batches[0], loss)
         selection = _recurrent_or_embedding(self.wiring) if where is None else where
-        self.levels = [Groups.of(self.wiring, model, level, selection) for level in levels]
+        declared = levels_of(self.wiring, select(self.wiring, model, selection))
+        self.names = list(levels) or [level for level in USUAL if level in declared]
+        self.levels = [Groups.of(self.wiring, model, level, selection) for level in self.names]
         names = {name for groups in self.levels for name in groups.names}
         self.full = Masks.full(self.wiring, model, names)
 
@@ -38,11 +47,9 @@ class Chooser:
 
         Every layer keeps at least one group at each level.
         """
-        tensors: dict[str, Tensor] = dict(model.named_parameters())
         ranks = []
-        for groups, scores in zip(self.levels, sensitivities(model, self.batches, self.loss, self.levels), strict=True):
+        for groups, rank in zip(self.levels, self._ranks(model), strict=True):
             alive = groups.kept(masks)
-            rank = scores / groups.sizes(tensors).clamp_min(1)
             for family in groups.families:
                 part = rank[family.start : family.stop]
                 part[part.masked_fill(~alive[family.start : family.stop], -1).argmax()] = torch.inf
@@ -59,6 +66,20 @@ class Chooser:
         if not len(limits):
             raise UserError("no group is left that can go", "a smaller budget of sparsity", "take the last model")
         return self._above(masks, ranks, limits[min(low, len(limits) - 1)])
+
+    def _ranks(self, model: nn.Module) -> list[Tensor]:
+        """Sensitivity by weight; where it is zero, as of words that no batch holds, less than any, by size. [count]"""
+        tensors: dict[str, Tensor] = dict(model.named_parameters())
+        sizes = [groups.sizes(tensors).clamp_min(1).double() for groups in self.levels]
+        squares = [groups.norms(tensors).detach().cpu().double().square() for groups in self.levels]
+        scores = sensitivities(model, self.batches, self.loss, self.levels)
+        ranks = [score / size for score, size in zip(scores, sizes, strict=True)]
+        energies = [square / size for square, size in zip(squares, sizes, strict=True)]
+        positive = torch.cat([rank[rank > 0] for rank in ranks])
+        least = positive.min() / 2 if len(positive) else 1.0
+        largest = max(float(energy.max()) for energy in energies) or 1.0
+        pairs = zip(ranks, energies, strict=True)
+        return [torch.where(rank > 0, rank, energy / largest * least) for rank, energy in pairs]
 
     def _above(self, masks: Masks, ranks: Sequence[Tensor], limit: Tensor) -> Masks:
         """The masks without the groups whose rank is not above a limit."""

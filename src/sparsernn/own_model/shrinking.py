@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-import itertools
+import math
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from sparsernn.compaction.compact import compact
-from sparsernn.compaction.files import file_of
+from sparsernn.compaction.files import as_stored, file_of
 from sparsernn.errors import UserError
 from sparsernn.measure.latency import latency
 from sparsernn.methods.static import Static
 from sparsernn.own_model.batches import Loss, batches_of, inputs_of
 from sparsernn.own_model.choosing import Chooser
+from sparsernn.own_model.fine_tuning import Start, fine_tune
 from sparsernn.own_model.rounds import Rounds, State, fingerprint
+from sparsernn.runtime.packing import SMALLER
 from sparsernn.sparsifying.sparsifier import Sparsifier
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import unwrap
 from sparsernn.tracing.copying import copy_of
 
-Start = Callable[..., Sparsifier]
 Train = Callable[[nn.Module, Start], object]
 LOWER = 0.01
 KEEP_TRYING = 2
@@ -60,6 +61,11 @@ class Budget:
             raise UserError(f"the budget is {budget}", "a fraction of the weights in (0, 1], or a Budget", "pass one")
         return cls(weights=int(budget * weights))
 
+    @property
+    def of_bytes(self) -> bool:
+        """Whether fewer bytes are asked for, as they are where there is no limit."""
+        return self.bytes is not None or self == Budget()
+
     def admits(self, point: Point) -> bool:
         """Whether a model costs no more than this; one without limits is never met."""
         limits = {name: limit for name, limit in asdict(self).items() if limit is not None}
@@ -73,8 +79,9 @@ class Point:
     Attributes:
         weights: that are not absent; bytes: of its file; microseconds: of a call; faster: than the model as it was
             given, in the same run.
-        quality: of the compacted model; accepted: whether it is not below the floor.
+        quality: of the compacted model as its file gives it back; accepted: whether it is not below the floor.
         note: why nothing was cut out of its tensors, if nothing was.
+        dtype: in which its matrices are stored; None: as they are.
     """
 
     weights: int
@@ -84,6 +91,7 @@ class Point:
     quality: float
     accepted: bool
     note: str = ""
+    dtype: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,30 +99,40 @@ class How:
     """How a model is pruned and trained on.
 
     Arguments:
-        levels: what goes at once: "neuron", "gate", "word" (of an embedding), "weight", a block such as "16x1", ...
+        levels: what goes at once: "neuron", "gate", "word" (of an embedding), "weight", a block such as "16x1", ...;
+            default: neurons and words, where there are any.
         where: the tensors in which groups start, as for `Sparsifier`; default: every weight matrix that is known.
         share: of the weights that are left, that goes in each round.
         steps: of training in each round; None: one pass over the data.
         learning_rate: with which Adam begins a round, in the loop that is used where there is no `train`; it falls to
             0 along a cosine.
+        weight_decay: of its matrices in that loop, as AdamW has it, but at most what takes 30 % off in a round; without
+            it a network that is trained on again and again learns its examples by heart.
         train: a loop of one's own, train(model, start): it calls ``sparsifier = start(optimizer, steps)`` once and then
             trains, adding ``sparsifier.penalty()`` to its loss.
         batches: on how many the sensitivity is measured.
         rounds: at most.
+        dtypes: smaller types in which matrices may be stored, as for `save_compact`, where that is good enough and the
+            budget is one of bytes or none.
     """
 
-    levels: tuple[str, ...] = ("neuron",)
+    levels: tuple[str, ...] = ()
     where: Any = None
     share: float = 0.3
     steps: int | None = None
     learning_rate: float = 1e-3
+    weight_decay: float = 1.0
     train: Train | None = None
-    batches: int = 16
+    batches: int = 64
     rounds: int = 30
+    dtypes: tuple[str, ...] = SMALLER
 
     def __post_init__(self) -> None:
-        if isinstance(self.levels, str):
-            object.__setattr__(self, "levels", (self.levels,))
+        for name in ("levels", "dtypes"):
+            if isinstance(value := getattr(self, name), str):
+                object.__setattr__(self, name, (value,))
+        if unknown := set(self.dtypes) - set(SMALLER):
+            raise UserError(f"dtypes names {sorted(unknown)}", f"of {', '.join(SMALLER)}", "pass these, or ()")
         if not 0 < self.share < 1:
             raise UserError(f"share is {self.share}", "a fraction in (0, 1)", "pass one, such as 0.3")
 
@@ -188,7 +206,7 @@ def shrink(
     shrinking = _Shrinking(inner, data, loss, quality, how, Chooser(inner, batches, loss, how.levels, how.where))
     limits = Budget.of(budget, _weights(inner, None))
     lowest = shrinking.first.quality - LOWER * abs(shrinking.first.quality) if floor is None else float(floor)
-    about = {"model": fingerprint(inner), "levels": list(how.levels), "floor": lowest}
+    about = {"model": fingerprint(inner), "levels": shrinking.chooser.names, "floor": lowest}
     return shrinking.run(limits, lowest, Rounds(folder, about))
 
 
@@ -215,7 +233,7 @@ class _Shrinking:
             chooser,
         )
         self.example = inputs_of(model, chooser.batches[0], loss)
-        self.first, _, _ = self._measured(model, chooser.full, accepted=True)
+        self.first = self._measured(model, chooser.full)
 
     def run(self, budget: Budget, floor: float, rounds: Rounds) -> Shrunk:
         """All rounds, those on disk included."""
@@ -223,14 +241,13 @@ class _Shrinking:
         state = rounds.resume(model, masks) or State([], self.how.share)
         points = [self.first, *(Point(**point) for point in state.points)]
         number = max((place for place, point in enumerate(points) if place and point.accepted), default=None)
-        failed: set[int] = set()
+        dtypes, failed = self.how.dtypes if budget.of_bytes else (), set[int]()
         while not self._ends(budget, points, state):
             left = self._pruned(model, masks, state.share, budget)
             if (size := _weights(model, left)) in failed:
                 break
             trained, left = self._trained(model, left)
-            point, _, _ = self._measured(trained, left)
-            point = replace(point, accepted=point.quality >= floor)
+            point = self._measured(trained, left, floor, _last(points), dtypes)
             points.append(point)
             state.points.append(asdict(point))
             if point.accepted:
@@ -240,12 +257,11 @@ class _Shrinking:
             rounds.save(state, model, masks, number)
         if number is None:
             return Shrunk(self.model, self.chooser.full, None, points, floor)
-        _, small, left = self._measured(model, masks, accepted=True, timed=False)
-        return Shrunk(small, left, points[number], points, floor)
+        small, left, _ = self._compacted(model, masks)
+        return Shrunk(as_stored(small, left, points[number].dtype), left, points[number], points, floor)
 
     def _ends(self, budget: Budget, points: list[Point], state: State) -> bool:
-        last = next(point for point in reversed(points) if point.accepted)
-        return budget.admits(last) or state.failures > KEEP_TRYING or len(state.points) >= self.how.rounds
+        return budget.admits(_last(points)) or state.failures > KEEP_TRYING or len(state.points) >= self.how.rounds
 
     def _pruned(self, model: nn.Module, masks: Masks, share: float, budget: Budget) -> Masks:
         """The masks of the next round."""
@@ -267,30 +283,48 @@ class _Shrinking:
             )
             return sparsifiers[-1]
 
-        (self.how.train or self._train)(trained, start)
+        if self.how.train is not None:
+            self.how.train(trained, start)
+        else:
+            how = self.how
+            fine_tune(trained, self.data, self.loss, start, how.steps, how.learning_rate, how.weight_decay)
         for sparsifier in sparsifiers:
             masks = sparsifier.finalize()
         return trained, masks
 
-    def _train(self, model: nn.Module, start: Start) -> None:
-        """Adam on batches in the order of the data, at a rate that falls to 0."""
-        optimizer = torch.optim.Adam(model.parameters(), lr=self.how.learning_rate)
-        steps = self.how.steps or sum(1 for _ in self.data)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        sparsifier = start(optimizer, steps)
-        model.train()
-        endless = itertools.chain.from_iterable(iter(lambda: self.data, None))
-        for batch in itertools.islice(endless, steps):
-            optimizer.zero_grad()
-            (self.loss(model, batch) + sparsifier.penalty()).backward()
-            optimizer.step()
-            schedule.step()
-
     def _measured(
-        self, model: nn.Module, masks: Masks, accepted: bool = False, timed: bool = True
-    ) -> tuple[Point, nn.Module, Masks]:
-        """The compacted model, or the masked one where it cannot be compacted, and its point."""
-        note, small, left = "", model, masks
+        self,
+        model: nn.Module,
+        masks: Masks,
+        floor: float = -math.inf,
+        before: Point | None = None,
+        dtypes: Sequence[str] = (),
+    ) -> Point:
+        """The point of a model, compacted where it can be, in the smallest form that is good enough.
+
+        Arguments:
+            before: the last good point, whose bytes are the most that may be taken; None: the model as it was given.
+        """
+        small, left, note = self._compacted(model, masks)
+        faster, microseconds = self._timed(small)
+        forms: list[tuple[int, str | None, nn.Module]] = [(len(file_of(small, left)[0]), None, small)]
+        for dtype in dtypes:
+            with contextlib.suppress(UserError):  # numbers that this type does not hold
+                form = as_stored(small, left, dtype)
+                forms.append((len(file_of(form, left)[0]), dtype, form))
+        forms.sort(key=lambda form: form[0])
+        points: list[Point] = []
+        for size, dtype, form in [form for form in forms if before is None or form[0] <= before.bytes] or forms[:1]:
+            quality = float(self.quality(form))
+            about = quality, quality >= floor, note, dtype
+            points.append(Point(_weights(small, left), size, microseconds, faster, *about))
+            if points[-1].accepted:
+                break
+        return points[-1]
+
+    def _compacted(self, model: nn.Module, masks: Masks) -> tuple[nn.Module, Masks, str]:
+        """The compacted model and its masks; a copy of the masked one, and why, where it cannot be compacted."""
+        note, small, left = "", None, masks
         if masks is not self.chooser.full:
             try:
                 with warnings.catch_warnings():
@@ -298,14 +332,7 @@ class _Shrinking:
                     small, left = compact(model, masks, example=self.example)
             except UserError as error:
                 note = str(error)
-        small.eval()
-        faster, microseconds = self._timed(small) if timed else (1.0, 0.0)
-        written = len(file_of(small, left)[0])
-        return (
-            Point(_weights(small, left), written, microseconds, faster, float(self.quality(small)), accepted, note),
-            small,
-            left,
-        )
+        return (copy_of(model) if small is None else small).eval(), left, note
 
     def _timed(self, small: nn.Module) -> tuple[float, float]:
         """How much faster than the model as it was given one call is, and its microseconds."""
@@ -324,6 +351,10 @@ class _Call(nn.Module):
 
     def forward(self, *arguments: Any) -> Any:
         return self.model(*arguments, **self.keywords)
+
+
+def _last(points: list[Point]) -> Point:
+    return next(point for point in reversed(points) if point.accepted)
 
 
 def _weights(model: nn.Module, masks: Masks | None) -> int:

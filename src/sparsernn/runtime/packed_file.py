@@ -152,16 +152,16 @@ class _Content:
 
 
 class PackedFile:
-    """A file that is open for reading.
+    """A file that is open for reading, or the bytes of one.
 
     Attributes:
         header: its entries. names: of its tensors.
     Raises: OSError, SafetensorError or ValueError if it is none.
     """
 
-    def __init__(self, path: Path | str):
-        self.path = regular(path)
-        self._content = uncompressed(path)
+    def __init__(self, path: Path | str | bytes):
+        self.path = None if isinstance(path, bytes) else regular(path)
+        self._content = path if isinstance(path, bytes) else uncompressed(path)
         self._file = safe_open(str(path), framework="np") if self._content is None else _Content(self._content)
         self.header: dict[str, str] = self._file.metadata() or {}
         self.names = list(self._file.keys())
@@ -178,10 +178,10 @@ class PackedFile:
 
     def check(self) -> None:
         """Raises: Damaged if the file is not as it was written."""
-        if self._content is None:
-            check_sealed(self.path)
-        else:
+        if self._content is not None:
             check_sealed_content(self._content)
+        elif self.path is not None:
+            check_sealed(self.path)
 
     @property
     def errors(self) -> dict[str, float]:

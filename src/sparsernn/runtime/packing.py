@@ -16,6 +16,7 @@ from sparsernn.runtime.patterns import DamagedFile, Pattern, pack_pattern, patte
 FLOATS = {"float16": "<f2", "bfloat16": "<u2", "float32": "<f4", "float64": "<f8"}
 SMALLER = ("float16", "int8")
 STORED = {**FLOATS, "int8": "<i1"}
+LARGEST = {"float16": 65504.0, "int8": float(np.finfo("f4").max)}
 TILES = ((1, 1), (2, 1), (4, 1), (8, 1), (16, 1), (32, 1), (1, 2), (1, 4), (1, 8), (1, 16), (2, 2), (4, 4), (8, 8))
 PIECES = ("rows", "columns", "tiles")
 About = dict[str, object]
@@ -71,18 +72,22 @@ def pack(values: np.ndarray, kind: str, smaller: str | None = None) -> Packed:
     Arguments:
         values: at least one dimension and one number.
         kind: its type, one of FLOATS.
-        smaller: "float16", or "int8" with a scale for each row, of tensors of two dimensions or more; None keeps every
-            bit. about["error"] is then the largest difference, divided by the largest number of the tensor.
+        smaller: "float16", or "int8" with a scale for each row, of tensors of two dimensions or more; about["error"] is
+            then the largest difference, divided by the largest number of the tensor. None keeps every bit, in a smaller
+            type too where that can, as it can for numbers that were read from one.
     Raises: UserError if a number is not finite in the smaller type.
     """
     shape = values.shape
     matrix = np.ascontiguousarray(values).reshape(_matrix(shape))
     about: About = {"shape": list(shape), "type": kind}
-    scales = np.zeros(0, "<f4")
-    stored = kind
+    scales, stored = np.zeros(0, "<f4"), kind
     if smaller is not None and len(shape) > 1 and smaller != kind:
+        stored = smaller
         matrix, scales, about["error"] = _reduced(matrix, kind, smaller)
-        about["stored"] = stored = smaller
+    elif smaller is None and len(shape) > 1:
+        stored, matrix, scales = _exact(matrix, kind)
+    if stored != kind:
+        about["stored"] = stored
     places = _places(matrix.view(f"<u{matrix.itemsize}") != 0)
     place = min(places, key=lambda place: place.bytes(matrix.itemsize))
     if place.tile != (1, 1):
@@ -195,21 +200,47 @@ def _reduced(matrix: np.ndarray, kind: str, smaller: str) -> tuple[np.ndarray, n
     """A matrix in a smaller type, its scales, and the largest error for the largest number being 1."""
     exact = _widened(matrix, kind)
     largest = float(np.abs(exact).max())
-    scales = np.zeros(0, "<f4")
-    if not largest <= (65504 if smaller == "float16" else float(np.finfo("f4").max)):
+    if not largest <= LARGEST[smaller]:
         raise UserError(
             f"a tensor holds numbers up to {largest:.5g}, which {smaller} cannot",
             "finite numbers, of at most 65504 for float16",
             "save it as it is, without dtype",
         )
-    if smaller == "int8":
-        scales = (np.abs(exact).max(1) / 127).astype("<f4")
-        steps = exact / np.where(scales > 0, scales, 1)[:, None].astype(np.float64)
-        small = np.clip(np.rint(steps), -127, 127).astype("<i1")
-    else:
-        small = exact.astype("<f2")
+    small, scales = _rounded(exact, smaller)
     error = float(np.abs(_widened(_restored(small, scales, kind), kind) - exact).max())
     return small, scales, error / largest if largest else 0.0
+
+
+def _exact(matrix: np.ndarray, kind: str) -> tuple[str, np.ndarray, np.ndarray]:
+    """The smallest type from which every bit of a matrix comes back, the matrix in it, and its scales."""
+    for smaller in ("int8", "float16"):
+        small, scales = _without_loss(matrix[:1], kind, smaller)  # the first row says no at once for nearly all
+        if small is not None:
+            small, scales = _without_loss(matrix, kind, smaller)
+        saved = matrix.itemsize - np.dtype(STORED[smaller]).itemsize
+        if small is not None and saved * np.count_nonzero(small) > scales.nbytes:
+            return smaller, small, scales
+    return kind, matrix, np.zeros(0, "<f4")
+
+
+def _without_loss(matrix: np.ndarray, kind: str, smaller: str) -> tuple[np.ndarray | None, np.ndarray]:
+    """A matrix in a smaller type, None if not every bit comes back, and its scales."""
+    with np.errstate(invalid="ignore"):  # a NaN of bfloat16
+        exact = _widened(matrix, kind)
+    if not np.abs(exact).max() <= LARGEST[smaller]:
+        return None, np.zeros(0, "<f4")
+    small, scales = _rounded(exact, smaller)
+    return (small if _restored(small, scales, kind).tobytes() == matrix.tobytes() else None), scales
+
+
+def _rounded(exact: np.ndarray, smaller: str) -> tuple[np.ndarray, np.ndarray]:
+    """A matrix of float64 in a smaller type, and the scales of its rows."""
+    if smaller == "float16":
+        return exact.astype("<f2"), np.zeros(0, "<f4")
+    # Scales of 17 binary digits: their multiples of up to 127 are numbers of float32, so these give the same scales.
+    scales = ((np.abs(exact).max(1) / 127).astype("<f4").view("<u4") + 0x40 & 0xFFFFFF80).view("<f4")
+    steps = exact / np.where(scales > 0, scales, 1)[:, None].astype(np.float64)
+    return np.clip(np.rint(steps), -127, 127).astype("<i1"), scales
 
 
 def _restored(small: np.ndarray, scales: np.ndarray, kind: str) -> np.ndarray:

@@ -61,6 +61,7 @@ class Description:
         moves_zero: whether a unit that is zero comes out as another number, unless the module's weights of it are zero.
         fixed: axis keys of what is no unit and never cut, such as the places of a convolution's kernel.
         lines: units that stand in line; axes by their keys.
+        whole: axis keys whose units stand in groups of so many beside each other, each of which stays or goes as one.
         same: pairs of axis keys whose units are the same ones, position by position.
         numbered: axis keys whose units callers choose by their numbers, as words by ids, and which may be cut because
             the module then goes on taking the numbers of before; each with the memory that this takes, in weights.
@@ -80,6 +81,7 @@ class Description:
     fixed: Segments = ()
     place: int = -1
     lines: tuple[Line, ...] = ()
+    whole: dict[str, int] = field(default_factory=dict)
     same: tuple[tuple[str, str], ...] = ()
     numbered: dict[str, int] = field(default_factory=dict)
 

@@ -30,7 +30,7 @@ def units_at(wiring: Wiring, names: Sequence[str], level: str) -> Numbering:
     """
     owners = _owners(wiring, names)
     if not any(level in owner.levels for owner in owners):
-        declared = sorted({name for owner in owners for name in owner.levels} | {"weight", "16x1"})
+        declared = sorted(levels_of(wiring, names) | {"weight", "16x1"})
         raise UserError(
             f'no selected layer has the granularity "{level}"',
             f"one of {', '.join(declared)} (or another block size)",
@@ -58,6 +58,11 @@ def units_at(wiring: Wiring, names: Sequence[str], level: str) -> Numbering:
     read_only = any(owner.levels.get(level, "").startswith("<-") for owner in owners)
     columns = _columns(wiring, claimed, read_only)
     return Numbering([*pieces, *columns], families, _previous(wiring, claimed, count), claimed)
+
+
+def levels_of(wiring: Wiring, names: Sequence[str]) -> set[str]:
+    """Those that the owners of the named weights declare."""
+    return {level for owner in _owners(wiring, names) for level in owner.levels}
 
 
 def _owners(wiring: Wiring, names: Sequence[str]) -> list[Owner]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from sparsernn import folders
@@ -89,6 +90,14 @@ def describe(module: nn.Module) -> Description | None:
         return None
     parameters = dict(module.named_parameters(remove_duplicate=False))
     return description if all(part.name in parameters for part in description.parts) else None
+
+
+def whole_groups(kept: Tensor, size: int) -> int:
+    """How many groups of `size` units are left. Raises: ValueError for a part of one."""
+    rows = kept.view(-1, size) if len(kept) % size == 0 else kept.view(-1, 1)
+    if rows.shape[1] != size or not bool((rows == rows[:, :1] // size * size + torch.arange(size)).all()):
+        raise ValueError(f"some groups of {size} units stay in part")
+    return len(rows)
 
 
 def exchange_parameters(module: nn.Module, tensors: dict[str, nn.Parameter], kept: Mapping[str, Tensor]) -> nn.Module:

@@ -23,10 +23,10 @@ def written_units(wiring: Wiring, path: str, before: Tensor | None, module: nn.M
 
 
 def _weightless(module: nn.Module, description: Description, count: int) -> Tensor:
-    """Of which units a module with one weight for each has none that is not zero. [count]"""
+    """Of which units a module with weights for each has none that is not zero. [count]"""
     zero = torch.full((count,), bool(description.parts))
     for part in description.parts:
-        zero &= module.get_parameter(part.name).detach().cpu() == 0
+        zero &= (module.get_parameter(part.name).detach().cpu() == 0).view(count, -1).all(1)
     return zero
 
 
