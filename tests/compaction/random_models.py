@@ -35,6 +35,8 @@ READS = (
     "width in a product",
     "chosen step",
     "halves",
+    "fixed halves",
+    "rolled",
     "returned",
     "residual",
     "second layer",
@@ -200,6 +202,11 @@ class Drawn(nn.Module):
         if way == "halves":
             half = width // 2
             return torch.cat([output[..., :half].flip(1), output[..., half:]], -1)
+        if way == "fixed halves":
+            half = self.plan.hidden * self.plan.directions // 2
+            return torch.cat([output[..., :half] * 2, output[..., half:]], -1)
+        if way == "rolled":
+            return output * output.roll(1, -1)
         if way == "residual":
             return output + self.second(output)[0]
         if self.norm is not None:
