@@ -14,15 +14,13 @@
 #define SPARSERNN_IF_AVX512(...)
 #endif
 
-// DECLARE(SET, TYPE, NAME) for every set, TYPE and NAME being those of a function.
+// DECLARE(SET, TYPE, NAME) for every set of floating point, TYPE and NAME being those of a function.
 #define SPARSERNN_IN_EVERY_SET(DECLARE, TYPE, NAME)                  \
     DECLARE(baseline, TYPE, NAME)                                    \
     SPARSERNN_IF_AVX2(DECLARE(avx2, TYPE, NAME))                     \
-    SPARSERNN_IF_AVX512(DECLARE(avx512, TYPE, NAME))                 \
-    SPARSERNN_IF_AVX512(DECLARE(avx512_vnni, TYPE, NAME))
+    SPARSERNN_IF_AVX512(DECLARE(avx512, TYPE, NAME))
 
-// Returns what the function of the set called `instructions` returns. Kernels in floating point are those of avx512
-// where there is avx512_vnni.
+// Returns what the function of the set called `instructions` returns; avx512_vnni has kernels of whole numbers alone.
 #define SPARSERNN_RETURN_FROM(instructions, ...)                                                             \
     SPARSERNN_IF_AVX512(if (instructions >= Instructions::avx512) return avx512::__VA_ARGS__();)             \
     SPARSERNN_IF_AVX2(if (instructions == Instructions::avx2) return avx2::__VA_ARGS__();)                   \
@@ -33,16 +31,22 @@
     template <typename T>                              \
     TYPE<T> NAME();                                    \
     extern template TYPE<float> NAME<float>();         \
-    extern template TYPE<double> NAME<double>();       \
     }
 
 // Declares the function `NAME`, a template that returns a `TYPE` of float or double, in all sets, and defines
-// `NAME(instructions)`.
+// `NAME(instructions)`. Numbers of double precision, which are rare, have kernels in the baseline alone.
 #define SPARSERNN_DISPATCH(TYPE, NAME)                             \
     SPARSERNN_IN_EVERY_SET(SPARSERNN_DECLARE_KERNEL, TYPE, NAME)   \
+    namespace baseline {                                           \
+    extern template TYPE<double> NAME<double>();                   \
+    }                                                              \
     template <typename T>                                          \
     TYPE<T> NAME(Instructions instructions) {                      \
-        SPARSERNN_RETURN_FROM(instructions, NAME<T>)               \
+        if constexpr (sizeof(T) == sizeof(double)) {               \
+            return (void)instructions, baseline::NAME<T>();        \
+        } else {                                                   \
+            SPARSERNN_RETURN_FROM(instructions, NAME<T>)           \
+        }                                                          \
     }
 
 #define SPARSERNN_DECLARE_PLAIN_KERNEL(SET, TYPE, NAME) \
@@ -54,6 +58,5 @@
 #define SPARSERNN_DISPATCH_PLAIN(TYPE, NAME)                             \
     SPARSERNN_IN_EVERY_SET(SPARSERNN_DECLARE_PLAIN_KERNEL, TYPE, NAME)   \
     TYPE NAME(Instructions instructions) {                               \
-        SPARSERNN_IF_AVX512(if (instructions == Instructions::avx512_vnni) return avx512_vnni::NAME();) \
         SPARSERNN_RETURN_FROM(instructions, NAME)                        \
     }
