@@ -101,7 +101,7 @@ class Architecture:
 
     Attributes:
         words: of the embedding, or 0 for none.
-        front, norm, residual, last: a linear layer before, a norm after each stack, its input added, the last step alone.
+        front, norm, residual: a linear layer before, a norm after each stack, its input added; last: the last step alone.
         head: layers of the head.
         level, sparsity: of the pruning; format, int8: of the C.
         seed: of the weights, and of what else is random.
@@ -223,7 +223,9 @@ def pruned(model: Network) -> tuple[nn.Module, nn.Module]:
     if architecture.level == "shrink":
         levels = ("neuron", "weight") if architecture.seed % 2 else ("gate",)
         how = How(levels=levels, rounds=2, steps=1, share=architecture.sparsity, batches=1)
-        shrunk = shrink(model, [example] * 2, lambda one, x: one(*x).square().mean(), lambda one: 0.0, floor=-1.0, how=how)
+        shrunk = shrink(
+            model, [example] * 2, lambda one, x: one(*x).square().mean(), lambda one: 0.0, floor=-1.0, how=how
+        )
         return shrunk.model.eval(), shrunk.model.eval()
     if architecture.level == "by hand":
         method = Static(masks=masks_by_hand(model))
@@ -231,6 +233,7 @@ def pruned(model: Network) -> tuple[nn.Module, nn.Module]:
         options = {name for stack in architecture.stacks for name in stack.options}
         rare = [level for name, level in OF_SOME.items() if name in options]
         level = rare[0] if rare and architecture.seed % 3 == 0 else architecture.level
+        level = "neuron" if level == "outgoing" and not architecture.head else level  # nothing may read the top units
         method = Magnitude(architecture.sparsity, granularity=level)
     masks = sparsify(model, method, example=example)
     return model, compact(model, masks, example=example)[0]
@@ -244,7 +247,9 @@ def masks_by_hand(model: nn.Module) -> dict[str, torch.Tensor]:
             continue
         mask, kind = torch.ones_like(parameter, dtype=torch.bool), torch.randint(5, ()).item()
         rows, columns = (torch.rand(size) < 0.5 for size in parameter.shape)
-        masks[name] = [mask, mask & False, mask & rows[:, None], mask & columns, torch.rand(parameter.shape) < 0.3][kind]
+        masks[name] = [mask, mask & False, mask & rows[:, None], mask & columns, torch.rand(parameter.shape) < 0.3][
+            kind
+        ]
     return masks
 
 
@@ -301,7 +306,7 @@ def compared(architecture: Architecture, folder: Path, name: str, tally: Tally) 
         tally.compare("engine", fast(*arguments), expected)
         feeds = dict(zip(("x", "lengths"), (one.numpy() for one in arguments), strict=False))
         tally.compare("ONNX", session.run(None, feeds)[0], expected)
-    return in_c(architecture, small, model, folder, name, tally)
+    return in_c(small, model, folder, name, tally)
 
 
 def onnx_session(path: Path):
@@ -312,7 +317,9 @@ def onnx_session(path: Path):
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def in_c(architecture, small, model, folder, name, tally) -> Case | None:
+def in_c(small: nn.Module, model: Network, folder: Path, name: str, tally: Tally) -> Case | None:
+    """The C of the compacted network, or None where it is refused in a sentence, and what it has to compute."""
+    architecture = model.architecture
     int8, x = architecture.int8, model.example(3, 9)
     try:
         source = export_c(small, folder, name, x, architecture.format, int8)
@@ -334,7 +341,7 @@ def eight(numbers: torch.Tensor) -> torch.Tensor:
 
 
 def of_eight_bits(small: nn.Module) -> nn.Module:
-    """The network whose table and head are rounded too, in place: what a linear layer reads is rounded as its rows are."""
+    """The network whose table and head are rounded too, in place, and so is what linear layers read."""
     for module in small.modules():
         if isinstance(module, nn.Embedding | nn.Linear):
             module.weight.copy_(eight(module.weight))
@@ -421,7 +428,7 @@ def drawn(count: int, number: int) -> list[Architecture]:
     architectures: dict[Architecture, None] = {}
 
     @seed(number)
-    @settings(max_examples=2 * count, phases=[Phase.generate], database=None, suppress_health_check=QUIET)
+    @settings(max_examples=3 * count, phases=[Phase.generate], database=None, suppress_health_check=QUIET)
     @given(ARCHITECTURES)
     def collect(architecture):
         architectures[architecture] = None

@@ -26,6 +26,11 @@
     SPARSERNN_IF_AVX2(if (instructions == Instructions::avx2) return avx2::__VA_ARGS__();)                   \
     return (void)instructions, baseline::__VA_ARGS__();
 
+// The same for a function of which avx512 has no form of its own, as it would gain nothing.
+#define SPARSERNN_RETURN_UP_TO_AVX2(instructions, ...)                                                       \
+    SPARSERNN_IF_AVX2(if (instructions >= Instructions::avx2) return avx2::__VA_ARGS__();)                   \
+    return (void)instructions, baseline::__VA_ARGS__();
+
 #define SPARSERNN_DECLARE_KERNEL(SET, TYPE, NAME)      \
     namespace SET {                                    \
     template <typename T>                              \
@@ -35,7 +40,8 @@
 
 // Declares the function `NAME`, a template that returns a `TYPE` of float or double, in all sets, and defines
 // `NAME(instructions)`. Numbers of double precision, which are rare, have kernels in the baseline alone.
-#define SPARSERNN_DISPATCH(TYPE, NAME)                             \
+#define SPARSERNN_DISPATCH(TYPE, NAME) SPARSERNN_DISPATCH_BY(SPARSERNN_RETURN_FROM, TYPE, NAME)
+#define SPARSERNN_DISPATCH_BY(RETURN, TYPE, NAME)                  \
     SPARSERNN_IN_EVERY_SET(SPARSERNN_DECLARE_KERNEL, TYPE, NAME)   \
     namespace baseline {                                           \
     extern template TYPE<double> NAME<double>();                   \
@@ -45,7 +51,7 @@
         if constexpr (sizeof(T) == sizeof(double)) {               \
             return (void)instructions, baseline::NAME<T>();        \
         } else {                                                   \
-            SPARSERNN_RETURN_FROM(instructions, NAME<T>)           \
+            RETURN(instructions, NAME<T>)                          \
         }                                                          \
     }
 

@@ -33,11 +33,9 @@ SPARSERNN_IF_AVX512(SPARSERNN_DECLARE_PLAIN_KERNEL(avx512_vnni, FormatKernels, i
 
 namespace {
 
-// Without avx512_vnni, avx512 has nothing for whole numbers that avx2 has not.
 FormatKernels int8_formats(Instructions instructions) {
     SPARSERNN_IF_AVX512(if (instructions == Instructions::avx512_vnni) return avx512_vnni::int8_formats();)
-    SPARSERNN_IF_AVX2(if (instructions >= Instructions::avx2) return avx2::int8_formats();)
-    return (void)instructions, baseline::int8_formats();
+    SPARSERNN_RETURN_UP_TO_AVX2(instructions, int8_formats)
 }
 
 FormatKernel kernel_of(Format format, Instructions instructions) {

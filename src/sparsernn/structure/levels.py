@@ -57,6 +57,12 @@ def units_at(wiring: Wiring, names: Sequence[str], level: str) -> Numbering:
     count = families[-1].stop if families else 0
     read_only = any(owner.levels.get(level, "").startswith("<-") for owner in owners)
     columns = _columns(wiring, claimed, read_only)
+    if not pieces and not columns:
+        raise UserError(
+            f'no weight of this model has groups at the granularity "{level}"',
+            "weights that read the selected units, or another granularity",
+            'pass another one, such as "neuron"',
+        )
     return Numbering([*pieces, *columns], families, _previous(wiring, claimed, count), claimed)
 
 

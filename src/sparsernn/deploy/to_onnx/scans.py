@@ -31,9 +31,7 @@ def _scan(node: ir.Node, problem: Problem, prefix: str) -> ir.Node:
     body = StepGraph(torch.empty(0, dtype=problem.x.dtype).numpy().dtype, prefix)
     heights = [len(weight) for weight in problem.weights.values()]
     weights = dict(zip(problem.weights, zip(node.inputs[free:], heights, strict=True), strict=True))
-    state = tuple(
-        body.input(name, int(part.shape[-1])) for name, part in zip(cell.states, problem.state, strict=True)
-    )
+    state = tuple(body.input(name, int(part.shape[-1])) for name, part in zip(cell.states, problem.state, strict=True))
     x = body.input("projected", int(node.inputs[states].shape[-1]))  # type: ignore[index, union-attr]
     inputs, math = [*state, x], GraphMath(body)
     after = list(cell.step(x, state, GraphProducts(body, cell, weights), math))  # type: ignore[arg-type]
@@ -46,7 +44,11 @@ def _scan(node: ir.Node, problem: Problem, prefix: str) -> ir.Node:
     # What a body gives has to be made in it, each by a node of its own.
     outputs = [number.map("Identity").value for number in (*after, output)]
     graph = ir.Graph(
-        [number.value for number in inputs], outputs, nodes=body.nodes, initializers=body.constants, name=f"{prefix}step"
+        [number.value for number in inputs],
+        outputs,
+        nodes=body.nodes,
+        initializers=body.constants,
+        name=f"{prefix}step",
     )
     for value, like in zip(outputs, (*state, output), strict=True):
         value.shape, value.type = ir.Shape(["batch", like.width]), x.value.type

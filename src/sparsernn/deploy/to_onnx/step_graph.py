@@ -151,9 +151,7 @@ class GraphMath:
         return vector.map("Relu")
 
     def selu(self, vector: Numbers) -> Numbers:
-        return vector.map(
-            "Selu", attributes=[ir.AttrFloat32("alpha", SELU_ALPHA), ir.AttrFloat32("gamma", SELU_SCALE)]
-        )
+        return vector.map("Selu", attributes=[ir.AttrFloat32("alpha", SELU_ALPHA), ir.AttrFloat32("gamma", SELU_SCALE)])
 
     def log_sigmoid(self, vector: Numbers) -> Numbers:
         return -(-vector).map("Softplus")
@@ -186,7 +184,9 @@ class GraphProducts:
     def __init__(self, graph: StepGraph, cell: Cell, weights: Mapping[str, tuple[ir.Value, int]]):
         self.graph, self.cell, self.weights = graph, cell, weights
 
-    def __call__(self, name: str, vector: Numbers | None = None, gates: tuple[str, ...] | None = None) -> Numbers | float:
+    def __call__(
+        self, name: str, vector: Numbers | None = None, gates: tuple[str, ...] | None = None
+    ) -> Numbers | float:
         if name not in self.weights:
             return 0.0
         weight, height = self.weights[name]
