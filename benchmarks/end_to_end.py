@@ -9,8 +9,8 @@
   of people whom training never saw.
 
 Each is trained by torch, made small by `shrink`, and written as ONNX with its state as input and output, and as C.
-Every form runs all test sequences. Times are those of one step a call: of torch and ONNX Runtime from Python, interleaved, of
-C within a program. Machines whose tools are absent are left out with a message; see `small_machines.py`.
+Every form runs all test sequences. Times are those of one step a call: of torch and ONNX Runtime from Python,
+interleaved, of C within a program. Machines whose tools are absent are left out with a message: `small_machines.py`.
 """
 
 from __future__ import annotations
@@ -133,14 +133,20 @@ def trained(setup: Setup, floor: float = 0.01, keep: Path | None = None) -> Case
 
 @dataclass(frozen=True)
 class Form:
-    """A line of the table; microseconds of a step, and the largest difference from the torch network that it is."""
+    """A line of the table.
+
+    Attributes:
+        microseconds: of a step; count, unit: what an emulator counted in place of that.
+        difference: the largest from the torch network that the form is, for the largest output being 1.
+    """
 
     form: str
     quality: float
     bytes: int
     microseconds: float | None = None
     difference: float | None = None
-    cycles: float | None = None
+    count: float | None = None
+    unit: str = ""
 
 
 def forms(case: Case, folder: Path, machines: Sequence[Machine] = MACHINES) -> list[Form]:
@@ -195,9 +201,12 @@ def forms_in_c(case: Case, model: Reader, int8: bool, folder: Path, machines: Se
             print(f"{machine.name} has no room for C in {numbers}")
             continue
         line = _of_source(case, model, source, f"C {numbers}, {machine.name}", int8)
-        in_time = figures.count / 1000 if figures.unit == "ns" else None
-        more = {"bytes": source.constants + figures.code, "microseconds": in_time}
-        lines.append(Form(**asdict(line) | more | {"cycles": None if in_time else figures.count}))
+        size = {"bytes": source.constants + figures.code}
+        if figures.unit == "ns":
+            took: dict[str, Any] = {"microseconds": figures.count / 1000}
+        else:
+            took = {"count": figures.count, "unit": figures.unit}
+        lines.append(Form(**asdict(line) | size | took))
     return lines
 
 
@@ -294,7 +303,7 @@ def spoken_digits() -> Setup:
         rate=3e-3,
         loss=loss,
         quality=accuracy,
-        how=How(levels=("neuron", "weight"), rounds=10),
+        how=How(levels=("neuron",), rounds=6, steps=150, learning_rate=2e-3),
         sequences=[batch.inputs[0, : int(batch.lengths[0])].numpy() for batch in test],
         score=lambda outputs: _accuracy(outputs, classes),
     )
@@ -323,11 +332,11 @@ def activity_labels() -> Setup:
     return Setup(
         model=Reader(nn.LSTM(len(SENSORS), 32, batch_first=True), len(LABELS)),
         batches=batches,
-        again=batches[:100],
+        again=batches[:200],
         rate=1e-2,
         loss=loss,
         quality=lambda model: _f1(of_torch(model, [x for x, _ in valid]), valid),  # type: ignore[arg-type]
-        how=How(levels=("neuron", "weight"), rounds=8, learning_rate=5e-3),
+        how=How(levels=("neuron",), rounds=5, steps=200, learning_rate=5e-3),
         sequences=[np.ascontiguousarray(x, np.float32) for x, _ in test],
         score=lambda outputs: _f1(outputs, test),
     )
@@ -338,15 +347,19 @@ def _f1(outputs: Outputs, part: Sequence[activity.Recording]) -> float:
 
 
 def optimise(model: nn.Module, batches: Sequence[Any], loss: Callable[..., Tensor], rate: float) -> None:
-    """Adam over the batches at a rate that falls to 0."""
+    """Adam over the batches at a rate that falls to 0; weights of matrices that are zero stay so."""
     optimizer = torch.optim.Adam(model.parameters(), rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, len(batches))
+    kept = [(weight, weight.detach() != 0) for weight in model.parameters() if weight.dim() > 1]
     for batch in batches:
         optimizer.zero_grad()
         loss(model, batch).backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
+        with torch.no_grad():
+            for weight, mask in kept:
+                weight *= mask
     model.eval()
 
 
@@ -365,8 +378,8 @@ def table(lines: Sequence[Form]) -> str:
     """Times are fractions of the dense network's in torch."""
     dense, rows = lines[0], []
     for line in lines:
-        if line.cycles is not None:
-            took = f"{line.cycles:,.0f} cycles or instructions"
+        if line.count is not None:
+            took = f"{line.count:,.0f} {line.unit}"
         else:
             took = "-" if line.microseconds is None else f"{dense.microseconds / line.microseconds:,.1f} x"  # type: ignore[operator]
         difference = "-" if line.difference is None else f"{line.difference:.1g}"

@@ -128,7 +128,8 @@ def on_wasm(folder: Path, source: Source) -> Figures:
     program = folder / "wasm.wasm"
     flags = ["-target", "wasm32-wasi", "-mexec-model=reactor", "-O3", "-msimd128", "-s", f"-DSTEPS={STEPS}"]
     flags += [f"-Wl,--export={name}" for name in ("run", "outputs")]
-    call(sys.executable, "-m", "ziglang", "cc", *flags, "-I", folder, DRIVERS / "wasm.c", source.source, "-o", program)
+    compiler = (sys.executable, "-m", "ziglang", "cc")
+    call(*compiler, *flags, "-I", folder, DRIVERS / "wasm.c", source.source, "-o", program, limit=900)
     count, outputs = printed(call("node", DRIVERS / "wasm.mjs", program, str(source.outputs)))
     return Figures(program.stat().st_size - source.constants, None, count, "ns", outputs)
 
@@ -145,7 +146,7 @@ def on_this(folder: Path, source: Source) -> Figures:
 
 def outputs_of_c(source: Source, sequences: Sequence[np.ndarray]) -> list[np.ndarray]:
     """What the C of a network gives on this processor. Shapes: [time input] -> [time output] each"""
-    library = source.source.with_suffix(".so")
+    library = Path(tempfile.mkdtemp(dir=source.source.parent)) / "network.so"  # a name that was not loaded before
     call("gcc", "-std=c99", "-O2", "-march=native", "-shared", "-fPIC", source.source, "-o", library)
     program, results = ctypes.CDLL(str(library)), []
     state, output = np.zeros(source.state, np.float32), np.zeros(source.outputs, np.float32)
@@ -156,7 +157,6 @@ def outputs_of_c(source: Source, sequences: Sequence[np.ndarray]) -> list[np.nda
         for step, frame in enumerate(np.ascontiguousarray(x, np.float32)):
             program.g_step(places[0], frame.ctypes.data_as(ctypes.c_void_p), places[1])
             results[-1][step] = output
-    library.unlink()
     return results
 
 

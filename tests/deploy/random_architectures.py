@@ -101,7 +101,8 @@ class Architecture:
 
     Attributes:
         words: of the embedding, or 0 for none.
-        front, norm, residual: a linear layer before, a norm after each stack, its input added; last: the last step alone.
+        front, norm, residual, packed: a linear layer before, a norm after each stack, its input added, lengths.
+        last: whether the last step alone goes on.
         head: layers of the head.
         level, sparsity: of the pruning; format, int8: of the C.
         seed: of the weights, and of what else is random.

@@ -36,7 +36,7 @@ class Chooser:
     def prune(self, model: nn.Module, masks: Masks, weights: int) -> Masks:
         """Masks with about so many weights fewer than these, of the groups with the least sensitivity a weight.
 
-        Every layer keeps at least one group at each level.
+        Every layer keeps at least one group at each level; where no other is left, these masks themselves come back.
         """
         tensors: dict[str, Tensor] = dict(model.named_parameters())
         ranks = []
@@ -57,7 +57,7 @@ class Chooser:
             else:
                 low = middle + 1
         if not len(limits):
-            raise UserError("no group is left that can go", "a smaller budget of sparsity", "take the last model")
+            return masks
         return self._above(masks, ranks, limits[min(low, len(limits) - 1)])
 
     def _above(self, masks: Masks, ranks: Sequence[Tensor], limit: Tensor) -> Masks:

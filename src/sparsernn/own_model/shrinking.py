@@ -226,7 +226,7 @@ class _Shrinking:
         failed: set[int] = set()
         while not self._ends(budget, points, state):
             left = self._pruned(model, masks, state.share, budget)
-            if (size := _weights(model, left)) in failed:
+            if left is masks or (size := _weights(model, left)) in failed:
                 break
             trained, left = self._trained(model, left)
             point, _, _ = self._measured(trained, left)
