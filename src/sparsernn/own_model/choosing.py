@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from sparsernn.errors import UserError
 from sparsernn.own_model.batches import Loss
 from sparsernn.own_model.sensitivity import follow, sensitivities
 from sparsernn.structure.groups import Groups, Where
