@@ -9,7 +9,7 @@ pytest.importorskip("onnxruntime")
 from tests.deploy.random_architectures import Tally, check, drawn
 
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no C compiler here")
-pytestmark = [needs_gcc, pytest.mark.filterwarnings("ignore:0 of|ignore:.*can go")]
+pytestmark = [needs_gcc, pytest.mark.filterwarnings("ignore::UserWarning")]
 
 
 @pytest.mark.parametrize("count", [8, pytest.param(1000, marks=pytest.mark.slow)])
