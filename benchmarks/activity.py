@@ -12,10 +12,8 @@ The data are those of the task `activity_recognition` (`SPARSERNN_DATA`), every 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -25,13 +23,12 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.metrics import f1_score
-from small_machines import MACHINES, STEPS, write_inputs
+from small_machines import MACHINES, STEPS, outputs_of_c, write_inputs
 from torch import Tensor, nn
 
 from sparsernn import export_c, set_flush_denormal
 from sparsernn.data.activity_recognition import LABELS, SENSORS, ActivityRecognition
 from sparsernn.data.splits import SequenceSplit
-from sparsernn.deploy.c_source import Source
 from sparsernn.deploy.eight_bits import eight_bits
 from sparsernn.nn import FastGRNN
 
@@ -100,23 +97,6 @@ def turn(generator: np.random.Generator) -> np.ndarray:
     return np.linalg.solve(np.eye(3) + skew / 2, np.eye(3) - skew / 2)
 
 
-def by_c(source: Source, recordings: Sequence[Recording]) -> list[np.ndarray]:
-    """Labels that the C of a network gives, recording by recording."""
-    library = source.source.with_suffix(".so")
-    subprocess.run(["gcc", "-std=c99", "-O2", "-shared", "-fPIC", source.source, "-o", library], check=True)
-    program, labels = ctypes.CDLL(str(library)), []
-    state, output = np.zeros(source.state, np.float32), np.zeros(source.outputs, np.float32)
-    places = [array.ctypes.data_as(ctypes.c_void_p) for array in (state, output)]
-    for x, _ in recordings:
-        program.g_reset(places[0])
-        ours = np.empty(len(x), np.int64)
-        for step, frame in enumerate(np.ascontiguousarray(x)):
-            program.g_step(places[0], frame.ctypes.data_as(ctypes.c_void_p), places[1])
-            ours[step] = output.argmax()
-        labels.append(ours)
-    return labels
-
-
 def score(labels: Sequence[np.ndarray], recordings: Sequence[Recording]) -> dict[str, float]:
     ours, expected = np.concatenate(labels), np.concatenate([label for _, label in recordings])
     return {"f1": float(f1_score(expected, ours, average="macro")), "accuracy": float((ours == expected).mean())}
@@ -130,7 +110,7 @@ def measured(model: Labeller, parts: dict[str, Sequence[Recording]]) -> dict[str
         source = export_c(model, folder, "g", example=example, format="smallest", int8=True)
         figures["weights"] = source.constants
         for name, part in parts.items():
-            figures[name] = score(by_c(source, part), part)
+            figures[name] = score([one.argmax(-1) for one in outputs_of_c(source, [x for x, _ in part])], part)
             with torch.no_grad():
                 exact = [model(torch.from_numpy(x).unsqueeze(0))[0].argmax(-1).numpy() for x, _ in part]
             figures[f"{name}, float32"] = score(exact, part)

@@ -17,6 +17,7 @@ give what this processor gives; otherwise there is no figure.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import re
 import shutil
@@ -97,10 +98,12 @@ def printed(text: str) -> tuple[float, np.ndarray]:
 
 def on_avr(folder: Path, source: Source) -> Figures | None:
     """Cycles of one step on an ATmega328P, by its own timer; None where it has no room."""
+    if source.constants > AVR_FLASH:
+        return None
     program = folder / "avr.elf"
     flags = ["-mmcu=atmega328p", "-std=gnu99", "-O2", "-DF_CPU=16000000UL", f"-DSTEPS={STEPS}", "-I", folder]
     stack = deepest("avr-gcc", [*flags, "-mcall-prologues"], folder, source)
-    if source.constants > AVR_FLASH or vectors(source) + stack + AVR_REST > AVR_MEMORY:
+    if vectors(source) + stack + AVR_REST > AVR_MEMORY:
         return None
     call("avr-gcc", *flags, DRIVERS / "avr.c", source.source, "-o", program)
     count, outputs = printed(call("simavr", "-m", "atmega328p", "-f", "16000000", program))
@@ -125,7 +128,8 @@ def on_wasm(folder: Path, source: Source) -> Figures:
     program = folder / "wasm.wasm"
     flags = ["-target", "wasm32-wasi", "-mexec-model=reactor", "-O3", "-msimd128", "-s", f"-DSTEPS={STEPS}"]
     flags += [f"-Wl,--export={name}" for name in ("run", "outputs")]
-    call(sys.executable, "-m", "ziglang", "cc", *flags, "-I", folder, DRIVERS / "wasm.c", source.source, "-o", program)
+    compiler = (sys.executable, "-m", "ziglang", "cc")
+    call(*compiler, *flags, "-I", folder, DRIVERS / "wasm.c", source.source, "-o", program, limit=900)
     count, outputs = printed(call("node", DRIVERS / "wasm.mjs", program, str(source.outputs)))
     return Figures(program.stat().st_size - source.constants, None, count, "ns", outputs)
 
@@ -138,6 +142,22 @@ def on_this(folder: Path, source: Source) -> Figures:
     call("gcc", *flags, "-c", source.source, "-o", folder / "g.o")
     count, outputs = printed(call(program))
     return Figures(sections(folder / "g.o", "size") - source.constants, None, count, "ns", outputs)
+
+
+def outputs_of_c(source: Source, sequences: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """What the C of a network gives on this processor. Shapes: [time input] -> [time output] each"""
+    library = Path(tempfile.mkdtemp(dir=source.source.parent)) / "network.so"  # a name that was not loaded before
+    call("gcc", "-std=c99", "-O2", "-march=native", "-shared", "-fPIC", source.source, "-o", library)
+    program, results = ctypes.CDLL(str(library)), []
+    state, output = np.zeros(source.state, np.float32), np.zeros(source.outputs, np.float32)
+    places = [array.ctypes.data_as(ctypes.c_void_p) for array in (state, output)]
+    for x in sequences:
+        program.g_reset(places[0])
+        results.append(np.empty((len(x), source.outputs), np.float32))
+        for step, frame in enumerate(np.ascontiguousarray(x, np.float32)):
+            program.g_step(places[0], frame.ctypes.data_as(ctypes.c_void_p), places[1])
+            results[-1][step] = output
+    return results
 
 
 def deepest(compiler: str, flags: Sequence[str | Path], folder: Path, source: Source) -> int:

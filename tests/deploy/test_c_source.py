@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import sparsernn.nn as recurrent
-from sparsernn import export_c, folders, runtime
+from sparsernn import compact, export_c, folders, runtime, sparsify
 from sparsernn.deploy.packing import pack
 from sparsernn.deploy.rtneural import export_rtneural
 from sparsernn.errors import UserError
+from sparsernn.methods.static import Static
 from sparsernn.models.language_model import LanguageModel
 
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no C compiler here")
@@ -220,6 +222,72 @@ def test_rows_without_weights_and_constant_gates_take_no_products(tmp_path):
     written = export_c(model, tmp_path, "net", format="blocks")
     np.testing.assert_allclose(Program(written).run(x), expected_of(model, x), atol=2e-6)
     assert written.constants < 4 * (64 * 35 + 2 * 96) + 2 * 35 * 4 + 200
+
+
+@needs_gcc
+def test_layers_of_which_no_input_is_read(tmp_path):
+    """Strict compilers do not take an argument that nothing reads."""
+    model, x = seeded(lambda: nn.GRU(3, 5, 2, batch_first=True)), torch.randn(4, 3)
+    with torch.no_grad():
+        model.weight_ih_l0.zero_()
+        model.weight_ih_l1.zero_()
+    np.testing.assert_allclose(Program(export_c(model, tmp_path)).run(x), expected_of(model, x), atol=2e-6)
+
+
+class Every(nn.Module):
+    """Outputs of all units, of which some are cut away."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.LSTM(3, 12, batch_first=True)
+
+    def forward(self, x):
+        return self.rnn(x)[0]
+
+
+def without_half(model, weights):
+    """The model without every other row of these weights, compacted; and what it was."""
+    kept = {}
+    for name in weights:
+        weight = model.get_parameter(name)
+        kept[name] = (torch.arange(len(weight)) % 2 == 0).view(-1, *[1] * (weight.dim() - 1)).expand_as(weight).clone()
+    masks = sparsify(model, Static(masks=kept), example=(torch.randn(1, 4, 3),))
+    return compact(model, masks, example=(torch.randn(1, 4, 3),))[0]
+
+
+@needs_gcc
+def test_outputs_that_were_cut_are_zeros_in_their_places(tmp_path):
+    model, x = seeded(Every), torch.randn(5, 3)
+    small = without_half(model, [name for name, _ in model.named_parameters()])
+    before, expected = sum(one.numel() for one in model.parameters()), expected_of(model, x)
+    assert sum(one.numel() for one in small.parameters()) < before and (expected == 0).all(0).any()
+    written = export_c(small, tmp_path, example=x.unsqueeze(0))
+    np.testing.assert_allclose(Program(written).run(x), expected, atol=2e-6)
+    content = export_rtneural(small, tmp_path / "model.json", example=x.unsqueeze(0))
+    last = content["layers"][-1]
+    assert last["shape"][-1] == expected.shape[-1]
+    empty = (np.array(last["weights"][0]) == 0).all(0) & (np.array(last["weights"][1]) == 0)
+    assert np.array_equal(empty, (expected == 0).all(0))
+
+
+class Padded(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.head = nn.GRU(3, 5, batch_first=True, bias=False), nn.Linear(5, 2)
+
+    def forward(self, x, lengths):
+        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        return self.head(pad_packed_sequence(self.rnn(packed)[0], batch_first=True)[0][:, -1])
+
+
+def test_a_forward_that_differs_little_from_a_chain_is_none(tmp_path):
+    """Sequences that have ended give the head zeros, and the states of this network are hardly larger."""
+    model = seeded(Padded)
+    with torch.no_grad():
+        for weight in model.rnn.parameters():
+            weight *= 0.01
+    with pytest.raises(UserError, match="not a chain"):
+        export_c(model, tmp_path / "folder", example=(torch.randn(2, 4, 3), torch.tensor([4, 2])))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import safetensors
 
+import sparsernn
 from sparsernn import native
 
 PROJECT = Path(__file__).parents[2]
@@ -25,6 +26,15 @@ HEADERS = Path(sysconfig.get_path("include"), "Python.h")
 def test_the_extension_is_built_where_it_can_be():
     assert native.module is not None, native.why_absent()
     assert native.why_absent() is None
+
+
+@pytest.mark.skipif(native.module is None, reason="the extension was not built")
+def test_what_is_installed_is_small():
+    """What a wheel holds of the package, the extension included: 3 MB."""
+    folder, left_out = Path(sparsernn.__file__).parent, {".cpp", ".h", ".pyc", ".so"}
+    files = [path for path in folder.rglob("*") if path.is_file() and path.suffix not in left_out]
+    extension = Path(native.module.__file__).stat().st_size
+    assert sum(path.stat().st_size for path in files if path.name != "CMakeLists.txt") + extension < 3 * 2**20
 
 
 def test_an_extension_that_does_not_load_says_why(monkeypatch):

@@ -159,6 +159,20 @@ def test_a_floor_that_nothing_reaches_gives_the_model_back(trained: Reader) -> N
     assert shrunk.best is None and shrunk.model is trained and len(shrunk.points) == 4
 
 
+def test_it_ends_where_no_group_is_left_that_can_go() -> None:
+    """Every layer keeps a group; a budget of one weight is never met."""
+    torch.manual_seed(0)
+    model = nn.RNN(2, 2, batch_first=True)
+    batches = [torch.randn(2, 3, 2)]
+
+    def size(model: nn.Module, batch: torch.Tensor) -> torch.Tensor:
+        return model(batch)[0].square().mean()
+
+    how = How(levels=("gate",), share=0.9, steps=1, rounds=20)
+    shrunk = sparsernn.shrink(model, batches, size, lambda model: 0.0, Budget(weights=1), floor=-1.0, how=how)
+    assert shrunk.best is not None and 1 < len(shrunk.points) < 20
+
+
 def test_words_that_never_occur_go_first(trained: Reader) -> None:
     going = (WORDS - 12) * 6
     whole = sum(parameter.numel() for parameter in trained.parameters())

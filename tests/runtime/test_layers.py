@@ -337,6 +337,20 @@ def test_a_projection_of_torch_is_computed_by_the_extension():
     assert [layer.provider for layer in layers] == ["cpu_native"] * 4 and {layer.width for layer in layers} == {6}
 
 
+@pytest.mark.parametrize("options", [{"lengths": 3}, {"lengths": {1: 2, 4: 3}, "semiring": "log"}], ids=str)
+def test_automata_of_several_states_are_accelerated(options):
+    """Their weights have more rows than there are patterns."""
+    import torch
+
+    from sparsernn import accelerate
+    from sparsernn.nn import Rational
+
+    torch.manual_seed(0)
+    model, x = Rational(4, 5, 2, **options).eval(), torch.randn(6, 2, 4)
+    with torch.no_grad():
+        torch.testing.assert_close(accelerate(model, format="rows")(x)[0], model(x)[0], rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("cell", [*CELLS.values(), LSTM(gate_activation="hard_sigmoid")])
 def test_numpy_computes_what_the_extension_does_not(cell, monkeypatch):
     monkeypatch.setattr(native, "module", None)

@@ -6,6 +6,7 @@ from torch import nn
 
 from sparsernn.cells.lstm import LSTM
 from sparsernn.cells.peephole_lstm import PeepholeLSTM
+from sparsernn.cells.qrnn import QRNN
 from sparsernn.errors import UserError
 from sparsernn.structure.groups import Groups, select
 from sparsernn.structure.masks import Masks
@@ -275,6 +276,13 @@ def test_levels_that_do_not_exist(level, per, match):
     model, wiring = built()
     with pytest.raises(UserError, match=match):
         Groups.of(wiring, model, level, per=per)
+
+
+def test_a_level_of_which_no_weight_has_a_group_is_refused():
+    """Nothing reads what a layer without a recurrent matrix puts out, where it is the last one."""
+    model = QRNN(3, 4)
+    with pytest.raises(UserError, match='no weight of this model has groups at the granularity "outgoing"'):
+        Groups.of(Wiring.local(model), model, "outgoing")
 
 
 def test_tied_weights_are_one_group_member():

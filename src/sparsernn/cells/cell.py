@@ -138,6 +138,10 @@ class Cell(abc.ABC):
         """Units along each axis of one layer."""
         return {"input": input_size, "hidden": hidden_size, "memory": hidden_size}
 
+    def hidden_size(self, counts: Sizes) -> int:
+        """The size from which `sizes` makes a layer whose weights have so many units along their axes."""
+        return counts[self.axes["weight_ih"].split()[1]]
+
     def sized(self, sizes: Sizes) -> Self:
         """The cell of a layer of these sizes, where options follow from them."""
         return self

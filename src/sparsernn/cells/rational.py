@@ -129,6 +129,9 @@ class Rational(ScannedCell):
         lengths = _lengths(self.lengths, hidden_size)
         return {"input": input_size, "hidden": hidden_size, "pattern": len(lengths), "state": sum(lengths)}
 
+    def hidden_size(self, counts: Sizes) -> int:
+        return len(self.patterns)
+
     def sized(self, sizes: Sizes) -> Self:
         return replace(self, lengths=_lengths(self.lengths, sizes["hidden"]))
 

@@ -11,7 +11,7 @@ from sparsernn import durable
 from sparsernn.cells.cell import Cell, Sizes
 from sparsernn.deploy.c_functions import PRODUCTS
 from sparsernn.deploy.c_products import ConstantProducts, Constants, write_product
-from sparsernn.deploy.c_step import Body, Named, number, with_functions, write_step
+from sparsernn.deploy.c_step import Body, CMath, Named, number, with_functions, write_step
 from sparsernn.deploy.parts import Layer, Parts, parts_of_network
 from sparsernn.errors import UserError
 from sparsernn.runtime.layouts import quantised
@@ -122,6 +122,7 @@ class _Writer:
         self.inputs = parts.layers[0].sizes["input"] if parts.embedding is None else 1
         last = parts.layers[-1]
         self.outputs = last.sizes[last.cell.state_axes[0]] if parts.head is None else len(parts.head)
+        self.outputs = self.outputs if parts.filled is None else len(parts.filled)
 
     def header(self) -> str:
         """NAME.h"""
@@ -151,6 +152,7 @@ class _Writer:
         body = Body()
         multiply = ConstantProducts(body, self.constants, layer.cell, layer.weights, self.format)
         write_step(body, layer.cell, layer.sizes, multiply)
+        body.lines += _unread(body, "x")
         arguments = "const float *x, float *state"
         return f"static void {self.name}_layer{number_}({arguments}) {{\n{body.text()}\n}}\n"
 
@@ -177,7 +179,10 @@ class _Writer:
             result = write_product(body, self.constants, parts.head, parts.bias, vector, self.format)
         if parts.residual is not None:
             result = result + Named(body, f"input[{parts.residual}]", 1)
+        if parts.filled is not None:
+            result = CMath(body).take(result, tuple(parts.filled.tolist()), 0.0)
         body.lines.append(f"for (int j = 0; j < {self.outputs}; ++j) output[j] = {result.text};")
+        body.lines += _unread(body, "input")
         lines = body.text().splitlines()
         return _function(f"void {self.name}_step(float *state, const float *input, float *output)", lines)
 
@@ -207,6 +212,11 @@ class _Writer:
 
 def _widths(cell: Cell, sizes: Sizes) -> list[int]:
     return [sizes[axis] for axis in cell.state_axes]
+
+
+def _unread(body: Body, argument: str) -> list[str]:
+    """A statement for an argument that nothing reads, as where all weights of the input are gone."""
+    return [] if re.search(rf"\b{argument}\b", body.text()) else [f"(void){argument};"]
 
 
 def _function(head: str, lines: list[str]) -> str:

@@ -33,6 +33,9 @@ def export_rtneural(model_or_artifact: Any, path: Path | str, example: Any = Non
     if parts.head is not None:
         bias = np.zeros(len(parts.head)) if parts.bias is None else parts.bias
         layers.append(_described("dense", "", len(parts.head), [parts.head.T, bias]))
+    if parts.filled is not None:
+        places = np.where(parts.filled < 0, 0, np.arange(parts.filled.max() + 1)[:, None] == parts.filled)
+        layers.append(_described("dense", "", len(parts.filled), [places, np.zeros(len(parts.filled))]))
     content = {"in_shape": [None, None, parts.layers[0].sizes["input"]], "layers": layers}
     Path(path).write_text(json.dumps(content), encoding="ascii")
     return content

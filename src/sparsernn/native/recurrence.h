@@ -27,7 +27,7 @@ struct FormatSizes {
     bool quantised;              // int8 numbers with a scale a row, and vectors of uint8
 };
 
-constexpr std::array<FormatSizes, 4> format_sizes{{
+inline constexpr std::array<FormatSizes, 4> format_sizes{{
     {"blocks", 1, 64, 0, false},        // 16 float32, row by row: all read the same column
     {"rows", 64, 64, 16, false},        // 16 float32, each with its own of 64 columns
     {"int8_blocks", 4, 64, 0, true},    // 16 x 4 int8: all read the same four columns
@@ -96,7 +96,35 @@ inline std::int64_t groups_of(std::int64_t hidden) { return rounded_up(hidden, l
 // Numbers from a vector's gates to the next one's; an odd number of lines, so that they do not share places in caches.
 inline std::int64_t row_of_gates(std::int64_t slices) { return (slices | 1) * lanes; }
 
-using RunRecurrence = void (*)(const RecurrentLayer& layer, Format format, const Sequences& sequences,
+// Where some vectors lie: those of a few steps, each with so many sequences. Vectors of no sequence are left out.
+struct Vectors {
+    const float* first;
+    std::int64_t step, row;               // numbers from a step, and from a sequence, to the next
+    std::int64_t steps, tile, sequences;  // vectors are numbered as if each step had `tile` sequences
+
+    // Calls work(number, vector) for each.
+    template <typename Work>
+    inline void each(Work work) const {
+        for (std::int64_t t = 0; t < steps; ++t)
+            for (std::int64_t n = 0; n < sequences; ++n) work(t * tile + n, first + t * step + n * row);
+    }
+};
+
+// As many vectors side by side as there is code for.
+constexpr std::array<std::int64_t, 4> tiles{1, 4, 8, 16};
+
+// What a format does with vectors: writes a panel of them, and multiplies it.
+struct FormatKernel {
+    const FormatSizes* sizes;
+    unsigned (*prepare)(const Vectors& vectors, std::int64_t many, std::int64_t columns, std::uint8_t* at);
+    using Accumulate = void (*)(const PackedWeight& weight, std::int64_t begin, std::int64_t end, const std::uint8_t* at,
+                                std::int64_t columns, float* sums, std::int64_t row);
+    std::array<Accumulate, tiles.size()> accumulate;
+};
+
+using FormatKernels = std::array<FormatKernel, 2>;  // those of floats, or those of int8
+
+using RunRecurrence = void (*)(const RecurrentLayer& layer, const FormatKernel& format, const Sequences& sequences,
                                const RecurrenceScratch& scratch);
 
 struct RecurrentCellSizes {

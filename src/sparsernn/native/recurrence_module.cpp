@@ -26,9 +26,24 @@ namespace nb = nanobind;
 namespace sparsernn {
 
 SPARSERNN_DISPATCH_PLAIN(RecurrenceKernels, recurrence_kernels)
+SPARSERNN_DISPATCH_PLAIN(FormatKernels, float_formats)
 SPARSERNN_DISPATCH_PLAIN(ReadThrough, reading_kernel)
+SPARSERNN_IN_EVERY_SET(SPARSERNN_DECLARE_PLAIN_KERNEL, FormatKernels, int8_formats)
+SPARSERNN_IF_AVX512(SPARSERNN_DECLARE_PLAIN_KERNEL(avx512_vnni, FormatKernels, int8_formats))
 
 namespace {
+
+FormatKernels int8_formats(Instructions instructions) {
+    SPARSERNN_IF_AVX512(if (instructions == Instructions::avx512_vnni) return avx512_vnni::int8_formats();)
+    SPARSERNN_RETURN_UP_TO_AVX2(instructions, int8_formats)
+}
+
+FormatKernel kernel_of(Format format, Instructions instructions) {
+    const FormatSizes* const sizes = &format_sizes[static_cast<std::size_t>(format)];
+    for (const FormatKernel& kernel : sizes->quantised ? int8_formats(instructions) : float_formats(instructions))
+        if (kernel.sizes == sizes) return kernel;
+    throw std::invalid_argument("there is no kernel of this format");
+}
 
 constexpr std::int64_t most_slices = 65536;  // of a weight, as 16 bits number them
 constexpr std::int64_t most_units = most_slices * lanes;
@@ -229,6 +244,7 @@ public:
           width_(whole(width, "width", 1, most_units)) {
         find_kernel(cell, instructions);
         check_weights(weights);
+        for_format_ = kernel_of(format_, find_instructions(instructions));
         const std::int64_t slices = groups_of(hidden_) * cell_.gates, levels = static_cast<std::int64_t>(weights.recurrent.size());
         bias_ = copied(vectors.bias, "bias", {slices, lanes});
         inner_bias_ = copied(vectors.inner_bias, "inner_bias", {cell_.has_inner_bias ? groups_of(hidden_) : 0, lanes});
@@ -285,7 +301,7 @@ public:
                                       lengths == nullptr ? nullptr : lengths + first,
                                       hidden + first * width_,
                                       has_memory() ? memory + first * hidden_ : nullptr};
-            kernel_.run(layer_, format_, sequences, scratch.about());
+            kernel_.run(layer_, for_format_, sequences, scratch.about());
         }
     }
 
@@ -341,6 +357,7 @@ private:
     Weights weights_;
     std::int64_t inputs_, hidden_, width_, bytes_ = 0;
     Format format_{};
+    FormatKernel for_format_{};
     RecurrenceKernel kernel_{};
     RecurrentCellSizes cell_{};
     std::vector<PackedWeight> recurrent_;

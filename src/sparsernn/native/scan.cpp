@@ -7,7 +7,7 @@
 
 namespace sparsernn {
 
-SPARSERNN_DISPATCH(ScanKernel, scan_kernel)
+SPARSERNN_DISPATCH_BY(SPARSERNN_RETURN_UP_TO_AVX2, ScanKernel, scan_kernel)
 
 namespace {
 

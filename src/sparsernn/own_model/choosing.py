@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from sparsernn.errors import UserError
 from sparsernn.own_model.batches import Loss
 from sparsernn.own_model.sensitivity import follow, sensitivities
 from sparsernn.structure.groups import Groups, Where
@@ -45,7 +44,7 @@ class Chooser:
     def prune(self, model: nn.Module, masks: Masks, weights: int) -> Masks:
         """Masks with about so many weights fewer than these, of the groups with the least sensitivity a weight.
 
-        Every layer keeps at least one group at each level.
+        Every layer keeps at least one group at each level; where no other is left, these masks themselves come back.
         """
         ranks = []
         for groups, rank in zip(self.levels, self._ranks(model), strict=True):
@@ -64,7 +63,7 @@ class Chooser:
             else:
                 low = middle + 1
         if not len(limits):
-            raise UserError("no group is left that can go", "a smaller budget of sparsity", "take the last model")
+            return masks
         return self._above(masks, ranks, limits[min(low, len(limits) - 1)])
 
     def _ranks(self, model: nn.Module) -> list[Tensor]:

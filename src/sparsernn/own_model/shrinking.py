@@ -244,7 +244,7 @@ class _Shrinking:
         dtypes, failed = self.how.dtypes if budget.of_bytes else (), set[int]()
         while not self._ends(budget, points, state):
             left = self._pruned(model, masks, state.share, budget)
-            if (size := _weights(model, left)) in failed:
+            if left is masks or (size := _weights(model, left)) in failed:
                 break
             trained, left = self._trained(model, left)
             point = self._measured(trained, left, floor, _last(points), dtypes)

@@ -266,7 +266,7 @@ def checked_sizes(cell: Cell, weights: Mapping[str, Array]) -> dict[str, int]:
         lengths = list(weights[name].shape)
         lengths[0] //= len(cell.gates_of(name)) if gated else 1
         counts = dict(zip(axes, lengths, strict=True)) | counts
-    sizes = counts | cell.sizes(counts["input"], counts[cell.axes["weight_ih"].split()[1]])
+    sizes = counts | cell.sizes(counts["input"], cell.hidden_size(counts))
     if min(sizes.values()) < 1:
         happened = f"weight_ih has the shape {list(weights['weight_ih'].shape)}"
         raise UserError(happened, "units and inputs", "pass a layer that has both")

@@ -57,12 +57,23 @@ def units_at(wiring: Wiring, names: Sequence[str], level: str) -> Numbering:
     count = families[-1].stop if families else 0
     read_only = any(owner.levels.get(level, "").startswith("<-") for owner in owners)
     columns = _columns(wiring, claimed, read_only)
+    _require_groups([*pieces, *columns], level)
     return Numbering([*pieces, *columns], families, _previous(wiring, claimed, count), claimed)
 
 
 def levels_of(wiring: Wiring, names: Sequence[str]) -> set[str]:
     """Those that the owners of the named weights declare."""
     return {level for owner in _owners(wiring, names) for level in owner.levels}
+
+
+def _require_groups(pieces: Sequence[Piece], level: str) -> None:
+    """Raises: UserError where no weight belongs to a group, as where nothing reads the units."""
+    if not pieces:
+        raise UserError(
+            f'no weight of this model has groups at the granularity "{level}"',
+            "weights that read the selected units, or another granularity",
+            'pass another one, such as "neuron"',
+        )
 
 
 def _owners(wiring: Wiring, names: Sequence[str]) -> list[Owner]:

@@ -151,7 +151,7 @@ def _write(network: nn.Module, forward: Forward, axes: Axes, path: Path, int8: b
     example = resized(forward.tensors, _example_sizes(forward.tensors, axes))
     program = _program(traced, example, axes, forward, opset)
     details = files.Details(forward.names, tuple(forward.outputs(example)), axes, traced.nodes.described)
-    files.finish(program, traced.nodes.scanned, details, int8, opset)
+    files.finish(program, traced.nodes.scanned, details, int8)
     part = path.with_name(f"{path.name}.part")
     try:
         with durable.one_clear_error("The model", path, "what was there before is as it was"):

@@ -38,10 +38,10 @@ class Details:
         return {axis.dimension: name for name, group in self.axes.items() for axis in group if axis.input == number}
 
 
-def finish(program: Any, scanned: Sequence[Problem], details: Details, int8: bool, opset: int) -> None:
+def finish(program: Any, scanned: Sequence[Problem], details: Details, int8: bool) -> None:
     """Make the graph of a program what is to be written."""
     model: ir.Model = program.model
-    scans.expand(model.graph, scans.bodies(scanned, opset))
+    scans.expand(model.graph, scanned)
     _fold_weights(model)
     if int8:
         _round(model.graph)

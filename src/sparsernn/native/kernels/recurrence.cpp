@@ -9,30 +9,10 @@
 #include "cells/peephole_lstm.h"
 #include "cells/recurrent_highway.h"
 #include "cells/rnn.h"
-#include "formats/blocks.h"
-#include "formats/int8_blocks.h"
-#include "formats/int8_lookup.h"
-#include "formats/rows.h"
+#include "sixteen.h"
 
 namespace sparsernn {
 namespace {
-
-// What a format does with a number of vectors side by side: writes a panel of them, and multiplies it.
-struct ForTile {
-    unsigned (*prepare)(const Vectors& vectors, std::int64_t columns, std::uint8_t* at);
-    void (*accumulate)(const PackedWeight& weight, std::int64_t begin, std::int64_t end, const std::uint8_t* at,
-                       std::int64_t columns, float* sums, std::int64_t row);
-};
-
-template <typename Format, int many>
-void accumulate(const PackedWeight& weight, std::int64_t begin, std::int64_t end, const std::uint8_t* at,
-                std::int64_t columns, float* sums, std::int64_t row) {
-    Format::template accumulate<many>(weight, begin, end, Format::panel(at, columns), sums, row);
-}
-
-// As many vectors as there is code for.
-constexpr std::array<std::int64_t, 4> tiles{1, 4, 8, 16};
-using ForTiles = std::array<ForTile, tiles.size()>;
 
 inline std::size_t tile_of(std::int64_t vectors) {
     std::size_t tile = 0;
@@ -40,43 +20,30 @@ inline std::size_t tile_of(std::int64_t vectors) {
     return tile;
 }
 
-template <typename Format>
-constexpr ForTiles for_tiles{{{&Format::template prepare<1>, &accumulate<Format, 1>},
-                              {&Format::template prepare<4>, &accumulate<Format, 4>},
-                              {&Format::template prepare<8>, &accumulate<Format, 8>},
-                              {&Format::template prepare<16>, &accumulate<Format, 16>}}};
-constexpr std::array<const ForTiles*, format_sizes.size()> formats{
-    {&for_tiles<Blocks>, &for_tiles<RowsOfNumbers>, &for_tiles<Int8Blocks>, &for_tiles<Int8Lookup>}};
-
-inline const ForTile& for_tile(Format format, std::int64_t vectors) {
-    return (*formats[static_cast<std::size_t>(format)])[tile_of(vectors)];
-}
-
 // A panel of vectors, and the vectors that it was made of.
 class Multiplied {
 public:
-    Multiplied(Format format, const ForTile& functions, const Vectors& vectors, std::int64_t columns, std::uint8_t* at)
-        : format_(format), functions_(functions), vectors_(vectors), columns_(columns), at_(at),
-          damaged_(functions.prepare(vectors, columns, at)) {}
+    Multiplied(const FormatKernel& format, std::size_t tile, const Vectors& vectors, std::int64_t columns, std::uint8_t* at)
+        : format_(format), tile_(tile), vectors_(vectors), columns_(columns), at_(at),
+          damaged_(format.prepare(vectors, tiles[tile], columns, at)) {}
 
     // Adds what some runs of a weight make of each vector, those of some gates. sums: [vector, slice 16], a vector's
     // `row` numbers from the next.
     void add(const PackedWeight& weight, std::int64_t slices, const Part& part, float* sums, std::int64_t row) const {
-        functions_.accumulate(weight, part.begin, part.end, at_, columns_, sums, row);
+        format_.accumulate[tile_](weight, part.begin, part.end, at_, columns_, sums, row);
         if (damaged_ != 0) add_the_rest(weight, slices, part, sums, row);
     }
 
 private:
     [[gnu::noinline]] void add_the_rest(const PackedWeight& weight, std::int64_t slices, const Part& part, float* sums,
                                         std::int64_t row) const {
-        const FormatSizes& sizes = format_sizes[static_cast<std::size_t>(format_)];
         vectors_.each([&](std::int64_t n, const float* x) {
-            if (damaged_ >> n & 1) add_what_is_not_finite(weight, sizes, slices, part, x, columns_, sums + n * row);
+            if (damaged_ >> n & 1) add_what_is_not_finite(weight, *format_.sizes, slices, part, x, columns_, sums + n * row);
         });
     }
 
-    const Format format_;
-    const ForTile& functions_;
+    const FormatKernel& format_;
+    const std::size_t tile_;
     const Vectors& vectors_;
     const std::int64_t columns_;
     std::uint8_t* const at_;
@@ -120,9 +87,9 @@ inline void finish(std::int64_t groups, const float* diagonals, const float* pro
 template <typename Cell>
 class Run {
 public:
-    Run(const RecurrentLayer& layer, Format format, const Sequences& sequences, const RecurrenceScratch& scratch)
-        : layer_(layer), format_(format), for_step_(for_tile(format, sequences.count)), s_(sequences), scratch_(scratch),
-          many_(tiles[tile_of(sequences.count)]), groups_(groups_of(layer.hidden)), slices_(groups_ * gates),
+    Run(const RecurrentLayer& layer, const FormatKernel& format, const Sequences& sequences, const RecurrenceScratch& scratch)
+        : layer_(layer), format_(format), tile_(tile_of(sequences.count)), s_(sequences), scratch_(scratch),
+          many_(tiles[tile_]), groups_(groups_of(layer.hidden)), slices_(groups_ * gates),
           row_(row_of_gates(slices_)), hidden_row_(groups_of(layer.width) * lanes) {}
 
     // As many steps are projected at once as fit side by side.
@@ -150,7 +117,7 @@ private:
     void project(std::int64_t begin, std::int64_t steps) const {
         const Vectors inputs{s_.x + begin * s_.x_step, s_.x_step, s_.x_row, steps, many_, s_.count};
         for (std::int64_t n = 0; n < steps * many_; ++n) std::copy_n(layer_.bias, slices_ * lanes, scratch_.projected + n * row_);
-        Multiplied(format_, for_tile(format_, steps * many_), inputs, layer_.inputs, scratch_.of_input)
+        Multiplied(format_, tile_of(steps * many_), inputs, layer_.inputs, scratch_.of_input)
             .add(layer_.input, slices_, {1, 0, 1, 0, layer_.input.runs}, scratch_.projected, row_);
     }
 
@@ -160,7 +127,7 @@ private:
         const Part outer{gates, 0, outer_gates, 0, first.outer_runs};
         const Part inner{gates, outer_gates, gates, first.outer_runs, first.runs};
         const Vectors states = rows_of(scratch_.hidden, hidden_row_);
-        const Multiplied state(format_, for_step_, states, layer_.width, scratch_.of_state);
+        const Multiplied state(format_, tile_, states, layer_.width, scratch_.of_state);
         state.add(first, slices_, outer, projected, row_);
         if constexpr (Cell::products_differ) {
             for (std::int64_t n = 0; n < s_.count; ++n)
@@ -175,7 +142,7 @@ private:
         float* const units = narrows ? scratch_.seen : scratch_.hidden;
         finish<Cell, 0, (Cell::inner_gates > 0 ? outer_gates : gates)>(groups_, layer_.diagonals, projected, scratch_, units, some);
         if constexpr (Cell::inner_gates > 0) {
-            Multiplied(format_, for_step_, rows_of(scratch_.seen, groups_ * lanes), layer_.hidden, scratch_.of_state)
+            Multiplied(format_, tile_, rows_of(scratch_.seen, groups_ * lanes), layer_.hidden, scratch_.of_state)
                 .add(first, slices_, inner, projected, row_);
             finish<Cell, outer_gates, gates>(groups_, layer_.diagonals, projected, scratch_, units, some);
         }
@@ -201,7 +168,7 @@ private:
     // What a whole weight makes of each vector.
     void add_all(const PackedWeight& weight, const Vectors& vectors, std::int64_t columns, std::int64_t slices, float* sums,
                  std::int64_t row) const {
-        Multiplied(format_, for_step_, vectors, columns, scratch_.of_state).add(weight, slices, {1, 0, 1, 0, weight.runs}, sums, row);
+        Multiplied(format_, tile_, vectors, columns, scratch_.of_state).add(weight, slices, {1, 0, 1, 0, weight.runs}, sums, row);
     }
 
     // The states of the sequences, one step of them.
@@ -230,15 +197,15 @@ private:
     }
 
     const RecurrentLayer& layer_;
-    const Format format_;
-    const ForTile& for_step_;
+    const FormatKernel& format_;
+    const std::size_t tile_;
     const Sequences& s_;
     const RecurrenceScratch& scratch_;
     const std::int64_t many_, groups_, slices_, row_, hidden_row_;
 };
 
 template <typename Cell>
-void run(const RecurrentLayer& layer, Format format, const Sequences& sequences, const RecurrenceScratch& scratch) {
+void run(const RecurrentLayer& layer, const FormatKernel& format, const Sequences& sequences, const RecurrenceScratch& scratch) {
     Run<Cell>(layer, format, sequences, scratch).all();
 }
 

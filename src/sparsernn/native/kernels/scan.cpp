@@ -261,7 +261,9 @@ ScanKernel<T> scan_kernel() {
 }
 
 template ScanKernel<float> scan_kernel<float>();
+#if defined(SPARSERNN_DOUBLE)
 template ScanKernel<double> scan_kernel<double>();
+#endif
 
 }  // namespace SPARSERNN_INSTRUCTIONS
 }  // namespace sparsernn

@@ -40,7 +40,9 @@ SparseLayerKernels<T> sparse_layer_kernels() {
 }
 
 template SparseLayerKernels<float> sparse_layer_kernels<float>();
+#if defined(SPARSERNN_DOUBLE)
 template SparseLayerKernels<double> sparse_layer_kernels<double>();
+#endif
 
 }  // namespace SPARSERNN_INSTRUCTIONS
 }  // namespace sparsernn

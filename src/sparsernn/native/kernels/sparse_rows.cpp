@@ -39,7 +39,9 @@ SparseRowsKernel<T> sparse_rows_kernel() {
 }
 
 template SparseRowsKernel<float> sparse_rows_kernel<float>();
+#if defined(SPARSERNN_DOUBLE)
 template SparseRowsKernel<double> sparse_rows_kernel<double>();
+#endif
 
 }  // namespace SPARSERNN_INSTRUCTIONS
 }  // namespace sparsernn

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 #include <vector>
 
 #include "../../recurrence.h"
@@ -43,19 +44,13 @@ template <typename Value, typename Work>
         work(run, weight.starts[run + 1] - weight.starts[run], entries, sums + weight.owners[run] * lanes);
 }
 
-// Where some vectors lie: those of a few steps, each with so many sequences. Vectors of no sequence are left out.
-struct Vectors {
-    const float* first;
-    std::int64_t step, row;               // numbers from a step, and from a sequence, to the next
-    std::int64_t steps, tile, sequences;  // vectors are numbered as if each step had `tile` sequences
-
-    // Calls work(number, vector) for each.
-    template <typename Work>
-    inline void each(Work work) const {
-        for (std::int64_t t = 0; t < steps; ++t)
-            for (std::int64_t n = 0; n < sequences; ++n) work(t * tile + n, first + t * step + n * row);
-    }
-};
+// Calls work(many) with a number that the compiler knows, so that steps of so many numbers are quick.
+template <typename Work>
+[[gnu::always_inline]] inline void for_tile(std::int64_t many, Work work) {
+    if (many == tiles[1]) return work(std::integral_constant<std::int64_t, tiles[1]>{});
+    if (many == tiles[2]) return work(std::integral_constant<std::int64_t, tiles[2]>{});
+    work(std::integral_constant<std::int64_t, tiles[3]>{});
+}
 
 constexpr std::int32_t bits_of_infinity = 0x7f800000;
 
@@ -104,17 +99,18 @@ struct FloatVectors {
     using Number = float;
 
     // Writes vectors where a panel is to be, without what is not finite in them. Returns which have such numbers.
-    template <int many>
-    static unsigned prepare(const Vectors& vectors, std::int64_t columns, std::uint8_t* at) {
+    static unsigned prepare(const Vectors& vectors, std::int64_t many, std::int64_t columns, std::uint8_t* at) {
         float* const numbers = reinterpret_cast<float*>(at);
         const std::int64_t vector = rounded_up(columns, margin);
         unsigned damaged = 0;
         const auto copied = [&](std::int64_t n, const float* x) {
-            if constexpr (!alternating || many == 1) {
+            if (!alternating || many == 1) {
                 float* const to = numbers + n * vector;
                 return largest_size(x, columns, Copy{to});
             } else {
-                for (std::int64_t j = 0; j < columns; ++j) numbers[j * many + n] = x[j];
+                for_tile(many, [&](auto tile) {
+                    for (std::int64_t j = 0; j < columns; ++j) numbers[j * tile + n] = x[j];
+                });
                 return largest_size(x, columns);
             }
         };

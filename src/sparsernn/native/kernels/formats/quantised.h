@@ -35,8 +35,7 @@ template <bool alternating>
 struct QuantisedVectors {
     using Number = std::uint8_t;
 
-    template <int many>
-    static unsigned prepare(const Vectors& vectors, std::int64_t columns, std::uint8_t* at) {
+    static unsigned prepare(const Vectors& vectors, std::int64_t many, std::int64_t columns, std::uint8_t* at) {
         const std::int64_t vector = rounded_up(columns, margin);
         float* const scales = reinterpret_cast<float*>(at);
         std::uint8_t* const numbers = at + side_by_side * sizeof(float);
@@ -47,8 +46,10 @@ struct QuantisedVectors {
             std::uint8_t* const to = apart + n * vector;
             scales[n] = size / 127.f;
             quantise(x, columns, size, to);
-            if constexpr (alternating && many > 1)
-                for (std::int64_t j = 0; j < columns; j += 4) std::memcpy(numbers + j * many + 4 * n, to + j, 4);
+            if (alternating && many > 1)
+                for_tile(many, [&](auto tile) {
+                    for (std::int64_t j = 0; j < columns; j += 4) std::memcpy(numbers + j * tile + 4 * n, to + j, 4);
+                });
         };
         vectors.each([&](std::int64_t n, const float* x) {
             const std::int32_t bits = largest_size(x, columns);

@@ -1,0 +1,418 @@
+"""From a torch network to what is shipped: quality, bytes and the time of a step of every form, and how equal they are.
+
+    python benchmarks/end_to_end.py spoken_digits [--out FILE.json]
+    python benchmarks/end_to_end.py activity [--out FILE.json]
+
+- `spoken_digits`: a GRU that says after each log-mel frame of 20 ms which digit it has heard; quality is the accuracy
+  on the test recordings at their last frame.
+- `activity`: an LSTM that labels each sample of a phone's sensors, 25 a second; quality is the macro F1 of all samples
+  of people whom training never saw.
+
+Each is trained by torch, made small by `shrink`, and written as ONNX with its state as input and output, and as C.
+Every form runs all test sequences. Times are those of one step a call: of torch and ONNX Runtime from Python,
+interleaved, of C within a program. Machines whose tools are absent are left out with a message: `small_machines.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import activity
+import numpy as np
+import safetensors.torch
+import torch
+from bayesian_step import processor
+from small_machines import MACHINES, STEPS, Machine, outputs_of_c, write_inputs
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sparsernn import export_c, export_onnx, load_compact, save_compact, set_flush_denormal, shrink
+from sparsernn.data.activity_recognition import LABELS, SENSORS, ActivityRecognition
+from sparsernn.data.spoken_digits import SpokenDigits
+from sparsernn.deploy.c_source import Source
+from sparsernn.deploy.eight_bits import eight_bits
+from sparsernn.own_model.shrinking import How
+from sparsernn.reports.quantities import Table
+
+TOLERANCE = 2e-5
+"""Of float32 outputs against torch's, for the largest being 1."""
+Outputs = list[np.ndarray]
+
+
+class Reader(nn.Module):
+    """Outputs of a recurrent layer, read by a linear one at every step. Shapes: [batch time input] -> [.. output]"""
+
+    def __init__(self, layer: nn.Module, outputs: int):
+        super().__init__()
+        self.layer, self.head = layer, nn.Linear(layer.hidden_size, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.layer(x)[0])
+
+
+class Stream(nn.Module):
+    """The same with its state going in and coming out."""
+
+    def __init__(self, reader: nn.Module):
+        super().__init__()
+        self.layer, self.head = reader.layer, reader.head
+
+    def forward(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        output, state = self.layer(x, state)
+        return self.head(output), state
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is trained, and on what.
+
+    Attributes:
+        model: not trained yet. batches, rate: of its training; again: the batches of each round of shrinking.
+        loss, quality, how: as `shrink` takes them.
+        sequences: of the test part. [time input] each
+        score: outputs of all test sequences -> quality.
+    """
+
+    model: Reader
+    batches: Sequence[Any]
+    again: Sequence[Any]
+    rate: float
+    loss: Callable[..., Tensor]
+    quality: Callable[[nn.Module], float]
+    how: How
+    sequences: Sequence[np.ndarray]
+    score: Callable[[Outputs], float]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A trained network, the same made small, and the small one after updates that saw the rounding to 8 bits."""
+
+    dense: Reader
+    small: Reader
+    rounded: Reader
+    sequences: Sequence[np.ndarray]
+    score: Callable[[Outputs], float]
+
+
+def trained(setup: Setup, floor: float = 0.01, keep: Path | None = None) -> Case:
+    """All three networks. Whatever `keep` holds is read, and written there where it does not.
+
+    Arguments:
+        floor: how much quality on the validation part may go.
+    """
+    dense = copy.deepcopy(setup.model)
+    names = ("dense", "small", "rounded")
+    paths = [None if keep is None else keep / f"{name}.safetensors" for name in names]
+    if keep is not None and paths[2].exists():  # type: ignore[union-attr]
+        safetensors.torch.load_model(dense, paths[0])
+        small, rounded = (load_compact(path, setup.model).eval() for path in paths[1:])  # type: ignore[arg-type]
+        return Case(dense.eval(), small, rounded, setup.sequences, setup.score)
+    optimise(dense, setup.batches, setup.loss, setup.rate)
+    lowest = setup.quality(dense) - floor
+    shrunk = shrink(dense, setup.again, setup.loss, setup.quality, floor=lowest, how=setup.how)
+    print(shrunk)
+    rounded = fine_tuned(shrunk.model, setup.again, setup.loss)
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        safetensors.torch.save_model(dense, paths[0])
+        save_compact(paths[1], shrunk.model)
+        save_compact(paths[2], rounded)
+    return Case(dense, shrunk.model, rounded, setup.sequences, setup.score)
+
+
+@dataclass(frozen=True)
+class Form:
+    """A line of the table.
+
+    Attributes:
+        microseconds: of a step; count, unit: what an emulator counted in place of that.
+        difference: the largest from the torch network that the form is, for the largest output being 1.
+    """
+
+    form: str
+    quality: float
+    bytes: int
+    microseconds: float | None = None
+    difference: float | None = None
+    count: float | None = None
+    unit: str = ""
+
+
+def forms(case: Case, folder: Path, machines: Sequence[Machine] = MACHINES) -> list[Form]:
+    """Every form of a case. Raises: SystemExit where one in float32 is not what torch computes."""
+    lines, steps = [], {}
+    expected = of_torch(case.small, case.sequences)
+    for name, model, reference in (("torch, dense", case.dense, None), ("torch, small", case.small, expected)):
+        outputs = of_torch(model, case.sequences)
+        lines.append(_form(case, name, outputs, _bytes(model), reference))
+        steps[name] = torch_step(model, case.sequences[0])
+    for name, model, int8 in (("ONNX", case.small, False), ("ONNX, int8", case.rounded, True)):
+        session, size = onnx_session(model, folder, int8)
+        outputs = [run_onnx(session, x) for x in case.sequences]
+        reference = expected if model is case.small else of_torch(model, case.sequences)
+        lines.append(_form(case, name, outputs, size, reference, exact=not int8))
+        steps[name] = onnx_step(session, case.sequences[0])
+    times = interleaved(steps)
+    lines = [Form(**asdict(line) | {"microseconds": times[line.form]}) for line in lines]
+    for int8, model in ((False, case.small), (True, case.rounded)):
+        lines += forms_in_c(case, model, int8, folder, machines)
+    return lines
+
+
+def _form(case: Case, name: str, outputs: Outputs, size: int, reference: Outputs | None, exact: bool = True) -> Form:
+    difference = None if reference is None else _difference(outputs, reference)
+    if exact and difference is not None and not difference <= TOLERANCE:
+        sys.exit(f"no figure: the outputs of {name} differ by {difference:.3g}")
+    return Form(name, case.score(outputs), size, difference=difference)
+
+
+def _difference(outputs: Outputs, reference: Outputs) -> float:
+    largest = 1 + max(float(np.abs(one).max()) for one in reference)
+    return max(float(np.abs(one - two).max()) for one, two in zip(outputs, reference, strict=True)) / largest
+
+
+def _bytes(model: nn.Module) -> int:
+    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+
+
+def forms_in_c(case: Case, model: Reader, int8: bool, folder: Path, machines: Sequence[Machine]) -> list[Form]:
+    """The C of a network on this processor, where all test sequences are run, and what it takes on other machines."""
+    lines, numbers = [], "int8" if int8 else "float32"
+    example = torch.from_numpy(case.sequences[0][:STEPS]).unsqueeze(0)
+    for machine in machines:
+        if machine.missing:
+            print(f"{machine.name} is left out: {', '.join(machine.missing)} not found here")
+            continue
+        source = export_c(model, folder, "g", example=example, format=machine.format, int8=int8)
+        write_inputs(folder, example[0].numpy())
+        figures = machine.run(folder, source)
+        if figures is None:
+            print(f"{machine.name} has no room for C in {numbers}")
+            continue
+        line = _of_source(case, model, source, f"C {numbers}, {machine.name}", int8)
+        size = {"bytes": source.constants + figures.code}
+        if figures.unit == "ns":
+            took: dict[str, Any] = {"microseconds": figures.count / 1000}
+        else:
+            took = {"count": figures.count, "unit": figures.unit}
+        lines.append(Form(**asdict(line) | size | took))
+    return lines
+
+
+def _of_source(case: Case, model: Reader, source: Source, name: str, int8: bool) -> Form:
+    reference = of_torch(model, case.sequences)
+    if int8:
+        return _form(case, name, outputs_of_c(source, case.sequences), 0, reference, exact=False)
+    return _form(case, name, outputs_of_c(source, case.sequences), 0, reference)
+
+
+@torch.no_grad()
+def of_torch(model: Reader, sequences: Sequence[np.ndarray]) -> Outputs:
+    return [model(torch.from_numpy(x).unsqueeze(0))[0].numpy() for x in sequences]
+
+
+def first_state(reader: Reader) -> Any:
+    layer = reader.layer
+    with torch.no_grad():
+        state = layer(torch.zeros(1, 1, layer.input_size))[1]
+    return tuple(map(torch.zeros_like, state)) if isinstance(state, tuple) else torch.zeros_like(state)
+
+
+def torch_step(model: Reader, x: np.ndarray) -> Callable[[], object]:
+    stream, state, frame = Stream(model).eval(), first_state(model), torch.from_numpy(x[:1]).unsqueeze(0)
+
+    def step() -> object:
+        with torch.inference_mode():
+            return stream(frame, state)
+
+    return step
+
+
+def onnx_session(model: Reader, folder: Path, int8: bool) -> tuple[Any, int]:
+    import onnxruntime
+
+    path, state = folder / "network.onnx", first_state(model)
+    example = (torch.zeros(1, 3, model.layer.input_size), state)
+    written = export_onnx(Stream(model).eval(), path, example=example, dynamic={"batch", "time"}, int8=int8)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return session, written.bytes
+
+
+def run_onnx(session: Any, x: np.ndarray) -> np.ndarray:
+    """Outputs of a sequence that comes in two pieces, its state being handed on."""
+    names = [one.name for one in session.get_inputs()]
+    states = [np.zeros((1, 1, one.shape[-1]), np.float32) for one in session.get_inputs()[1:]]
+    pieces = []
+    for piece in (x[:1], x[1:]):
+        outputs, *states = session.run(None, dict(zip(names, [piece[None], *states], strict=True)))
+        pieces.append(outputs[0])
+    return np.concatenate(pieces)
+
+
+def onnx_step(session: Any, x: np.ndarray) -> Callable[[], object]:
+    names = [one.name for one in session.get_inputs()]
+    states = [np.zeros((1, 1, one.shape[-1]), np.float32) for one in session.get_inputs()[1:]]
+    feeds = dict(zip(names, [x[None, :1], *states], strict=True))
+    return lambda: session.run(None, feeds)
+
+
+def interleaved(steps: dict[str, Callable[[], object]], rounds: int = 21, count: int = 50) -> dict[str, float]:
+    """Microseconds of a call of each, the median of rounds that run all in turn."""
+    took: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            for _ in range(count):
+                step()
+            took[name].append((time.perf_counter() - start) / count)
+    return {name: 1e6 * statistics.median(values) for name, values in took.items()}
+
+
+def spoken_digits() -> Setup:
+    """Frames of 20 ms, and the digit after each; the last one counts."""
+    digits = SpokenDigits(hop=160).load()
+    batches = [list(digits.train.batches(32, shuffle_seed=epoch)) for epoch in range(10)]
+    valid, test = list(digits.valid.batches(100)), list(digits.test.batches(1))
+
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        last = model(batch.inputs)[torch.arange(len(batch.targets)), batch.lengths - 1]
+        return F.cross_entropy(last, batch.targets)
+
+    def accuracy(model: nn.Module) -> float:
+        with torch.no_grad():
+            return sum(_right(model, batch) for batch in valid) / len(digits.valid)
+
+    classes = np.array([int(batch.targets[0]) for batch in test])
+    return Setup(
+        model=Reader(nn.GRU(40, 96, batch_first=True), 10),
+        batches=[batch for epoch in batches for batch in epoch],
+        again=batches[0],
+        rate=3e-3,
+        loss=loss,
+        quality=accuracy,
+        how=How(levels=("neuron",), rounds=6, steps=150, learning_rate=2e-3),
+        sequences=[batch.inputs[0, : int(batch.lengths[0])].numpy() for batch in test],
+        score=lambda outputs: _accuracy(outputs, classes),
+    )
+
+
+def _right(model: nn.Module, batch: Any) -> int:
+    last = model(batch.inputs)[torch.arange(len(batch.targets)), batch.lengths - 1]
+    return int((last.argmax(1) == batch.targets).sum())
+
+
+def _accuracy(outputs: Outputs, classes: np.ndarray) -> float:
+    return float(np.mean([one[-1].argmax() == label for one, label in zip(outputs, classes, strict=True)]))
+
+
+def activity_labels() -> Setup:
+    """Samples of a phone's sensors, and the label of each."""
+    data = ActivityRecognition(every=activity.EVERY).load()
+    train, valid, test = (activity.recordings(part) for part in (data.train, data.valid, data.test))
+    generator = np.random.default_rng(0)
+    batches = [activity.windows(train, generator) for _ in range(400)]
+
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        x, labels = batch
+        return F.cross_entropy(model(x).flatten(0, 1), labels.flatten(), label_smoothing=0.05)
+
+    return Setup(
+        model=Reader(nn.LSTM(len(SENSORS), 32, batch_first=True), len(LABELS)),
+        batches=batches,
+        again=batches[:200],
+        rate=1e-2,
+        loss=loss,
+        quality=lambda model: _f1(of_torch(model, [x for x, _ in valid]), valid),  # type: ignore[arg-type]
+        how=How(levels=("neuron",), rounds=5, steps=200, learning_rate=5e-3),
+        sequences=[np.ascontiguousarray(x, np.float32) for x, _ in test],
+        score=lambda outputs: _f1(outputs, test),
+    )
+
+
+def _f1(outputs: Outputs, part: Sequence[activity.Recording]) -> float:
+    return activity.score([one.argmax(-1) for one in outputs], part)["f1"]
+
+
+def optimise(model: nn.Module, batches: Sequence[Any], loss: Callable[..., Tensor], rate: float) -> None:
+    """Adam over the batches at a rate that falls to 0; weights of matrices that are zero stay so."""
+    optimizer = torch.optim.Adam(model.parameters(), rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, len(batches))
+    kept = [(weight, weight.detach() != 0) for weight in model.parameters() if weight.dim() > 1]
+    for batch in batches:
+        optimizer.zero_grad()
+        loss(model, batch).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        with torch.no_grad():
+            for weight, mask in kept:
+                weight *= mask
+    model.eval()
+
+
+def fine_tuned(model: Reader, batches: Sequence[Any], loss: Callable[..., Tensor]) -> Reader:
+    """A copy that was trained on with the rounding to 8 bits in sight."""
+    rounded = copy.deepcopy(model)
+    with eight_bits(rounded):
+        optimise(rounded, batches, loss, 3e-4)
+    return rounded
+
+
+CASES = {"spoken_digits": spoken_digits, "activity": activity_labels}
+
+
+def table(lines: Sequence[Form]) -> str:
+    """Times are fractions of the dense network's in torch."""
+    dense, rows = lines[0], []
+    for line in lines:
+        if line.count is not None:
+            took = f"{line.count:,.0f} {line.unit}"
+        else:
+            took = "-" if line.microseconds is None else f"{dense.microseconds / line.microseconds:,.1f} x"  # type: ignore[operator]
+        difference = "-" if line.difference is None else f"{line.difference:.1g}"
+        rows.append((line.form, f"{100 * line.quality:.1f}", f"{line.bytes:,}", took, difference))
+    return Table(
+        ("form", "quality, %", "bytes", "steps a second, dense torch being 1", "difference"), tuple(rows)
+    ).markdown()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("case", choices=CASES)
+    parser.add_argument(
+        "--keep", type=Path, help="folder of the trained networks: read if they are there, else written"
+    )
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    set_flush_denormal(True)
+    torch.manual_seed(0)
+    case = trained(CASES[arguments.case](), keep=arguments.keep)
+    with tempfile.TemporaryDirectory() as folder:
+        lines = forms(case, Path(folder))
+    print(f"{arguments.case} on {processor()}, {case.small.layer.hidden_size} units left")
+    print(table(lines))
+    if arguments.out:
+        about = {
+            "processor": processor(),
+            "units": case.small.layer.hidden_size,
+            "forms": [asdict(one) for one in lines],
+        }
+        arguments.out.write_text(json.dumps(about, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
