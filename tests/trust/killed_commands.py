@@ -134,6 +134,10 @@ class Killing:
     chance: random.Random
     counts: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
 
+    def temporary(self) -> set[str]:
+        """What is in the folder for temporary files now."""
+        return {str(path) for path in (self.base / "temporary").rglob("*")}
+
     def begin(self) -> None:
         """Run the command once to its end."""
         started = time.perf_counter()
@@ -155,9 +159,10 @@ class Killing:
     def again(self, number: int, most: int) -> int:
         """One more run with at most so many kills; how many they were."""
         lives = [self.chance.uniform(0, self.longest_ms) for _ in range(min(MOST_KILLS, most))]
+        before = self.temporary()
         made, kills = self.run(self.base / f"pieces {number}", lives)
         differing = [path for path in sorted({*made, *self.whole}) if made.get(path, "-") != self.whole.get(path, "-")]
-        temporary = sorted(str(path) for path in (self.base / "temporary").rglob("*"))
+        temporary = sorted(self.temporary() - before)
         litter = [*sorted({*made} - {*self.whole}), *temporary]
         self.counts.update(runs=1, different=bool({*differing} - {*litter}), litter=len(litter))
         for path in differing:

@@ -1,0 +1,19 @@
+"""What was wrong in 0.1 stays right."""
+
+import pytest
+
+from tests.faithful import faults
+
+faults.load()
+
+
+@pytest.mark.parametrize("name", faults.FAULTS)
+def test_a_fault_of_0_1_stays_mended(name):
+    outcome = faults.FAULTS[name]()
+    assert outcome.right, f"expected {outcome.expected}, measured {outcome.measured}"
+
+
+def test_a_wrong_outcome_is_told_and_ends_with_status_1(monkeypatch, capsys):
+    monkeypatch.setitem(faults.FAULTS, "made", lambda: faults.equal(1, 2))
+    assert faults.main(["made"]) == 1 and capsys.readouterr().out == "made: expected 1, measured 2, wrong\n"
+    assert faults.main(["threshold_of_group_lasso"]) == 0
