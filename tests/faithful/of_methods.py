@@ -203,7 +203,7 @@ def group_lasso_of_gates_leaves_biases_out() -> Outcome:
     """Lobacheva et al.: a gate's group is its incoming weights, biases excluded."""
     model, sparsifier = with_biases("gate")
     incoming = torch.cat([model.rnn.weight_ih_l0, model.rnn.weight_hh_l0], 1)
-    return near(float(incoming.norm(dim=1).sum()), float(sparsifier.penalty().detach()), 1e-5)
+    return near(float(incoming.norm(dim=1).sum().detach()), float(sparsifier.penalty().detach()), 1e-5)
 
 
 @fault
