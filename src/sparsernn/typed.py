@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import functools
 import inspect
 import json
 import re
@@ -32,7 +33,8 @@ def unknown(what: str, name: str, names: Sequence[str], where: str) -> UserError
     )
 
 
-def parameters(target: Callable[..., object]) -> dict[str, object]:
+@functools.lru_cache(256)
+def parameters(target: Callable[..., object]) -> Mapping[str, object]:
     """Names and declared types of what `target` (a class) takes; `object` where none is declared."""
     taken = [
         parameter.name
@@ -40,7 +42,7 @@ def parameters(target: Callable[..., object]) -> dict[str, object]:
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
     ]
     hints = typing.get_type_hints(target if dataclasses.is_dataclass(target) else target.__init__)
-    return {name: hints.get(name, object) for name in taken}
+    return types.MappingProxyType({name: hints.get(name, object) for name in taken})
 
 
 def construct(target: Callable[..., Made], values: Mapping[str, object], where: str) -> Made:

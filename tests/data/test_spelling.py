@@ -6,8 +6,11 @@ import json
 import zipfile
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sparsernn.data.spelling import Spelling
+from sparsernn.data import spelling
+from sparsernn.data.spelling import DELIMITERS, Look, Spelling
 from sparsernn.data.table_rows import Table
 from sparsernn.errors import UserError
 
@@ -169,3 +172,15 @@ def test_what_cannot_be_read_is_said_in_one_sentence(content, told, expected, tm
         if fault:
             raise fault
         read(tmp_path, content, **told)
+
+
+LINES = st.lists(st.text("a,;\t\"' #", max_size=8).map("{}\n".format), min_size=1, max_size=6).map(tuple)
+
+
+@given(LINES, st.booleans(), st.booleans())
+def test_delimiters_that_no_line_holds_need_not_be_tried_one_by_one(lines, whole, tabs):
+    view = Look("utf-8", "strict", "\n", lines, whole, "")
+    quick = spelling._dialect.__wrapped__(view, Spelling(), tabs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spelling, "_candidates", lambda lines: list(DELIMITERS))
+        assert spelling._dialect.__wrapped__(view, Spelling(), tabs) == quick

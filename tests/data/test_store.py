@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from sparsernn.data import store
 from sparsernn.data.store import build_from, build_once, open_or_build
 from sparsernn.errors import UserError
 
@@ -33,6 +34,24 @@ def test_made_once_and_read_back(tmp_path):
         assert store.array("empty").shape == (0,) and store.values == {"labels": ["ä", "b"]}
         assert sorted(store.names) == ["a", "empty"] and isinstance(store.array("a"), np.memmap)
     assert len(calls) == 1 and [path.name for path in tmp_path.iterdir()] == ["key"]
+
+
+@pytest.mark.parametrize("most", [0, 20, 1 << 20])
+def test_what_is_read_once_is_held_in_memory_or_in_a_file_without_a_name(most, tmp_path, monkeypatch):
+    cache, file = tmp_path / "cache", tmp_path / "f"
+    cache.mkdir()
+    file.write_text("abc")
+    monkeypatch.setenv("SPARSERNN_CACHE", str(cache))
+    monkeypatch.setattr(store, "HELD_BYTES", most)
+
+    def write(writer):
+        build([])(writer)
+        assert not list(cache.iterdir())
+        return {}
+
+    arrays = build_once(file, write)
+    assert sorted(arrays) == ["a", "empty"] and arrays["empty"].shape == (0,)
+    assert arrays["a"].tolist() == [[number] * 3 for number in range(10)] and not list(cache.iterdir())
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "a"])
@@ -79,7 +98,7 @@ def test_a_store_follows_content_and_options_whatever_the_clock_says(clock, tmp_
         os.utime(path, (clock, clock))
         store = build_from(path, options, tmp_path / "cache", content_of(path, calls))
         assert store.array("bytes").tobytes() == text.encode() and len(calls) == builds
-        assert build_once(path, content_of(path, [])).array("bytes").tobytes() == text.encode()
+        assert build_once(path, content_of(path, []))["bytes"].tobytes() == text.encode()
 
 
 @pytest.mark.parametrize("kept", [True, False])

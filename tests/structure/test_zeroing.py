@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sparsernn.structure.zeroing import CHUNK, rule_out_, zero_absent_
+from sparsernn.structure.zeroing import CHUNK, count_alive, rule_out_, zero_absent_
 
 KEPT = torch.tensor([[True, False, True], [False, False, True]])
 
@@ -55,3 +55,11 @@ def test_what_is_ruled_out_is_below_everything(dtype):
     among = torch.tensor([True, False, True, True, False, False])
     expected = torch.tensor([3.0, -torch.inf, -2.0, 0.1, -torch.inf, -torch.inf], dtype=dtype)
     assert torch.equal(rule_out_(scores, among), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_what_is_alive_without_a_weight_is_counted(dtype):
+    tensor = torch.tensor([[0.0, -0.0, 1.0, 2.0], [torch.nan, torch.inf, torch.nan, 0.0]], dtype=dtype)
+    kept = torch.tensor([[False, False, True, False], [False, False, True, False]])
+    assert count_alive(tensor, kept) == count_alive(tensor.T, kept.T) == 3
+    assert count_alive(torch.nn.Parameter(tensor), torch.ones_like(kept)) == 0

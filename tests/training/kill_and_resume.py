@@ -113,14 +113,18 @@ def attempt(kind: int, seed: int, path: Path, life_ms: float | None) -> bool:
 
 
 def status_of(process: int, life_ms: float | None) -> int:
-    """The status with which a child ends, which is killed after `life_ms`."""
+    """The status with which a child ends, which is killed after `life_ms`, or when its parent is interrupted."""
     descriptor = os.pidfd_open(process)
-    ended = select.poll()
+    ended, alive = select.poll(), True
     ended.register(descriptor, select.POLLIN)
-    if not ended.poll(life_ms):
-        os.kill(process, signal.SIGKILL)
-    os.close(descriptor)
-    return os.waitpid(process, 0)[1]
+    try:
+        alive = not ended.poll(life_ms)
+    finally:
+        if alive:
+            os.kill(process, signal.SIGKILL)
+        os.close(descriptor)
+        status = os.waitpid(process, 0)[1]
+    return status
 
 
 def outcome(path: Path) -> dict[str, object]:

@@ -1,7 +1,9 @@
 """Kill whole commands at random moments, give them again, and compare what they leave with what nobody killed leaves.
 
-As a program: `python -m tests.trust.killed_commands KILLS SEED [COMMAND ...]` prints a table by command, and what
-differed. Each attempt is a forked process of one that has torch loaded; SIGKILL comes wherever the command then is.
+As a program: `python -m tests.trust.killed_commands KILLS SEED [COMMAND ...]` tells each kill on standard error as it
+comes, what differed, and at its end, or when it is interrupted or terminated, a table by command. Each attempt is a
+forked process of one that has torch loaded; SIGKILL comes wherever the command then is. Litter is a file that the
+uninterrupted command does not leave, in its folder or in that for temporary files.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import json
 import os
 import random
 import re
+import signal
 import sys
 import tempfile
 import time
@@ -50,6 +53,7 @@ def attempt(words: Sequence[str], folder: Path, life_ms: float | None) -> bool:
     """Give the command in a forked process that is killed after `life_ms`; True if it came to its end before."""
     process = os.fork()
     if process == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.chdir(folder)
         silent = os.open(folder.parent / "said.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(silent, 1)
@@ -117,49 +121,90 @@ def write_checkpoints_at_every_step() -> None:
     Settings.__init__.__defaults__ = tuple(defaults)
 
 
-def main(kills: int, seed: int, names: Sequence[str]) -> dict[str, collections.Counter[str]]:
-    """Kill until there are so many in all; by command: kills, runs, identical ones. Prints what differed."""
+def tell(*words: object) -> None:
+    print(*words, file=sys.stderr, flush=True)
+
+
+@dataclasses.dataclass
+class Killing:
+    """Runs of a command that are killed and given again, held against one that nobody killed."""
+
+    base: Path
+    name: str
+    chance: random.Random
+    counts: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+
+    def temporary(self) -> set[str]:
+        """What is in the folder for temporary files now."""
+        return {str(path) for path in (self.base / "temporary").rglob("*")}
+
+    def begin(self) -> None:
+        """Run the command once to its end."""
+        started = time.perf_counter()
+        self.whole, _ = self.run(self.base / f"whole {self.name}", lives=())
+        self.longest_ms = LONGEST_LIFE * 1000 * (time.perf_counter() - started)
+
+    def run(self, place: Path, lives: Sequence[float]) -> tuple[dict[str, object], int]:
+        """What the command leaves that is killed after each of these lives and then let go on, and how many did."""
+        place.mkdir()
+        kills = 0
+        for life_ms in (*lives, None):
+            if attempt([*COMMANDS[self.name], *(["--resume"] if lives else [])], place, life_ms):
+                break
+            kills += 1
+            self.counts["kills"] += 1
+            tell(f"{self.name}: killed after {life_ms:.0f} of {self.longest_ms:.0f} ms")
+        return left(place), kills
+
+    def again(self, number: int, most: int) -> int:
+        """One more run with at most so many kills; how many they were."""
+        lives = [self.chance.uniform(0, self.longest_ms) for _ in range(min(MOST_KILLS, most))]
+        before = self.temporary()
+        made, kills = self.run(self.base / f"pieces {number}", lives)
+        differing = [path for path in sorted({*made, *self.whole}) if made.get(path, "-") != self.whole.get(path, "-")]
+        temporary = sorted(self.temporary() - before)
+        litter = [*sorted({*made} - {*self.whole}), *temporary]
+        self.counts.update(runs=1, different=bool({*differing} - {*litter}), litter=len(litter))
+        for path in differing:
+            tell(f"{self.name}: {path}:", *apart(self.whole.get(path), made.get(path)))
+        for path in temporary:
+            tell(f"{self.name}: {path} was left")
+        outcome = "DIFFERENT" if differing or litter else "the same"
+        tell(f"{self.name}: run {number} ended after {kills} kills: {outcome}")
+        return kills
+
+
+def kill(kills: int, killings: Sequence[Killing]) -> None:
+    """Kill until there are so many in all, or until it is stopped."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    number, left_to_kill = 0, kills
+    try:
+        for killing in killings:
+            killing.begin()
+        while left_to_kill > 0:
+            left_to_kill -= killings[number % len(killings)].again(number, left_to_kill)
+            number += 1
+    except KeyboardInterrupt:
+        tell(f"stopped, {left_to_kill} kills before the end")
+
+
+def main(kills: int, seed: int, names: Sequence[str]) -> bool:
+    """Kill and print the table; whether every run left what it should."""
     torch.set_num_threads(1)
     write_checkpoints_at_every_step()
-    chance, counts = random.Random(seed), {name: collections.Counter[str]() for name in names}
+    chance = random.Random(seed)
     with tempfile.TemporaryDirectory() as scratch:
         base = Path(scratch)
-        os.environ["SPARSERNN_CACHE"] = str(base / "cache")
+        os.environ["SPARSERNN_CACHE"], tempfile.tempdir = str(base / "cache"), str(base / "temporary")
+        (base / "temporary").mkdir()
         write_files(base)
-        whole, longest_ms = {}, {}
-        for name in names:
-            place = base / f"whole {name}"
-            place.mkdir()
-            started = time.perf_counter()
-            attempt(COMMANDS[name], place, None)
-            longest_ms[name] = LONGEST_LIFE * 1000 * (time.perf_counter() - started)
-            whole[name] = left(place)
-        for number in range(kills):
-            left_to_kill = kills - sum(count["kills"] for count in counts.values())
-            if left_to_kill <= 0:
-                break
-            name = names[number % len(names)]
-            place = base / f"pieces {number}"
-            place.mkdir()
-            words = [*COMMANDS[name], "--resume"]
-            lives = [chance.uniform(0, longest_ms[name]) for _ in range(min(MOST_KILLS, left_to_kill))]
-            for life_ms in (*lives, None):
-                if attempt(words, place, life_ms):
-                    break
-                counts[name]["kills"] += 1
-            made = left(place)
-            differing = [
-                path for path in sorted({*made, *whole[name]}) if made.get(path, "-") != whole[name].get(path, "-")
-            ]
-            counts[name]["runs"] += 1
-            counts[name]["identical"] += not differing
-            if differing:
-                print(name, [(path, *apart(whole[name].get(path), made.get(path))) for path in differing], flush=True)
-    return counts
+        killings = [Killing(base, name, chance) for name in names]
+        kill(kills, killings)
+    for killing in killings:
+        told = [f"{killing.counts[word]:4} {word}" for word in ("kills", "runs", "different", "litter")]
+        print(f"{killing.name:20}", *told)
+    return not any(killing.counts["different"] or killing.counts["litter"] for killing in killings)
 
 
 if __name__ == "__main__":
-    told = main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:] or list(COMMANDS))
-    for command, count in told.items():
-        print(f"{command:20} {count['kills']:4} kills {count['runs']:4} runs {count['identical']:4} identical")
-    raise SystemExit(any(count["runs"] != count["identical"] for count in told.values()))
+    raise SystemExit(not main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:] or list(COMMANDS)))

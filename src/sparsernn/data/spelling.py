@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BufferedReader, TextIOWrapper
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -100,7 +101,7 @@ class Look(NamedTuple):
     encoding: str
     errors: str
     newline: str
-    sample: list[str]
+    sample: tuple[str, ...]
     whole: bool
     remark: str
 
@@ -138,7 +139,7 @@ def _looked(path: Path, encoding: str) -> Look:
             raise Damaged(f"it is not {name}: pass the right --encoding, or {name}:replace") from error
     newline = "\r" if "\r" in text and "\n" not in text else "\n"
     lines = _lines(text, newline)
-    return Look(name, errors, newline, lines[:-1] if rest and len(lines) > 1 else lines, not rest, remark)
+    return Look(name, errors, newline, tuple(lines[:-1] if rest and len(lines) > 1 else lines), not rest, remark)
 
 
 def _lines(text: str, newline: str) -> list[str]:
@@ -224,21 +225,30 @@ def csv_reader(lines: Iterable[str], delimiter: str, quotes: str) -> Any:
 
 
 def dialect(path: Path, spelling: Spelling) -> Dialect:
-    """How the rows of a text file are cut, as told or as its beginning shows."""
-    view = look(path, spelling.encoding)
+    """How the rows of a text file are cut, as told or as its beginning shows; it is found out once of one beginning."""
+    suffix = path.with_suffix("").suffix if path.suffix in (".gz", ".zip") else path.suffix
+    return _dialect(look(path, spelling.encoding), spelling, suffix.lower() in (".tsv", ".tab"))
+
+
+@lru_cache(4)
+def _dialect(view: Look, spelling: Spelling, tabs: bool) -> Dialect:
     lines = view.sample
     separator = SEPARATOR_LINE.fullmatch(lines[0]) if lines else None
     lines = lines[1:] if separator else lines
     told = NAMED_DELIMITERS.get(spelling.delimiter, spelling.delimiter) or (separator[1] if separator else "")
-    suffix = path.with_suffix("").suffix if path.suffix in (".gz", ".zip") else path.suffix
-    candidates = (told,) if told else tuple(DELIMITERS)
     comments = next((number for number, line in enumerate(lines) if not line.startswith("#")), 0)
+    candidates = (told,) if told else _candidates(lines[comments:])
     scores = [_best_quotes(lines[comments:], delimiter, spelling.quotes, view.whole) for delimiter in candidates]
-    tabs = suffix.lower() in (".tsv", ".tab")
     best = max(scores, key=lambda score: (score.columns > 1, tabs and score.delimiter == "\t", score.share))
     if comments and _score(lines[comments - 1 : comments], best.delimiter, best.quotes, True).columns == best.columns:
         comments -= 1  # a header that begins so
     return Dialect(best.delimiter, best.quotes, int(separator is not None) + comments)
+
+
+def _candidates(lines: Sequence[str]) -> list[str]:
+    """The delimiters that some line holds, and the first that none does: all of those cut alike."""
+    absent = [delimiter for delimiter in DELIMITERS if not any(delimiter in line for line in lines)]
+    return [delimiter for delimiter in DELIMITERS if delimiter not in absent[1:]]
 
 
 class Score(NamedTuple):

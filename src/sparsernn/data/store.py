@@ -4,13 +4,14 @@ import fcntl
 import hashlib
 import json
 import math
+import mmap
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Self, TypedDict
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, Self, TypedDict
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from sparsernn.errors import UserError
 from sparsernn.reading import Damaged, json_file, open_regular, readable
 
 MANIFEST, UNLOCKED = "manifest.json", "lock.new"
+HELD_BYTES = 64 << 20
+"""Of an array that is read once, which is held in memory up to this size."""
 
 
 class ArrayShape(TypedDict):
@@ -37,38 +40,60 @@ class Manifest(TypedDict):
 
 
 class StoreWriter:
-    """A store that is being made: arrays grow row by row and never have to fit in memory."""
+    """A store that is being made: arrays grow row by row and never have to fit in memory.
 
-    def __init__(self, folder: Path):
+    Arguments:
+        folder: where it is made; None: arrays are held in memory, large ones in files without a name.
+    """
+
+    def __init__(self, folder: Path | None = None):
         self.folder = folder
-        self._open: dict[str, BinaryIO] = {}
+        self._open: dict[str, IO[bytes]] = {}
         self._arrays: dict[str, ArrayShape] = {}
 
     def append(self, name: str, rows: np.ndarray) -> None:
         """Add rows to the end of an array; the first call fixes its type and the shape of a row."""
         if name not in self._arrays:
             self._arrays[name] = {"dtype": rows.dtype.str, "shape": [0, *rows.shape[1:]]}
-            self._open[name] = open_to_write(self.folder / name, os.O_CREAT | os.O_EXCL)
+            self._open[name] = self._new(name)
         described = self._arrays[name]
         self._open[name].write(np.ascontiguousarray(rows, described["dtype"]).data)
         described["shape"][0] += len(rows)
 
+    def _new(self, name: str) -> IO[bytes]:
+        if self.folder is None:
+            return SpooledTemporaryFile(HELD_BYTES, dir=str(scratch_folder()))
+        return open_to_write(self.folder / name, os.O_CREAT | os.O_EXCL)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the arrays."""
+        return list(self._arrays)
+
     def array(self, name: str) -> np.ndarray:
-        """What was appended so far, memory-mapped for reading."""
-        self._open[name].flush()
-        return _mapped(self.folder / name, self._arrays[name])
+        """What was appended so far, for reading; memory-mapped unless it is held in memory."""
+        file, described = self._open[name], self._arrays[name]
+        file.flush()
+        if self.folder is not None:
+            return _mapped(self.folder / name, described)
+        size, kind, shape = file.tell(), described["dtype"], described["shape"]
+        if size > HELD_BYTES:
+            return np.frombuffer(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ), kind).reshape(shape)
+        file.seek(0)
+        return np.frombuffer(file.read(), kind).reshape(shape)
 
     def drop(self, name: str) -> None:
         """Delete an array that was only needed on the way."""
         self._open.pop(name).close()
         del self._arrays[name]
-        (self.folder / name).unlink()
+        if self.folder is not None:
+            (self.folder / name).unlink()
 
     def close(self, values: Mapping[str, object] | None = None) -> None:
         """Close the files; with values, write them and the list of arrays as the manifest."""
         for file in self._open.values():
             file.close()
-        if values is not None:
+        if values is not None and self.folder is not None:
             write_durably(self.folder / MANIFEST, json.dumps({"arrays": self._arrays, "values": values}).encode())
 
     def __enter__(self) -> Self:
@@ -136,17 +161,15 @@ def build_from(path: Path | str, options: Mapping[str, object], cache: Path, bui
     return open_or_build(cache, _key(checksum, options), build_unchanged)
 
 
-def build_once(path: Path | str, build: Build) -> Store:
-    """The store of a file that is read now and not again; nothing of it stays on the disk.
+def build_once(path: Path | str, build: Build) -> dict[str, np.ndarray]:
+    """The arrays of a file that is read now and not again; nothing of it has a name on the disk.
 
     Raises: UserError if the file changes while it is read.
     """
     checksum = content_sum(path)
-    with one_error(scratch_folder()), half_built(scratch_folder(), "once") as half, StoreWriter(half) as writer:
-        with blamed_on(path, checksum):
-            values = build(writer)
-        writer.close(values)
-        return Store(half)
+    with one_error(scratch_folder()), StoreWriter() as writer, blamed_on(path, checksum):
+        build(writer)
+        return {name: writer.array(name) for name in writer.names}
 
 
 @contextmanager
@@ -199,7 +222,7 @@ def half_built(cache: Path, key: str) -> Iterator[Path]:
     for other in cache.glob("*.tmp"):
         if _is_abandoned(other / LOCK):
             shutil.rmtree(other, ignore_errors=True)
-    half = cache / f"{key}.{secrets.token_hex(8)}.tmp"
+    half = cache / f"{key}.{os.urandom(8).hex()}.tmp"
     half.mkdir()
     lock = os.open(half / UNLOCKED, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:

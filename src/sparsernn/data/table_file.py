@@ -105,7 +105,7 @@ def encode_file(preparation: Preparation, path: Path | str, progress: Progress =
         made.append(kind.write_new(preparation, table, writer))
         return {}
 
-    values = build_once(path, build).array(kind.values)
+    values = build_once(path, build)[kind.values]
     encoded = made[-1]
     examples = len(encoded) if encoded.rows is None else len(encoded.rows)
     if len(encoded.faults) >= examples > 0:

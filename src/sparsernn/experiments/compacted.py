@@ -12,7 +12,8 @@ from sparsernn.compaction.compact import compact
 from sparsernn.compaction.files import file_of, load_compact, plain_size
 from sparsernn.data.task import Batch
 from sparsernn.experiments import trained
-from sparsernn.experiments.network import build_for
+from sparsernn.experiments.network import skeleton_for
+from sparsernn.experiments.rows import Row
 from sparsernn.measure import cost
 from sparsernn.reading import readable
 from sparsernn.structure.masks import Masks
@@ -101,9 +102,13 @@ def write_final(folder: Path, final: Compacted) -> None:
 def read_final(folder: Path) -> nn.Module:
     """The network that a finished run ended with, cut where the run cut it; of a run folder its recipe and the
     packed file are enough."""
+    return final_of(folder, *trained.described(folder))
+
+
+def final_of(folder: Path, row: Row, data: Json) -> nn.Module:
+    """The same of a folder whose row and data were read."""
     path = folder / COMPACT
-    row, data = trained.described(folder)
     if not os.path.lexists(path):  # a run that has not ended, or one of an earlier version that was not cut
         return trained.read(folder).network
     with readable(path, expected="the network of the run's recipe", do="use another copy of the run"):
-        return load_compact(path, build_for(path, row, data))
+        return load_compact(path, skeleton_for(path, row, data))

@@ -1,10 +1,13 @@
 """From a row and the sizes of its data to a network: built, and sized to a number of bytes."""
 
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from sparsernn import folders, typed
 from sparsernn.compaction.files import plain_size
@@ -17,6 +20,7 @@ from sparsernn.training import objectives
 from sparsernn.training.run_folder import Json
 
 LARGEST_UNITS = 1 << 14
+FILLING = ("normal_", "uniform_", "kaiming_uniform_", "trunc_normal_")
 MOST_LAYERS = 64
 
 
@@ -59,6 +63,28 @@ def find_model(name: str) -> type[Model]:
     return folders.find("models", name)
 
 
+class _Unfilled(TorchFunctionMode):
+    """Leaves tensors as they are where they would get random numbers, for which torch loads its compiler on "meta"."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: Iterable[type],
+        args: tuple[object, ...] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
+        if func.__name__ in FILLING:
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+@contextlib.contextmanager
+def skeletons() -> Iterator[None]:
+    """Models that are made here have shapes and no numbers: they are on the device "meta"."""
+    with torch.device("meta"), _Unfilled():
+        yield
+
+
 def build(row: Row, data: Json, seed: int = 0) -> nn.Module:
     """The row's network for data of these sizes; the same seed gives the same weights."""
     model = find_model(row.model)
@@ -81,12 +107,16 @@ def build(row: Row, data: Json, seed: int = 0) -> nn.Module:
         return model(**options)
 
 
-def build_for(file: Path, row: Row, data: Json) -> nn.Module:
-    """The row's network, if a file is large enough for its numbers. Raises: UserError, before memory is taken."""
-    with torch.device("meta"):
-        numbers = sum(tensor.numel() for tensor in build(row, data).state_dict().values())
-    check_room(numbers, file)
-    return build(row, data)
+def skeleton_for(file: Path, row: Row, data: Json) -> nn.Module:
+    """The row's network without numbers, if a file is large enough for those; as far as the file holds none, with them.
+
+    Raises: UserError, before memory is taken.
+    """
+    with skeletons():
+        network = build(row, data)
+    stored = network.state_dict()
+    check_room(sum(tensor.numel() for tensor in stored.values()), file)
+    return network if {name for name, _ in network.named_buffers()} <= set(stored) else build(row, data)
 
 
 def with_vectors(row: Row, loaded: Loaded, data: Json, seed: int) -> nn.Module:
@@ -134,7 +164,7 @@ def units_for(row: Row, data: Json, limit_bytes: int) -> int:
     """The largest number of units with which the file of the row's dense network takes at most `limit_bytes`."""
 
     def size(units: int) -> int:
-        with torch.device("meta"):
+        with skeletons():
             model = find_model(row.model)
             return plain_size(model(**{**sizes(data), **row.options, "units": units}))
 

@@ -88,7 +88,7 @@ def parts_of(row: AnyRow) -> Mapping[str, object]:
     return parts | {name_of(source): source for source in row.sources}
 
 
-def fields_of(row: AnyRow, part: list[str]) -> dict[str, object]:
+def fields_of(row: AnyRow, part: list[str]) -> Mapping[str, object]:
     """Fields of `part` in `row`, with their types."""
     if not part:
         return {name: kind for name, kind in typed.parameters(type(row)).items() if name in ROW_FIELDS}

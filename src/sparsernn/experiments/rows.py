@@ -249,7 +249,8 @@ class Row:
         if "baseline" in values:
             raise UserError("the run is of a baseline", "a run with a network", "Choose a row with a network")
         try:
-            names = [name for name in values if name in folders.names(SOURCES)]
+            sources = folders.names(SOURCES)
+            names = [name for name in values if name in sources]
             return cls(
                 name=values["name"],
                 task=part_from_json("data", values["task"]),

@@ -4,13 +4,12 @@ import dataclasses
 from pathlib import Path
 from typing import cast
 
-import torch
 from torch import nn
 
 from sparsernn import typed
 from sparsernn.errors import UserError
 from sparsernn.experiments import spectra
-from sparsernn.experiments.network import Described, build
+from sparsernn.experiments.network import Described, build, skeletons
 from sparsernn.experiments.rows import Prepared, Row
 from sparsernn.reading import readable
 from sparsernn.structure.masks import Masks
@@ -64,7 +63,7 @@ def read(folder: Path) -> Trained:
     row, data = described(folder)
     run = RunRecord.read(folder)
     with readable(folder, expected="a network as its recipe describes it", do="Use another copy of the run"):
-        with torch.device("meta"):
+        with skeletons():
             run.check_weights(build(row, data))
         network, masks = build(row, data), run.load_masks()
         run.load_weights(network)

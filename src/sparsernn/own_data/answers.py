@@ -43,7 +43,7 @@ def predictions(preparation: Preparation, encoded: Encoded, outputs: Sequence[np
     elif preparation.label_scale:
         made = [{"value": value} for value in map(float, preparation.unscaled(np.concatenate(outputs)))]
     else:
-        made = [_label(preparation, one) for one in _scores_of_rows(encoded, outputs)]
+        made = _labels(preparation, _scores_of_rows(encoded, outputs))
     made: list[Prediction] = [_emptied(one) if place in encoded.faults else one for place, one in enumerate(made)]
     if not any(encoded.names):
         return made
@@ -60,12 +60,16 @@ def _scores_of_rows(encoded: Encoded, outputs: Sequence[np.ndarray]) -> Sequence
     return list(ordered)
 
 
-def _label(preparation: Preparation, scores: np.ndarray) -> Prediction:
-    shares = np.exp(scores.astype(np.float64) - scores.max())
-    shares /= shares.sum()
-    best = int(shares.argmax())
-    named = {label: float(value) for label, value in zip(preparation.labels, shares, strict=True)}
-    return {"label": preparation.labels[best], "probability": named[preparation.labels[best]], "probabilities": named}
+def _labels(preparation: Preparation, scores: Sequence[np.ndarray]) -> list[Prediction]:
+    labels, table = preparation.labels, np.asarray(scores, np.float64)
+    if not len(table):
+        return []
+    shares = np.exp(table - table.max(-1, keepdims=True))
+    shares /= shares.sum(-1, keepdims=True)
+    return [
+        {"label": labels[best], "probability": row[best], "probabilities": dict(zip(labels, row, strict=True))}
+        for best, row in zip(shares.argmax(-1).tolist(), shares.tolist(), strict=True)
+    ]
 
 
 def _forecast(preparation: Preparation, encoded: Encoded, place: int, output: np.ndarray) -> Prediction:

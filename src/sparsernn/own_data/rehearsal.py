@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import torch
-
 from sparsernn.errors import UserError
 from sparsernn.experiments import network
 from sparsernn.experiments.rows import Row
@@ -24,7 +22,7 @@ def rehearse(rows: Iterable[Row], file: File, seed: int) -> None:
     data = network.describe(file.loaded)
     for row in rows:
         row = row.seeded(seed)
-        with torch.device("meta"):
+        with network.skeletons():
             numbers = sum(weight.numel() for weight in network.build(row, data).parameters())
         if numbers > MOST_NUMBERS:
             raise UserError(

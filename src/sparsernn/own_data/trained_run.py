@@ -7,7 +7,7 @@ import torch
 
 from sparsernn.data.preparation import Encoded
 from sparsernn.denormals import set_flush_denormal
-from sparsernn.experiments.compacted import read_final
+from sparsernn.experiments.compacted import final_of
 from sparsernn.experiments.trained import described
 from sparsernn.own_data.predictor import check_sizes
 from sparsernn.own_data.runs import read_preparation
@@ -22,9 +22,9 @@ class TrainedRun:
 
     def __init__(self, folder: Path):
         set_flush_denormal()
-        self.preparation, (_, data) = read_preparation(folder), described(folder)
+        self.preparation, (row, data) = read_preparation(folder), described(folder)
         check_sizes(self.preparation, data["inputs"], data["outputs"], folder)
-        self.network = read_final(folder).eval()
+        self.network = final_of(folder, row, data).eval()
 
     @torch.inference_mode()
     def run(self, inputs: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:

@@ -18,7 +18,7 @@ from sparsernn.runtime.formats import pack_mask, unpack_mask
 from sparsernn.structure.axes import Layout
 from sparsernn.structure.constant_gates import constant_gates
 from sparsernn.structure.wiring import Wiring, unwrap
-from sparsernn.structure.zeroing import zero_absent_
+from sparsernn.structure.zeroing import count_alive, zero_absent_
 
 BITS = ("|u1", "<i8")
 """Types of the numbers in a file of masks."""
@@ -71,7 +71,7 @@ class Masks:
         """
         alive = {}
         for name, (parameter, kept) in self._pairs(module).items():
-            if number := int(torch.count_nonzero(parameter.data.masked_fill(kept.to(parameter.device), 0))):
+            if number := count_alive(parameter.data, kept):
                 alive[name] = number
         return alive
 

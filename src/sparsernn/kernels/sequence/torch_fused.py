@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -64,18 +65,20 @@ def in_stretches(call: Callable[..., Any], x: Tensor, state: State, lengths: Ten
     """
     ordered, order = lengths.cpu().sort(descending=True, stable=True)
     many = ordered.tolist()
-    ends = sorted(set(many))
+    ending = Counter(many)
+    ends = sorted(ending)
     sizes = [end - start for start, end in zip([0, *ends], [*ends, x.shape[0]], strict=False)]
     stretches = x.index_select(1, order).split(sizes)
     state = tuple(part.index_select(1, order) for part in state)
     outputs, finished = [], []
+    running = len(many)
     for end, stretch in zip(ends, stretches, strict=False):
-        running = sum(length >= end for length in many)
-        going_on = sum(length > end for length in many)
+        going_on = running - ending[end]
         output, state = call(stretch[:, :running], state)
         outputs.append(pad(output, (0, 0, 0, len(many) - running)))
         finished.append(tuple(part[:, going_on:] for part in state))
         state = tuple(part[:, :going_on] for part in state)
+        running = going_on
     after = x.new_zeros(x.shape[0] - ends[-1], len(many), outputs[0].shape[2])
     back = order.argsort()
     finals = tuple(torch.cat(parts[::-1], 1).index_select(1, back) for parts in zip(*finished, strict=True))

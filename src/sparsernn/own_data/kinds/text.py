@@ -19,7 +19,7 @@ from sparsernn.data.grams import GramEncoder
 from sparsernn.data.task import Batch
 from sparsernn.data.text import WordEncoder, encode
 from sparsernn.experiments.compacted import read_final
-from sparsernn.experiments.network import build, describe
+from sparsernn.experiments.network import build, describe, skeletons
 from sparsernn.experiments.rows import Row, Source
 from sparsernn.experiments.sources.chosen_words import ChosenWords
 from sparsernn.experiments.sources.latent_vectors import LatentVectors
@@ -308,7 +308,7 @@ def plain(method: Method) -> TypeGuard[Magnitude]:
 
 def numbers_of(row: Row, file: File) -> int:
     """How many numbers a row's network has."""
-    with torch.device("meta"):
+    with skeletons():
         return sum(weight.numel() for weight in build(row, describe(file.loaded)).parameters())
 
 
