@@ -92,7 +92,13 @@ class Cut:
             code, data = pack_pattern(flags)
             if code != "all":
                 kept[key] = [code, base64.b64encode(data.tobytes()).decode()]
-        saved = {"kept": kept, "sizes": self.sizes, "narrow": self.narrow, "widen": [], "seen": self.seen}
+        saved: dict[str, object] = {
+            "kept": kept,
+            "sizes": self.sizes,
+            "narrow": self.narrow,
+            "widen": [],
+            "seen": self.seen,
+        }
         return saved | ({"wide": True} if self.wide else {})
 
     @classmethod

@@ -42,7 +42,7 @@ def text_grams(text: str) -> Array:
 
 def ascii_grams(text: str) -> Array:
     """The same of a text of ASCII as it is: in lower case, words and runs of other marks apart. Needs the extension."""
-    return native.module.ascii_grams(np.frombuffer(text.encode("ascii"), np.uint8), BITS)
+    return native.loaded().ascii_grams(np.frombuffer(text.encode("ascii"), np.uint8), BITS)
 
 
 def word_hashes(characters: Array) -> Array:
