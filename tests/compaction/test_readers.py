@@ -207,7 +207,9 @@ REFUSED = {
     "divides by the root of its width": lambda: Beside(
         lambda m, x: F.scaled_dot_product_attention(o := out(m, x), o, o)[:, -1]
     ),
-    "group_norm reads it in groups of 3": lambda: Beside(lambda m, x: m.norm(channels(m, x))[..., -1], norm=nn.GroupNorm(2, UNITS)),
+    "group_norm reads it in groups of 3": lambda: Beside(
+        lambda m, x: m.norm(channels(m, x))[..., -1], norm=nn.GroupNorm(2, UNITS)
+    ),
     "pairwise_distance reads it": lambda: Beside(
         lambda m, x: apart(m, x, lambda a, b: F.pairwise_distance(a, b, keepdim=True))
     ),
@@ -285,7 +287,9 @@ GROUPED = {
 }
 
 
-@pytest.mark.parametrize("groups, dead, left", [(2, [3, 4, 5], 3), (3, [0, 1, 4], 4), (6, DEAD, LEFT), (3, [1, 2, 3], 4)])
+@pytest.mark.parametrize(
+    "groups, dead, left", [(2, [3, 4, 5], 3), (3, [0, 1, 4], 4), (6, DEAD, LEFT), (3, [1, 2, 3], 4)]
+)
 @pytest.mark.parametrize("way", GROUPED)
 def test_whole_groups_go(way, groups, dead, left, tmp_path):
     """A group of which some units live keeps all of them."""
