@@ -1,9 +1,11 @@
 """Who may stand beside a recurrent layer: units that carry nothing are cut exactly, or a sentence says why not."""
 
+import base64
 import copy
 import math
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -12,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from sparsernn.compaction.compact import compact
 from sparsernn.compaction.files import load_compact, save_compact
+from sparsernn.errors import UserError
 from sparsernn.structure.masks import Masks
 from tests.structure.networks import difference, masked, without_neurons
 
@@ -308,6 +311,19 @@ def test_whole_groups_go(way, groups, dead, left, tmp_path):
     torch.manual_seed(4)
     loaded = load_compact(tmp_path / "small", Beside(between, part=make(groups))).eval()
     assert difference(loaded, small.eval(), x) == 0
+
+
+def test_a_file_that_keeps_part_of_a_group_is_refused(tmp_path):
+    torch.manual_seed(3)
+    model, (x, *_) = Beside(*GROUPED["group norm"][:1], part=nn.GroupNorm(3, UNITS)), inputs()
+    small, left = compact(model, without_neurons(model, {"rnn": [2, 3]}, x), example=x)
+    (step,) = small._sparsernn_cuts
+    assert step["part"]["kept"]["unit"][0] == step["rnn"]["kept"]["hidden_0"][0]
+    flags = np.array([1, 1, 0, 1, 0, 1], bool)  # as many units, of three groups
+    step["part"]["kept"]["unit"] = ["bits", base64.b64encode(np.packbits(flags, bitorder="little").tobytes()).decode()]
+    save_compact(tmp_path / "small", small, left)
+    with pytest.raises(UserError, match="stay in part"):
+        load_compact(tmp_path / "small", Beside(*GROUPED["group norm"][:1], part=nn.GroupNorm(3, UNITS)))
 
 
 class Directions(nn.Module):

@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from sparsernn.compaction.compact import compact
-from sparsernn.compaction.files import as_stored, file_of
+from sparsernn.compaction.files import SMALLER, as_stored, file_of
 from sparsernn.errors import UserError
 from sparsernn.measure.latency import latency
 from sparsernn.methods.static import Static
@@ -22,7 +22,6 @@ from sparsernn.own_model.batches import Loss, batches_of, inputs_of
 from sparsernn.own_model.choosing import Chooser
 from sparsernn.own_model.fine_tuning import Start, fine_tune
 from sparsernn.own_model.rounds import Rounds, State, fingerprint
-from sparsernn.runtime.packing import SMALLER
 from sparsernn.sparsifying.sparsifier import Sparsifier
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import unwrap
