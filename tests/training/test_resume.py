@@ -52,6 +52,13 @@ def test_methods_resume_to_the_same_bits(objective, method, cases, run_whole, ru
     assert run_in_pieces(cases[objective], [1, 4, 8, 6], method=method, epochs=4) == whole
 
 
+@pytest.mark.parametrize("objective", ["classification", "language_model"])
+def test_a_training_in_low_precision_resumes_to_the_same_bits(objective, cases, run_whole, run_in_pieces):
+    """States are carried on in the type in which they were computed."""
+    settings = {"epochs": 3, "precision": "bfloat16", "device": "cpu"}
+    assert run_in_pieces(cases[objective], [1, 4, 6], **settings) == run_whole(cases[objective], **settings)
+
+
 def test_early_stopping_resumes_to_the_same_bits(classification, run_whole, run_in_pieces):
     settings = {"epochs": 12, "patience": 2, "learning_rate": 0.3}
     whole = run_whole(classification, **settings)

@@ -246,7 +246,7 @@ def _check_carry(training: Training, carry: Carry) -> None:
     if carry is None:
         return
     part = training.placement.part(next(iter(training.epoch_batches())), training.objective)
-    with torch.no_grad():
+    with torch.no_grad(), training.placement.precision():
         made = training.objective.loss(training.model, to_device(part.batch, training.placement.device))[2]
     if state_tree.shapes(made) != state_tree.shapes(carry):
         raise ValueError("its carried state has another shape than the model's")
