@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from sparsernn import native
 from sparsernn.data.text import CLEANINGS, Encoder, words_and_marks
 from sparsernn.errors import UserError
 from sparsernn.runtime.hashing import BITS, ascii_grams, text_grams
@@ -32,9 +31,8 @@ class GramEncoder(Encoder):
         return [self._grams(text) for text in texts]
 
     def _grams(self, text: str) -> np.ndarray:
-        if native.module is not None and self._split is words_and_marks and text.isascii():
-            return ascii_grams(text)
-        return text_grams(f" {' '.join(self._split(text))} ")
+        grams = ascii_grams(text) if self._split is words_and_marks and text.isascii() else None
+        return text_grams(f" {' '.join(self._split(text))} ") if grams is None else grams
 
     def word_places(self, words: Sequence[str]) -> np.ndarray:
         """The places of words, -1 of one that is blank. Shapes: -> [word]."""

@@ -40,9 +40,11 @@ def text_grams(text: str) -> Array:
     return np.concatenate([np.array([len(words)], np.int32), places])
 
 
-def ascii_grams(text: str) -> Array:
-    """The same of a text of ASCII as it is: in lower case, words and runs of other marks apart. Needs the extension."""
-    return native.loaded().ascii_grams(np.frombuffer(text.encode("ascii"), np.uint8), BITS)
+def ascii_grams(text: str) -> Array | None:
+    """The same of a text of ASCII as it is: in lower case, words and runs of other marks apart. None: no extension."""
+    if native.module is None:
+        return None
+    return native.module.ascii_grams(np.frombuffer(text.encode("ascii"), np.uint8), BITS)
 
 
 def word_hashes(characters: Array) -> Array:

@@ -290,9 +290,8 @@ def _check(
 ) -> None:
     """Raises: UserError if an array does not have this type and shape, None being any length, or has gaps."""
     if not isinstance(array, np.ndarray):
-        raise UserError(
-            f"{name} is a {type(array).__name__}", _described(dtype, shape, "a numpy array, "), "convert it first"
-        )
+        expected = f"a numpy array, {_described(dtype, shape)}"
+        raise UserError(f"{name} is a {type(array).__name__}", expected, "convert it first")
     fits = array.ndim == len(shape) and all(b is None or a == b for a, b in zip(array.shape, shape, strict=True))
     if not fits or array.dtype != dtype:
         happened = f"{name} is {array.dtype} of shape {list(array.shape)}"
