@@ -152,7 +152,7 @@ class _Writer:
         body = Body()
         multiply = ConstantProducts(body, self.constants, layer.cell, layer.weights, self.format)
         write_step(body, layer.cell, layer.sizes, multiply)
-        body.lines += _unread(body, "x")
+        body.lines += [*_unread(body, "x"), *_unread_arrays(body)]
         arguments = "const float *x, float *state"
         return f"static void {self.name}_layer{number_}({arguments}) {{\n{body.text()}\n}}\n"
 
@@ -217,6 +217,13 @@ def _widths(cell: Cell, sizes: Sizes) -> list[int]:
 def _unread(body: Body, argument: str) -> list[str]:
     """A statement for an argument that nothing reads, as where all weights of the input are gone."""
     return [] if re.search(rf"\b{argument}\b", body.text()) else [f"(void){argument};"]
+
+
+def _unread_arrays(body: Body) -> list[str]:
+    """The same for arrays that are written alone, as where the gate that they go into is shut."""
+    text = body.text()
+    names = re.findall(r"^\s*float (\w+)\[\d+\];$", text, re.MULTILINE)
+    return [f"(void){name};" for name in names if not re.search(rf"(?<!float )\b{name}\b(?!\[\w+\] =[^=])", text)]
 
 
 def _function(head: str, lines: list[str]) -> str:
