@@ -290,9 +290,22 @@ def test_a_forward_that_differs_little_from_a_chain_is_none(tmp_path):
         export_c(model, tmp_path / "folder", example=(torch.randn(2, 4, 3), torch.tensor([4, 2])))
 
 
+class Halves(nn.Module):
+    """Its head reads half as many numbers as the layer gives."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.head = nn.GRU(3, 4, batch_first=True), nn.Linear(2, 2)
+
+    def forward(self, x):
+        output = self.rnn(x)[0]
+        return self.head(output[..., :2] * output[..., 2:])
+
+
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [
+        (Halves(), {"example": torch.randn(1, 5, 3)}, "not a chain"),
         (nn.GRU(3, 4), {"name": "1st"}, "identifier of C"),
         (nn.GRU(3, 4), {"name": "größe"}, "identifier of C"),
         (nn.GRU(3, 4), {"format": "csr"}, 'format is "csr"'),

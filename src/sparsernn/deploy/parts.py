@@ -153,8 +153,18 @@ def _of_chain(network: nn.Module, example: Any) -> Parts:
     if not stacks or chain != called:
         raise _no_chain(network)
     parts = replace(_joined(_layers(stacks), embedding, head), filled=_filled(network))
+    if not _widths_fit(parts):
+        raise _no_chain(network)
     _compare(network, parts, arguments[0], result[0] if isinstance(result, tuple) else result)
     return parts
+
+
+def _widths_fit(parts: Parts) -> bool:
+    """Whether each layer, and the head, reads as many numbers as the one before gives."""
+    written = [layer.sizes[layer.cell.state_axes[0]] for layer in parts.layers]
+    read = [layer.sizes["input"] for layer in parts.layers[1:]]
+    read += [] if parts.head is None else [parts.head.shape[1]]
+    return all(one == other for one, other in zip(written, read, strict=False))
 
 
 def _filled(network: nn.Module) -> np.ndarray | None:
