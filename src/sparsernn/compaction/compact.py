@@ -62,8 +62,8 @@ def compact(
     with torch.inference_mode(False):
         masked = copy_of(unwrap(model))
         masks.apply_(masked)
-        proof = Proof(masked, examples_of(example, examples), carried_states)
-        small, left, uncut, wiring = _proved(proof, unwrap(model), masks, uniform)
+        proof = Proof(masked, unwrap(model), examples_of(example, examples), carried_states)
+        small, left, uncut, wiring = _proved(proof, masks, uniform)
     for sentence in uncut + _unused(wiring):
         warnings.warn(sentence, stacklevel=2)
     return small, _masks_of(small, left, masks.selected)
@@ -78,16 +78,15 @@ class Small(NamedTuple):
     results: FillResults
 
 
-def _proved(
-    proof: Proof, original: nn.Module, masks: Masks, uniform: bool
-) -> tuple[nn.Module, dict[str, Tensor], list[str], Wiring]:
+def _proved(proof: Proof, masks: Masks, uniform: bool) -> tuple[nn.Module, dict[str, Tensor], list[str], Wiring]:
     """The small model that repeats all trials: those that the first ones do not are followed as well.
 
     Returns: it, its masks by name, sentences on layers that stay as they are, and who reads what.
     """
-    masked, calls = proof.masked, [trial.example for trial in proof.trials]
+    masked, original, calls = proof.masked, proof.original, [trial.example for trial in proof.trials]
     wiring, recorder = _followed(copy_of(masked), calls, original)
     more = [] if recorder is None else proof.derive(wiring, recorder.state_shapes)
+    proof.check_copy()
     while True:
         if more:
             calls = [*calls, *more]

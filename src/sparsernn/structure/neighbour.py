@@ -107,7 +107,8 @@ def exchange_parameters(module: nn.Module, tensors: dict[str, nn.Parameter], kep
         kept: axis key -> numbers of the units that stayed.
     """
     for name, parameter in tensors.items():
-        setattr(module, name, parameter)
+        owner, _, local = name.rpartition(".")
+        setattr(module.get_submodule(owner), local, parameter)
     if (neighbour := neighbour_of(module)) is not None:
         if neighbour.resize is not None:
             neighbour.resize(module)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import nn
 
 from sparsernn.errors import UserError
@@ -51,7 +50,7 @@ def record(
     """
     recorder = Recorder(model, wiring, original)
     for example in examples:
-        with undisturbed(model) as surroundings, torch.compiler.set_stance("force_eager"):
+        with undisturbed(model) as surroundings:
             for _ in range(CALLS):
                 with recorder, UnseenOperations(recorder):
                     result = example.call(model)
