@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from sparsernn.errors import UserError
+from sparsernn.errors import UserError, reason
 from sparsernn.own_model.batches import Loss, call, evaluating
 from sparsernn.structure.groups import Groups
 from sparsernn.structure.wiring import Wiring
@@ -43,6 +43,18 @@ def run(model: nn.Module, batch: object, loss: Loss | None) -> object:
     return value
 
 
+def _differentiable(model: nn.Module, batch: object, loss: Loss | None) -> object:
+    """What `run` gives. Raises: UserError for a forward that cannot be run with gradients."""
+    try:
+        return run(model, batch, loss)
+    except RuntimeError as error:
+        raise UserError(
+            f"the model cannot be differentiated: {reason(error)}",
+            "a forward through which gradients go",
+            "take what writes into given tensors, such as out=, out of it",
+        ) from error
+
+
 def sensitivities(
     model: nn.Module, batches: Sequence[object], loss: Loss | None, levels: Sequence[Groups]
 ) -> list[Tensor]:
@@ -60,7 +72,7 @@ def sensitivities(
         model.requires_grad_(True)
         for batch in batches:
             with evaluating(model), torch.enable_grad():
-                result = run(model, batch, loss)
+                result = _differentiable(model, batch, loss)
                 value = result if loss is not None and isinstance(result, Tensor) else _energy(result)
                 gradients = torch.autograd.grad(value, list(parameters.values()), allow_unused=True)
             pairs = zip(parameters.items(), gradients, strict=True)
