@@ -191,8 +191,8 @@ def shrink(
 
     In each round the groups that the loss would miss least, a weight, go from the last good model; what is left is
     trained on with fixed masks, compacted, and measured. A round that falls below the floor is thrown away, and the
-    next takes half the share and trains longer; it ends after three such rounds, or as soon as the budget is met. The
-    model itself is left as it was.
+    next takes half the share and trains longer, until one is good enough and the share grows again; it ends after three
+    such rounds, or as soon as the budget is met. The model itself is left as it was.
 
     Arguments:
         model: any trained module.
@@ -260,6 +260,7 @@ class _Shrinking:
             state.points.append(asdict(point))
             if point.accepted:
                 model, masks, number, state.failures, failed = trained, left, len(points) - 1, 0, set()
+                state.share = min(self.how.share, 2 * state.share)
             else:
                 state.failures, state.share, failed = state.failures + 1, state.share / 2, failed | {size}
             rounds.save(state, model, masks, number)

@@ -29,7 +29,11 @@ class Equation(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Two factors of a product that can be multiplied first. left, right: their places; result: what is left of them."""
+    """Two factors of a product that can be multiplied first.
+
+    Attributes:
+        left, right: their places; result: the letters that are left of them.
+    """
 
     left: int
     right: int
