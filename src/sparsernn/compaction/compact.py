@@ -121,7 +121,7 @@ def _small(proof: Proof, wiring: Wiring, alive: Tensor, masks: Masks, wide: Coll
     for path in wide:
         inside, units = outside.clone(), state_units(wiring, path)
         inside[units] = alive[units]
-        cuts[path] = Cut.of(wiring, path, inside).widened(wiring.descriptions[path])
+        cuts[path] = Cut.of(wiring, path, inside).widened(wiring.descriptions[path], cuts[path])
     small = copy_of(proof.masked)
     kept = _cut(small, wiring, cuts, masks.kept)
     results = filled_results(wiring, outside)
@@ -211,16 +211,16 @@ def _uncut(wiring: Wiring, masked: nn.Module, alive: Tensor) -> list[str]:
         keys = wiring.descriptions[path].states[0]
         units = torch.cat([wiring.axes[path][key] for key in keys])
         external = torch.tensor(sorted(wiring.external), dtype=torch.long)
-        still, without = (idle_units(wiring, masked, path, biases)[units] for biases in (True, False))
+        still, without = (idle_units(wiring, masked, path, biases) for biases in (True, False))
         stuck = units[still | (without & torch.isin(units, external))]
         if len(stuck) and bool(alive[units].all()):
-            reason = _reason(wiring, masked, path, stuck.tolist())
+            reason = _reason(wiring, masked, path, stuck.tolist(), set(units[~still].tolist()))
             sentences.append(f"0 of {len(units)} units of {path or 'the model'} can go, because {reason}")
     return sentences
 
 
-def _reason(wiring: Wiring, model: nn.Module, path: str, units: list[int]) -> str:
-    """Why units stay into which no weight of their own layer leads."""
+def _reason(wiring: Wiring, model: nn.Module, path: str, units: list[int], others: set[int]) -> str:
+    """Why units stay into which no weight of their own layer leads. others: units of the layer into which some do."""
     reasons = [wiring.external[number] for number in units if number in wiring.external]
     if reasons:
         return reasons[0]
@@ -234,6 +234,8 @@ def _reason(wiring: Wiring, model: nn.Module, path: str, units: list[int]) -> st
             if size > 1 and set(units) & set(wiring.axes[other][key].tolist()):
                 reader = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(model.get_submodule(other)).__name__).lower()
                 return f"{reader} reads it in groups of {size}, none of which is dead as a whole"
+    if others & set(units):
+        return "the forward joins each of them with others of the same layer"
     sharers = []
     for other, axes in wiring.axes.items():
         if other != path and any(set(units) & set(numbers.tolist()) for numbers in axes.values()):

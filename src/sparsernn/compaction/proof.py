@@ -1,12 +1,10 @@
 """Proof of a cut: the compacted model repeats the masked one, on the examples and on what derives from them."""
 
 import sys
-import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -17,14 +15,12 @@ from sparsernn.errors import UserError, reason
 from sparsernn.structure.modes import eagerly
 from sparsernn.structure.wiring import Wiring
 from sparsernn.tracing.copying import copy_of
-from sparsernn.tracing.examples import Example
+from sparsernn.tracing.examples import TORCH, Example, does_not_run, place_of
 from sparsernn.tracing.recording import CALLS
 from sparsernn.tracing.surroundings import Surroundings, undisturbed
 from sparsernn.tracing.tensors import tensors_of, values_of
 
 ROUNDING, NOISE, DRAWS = 64, 16, 2
-TORCH = str(Path(torch.__file__).parent)
-NOT_THE_USERS = (TORCH, str(Path(__file__).parents[1]))
 
 
 @dataclass
@@ -124,7 +120,7 @@ class Proof:
             if first.error is not None:
                 with undisturbed(original):
                     runs = Runner(original).run(trial.example).error is None
-                raise (_not_a_copy() if runs else _not_run(first.error)) from first.error
+                raise (_not_a_copy() if runs else does_not_run(first.error)) from first.error
             _repeats(first, self.runner.run(trial.example, len(first.values)), trial.example.training and first.drew)
         self.trials = list(self.originals)
         self.carried_states = carried_states
@@ -262,17 +258,9 @@ def _not_a_copy() -> UserError:
     )
 
 
-def _not_run(error: Exception) -> UserError:
-    return UserError(
-        f"the model does not run on the example: {reason(error)} (at {_place(error)})",
-        "a tensor, a tuple of arguments, a dict of keywords, or a (tuple, dict) pair that the forward takes",
-        "pass example= in one of these forms, several examples in a list by examples=",
-    )
-
-
 def _does_not_run(trial: Trial, error: Exception) -> UserError:
     return UserError(
-        f"the compacted model does not run on the example{_labelled(trial)}: {reason(error)} (at {_place(error)})",
+        f"the compacted model does not run on the example{_labelled(trial)}: {reason(error)} (at {place_of(error)})",
         "a forward that takes widths from its tensors, not from numbers fixed before",
         "change that line, or leave this layer out with where=; the model itself is unchanged",
     )
@@ -289,11 +277,3 @@ def _differs(how: str, trial: Trial) -> UserError:
 
 def _labelled(trial: Trial) -> str:
     return f" {trial.label}" if trial.label else ""
-
-
-def _place(error: Exception) -> str:
-    """The user's line in which an error was raised."""
-    frames = traceback.extract_tb(error.__traceback__)
-    users = [frame for frame in frames if not frame.filename.startswith(NOT_THE_USERS)]
-    line = (users or frames)[-1]
-    return f"{line.filename}:{line.lineno}"

@@ -7,7 +7,7 @@ from torch import nn
 from sparsernn.errors import UserError
 from sparsernn.structure.wiring import Wiring, unwrap
 from sparsernn.tracing.copying import copy_of
-from sparsernn.tracing.examples import Example, examples_of
+from sparsernn.tracing.examples import Example, does_not_run, examples_of
 from sparsernn.tracing.recorder import Recorder, UnseenOperations
 from sparsernn.tracing.surroundings import undisturbed
 
@@ -47,13 +47,17 @@ def record(
 
     Arguments:
         original: the model that `model` is a copy of, of which its forward must not use anything.
+    Raises: UserError if the model does not run on an example.
     """
     recorder = Recorder(model, wiring, original)
     for example in examples:
         with undisturbed(model) as surroundings:
             for _ in range(CALLS):
-                with recorder, UnseenOperations(recorder):
-                    result = example.call(model)
+                try:
+                    with recorder, UnseenOperations(recorder):
+                        result = example.call(model)
+                except (TypeError, RuntimeError, IndexError, AttributeError, KeyError) as error:
+                    raise does_not_run(error) from error
                 recorder.returns(result)
                 if not surroundings.changed():
                     break
