@@ -249,20 +249,20 @@ class _Shrinking:
         state = rounds.resume(model, masks) or State([], self.how.share)
         points = [self.first, *(Point(**point) for point in state.points)]
         number = max((place for place, point in enumerate(points) if place and point.accepted), default=None)
-        dtypes, failed = self.how.dtypes if budget.of_bytes else (), set[int]()
+        dtypes = self.how.dtypes if budget.of_bytes else ()
         while not self._ends(budget, points, state):
             left = self._pruned(model, masks, state.share, budget)
-            if left is masks or (size := _weights(model, left)) in failed:
+            if left is masks:
                 break
             trained, left = self._trained(model, left, 1 + state.failures)
             point = self._measured(trained, left, floor, _last(points), dtypes)
             points.append(point)
             state.points.append(asdict(point))
             if point.accepted:
-                model, masks, number, state.failures, failed = trained, left, len(points) - 1, 0, set()
+                model, masks, number, state.failures = trained, left, len(points) - 1, 0
                 state.share = min(self.how.share, 2 * state.share)
             else:
-                state.failures, state.share, failed = state.failures + 1, state.share / 2, failed | {size}
+                state.failures, state.share = state.failures + 1, state.share / 2
             rounds.save(state, model, masks, number)
         if number is None:
             return Shrunk(self.model, self.chooser.full, None, points, floor)
