@@ -16,16 +16,17 @@ class FromFewerUnits(Derived):
     """An attention of whose inputs some units were cut because they were always zero.
 
     Attributes:
-        units: "query", "key", "value" -> numbers of the units that such an input has left.
+        units: "query", "key", "value" -> numbers of the units that such an input has left; widths: how many it had.
     """
 
     units: dict[str, Tensor]
+    widths: dict[str, int]
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, *arguments: Any, **keywords: Any) -> Any:
-        inputs, widths, filled = {"query": query, "key": key, "value": value}, widths_of(self), dict[int, Tensor]()
+        inputs, filled = {"query": query, "key": key, "value": value}, dict[int, Tensor]()
         for name, narrow in inputs.items():
             if id(narrow) not in filled:  # the same tensor stays the same: attention to oneself is computed as one
-                blank = narrow.new_zeros(*narrow.shape[:-1], widths[name])
+                blank = narrow.new_zeros(*narrow.shape[:-1], self.widths[name])
                 filled[id(narrow)] = blank.index_copy(-1, self.units[name].to(narrow.device), narrow)
         wide = [filled[id(narrow)] for narrow in inputs.values()]
         return self.kind.forward(self, *wide, *arguments, **keywords)
@@ -38,17 +39,12 @@ class FromFewerUnits(Derived):
         )
 
 
-def widths_of(module: nn.MultiheadAttention) -> dict[str, int]:
-    """The widths of query, key and value as an attention was built for them."""
-    width = module.embed_dim
-    return dict(zip(INPUTS, (width, module.kdim or width, module.vdim or width), strict=True))
-
-
 def units_of(module: nn.MultiheadAttention) -> dict[str, Tensor]:
     """The numbers of the units that each input of an attention has."""
     if isinstance(module, FromFewerUnits):
         return module.units
-    return {name: torch.arange(width) for name, width in widths_of(module).items()}
+    widths = module.embed_dim, module.kdim or module.embed_dim, module.vdim or module.embed_dim
+    return {name: torch.arange(width) for name, width in zip(INPUTS, widths, strict=True)}
 
 
 def take_fewer(module: nn.MultiheadAttention, kept: Mapping[str, Tensor]) -> None:
@@ -58,4 +54,4 @@ def take_fewer(module: nn.MultiheadAttention, kept: Mapping[str, Tensor]) -> Non
     if isinstance(module, FromFewerUnits):
         module.units = units
     elif any(len(units[name]) < len(numbers) for name, numbers in before.items()):
-        become(module, FromFewerUnits, units=units)
+        become(module, FromFewerUnits, units=units, widths={name: len(numbers) for name, numbers in before.items()})

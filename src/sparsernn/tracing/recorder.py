@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from sparsernn.errors import UserError
@@ -379,24 +378,6 @@ class Recorder(TorchFunctionMode):
         else:
             self.shadows.follow(state, units[0])
         self.states[id(state)] = (path, index)
-
-
-class UnseenOperations(TorchDispatchMode):
-    """Tells a recorder of operations that no torch function asked for."""
-
-    def __init__(self, recorder: Recorder):
-        super().__init__()
-        self.recorder = recorder
-
-    def __torch_dispatch__(
-        self,
-        operation: Callable[..., object],
-        types: Sequence[type],
-        arguments: Sequence[object] = (),
-        keywords: Mapping[str, object] | None = None,
-    ) -> object:
-        self.recorder.reads_unseen((arguments, keywords))
-        return operation(*arguments, **(keywords or {}))
 
 
 def _reaches_over(name: str) -> UserError:

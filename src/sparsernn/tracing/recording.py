@@ -1,14 +1,15 @@
 """Who reads what in a user's model: real forwards, followed tensor by tensor (see `recorder`)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sparsernn.errors import UserError
 from sparsernn.structure.wiring import Wiring, unwrap
 from sparsernn.tracing.copying import copy_of
 from sparsernn.tracing.examples import Example, does_not_run, examples_of
-from sparsernn.tracing.recorder import Recorder, UnseenOperations
+from sparsernn.tracing.recorder import Recorder
 from sparsernn.tracing.surroundings import undisturbed
 
 CALLS = 2
@@ -69,3 +70,21 @@ def run_quietly(model: nn.Module, example: Example) -> object:
     """What a model returns for an example, without gradients; model and generators are as before afterwards."""
     with undisturbed(model):
         return copy_of(example.call(model))
+
+
+class UnseenOperations(TorchDispatchMode):
+    """Tells a recorder of operations that no torch function asked for."""
+
+    def __init__(self, recorder: Recorder):
+        super().__init__()
+        self.recorder = recorder
+
+    def __torch_dispatch__(
+        self,
+        operation: Callable[..., object],
+        types: Sequence[type],
+        arguments: Sequence[object] = (),
+        keywords: Mapping[str, object] | None = None,
+    ) -> object:
+        self.recorder.reads_unseen((arguments, keywords))
+        return operation(*arguments, **(keywords or {}))
