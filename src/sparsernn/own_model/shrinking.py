@@ -346,7 +346,7 @@ class _Shrinking:
     def _timed(self, small: nn.Module) -> tuple[float, float]:
         """How many times as fast as that of the model as it was given a call is, and its microseconds."""
         models = {"given": self._call(self.model), "small": self._call(small)}
-        timing = latency(models, lambda batch: (), batches=(1,), rounds=9, seconds=0.5)[1]["small"]
+        timing = latency(models, lambda batch: (), batches=(1,), rounds=30, seconds=0.5)[1]["small"]
         return timing.speedup, 1e3 * timing.milliseconds
 
     def _call(self, model: nn.Module) -> _Call:
