@@ -19,7 +19,7 @@ from sparsernn.compaction.files import SMALLER, as_stored, file_of
 from sparsernn.errors import UserError
 from sparsernn.measure.latency import latency
 from sparsernn.methods.static import Static
-from sparsernn.own_model.batches import Loss, batches_of, inputs_of
+from sparsernn.own_model.batches import Loss, batches_of, evaluating, inputs_of
 from sparsernn.own_model.choosing import Chooser
 from sparsernn.own_model.fine_tuning import Start, fine_tune
 from sparsernn.own_model.rounds import Rounds, State, fingerprint
@@ -31,6 +31,8 @@ from sparsernn.tracing.copying import copy_of
 Train = Callable[[nn.Module, Start], object]
 LOWER = 0.01
 KEEP_TRYING = 2
+SHORTEST = 0.0004
+"""Seconds that are timed at once, so that most of them fall between those of other programs."""
 
 
 @dataclass(frozen=True)
@@ -345,27 +347,19 @@ class _Shrinking:
 
     def _timed(self, small: nn.Module) -> tuple[float, float]:
         """How many times as fast as that of the model as it was given a call is, and its microseconds."""
-        models = {"given": self._call(self.model), "small": self._call(small)}
-        timing = latency(models, lambda batch: (), batches=(1,), rounds=30, seconds=0.5)[1]["small"]
+        with evaluating(self.model):
+            calls = {"given": self._call(self.model), "small": self._call(small)}
+            timing = latency(calls, lambda batch: (), batches=(1,), rounds=100, seconds=0.5, shortest=SHORTEST)[1][
+                "small"
+            ]
         return timing.speedup, 1e3 * timing.milliseconds
 
-    def _call(self, model: nn.Module) -> _Call:
+    def _call(self, model: nn.Module) -> Callable[[], object]:
         """What is timed of a model."""
         if self.how.timed is not None:
-            return _Call(self.how.timed(model))
+            return self.how.timed(model)
         positional, keywords = self.example
-        return _Call(partial(model, *positional, **keywords), model)
-
-
-class _Call(nn.Module):
-    """A function without arguments, and the model that it calls, if it does."""
-
-    def __init__(self, function: Callable[[], object], model: nn.Module | None = None):
-        super().__init__()
-        self.function, self.model = function, model
-
-    def forward(self) -> object:
-        return self.function()
+        return partial(model, *positional, **keywords)
 
 
 def _last(points: list[Point]) -> Point:
