@@ -17,6 +17,8 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,34 +109,38 @@ def train(model: nn.Module, data: Shuffled, valid: Split, epochs: int, rate: flo
     return kept
 
 
-def step_times(dense: nn.Module, small: nn.Module, width: int) -> tuple[float, float]:
-    """Median microseconds of a step of a stream, dense and small in alternating rounds."""
-    streams, rounds = [], ([], [])
+def step_of(model: Listener) -> Callable[[], object]:
+    """A step of the stream that the recurrent layer is without torch."""
     with tempfile.TemporaryDirectory() as folder:
-        for number, module in enumerate((dense, small)):
-            pack(Path(folder) / f"{number}.sparse", module, steps=1)
-            streams.append(runtime.load(Path(folder) / f"{number}.sparse").stream())
-    frame = np.random.default_rng(0).standard_normal((1, width), dtype=np.float32)
+        pack(Path(folder) / "gru.sparsernn", model.gru, steps=1)
+        stream = runtime.load(Path(folder) / "gru.sparsernn").stream()
+    return partial(stream.step, np.random.default_rng(0).standard_normal((1, 40), dtype=np.float32))
+
+
+def step_times(dense: nn.Module, small: nn.Module) -> tuple[float, float]:
+    """Median microseconds of a step of a stream, dense and small in alternating rounds."""
+    steps, rounds = (step_of(dense), step_of(small)), ([], [])
     for _ in range(60):
-        for stream, times in zip(streams, rounds, strict=True):
+        for step, times in zip(steps, rounds, strict=True):
             started = time.perf_counter()
             for _ in range(200):
-                stream.step(frame)
+                step()
             times.append((time.perf_counter() - started) / 200 * 1e6)
     return statistics.median(rounds[0]), statistics.median(rounds[1])
 
 
 def spoken_digits(seed: int, data: Path | None) -> dict[str, Any]:
-    """Units alone go: the whole network, at most a point of validation below dense."""
+    """A step of the stream 3.5 times as fast as dense, and no more than a point of validation below it."""
     loaded = SpokenDigits().load(data)
     torch.manual_seed(seed)
     batches = Shuffled(loaded.train, 32, True)
     dense = train(Listener(), batches, loaded.valid, epochs=15, rate=2e-3)
     floor = accuracy(dense, loaded.valid, True) - 0.01
-    how = How(share=0.4, steps=4 * (len(loaded.train) // 32), learning_rate=2e-3)
-    shrunk = shrink(dense, batches, loss, lambda model: accuracy(model, loaded.valid, True), floor=floor, how=how)
+    how = How(share=0.4, steps=4 * (len(loaded.train) // 32), learning_rate=2e-3, timed=step_of)
+    quality = lambda model: accuracy(model, loaded.valid, True)  # noqa: E731
+    shrunk = shrink(dense, batches, loss, quality, budget={"faster": 3.5}, floor=floor, how=how)
     small = shrunk.model
-    dense_us, small_us = step_times(dense.gru, small.gru, 40)
+    dense_us, small_us = step_times(dense, small)
     row = compared(dense, shrunk, loaded.test, True)
     return {"seed": seed, **row, "units": small.gru.hidden_size, "step_us": [dense_us, small_us]}
 

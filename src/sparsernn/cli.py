@@ -276,7 +276,9 @@ def pack(
     steps: Annotated[int, typer.Option(help="Steps of a sequence; 1 for streams, one step a call.")] = 100,
     batch: Annotated[int, typer.Option(help="Sequences side by side.")] = 1,
     int8: Annotated[bool, typer.Option("--int8", help="Also try formats that round to 8 bits.")] = False,
-    dtype: Annotated[str | None, typer.Option(help="Store matrices as float16 or int8; default: exactly.")] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="Store matrices as float16, int8, int6 or int4; default: exactly.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the network of a run as one file that runs without torch (`sparsernn.runtime.load`)."""

@@ -65,6 +65,24 @@ class LastStates(Directions):
         return self.head(states[1, 0] * states[1, 1] + states[0].sum(0))
 
 
+class Remembering(nn.Module):
+    """A cell that reads a mean of its own states, the first of which are zeros of a fixed width."""
+
+    dead = {"rnn": [0, 2, 7]}
+
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.head = nn.GRUCell(4 + UNITS, UNITS), nn.Linear(UNITS, 3)
+
+    def forward(self, x):
+        states = [torch.zeros(len(x), UNITS)]
+        for step in x.unbind(1):
+            read = torch.stack(states, 1)
+            weights = torch.einsum("bh,bth->bt", states[-1], read).softmax(-1)
+            states.append(self.rnn(torch.cat([step, (weights.unsqueeze(-1) * read).sum(1)], -1), states[-1]))
+        return self.head(states[-1])
+
+
 class OwnLoop(nn.Module):
     dead = {"rnn": [1, 3]}  # units that are multiplied with each other go together
 
@@ -86,6 +104,7 @@ MODELS = {
     "start states": StartStates,
     "without a batch": OneByOne,
     "states of two layers": LastStates,
+    "a memory of its states": Remembering,
     "a loop of one's own": OwnLoop,
 }
 

@@ -96,7 +96,7 @@ def test_smaller_types_are_smaller_and_say_their_error(dtype, most, times, tmp_p
     assert difference(small, loaded, IDS) < 0.05
 
 
-@pytest.mark.parametrize("dtype", ["float32", "int4", ""])
+@pytest.mark.parametrize("dtype", ["float32", "int3", ""])
 def test_other_types_are_refused(dtype, tmp_path):
     with pytest.raises(UserError, match="dtype is"):
         save_compact(tmp_path / "small", sparse("weight", 0.2)[0], dtype=dtype)

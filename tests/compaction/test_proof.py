@@ -286,3 +286,58 @@ def test_inference_mode_and_the_meta_device(tmp_path):
     assert difference(loaded, small, X) == 0 and {p.device.type for p in loaded.parameters()} == {"cpu"}
     with pytest.raises(UserError, match="meta"):
         Sparsifier(skeleton, Magnitude(0.5))
+
+
+class Watching(Body):
+    """A hook that is a function keeps the states on the model by its name."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = {}
+        self.rnn.register_forward_hook(lambda module, arguments, result: self.seen.update(states=result[0]))
+
+    def forward(self, x):
+        self.rnn(x)
+        return self.head(self.seen["states"])
+
+
+@pytest.mark.parametrize("ran_before", [False, True])
+def test_a_copy_that_still_uses_the_model_is_refused(ran_before):
+    """Where the model ran on the example before, its copy has the states of that run, and seems right on it."""
+    model = Watching()
+    masks = half(model, X)
+    with torch.no_grad():
+        model(X) if ran_before else model.seen.clear()
+    with pytest.raises(UserError, match="a copy of the model does something else than the model"):
+        compact(model, masks, example=X)
+
+
+@pytest.mark.parametrize("layer", ["rnn", "head"])
+def test_a_forward_that_was_put_into_a_layer_is_no_known_one(layer):
+    model = Body()
+    forward = getattr(model, layer).forward
+    getattr(model, layer).forward = lambda *inputs: forward(*(2 * tensor for tensor in inputs))
+    if layer == "rnn":
+        with pytest.raises(UserError, match="rnn runs a forward that was put into it"):
+            Sparsifier(model, Magnitude(0.5, granularity="neuron"), example=X)
+        return
+    masks = half(model, X)
+    with pytest.raises(UserError, match="uses head.weight of the model itself"):
+        compact(model, masks, example=X)
+
+
+def test_an_example_that_does_not_fit_is_one_sentence_where_layers_are_followed_too():
+    with pytest.raises(UserError, match="the model does not run on the example: .*positional arguments"):
+        Sparsifier(Body(), Magnitude(0.5, granularity="neuron"), example=(X, X, X))
+
+
+@quiet
+def test_units_that_go_only_together_are_counted():
+    class Turning(Body):
+        def forward(self, x):
+            return self.head((states := self.rnn(x)[0]) + states.roll(1, -1))
+
+    model = Turning()
+    masks = half(Body(), X)
+    with pytest.warns(UserWarning, match="0 of 6 units of rnn can go, because the forward joins each of them with"):
+        compact(model, masks, example=X)

@@ -117,6 +117,13 @@ CUT = {
     "attention of torch": lambda: Beside(
         lambda m, x: F.scaled_dot_product_attention(o := out(m, x), o, o, scale=0.4)[:, -1]
     ),
+    "a parameter between two states by one einsum": lambda: Beside(
+        lambda m, x: attended(m, x, torch.einsum("bth,bsk,hk->bts", o := out(m, x), o, m.w)), w=raw(UNITS, UNITS)
+    ),
+    "products of pairs of units": lambda: Beside(
+        lambda m, x: m.pairs(o := out(m, x), o.flip(1))[:, -1], 5, pairs=nn.Bilinear(UNITS, UNITS, 5)
+    ),
+    "windows of steps": lambda: Beside(lambda m, x: out(m, x).unfold(1, 2, 1).mean(-1)[:, -1]),
     "attention to a query of its own": lambda: Beside(
         lambda m, x: attended(m, x, m.q(x) @ out(m, x).transpose(1, 2)), q=nn.Linear(3, UNITS)
     ),
@@ -221,6 +228,9 @@ REFUSED = {
     ),
     "sums over its units, and what it gets": lambda: Beside(
         lambda m, x: (o := out(m, x)[:, -1]) * torch.sigmoid(o).sum(-1, keepdim=True)
+    ),
+    "tanh writes it into a tensor that is there": lambda: Beside(
+        lambda m, x: torch.tanh(out(m, x), out=torch.empty(len(x), x.shape[1], UNITS))[:, -1]
     ),
     "combines it with a tensor of its own width": lambda: Beside(
         lambda m, x: m.head.weight.new_ones(len(x), UNITS) * out(m, x)[:, -1]

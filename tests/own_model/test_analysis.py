@@ -174,3 +174,21 @@ def test_what_cannot_be_analysed_is_one_sentence() -> None:
         sparsernn.analyse(nn.GRU(3, 2), torch.randn(4, 1, 3), lambda model, batch: model(batch)[0])
     with pytest.raises(UserError, match="no module nowhere"):
         made_by("nowhere:make")
+
+
+class Rounded(nn.Module):
+    """What it gives cannot be differentiated."""
+
+    def __init__(self, head: nn.Module):
+        super().__init__()
+        self.recurrent, self.head = nn.GRU(3, 4, batch_first=True), head
+
+    def forward(self, x):
+        return torch.heaviside(self.head(self.recurrent(x)[0]), torch.tensor(0.5))
+
+
+def test_what_cannot_be_differentiated_or_has_no_weights_yet_is_one_sentence():
+    with pytest.raises(UserError, match="the model cannot be differentiated: derivative"):
+        sparsernn.analyse(Rounded(nn.Linear(4, 2)), [torch.randn(2, 5, 3)])
+    with pytest.raises(UserError, match="head.weight has no shape yet"):
+        sparsernn.analyse(Rounded(nn.LazyLinear(2)), [torch.randn(2, 5, 3)])

@@ -167,11 +167,28 @@ def test_a_stream_goes_on_as_a_run_does(name, format):
         output, after = layer.run(x)
         stream = layer.stream(batch)
         for _ in range(2):
-            made = np.stack([stream.step(frame).copy() for frame in x])
+            made = np.stack([stream.step(frame) for frame in x])
             np.testing.assert_allclose(made, output, atol=1e-6 if FORMATS[format].dtype == "float32" else 1e-7)
             assert_near(stream.state, after, 1e-6)
             stream.reset()
             assert not any(part.any() for part in stream.state)
+
+
+@compiled
+def test_an_output_of_a_stream_stays_as_long_as_it_or_a_view_of_it_is_held():
+    weights, x, *_ = problem(GRU(), 6, 9, 0.5, 2, 20)
+    layer = RecurrentLayer(GRU(), weights)
+    stream, expected = layer.stream(2), layer.run(x)[0]
+    kept = [stream.step(frame) for frame in x[:5]]
+    views = [stream.step(frame)[1, 2:4] for frame in x[5:10]]
+    memory = memoryview(stream.step(x[10]))
+    places = {stream.step(frame).ctypes.data for frame in x[11:]}
+    for output, right in zip(kept, expected, strict=False):
+        np.testing.assert_allclose(output, right, atol=1e-6)
+    for view, right in zip(views, expected[5:], strict=False):
+        np.testing.assert_allclose(view, right[1, 2:4], atol=1e-6)
+    np.testing.assert_allclose(np.asarray(memory), expected[10], atol=1e-6)
+    assert len(places) <= 2
 
 
 @compiled

@@ -97,7 +97,7 @@ def test_bytes_for_each_weight_that_is_kept(name, kept, most):
 
 
 @settings(max_examples=100)
-@given(tensors(kinds=("float32", "float64", "bfloat16")), st.sampled_from(["float16", "int8"]))
+@given(tensors(kinds=("float32", "float64", "bfloat16")), st.sampled_from(["float16", "int8", "int6", "int4"]))
 def test_smaller_types_state_their_largest_error(tensor, smaller):
     values, kind = tensor
     values = np.nan_to_num(values, nan=1, posinf=2, neginf=-2)
@@ -112,20 +112,35 @@ def test_smaller_types_state_their_largest_error(tensor, smaller):
     wide = [one.astype("f8") for one in wide]
     largest = max(np.abs(wide[1]).max(), 1e-300)
     assert packed.about["error"] == pytest.approx(np.abs(wide[0] - wide[1]).max() / largest, abs=1e-12)
-    assert packed.about["error"] < (0.01 if smaller == "int8" else 0.005)
+    assert packed.about["error"] < {"float16": 0.005, "int8": 0.01, "int6": 0.02, "int4": 0.08}[smaller]
     assert not wide[0][wide[1] == 0].any()
 
 
-@pytest.mark.parametrize("smaller, width", [("int8", 1), ("float16", 2)])
+@pytest.mark.parametrize("smaller, bits", [("int4", 4), ("int6", 6), ("int8", 8), ("float16", 16)])
 @pytest.mark.parametrize("kind", ["float32", "float64"])
-def test_numbers_read_from_a_smaller_type_take_as_few_bytes_again(smaller, width, kind):
+def test_numbers_read_from_a_smaller_type_take_as_few_bytes_again(smaller, bits, kind):
     chance = np.random.default_rng(0)
     for scale in np.ldexp(1 + chance.random(60), chance.integers(-8, 8, 60)):
         values = np.where(chance.random((30, 41)) < 0.7, chance.normal(size=(30, 41)) * scale, 0).astype(kind)
         values = unpack(pack(values, kind, smaller), values.shape, kind)
         packed = pack(values, kind)
         assert np.array_equal(unpack(packed, values.shape, kind), values) and "error" not in packed.about
-        assert len(packed.data) <= np.count_nonzero(values) * width + 30 * 41 // 8 + 1 + (30 * 4 if width == 1 else 0)
+        scales = 30 * 4 if smaller != "float16" else 0
+        assert len(packed.data) <= np.count_nonzero(values) * bits / 8 + 30 * 41 // 8 + 2 + scales
+
+
+@pytest.mark.parametrize("smaller, bits", [("int4", 4), ("int6", 6)])
+def test_whole_numbers_stand_bit_by_bit_without_gaps(smaller, bits):
+    """Two's complement, the highest bit first, row after row, and then the scales."""
+    most = 2 ** (bits - 1) - 1
+    numbers = np.random.default_rng(3).integers(1, most + 1, (7, 9)) * np.where(np.arange(9) % 2, 1, -1)
+    numbers[:, 0] = most
+    packed = pack((numbers * 0.25).astype("f4"), "float32", smaller)
+    text = "".join(format(int(number) % 2**bits, f"0{bits}b") for number in numbers.flatten())
+    text += "0" * (-len(text) % 8)
+    written = bytes(int(text[start : start + 8], 2) for start in range(0, len(text), 8))
+    assert packed.data.tobytes() == written + np.full(7, 0.25, "<f4").tobytes()
+    assert np.array_equal(unpack(packed, (7, 9), "float32"), numbers * 0.25)
 
 
 @pytest.mark.parametrize("value, smaller", [(np.nan, "int8"), (np.inf, "int8"), (1e5, "float16"), (np.nan, "float16")])
@@ -154,7 +169,9 @@ def test_damaged_bytes_give_one_clear_error_or_a_tensor(data):
         about["tile"] = data.draw(st.sampled_from([[16, 1], [0, 0], [-1, 1], [10**30, 1], [1], None, "11", [1.0, 1]]))
     if data.draw(st.booleans()):
         about["turned"] = data.draw(st.sampled_from([True, False, 3, []]))
-        about["stored"] = data.draw(st.sampled_from(["int8", "float16", "float32", "float64", [], None]))
+        about["stored"] = data.draw(
+            st.sampled_from(["int8", "int6", "int4", "float16", "float32", "float64", [], None])
+        )
     try:
         values = unpack(Packed(about, content), (64, 48), "float32")
     except DamagedFile as error:

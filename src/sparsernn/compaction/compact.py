@@ -61,8 +61,8 @@ def compact(
     with torch.inference_mode(False):
         masked = copy_of(unwrap(model))
         masks.apply_(masked)
-        proof = Proof(masked, examples_of(example, examples), carried_states)
-        small, left, uncut, wiring = _proved(proof, unwrap(model), masks, uniform)
+        proof = Proof(masked, unwrap(model), examples_of(example, examples), carried_states)
+        small, left, uncut, wiring = _proved(proof, masks, uniform)
     for sentence in uncut + _unused(wiring):
         warnings.warn(sentence, stacklevel=2)
     return small, _masks_of(small, left, masks.selected)
@@ -77,16 +77,15 @@ class Small(NamedTuple):
     results: FillResults
 
 
-def _proved(
-    proof: Proof, original: nn.Module, masks: Masks, uniform: bool
-) -> tuple[nn.Module, dict[str, Tensor], list[str], Wiring]:
+def _proved(proof: Proof, masks: Masks, uniform: bool) -> tuple[nn.Module, dict[str, Tensor], list[str], Wiring]:
     """The small model that repeats all trials: those that the first ones do not are followed as well.
 
     Returns: it, its masks by name, sentences on layers that stay as they are, and who reads what.
     """
-    masked, calls = proof.masked, [trial.example for trial in proof.trials]
+    masked, original, calls = proof.masked, proof.original, [trial.example for trial in proof.trials]
     wiring, recorder = _followed(copy_of(masked), calls, original)
     more = [] if recorder is None else proof.derive(wiring, recorder.state_shapes)
+    proof.check_copy()
     while True:
         if more:
             calls = [*calls, *more]
@@ -121,7 +120,7 @@ def _small(proof: Proof, wiring: Wiring, alive: Tensor, masks: Masks, wide: Coll
     for path in wide:
         inside, units = outside.clone(), state_units(wiring, path)
         inside[units] = alive[units]
-        cuts[path] = Cut.of(wiring, path, inside).widened(wiring.descriptions[path])
+        cuts[path] = Cut.of(wiring, path, inside).widened(wiring.descriptions[path], cuts[path])
     small = copy_of(proof.masked)
     kept = _cut(small, wiring, cuts, masks.kept)
     results = filled_results(wiring, outside)
@@ -211,16 +210,16 @@ def _uncut(wiring: Wiring, masked: nn.Module, alive: Tensor) -> list[str]:
         keys = wiring.descriptions[path].states[0]
         units = torch.cat([wiring.axes[path][key] for key in keys])
         external = torch.tensor(sorted(wiring.external), dtype=torch.long)
-        still, without = (idle_units(wiring, masked, path, biases)[units] for biases in (True, False))
+        still, without = (idle_units(wiring, masked, path, biases) for biases in (True, False))
         stuck = units[still | (without & torch.isin(units, external))]
         if len(stuck) and bool(alive[units].all()):
-            reason = _reason(wiring, masked, path, stuck.tolist())
+            reason = _reason(wiring, masked, path, stuck.tolist(), set(units[~still].tolist()))
             sentences.append(f"0 of {len(units)} units of {path or 'the model'} can go, because {reason}")
     return sentences
 
 
-def _reason(wiring: Wiring, model: nn.Module, path: str, units: list[int]) -> str:
-    """Why units stay into which no weight of their own layer leads."""
+def _reason(wiring: Wiring, model: nn.Module, path: str, units: list[int], others: set[int]) -> str:
+    """Why units stay into which no weight of their own layer leads. others: units of the layer into which some do."""
     reasons = [wiring.external[number] for number in units if number in wiring.external]
     if reasons:
         return reasons[0]
@@ -234,6 +233,8 @@ def _reason(wiring: Wiring, model: nn.Module, path: str, units: list[int]) -> st
             if size > 1 and set(units) & set(wiring.axes[other][key].tolist()):
                 reader = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(model.get_submodule(other)).__name__).lower()
                 return f"{reader} reads it in groups of {size}, none of which is dead as a whole"
+    if others & set(units):
+        return "the forward joins each of them with others of the same layer"
     sharers = []
     for other, axes in wiring.axes.items():
         if other != path and any(set(units) & set(numbers.tolist()) for numbers in axes.values()):

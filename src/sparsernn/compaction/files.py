@@ -40,8 +40,8 @@ def save_compact(
     Arguments:
         masks: of the model; weights that they leave out are written as zeros, and must be zero in the model already if
             the masks are of a finished run, as those that `compact` returned.
-        dtype: "float16", or "int8" with a scale for each row, stores matrices in that type; None keeps every bit, in a
-            smaller type too where that can, as it can for numbers that were read from one.
+        dtype: "float16", or "int8", "int6" or "int4" with a scale for each row, stores matrices in that type; None
+            keeps every bit, in a smaller type too where that can, as it can for numbers that were read from one.
     Returns: for each tensor that is not exact its largest error, divided by its largest number.
     Raises: UserError if the model did not come from `compact`, the masks are of another model, or numbers do not fit
         into the type.

@@ -31,17 +31,21 @@ def live_units(wiring: Wiring, model: nn.Module) -> Tensor:
 
 
 def idle_units(wiring: Wiring, model: nn.Module, path: str, biases: bool) -> Tensor:
-    """Units of a module's states into which none of its own weights lead, and no bias if biases count. [units]"""
-    parameters = wiring.parameters(model)
-    written, heard = (torch.zeros(len(wiring.units.parent), dtype=torch.bool) for _ in range(2))
-    for use in wiring.uses:
-        if use.module == path and (biases or use.layout.incoming):
-            present = use.layout.view(parameters[use.name].detach().cpu() != 0)
-            for place, units in enumerate(use.units_by_dimension):
-                if units is not None and place not in use.layout.source_places:
-                    written[units] = True
-                    heard[units[_any(present, [other for other in range(present.dim()) if other != place])]] = True
-    return written & ~heard
+    """Into which units of a module's first state none of its own weights lead, and no bias if biases count. [unit]"""
+    description, module = wiring.descriptions[path], model.get_submodule(path)
+    keys = description.states[0]
+    heard = {key: torch.zeros(description.sizes[key], dtype=torch.bool) for key in description.sizes}
+    written = set()
+    for part in description.parts if biases else [part for part in description.parts if part.layout.incoming]:
+        layout, present = part.layout, part.layout.view(module.get_parameter(part.name).detach().cpu() != 0)
+        for place, axis in enumerate(layout.stored):
+            if axis != "gate" and place not in layout.source_places:
+                rows = _any(present, [other for other in range(present.dim()) if other != place])
+                sizes = [description.sizes[key] for key in part.axes[axis]]
+                for key, row in zip(part.axes[axis], rows.split(sizes), strict=True):
+                    heard[key] |= row
+                    written.add(key)
+    return torch.cat([~heard[key] if key in written else torch.zeros_like(heard[key]) for key in keys])
 
 
 def complete_lines(wiring: Wiring, alive: Tensor) -> None:

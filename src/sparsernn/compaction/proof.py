@@ -1,29 +1,26 @@
 """Proof of a cut: the compacted model repeats the masked one, on the examples and on what derives from them."""
 
 import sys
-import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from sparsernn.compaction.variations import STATE, Trial, Variations
+from sparsernn.compaction.variations import OTHER_NUMBERS, STATE, Trial, Variations
 from sparsernn.errors import UserError, reason
+from sparsernn.structure.modes import eagerly
 from sparsernn.structure.wiring import Wiring
 from sparsernn.tracing.copying import copy_of
-from sparsernn.tracing.examples import Example
+from sparsernn.tracing.examples import TORCH, Example, does_not_run, place_of
 from sparsernn.tracing.recording import CALLS
 from sparsernn.tracing.surroundings import Surroundings, undisturbed
 from sparsernn.tracing.tensors import tensors_of, values_of
 
 ROUNDING, NOISE, DRAWS = 64, 16, 2
-TORCH = str(Path(torch.__file__).parent)
-NOT_THE_USERS = (TORCH, str(Path(__file__).parents[1]))
 
 
 @dataclass
@@ -80,7 +77,7 @@ class Runner:
     def run(self, example: Example, calls: int = 0) -> Outcome:
         """What the model does. calls: how often, one after the other; 0: again if it keeps anything for its next."""
         result = Outcome()
-        with undisturbed(self.model, self.surroundings), ExitStack() as hooks:
+        with undisturbed(self.model, self.surroundings), eagerly(), ExitStack() as hooks:
             for path in self.watched:
                 watch = partial(_note, result.begun, path)
                 module = self.model.get_submodule(path)
@@ -108,20 +105,22 @@ class Proof:
     """What the masked model does with every trial, for any number of compacted ones to repeat.
 
     Arguments:
-        masked: the masked model.
+        masked: a copy of the model, masked; original: the model.
         examples: with which it can be run.
         carried_states: whether states that it returns are only handed to it again; then no others come in.
     Raises: UserError if the model cannot be run with an example, or does not repeat itself.
     """
 
-    def __init__(self, masked: nn.Module, examples: Sequence[Example], carried_states: bool):
-        self.masked = masked
+    def __init__(self, masked: nn.Module, original: nn.Module, examples: Sequence[Example], carried_states: bool):
+        self.masked, self.original = masked, original
         self.originals = [Trial("", example, exact=True) for example in examples]
         self.runner = Runner(masked, Wiring.local(masked).descriptions)
         self.before = [self.runner.run(example) for example in examples]
         for trial, first in zip(self.originals, self.before, strict=True):
             if first.error is not None:
-                raise _not_run(first.error) from first.error
+                with undisturbed(original):
+                    runs = Runner(original).run(trial.example).error is None
+                raise (_not_a_copy() if runs else does_not_run(first.error)) from first.error
             _repeats(first, self.runner.run(trial.example, len(first.values)), trial.example.training and first.drew)
         self.trials = list(self.originals)
         self.carried_states = carried_states
@@ -147,6 +146,19 @@ class Proof:
                     seen |= first.places | set(first.begun)
                     telling.append(trial.example)
         return telling
+
+    def check_copy(self) -> None:
+        """Compare the model with a copy of it, on the examples and on other numbers.
+
+        Raises: UserError if they differ: then something in it refers to the model that it was copied from.
+        """
+        runners = [Runner(one) for one in (self.original, copy_of(self.original))]
+        for trial in [*self.originals, *(trial for trial in self.trials if trial.label == OTHER_NUMBERS)]:
+            with undisturbed(self.original):
+                first, again, copied = (runner.run(trial.example) for runner in (runners[0], *runners))
+            ran = not any(one.error for one in (first, again, copied)) and not (trial.example.training and first.drew)
+            if ran and not _differ(first, again) and _differ(first, copied):
+                raise _not_a_copy()
 
     def failures(self, small: nn.Module, left_out: Collection[int]) -> list[tuple[Trial, UserError]]:
         """Trials on which the compacted model differs. left_out: places in the results where it may."""
@@ -215,6 +227,12 @@ def _distances(before: Outcome, after: Outcome, left_out: Collection[int]) -> li
     return distances
 
 
+def _differ(first: Outcome, again: Outcome) -> bool:
+    """Whether two runs that should give the same do not."""
+    shapes = [[[tensor.shape for tensor in call] for call in one.values] for one in (first, again)]
+    return shapes[0] != shapes[1] or any(distance > bound for distance, bound in _distances(first, again, ()))
+
+
 def _real(tensor: Tensor) -> Tensor:
     tensor = torch.view_as_real(tensor) if tensor.is_complex() else tensor
     return tensor.detach().double().cpu()
@@ -224,9 +242,7 @@ def _repeats(first: Outcome, again: Outcome, random: bool) -> None:
     """Raises: UserError unless two runs on one input give the same."""
     if random or again.error is not None:
         return
-    shapes = [[[tensor.shape for tensor in call] for call in one.values] for one in (first, again)]
-    far = shapes[0] != shapes[1] or any(distance > bound for distance, bound in _distances(first, again, ()))
-    if far:
+    if _differ(first, again):
         raise UserError(
             "the model does not repeat itself: two runs on the same example give different values",
             "a forward that depends on its inputs, its weights and the generators of Python, numpy and torch alone",
@@ -234,17 +250,17 @@ def _repeats(first: Outcome, again: Outcome, random: bool) -> None:
         )
 
 
-def _not_run(error: Exception) -> UserError:
+def _not_a_copy() -> UserError:
     return UserError(
-        f"the model does not run on the example: {reason(error)} (at {_place(error)})",
-        "a tensor, a tuple of arguments, a dict of keywords, or a (tuple, dict) pair that the forward takes",
-        "pass example= in one of these forms, several examples in a list by examples=",
+        "a copy of the model does something else than the model: it refers to the model that it was copied from",
+        "a model that copy.deepcopy can copy",
+        "let hooks be methods or objects of their own, not functions that use the model by its name",
     )
 
 
 def _does_not_run(trial: Trial, error: Exception) -> UserError:
     return UserError(
-        f"the compacted model does not run on the example{_labelled(trial)}: {reason(error)} (at {_place(error)})",
+        f"the compacted model does not run on the example{_labelled(trial)}: {reason(error)} (at {place_of(error)})",
         "a forward that takes widths from its tensors, not from numbers fixed before",
         "change that line, or leave this layer out with where=; the model itself is unchanged",
     )
@@ -261,11 +277,3 @@ def _differs(how: str, trial: Trial) -> UserError:
 
 def _labelled(trial: Trial) -> str:
     return f" {trial.label}" if trial.label else ""
-
-
-def _place(error: Exception) -> str:
-    """The user's line in which an error was raised."""
-    frames = traceback.extract_tb(error.__traceback__)
-    users = [frame for frame in frames if not frame.filename.startswith(NOT_THE_USERS)]
-    line = (users or frames)[-1]
-    return f"{line.filename}:{line.lineno}"

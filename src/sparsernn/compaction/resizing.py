@@ -65,9 +65,14 @@ class Cut:
         """For each state the width of the layers that the model reads; None where it reads none."""
         return [max((len(self.kept[key]) for key in keys), default=None) for keys in self.seen]
 
-    def widened(self, description: Description) -> Cut:
-        """The same, but that what the module takes and gives keeps its old width."""
-        return replace_fields(self, narrow=True, seen=[list(keys) for keys in description.states], wide=True)
+    def widened(self, description: Description, outside: Cut) -> Cut:
+        """The same, but that the states that a module takes and gives keep their old width.
+
+        Arguments:
+            outside: the cut of the module if all units of its states stayed, by which its input goes.
+        """
+        kept = {**self.kept, **{key: outside.kept[key] for key in description.reads}}
+        return replace_fields(self, kept=kept, narrow=True, seen=[list(keys) for keys in description.states], wide=True)
 
     def is_even(self, keys: Iterable[str]) -> bool:
         """Whether these axes stay equally wide."""

@@ -15,7 +15,7 @@ from sparsernn.tracing.examples import Example
 
 MOST_SIZES, MOST_RANGES = 4, 6
 FACTORS = (-1.0, 10.0, 0.0)
-STATE = "with a start state"
+OTHER_NUMBERS, STATE = "with other numbers", "with a start state"
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class Variations:
     def of(self, example: Example) -> Iterator[Trial]:
         """Trials, the commonest kinds of calls first."""
         tensors = [leaf for leaf in _leaves(example) if isinstance(leaf, Tensor) and not leaf.is_meta]
-        yield Trial("with other numbers", self._map(example, self._other_numbers))
+        yield Trial(OTHER_NUMBERS, self._map(example, self._other_numbers))
         for factor in FACTORS:
             yield Trial(f"with its numbers times {factor}", self._map(example, partial(_scaled, factor=factor)))
         yield Trial("with its rows in another order", self._map(example, _reversed_rows))

@@ -65,8 +65,8 @@ def pack(
         masks: of the network; weights that they leave out are zero in the file.
         steps, batch, int8: how it will be called; see `planning.plan`. With no steps the same network gives the same
             bytes.
-        dtype: "float16" or "int8" stores matrices so; None keeps every bit. With `int8` layers that compute in 8 bits
-            lose nothing more by "int8".
+        dtype: "float16", "int8", "int6" or "int4" stores matrices so; None keeps every bit. With `int8` layers that
+            compute in 8 bits lose nothing more by "int8".
         about: what the file says beside the network.
     Returns: the formats there were to choose from.
     Raises: UserError for a network that the runtime does not know, or that computes something else than its class, as

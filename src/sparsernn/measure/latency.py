@@ -38,26 +38,29 @@ class Timing:
 
 
 def latency(
-    models: Mapping[str, nn.Module],
+    models: Mapping[str, Callable[..., object]],
     example: Callable[[int], Tensor | tuple],
     *,
     batches: Sequence[int] = (1, 32),
     rounds: int = 30,
     seconds: float = 20.0,
     threads: int = 1,
+    shortest: float = SHORTEST_SECONDS,
 ) -> dict[int, dict[str, Timing]]:
     """Time every model on the same inputs: {batch size: {name: Timing}}; the first model is the measure.
 
     Every round times each model once, starting with another one each time, so that a change of the machine's
-    speed hits all of them. A measurement repeats calls for at least 4 ms. Denormals are flushed, gradients off.
+    speed hits all of them. A measurement repeats calls for at least `shortest` seconds. Denormals are flushed,
+    gradients off.
 
     Arguments:
-        models: by name; the first is the rival, normally the dense network.
+        models: by name, modules or functions; the first is the rival, normally the dense network.
         example: from a batch size to the arguments of one forward (a tensor or a tuple).
         batches: batch sizes.
         rounds: measurements of each model, fewer where `seconds` would not allow them, never fewer than 5.
         seconds: time to spend, all batch sizes together.
         threads: threads of torch while timing.
+        shortest: seconds of a measurement; where other programs run, half of the measurements should fall between them.
     Raises: UserError if there is no model or a number is not positive.
     """
     if not models or not batches or min(rounds, seconds, threads, *batches) <= 0:
@@ -67,15 +70,23 @@ def latency(
             "name the models to compare, the dense one first",
         )
     with _quiet(models, threads), torch.inference_mode():
-        return {batch: _one_batch(models, example(batch), batch, rounds, seconds / len(batches)) for batch in batches}
+        return {
+            batch: _one_batch(models, example(batch), batch, rounds, seconds / len(batches), shortest)
+            for batch in batches
+        }
 
 
 def _one_batch(
-    models: Mapping[str, nn.Module], arguments: Tensor | tuple, batch: int, rounds: int, seconds: float
+    models: Mapping[str, Callable[..., object]],
+    arguments: Tensor | tuple,
+    batch: int,
+    rounds: int,
+    seconds: float,
+    shortest: float,
 ) -> dict[str, Timing]:
     inputs = arguments if isinstance(arguments, tuple) else (arguments,)
     names = list(models)
-    calls = {name: _warm_up(models[name], inputs) for name in names}
+    calls = {name: _warm_up(models[name], inputs, shortest) for name in names}
     taken: dict[str, list[float]] = {name: [] for name in names}
     end = time.perf_counter() + seconds
     for turn in range(rounds):
@@ -87,13 +98,13 @@ def _one_batch(
     return {name: _timing(taken[name], taken[names[0]]) for name in names}
 
 
-def _warm_up(model: nn.Module, inputs: tuple) -> int:
+def _warm_up(model: Callable[..., object], inputs: tuple, shortest: float) -> int:
     """Runs the model until its time settles; returns the calls that make one measurement long enough."""
     _seconds(model, inputs, 1)
-    return max(1, math.ceil(SHORTEST_SECONDS / max(min(_seconds(model, inputs, 1) for _ in range(3)), 1e-7)))
+    return max(1, math.ceil(shortest / max(min(_seconds(model, inputs, 1) for _ in range(3)), 1e-7)))
 
 
-def _seconds(model: nn.Module, inputs: tuple, calls: int) -> float:
+def _seconds(model: Callable[..., object], inputs: tuple, calls: int) -> float:
     start = time.perf_counter()
     for _ in range(calls):
         model(*inputs)
@@ -107,12 +118,13 @@ def _timing(seconds: list[float], rival: list[float]) -> Timing:
 
 
 @contextlib.contextmanager
-def _quiet(models: Mapping[str, nn.Module], threads: int) -> Iterator[None]:
+def _quiet(models: Mapping[str, Callable[..., object]], threads: int) -> Iterator[None]:
     """Evaluation mode, a fixed number of threads and flushed denormals; everything as it was afterwards."""
     threads_before, flushing = torch.get_num_threads(), is_flushing_denormal()
+    modules = [model for model in models.values() if isinstance(model, nn.Module)]
     try:
-        with modes_kept(*models.values()):
-            for model in models.values():
+        with modes_kept(*modules):
+            for model in modules:
                 model.eval()
             torch.set_num_threads(threads)
             set_flush_denormal(True)

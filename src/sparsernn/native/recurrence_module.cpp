@@ -5,6 +5,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstring>
 #include <memory>
@@ -377,15 +378,24 @@ public:
         const nb::capsule owner(numbers.get(), [](void* data) noexcept { delete static_cast<Aligned<float>*>(data); });
         numbers.release();
         array_ = NumpyFloats(data_, {static_cast<std::size_t>(rows), static_cast<std::size_t>(columns)}, owner).cast();
+        base_ = array_.attr("base");
     }
     float* data() const { return data_; }
     nb::object array() const { return array_; }
+    // Whether somebody else holds the array, or a view of it, whose base is that of the array.
+    bool is_held() const {
+#ifdef Py_GIL_DISABLED
+        return true;
+#else
+        return Py_REFCNT(array_.ptr()) > 1 || Py_REFCNT(base_.ptr()) > 2;
+#endif
+    }
     void clear() { std::fill_n(data_, count_, 0.f); }
 
 private:
     float* data_;
     std::int64_t count_;
-    nb::object array_;
+    nb::object array_, base_;
 };
 
 // Some sequences that run on, one step a call. It has its own states and outputs; one thread at a time may use it.
@@ -393,18 +403,19 @@ class Stream {
 public:
     Stream(const Layer& layer, nb::handle batch)
         : layer_(layer), batch_(whole(batch, "batch", 1, 4096)), scratch_(layer.new_scratch()),
-          output_(batch_, layer.width()), hidden_(batch_, layer.width()),
+          outputs_{OwnArray(batch_, layer.width()), OwnArray(batch_, layer.width())}, hidden_(batch_, layer.width()),
           memory_(layer.has_memory() ? batch_ : 0, layer.hidden()) {}
 
     nb::object step(nb::handle x) {
         const Argument<float> inputs(x, "x", {batch_, layer_.inputs()});
         if (busy_.exchange(true, std::memory_order_acquire)) throw std::runtime_error("another thread is using this stream");
         const Freed freed{busy_};
+        const OwnArray& output = unheld();
         {
             nb::gil_scoped_release unlocked;
-            layer_.run(1, batch_, inputs.data(), output_.data(), hidden_.data(), memory_.data(), nullptr, scratch_);
+            layer_.run(1, batch_, inputs.data(), output.data(), hidden_.data(), memory_.data(), nullptr, scratch_);
         }
-        return output_.array();
+        return output.array();
     }
 
     void reset() { hidden_.clear(), memory_.clear(); }
@@ -418,10 +429,18 @@ private:
         ~Freed() { busy.store(false, std::memory_order_release); }
     };
 
+    // An array for the next output. Who keeps one output at a time gets two arrays in turn, and nothing is allocated.
+    const OwnArray& unheld() {
+        if (outputs_[0].is_held()) std::swap(outputs_[0], outputs_[1]);
+        if (outputs_[0].is_held()) outputs_[0] = OwnArray(batch_, layer_.width());
+        return outputs_[0];
+    }
+
     const Layer& layer_;
     std::int64_t batch_;
     Scratch scratch_;
-    OwnArray output_, hidden_, memory_;
+    std::array<OwnArray, 2> outputs_;
+    OwnArray hidden_, memory_;
     std::atomic<bool> busy_{false};
 };
 
@@ -474,7 +493,7 @@ void bind_recurrence(nb::module_& module) {
         .def_prop_ro("bytes", &Layer::bytes, "Bytes that a step may read.");
     nb::class_<Stream>(module, "RecurrentStream", "Sequences that run on, one step a call.")
         .def(nb::init<const Layer&, nb::handle>(), nb::arg("layer"), nb::arg("batch").none(), nb::keep_alive<1, 2>())
-        .def("step", &Stream::step, nb::arg("x").none(), "The output of one step, which the next one replaces. x: [batch inputs] -> [batch hidden]")
+        .def("step", &Stream::step, nb::arg("x").none(), "The output of one step. x: [batch inputs] -> [batch hidden]")
         .def("reset", &Stream::reset, "Makes all states zero.")
         .def_prop_ro("state", &Stream::state, "The states as they are, to read or to write: [batch hidden] each");
 }

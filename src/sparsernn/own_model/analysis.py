@@ -16,6 +16,7 @@ from sparsernn.own_model.batches import Loss, batches_of, evaluating
 from sparsernn.own_model.sensitivity import follow, run, sensitivities
 from sparsernn.running.gate_values import gate_values
 from sparsernn.running.passes import Pass, stepwise
+from sparsernn.sparsifying.checks import check_tensors
 from sparsernn.structure.groups import Groups
 from sparsernn.structure.layer import Layer
 from sparsernn.structure.wiring import Wiring, unwrap
@@ -143,9 +144,10 @@ def analyse(model: nn.Module, data: object, loss: Loss | None = None, batches: i
         loss: (model, batch) -> a number to differentiate; None: the mean square of what the model returns.
         batches: how many are looked at, at most.
     Returns: an Analysis; `print` it, or take its `to_json()` and `picture(path)`.
-    Raises: UserError if there is no batch, or no recurrent layer ran.
+    Raises: UserError if there is no batch, weights have no numbers, or no recurrent layer ran.
     Source: Molchanov et al. 2019, Equation 8 (squared first-order sensitivity), for groups of weights.
     """
+    check_tensors(unwrap(model))
     with undisturbed(unwrap(model)):
         return _analysis(unwrap(model), batches_of(data, batches), loss)
 

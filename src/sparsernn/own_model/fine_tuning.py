@@ -17,16 +17,14 @@ MOST_DECAY = 0.3
 
 
 def fine_tune(
-    model: nn.Module, data: Any, loss: Loss, start: Start, steps: int | None, rate: float, weight_decay: float
+    model: nn.Module, data: Any, loss: Loss, start: Start, steps: int, rate: float, weight_decay: float
 ) -> None:
     """Train on batches in the order of the data, at a rate that falls to 0 along a cosine.
 
     Arguments:
         start: (optimizer, steps) -> the sparsifier that keeps the masks.
-        steps: None: one pass over the data.
         rate: the first learning rate. weight_decay: of matrices, as AdamW has it, if `MOST_DECAY` allows it.
     """
-    steps = steps or sum(1 for _ in data)
     most = -2 * math.log(1 - MOST_DECAY) / (rate * steps)  # the mean rate is half of the first one
     matrices = [parameter for parameter in model.parameters() if parameter.ndim > 1]
     vectors = [parameter for parameter in model.parameters() if parameter.ndim <= 1]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from sparsernn.errors import UserError
+from sparsernn.errors import UserError, reason
 from sparsernn.own_model.batches import Loss, call, evaluating
 from sparsernn.structure.groups import Groups
 from sparsernn.structure.wiring import Wiring
@@ -60,9 +60,7 @@ def sensitivities(
         model.requires_grad_(True)
         for batch in batches:
             with evaluating(model), torch.enable_grad():
-                result = run(model, batch, loss)
-                value = result if loss is not None and isinstance(result, Tensor) else _energy(result)
-                gradients = torch.autograd.grad(value, list(parameters.values()), allow_unused=True)
+                gradients = _gradients(model, batch, loss, list(parameters.values()))
             pairs = zip(parameters.items(), gradients, strict=True)
             products = {name: _product(parameter, gradient) for (name, parameter), gradient in pairs}
             for total, groups in zip(totals, levels, strict=True):
@@ -71,6 +69,22 @@ def sensitivities(
         for name, parameter in parameters.items():
             parameter.requires_grad_(trained[name])
     return totals
+
+
+def _gradients(
+    model: nn.Module, batch: object, loss: Loss | None, parameters: Sequence[nn.Parameter]
+) -> Sequence[Tensor | None]:
+    """Gradients of the loss of a batch. Raises: UserError where there are none."""
+    try:
+        result = run(model, batch, loss)
+        value = result if loss is not None and isinstance(result, Tensor) else _energy(result)
+        return torch.autograd.grad(value, parameters, allow_unused=True)
+    except RuntimeError as error:
+        raise UserError(
+            f"the model cannot be differentiated: {reason(error)}",
+            "a forward through which gradients go",
+            "leave out what has no gradient, such as out= or a step function, or pass loss= that goes around it",
+        ) from error
 
 
 def _product(parameter: Tensor, gradient: Tensor | None) -> Tensor:

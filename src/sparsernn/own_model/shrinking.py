@@ -8,6 +8,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from sparsernn.compaction.files import SMALLER, as_stored, file_of
 from sparsernn.errors import UserError
 from sparsernn.measure.latency import latency
 from sparsernn.methods.static import Static
-from sparsernn.own_model.batches import Loss, batches_of, inputs_of
+from sparsernn.own_model.batches import Loss, batches_of, evaluating, inputs_of
 from sparsernn.own_model.choosing import Chooser
 from sparsernn.own_model.fine_tuning import Start, fine_tune
 from sparsernn.own_model.rounds import Rounds, State, fingerprint
@@ -30,6 +31,8 @@ from sparsernn.tracing.copying import copy_of
 Train = Callable[[nn.Module, Start], object]
 LOWER = 0.01
 KEEP_TRYING = 2
+SHORTEST = 0.0004
+"""Seconds that are timed at once, so that most of them fall between those of other programs."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,14 @@ class Budget:
     Arguments:
         weights: numbers that are not absent, in all parameters.
         bytes: of the file that `save_compact` writes.
-        microseconds: of one call on the first batch, on one thread.
+        microseconds: of one call, on one thread; what a call is, `How.timed` says.
+        faster: how many times as fast as that of the model as it was given a call has to be, both timed in turns.
     """
 
     weights: int | None = None
     bytes: int | None = None
     microseconds: float | None = None
+    faster: float | None = None
 
     @classmethod
     def of(cls, budget: Budget | Mapping[str, float] | float | None, weights: int) -> Budget:
@@ -68,7 +73,9 @@ class Budget:
     def admits(self, point: Point) -> bool:
         """Whether a model costs no more than this; one without limits is never met."""
         limits = {name: limit for name, limit in asdict(self).items() if limit is not None}
-        return bool(limits) and all(getattr(point, name) <= limit for name, limit in limits.items())
+        if limits.pop("faster", 0.0) > point.faster:
+            return False
+        return self != Budget() and all(getattr(point, name) <= limit for name, limit in limits.items())
 
 
 @dataclass(frozen=True)
@@ -76,8 +83,8 @@ class Point:
     """One model on the way: its size, its time and its quality.
 
     Attributes:
-        weights: that are not absent; bytes: of its file; microseconds: of a call; faster: than the model as it was
-            given, in the same run.
+        weights: that are not absent; bytes: of its file; microseconds: of a call; faster: how many times as fast as
+            that of the model as it was given, in the same run.
         quality: of the compacted model as its file gives it back; accepted: whether it is not below the floor.
         note: why nothing was cut out of its tensors, if nothing was.
         dtype: in which its matrices are stored; None: as they are.
@@ -102,7 +109,8 @@ class How:
             default: neurons and words, where there are any.
         where: the tensors in which groups start, as for `Sparsifier`; default: every weight matrix that is known.
         share: of the weights that are left, that goes in each round.
-        steps: of training in each round; None: one pass over the data.
+        steps: of training in each round, twice and three times as many after one and two that fell below the floor;
+            None: one pass over the data.
         learning_rate: with which Adam begins a round, in the loop that is used where there is no `train`; it falls to
             0 along a cosine.
         weight_decay: of its matrices in that loop, as AdamW has it, but at most what takes 30 % off in a round; without
@@ -113,6 +121,8 @@ class How:
         rounds: at most.
         dtypes: smaller types in which matrices may be stored, as for `save_compact`, where that is good enough and the
             budget is one of bytes or none.
+        timed: model -> a function without arguments, each call of which is what has to be fast, such as a step of a
+            stream; None: a call of the model with the first batch.
     """
 
     levels: tuple[str, ...] = ()
@@ -125,6 +135,7 @@ class How:
     batches: int = 64
     rounds: int = 30
     dtypes: tuple[str, ...] = SMALLER
+    timed: Callable[[nn.Module], Callable[[], object]] | None = None
 
     def __post_init__(self) -> None:
         for name in ("levels", "dtypes"):
@@ -182,8 +193,8 @@ def shrink(
 
     In each round the groups that the loss would miss least, a weight, go from the last good model; what is left is
     trained on with fixed masks, compacted, and measured. A round that falls below the floor is thrown away, and the
-    next takes half the share; it ends after three such rounds, or as soon as the budget is met. The model itself is
-    left as it was.
+    next takes half the share and trains longer, until one is good enough and the share grows again; it ends after three
+    such rounds, or as soon as the budget is met. The model itself is left as it was.
 
     Arguments:
         model: any trained module.
@@ -240,19 +251,20 @@ class _Shrinking:
         state = rounds.resume(model, masks) or State([], self.how.share)
         points = [self.first, *(Point(**point) for point in state.points)]
         number = max((place for place, point in enumerate(points) if place and point.accepted), default=None)
-        dtypes, failed = self.how.dtypes if budget.of_bytes else (), set[int]()
+        dtypes = self.how.dtypes if budget.of_bytes else ()
         while not self._ends(budget, points, state):
             left = self._pruned(model, masks, state.share, budget)
-            if left is masks or (size := _weights(model, left)) in failed:
+            if left is masks:
                 break
-            trained, left = self._trained(model, left)
+            trained, left = self._trained(model, left, 1 + state.failures)
             point = self._measured(trained, left, floor, _last(points), dtypes)
             points.append(point)
             state.points.append(asdict(point))
             if point.accepted:
-                model, masks, number, state.failures, failed = trained, left, len(points) - 1, 0, set()
+                model, masks, number, state.failures = trained, left, len(points) - 1, 0
+                state.share = min(self.how.share, 2 * state.share)
             else:
-                state.failures, state.share, failed = state.failures + 1, state.share / 2, failed | {size}
+                state.failures, state.share = state.failures + 1, state.share / 2
             rounds.save(state, model, masks, number)
         if number is None:
             return Shrunk(self.model, self.chooser.full, None, points, floor)
@@ -269,8 +281,8 @@ class _Shrinking:
             going = min(going, max(_weights(model, masks) - budget.weights, 1))
         return self.chooser.prune(model, masks, going)
 
-    def _trained(self, model: nn.Module, masks: Masks) -> tuple[nn.Module, Masks]:
-        """A copy trained on with these masks, and the masks that it ended with."""
+    def _trained(self, model: nn.Module, masks: Masks, times: int) -> tuple[nn.Module, Masks]:
+        """A copy trained on with these masks, so many times as long as usual, and the masks that it ended with."""
         trained = copy_of(model)
         masks.apply_(trained)
         trained.train(self.model.training)
@@ -285,8 +297,8 @@ class _Shrinking:
         if self.how.train is not None:
             self.how.train(trained, start)
         else:
-            how = self.how
-            fine_tune(trained, self.data, self.loss, start, how.steps, how.learning_rate, how.weight_decay)
+            how, steps = self.how, times * (self.how.steps or sum(1 for _ in self.data))
+            fine_tune(trained, self.data, self.loss, start, steps, how.learning_rate, how.weight_decay)
         for sparsifier in sparsifiers:
             masks = sparsifier.finalize()
         return trained, masks
@@ -334,22 +346,20 @@ class _Shrinking:
         return (copy_of(model) if small is None else small).eval(), left, note
 
     def _timed(self, small: nn.Module) -> tuple[float, float]:
-        """How much faster than the model as it was given one call is, and its microseconds."""
-        positional, keywords = self.example
-        models = {"given": _Call(self.model, keywords), "small": _Call(small, keywords)}
-        timing = latency(models, lambda batch: positional, batches=(1,), rounds=9, seconds=0.5)[1]["small"]
+        """How many times as fast as that of the model as it was given a call is, and its microseconds."""
+        with evaluating(self.model):
+            calls = {"given": self._call(self.model), "small": self._call(small)}
+            timing = latency(calls, lambda batch: (), batches=(1,), rounds=100, seconds=0.5, shortest=SHORTEST)[1][
+                "small"
+            ]
         return timing.speedup, 1e3 * timing.milliseconds
 
-
-class _Call(nn.Module):
-    """A model with some keywords fixed."""
-
-    def __init__(self, model: nn.Module, keywords: Mapping[str, Any]):
-        super().__init__()
-        self.model, self.keywords = model, keywords
-
-    def forward(self, *arguments: Any) -> Any:
-        return self.model(*arguments, **self.keywords)
+    def _call(self, model: nn.Module) -> Callable[[], object]:
+        """What is timed of a model."""
+        if self.how.timed is not None:
+            return self.how.timed(model)
+        positional, keywords = self.example
+        return partial(model, *positional, **keywords)
 
 
 def _last(points: list[Point]) -> Point:

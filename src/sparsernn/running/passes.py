@@ -1,8 +1,7 @@
 """A model's recurrent layers run in plain operations, differentiable twice, and what each of them was given."""
 
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,7 +12,7 @@ from sparsernn.kernels.registry import Problem, State
 from sparsernn.running.runner import Place, running_by
 from sparsernn.running.torch_layers import require_run_here, run_as_before
 from sparsernn.structure.layer import Layer
-from sparsernn.structure.modes import modes_kept
+from sparsernn.structure.modes import eagerly, modes_kept
 from sparsernn.structure.wiring import Wiring, unwrap
 
 
@@ -98,8 +97,7 @@ def stepwise(model: nn.Module, wiring: Wiring) -> Iterator[list[Pass]]:
     for module in plain:
         require_run_here(module)
     try:
-        eager = torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
-        with eager, running_by(tape):
+        with eagerly(), running_by(tape):
             yield tape.passes
     finally:
         for module in plain:

@@ -52,7 +52,8 @@ def save(path: Path | str, spec: NetworkSpec, preparation: str = "", dtype: str 
 
     Arguments:
         preparation: see `Artifact`.
-        dtype: "float16" or "int8", with a scale a row, stores matrices in that type; None keeps every bit.
+        dtype: "float16", or "int8", "int6" or "int4" with a scale a row, stores matrices in that type; None keeps every
+            bit.
     Returns: of each tensor that is not exact its largest error, divided by its largest number.
     Raises: UserError for a network of so few numbers beside its zeros that no reader would believe its size.
     """

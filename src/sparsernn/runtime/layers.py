@@ -51,7 +51,7 @@ class Stream(Protocol):
         ...
 
     def step(self, x: Array, /) -> Array:
-        """The output of one step; the next step replaces it. Shapes: [batch input] float32 -> [batch unit]."""
+        """The output of one step. Shapes: [batch input] float32 -> [batch unit]."""
         ...
 
     def reset(self) -> None:

@@ -265,7 +265,7 @@ class NetworkStream:
         self._network, self._streams = network, streams
         # A layer checks by itself what it is given: a step takes less than a microsecond, each test here a tenth of it.
         self._first = streams[0].step if network.spec.embedding is None else self._read
-        self._others = [stream.step for stream in streams[1:]]
+        self._others = tuple(stream.step for stream in streams[1:])
         self._head = None if network.spec.head is None else network._head
 
     @property
@@ -280,10 +280,9 @@ class NetworkStream:
             vectors = None
         if vectors is None:
             vectors = self._read(x)
-        if self._others:
-            for step in self._others:
-                vectors = step(vectors)
-        return vectors.copy() if self._head is None else self._head(vectors)
+        for step in self._others:
+            vectors = step(vectors)
+        return vectors if self._head is None else self._head(vectors)
 
     def _read(self, x: Array) -> Array:
         """What the first layer makes of an input that may be converted or refused."""

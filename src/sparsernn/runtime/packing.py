@@ -14,9 +14,10 @@ from sparsernn.runtime.patterns import DamagedFile, Pattern, pack_pattern, patte
 
 # bfloat16, which numpy does not have, goes about as its bits.
 FLOATS = {"float16": "<f2", "bfloat16": "<u2", "float32": "<f4", "float64": "<f8"}
-SMALLER = ("float16", "int8")
-STORED = {**FLOATS, "int8": "<i1"}
-LARGEST = {"float16": 65504.0, "int8": float(np.finfo("f4").max)}
+WHOLE = {"int8": 8, "int6": 6, "int4": 4}  # bits of a number, which stands for a multiple of the scale of its row
+SMALLER = ("float16", *WHOLE)
+STORED = {**FLOATS, **dict.fromkeys(WHOLE, "<i1")}
+LARGEST = {"float16": 65504.0, **dict.fromkeys(WHOLE, float(np.finfo("f4").max))}
 TILES = ((1, 1), (2, 1), (4, 1), (8, 1), (16, 1), (32, 1), (1, 2), (1, 4), (1, 8), (1, 16), (2, 2), (4, 4), (8, 8))
 PIECES = ("rows", "columns", "tiles")
 About = dict[str, object]
@@ -27,10 +28,10 @@ class Packed(NamedTuple):
 
     Attributes:
         about: what stands in a file's header: "shape", "type", and where they are not the usual ones "stored" (the
-            type of the stored numbers), "tile" (rows and columns of the tiles that are stored whole), "rows", "columns"
-            and "tiles" (code and bytes of the pattern of those that are stored), "turned" (whether the pattern of the
-            tiles goes down the columns), "error" (see `pack`).
-        data: the stored numbers in C order, the scales of int8, the patterns in the order above. [bytes]
+            type of the stored numbers, those of 6 and 4 bits without gaps), "tile" (rows and columns of the tiles that
+            are stored whole), "rows", "columns" and "tiles" (code and bytes of the pattern of those that are stored),
+            "turned" (whether the pattern of the tiles goes down the columns), "error" (see `pack`).
+        data: the stored numbers in C order, the scales of whole ones, the patterns in the order above. [bytes]
     """
 
     about: About
@@ -60,9 +61,9 @@ class _Place(NamedTuple):
         mask[np.ix_(self.rows, self.columns)] = inner
         return mask
 
-    def bytes(self, width: int) -> int:
-        """What this takes where a number takes `width` bytes."""
-        numbers = int(np.count_nonzero(self.tiles)) * math.prod(self.tile) * width
+    def bytes(self, bits: int) -> int:
+        """What this takes where a number takes so many bits."""
+        numbers = -(-int(np.count_nonzero(self.tiles)) * math.prod(self.tile) * bits // 8)
         return numbers + sum(pattern_bytes(flags) for flags in self.patterns)
 
 
@@ -72,9 +73,9 @@ def pack(values: np.ndarray, kind: str, smaller: str | None = None) -> Packed:
     Arguments:
         values: at least one dimension and one number.
         kind: its type, one of FLOATS.
-        smaller: "float16", or "int8" with a scale for each row, of tensors of two dimensions or more; about["error"] is
-            then the largest difference, divided by the largest number of the tensor. None keeps every bit, in a smaller
-            type too where that can, as it can for numbers that were read from one.
+        smaller: "float16", or "int8", "int6" or "int4" with a scale for each row, of tensors of two dimensions or more;
+            about["error"] is then the largest difference, divided by the largest number of the tensor. None keeps every
+            bit, in a smaller type too where that can, as it can for numbers that were read from one.
     Raises: UserError if a number is not finite in the smaller type.
     """
     shape = values.shape
@@ -89,7 +90,7 @@ def pack(values: np.ndarray, kind: str, smaller: str | None = None) -> Packed:
     if stored != kind:
         about["stored"] = stored
     places = _places(matrix.view(f"<u{matrix.itemsize}") != 0)
-    place = min(places, key=lambda place: place.bytes(matrix.itemsize))
+    place = min(places, key=lambda place: place.bytes(_bits(stored)))
     if place.tile != (1, 1):
         about["tile"] = list(place.tile)
     if place.turned:
@@ -100,8 +101,8 @@ def pack(values: np.ndarray, kind: str, smaller: str | None = None) -> Packed:
         if pattern.code != "all":
             about[name] = [pattern.code, len(pattern.data)]
             patterns.append(pattern.data)
-    numbers = matrix[place.mask()].astype(STORED[stored], copy=False)
-    return Packed(about, np.concatenate([numbers.view(np.uint8), scales.view(np.uint8), *patterns]))
+    numbers = _dense(matrix[place.mask()].astype(STORED[stored], copy=False), _bits(stored))
+    return Packed(about, np.concatenate([numbers, scales.view(np.uint8), *patterns]))
 
 
 def unpack(packed: Packed, shape: tuple[int, ...], kind: str) -> np.ndarray:
@@ -118,18 +119,40 @@ def unpack(packed: Packed, shape: tuple[int, ...], kind: str) -> np.ndarray:
     stored = about.get("stored", kind)
     if stored != kind and stored not in SMALLER:
         raise DamagedFile(f"its numbers are of type {stored!r}"[:200])
-    width = np.dtype(STORED[str(stored)])
+    bits = _bits(str(stored))
     mask, patterns = _read_place(about, data, rows, columns)
     count = int(np.count_nonzero(mask))
-    scaled = rows * 4 if stored == "int8" else 0
-    if len(data) - patterns != count * width.itemsize + scaled:
+    taken, scaled = -(-count * bits // 8), rows * 4 if stored in WHOLE else 0
+    if len(data) - patterns != taken + scaled:
         raise DamagedFile(f"{len(data)} bytes do not hold {count} numbers and where they stand")
-    matrix = np.zeros((rows, columns), width)
-    matrix[mask] = np.frombuffer(data[: count * width.itemsize].tobytes(), width)
+    matrix = np.zeros((rows, columns), STORED[str(stored)])
+    matrix[mask] = _spread(data[:taken], count, bits).view(matrix.dtype)
     if stored != kind:
-        scales = np.frombuffer(data[count * width.itemsize :][:scaled].tobytes(), "<f4")
+        scales = np.frombuffer(data[taken:][:scaled].tobytes(), "<f4")
         matrix = _restored(matrix, scales, kind)
     return matrix.reshape(shape)
+
+
+def _bits(stored: str) -> int:
+    """How many a number of a type takes in a file."""
+    return WHOLE.get(stored, 8 * np.dtype(STORED[stored]).itemsize)
+
+
+def _dense(numbers: np.ndarray, bits: int) -> np.ndarray:
+    """The bytes of numbers; the lowest bits of each without gaps, where a number is a byte and has fewer."""
+    return (
+        numbers.view(np.uint8)
+        if bits >= 8
+        else np.packbits(np.unpackbits(numbers.view(np.uint8)[:, None], 1)[:, -bits:])
+    )
+
+
+def _spread(data: np.ndarray, count: int, bits: int) -> np.ndarray:
+    """The bytes of the numbers that `_dense` put together. [bytes]"""
+    if bits >= 8:
+        return np.ascontiguousarray(data)
+    unpacked = np.unpackbits(data, count=count * bits).reshape(count, bits)
+    return (np.packbits(unpacked, 1)[:, 0].view(np.int8) >> (8 - bits)).view(np.uint8)
 
 
 def _matrix(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -213,12 +236,12 @@ def _reduced(matrix: np.ndarray, kind: str, smaller: str) -> tuple[np.ndarray, n
 
 def _exact(matrix: np.ndarray, kind: str) -> tuple[str, np.ndarray, np.ndarray]:
     """The smallest type from which every bit of a matrix comes back, the matrix in it, and its scales."""
-    for smaller in ("int8", "float16"):
+    for smaller in (*reversed(WHOLE), "float16"):
         small, scales = _without_loss(matrix[:1], kind, smaller)  # the first row says no at once for nearly all
         if small is not None:
             small, scales = _without_loss(matrix, kind, smaller)
-        saved = matrix.itemsize - np.dtype(STORED[smaller]).itemsize
-        if small is not None and saved * np.count_nonzero(small) > scales.nbytes:
+        saved = _bits(kind) - _bits(smaller)
+        if small is not None and saved * np.count_nonzero(small) > 8 * scales.nbytes:
             return smaller, small, scales
     return kind, matrix, np.zeros(0, "<f4")
 
@@ -238,9 +261,10 @@ def _rounded(exact: np.ndarray, smaller: str) -> tuple[np.ndarray, np.ndarray]:
     if smaller == "float16":
         return exact.astype("<f2"), np.zeros(0, "<f4")
     # Scales of 17 binary digits: their multiples of up to 127 are numbers of float32, so these give the same scales.
-    scales = ((np.abs(exact).max(1) / 127).astype("<f4").view("<u4") + 0x40 & 0xFFFFFF80).view("<f4")
+    most = 2 ** (WHOLE[smaller] - 1) - 1
+    scales = ((np.abs(exact).max(1) / most).astype("<f4").view("<u4") + 0x40 & 0xFFFFFF80).view("<f4")
     steps = exact / np.where(scales > 0, scales, 1)[:, None].astype(np.float64)
-    return np.clip(np.rint(steps), -127, 127).astype("<i1"), scales
+    return np.clip(np.rint(steps), -most, most).astype("<i1"), scales
 
 
 def _restored(small: np.ndarray, scales: np.ndarray, kind: str) -> np.ndarray:

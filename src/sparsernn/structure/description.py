@@ -50,7 +50,8 @@ class Description:
         parts: every weight.
         producers: what writes which axis.
         reads: axis keys along the units' dimension of the module's input; () if the input is no vector of units.
-        writes: axis keys along the units' dimension of its output.
+        separate: whether each of these axes is that of an argument of its own, of the same name.
+        writes: axis keys along the units' dimension of its output; () if no unit of it is cut.
         place: the dimension of input and output along which units stand.
         states: for each state returned, the axis key of every layer and direction.
         layers: one per layer and direction, of a recurrent module.
@@ -80,6 +81,7 @@ class Description:
     moves_zero: bool = False
     fixed: Segments = ()
     place: int = -1
+    separate: bool = False
     lines: tuple[Line, ...] = ()
     whole: dict[str, int] = field(default_factory=dict)
     same: tuple[tuple[str, str], ...] = ()

@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from sparsernn.structure.neighbour import has_another_forward
+
 KINDS = (nn.RNNBase, nn.RNNCellBase)
 NAMES = {"LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell"}
 
@@ -55,6 +57,8 @@ def _case(module: nn.Module, path: str) -> tuple[str, str] | None:
         if name.endswith("_g"):
             remove = f"call torch.nn.utils.remove_weight_norm({place}, {plain!r}) first"
             return f"computes its {plain} by weight normalisation", remove
+    if has_another_forward(module):
+        return "runs a forward that was put into it", f"take {place}.forward off, and do what it does around the layer"
     kind = next(kind for kind in type(module).__mro__ if kind.__module__.startswith("torch.nn.modules"))
     return (
         f"is of {type(module).__name__}, a subclass with a forward of its own",

@@ -1,8 +1,10 @@
-"""Modes of modules, training or evaluation, that are as before after a block."""
+"""Modes that are as before after a block: training or evaluation of modules, and whether compiled code runs."""
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
+import torch
 from torch import nn
 
 
@@ -15,3 +17,8 @@ def modes_kept(*models: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes.items():
             module.training = training
+
+
+def eagerly() -> AbstractContextManager[object]:
+    """Inside, what torch.compile has compiled runs as it is written."""
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()

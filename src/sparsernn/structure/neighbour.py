@@ -49,12 +49,21 @@ def _of_the_package() -> tuple[Neighbour, ...]:
 
 
 def neighbour_of(module: nn.Module) -> Neighbour | None:
-    """The kind of a module, or None."""
+    """The kind of a module, or None, as of one whose instance has another forward."""
+    if has_another_forward(module):
+        return None
     for neighbour in (*_registered, *_of_the_package()):
         for kind in neighbour.kinds:
             if isinstance(module, kind) and (_runs_as(module, kind) or neighbour.wrapped and _calls(module, kind)):
                 return neighbour
     return None
+
+
+def has_another_forward(module: nn.Module) -> bool:
+    """Whether somebody put a forward into a module that is not its class's; what this package puts there runs it."""
+    forward = vars(module).get("forward")
+    within = type(forward).__module__.startswith(f"{__name__.partition('.')[0]}.")
+    return forward is not None and not within and getattr(forward, "__func__", None) is not type(module).forward
 
 
 def wrapped_kind(module: nn.Module) -> type[nn.Module] | None:
@@ -107,7 +116,8 @@ def exchange_parameters(module: nn.Module, tensors: dict[str, nn.Parameter], kep
         kept: axis key -> numbers of the units that stayed.
     """
     for name, parameter in tensors.items():
-        setattr(module, name, parameter)
+        owner, _, local = name.rpartition(".")
+        setattr(module.get_submodule(owner), local, parameter)
     if (neighbour := neighbour_of(module)) is not None:
         if neighbour.resize is not None:
             neighbour.resize(module)

@@ -238,12 +238,22 @@ class Wiring:
 
     def reads(self, path: str) -> Tensor:
         """Units along the units' dimension of a module's input."""
-        keys = self.descriptions[path].reads
-        return torch.cat([self.axes[path][key] for key in keys])
+        return self._along(path, self.descriptions[path].reads)
 
     def writes(self, path: str) -> Tensor:
         """Units along the units' dimension of a module's output."""
-        return torch.cat([self.axes[path][key] for key in self.descriptions[path].writes])
+        return self._along(path, self.descriptions[path].writes)
+
+    def _along(self, path: str, keys: Sequence[str]) -> Tensor:
+        axes = [self.axes[path][key] for key in keys]
+        return torch.cat(axes) if axes else torch.empty(0, dtype=torch.long)
+
+    def inputs(self, path: str) -> dict[str, Tensor]:
+        """Argument of a module that carries units -> these; the first one is "input"."""
+        description = self.descriptions[path]
+        if description.separate:
+            return {key: self.axes[path][key] for key in description.reads}
+        return {"input": self.reads(path)} if description.reads else {}
 
     def keep_returned(self) -> None:
         """Mark what cannot be filled in again where the model returns it.
@@ -280,7 +290,7 @@ class Wiring:
         for path, description in self.descriptions.items():
             if path not in read:
                 for keys in (description.writes, *description.states):
-                    self.mark(torch.cat([self.axes[path][key] for key in keys]), unknown)
+                    self.mark(self._along(path, keys), unknown)
             if path not in fed and description.reads:
                 self.mark(self.reads(path), unknown)
             if path and path not in read:
@@ -294,7 +304,8 @@ class Wiring:
 
     def _reads_last(self, path: str) -> bool:
         """Whether units stand along the last dimension of a module's input."""
-        return bool(self.descriptions[path].reads) and self.descriptions[path].place == -1
+        description = self.descriptions[path]
+        return bool(description.reads) and description.place == -1 and not description.separate
 
     def rely_on(self, carried_states: bool) -> None:
         """Take start states from outside for whatever they may be, unless they are states that the model returned."""

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TypeGuard
 
+import torch
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from sparsernn.errors import UserError
+from sparsernn.errors import UserError, reason
 from sparsernn.running.modules import Recurrent
 from sparsernn.tracing.copying import copy_of
+
+TORCH = str(Path(torch.__file__).parent)
+NOT_THE_USERS = (TORCH, str(Path(__file__).parents[1]))
 
 
 @dataclass(frozen=True)
@@ -79,3 +85,20 @@ def _is_complete(value: object) -> bool:
 
 def _are_keywords(value: object) -> TypeGuard[Mapping[str, object]]:
     return isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
+
+
+def does_not_run(error: Exception) -> UserError:
+    """What is raised where a model does not take its example."""
+    return UserError(
+        f"the model does not run on the example: {reason(error)} (at {place_of(error)})",
+        "a tensor, a tuple of arguments, a dict of keywords, or a (tuple, dict) pair that the forward takes",
+        "pass example= in one of these forms, several examples in a list by examples=",
+    )
+
+
+def place_of(error: Exception) -> str:
+    """The user's line in which an error was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    users = [frame for frame in frames if not frame.filename.startswith(NOT_THE_USERS)]
+    line = (users or frames)[-1]
+    return f"{line.filename}:{line.lineno}"

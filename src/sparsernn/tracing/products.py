@@ -1,6 +1,8 @@
 """Products of tensors as equations in the letters of einsum."""
 
 import string
+from collections.abc import Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 from torch import Tensor
@@ -24,6 +26,28 @@ class Equation(NamedTuple):
     result: str
     bias: Tensor | None = None
     differences: bool = False
+
+
+class Pair(NamedTuple):
+    """Two factors of a product that can be multiplied first.
+
+    Attributes:
+        left, right: their places; result: the letters that are left of them.
+    """
+
+    left: int
+    right: int
+    result: str
+
+
+def next_pair(terms: Sequence[Sequence[str]], result: str) -> Pair | None:
+    """The first two factors that share a letter which stands nowhere else; None where there are no such two."""
+    for left, right in combinations(range(len(terms)), 2):
+        elsewhere = set(result).union(*(term for place, term in enumerate(terms) if place not in (left, right)))
+        letters = dict.fromkeys([*terms[left], *terms[right]])
+        if set(terms[left]) & set(terms[right]) - elsewhere:
+            return Pair(left, right, "".join(letter for letter in letters if letter in elsewhere))
+    return None
 
 
 def equation_of(call: Call) -> Equation | None:

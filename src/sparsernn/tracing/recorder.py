@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from sparsernn.errors import UserError
 from sparsernn.running.carried_states import callers_widths
 from sparsernn.structure.axes import NOUGHT, OUTSIDE
+from sparsernn.structure.modes import eagerly
 from sparsernn.structure.wiring import Returned, Wiring
 from sparsernn.tracing.calls import Call, tensors_in
 from sparsernn.tracing.copying import parts_of
@@ -48,7 +48,7 @@ class Recorder(TorchFunctionMode):
         self.passed: set[tuple[str, int]] = set()
         self.read: set[int] = set()
         self.called: set[str] = set()
-        self.met: dict[str, Tensor] = {}
+        self.met: dict[tuple[str, str], Tensor] = {}
         self.starts = Starts(wiring)
         self.wrapped = {id(model.get_submodule(path)): path for path in wiring.wrapped}
         self.outside: dict[int, Tensor] = {}
@@ -66,6 +66,7 @@ class Recorder(TorchFunctionMode):
     def __enter__(self) -> Self:
         self.inside = self.depth = 0
         self._begin()
+        self.hooks.enter_context(eagerly())
         hook = self.model.register_forward_pre_hook
         self.hooks.enter_context(hook(self._arguments_come, prepend=True, with_kwargs=True))
         for kind in set(self.wiring.wrapped.values()):
@@ -121,8 +122,8 @@ class Recorder(TorchFunctionMode):
         self.shadows.parameters.finish()
         self.starts.join()
         self.called |= set(self.shadows.parameters.units)
-        for path, units in self.met.items():
-            wiring.mark(wiring.reads(path)[~units], "it reads zeros that the forward makes")
+        for (path, name), units in self.met.items():
+            wiring.mark(wiring.inputs(path)[name][~units], "it reads zeros that the forward makes")
         for path, axes in wiring.axes.items():
             if path in self.called and not self.silent:
                 continue
@@ -155,10 +156,10 @@ class Recorder(TorchFunctionMode):
 
     def _keep_for(self, unused: str) -> None:
         """Units that a module may read when it is used: of all that are as many as it reads, one layer's or two."""
-        width = len(self.wiring.reads(unused)) if self.wiring.descriptions[unused].reads else 0
+        widths = [len(units) for units in self.wiring.inputs(unused).values()]
         for path in sorted(self.called):
             units = self.wiring.writes(path)
-            if width and width in (len(units), 2 * len(units)):
+            if len(units) and any(width in (len(units), 2 * len(units)) for width in widths):
                 self.wiring.mark(units, f"{unused}, which no example ran, may read it")
 
     def __torch_function__(
@@ -294,8 +295,12 @@ class Recorder(TorchFunctionMode):
         wiring, description = self.wiring, self.wiring.descriptions[path]
         self.called.add(path)
         source = arguments[0] if arguments else keywords.pop("input", keywords.pop("x", None))
-        if description.reads:
-            self._join_input(path, source.data if isinstance(source, PackedSequence) else source)
+        sources = {"input": source}
+        if description.separate:
+            sources = {**keywords, **dict(zip(description.reads, arguments, strict=False))}
+        for name, units in wiring.inputs(path).items():
+            data = sources.get(name)
+            self._join_input(path, name, data.data if isinstance(data, PackedSequence) else data, units)
         if description.states:
             self._join_states(path, (*arguments[1:], *keywords.values()))
         if description.mixes:
@@ -305,12 +310,13 @@ class Recorder(TorchFunctionMode):
             shapes = [tuple(state.shape) for state in states or (output,)]
             self.state_shapes[path] = callers_widths(self.model.get_submodule(path), shapes)
         module, before = self.model.get_submodule(path), self.shadows.of(source)
-        self.shadows.follow(output, written_units(wiring, path, before, module, output.dim()))
+        if description.writes:
+            self.shadows.follow(output, written_units(wiring, path, before, module, output.dim()))
         for index, state in enumerate(states[: len(description.states)]):
             self._follow_state(path, index, state, stacked=state is not output and not one_step)
 
-    def _join_input(self, path: str, source: object) -> None:
-        wiring, description, units = self.wiring, self.wiring.descriptions[path], self.wiring.reads(path)
+    def _join_input(self, path: str, name: str, source: object, units: Tensor) -> None:
+        wiring, description = self.wiring, self.wiring.descriptions[path]
         if not isinstance(source, Tensor) or not self.shadows.follows(source):
             wiring.mark(units, "it reads the model's input, or something that could not be followed")
             return
@@ -318,7 +324,7 @@ class Recorder(TorchFunctionMode):
         self._read_states([source])
         (shadow,) = distinct(self.shadows.among(source).expand(source.shape).movedim(description.place, -1))
         shadow = shadow.expand(*shadow.shape[:-1], len(units))
-        met = self.met.setdefault(path, torch.zeros(len(units), dtype=torch.bool))
+        met = self.met.setdefault((path, name), torch.zeros(len(units), dtype=torch.bool))
         for row in shadow.reshape(-1, len(units)).unique(dim=0):
             wiring.join(units, row)
             met |= row != NOUGHT
@@ -372,24 +378,6 @@ class Recorder(TorchFunctionMode):
         else:
             self.shadows.follow(state, units[0])
         self.states[id(state)] = (path, index)
-
-
-class UnseenOperations(TorchDispatchMode):
-    """Tells a recorder of operations that no torch function asked for."""
-
-    def __init__(self, recorder: Recorder):
-        super().__init__()
-        self.recorder = recorder
-
-    def __torch_dispatch__(
-        self,
-        operation: Callable[..., object],
-        types: Sequence[type],
-        arguments: Sequence[object] = (),
-        keywords: Mapping[str, object] | None = None,
-    ) -> object:
-        self.recorder.reads_unseen((arguments, keywords))
-        return operation(*arguments, **(keywords or {}))
 
 
 def _reaches_over(name: str) -> UserError:

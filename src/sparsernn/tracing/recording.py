@@ -1,15 +1,15 @@
 """Who reads what in a user's model: real forwards, followed tensor by tensor (see `recorder`)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sparsernn.errors import UserError
 from sparsernn.structure.wiring import Wiring, unwrap
 from sparsernn.tracing.copying import copy_of
-from sparsernn.tracing.examples import Example, examples_of
-from sparsernn.tracing.recorder import Recorder, UnseenOperations
+from sparsernn.tracing.examples import Example, does_not_run, examples_of
+from sparsernn.tracing.recorder import Recorder
 from sparsernn.tracing.surroundings import undisturbed
 
 CALLS = 2
@@ -48,13 +48,17 @@ def record(
 
     Arguments:
         original: the model that `model` is a copy of, of which its forward must not use anything.
+    Raises: UserError if the model does not run on an example.
     """
     recorder = Recorder(model, wiring, original)
     for example in examples:
-        with undisturbed(model) as surroundings, torch.compiler.set_stance("force_eager"):
+        with undisturbed(model) as surroundings:
             for _ in range(CALLS):
-                with recorder, UnseenOperations(recorder):
-                    result = example.call(model)
+                try:
+                    with recorder, UnseenOperations(recorder):
+                        result = example.call(model)
+                except (TypeError, RuntimeError, IndexError, AttributeError, KeyError) as error:
+                    raise does_not_run(error) from error
                 recorder.returns(result)
                 if not surroundings.changed():
                     break
@@ -66,3 +70,21 @@ def run_quietly(model: nn.Module, example: Example) -> object:
     """What a model returns for an example, without gradients; model and generators are as before afterwards."""
     with undisturbed(model):
         return copy_of(example.call(model))
+
+
+class UnseenOperations(TorchDispatchMode):
+    """Tells a recorder of operations that no torch function asked for."""
+
+    def __init__(self, recorder: Recorder):
+        super().__init__()
+        self.recorder = recorder
+
+    def __torch_dispatch__(
+        self,
+        operation: Callable[..., object],
+        types: Sequence[type],
+        arguments: Sequence[object] = (),
+        keywords: Mapping[str, object] | None = None,
+    ) -> object:
+        self.recorder.reads_unseen((arguments, keywords))
+        return operation(*arguments, **(keywords or {}))

@@ -31,7 +31,7 @@ from sparsernn.tracing.numbers import (
 )
 from sparsernn.tracing.padding import padded_shadow
 from sparsernn.tracing.parameters import LooseParameters, values_at
-from sparsernn.tracing.products import Equation, equation_of
+from sparsernn.tracing.products import Equation, equation_of, next_pair
 
 Tree = TypeVar("Tree")
 
@@ -103,6 +103,8 @@ class Shadows:
         elif not call.outputs:
             if name not in tables.READS_NO_VALUE:
                 self.mark(followed, f"{name} looks at its values")
+        elif call.keywords.get("out") is not None:
+            self._give_up(call, followed, f"{name} writes it into a tensor that is there")
         elif name in tables.MOVES | {"__get__"} or (name in tables.SAME_VALUES and shadow is None):
             self._move(call)
         elif (equation := equation_of(call)) is not None:
@@ -279,23 +281,33 @@ class Shadows:
         operands = []
         for tensor, term in zip(equation.tensors, equation.terms, strict=True):
             operands.append(Operand(tensor.shape, term, self.of(tensor), tensor))
-        loose = [one for one in operands if one.shadow is None and self.parameters.is_matrix(one.tensor)]
-        summed = dict.fromkeys(letter for term in equation.terms for letter in term if letter not in result)
-        if loose and len(operands) == 2 and len(summed) == 1 and not equation.differences:
-            other = operands[0] if loose[0] is operands[1] else operands[1]
-            shadow = self.joining.read(name, loose[0], next(iter(summed)), other, result)
-        else:
-            order = result + "".join(summed)
-            rule = added if equation.differences else multiplied
-            shadow = self.joining.together(name, operands, order, rule)
-            shadow = self.joining.total(name, shadow, range(len(result), len(order)), "product")
-            shadow = None if shadow is None else shadow[(..., *[0] * len(summed))]
+        while len(operands) > 2 and (pair := next_pair([one.labels for one in operands], result)) is not None:
+            left, right, letters = operands[pair.left], operands[pair.right], pair.result
+            shadow = self._product(name, [left, right], letters)
+            sizes = [max(left.size(letter), right.size(letter)) for letter in letters]
+            others = [one for one in operands if one is not left and one is not right]
+            operands = [Operand(sizes, letters, None if shadow is None else shadow.expand(sizes)), *others]
+        shadow = self._product(name, operands, result, added if equation.differences else multiplied)
         bias = equation.bias
         if bias is not None and shadow is not None:
             product = Operand(call.outputs[0].shape, result, shadow.expand(call.outputs[0].shape))
             addend = Operand(bias.shape, result[len(result) - bias.dim() :], self.of(bias), bias)
             shadow = self.joining.together(name, [product, addend], result, added)
         self._give(call.outputs[0], shadow)
+
+    def _product(
+        self, name: str, operands: list[Operand], result: str, rule: Callable[[Tensor], Tensor] = multiplied
+    ) -> Tensor | None:
+        """The shadow of a product of operands that is summed over the letters which its result lacks."""
+        loose = [one for one in operands if one.shadow is None and self.parameters.is_matrix(one.tensor)]
+        summed = dict.fromkeys(letter for one in operands for letter in one.labels if letter not in result)
+        if loose and len(operands) == 2 and len(summed) == 1 and rule is multiplied:
+            other = operands[0] if loose[0] is operands[1] else operands[1]
+            return self.joining.read(name, loose[0], next(iter(summed)), other, result)
+        order = result + "".join(summed)
+        shadow = self.joining.together(name, operands, order, rule)
+        shadow = self.joining.total(name, shadow, range(len(result), len(order)), "product")
+        return None if shadow is None else shadow[(..., *[0] * len(summed))]
 
     def _reduce(self, call: Call, shadow: Tensor) -> None:
         name, dims = call.name, shadow.dim()

@@ -9,7 +9,7 @@ MOVES = frozenset(
     __getitem__ view reshape transpose permute squeeze unsqueeze flatten unflatten contiguous select narrow chunk
     split unbind expand expand_as repeat cat concat concatenate stack hstack clone flip index_select gather movedim
     swapaxes swapdims t take_along_dim tensor_split split_with_sizes hsplit repeat_interleave roll view_as
-    reshape_as broadcast_to _pack_padded_sequence adjoint moveaxis
+    reshape_as broadcast_to unfold _pack_padded_sequence adjoint moveaxis
     """.split()
 )
 SPLITS = frozenset("view reshape unflatten chunk tensor_split view_as reshape_as".split())
