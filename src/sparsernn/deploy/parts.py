@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as tree
 
 from sparsernn.cells.cell import Cell, Sizes
 from sparsernn.deploy.packing import KINDS, array_of, arrays_of, words_of
@@ -30,6 +31,10 @@ STACKS = (Recurrent, nn.LSTM, nn.GRU, nn.RNN)
 CLOSE = 2e-5
 """A difference that rounding explains, for the largest number being 1."""
 ENDS = "an embedding or none, recurrent layers of one direction, a linear head or none"
+
+
+class NoChain(UserError):
+    """A model that does more than its layers one after the other, and a head."""
 
 
 @dataclass(frozen=True)
@@ -132,9 +137,15 @@ def _of_chain(network: nn.Module, example: Any) -> Parts:
         raise UserError(f"there is no example for {type(network).__name__}", "its arguments", "pass example=(...)")
     arguments = example if isinstance(example, tuple | list) else (example,)
     called: list[nn.Module] = []
+    states: list[Tensor] = []
     kinds = (*STACKS, nn.Embedding, nn.Linear)
     leaves = [module for module in network.modules() if isinstance(module, kinds)]
-    hooks = [module.register_forward_hook(lambda module, *_: called.append(module)) for module in leaves]
+
+    def note(module: nn.Module, _: Any, result: Any) -> None:
+        called.append(module)
+        states.extend(tree.tree_leaves(result[1]) if isinstance(result, tuple) else ())
+
+    hooks = [module.register_forward_hook(note) for module in leaves]
     try:
         result = network(*arguments)
     except Exception as error:  # whatever a forward raises for an example that it does not take
@@ -150,7 +161,8 @@ def _of_chain(network: nn.Module, example: Any) -> Parts:
     embedding = called[0] if called and isinstance(called[0], nn.Embedding) else None
     head = called[-1] if called and isinstance(called[-1], nn.Linear) else None
     chain = [*([embedding] if embedding else []), *stacks, *([head] if head else [])]
-    if not stacks or chain != called:
+    further = tree.tree_leaves(result)[1:]
+    if not stacks or chain != called or not {*map(id, further)} <= {*map(id, states)}:
         raise _no_chain(network)
     parts = replace(_joined(_layers(stacks), embedding, head), filled=_filled(network))
     if not _widths_fit(parts):
@@ -195,8 +207,8 @@ def _compare(network: nn.Module, parts: Parts, x: Tensor, result: Any) -> None:
     raise _no_chain(network)
 
 
-def _no_chain(network: nn.Module) -> UserError:
-    return UserError(
+def _no_chain(network: nn.Module) -> NoChain:
+    return NoChain(
         f"the forward of {type(network).__name__} is not a chain that can run a step at a time",
         ENDS,
         "export its recurrent layers alone, or the whole model by export_onnx",
