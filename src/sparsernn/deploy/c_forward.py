@@ -40,7 +40,7 @@ MOVES = (
     "cat", "stack", "clone", "contiguous", "_to_copy", "constant_pad_nd", "repeat", "flip", "roll", "index",
     "index_select", "gather", "index_put", "scatter", "slice_scatter", "select_scatter", "copy", "lift_fresh_copy",
     "tile", "expand_copy", "view_copy", "permute_copy", "reshape", "pixel_shuffle", "_reshape_copy",
-    "repeat_interleave", "_unsafe_index", "masked_select", "constant_pad", "take_along_dim", "_unsafe_view", "convert_element_type",
+    "repeat_interleave", "_unsafe_index", "take_along_dim", "_unsafe_view", "convert_element_type",
 )  # fmt: skip
 """Operators that put numbers elsewhere, as they are."""
 BY_INDEX = (
@@ -56,7 +56,8 @@ BY_INDEX = (
 VIEWS = (
     "view", "t", "transpose", "permute", "unsqueeze", "squeeze", "expand", "slice", "select", "split",
     "split_with_sizes", "unbind", "alias", "detach", "as_strided", "_unsafe_view", "unfold", "diagonal", "narrow",
-    "view_as", "movedim", "chunk", "broadcast_in_dim", "view_of", "collapse_view", "split_dim", "lift_fresh", "reshape", "unsafe_split", "unsafe_chunk",
+    "view_as", "movedim", "chunk", "broadcast_in_dim", "view_of", "collapse_view", "split_dim", "lift_fresh",
+    "reshape", "unsafe_split", "unsafe_chunk",
 )  # fmt: skip
 """Operators whose results are the same memory, seen in another way."""
 LIKE = ("new_zeros", "new_ones", "new_full", "new_empty", "new_empty_strided", "zeros_like", "ones_like", "full_like",
@@ -93,7 +94,7 @@ class StepWriter(Watching):
         self.kept: list[bool] = []
         self.remembered: list[Remembered] = []
         self.state = 0
-        self._functions: dict[tuple[int, ...], int] = {}
+        self._functions: dict[tuple[object, ...], int] = {}
         self._values: dict[int, Named] = {}
         self._states: set[int] = set()
         self._alive: list[Tensor] = []
@@ -176,7 +177,7 @@ class StepWriter(Watching):
             raise _no_operator("a layer that reads more than one step at a time")
         cell, weights = problem.cell, arrays_of(problem.weights)
         sizes = checked_sizes(cell, weights)
-        key = id(place.module), *map(id, place.names)
+        key = id(place.module), *place.names.values()
         if key not in self._functions:
             self._functions[key] = len(self.layers)
             self.layers.append(Layer(cell, weights, sizes))
@@ -256,7 +257,8 @@ class StepWriter(Watching):
         elif name in OF_TWO:
             numbers = self._of_two(OF_TWO[name], args, kwargs, func)
         elif name in ("clamp", "clamp_min", "clamp_max", "hardtanh"):
-            numbers = self.write.math.clamp(self.value(args[0]), *clamp_bounds(args, kwargs, name))
+            low, high = map(number, clamp_bounds(args, kwargs, name))
+            numbers = self.write.each(f"clamp_({{}}, {low}, {high})", [self.value(args[0])], args[0].numel())
         elif name in writers:
             return writers[name](func, args, kwargs)
         else:
@@ -313,8 +315,8 @@ class StepWriter(Watching):
         """Rows of a constant table by numbers that are computed."""
         table, rows = args[0], args[2] if name == "index_select" else args[1]
         rows = rows[0] if isinstance(rows, list | tuple) and len(rows) == 1 else rows
-        fits = name in ("index", "index_select") and isinstance(rows, Tensor) and not self.is_computed(table)
-        if not fits or rows.dtype == torch.bool or (name == "index_select" and args[1] != 0):
+        first = name == "index" or (name == "index_select" and args[1] == 0)
+        if not (first and isinstance(rows, Tensor) and rows.dtype != torch.bool) or self.is_computed(table):
             raise _no_operator(f"{name} by numbers that are computed")
         return self._rows_of(table, rows, func(*args, **kwargs))
 
@@ -353,6 +355,10 @@ class StepWriter(Watching):
     def _where(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor:
         result = func(*args, **kwargs)
         vectors = [self._as_wide(one, result.shape) for one in args]
+        if not self.is_computed(args[0]):
+            yes, no = np.arange(2 * result.numel()).reshape(2, -1)
+            places = np.where(array_of(args[0].expand(result.shape)).ravel(), yes, no)
+            return self.give(result, self.write.placed(vectors[1:], places))
         return self.give(result, self.write.each("({} != 0.0f ? {} : {})", vectors, result.numel()))
 
     def _pow(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor:
@@ -362,7 +368,6 @@ class StepWriter(Watching):
         patterns = {1: "{0}", 2: "({0} * {0})", 3: "({0} * {0} * {0})", -1: "(1.0f / {0})"}
         patterns |= {0.5: OF_EACH["sqrt"], -0.5: OF_EACH["rsqrt"]}
         vector = self.value(base)
-        vector.stored()
         return self.give(func(base, power), self.write.each(patterns[power], [vector], base.numel()))
 
     # Sums
@@ -408,7 +413,7 @@ class StepWriter(Watching):
                 )
             ]
             return self.give(results, numbers[0])
-        vector, count = self._last(args[0], list(range(args[0].dim())) if len(args) < 2 else [args[1]])
+        vector, count = self._last(args[0], summed_dimensions(args))
         largest = self.write.reduced("amax", vector, count)
         if isinstance(results, Tensor):
             return self.give(results, largest)
@@ -416,8 +421,7 @@ class StepWriter(Watching):
         return type(results)((self.give(results[0], largest), self.give(results[1], places)))
 
     def _argmax(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor:
-        whole = len(args) < 2 or args[1] is None
-        vector, count = self._last(args[0], list(range(args[0].dim())) if whole else [args[1]])
+        vector, count = self._last(args[0], summed_dimensions(args))
         return self.give(func(*args, **kwargs), self.write.largest(vector, count))
 
     # Products

@@ -53,8 +53,29 @@ REDUCED = {"sum": ("0.0f", "result += {}"), "amax": ("-INFINITY", "result = larg
 """Where a reduction starts, and what each number does to it."""
 
 
+class Later(Named):
+    """Numbers that are written when they are first read, and so only if they are.
+
+    Arguments:
+        make: writes them.
+    """
+
+    def __init__(self, body: Body, width: int, make: Callable[[], Named]):
+        self.body, self.width, self.always, self._make, self._text = body, width, None, make, ""
+
+    @property
+    def text(self) -> str:
+        if not self._text:
+            self._text = self._make().text
+        return self._text
+
+    @text.setter
+    def text(self, text: str) -> None:
+        self._text = text
+
+
 class Operators:
-    """Writes operators into a body.
+    """Writes operators into a body, each when its result is read.
 
     Arguments:
         constants: of the source.
@@ -73,21 +94,27 @@ class Operators:
 
     def each(self, pattern: str, vectors: Sequence[Named], width: int) -> Named:
         """A function of the numbers at each place."""
-        texts = [vector.text if vector.width == width else self.spread(vector, width).text for vector in vectors]
-        result = Named(self.body, pattern.format(*texts), width)
-        result.stored()
-        return result
 
-    def spread(self, vector: Named, width: int) -> Named:
-        """One number so many times."""
-        return Named(self.body, f"{vector.stored()}[0]", width)
+        def make() -> Named:
+            texts = [vector.text if vector.width == width else f"{vector.stored()}[0]" for vector in vectors]
+            result = Named(self.body, pattern.format(*texts), width)
+            result.stored()
+            return result
+
+        return Later(self.body, width, make)
 
     def placed(self, sources: Sequence[Named], places: np.ndarray, fill: float = 0.0) -> Named:
         """Numbers in another order, out of several vectors that stand one after the other; -1: the filling."""
-        flat, starts = places.ravel(), np.cumsum([0, *(source.width for source in sources)])
-        for source, start in zip(sources, starts, strict=False):
+        flat, start = places.ravel(), 0
+        for source in sources:
             if flat.size == source.width and np.array_equal(flat, np.arange(start, start + source.width)):
                 return source
+            start += source.width
+        return Later(self.body, flat.size, lambda: self._placed(sources, flat, fill))
+
+    def _placed(self, sources: Sequence[Named], flat: np.ndarray, fill: float) -> Named:
+        starts = np.cumsum([0, *(source.width for source in sources)])
+        for source, start in zip(sources, starts, strict=False):
             inside = flat.size and start <= flat[0] and flat[-1] < start + source.width
             if inside and np.array_equal(flat, np.arange(flat[0], flat[0] + flat.size)):
                 array, first = source.stored(), flat[0] - start
@@ -99,6 +126,9 @@ class Operators:
 
     def reduced(self, kind: str, vector: Named, count: int) -> Named:
         """Sums or maxima of so many neighbouring numbers each."""
+        return Later(self.body, vector.width // count, lambda: self._reduced(kind, vector, count))
+
+    def _reduced(self, kind: str, vector: Named, count: int) -> Named:
         array, name, groups = vector.stored(), self.body.name("v"), vector.width // count
         start, then = REDUCED[kind]
         self.body.lines += [
@@ -113,6 +143,9 @@ class Operators:
 
     def largest(self, vector: Named, count: int) -> Named:
         """The places of the maxima of so many neighbouring numbers each."""
+        return Later(self.body, vector.width // count, lambda: self._largest(vector, count))
+
+    def _largest(self, vector: Named, count: int) -> Named:
         array, name, groups = vector.stored(), self.body.name("v"), vector.width // count
         self.body.lines += [
             f"float {name}[{groups}];",
@@ -127,6 +160,11 @@ class Operators:
 
     def product(self, vector: Named, matrix: np.ndarray, bias: np.ndarray | None = None) -> Named:
         """A constant matrix with each of the vectors that stand one after the other. matrix: [row column]"""
+        return Later(
+            self.body, len(matrix) * vector.width // matrix.shape[1], lambda: self._product(vector, matrix, bias)
+        )
+
+    def _product(self, vector: Named, matrix: np.ndarray, bias: np.ndarray | None) -> Named:
         columns = matrix.shape[1]
         pieces = [self.placed([vector], np.arange(first, first + columns)) for first in range(0, vector.width, columns)]
         results = [write_product(self.body, self.constants, matrix, bias, piece, self.format) for piece in pieces]
@@ -134,6 +172,9 @@ class Operators:
 
     def looked_up(self, table: np.ndarray, rows: Named) -> Named:
         """Rows of a constant table, zeros for one that is not there. table: [row column]"""
+        return Later(self.body, rows.width * table.shape[1], lambda: self._looked_up(table, rows))
+
+    def _looked_up(self, table: np.ndarray, rows: Named) -> Named:
         (count, width), name = table.shape, self.body.name("rows")
         self.body.lines += [
             f"int32_t {name}[{rows.width}];",
