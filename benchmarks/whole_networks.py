@@ -351,23 +351,23 @@ def agents() -> tuple[Actor, Actor, Actor]:
     """
     try:
         from sb3_contrib import RecurrentPPO
-        from sb3_contrib.common.recurrent.type_aliases import RNNStates
     except ImportError:
         sys.exit('the policy needs sb3-contrib: pip install "sb3-contrib>=2.9"')
     settings = {"lstm_hidden_size": UNITS, "enable_critic_lstm": False, "net_arch": [32]}
     sizes = {"n_steps": 256, "batch_size": 256, "n_epochs": 8, "learning_rate": 1e-3, "gae_lambda": 0.98, "seed": 0}
     agent = RecurrentPPO("MlpLstmPolicy", half_seen_pole(), device="cpu", policy_kwargs=settings, **sizes)
     agent.learn(TRAINED)
-    dense = Actor(copy.deepcopy(agent.policy)).eval()
+    dense = copy.deepcopy(Actor(agent.policy)).eval()
     method = Magnitude(0.5, granularity="neuron")
     updates = AGAIN // sizes["n_steps"] * sizes["n_epochs"]
     run = Sparsifier(agent.policy, method, agent.policy.optimizer, steps=updates)
     agent.learn(AGAIN, reset_num_timesteps=False)
-    states = RNNStates(*((torch.randn(1, 3, UNITS), torch.randn(1, 3, UNITS)) for _ in range(2)))
-    example = torch.randn(3, 2), states, torch.ones(3), True
-    masks = run.finalize()
-    small, _ = compact(agent.policy, masks, example=example, carried_states=True)
-    return dense, Actor(agent.policy).eval(), Actor(small).eval()
+    run.finalize()
+    masked = Actor(agent.policy).eval().requires_grad_(False)
+    example = torch.randn(3, 4, 2), torch.zeros(1, 3, UNITS), torch.zeros(1, 3, UNITS)
+    masks = sparsify(masked, method, example=example)  # the units that are zero by now
+    small, _ = compact(masked, masks, example=example, carried_states=True)
+    return dense, masked, small.eval()
 
 
 WHOLE = {"imdb": imdb, "decoder": decoder, "policy": policy}

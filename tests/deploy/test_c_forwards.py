@@ -9,8 +9,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from sparsernn import export_c
+from sparsernn import compact, export_c, sparsify
 from sparsernn.errors import UserError
+from sparsernn.methods.magnitude import Magnitude
 from tests.deploy.test_c_source import Program, seeded
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no C compiler here")
@@ -123,6 +124,21 @@ class Causal(nn.Module):
         return self.head(self.rnn(y.transpose(1, 2))[0]) * x
 
 
+class Spectrum(nn.Module):
+    """A convolution over frequencies and the past, a group norm, and how loud frames are."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(1, 3, 3, padding=(0, 1)), nn.GroupNorm(3, 15)
+        self.rnn, self.head = nn.RNN(15, 10, batch_first=True), nn.Linear(10, 5)
+
+    def forward(self, x):
+        y = F.relu(self.conv(F.pad(x.unsqueeze(1), (0, 0, 2, 0)))).permute(0, 2, 1, 3).flatten(2)
+        y = self.norm(y.reshape(-1, 15)).view_as(y)
+        loud = torch.sqrt(x.square().mean(-1, keepdim=True) + 1e-3)
+        return self.head(self.rnn(y)[0]).softmax(-1).clamp(0.05, 0.6) * torch.log(loud) * x.amax(-1, keepdim=True)
+
+
 class Tied(nn.Module):
     """Words in and the logarithms of words out, by one table; time first."""
 
@@ -151,9 +167,8 @@ class Written(nn.Module):
         return result
 
 
-FRAMES = [
-    Around, Masks, Steps, Causal, Written, *(lambda how=how: Pooled(how) for how in ("mean", "largest", "all", "both")),
-]  # fmt: skip
+POOLED = [lambda how=how: Pooled(how) for how in ("mean", "largest", "all", "both")]
+FRAMES = [Around, Masks, Steps, Causal, Written, Spectrum, *POOLED]
 
 
 def expected_of(model, x, *more):
@@ -171,9 +186,24 @@ def check(model, written, x, *more):
 
 @pytest.mark.parametrize("make", FRAMES)
 def test_a_step_of_any_forward_is_the_forward(make, tmp_path):
-    model, x = seeded(make), torch.randn(9, 5)
-    written = export_c(model, tmp_path, example=torch.randn(2, 4, 5))
-    check(model, written, x)
+    model, x, example = seeded(make), torch.randn(9, 5), torch.randn(2, 4, 5)
+    check(model, export_c(model, tmp_path, example=example), x)
+
+
+@pytest.mark.parametrize("make", [Around, Masks, Causal])
+@pytest.mark.parametrize(("granularity", "options"), [("neuron", {}), ("weight", {"format": "rows"})])
+def test_what_is_pruned_and_compacted_is_the_same(make, granularity, options, tmp_path):
+    model, x, example = seeded(make), torch.randn(9, 5), torch.randn(2, 4, 5)
+    masks = sparsify(model, Magnitude(0.5, granularity=granularity), example=example)
+    small, _ = compact(model, masks, example=example)
+    check(model, export_c(small, tmp_path, example=example, **options), x)
+
+
+def test_eight_bits_are_near(tmp_path):
+    model, x = seeded(Around), torch.randn(9, 5)
+    written = export_c(model, tmp_path, example=torch.randn(2, 4, 5), int8=True)
+    np.testing.assert_allclose(Program(written).run(x), expected_of(model, x), atol=0.05)
+    assert written.constants < export_c(model, tmp_path, "f", torch.randn(2, 4, 5)).constants / 2
 
 
 def test_lengths_are_the_steps_so_far_and_words_are_numbers(tmp_path):
@@ -203,7 +233,8 @@ def test_states_that_a_forward_takes_and_returns_lie_in_the_state(tmp_path):
 class Reversed(nn.Module):
     def __init__(self, how):
         super().__init__()
-        self.how, self.rnn, self.conv = how, nn.GRU(5, 6, batch_first=True), nn.Conv1d(6, 4, 3, padding=1)
+        self.how, self.conv = how, nn.Conv1d(6, 4, 3, padding=1)
+        self.rnn = nn.GRU(5, 6, batch_first=True, bidirectional=how == "both")
 
     def forward(self, x):
         y, last = self.rnn(x)
@@ -212,7 +243,7 @@ class Reversed(nn.Module):
         if self.how == "attention":
             return (torch.softmax(y @ last[-1].unsqueeze(2), 1) * y).sum(1)
         if self.how == "decides":
-            return y * (2 if y.sum() > 0 else 1)
+            return torch.tanh(y) * (2 if y.sum() > 0 else 1)
         if self.how == "state":
             return self.rnn(y[..., :5], last)[0]
         return self.conv(y.transpose(1, 2)) if self.how == "future" else torch.linalg.qr(y)[0]
@@ -221,6 +252,7 @@ class Reversed(nn.Module):
 @pytest.mark.parametrize(
     ("how", "message"),
     [
+        ("both", "reads backwards"),
         ("backwards", "cannot run a step at a time"),
         ("attention", "cannot run a step at a time"),
         ("future", "cannot run a step at a time"),

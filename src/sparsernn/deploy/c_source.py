@@ -14,7 +14,7 @@ from sparsernn.deploy.c_forward import Remembered, StepWriter
 from sparsernn.deploy.c_functions import PRODUCTS
 from sparsernn.deploy.c_products import ConstantProducts, Constants, write_product
 from sparsernn.deploy.c_step import Body, CMath, Named, number, with_functions, write_step
-from sparsernn.deploy.parts import Layer, NoChain, Parts, parts_of_network
+from sparsernn.deploy.parts import Layer, NoChain, Parts, parts_of_network, require_stream
 from sparsernn.deploy.stepping import Stream, compare, stream_of
 from sparsernn.errors import UserError
 from sparsernn.runtime.layouts import quantised
@@ -108,6 +108,7 @@ def _writer_of(network: Any, example: Any, name: str, format: str | None) -> "_W
     try:
         return _ChainWriter(parts_of_network(network, example), name, format)
     except NoChain:
+        require_stream(2 if any(getattr(module, "bidirectional", False) for module in network.modules()) else 1)
         return _ForwardWriter(stream_of(copy.deepcopy(unwrap(network)).eval().float(), example), name, format)
 
 
@@ -260,7 +261,7 @@ class _ForwardWriter(_Writer):
         super().__init__(name, format)
         self.step = StepWriter(stream, name, self.constants, format)
         self.outputs, self.about = self.step.write_step()
-        compare(stream, self.step.kept)
+        compare(stream, self.step.kept, self.step.mixed)
         self.layers, self.remembered = self.step.layers, self.step.remembered
         self.inputs = sum(stream.sizes.values())
 

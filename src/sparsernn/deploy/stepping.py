@@ -1,17 +1,18 @@
 """Forward of a model taken a step at a time: what its layers, means and windows over time remember is carried along."""
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.utils import _pytree as tree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sparsernn.deploy.to_onnx.axes import find_axes, resized
+from sparsernn.deploy.to_onnx.axes import Axes, find_axes, resized
 from sparsernn.deploy.to_onnx.calls import Forward, forward_of
 from sparsernn.deploy.to_onnx.functions import forget_plain_forwards, intercepted
 from sparsernn.errors import UserError, reason
@@ -25,12 +26,49 @@ CLOSE = 2e-5
 STEPS = 6
 SUMMED = ("sum", "mean", "amax", "max")
 LARGEST = ("amax", "max")
-WINDOWED = ("constant_pad_nd", "convolution")
+MIXING = (*SUMMED, "constant_pad_nd", "convolution")
+"""Operators that may look at several steps."""
 aten = torch.ops.aten
 
 
+class Call(NamedTuple):
+    """An operator of torch, and what it is called with."""
+
+    func: OpOverload
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Of the operator, without its overload."""
+        return self.func.overloadpacket.__name__
+
+    @property
+    def leaves(self) -> list[object]:
+        """All arguments, taken apart."""
+        return tree.tree_leaves((self.args, self.kwargs))
+
+    @property
+    def is_view(self) -> bool:
+        """Whether the results are the memory of an argument."""
+        return any(one.alias_info is not None for one in self.func._schema.returns)
+
+    def run(self) -> Any:
+        """The result."""
+        return self.func(*self.args, **self.kwargs)
+
+    def of(self, x: Tensor) -> "Call":
+        """The same of another first argument."""
+        return self._replace(args=(x, *self.args[1:]))
+
+    def making_new(self) -> "Call":
+        """For an operator that changes its first argument, the one that makes a new tensor."""
+        packet = getattr(aten, self.name.removesuffix("_"))
+        return self._replace(func=getattr(packet, self.func._overloadname))
+
+
 class Watching(TorchDispatchMode):
-    """A mode that hands on every operator of a forward, with its number, and every recurrent layer."""
+    """A mode that hands on every operator of a forward, and every recurrent layer; those of `MIXING` are numbered."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,39 +82,35 @@ class Watching(TorchDispatchMode):
         finally:
             self._inside -= 1
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, func: OpOverload, types: object, args: Sequence[object] = (), kwargs: Any = None
+    ) -> object:
+        call = Call(func, tuple(args), kwargs or {})
         if self._inside:
-            return func(*args, **(kwargs or {}))
-        self.number += name_of(func) != "as_strided_"  # which an operator may do to a result of one step alone
-        return self.operator(func, args, kwargs or {})
+            return call.run()
+        self.number += call.name in MIXING
+        return self.operator(call)
 
     def layer(self, place: Place, problem: Problem) -> tuple[Tensor, State]:
         """Output and final states of a layer."""
         return registry.run(problem)
 
-    def operator(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    def operator(self, call: Call) -> object:
         """The result of an operator."""
-        return func(*args, **kwargs)
-
-
-def name_of(func: Any) -> str:
-    """The name of an operator without its overload."""
-    return func.overloadpacket.__name__
+        return call.run()
 
 
 class Shapes(Watching):
-    """What shape the first tensor of each operator has."""
+    """What shape the first tensor of each operator of `MIXING` has."""
 
     def __init__(self) -> None:
         super().__init__()
         self.seen: list[tuple[str, tuple[int, ...]]] = []
 
-    def operator(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        if name_of(func) == "as_strided_":
-            return func(*args, **kwargs)
-        tensors = [leaf for leaf in tree.tree_leaves(args) if isinstance(leaf, Tensor)]
-        self.seen.append((name_of(func), tuple(tensors[0].shape) if tensors else ()))
-        return func(*args, **kwargs)
+    def operator(self, call: Call) -> object:
+        if call.name in MIXING:
+            self.seen.append((call.name, tuple(call.args[0].shape)))
+        return call.run()
 
 
 @dataclass(frozen=True)
@@ -183,7 +217,7 @@ def _states(forward: Forward, outputs: Sequence[Tensor], others: Sequence[int]) 
 
 
 def _sequences(
-    forward: Forward, axes: Any, time: Mapping[int, int], batch: Mapping[int, int], steps: int
+    forward: Forward, axes: Axes, time: Mapping[int, int], batch: Mapping[int, int], steps: int
 ) -> list[list[Tensor]]:
     generator = torch.Generator().manual_seed(0)
     larger = resized(forward.tensors, dict.fromkeys(axes.get("time", ()), steps))
@@ -219,19 +253,18 @@ def _over_time(stream: Stream) -> dict[int, OverTime]:
     results = {}
     for number, ((name, one), (_, two)) in enumerate(zip(*seen, strict=True)):
         grown = [axis for axis, (size, other) in enumerate(zip(one, two, strict=True)) if other == size + 1]
-        if name in (*SUMMED, *WINDOWED) and grown:
+        if grown:
             results[number] = OverTime(name, grown[0])
     return results
 
 
-def is_over_time(over: OverTime, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+def is_over_time(over: OverTime, call: Call) -> bool:
     """Whether the operator mixes steps: a sum over them, or a window that reaches back."""
-    rank = args[0].dim()
-    if len(args) > 1 and isinstance(args[1], Tensor) and over.name in SUMMED:
+    if over.name not in SUMMED:
+        return back(over, call) > 0
+    if any(isinstance(one, Tensor) for one in call.args[1:]):
         return False  # the larger one of two
-    if over.name in SUMMED:
-        return over.axis in [dimension % rank for dimension in summed_dimensions(args)]
-    return back(over, args) > 0
+    return over.axis in [dimension % call.args[0].dim() for dimension in summed_dimensions(call.args)]
 
 
 def summed_dimensions(args: Sequence[Any]) -> list[int]:
@@ -242,36 +275,39 @@ def summed_dimensions(args: Sequence[Any]) -> list[int]:
     return list(over or range(args[0].dim()))
 
 
-def back(over: OverTime, args: Sequence[Any]) -> int:
+def back(over: OverTime, call: Call) -> int:
     """How many steps before the first one a window begins."""
+    args = call.args
     if over.name == "constant_pad_nd":
         pair = 2 * (args[0].dim() - 1 - over.axis)
         return args[1][pair] if pair < len(args[1]) else 0
     return args[4][over.axis - 2] if over.axis >= 2 and not args[6] else 0
 
 
-def without_back(over: OverTime, args: Sequence[Any]) -> tuple[Any, ...]:
-    """Arguments of a window that is handed the steps before, and needs nothing put in front of them."""
+def without_back(over: OverTime, call: Call) -> Call:
+    """A window that is handed the steps before, and needs nothing put in front of them."""
+    x, *others = call.args
+    args = x, *others
     padding = list(args[1] if over.name == "constant_pad_nd" else args[4])
+    place = x.dim() - 1 - over.axis
     if over.name == "constant_pad_nd":
-        padding[2 * (args[0].dim() - 1 - over.axis)] = 0
-        return (args[0], padding, *args[2:])
+        padding[2 * place] = 0
+        return call._replace(args=(x, padding, *args[2:]))
     # A convolution pads both sides alike: what is behind the step stays as it was.
     sides = [0] * (2 * len(padding))
-    sides[2 * (len(padding) - 1 - (over.axis - 2)) + 1] = padding[over.axis - 2]
+    sides[2 * place + 1] = padding[over.axis - 2]
     padding[over.axis - 2] = 0
-    return (torch.constant_pad_nd(args[0], sides), *args[1:4], padding, *args[5:])
+    return call._replace(args=(aten.constant_pad_nd(x, sides), *args[1:4], padding, *args[5:]))
 
 
-def first_memory(over: OverTime, args: Sequence[Any]) -> list[Tensor]:
+def first_memory(over: OverTime, call: Call) -> list[Tensor]:
     """What an operator over time remembers before the first step."""
-    x = args[0]
+    x = call.args[0]
     if over.name in SUMMED:
-        start = -float("inf") if over.name in LARGEST else 0.0
-        return [torch.full_like(x, start), x.new_zeros(1)]
-    value = args[2] if over.name == "constant_pad_nd" and len(args) > 2 else 0.0
+        return [torch.full_like(x, -float("inf") if over.name in LARGEST else 0.0), x.new_zeros(1)]
+    value = call.args[2] if over.name == "constant_pad_nd" and len(call.args) > 2 else 0.0
     shape = list(x.shape)
-    shape[over.axis] = back(over, args)
+    shape[over.axis] = back(over, call)
     return [x.new_full(shape, value)]
 
 
@@ -281,11 +317,12 @@ class Replay(Watching):
     Arguments:
         stream: whose steps.
         kept: for each layer in the order of its calls whether its state is carried, rather than handed in.
+        mixed: numbers of the operators that look at several steps.
     """
 
-    def __init__(self, stream: Stream, kept: Sequence[bool]):
+    def __init__(self, stream: Stream, kept: Sequence[bool], mixed: Collection[int]):
         super().__init__()
-        self.stream, self.kept = stream, kept
+        self.stream, self.kept, self.mixed = stream, kept, mixed
         self.states: dict[int, State] = {}
         self.memories: dict[int, list[Tensor]] = {}
 
@@ -302,27 +339,27 @@ class Replay(Watching):
         self.states[self.layers] = tuple(part.clone() for part in after)
         return output, after
 
-    def operator(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        over = self.stream.over_time.get(self.number)
-        if over is None or not is_over_time(over, args, kwargs):
-            return func(*args, **kwargs)
-        memory = self.memories.setdefault(self.number, first_memory(over, args))
+    def operator(self, call: Call) -> object:
+        if self.number not in self.mixed or call.name not in MIXING:
+            return call.run()
+        over, x = self.stream.over_time[self.number], call.args[0]
+        memory = self.memories.setdefault(self.number, first_memory(over, call))
         if over.name in SUMMED:
             total, count = memory
-            total = torch.maximum(total, args[0]) if over.name in LARGEST else total + args[0]
+            total = torch.maximum(total, x) if over.name in LARGEST else total + x
             self.memories[self.number] = [total, count + 1]
-            return func(total / (count + 1) if over.name == "mean" else total, *args[1:], **kwargs)
-        window = torch.cat([memory[0], args[0]], over.axis)
-        self.memories[self.number] = [window.narrow(over.axis, args[0].shape[over.axis], memory[0].shape[over.axis])]
-        return func(*without_back(over, (window, *args[1:])), **kwargs)
+            return call.of(total / (count + 1) if over.name == "mean" else total).run()
+        window = torch.cat([memory[0], x], over.axis)
+        self.memories[self.number] = [window.narrow(over.axis, x.shape[over.axis], memory[0].shape[over.axis])]
+        return without_back(over, call.of(window)).run()
 
 
-def compare(stream: Stream, kept: Sequence[bool]) -> None:
+def compare(stream: Stream, kept: Sequence[bool], mixed: Collection[int]) -> None:
     """Raises: UserError unless steps one after the other give what the forward gives for whole sequences."""
     for tensors in stream.sequences if stream.time else ():
         whole = list(run(stream, tensors).values())
         count = next(tensors[number].shape[dimension] for number, dimension in stream.time.items())
-        mode, states = Replay(stream, kept), [tensors[number] for number in stream.states]
+        mode, states = Replay(stream, kept, mixed), [tensors[number] for number in stream.states]
         for first in range(count):
             inputs = stream.step(tensors, first)
             for number, state in zip(stream.states, states, strict=True):
