@@ -174,9 +174,10 @@ class Network(nn.Module):
         width = architecture.inputs
         self.table = nn.Embedding(architecture.words, width) if architecture.words else None
         self.front = nn.Linear(width, width) if architecture.front else None
-        self.stacks, self.norms = nn.ModuleList(), nn.ModuleList()
+        self.stacks, self.norms, self.adds = nn.ModuleList(), nn.ModuleList(), []
         for stack in architecture.stacks:
             self.stacks.append(stack.module(width))
+            self.adds.append(architecture.residual and width == stack.width)  # whatever compaction makes of the widths
             width = stack.width
             self.norms.append(nn.LayerNorm(width) if architecture.norm else nn.Identity())
         self.dropout = nn.Dropout(architecture.dropout)
@@ -189,10 +190,9 @@ class Network(nn.Module):
     def forward(self, x, lengths=None):
         x = self.dropout(x if self.table is None else self.table(x))
         x = x if self.front is None else self.front(x)
-        for stack, norm in zip(self.stacks, self.norms, strict=True):
+        for stack, norm, adds in zip(self.stacks, self.norms, self.adds, strict=True):
             output = norm(self.run(stack, x, lengths))
-            together = self.architecture.residual and x.shape[-1] == output.shape[-1]
-            x = self.dropout(x + output if together else output)
+            x = self.dropout(x + output if adds else output)
         return self.head(x[:, -1] if self.architecture.last else x)
 
     def run(self, stack, x, lengths):
