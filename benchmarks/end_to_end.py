@@ -2,13 +2,16 @@
 
     python benchmarks/end_to_end.py spoken_digits [--out FILE.json]
     python benchmarks/end_to_end.py activity [--out FILE.json]
+    python benchmarks/end_to_end.py imdb|decoder|policy [--out FILE.json]
 
 - `spoken_digits`: a GRU that says after each log-mel frame of 20 ms which digit it has heard; quality is the accuracy
   on the test recordings at their last frame.
 - `activity`: an LSTM that labels each sample of a phone's sensors, 25 a second; quality is the macro F1 of all samples
   of people whom training never saw.
+- `imdb`: a BiLSTM with 20,000 words; `decoder`: five GRU layers of 768 units, not trained; `policy`: a recurrent policy
+  of sb3-contrib. See `whole_networks.py`.
 
-Each is trained by torch, made small by `shrink`, and written as ONNX with its state as input and output, and as C.
+Each of the first two is trained by torch, made small by `shrink`, and written as ONNX with its state as input and output, and as C.
 Every form runs all test sequences. Times are those of one step a call: of torch and ONNX Runtime from Python,
 interleaved, of C within a program. Machines whose tools are absent are left out with a message: `small_machines.py`.
 """
@@ -18,10 +21,8 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,9 +33,12 @@ import numpy as np
 import safetensors.torch
 import torch
 from bayesian_step import processor
+from forms import TOLERANCE, Form, Outputs, bytes_of, interleaved, largest_difference, table
+from forms import onnx_session as session_of
 from small_machines import MACHINES, STEPS, Machine, outputs_of_c, write_inputs
 from torch import Tensor, nn
 from torch.nn import functional as F
+from whole_networks import WHOLE
 
 from sparsernn import export_c, export_onnx, load_compact, save_compact, set_flush_denormal, shrink
 from sparsernn.data.activity_recognition import LABELS, SENSORS, ActivityRecognition
@@ -42,11 +46,6 @@ from sparsernn.data.spoken_digits import SpokenDigits
 from sparsernn.deploy.c_source import Source
 from sparsernn.deploy.eight_bits import eight_bits
 from sparsernn.own_model.shrinking import How
-from sparsernn.reports.quantities import Table
-
-TOLERANCE = 2e-5
-"""Of float32 outputs against torch's, for the largest being 1."""
-Outputs = list[np.ndarray]
 
 
 class Reader(nn.Module):
@@ -131,31 +130,13 @@ def trained(setup: Setup, floor: float = 0.01, keep: Path | None = None) -> Case
     return Case(dense, shrunk.model, rounded, setup.sequences, setup.score)
 
 
-@dataclass(frozen=True)
-class Form:
-    """A line of the table.
-
-    Attributes:
-        microseconds: of a step; count, unit: what an emulator counted in place of that.
-        difference: the largest from the torch network that the form is, for the largest output being 1.
-    """
-
-    form: str
-    quality: float
-    bytes: int
-    microseconds: float | None = None
-    difference: float | None = None
-    count: float | None = None
-    unit: str = ""
-
-
 def forms(case: Case, folder: Path, machines: Sequence[Machine] = MACHINES) -> list[Form]:
     """Every form of a case. Raises: SystemExit where one in float32 is not what torch computes."""
     lines, steps = [], {}
     expected = of_torch(case.small, case.sequences)
     for name, model, reference in (("torch, dense", case.dense, None), ("torch, small", case.small, expected)):
         outputs = of_torch(model, case.sequences)
-        lines.append(_form(case, name, outputs, _bytes(model), reference))
+        lines.append(_form(case, name, outputs, bytes_of(model), reference))
         steps[name] = torch_step(model, case.sequences[0])
     for name, model, int8 in (("ONNX", case.small, False), ("ONNX, int8", case.rounded, True)):
         session, size = onnx_session(model, folder, int8)
@@ -171,19 +152,10 @@ def forms(case: Case, folder: Path, machines: Sequence[Machine] = MACHINES) -> l
 
 
 def _form(case: Case, name: str, outputs: Outputs, size: int, reference: Outputs | None, exact: bool = True) -> Form:
-    difference = None if reference is None else _difference(outputs, reference)
+    difference = None if reference is None else largest_difference(outputs, reference)
     if exact and difference is not None and not difference <= TOLERANCE:
         sys.exit(f"no figure: the outputs of {name} differ by {difference:.3g}")
     return Form(name, case.score(outputs), size, difference=difference)
-
-
-def _difference(outputs: Outputs, reference: Outputs) -> float:
-    largest = 1 + max(float(np.abs(one).max()) for one in reference)
-    return max(float(np.abs(one - two).max()) for one, two in zip(outputs, reference, strict=True)) / largest
-
-
-def _bytes(model: nn.Module) -> int:
-    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
 
 
 def forms_in_c(case: Case, model: Reader, int8: bool, folder: Path, machines: Sequence[Machine]) -> list[Form]:
@@ -240,15 +212,10 @@ def torch_step(model: Reader, x: np.ndarray) -> Callable[[], object]:
 
 
 def onnx_session(model: Reader, folder: Path, int8: bool) -> tuple[Any, int]:
-    import onnxruntime
-
     path, state = folder / "network.onnx", first_state(model)
     example = (torch.zeros(1, 3, model.layer.input_size), state)
     written = export_onnx(Stream(model).eval(), path, example=example, dynamic={"batch", "time"}, int8=int8)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return session, written.bytes
+    return session_of(path), written.bytes
 
 
 def run_onnx(session: Any, x: np.ndarray) -> np.ndarray:
@@ -267,18 +234,6 @@ def onnx_step(session: Any, x: np.ndarray) -> Callable[[], object]:
     states = [np.zeros((1, 1, one.shape[-1]), np.float32) for one in session.get_inputs()[1:]]
     feeds = dict(zip(names, [x[None, :1], *states], strict=True))
     return lambda: session.run(None, feeds)
-
-
-def interleaved(steps: dict[str, Callable[[], object]], rounds: int = 21, count: int = 50) -> dict[str, float]:
-    """Microseconds of a call of each, the median of rounds that run all in turn."""
-    took: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(rounds):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            for _ in range(count):
-                step()
-            took[name].append((time.perf_counter() - start) / count)
-    return {name: 1e6 * statistics.median(values) for name, values in took.items()}
 
 
 def spoken_digits() -> Setup:
@@ -374,24 +329,9 @@ def fine_tuned(model: Reader, batches: Sequence[Any], loss: Callable[..., Tensor
 CASES = {"spoken_digits": spoken_digits, "activity": activity_labels}
 
 
-def table(lines: Sequence[Form]) -> str:
-    """Times are fractions of the dense network's in torch."""
-    dense, rows = lines[0], []
-    for line in lines:
-        if line.count is not None:
-            took = f"{line.count:,.0f} {line.unit}"
-        else:
-            took = "-" if line.microseconds is None else f"{dense.microseconds / line.microseconds:,.1f} x"  # type: ignore[operator]
-        difference = "-" if line.difference is None else f"{line.difference:.1g}"
-        rows.append((line.form, f"{100 * line.quality:.1f}", f"{line.bytes:,}", took, difference))
-    return Table(
-        ("form", "quality, %", "bytes", "steps a second, dense torch being 1", "difference"), tuple(rows)
-    ).markdown()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("case", choices=CASES)
+    parser.add_argument("case", choices=[*CASES, *WHOLE])
     parser.add_argument(
         "--keep", type=Path, help="folder of the trained networks: read if they are there, else written"
     )
@@ -400,17 +340,17 @@ def main() -> None:
     torch.set_num_threads(1)
     set_flush_denormal(True)
     torch.manual_seed(0)
-    case = trained(CASES[arguments.case](), keep=arguments.keep)
+    about: dict[str, Any] = {"processor": processor()}
     with tempfile.TemporaryDirectory() as folder:
-        lines = forms(case, Path(folder))
-    print(f"{arguments.case} on {processor()}, {case.small.layer.hidden_size} units left")
+        if arguments.case in WHOLE:
+            lines = WHOLE[arguments.case](Path(folder), arguments.keep)
+        else:
+            case = trained(CASES[arguments.case](), keep=arguments.keep)
+            lines, about["units"] = forms(case, Path(folder)), case.small.layer.hidden_size
+    print(f"{arguments.case} on {', '.join(f'{value} {name}' for name, value in about.items())}")
     print(table(lines))
     if arguments.out:
-        about = {
-            "processor": processor(),
-            "units": case.small.layer.hidden_size,
-            "forms": [asdict(one) for one in lines],
-        }
+        about["forms"] = [asdict(one) for one in lines]
         arguments.out.write_text(json.dumps(about, indent=1) + "\n")
 
 

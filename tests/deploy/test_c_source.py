@@ -280,38 +280,43 @@ class Padded(nn.Module):
         return self.head(pad_packed_sequence(self.rnn(packed)[0], batch_first=True)[0][:, -1])
 
 
-def test_a_forward_that_differs_little_from_a_chain_is_none(tmp_path):
-    """Sequences that have ended give the head zeros, and the states of this network are hardly larger."""
+@needs_gcc
+def test_lengths_of_a_stream_are_the_steps_so_far(tmp_path):
+    """Of sequences that have ended the head reads zeros; a stream has not ended."""
     model = seeded(Padded)
     with torch.no_grad():
         for weight in model.rnn.parameters():
             weight *= 0.01
-    with pytest.raises(UserError, match="not a chain"):
-        export_c(model, tmp_path / "folder", example=(torch.randn(2, 4, 3), torch.tensor([4, 2])))
+    program = Program(export_c(model, tmp_path, example=(torch.randn(2, 4, 3), torch.tensor([4, 2]))))
+    x = torch.randn(5, 3)
+    for count, output in enumerate(program.run(x), 1):
+        with torch.no_grad():
+            expected = model(x[None, :count], torch.tensor([count]))[0].numpy()
+        np.testing.assert_allclose(output, expected, rtol=1e-5, atol=2e-6)
 
 
-class Halves(nn.Module):
-    """Its head reads half as many numbers as the layer gives."""
+class Later(nn.Module):
+    """What goes out after a step hangs on those that come."""
 
     def __init__(self):
         super().__init__()
-        self.rnn, self.head = nn.GRU(3, 4, batch_first=True), nn.Linear(2, 2)
+        self.rnn, self.head = nn.GRU(3, 4, batch_first=True), nn.Linear(4, 2)
 
     def forward(self, x):
         output = self.rnn(x)[0]
-        return self.head(output[..., :2] * output[..., 2:])
+        return self.head(output * output[:, -1:])
 
 
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [
-        (Halves(), {"example": torch.randn(1, 5, 3)}, "not a chain"),
+        (Later(), {"example": torch.randn(1, 5, 3)}, "cannot run a step at a time"),
         (nn.GRU(3, 4), {"name": "1st"}, "identifier of C"),
         (nn.GRU(3, 4), {"name": "größe"}, "identifier of C"),
         (nn.GRU(3, 4), {"format": "csr"}, 'format is "csr"'),
         (nn.GRU(3, 4, bidirectional=True), {}, "reads backwards"),
         (Words(), {}, "no example"),
-        (nn.Linear(3, 4), {"example": torch.randn(2, 3)}, "not a chain"),
+        (nn.Flatten(), {"example": torch.randn(2, 3).bfloat16()}, "is bfloat16"),
         (nn.Sequential(nn.GRU(3, 3), nn.Flatten()), {"example": torch.randn(2, 3)}, "does not take the example"),
         ("nowhere", {}, "not a readable network"),
         (3, {}, "network is a int"),

@@ -28,7 +28,7 @@ _OF_ANY_WIDTH = {
             even[i] += weight[16 * k + i] * vector[k];
             odd[i] += weight[16 * k + 16 + i] * vector[k + 1];
         }
-    for (; k < columns; ++k)
+    if (k < columns)
         for (int i = 0; i < 16; ++i) even[i] += weight[16 * k + i] * vector[k];
     for (int i = 0; i < 16; ++i) out[i] = even[i] + odd[i];
 }

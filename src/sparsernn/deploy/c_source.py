@@ -1,6 +1,8 @@
 """A whole network as one C source and one header: constant weights, no dependencies, one step a call."""
 
+import copy
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from sparsernn import durable
-from sparsernn.cells.cell import Cell, Sizes
+from sparsernn.deploy.c_forward import Remembered, StepWriter
 from sparsernn.deploy.c_functions import PRODUCTS
 from sparsernn.deploy.c_products import ConstantProducts, Constants, write_product
 from sparsernn.deploy.c_step import Body, CMath, Named, number, with_functions, write_step
-from sparsernn.deploy.parts import Layer, Parts, parts_of_network
+from sparsernn.deploy.parts import Layer, NoChain, Parts, parts_of_network, require_stream
+from sparsernn.deploy.stepping import Stream, compare, stream_of
 from sparsernn.errors import UserError
 from sparsernn.runtime.layouts import quantised
+from sparsernn.structure.wiring import unwrap
 
 HEADER = """/* {about}
 
@@ -83,17 +87,29 @@ def export_c(
         format: of all matrices: "dense", "rows" or "blocks"; None chooses the quickest for each on a processor that
             computes many numbers at once, "smallest" the one of the fewest bytes.
         int8: whether matrices are rounded to 8 bits with a scale a row, and vectors with one a step.
-    Raises: UserError for a network that reads backwards or pools over steps that have not come, or is no chain of an
-        embedding, recurrent layers and a head.
+    Of a model of torch it is the forward of a sequence that has come so far: lengths are the steps so far, means,
+    sums and maxima over time are over those, convolutions over the past keep what they need of it. States that the
+    forward takes and returns are the first in the state, and zero at its start.
+
+    Raises: UserError for a network that reads backwards, looks at steps that have not come, or uses an operator that
+        has no form in C.
     """
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise UserError(f"the name is {name!r}", "an identifier of C", 'pass letters, digits and "_", a letter first')
-    parts = parts_of_network(model_or_artifact, example)
     if format == "int8":
         int8 = True
-    written = _Writer(parts, name, "int8" if int8 else format)
+    written = _writer_of(model_or_artifact, example, name, "int8" if int8 else format)
     paths = _write(Path(folder), name, written.source(), written.header())
     return Source(*paths, written.constants.bytes, written.state, written.inputs, written.outputs)
+
+
+def _writer_of(network: Any, example: Any, name: str, format: str | None) -> "_Writer":
+    """A chain is written from its parts; of any other model what its forward does in a step."""
+    try:
+        return _ChainWriter(parts_of_network(network, example), name, format)
+    except NoChain:
+        require_stream(2 if any(getattr(module, "bidirectional", False) for module in network.modules()) else 1)
+        return _ForwardWriter(stream_of(copy.deepcopy(unwrap(network)).eval().float(), example), name, format)
 
 
 def _write(folder: Path, name: str, source: str, header: str) -> tuple[Path, Path]:
@@ -109,31 +125,33 @@ class _Writer:
     """Writes the two files of a network.
 
     Attributes:
-        state, inputs, outputs: how many numbers.
+        layers: recurrent layers, the functions of which are called NAME_layerN.
+        remembered: parts of the state.
+        inputs, outputs: how many numbers.
+        about: what the header says of them.
     """
 
-    def __init__(self, parts: Parts, name: str, format: str | None):
-        self.parts, self.name, self.format = parts, name, format
+    def __init__(self, name: str, format: str | None):
+        self.name, self.format = name, format
         self.constants = Constants(f"{name}_")
-        self.starts, self.state = [], 0
-        for layer in parts.layers:
-            self.starts.append(self.state)
-            self.state += sum(_widths(layer.cell, layer.sizes))
-        self.inputs = parts.layers[0].sizes["input"] if parts.embedding is None else 1
-        last = parts.layers[-1]
-        self.outputs = last.sizes[last.cell.state_axes[0]] if parts.head is None else len(parts.head)
-        self.outputs = self.outputs if parts.filled is None else len(parts.filled)
+        self.layers: Sequence[Layer] = ()
+        self.remembered: Sequence[Remembered] = ()
+        self.inputs = self.outputs = 0
+        self.about = ""
+
+    @property
+    def state(self) -> int:
+        """How many numbers."""
+        return sum(part.width for part in self.remembered)
 
     def header(self) -> str:
         """NAME.h"""
-        cells = ", ".join(type(layer.cell).__name__ for layer in self.parts.layers)
-        about = f"A network of {len(self.parts.layers)} recurrent layers ({cells})."
-        words = "" if self.parts.embedding is None else "\n   The input is the number of a word."
+        cells = ", ".join(type(layer.cell).__name__ for layer in self.layers)
         return HEADER.format(
-            about=about,
+            about=f"A network of {len(self.layers)} recurrent layers ({cells or 'none'}).",
             name=self.name,
             NAME=self.name.upper(),
-            input=words,
+            input=self.about,
             state=self.state,
             inputs=self.inputs,
             outputs=self.outputs,
@@ -141,7 +159,7 @@ class _Writer:
 
     def source(self) -> str:
         """NAME.c"""
-        layers = [self._layer(number, layer) for number, layer in enumerate(self.parts.layers)]
+        layers = [self._layer(number, layer) for number, layer in enumerate(self.layers)]
         functions = "\n".join([*layers, self._reset(), self._step()])
         code = with_functions(f"{self.constants.read_by(functions)}\n{functions}", PRODUCTS)
         for helper in PRODUCTS:
@@ -158,19 +176,48 @@ class _Writer:
 
     def _reset(self) -> str:
         lines = []
-        for start, layer in zip(self.starts, self.parts.layers, strict=True):
-            values = layer.cell.starting_values(layer.sizes)
-            for value, width in zip(values, _widths(layer.cell, layer.sizes), strict=True):
-                lines.append(f"    for (int j = 0; j < {width}; ++j) state[{start} + j] = {number(value)};")
-                start += width
+        for part in self.remembered:
+            values = np.broadcast_to(np.asarray(part.values, np.float32), part.width)
+            alike = (values == values[:1]).all()
+            value = number(values[0]) if alike else self.constants.number(values)
+            lines.append(f"    for (int j = 0; j < {part.width}; ++j) state[{part.start} + j] = {value};")
+        lines = lines or ["    (void)state;"]
         return _function(f"void {self.name}_reset(float *state)", lines)
 
     def _step(self) -> str:
         body = Body()
-        read = self._vector(body)
-        for number_, start in enumerate(self.starts):
+        self._write(body)
+        body.lines += [*_unread(body, "input"), *_unread(body, "state"), *_unread_arrays(body)]
+        lines = body.text().splitlines()
+        return _function(f"void {self.name}_step(float *state, const float *input, float *output)", lines)
+
+    def _write(self, body: Body) -> None:
+        """The statements of a step."""
+        raise NotImplementedError
+
+
+class _ChainWriter(_Writer):
+    """Writes a chain of layers."""
+
+    def __init__(self, parts: Parts, name: str, format: str | None):
+        super().__init__(name, format)
+        self.parts, self.layers, self.remembered = parts, parts.layers, []
+        for layer in parts.layers:
+            values = layer.cell.starting_values(layer.sizes)
+            for value, axis in zip(values, layer.cell.state_axes, strict=True):
+                self.remembered.append(Remembered(self.state, layer.sizes[axis], value))
+        self.inputs = parts.layers[0].sizes["input"] if parts.embedding is None else 1
+        self.about = "" if parts.embedding is None else "\n   The input is the number of a word."
+        last = parts.layers[-1]
+        self.outputs = last.sizes[last.cell.state_axes[0]] if parts.head is None else len(parts.head)
+        self.outputs = self.outputs if parts.filled is None else len(parts.filled)
+
+    def _write(self, body: Body) -> None:
+        read, start = self._vector(body), 0
+        for number_, layer in enumerate(self.layers):
             body.lines.append(f"{self.name}_layer{number_}({read}, state + {start});")
             read = f"state + {start}"
+            start += sum(layer.sizes[axis] for axis in layer.cell.state_axes)
         parts, last = self.parts, self.parts.layers[-1]
         body.lines.append(f"const float *top = {read};")
         result = Named(body, "top[j]", last.sizes[last.cell.state_axes[0]])
@@ -182,9 +229,6 @@ class _Writer:
         if parts.filled is not None:
             result = CMath(body).take(result, tuple(parts.filled.tolist()), 0.0)
         body.lines.append(f"for (int j = 0; j < {self.outputs}; ++j) output[j] = {result.text};")
-        body.lines += _unread(body, "input")
-        lines = body.text().splitlines()
-        return _function(f"void {self.name}_step(float *state, const float *input, float *output)", lines)
 
     def _vector(self, body: Body) -> str:
         """What the first layer reads."""
@@ -210,8 +254,19 @@ class _Writer:
         return "vector"
 
 
-def _widths(cell: Cell, sizes: Sizes) -> list[int]:
-    return [sizes[axis] for axis in cell.state_axes]
+class _ForwardWriter(_Writer):
+    """Writes whatever a forward does in a step."""
+
+    def __init__(self, stream: Stream, name: str, format: str | None):
+        super().__init__(name, format)
+        self.step = StepWriter(stream, name, self.constants, format)
+        self.outputs, self.about = self.step.write_step()
+        compare(stream, self.step.kept, self.step.mixed)
+        self.layers, self.remembered = self.step.layers, self.step.remembered
+        self.inputs = sum(stream.sizes.values())
+
+    def _write(self, body: Body) -> None:
+        body.tables, body.lines, body.count = self.step.body.tables, list(self.step.body.lines), self.step.body.count
 
 
 def _unread(body: Body, argument: str) -> list[str]:

@@ -43,6 +43,35 @@ FUNCTIONS = {
     return 2.0f * s * series + (x > 0.41421356f ? 0.69314718f : 0.0f);
 }
 """,
+    "log_": """static float log_(float x) {
+    uint32_t bits, one;
+    float rest;
+    if (!(x > 0.0f) || x > 3.4e38f) return x < 0.0f ? NAN : x > 0.0f ? x : x == 0.0f ? -INFINITY : x;
+    memcpy(&bits, &x, sizeof bits);
+    one = (bits & 0x7fffffu) | 0x3f800000u;
+    memcpy(&rest, &one, sizeof rest);
+    return (float)((int32_t)(bits >> 23) - 127) * 0.69314718f + log_of_one_plus_(rest - 1.0f);
+}
+""",
+    "sqrt_": """static float sqrt_(float x) {
+    uint32_t bits;
+    float root;
+    if (!(x > 0.0f) || x > 3.4e38f) return x < 0.0f ? NAN : x;
+    memcpy(&bits, &x, sizeof bits);
+    bits = (bits >> 1) + 0x1fbd1df5u;
+    memcpy(&root, &bits, sizeof root);
+    for (int k = 0; k < 3; ++k) root = 0.5f * (root + x / root);
+    return root;
+}
+""",
+    "erf_": """static float erf_(float x) {
+    const float size = x < 0.0f ? -x : x, t = 1.0f / (1.0f + 0.3275911f * size);
+    const float series = (((1.061405429f * t - 1.453152027f) * t + 1.421413741f) * t - 0.284496736f) * t + 0.254829592f;
+    const float result = 1.0f - series * t * exp_(-size * size);
+    return x < 0.0f ? -result : result;
+}
+""",
+    "abs_": "static float abs_(float x) { return x < 0.0f ? -x : x; }\n",
     "sigmoid_": "static float sigmoid_(float x) { return 1.0f / (1.0f + exp_(-x)); }\n",
     "tanh_": """static float tanh_(float x) {
     const float near = x < -7.90531111f ? -7.90531111f : x > 7.90531111f ? 7.90531111f : x, square = near * near;
@@ -120,7 +149,7 @@ def with_functions(code: str, functions: Mapping[str, str] = FUNCTIONS) -> str:
                 waiting.append(functions[name])
     texts = [functions[name] for name in functions if name in needed]
     includes = ["#include <stdint.h>", "#include <string.h>"]
-    if any("INFINITY" in text for text in [code, *texts]):
+    if any("INFINITY" in text or "NAN" in text for text in [code, *texts]):
         includes.insert(0, "#include <math.h>")
     if any("CONSTANT_ " in text for text in [code, *texts]):
         includes.append(CONSTANT)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as tree
 
 from sparsernn.cells.cell import Cell, Sizes
 from sparsernn.deploy.packing import KINDS, array_of, arrays_of, words_of
@@ -30,6 +31,10 @@ STACKS = (Recurrent, nn.LSTM, nn.GRU, nn.RNN)
 CLOSE = 2e-5
 """A difference that rounding explains, for the largest number being 1."""
 ENDS = "an embedding or none, recurrent layers of one direction, a linear head or none"
+
+
+class NoChain(UserError):
+    """A model that does more than its layers one after the other, and a head."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,7 @@ def parts_of_network(network: Any, example: Any = None) -> Parts:
 
 
 def _of_spec(spec: NetworkSpec) -> Parts:
-    _require_stream(
+    require_stream(
         spec.directions,
         spec.pool if spec.kind == "classification" else "last",
         spec.skip is None and spec.kernels is None,
@@ -113,7 +118,7 @@ def _of_spec(spec: NetworkSpec) -> Parts:
 def _of_model(network: Any) -> Parts:
     recurrent = list(network.cells) if isinstance(network, LanguageModel) else [network.cell]
     pool = network.pool if isinstance(network, Classifier) else "last"
-    _require_stream(getattr(network, "directions", 1), pool, not getattr(network, "window", 0))
+    require_stream(getattr(network, "directions", 1), pool, not getattr(network, "window", 0))
     residual = network.residual if isinstance(network, Forecaster) else None
     return _joined(_layers(recurrent), network.embedding, network.head, residual)
 
@@ -131,12 +136,39 @@ def _of_chain(network: nn.Module, example: Any) -> Parts:
     if example is None:
         raise UserError(f"there is no example for {type(network).__name__}", "its arguments", "pass example=(...)")
     arguments = example if isinstance(example, tuple | list) else (example,)
+    if not arguments or not isinstance(arguments[0], Tensor):
+        raise _no_chain(network)
+    called, states, result = _called(network, arguments)
+    stacks = [module for module in called if isinstance(module, STACKS)]
+    embedding = called[0] if called and isinstance(called[0], nn.Embedding) else None
+    head = called[-1] if called and isinstance(called[-1], nn.Linear) else None
+    chain = [*([embedding] if embedding else []), *stacks, *([head] if head else [])]
+    further = tree.tree_leaves(result)[1:]
+    if not stacks or chain != called or not {*map(id, further)} <= {*map(id, states)}:
+        raise _no_chain(network)
+    parts = replace(_joined(_layers(stacks), embedding, head), filled=_filled(network))
+    if not _widths_fit(parts):
+        raise _no_chain(network)
+    first, *others = arguments
+    for x in (first, -first) if first.is_floating_point() else (first,):  # a forward may decide by its numbers
+        result = network(x, *others)
+        _compare(network, parts, x, result[0] if isinstance(result, tuple) else result)
+    return parts
+
+
+def _called(network: nn.Module, arguments: Sequence[Any]) -> tuple[list[nn.Module], list[Tensor], Any]:
+    """The modules of a chain that ran, in order, the final states that they gave, and the result."""
     called: list[nn.Module] = []
+    states: list[Tensor] = []
+
+    def note(module: nn.Module, _: object, result: object) -> None:
+        called.append(module)
+        states.extend(tree.tree_leaves(result[1]) if isinstance(result, tuple) else ())
+
     kinds = (*STACKS, nn.Embedding, nn.Linear)
-    leaves = [module for module in network.modules() if isinstance(module, kinds)]
-    hooks = [module.register_forward_hook(lambda module, *_: called.append(module)) for module in leaves]
+    hooks = [module.register_forward_hook(note) for module in network.modules() if isinstance(module, kinds)]
     try:
-        result = network(*arguments)
+        return called, states, network(*arguments)
     except Exception as error:  # whatever a forward raises for an example that it does not take
         raise UserError(
             f"the model does not take the example ({reason(error)})",
@@ -146,17 +178,6 @@ def _of_chain(network: nn.Module, example: Any) -> Parts:
     finally:
         for hook in hooks:
             hook.remove()
-    stacks = [module for module in called if isinstance(module, STACKS)]
-    embedding = called[0] if called and isinstance(called[0], nn.Embedding) else None
-    head = called[-1] if called and isinstance(called[-1], nn.Linear) else None
-    chain = [*([embedding] if embedding else []), *stacks, *([head] if head else [])]
-    if not stacks or chain != called:
-        raise _no_chain(network)
-    parts = replace(_joined(_layers(stacks), embedding, head), filled=_filled(network))
-    if not _widths_fit(parts):
-        raise _no_chain(network)
-    _compare(network, parts, arguments[0], result[0] if isinstance(result, tuple) else result)
-    return parts
 
 
 def _widths_fit(parts: Parts) -> bool:
@@ -195,15 +216,16 @@ def _compare(network: nn.Module, parts: Parts, x: Tensor, result: Any) -> None:
     raise _no_chain(network)
 
 
-def _no_chain(network: nn.Module) -> UserError:
-    return UserError(
+def _no_chain(network: nn.Module) -> NoChain:
+    return NoChain(
         f"the forward of {type(network).__name__} is not a chain that can run a step at a time",
         ENDS,
         "export its recurrent layers alone, or the whole model by export_onnx",
     )
 
 
-def _require_stream(directions: int, pool: str, steps_alone: bool = True) -> None:
+def require_stream(directions: int, pool: str = "last", steps_alone: bool = True) -> None:
+    """Raises: UserError for what reads backwards, pools over all steps, or reads a whole window."""
     if directions == 2 or pool != "last" or not steps_alone:
         raise UserError(
             "this network needs whole sequences: it reads backwards, or pools over all steps, or reads a whole window",
@@ -215,7 +237,7 @@ def _require_stream(directions: int, pool: str, steps_alone: bool = True) -> Non
 def _layers(modules: Sequence[nn.Module]) -> list[Layer]:
     layers = []
     for module in modules:
-        _require_stream(1 + int(module.bidirectional), "last")  # type: ignore[arg-type]
+        require_stream(1 + int(module.bidirectional))  # type: ignore[arg-type]
         layers += [Layer(part.cell, arrays_of(part.weights), part.sizes) for part in parts_of(module)]
     return layers
 
