@@ -27,9 +27,10 @@ from sparsernn import runtime, set_flush_denormal
 from sparsernn.compaction.files import file_of, plain_size
 from sparsernn.deploy.packing import pack
 from sparsernn.experiments import trained
-from sparsernn.experiments.compacted import made_up_batch, output, read_final
+from sparsernn.experiments.compacted import made_up_batch, output
 from sparsernn.experiments.network import build, units_for
 from sparsernn.experiments.packing import in_turns
+from sparsernn.experiments.trained import read_final
 from sparsernn.reports.quantities import Table, size, times
 
 

@@ -1,5 +1,6 @@
 """What importing costs, and what is said where an extra is absent."""
 
+import json
 import subprocess
 import sys
 import textwrap
@@ -7,6 +8,7 @@ import textwrap
 import pytest
 
 import sparsernn
+from sparsernn import folders
 
 
 def run(code: str) -> str:
@@ -103,3 +105,20 @@ def test_freed_memory_is_kept_where_the_c_library_can():
     """
     told, count = run(code).split()
     assert told != "True" or int(count) < 100
+
+
+def test_reading_a_run_imports_nothing_that_trains_cuts_or_scans():
+    row = folders.find("recipes", "liu2021_table4").at("quick")[0].to_json()
+    code = f"""
+import json, sys
+from sparsernn.experiments.rows import Row
+from sparsernn.kernels import registry
+from sparsernn.own_data import prediction, trained_run
+
+Row.from_json(json.loads({json.dumps(row)!r}))
+registry.kernels_of("sequence")
+print(*sys.modules)
+"""
+    loaded = set(run(code).split())
+    parts = ("training.loop", "compaction.compact", "kernels.scan.cpu_native", "experiments.ridge", "measure.jacobian")
+    assert "torch" in loaded and not {f"sparsernn.{part}" for part in parts} & loaded

@@ -9,6 +9,7 @@ import importlib
 import inspect
 import os
 import pkgutil
+import re
 import symtable
 import warnings
 from functools import cache
@@ -27,10 +28,18 @@ def names(folder: str) -> list[str]:
     return sorted(entries(folder))
 
 
-def entries(folder: str) -> dict[str, Entry]:
-    """Every entry of a folder by name; a file that cannot be imported is warned about and left out."""
+def has(folder: str, name: str) -> bool:
+    """Whether a folder has an entry of just this name; no other is imported."""
+    return name in _file_names(folder) and _entry(folder, name) is not None
+
+
+def entries(folder: str, inner: str = "") -> dict[str, Entry]:
+    """Every entry of a folder by name, or those of one sub-folder; a file that cannot be imported is warned about
+    and left out."""
     by_name = {}
     for name in _file_names(folder):
+        if inner and not name.startswith(f"{inner}."):
+            continue
         try:
             entry = _entry(folder, name)
         except Exception as error:
@@ -159,6 +168,9 @@ def _own_instances(module: ModuleType, public: dict[str, object], kind: type) ->
     candidates = {key: value for key, value in public.items() if isinstance(value, kind)}
     if not candidates:
         return []
-    table = symtable.symtable(Path(str(module.__file__)).read_text(encoding="utf-8"), str(module.__file__), "exec")
-    imported = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_imported()}
-    return list({id(value): value for key, value in candidates.items() if key not in imported}.values())
+    source = Path(str(module.__file__)).read_text(encoding="utf-8")
+    bound = {key for key in candidates if re.search(rf"^{key}\b *[:=]", source, re.MULTILINE)}
+    if len(bound) < len(candidates):  # slower than to look for a line that binds it
+        table = symtable.symtable(source, str(module.__file__), "exec")
+        bound = {symbol.get_name() for symbol in table.get_symbols() if not symbol.is_imported()}
+    return list({id(value): value for key, value in candidates.items() if key in bound}.values())

@@ -11,11 +11,12 @@ import torch
 from sparsernn.compaction.files import load_compact
 from sparsernn.errors import UserError
 from sparsernn.experiments import results, trained
-from sparsernn.experiments.compacted import COMPACT, compact_run, output, read_final
+from sparsernn.experiments.compacted import compact_run, output
 from sparsernn.experiments.execution import Outcome, run
 from sparsernn.experiments.experiment import Experiment, Request
 from sparsernn.experiments.jobs import Jobs
 from sparsernn.experiments.scoring import batch_of
+from sparsernn.experiments.trained import COMPACT, read_final
 
 TINY = ("settings.epochs=1", "model.units=8", "measure.latency_seconds=0.02")
 ALL_ROWS = ["dense", "small_dense", "neurons", "st_rnn", "group_lasso"]

@@ -14,7 +14,7 @@ from sparsernn import runtime
 from sparsernn.data.table_file import TableFile
 from sparsernn.errors import UserError
 from sparsernn.experiments import network
-from sparsernn.experiments.compacted import read_final
+from sparsernn.experiments.trained import read_final
 from sparsernn.own_data import prediction, training
 from sparsernn.own_data.kinds import kind_of, language_model
 from sparsernn.own_data.kinds.kind import NETWORK, File, Wishes

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sparsernn.compaction.liveness import idle_units, live_units
 from sparsernn.compaction.proof import Proof
-from sparsernn.compaction.resizing import Cut, Replacements, cut_at, equalise
+from sparsernn.compaction.resizing import HISTORY, Cut, Replacements, cut_at, equalise
 from sparsernn.compaction.results import fill_results, filled_results, may_be_wide, state_units, take_results
 from sparsernn.running.filled_results import FillResults
 from sparsernn.structure.masks import Masks
@@ -20,7 +20,6 @@ from sparsernn.tracing.examples import Example, examples_of
 from sparsernn.tracing.recorder import Recorder
 from sparsernn.tracing.recording import record
 
-HISTORY = "_sparsernn_cuts"
 WIDE = "{} gives zeros in the places of units that went; without them {}"
 HANDED_OUT = (
     "they may begin in a state that is not zero, and the model hands their states out; "

@@ -9,8 +9,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from sparsernn.compaction.compact import HISTORY
-from sparsernn.compaction.resizing import Cut, Replacements, cut_at, exchange, sizes_at
+from sparsernn.compaction.resizing import HISTORY, Cut, Replacements, cut_at, exchange, sizes_at
 from sparsernn.compaction.results import fill_results, take_results
 from sparsernn.durable import replace as replace_file
 from sparsernn.errors import UserError, reason

@@ -25,6 +25,9 @@ from sparsernn.structure.modules.recurrent import cell_of
 from sparsernn.structure.neighbour import describe, exchange_parameters
 from sparsernn.structure.wiring import Wiring
 
+HISTORY = "_sparsernn_cuts"
+"""The attribute of a cut model that says what was cut, one entry a time."""
+
 
 @dataclass
 class Cut:

@@ -45,7 +45,9 @@ BLOCKS_OF_SIGNS = (
 )  # fmt: skip
 """Where combining marks are found."""
 JOINERS = "\u200c\u200d"
-_NEEDS_CARE = re.compile("[\u0300-\u036f\u0483-\u1dff\u200c\u200d\u20d0-\u20ff\u2cef-\U0003ffff]").search
+_NEEDS_CARE = re.compile(  # all others are named, as a class without the highest letters is compiled far sooner
+    "[^\u0000-\u02ff\u0370-\u0482\u1e00-\u200b\u200e-\u20cf\u2100-\u2cee\U00040000-\U0010ffff]"
+).search
 
 
 def keras_words(text: str) -> list[str]:

@@ -1,6 +1,5 @@
-"""The compacted network of a trained row: cut, compared with the uncut one, saved, and read back."""
+"""The compacted network of a trained row: cut, compared with the uncut one, and saved."""
 
-import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,18 +8,15 @@ from torch import Tensor, nn
 
 from sparsernn import durable
 from sparsernn.compaction.compact import compact
-from sparsernn.compaction.files import file_of, load_compact, plain_size
+from sparsernn.compaction.files import file_of, plain_size
 from sparsernn.data.task import Batch
 from sparsernn.experiments import trained
-from sparsernn.experiments.network import skeleton_for
-from sparsernn.experiments.rows import Row
+from sparsernn.experiments.trained import COMPACT
 from sparsernn.measure import cost
-from sparsernn.reading import readable
 from sparsernn.structure.masks import Masks
 from sparsernn.training.run_folder import RunFolder
 from sparsernn.training.run_record import Json
 
-COMPACT = "compact.safetensors"
 LARGEST_DIFFERENCE = 1e-5
 
 
@@ -97,18 +93,3 @@ def write_final(folder: Path, final: Compacted) -> None:
     """Leave the network that a run ended with in its folder, packed; one that was not cut has no cuts in its file."""
     content, _ = file_of(final.network, final.masks)
     durable.replace(folder / COMPACT, content)
-
-
-def read_final(folder: Path) -> nn.Module:
-    """The network that a finished run ended with, cut where the run cut it; of a run folder its recipe and the
-    packed file are enough."""
-    return final_of(folder, *trained.described(folder))
-
-
-def final_of(folder: Path, row: Row, data: Json) -> nn.Module:
-    """The same of a folder whose row and data were read."""
-    path = folder / COMPACT
-    if not os.path.lexists(path):  # a run that has not ended, or one of an earlier version that was not cut
-        return trained.read(folder).network
-    with readable(path, expected="the network of the run's recipe", do="use another copy of the run"):
-        return load_compact(path, skeleton_for(path, row, data))

@@ -7,13 +7,14 @@ from pathlib import Path
 from sparsernn import durable
 from sparsernn.experiments import results
 from sparsernn.experiments.baseline_row import AnyRow
-from sparsernn.experiments.compacted import arguments, read_final
+from sparsernn.experiments.compacted import arguments
 from sparsernn.experiments.experiment import Experiment
 from sparsernn.experiments.jobs import Jobs
 from sparsernn.experiments.results import Result
 from sparsernn.experiments.rows import Row
 from sparsernn.experiments.scoring import batch_of
 from sparsernn.experiments.size_search import SearchGaveUp
+from sparsernn.experiments.trained import read_final
 from sparsernn.measure import latency
 from sparsernn.training.run_folder import finite
 

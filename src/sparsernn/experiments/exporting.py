@@ -11,7 +11,7 @@ from sparsernn.deploy.rtneural import export_rtneural
 from sparsernn.deploy.spec_model import SpecModel
 from sparsernn.deploy.to_onnx.exporting import export_onnx
 from sparsernn.errors import UserError
-from sparsernn.experiments.compacted import read_final
+from sparsernn.experiments.trained import read_final
 from sparsernn.runtime.layers import checked_sizes
 from sparsernn.runtime.network import Network, NetworkSpec
 

@@ -11,7 +11,7 @@ from torch import nn
 from sparsernn.data.files import unchanged
 from sparsernn.data.task import Loaded, Task
 from sparsernn.errors import UserError
-from sparsernn.experiments import network, results, trained
+from sparsernn.experiments import network, results, row_training, trained
 from sparsernn.experiments.baseline_row import AnyRow, BaselineRow
 from sparsernn.experiments.baselines import BASELINES
 from sparsernn.experiments.experiment import Experiment
@@ -94,7 +94,7 @@ class Jobs:
             metrics = BASELINES[row.baseline](loaded)
             return Scored(metrics, time.perf_counter() - started)
         prepared = network.prepare(row, loaded, data, self)
-        finished = trained.train(prepared, run, resume=resume, progress=self.experiment.request.progress)
+        finished = row_training.train(prepared, run, resume=resume, progress=self.experiment.request.progress)
         return score(finished, loaded, run.path)
 
     def keep(self, task: Task, loaded: Loaded, files: dict[str, str]) -> None:

@@ -16,8 +16,9 @@ from sparsernn.deploy.packing import About, pack
 from sparsernn.deploy.planning import Choice
 from sparsernn.errors import UserError
 from sparsernn.experiments import trained
-from sparsernn.experiments.compacted import arguments, made_up_batch, read_final
+from sparsernn.experiments.compacted import arguments, made_up_batch
 from sparsernn.experiments.jobs import threads
+from sparsernn.experiments.trained import read_final
 from sparsernn.reading import json_file
 from sparsernn.seals import opened_json
 

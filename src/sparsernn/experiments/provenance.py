@@ -10,8 +10,8 @@ from sparsernn import version
 from sparsernn.data.files import checksums
 from sparsernn.data.task import Loaded
 from sparsernn.experiments.baseline_row import AnyRow
-from sparsernn.experiments.compacted import COMPACT
 from sparsernn.experiments.rows import Row
+from sparsernn.experiments.trained import COMPACT
 
 FIRST_FRESH_SEED = 100
 """Seeds from this on are kept for splits that nobody looks at while settings are chosen."""

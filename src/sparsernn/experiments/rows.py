@@ -249,8 +249,7 @@ class Row:
         if "baseline" in values:
             raise UserError("the run is of a baseline", "a run with a network", "Choose a row with a network")
         try:
-            sources = folders.names(SOURCES)
-            names = [name for name in values if name in sources]
+            names = [name for name in values if folders.has(SOURCES, name)]
             return cls(
                 name=values["name"],
                 task=part_from_json("data", values["task"]),

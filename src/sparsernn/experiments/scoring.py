@@ -13,8 +13,8 @@ from sparsernn.compaction.files import plain_size
 from sparsernn.compaction.vanilla_units import make_vanilla_
 from sparsernn.data.task import Batch, Loaded
 from sparsernn.experiments import lags, remains_file, spectra
-from sparsernn.experiments.compacted import COMPACT, Compacted, arguments, cut, write_final
-from sparsernn.experiments.trained import Trained
+from sparsernn.experiments.compacted import Compacted, arguments, cut, write_final
+from sparsernn.experiments.trained import COMPACT, Trained
 from sparsernn.measure import cost
 from sparsernn.measure.structure import structure
 from sparsernn.training import objectives

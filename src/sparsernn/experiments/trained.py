@@ -1,21 +1,22 @@
 """A trained row: as its training left it, or read back from its run folder."""
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import cast
 
 from torch import nn
 
 from sparsernn import typed
+from sparsernn.compaction.files import load_compact
 from sparsernn.errors import UserError
-from sparsernn.experiments import spectra
-from sparsernn.experiments.network import Described, build, skeletons
-from sparsernn.experiments.rows import Prepared, Row
+from sparsernn.experiments.network import Described, build, skeleton_for, skeletons
+from sparsernn.experiments.rows import Row
 from sparsernn.reading import readable
 from sparsernn.structure.masks import Masks
-from sparsernn.training.loop import fit
-from sparsernn.training.run_folder import RunFolder
 from sparsernn.training.run_record import RECIPE, Json, RunRecord
+
+COMPACT = "compact.safetensors"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,24 +36,6 @@ class Trained:
     masks: Masks
     seconds: float = 0.0
     spectra: dict[str, object] | None = None
-
-
-def train(prepared: Prepared, run: RunFolder, *, resume: bool, progress: bool) -> Trained:
-    """Train a row's network in place, with everything that a run folder holds."""
-    row, loaded, network = prepared.row, prepared.loaded, prepared.network
-    start = spectra.at_start(row, loaded, network, prepared.method) if row.measure.spectra else None
-    fitted = fit(
-        network,
-        loaded.train,
-        loaded.valid,
-        objective=prepared.objective,
-        method=prepared.method,
-        settings=row.settings,
-        run=run,
-        resume=resume,
-        progress=progress,
-    )
-    return Trained(row, prepared.data, network, fitted.masks, fitted.seconds, start)
 
 
 def read(folder: Path) -> Trained:
@@ -85,3 +68,18 @@ def described(folder: Path) -> tuple[Row, Json]:
         )
     with readable(folder / RECIPE, expected="the row of a recipe and its data", do="Use another copy of the run"):
         return Row.from_json(recipe), cast(Json, typed.checked(recipe["data"], Described, "data"))
+
+
+def read_final(folder: Path) -> nn.Module:
+    """The network that a finished run ended with, cut where the run cut it; of a run folder its recipe and the
+    packed file are enough."""
+    return final_of(folder, *described(folder))
+
+
+def final_of(folder: Path, row: Row, data: Json) -> nn.Module:
+    """The same of a folder whose row and data were read."""
+    path = folder / COMPACT
+    if not os.path.lexists(path):  # a run that has not ended, or one of an earlier version that was not cut
+        return read(folder).network
+    with readable(path, expected="the network of the run's recipe", do="use another copy of the run"):
+        return load_compact(path, skeleton_for(path, row, data))

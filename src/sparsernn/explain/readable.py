@@ -99,7 +99,7 @@ def open_run(folder: Path, data: Path | None) -> Readable:
     Raises: UserError if the network cannot be read, or its data are not there.
     """
     run = _one_of(folder)
-    whole, network = trained.read(run), compacted.read_final(run)
+    whole, network = trained.read(run), trained.read_final(run)
     network.eval()
     if not isinstance(network, Classifier) or network.embedding is None:
         raise UserError(

@@ -137,7 +137,7 @@ def candidates(problem: Call) -> Iterator[tuple[Kernel[Any], str | None]]:
 @cache
 def kernels_of(op: str) -> tuple[Kernel[Any], ...]:
     """Every kernel of an operation in the order tried; the folder is read once, as each forward asks."""
-    kernels = [entry for entry in folders.entries("kernels").values() if isinstance(entry, Kernel) and entry.op == op]
+    kernels = [entry for entry in folders.entries("kernels", inner=op).values() if entry.op == op]
     return tuple(sorted(kernels, key=lambda kernel: (kernel.rank, kernel.provider)))
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from sparsernn.deploy.packing import runs_without_torch
 from sparsernn.experiments import results
-from sparsernn.experiments.compacted import read_final
 from sparsernn.experiments.jobs import Jobs
 from sparsernn.experiments.rows import Row
+from sparsernn.experiments.trained import read_final
 from sparsernn.own_data.kinds.kind import File, Kind, Try
 from sparsernn.own_data.scored import Scored
 from sparsernn.own_data.verdict import Tried, Verdict, bytes_of, written

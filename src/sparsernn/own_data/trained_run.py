@@ -7,8 +7,7 @@ import torch
 
 from sparsernn.data.preparation import Encoded
 from sparsernn.denormals import set_flush_denormal
-from sparsernn.experiments.compacted import final_of
-from sparsernn.experiments.trained import described
+from sparsernn.experiments.trained import described, final_of
 from sparsernn.own_data.predictor import check_sizes
 from sparsernn.own_data.runs import read_preparation
 from sparsernn.training import objectives

@@ -20,13 +20,13 @@ from sparsernn.data.task import Loaded
 from sparsernn.deploy.packing import runs_without_torch
 from sparsernn.errors import UserError
 from sparsernn.experiments import execution, network, results
-from sparsernn.experiments.compacted import read_final
 from sparsernn.experiments.execution import Outcome
 from sparsernn.experiments.experiment import Experiment, Request
 from sparsernn.experiments.jobs import Jobs
 from sparsernn.experiments.parts import part_to_json
 from sparsernn.experiments.recipe import Recipe
 from sparsernn.experiments.rows import Row
+from sparsernn.experiments.trained import read_final
 from sparsernn.methods.method import Method
 from sparsernn.own_data import sizing
 from sparsernn.own_data.evidence import evidence

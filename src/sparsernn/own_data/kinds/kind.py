@@ -20,10 +20,11 @@ from sparsernn.data.table_file import TableFile
 from sparsernn.data.task import IGNORED, Batch, Loaded, Split
 from sparsernn.deploy.packing import About, pack
 from sparsernn.errors import UserError
-from sparsernn.experiments.compacted import COMPACT, arguments, read_final
+from sparsernn.experiments.compacted import arguments
 from sparsernn.experiments.measure import Measure
 from sparsernn.experiments.parts import Options, with_field
 from sparsernn.experiments.rows import Row, Source
+from sparsernn.experiments.trained import COMPACT, read_final
 from sparsernn.methods.method import Method
 from sparsernn.own_data import sizing
 from sparsernn.own_data.runs import NETWORK

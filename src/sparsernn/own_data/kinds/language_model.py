@@ -15,9 +15,9 @@ import torch
 from sparsernn import runtime
 from sparsernn.data.splits import TextSplit
 from sparsernn.data.task import Split
-from sparsernn.experiments.compacted import COMPACT, read_final
 from sparsernn.experiments.rows import Row, Source
 from sparsernn.experiments.sources.token_frequencies import TokenFrequencies
+from sparsernn.experiments.trained import COMPACT, read_final
 from sparsernn.methods.method import Method
 from sparsernn.own_data.kinds.kind import NETWORK, Choice, File, Kind, Wishes
 from sparsernn.own_data.kneser_ney import KneserNey

@@ -18,11 +18,11 @@ from sparsernn.data.encoders import encoder_from_json
 from sparsernn.data.grams import GramEncoder
 from sparsernn.data.task import Batch
 from sparsernn.data.text import WordEncoder, encode
-from sparsernn.experiments.compacted import read_final
 from sparsernn.experiments.network import build, describe, skeletons
 from sparsernn.experiments.rows import Row, Source
 from sparsernn.experiments.sources.chosen_words import ChosenWords
 from sparsernn.experiments.sources.latent_vectors import LatentVectors
+from sparsernn.experiments.trained import read_final
 from sparsernn.methods.magnitude import Magnitude
 from sparsernn.methods.method import Method
 from sparsernn.own_data import sizing
