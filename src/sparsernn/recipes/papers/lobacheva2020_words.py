@@ -69,7 +69,13 @@ class Words:
         """One row; the source's training and dropout where no other is handed in."""
         paper = self.paper
         training = dataclasses.replace(settings or self.settings(name), epochs=self.epochs[size])
-        network = {"units": self.units[size], "layers": paper.layers, "cell": "lstm", "init": paper.init, "one_bias": True}
+        network = {
+            "units": self.units[size],
+            "layers": paper.layers,
+            "cell": "lstm",
+            "init": paper.init,
+            "one_bias": True,
+        }
         return Row(
             name=name,
             task=PtbWord(steps=paper.steps_read, fraction=FRACTION[size]),
