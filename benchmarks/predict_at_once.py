@@ -4,7 +4,8 @@
 
 RUN is what `sparsernn train` left, which may be read-only, and FILE one that it predicts. Sixteen processes of eight
 threads each predict it and have to agree with one that is alone. Then two processes and eight predict as often as they
-can, in turns, and their predictions in a second are compared. Nothing that RUN holds may change.
+can, in turns, and their predictions in a second are compared. Nothing that RUN holds may change. Each process keeps its
+memory as the command does.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
+from sparsernn.cli import prepare_process
 from sparsernn.own_data import prediction
 
 PROCESSES, THREADS, FEW, MANY = 16, 8, 2, 8
@@ -31,6 +33,7 @@ def agree(run: Path, file: Path, expected: object) -> bool:
 
 def count(run: Path, file: Path, seconds: float, together: Barrier) -> tuple[int, float]:
     """Predictions that this process makes from when all are ready, and the seconds that they took."""
+    prepare_process()
     prediction.predict(run, file)
     together.wait()
     started, made = time.perf_counter(), 0
