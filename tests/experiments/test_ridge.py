@@ -11,10 +11,10 @@ from sparsernn.data.splits import WindowSplit
 from sparsernn.data.task import Loaded
 from sparsernn.errors import UserError
 from sparsernn.experiments import ridge
+from sparsernn.experiments.naive import period_of
 from sparsernn.experiments.network import describe, prepare
 from sparsernn.experiments.rows import Row
 from sparsernn.experiments.sources.ridge_skip import RidgeSkip
-from sparsernn.own_data.naive import period_of
 
 WINDOW, HORIZON = 6, 3
 

@@ -85,6 +85,8 @@ def test_a_language_model_starts_as_asked():
         assert float(parameter.detach().abs().max()) <= 0.05
         assert "bias" not in name or not parameter.any()
     assert LanguageModel(9, units=5, init=0.05, zero_bias=False).cells[0].bias_ih_l0.any()
+    for name, parameter in LanguageModel(9, units=5, layers=2, one_bias=True).cells.named_parameters():
+        assert parameter.requires_grad != ("bias_hh" in name) and (parameter.requires_grad or not parameter.any())
     plain = LanguageModel(9, units=5)
     assert (
         float(plain.embedding.weight.detach().abs().max())
@@ -100,6 +102,7 @@ def test_a_language_model_starts_as_asked():
     [
         (lambda: LanguageModel(9, units=5, embedding=4, tied=True), "tied weights"),
         (lambda: LanguageModel(9, dropout_kind="spatial"), "dropout_kind is"),
+        (lambda: LanguageModel(9, cell="gru", one_bias=True), "one_bias with the cell gru"),
         (lambda: Classifier(4, 3, pool="middle"), "pool is"),
         (lambda: Tagger(4, 3, cell="lstmm"), "is not in cells"),
     ],

@@ -6,8 +6,9 @@ from functools import partial
 import numpy as np
 
 from sparsernn.data.splits import WindowSplit
-from sparsernn.data.task import IGNORED, Loaded, Split
-from sparsernn.experiments import bag_of_words
+from sparsernn.data.task import Loaded, Split
+from sparsernn.experiments import bag_of_words, simple_features
+from sparsernn.experiments.naive import naive
 
 MOST_STEPS = 200_000
 PERIODS = (1, 7, 12, 24, 48, 96, 168)
@@ -28,15 +29,8 @@ def _windows(split: Split) -> WindowSplit:
 
 
 def _naive(split: WindowSplit, period: int) -> dict[str, float]:
-    squared = absolute = count = 0.0
-    for batch in split.batches(1024):
-        past = batch.inputs[:, -period:, split.target]
-        steps = np.arange(batch.targets.shape[1]) % period
-        difference = past[:, steps] - batch.targets
-        squared += float(difference.square().sum())
-        absolute += float(difference.abs().sum())
-        count += difference.numel()
-    return {"mse": squared / count, "mae": absolute / count}
+    difference = naive(split, period) - np.concatenate([batch.targets.numpy() for batch in split.batches(1024)])
+    return {"mse": float(np.square(difference).mean()), "mae": float(np.abs(difference).mean())}
 
 
 def unigram(loaded: Loaded) -> dict[str, float]:
@@ -57,28 +51,11 @@ def features(loaded: Loaded) -> dict[str, float]:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    train, test = (_features(split) for split in (loaded.train, loaded.test))
+    train, test = (simple_features.features(split) for split in (loaded.train, loaded.test))
     keep = slice(None, None, -(-len(train[1]) // MOST_STEPS))
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300))
     model.fit(train[0][keep], train[1][keep])
     return {"accuracy": float(model.score(*test))}
-
-
-def _features(split: Split) -> tuple[np.ndarray, np.ndarray]:
-    rows, targets = [], []
-    for batch in split.batches(256):
-        lengths = [batch.inputs.shape[1]] * len(batch.inputs) if batch.lengths is None else batch.lengths.tolist()
-        for series, target, length in zip(batch.inputs.numpy(), batch.targets.numpy(), lengths, strict=True):
-            steps = series[:length]
-            if np.ndim(target):
-                scored = target[:length] != IGNORED
-                rows.append(steps[scored])
-                targets.append(target[:length][scored])
-            else:
-                summary = [steps.mean(0), steps.std(0), steps.min(0), steps.max(0), steps[-1]]
-                rows.append(np.concatenate(summary)[None])
-                targets.append(np.array([target]))
-    return np.concatenate(rows), np.concatenate(targets)
 
 
 BASELINES: dict[str, Callable[[Loaded], dict[str, float]]] = {

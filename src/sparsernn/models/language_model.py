@@ -11,6 +11,8 @@ from sparsernn.models.constructor import taking
 from sparsernn.models.layers import CellOptions, ElementDropout, LockedDropout, WordEmbedding, make_cell
 from sparsernn.models.model import Model
 
+ADDED_BIASES = ("lstm", "rnn")
+"""Cells of torch with two biases that are only added."""
 States = tuple[Tensor | tuple[Tensor, ...], ...]
 """Of each layer, as its module gives them."""
 
@@ -36,6 +38,7 @@ class LanguageModelOptions:
     recurrent_dropout: float = 0.0
     init: float | None = None
     zero_bias: bool = True
+    one_bias: bool = False
     frozen_embedding: float | None = None
     cell_options: CellOptions | None = None
 
@@ -49,6 +52,12 @@ class LanguageModelOptions:
         if self.dropout_kind not in ("element", "variational"):
             raise UserError(
                 f'dropout_kind is "{self.dropout_kind}"', '"element" or "variational"', "choose one of them"
+            )
+        if self.one_bias and self.cell not in ADDED_BIASES:
+            raise UserError(
+                f"one_bias with the cell {self.cell}",
+                f"a cell that only adds its two biases: {', '.join(ADDED_BIASES)}",
+                "leave out one_bias",
             )
         if self.tied and self.frozen_embedding is not None:
             raise UserError("a frozen embedding that is the output layer", "one of the two", "leave out tied")
@@ -76,6 +85,8 @@ class LanguageModel(Model):
             cells as torch.
         frozen_embedding: standard deviation of a normal embedding that is not trained; None trains it.
         zero_bias: with init, whether the cells' biases start at 0.
+        one_bias: whether a gate has one bias, as elsewhere: torch's second one stays at 0. Two of them, of equal
+            gradients, learn a bias at twice the rate.
     Shapes: ids [time batch] -> logits [time batch vocabulary] and the states to be passed on.
     """
 
@@ -110,6 +121,9 @@ class LanguageModel(Model):
                 nn.init.zeros_(parameter)
             else:
                 nn.init.uniform_(parameter, -bound, bound)
+        for name, parameter in self.cells.named_parameters() if options.one_bias else ():
+            if "bias_hh" in name:
+                nn.init.zeros_(parameter).requires_grad_(False)
         if options.frozen_embedding is not None:
             nn.init.normal_(self.embedding.weight, 0.0, options.frozen_embedding)
             self.embedding.weight.requires_grad_(False)

@@ -5,7 +5,6 @@ import dataclasses
 from sparsernn.experiments.deviations import ROW, Deviation, Paper, Scaled
 from sparsernn.experiments.recipe import Recipe, Size
 from sparsernn.experiments.rows import Row
-from sparsernn.methods.group_lasso import GroupLasso
 from sparsernn.methods.magnitude import Magnitude
 from sparsernn.recipes.papers.lobacheva2020 import NAME, SMALL, TABLE_1
 from sparsernn.recipes.papers.lobacheva2020_words import Words
@@ -16,9 +15,8 @@ WORDS = Words(
     epochs={"full": SMALL.epochs, "cpu": SMALL.epochs, "quick": 2},
     units={"full": SMALL.units, "cpu": SMALL.units, "quick": 8},
 )
-STEPS = SMALL.steps_read
 
-# Our own rows: dropout, a rate that is held while weights go, and no penalty on what is left.
+# Our own rows: dropout, and a rate that is held while weights go.
 DROPOUT, LIGHT = 0.2, 0.1
 HELD, DECAY = 8, 0.65
 FIRST, LAST = 1.5 / SMALL.epochs, 7 / SMALL.epochs
@@ -29,11 +27,8 @@ def rows(size: Size) -> list[Row]:
     """The source's three rows, and our own: the same network with dropout, dense and pruned.
 
     *_weights: single weights of the LSTM layers. *_whole: single weights of every matrix. *_structure: gates and
-    neurons. light_* have half the dropout, as small networks need less.
+    neurons, by the source's penalty. light_* have half the dropout, as small networks need less.
     """
-    structure = GroupLasso(
-        strength=0.0017 / STEPS, granularity=("gate", "outgoing"), sparsity=0.6, stop=0.4, proximal=True
-    )
     every = dataclasses.replace(OURS, where=("*weight*",))
     return [
         *WORDS.published_rows(size),
@@ -41,7 +36,7 @@ def rows(size: Size) -> list[Row]:
         WORDS.row(size, "dropout_weights", gradual(0.9), OURS, DROPOUT),
         WORDS.row(size, "light_weights", gradual(0.9), OURS, LIGHT),
         WORDS.row(size, "light_whole", gradual(0.88), every, LIGHT),
-        WORDS.row(size, "light_structure", structure, OURS, LIGHT),
+        WORDS.row(size, "light_structure", WORDS.group_lasso("W+G+N"), OURS, LIGHT),
     ]
 
 

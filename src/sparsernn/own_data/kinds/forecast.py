@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from sparsernn.experiments import ridge
+from sparsernn.experiments.naive import error, naive, period_of
 from sparsernn.experiments.ridge import Reading, of_column, windows_of
 from sparsernn.experiments.rows import Row
 from sparsernn.experiments.sources.ridge_skip import RidgeSkip
 from sparsernn.models.forecaster import Forecaster
 from sparsernn.own_data.kinds.kind import BATCH, KEPT, Choice, File, Kind, Try, Wishes, targets_of
 from sparsernn.own_data.kinds.series import BATCH_SIZE, IN_BLOCKS, MANY, SPARSITY, lasting, packed_as
-from sparsernn.own_data.naive import error, naive, period_of
 from sparsernn.own_data.scored import Scored, microseconds
 from sparsernn.own_data.verdict import Answers
 from sparsernn.training.settings import Settings

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from sparsernn.own_data.features import features
+from sparsernn.experiments.simple_features import features
 from sparsernn.own_data.kinds import series, text
 from sparsernn.own_data.kinds.kind import File, Kind, targets_of
 from sparsernn.own_data.scored import Scored, microseconds

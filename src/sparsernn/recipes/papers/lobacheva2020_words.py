@@ -69,7 +69,13 @@ class Words:
         """One row; the source's training and dropout where no other is handed in."""
         paper = self.paper
         training = dataclasses.replace(settings or self.settings(name), epochs=self.epochs[size])
-        network = {"units": self.units[size], "layers": paper.layers, "cell": "lstm", "init": paper.init}
+        network = {
+            "units": self.units[size],
+            "layers": paper.layers,
+            "cell": "lstm",
+            "init": paper.init,
+            "one_bias": True,
+        }
         return Row(
             name=name,
             task=PtbWord(steps=paper.steps_read, fraction=FRACTION[size]),
@@ -118,6 +124,7 @@ class Words:
                 "layers": paper.layers,
                 "cell": "lstm",
                 "init": paper.init,
+                "one_bias": True,
                 "dropout": paper.dropout,
             },
             "settings.learning_rate": paper.learning_rate,
@@ -156,7 +163,6 @@ class Words:
             Deviation("settings.clip", paper.clip, paper.clip / steps, SUMMED),
             *scaled,
             Deviation("settings.precision", "float32", PRECISION, "products of half the length, in half the time"),
-            Deviation("biases of a gate", 1, 2, "as torch has them"),
             Deviation("first bias of the output", f"U(-{paper.init}, {paper.init})", 0, "as the other language models"),
             Deviation("what is set to zero", "every parameter", "weights with a group", "not the embedding, no bias"),
         )
