@@ -30,7 +30,8 @@ from sparsernn.tracing.copying import copy_of
 
 Train = Callable[[nn.Module, Start], object]
 LOWER = 0.01
-KEEP_TRYING = 2
+TRIES, TRIES_FOR_A_BUDGET, LONGEST = 3, 6, 3
+"""Rounds below the floor in a row that end it, without and with a budget, and how many times as long they train."""
 SHORTEST = 0.0004
 """Seconds that are timed at once, so that most of them fall between those of other programs."""
 
@@ -194,7 +195,7 @@ def shrink(
     In each round the groups that the loss would miss least, a weight, go from the last good model; what is left is
     trained on with fixed masks, compacted, and measured. A round that falls below the floor is thrown away, and the
     next takes half the share and trains longer, until one is good enough and the share grows again; it ends after three
-    such rounds, or as soon as the budget is met. The model itself is left as it was.
+    such rounds, six where a budget is asked for, or as soon as that is met. The model itself is left as it was.
 
     Arguments:
         model: any trained module.
@@ -256,7 +257,7 @@ class _Shrinking:
             left = self._pruned(model, masks, state.share, budget)
             if left is masks:
                 break
-            trained, left = self._trained(model, left, 1 + state.failures)
+            trained, left = self._trained(model, left, min(1 + state.failures, LONGEST))
             point = self._measured(trained, left, floor, _last(points), dtypes)
             points.append(point)
             state.points.append(asdict(point))
@@ -272,7 +273,8 @@ class _Shrinking:
         return Shrunk(as_stored(small, left, points[number].dtype), left, points[number], points, floor)
 
     def _ends(self, budget: Budget, points: list[Point], state: State) -> bool:
-        return budget.admits(_last(points)) or state.failures > KEEP_TRYING or len(state.points) >= self.how.rounds
+        tries = TRIES if budget == Budget() else TRIES_FOR_A_BUDGET
+        return budget.admits(_last(points)) or state.failures >= tries or len(state.points) >= self.how.rounds
 
     def _pruned(self, model: nn.Module, masks: Masks, share: float, budget: Budget) -> Masks:
         """The masks of the next round."""
