@@ -11,9 +11,10 @@
 - `imdb`: a BiLSTM with 20,000 words; `decoder`: five GRU layers of 768 units, not trained; `policy`: a recurrent policy
   of sb3-contrib. See `whole_networks.py`.
 
-Each of the first two is trained by torch, made small by `shrink`, and written as ONNX with its state as input and output, and as C.
-Every form runs all test sequences. Times are those of one step a call: of torch and ONNX Runtime from Python,
-interleaved, of C within a program. Machines whose tools are absent are left out with a message: `small_machines.py`.
+Each of the first two is trained by torch, made small by `shrink`, and written as ONNX with its state as input and
+output, and as C. Every form runs all test sequences. Times are those of one step a call: of torch and ONNX Runtime from
+Python, interleaved, of C within a program. Machines whose tools are absent are left out with a message:
+`small_machines.py`.
 """
 
 from __future__ import annotations

@@ -147,7 +147,10 @@ def reviewers(data: Any, keep: Path | None) -> tuple[nn.Module, nn.Module]:
 
 
 class Decoder(nn.Module):
-    """Five GRU layers of 768 units, and what 80 numbers read of the last. Shapes: x [batch time 256], state [5 batch 768]"""
+    """Five GRU layers of 768 units, and what 80 numbers read of the last.
+
+    Shapes: x [batch time 256], state [5 batch 768] -> [batch time 80], state
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -201,7 +204,10 @@ def ways_of_decoder(name: str, model: Decoder, folder: Path, masked: Decoder | N
 
 
 class Actor(nn.Module):
-    """What a recurrent policy does with an observation. Shapes: observation [batch time number], states [1 batch unit]"""
+    """What a recurrent policy does with an observation.
+
+    Shapes: observation [batch time number], states [1 batch unit] -> [batch time action], states
+    """
 
     def __init__(self, policy: Any):
         super().__init__()
