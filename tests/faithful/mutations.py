@@ -96,7 +96,7 @@ MUTATIONS = (
         r"key=lambda model: model.score\(counted\[1\], labels\[1\]\)",
         "key=lambda model: model.score(counted[2], labels[2])",
     ),
-    Mutation("the seasonal naive forecast is doubled", BASELINES, r"past = batch", "past = 2 * batch"),
+    Mutation("the seasonal naive forecast is doubled", BASELINES, r"difference = naive", "difference = 2 * naive"),
     Mutation("the perplexity of words is squared", BASELINES, r"np\.exp\(loss\)", "np.exp(2 * loss)"),
 )
 
