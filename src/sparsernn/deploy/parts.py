@@ -13,7 +13,8 @@ from torch.utils import _pytree as tree
 
 from sparsernn.cells.cell import Cell, Sizes
 from sparsernn.deploy.packing import KINDS, array_of, arrays_of, words_of
-from sparsernn.errors import UserError, reason
+from sparsernn.deploy.to_onnx.calls import refused_example
+from sparsernn.errors import UserError
 from sparsernn.models.classifier import Classifier
 from sparsernn.models.forecaster import Forecaster
 from sparsernn.models.language_model import LanguageModel
@@ -170,11 +171,7 @@ def _called(network: nn.Module, arguments: Sequence[Any]) -> tuple[list[nn.Modul
     try:
         return called, states, network(*arguments)
     except Exception as error:  # whatever a forward raises for an example that it does not take
-        raise UserError(
-            f"the model does not take the example ({reason(error)})",
-            "arguments of its forward",
-            "pass example=(...) as in a call",
-        ) from error
+        raise refused_example(error) from error
     finally:
         for hook in hooks:
             hook.remove()

@@ -13,7 +13,7 @@ from torch.utils import _pytree as tree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sparsernn.deploy.to_onnx.axes import Axes, find_axes, resized
-from sparsernn.deploy.to_onnx.calls import Forward, forward_of
+from sparsernn.deploy.to_onnx.calls import Forward, forward_of, refused_example
 from sparsernn.deploy.to_onnx.functions import forget_plain_forwards, intercepted
 from sparsernn.errors import UserError, reason
 from sparsernn.kernels import registry
@@ -188,11 +188,7 @@ def stream_of(network: nn.Module, example: Any) -> Stream:
     except UserError:
         raise
     except Exception as error:  # whatever a forward raises for an example that it does not take
-        raise UserError(
-            f"the model does not take the example ({reason(error)})",
-            "arguments of its forward",
-            "pass example=(...) as in a call",
-        ) from error
+        raise refused_example(error) from error
     axes = find_axes(forward, network)
     time = {axis.input: axis.dimension for axis in axes.get("time", ())}
     batch = {axis.input: axis.dimension for axis in axes.get("batch", ())}

@@ -66,11 +66,7 @@ class Forward:
         except UserError:
             raise
         except Exception as error:
-            raise UserError(
-                f"the model does not take the example ({reason(error)})",
-                "arguments of its forward",
-                "pass example=(...) as in a call",
-            ) from error
+            raise refused_example(error) from error
         if not all(torch.equal(old, new) or _same_nans(old, new) for old, new in zip(first, second, strict=True)):
             raise UserError(
                 "the model answers in another way when it is called again: it keeps a state or draws random numbers",
@@ -181,3 +177,12 @@ def _distinct(names: Sequence[str], taken: Sequence[str]) -> list[str]:
         used.add(candidate)
         results.append(candidate)
     return results
+
+
+def refused_example(error: Exception) -> UserError:
+    """What is said where a forward raises for an example."""
+    return UserError(
+        f"the model does not take the example ({reason(error)})",
+        "arguments of its forward",
+        "pass example=(...) as in a call",
+    )
