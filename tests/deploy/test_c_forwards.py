@@ -265,3 +265,34 @@ def test_what_no_step_can_do_is_refused_in_a_sentence(how, message, tmp_path):
     with pytest.raises(UserError, match=message):
         export_c(seeded(lambda: Reversed(how)), tmp_path / "folder", example=torch.randn(2, 6, 5))
     assert not (tmp_path / "folder").exists()
+
+
+class Chain(nn.Module):
+    """A GRU and a head, with something on the way that the example need not show."""
+
+    def __init__(self, way):
+        super().__init__()
+        self.way, self.rnn, self.head = way, nn.GRU(5, 12, batch_first=True), nn.Linear(12, 3)
+
+    def forward(self, x):
+        return self.way(self, x, lambda x: self.head(self.rnn(x)[0]))
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        lambda model, x, run: run(x) * 2 if float(x.abs().max()) > 50 else run(x),
+        lambda model, x, run: run(x) + 1 if (x > 50).any() else run(x),
+        lambda model, x, run: run(x * 2 if x.shape[1] > 8 else x),
+    ],
+    ids=["a number", "any number", "more steps"],
+)
+def test_a_chain_that_the_example_alone_shows_is_refused(way, tmp_path):
+    with pytest.raises(UserError):
+        export_c(Chain(way).eval(), tmp_path, example=(torch.randn(1, 6, 5),))
+
+
+def test_what_a_chain_does_with_large_numbers_alone_is_written(tmp_path):
+    model = Chain(lambda model, x, run: run(x.clamp(-50, 50))).eval()
+    export_c(model, tmp_path, name="g", example=(torch.randn(1, 6, 5),))
+    assert "50" in (tmp_path / "g.c").read_text()

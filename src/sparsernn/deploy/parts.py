@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as tree
 
 from sparsernn.cells.cell import Cell, Sizes
@@ -32,6 +33,12 @@ STACKS = (Recurrent, nn.LSTM, nn.GRU, nn.RNN)
 CLOSE = 2e-5
 """A difference that rounding explains, for the largest number being 1."""
 ENDS = "an embedding or none, recurrent layers of one direction, a linear head or none"
+CHOOSING = frozenset(
+    "__get__ __getitem__ select narrow squeeze unsqueeze transpose permute movedim swapaxes contiguous view reshape"
+    " flatten size dim unbind expand dropout zeros new_zeros zeros_like to float detach clone is_floating_point"
+    " __len__".split()
+)
+"""Functions that a chain may call between its modules: none computes with the numbers."""
 
 
 class NoChain(UserError):
@@ -139,37 +146,76 @@ def _of_chain(network: nn.Module, example: Any) -> Parts:
     arguments = example if isinstance(example, tuple | list) else (example,)
     if not arguments or not isinstance(arguments[0], Tensor):
         raise _no_chain(network)
-    called, states, result = _called(network, arguments)
+    called, states, further_calls, result = _called(network, arguments)
     stacks = [module for module in called if isinstance(module, STACKS)]
     embedding = called[0] if called and isinstance(called[0], nn.Embedding) else None
     head = called[-1] if called and isinstance(called[-1], nn.Linear) else None
     chain = [*([embedding] if embedding else []), *stacks, *([head] if head else [])]
     further = tree.tree_leaves(result)[1:]
-    if not stacks or chain != called or not {*map(id, further)} <= {*map(id, states)}:
+    if further_calls or not stacks or chain != called or not {*map(id, further)} <= {*map(id, states)}:
         raise _no_chain(network)
     parts = replace(_joined(_layers(stacks), embedding, head), filled=_filled(network))
     if not _widths_fit(parts):
         raise _no_chain(network)
     first, *others = arguments
-    for x in (first, -first) if first.is_floating_point() else (first,):  # a forward may decide by its numbers
-        result = network(x, *others)
+    for x in (first, *([] if others else _longer(first))):  # a forward may do something else with more steps
+        try:
+            result = network(x, *others)
+        except Exception:
+            if x is first:
+                raise
+            continue  # more sequences than it takes
         _compare(network, parts, x, result[0] if isinstance(result, tuple) else result)
     return parts
 
 
-def _called(network: nn.Module, arguments: Sequence[Any]) -> tuple[list[nn.Module], list[Tensor], Any]:
-    """The modules of a chain that ran, in order, the final states that they gave, and the result."""
+def _longer(x: Tensor) -> list[Tensor]:
+    """The same three times over in each dimension that may be time."""
+    return [torch.cat([x] * 3, dimension) for dimension in range(min(x.dim(), 2))]
+
+
+class _Further(TorchFunctionMode):
+    """Names of functions that a forward calls between its modules and that do more than choose among numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+        self.depth = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if not self.depth and func.__name__ not in CHOOSING:
+            self.names.append(func.__name__)
+        return func(*args, **(kwargs or {}))
+
+    def enter(self, *_: object) -> None:
+        self.depth += 1
+
+    def leave(self, *_: object) -> None:
+        self.depth -= 1
+
+
+def _called(network: nn.Module, arguments: Sequence[Any]) -> tuple[list[nn.Module], list[Tensor], list[str], Any]:
+    """The modules of a chain that ran, in order, the final states that they gave, what ran between, and the result."""
     called: list[nn.Module] = []
     states: list[Tensor] = []
+    further = _Further()
 
     def note(module: nn.Module, _: object, result: object) -> None:
         called.append(module)
         states.extend(tree.tree_leaves(result[1]) if isinstance(result, tuple) else ())
 
     kinds = (*STACKS, nn.Embedding, nn.Linear)
-    hooks = [module.register_forward_hook(note) for module in network.modules() if isinstance(module, kinds)]
+    hooks = []
+    for module in network.modules():
+        if isinstance(module, kinds):
+            before = module.register_forward_pre_hook(further.enter, prepend=True)
+            hooks += [before, module.register_forward_hook(note), module.register_forward_hook(further.leave)]
+    if _filled(network) is not None:  # what fills in zeros is no part of the forward
+        hooks.append(network.register_forward_hook(further.enter, prepend=True))
     try:
-        return called, states, network(*arguments)
+        with further:
+            result = network(*arguments)
+        return called, states, further.names, result
     except Exception as error:  # whatever a forward raises for an example that it does not take
         raise refused_example(error) from error
     finally:

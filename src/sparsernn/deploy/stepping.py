@@ -23,7 +23,7 @@ from sparsernn.running.torch_layers import run_here
 
 CLOSE = 2e-5
 """A difference that rounding explains, for the largest number being 1."""
-STEPS = 6
+STEPS, MANY_STEPS = 6, 64
 SUMMED = ("sum", "mean", "amax", "max")
 LARGEST = ("amax", "max")
 MIXING = (*SUMMED, "constant_pad_nd", "convolution")
@@ -195,7 +195,8 @@ def stream_of(network: nn.Module, example: Any) -> Stream:
     whole = [not tensor.is_floating_point() for tensor in forward.tensors]
     lengths = [number for number in range(1, len(whole)) if whole[number] and time and number not in time]
     states = _states(forward, outputs, [*time, *lengths])
-    steps = max(STEPS, forward.tensors[next(iter(time))].shape[next(iter(time.values()))]) if time else 1
+    length = forward.tensors[next(iter(time))].shape[next(iter(time.values()))] if time else 1
+    steps = max(STEPS, length, min(3 * length, MANY_STEPS)) if time else 1
     sequences = _sequences(forward, axes, time, batch, steps)
     for tensors in sequences:
         for number in lengths:
