@@ -5,10 +5,6 @@ than it need be. Flushing them to zero is a setting of the thread; new threads i
 set before the first tensor operation that runs in parallel.
 """
 
-import platform
-import warnings
-from functools import cache
-
 import torch
 
 
@@ -24,14 +20,3 @@ def is_flushing_denormal() -> bool:
     """True if this thread turns denormal results into zero."""
     smallest = torch.tensor(torch.finfo(torch.float32).tiny)
     return bool((smallest * 0.5 == 0).item())
-
-
-@cache
-def warn_once_if_denormals_are_slow() -> None:
-    """Warn once a process where denormal numbers are computed in full on a processor that is slow at it."""
-    if platform.machine().lower() in {"x86_64", "amd64", "i686"} and not is_flushing_denormal():
-        warnings.warn(
-            "denormal numbers are not flushed to zero: training a sparse recurrent network on this processor can be "
-            "several times slower. Call sparsernn.set_flush_denormal() before the first tensor operation.",
-            stacklevel=3,
-        )

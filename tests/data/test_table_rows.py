@@ -9,7 +9,7 @@ import pytest
 
 from sparsernn.data import table_rows
 from sparsernn.data.csv_file import text_lines
-from sparsernn.data.table_rows import column_names, read_rows
+from sparsernn.data.table_rows import Table, read_rows
 from sparsernn.errors import UserError
 
 CSV = 'text,label\n"a, ""b""\nc",x\n\nd,y\n'
@@ -42,7 +42,7 @@ def test_formats(name, content, tmp_path):
     path = written(tmp_path, name, content)
     values, chunks = read(path, "label", "text")
     assert values[:2] == ["x", "y"] and values[3] == "d" and values[2].replace("\r", "") == 'a, "b"\nc'
-    assert chunks[0].places == [2, 5] and column_names(path) == ["text", "label"]
+    assert chunks[0].places == [2, 5] and Table(path).names == ["text", "label"]
 
 
 def test_parquet(tmp_path):
@@ -51,7 +51,7 @@ def test_parquet(tmp_path):
     rows = next(read_rows(tmp_path / "t.parquet", ["a", "b", "t"]))
     assert rows.texts("a") == ["1", ""] and rows.labels("b") == ["x", "y"]
     assert (rows.times("t")[1] - rows.times("t")[0]) == 86_400
-    assert "row 1" in rows.where(0) and column_names(tmp_path / "t.parquet") == ["a", "b", "t"]
+    assert "row 1" in rows.where(0) and Table(tmp_path / "t.parquet").names == ["a", "b", "t"]
 
 
 def test_times_are_numbers_or_dates(tmp_path):

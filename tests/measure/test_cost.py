@@ -8,7 +8,8 @@ from sparsernn import compact, folders, sparsify
 from sparsernn.errors import UserError
 from sparsernn.measure import cost
 from sparsernn.measure.cost import Cost, Matrix
-from sparsernn.measure.published_costs import (
+from sparsernn.methods.magnitude import Magnitude
+from tests.measure.published_costs import (
     PTB_MINIBATCHES,
     ptb_minibatch_flops,
     ptb_training_flops,
@@ -16,7 +17,6 @@ from sparsernn.measure.published_costs import (
     stacked_lstm,
     text_classifier,
 )
-from sparsernn.methods.magnitude import Magnitude
 
 LSTM = stacked_lstm(units=1500, layers=2, vocabulary=10_000)
 RHN = recurrent_highway(units=830, depth=10, vocabulary=10_000)

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from sparsernn.measure import cost, published_costs
+from sparsernn.measure import cost
 from sparsernn.models.classifier import Classifier
 from sparsernn.models.language_model import LanguageModel
+from tests.measure import published_costs
 
 HIGHWAY = {"cell": "recurrent_highway", "layers": 1, "tied": True, "dropout_kind": "variational"}
 FIVE = {"embedding_dropout": 0.2, "input_dropout": 0.65, "recurrent_dropout": 0.25, "output_dropout": 0.65}

@@ -177,11 +177,6 @@ class Table:
         told(size, size)
 
 
-def column_names(path: Path | str, spelling: Spelling = NATURAL) -> list[str]:
-    """The columns of a file, in order."""
-    return Table(path, spelling).names
-
-
 def read_rows(
     path: Path | str,
     columns: Sequence[str],

@@ -3,6 +3,15 @@
 // Elementary functions in plain arithmetic, so that loops over them become vector code. Compiled once per
 // instruction set: everything is local to the file that includes it, and nothing of the standard library is called.
 
+// Before a loop whose numbers do not depend on each other: it is made one of vectors without asking where they lie.
+#if defined(__clang__)
+#define SPARSERNN_LANES _Pragma("clang loop vectorize(enable)")
+#elif defined(__GNUC__)
+#define SPARSERNN_LANES _Pragma("GCC ivdep")
+#else
+#define SPARSERNN_LANES
+#endif
+
 namespace sparsernn {
 namespace {
 

@@ -2,14 +2,6 @@
 
 #include "semirings.h"
 
-#if defined(__clang__)
-#define SPARSERNN_LANES _Pragma("clang loop vectorize(enable)")
-#elif defined(__GNUC__)
-#define SPARSERNN_LANES _Pragma("GCC ivdep")
-#else
-#define SPARSERNN_LANES
-#endif
-
 namespace sparsernn {
 namespace {
 
@@ -66,7 +58,7 @@ void step(const Scan<T>& scan, const T* __restrict projected, const T* __restric
 
 // `ended` has room for one number more than there are states.
 template <class R, typename T>
-void read(const Scan<T>& scan, const T* __restrict now, T* __restrict ended, T* __restrict output) {
+[[gnu::noinline]] void read(const Scan<T>& scan, const T* __restrict now, T* __restrict ended, T* __restrict output) {
     const std::int64_t states = scan.states, patterns = scan.patterns;
     const T* __restrict final = scan.final;
     SPARSERNN_LANES
@@ -111,7 +103,7 @@ void forward(const Scan<T>& scan, std::int64_t first, std::int64_t last, T* scra
 
 // The gradient of the output at one step, handed to the states: a maximum's to the last of the largest terms.
 template <class R, typename T>
-void read_backward(const Scan<T>& scan, const T* __restrict now, const T* __restrict output,
+[[gnu::noinline]] void read_backward(const Scan<T>& scan, const T* __restrict now, const T* __restrict output,
                    const T* __restrict by_output, T* __restrict by_state, T* __restrict by_final) {
     const std::int64_t states = scan.states;
     const T* __restrict final = scan.final;

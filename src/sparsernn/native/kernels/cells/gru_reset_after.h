@@ -29,6 +29,7 @@ struct GruResetAfter {
             s.project(2 * hidden + unit, candidate);
             fill(product, s.layer.inner_bias == nullptr ? T(0) : s.layer.inner_bias[unit], count);
             s.multiply(s.layer.recurrent, 2 * hidden + unit, s.before, product);
+            SPARSERNN_LANES
             for (std::int64_t j = 0; j < count; ++j) {
                 const T n = hyperbolic_tangent(candidate[j] + reset[j] * product[j]);
                 candidate[j] = n;

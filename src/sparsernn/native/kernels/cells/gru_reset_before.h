@@ -23,6 +23,7 @@ struct GruResetBefore {
             const T* __restrict gate = s.row(s.gates, unit);
             const T* __restrict state = s.row(s.before, unit);
             T* __restrict reset = s.row(s.kept, unit);
+            SPARSERNN_LANES
             for (std::int64_t j = 0; j < count; ++j) reset[j] = gate[j] * state[j];
         }
         for (std::int64_t unit = 0; unit < hidden; ++unit) {
@@ -32,6 +33,7 @@ struct GruResetBefore {
             T* __restrict next = s.row(s.after, unit);
             s.project(2 * hidden + unit, candidate);
             s.multiply(s.layer.inner, unit, s.kept, candidate);
+            SPARSERNN_LANES
             for (std::int64_t j = 0; j < count; ++j) {
                 const T n = hyperbolic_tangent(candidate[j]);
                 candidate[j] = n;
@@ -65,6 +67,7 @@ struct GruResetBefore {
             T* __restrict want = s.row(s.wanted, unit);
             fill(by_reset, T(0), count);
             s.multiply(s.gradient.inner, unit, s.row(s.made, 2 * hidden), by_reset);
+            SPARSERNN_LANES
             for (std::int64_t j = 0; j < count; ++j) {
                 const T through = by_reset[j], r = reset[j];
                 by_reset[j] = through * state[j] * r * (T(1) - r);

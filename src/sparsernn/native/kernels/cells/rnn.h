@@ -18,6 +18,7 @@ struct Rnn {
             T* __restrict next = s.row(s.after, unit);
             s.project(unit, gate);
             s.multiply(s.layer.recurrent, unit, s.before, gate);
+            SPARSERNN_LANES
             for (std::int64_t j = 0; j < s.count; ++j) {
                 gate[j] = rectify ? (gate[j] < T(0) ? T(0) : gate[j]) : hyperbolic_tangent(gate[j]);
                 next[j] = gate[j];
@@ -32,6 +33,7 @@ struct Rnn {
             const T* __restrict gate = s.row(s.gates, unit);
             T* __restrict made = s.row(s.made, unit);
             T* __restrict want = s.row(s.wanted, unit);
+            SPARSERNN_LANES
             for (std::int64_t j = 0; j < s.count; ++j) {
                 const T slope = rectify ? (gate[j] > T(0) ? T(1) : T(0)) : T(1) - gate[j] * gate[j];
                 made[j] = (want[j] + more[j]) * slope;

@@ -115,9 +115,12 @@ struct FloatVectors {
             }
         };
         vectors.each([&](std::int64_t n, const float* x) {
-            if (copied(n, x) < bits_of_infinity) [[likely]] return;
-            damaged |= 1u << n;
-            copied(n, finite_part(x, columns).data());
+            std::vector<float> finite;
+            while (copied(n, x) >= bits_of_infinity) {
+                damaged |= 1u << n;
+                finite = finite_part(x, columns);
+                x = finite.data();
+            }
         });
         return damaged;
     }

@@ -31,10 +31,33 @@ struct Int8Lookup : QuantisedVectors<false> {
         Table() = default;
         explicit Table(const std::uint8_t* from) : numbers(from) {}
         inline void add(const std::uint8_t* indices, const std::uint8_t* values, FourBySixteen& whole) const {
-            std::uint8_t looked_up[bytes];
-            for (int i = 0; i < bytes; ++i) looked_up[i] = numbers[indices[i]];
-            whole.add_own(looked_up, values);
+            whole.add_own(look_up(indices).numbers, values);
         }
+
+    private:
+        struct LookedUp {
+            alignas(bytes) std::uint8_t numbers[bytes];
+        };
+#if defined(__AVX2__)
+        // In registers first, so that what is read back was written in one piece.
+        [[gnu::noinline]] LookedUp look_up(const std::uint8_t* indices) const {
+            typedef std::uint8_t Part __attribute__((vector_size(16)));
+            LookedUp made;
+            for (int part = 0; part < bytes; part += 16) {
+                Part read{};
+#pragma GCC unroll 16
+                for (int i = 0; i < 16; ++i) read[i] = numbers[indices[part + i]];
+                std::memcpy(made.numbers + part, &read, sizeof read);
+            }
+            return made;
+        }
+#else
+        inline LookedUp look_up(const std::uint8_t* indices) const {
+            LookedUp made;
+            for (int i = 0; i < bytes; ++i) made.numbers[i] = numbers[indices[i]];
+            return made;
+        }
+#endif
 #endif
     };
 

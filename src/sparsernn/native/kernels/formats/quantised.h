@@ -12,7 +12,7 @@ namespace sparsernn {
 namespace {
 
 // One vector as uint8 numbers 128 + x / scale, where the scale is the largest number's size / 127.
-inline void quantise(const float* x, std::int64_t columns, float size, std::uint8_t* to) {
+[[gnu::noinline]] inline void quantise(const float* x, std::int64_t columns, float size, std::uint8_t* to) {
     const float inverse = size > 0.f ? 127.f / size : 0.f;
     constexpr float shift = Number<float>::rounding + 128.f;  // leaves the rounded number in the lowest byte
     std::int64_t j = 0;
@@ -20,6 +20,13 @@ inline void quantise(const float* x, std::int64_t columns, float size, std::uint
         const Floats shifted = multiply_add(Floats::load(x + j), Floats::all(inverse), Floats::all(shift));
 #if defined(__AVX512F__)
         const __m128i bytes = _mm512_cvtepi32_epi8(_mm512_castps_si512(shifted.part[0]));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(to + j), bytes);
+#elif defined(__AVX2__)
+        const __m256i lowest = _mm256_set1_epi32(0xff);
+        const __m256i first = _mm256_and_si256(_mm256_castps_si256(shifted.part[0]), lowest);
+        const __m256i second = _mm256_and_si256(_mm256_castps_si256(shifted.part[1]), lowest);
+        const __m256i pairs = _mm256_permute4x64_epi64(_mm256_packus_epi32(first, second), 0b11011000);
+        const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
         _mm_storeu_si128(reinterpret_cast<__m128i*>(to + j), bytes);
 #else
         std::int32_t bits[lanes];
@@ -52,11 +59,14 @@ struct QuantisedVectors {
                 });
         };
         vectors.each([&](std::int64_t n, const float* x) {
-            const std::int32_t bits = largest_size(x, columns);
-            if (bits < bits_of_infinity) return put(n, x, bits);
-            damaged |= 1u << n;
-            const std::vector<float> finite = finite_part(x, columns);
-            put(n, finite.data(), largest_size(finite.data(), columns));
+            std::vector<float> finite;
+            std::int32_t bits;
+            while ((bits = largest_size(x, columns)) >= bits_of_infinity) {
+                damaged |= 1u << n;
+                finite = finite_part(x, columns);
+                x = finite.data();
+            }
+            put(n, x, bits);
         });
         return damaged;
     }
@@ -116,10 +126,12 @@ struct FourBySixteen {
         for (int i = 0; i < 4; ++i) sums[i] = _mm256_add_epi32(sums[i], other.sums[i]);
     }
     inline Ints total() const {
-        std::int32_t pairs[32], whole[16];
-        for (int i = 0; i < 4; ++i) _mm256_storeu_si256(reinterpret_cast<__m256i*>(pairs + 8 * i), sums[i]);
-        for (int row = 0; row < 16; ++row) whole[row] = pairs[2 * row] + pairs[2 * row + 1];
-        return Ints::load(whole);
+        Ints made;
+        for (int i = 0; i < 2; ++i) {
+            const __m256i halves = _mm256_hadd_epi32(sums[2 * i], sums[2 * i + 1]);
+            made.part[i] = bits_of<Bits>(_mm256_permute4x64_epi64(halves, 0b11011000));
+        }
+        return made;
     }
 };
 #else
