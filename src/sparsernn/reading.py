@@ -6,7 +6,7 @@ what it can hold before memory is taken; and whatever is wrong with it becomes o
 
 from __future__ import annotations
 
-import gzip
+import importlib
 import io
 import json
 import math
@@ -27,13 +27,18 @@ from safetensors import SafetensorError
 from sparsernn import typed
 from sparsernn.errors import UserError, reason
 
+try:
+    from lzma import LZMAError
+except ImportError:  # A Python that was built without the library has no such files to read.
+    LZMAError = EOFError
+
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer as Buffer
 
 Kind = TypeVar("Kind")
 DAMAGE = (
     OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, EOFError, MemoryError, RuntimeError,
-    struct.error, zlib.error, zipfile.BadZipFile, SafetensorError,
+    struct.error, zlib.error, LZMAError, zipfile.BadZipFile, SafetensorError,
 )  # fmt: skip
 """What the content of a file can make a parser raise."""
 LARGEST_JSON = 32 << 20
@@ -43,7 +48,9 @@ DEEPEST = 100
 LARGEST = 1 << 63
 FREE_NUMBERS = 1 << 24
 FREE_BYTES, MOST_UNPACKED = 1 << 28, 200
-GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
+ZIP = b"PK\x03\x04"
+PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zX": "lzma", b"\x28\xb5\x2f\xfd": "compression.zstd"}
+"""How a packed file begins, and the module that unpacks it; the last one is there from Python 3.14 on."""
 NUMBERS_A_BYTE = 256
 SURROGATE = re.compile(r"[\ud800-\udfff]")
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -93,7 +100,7 @@ def _check(status: os.stat_result, largest: int | None) -> None:
 
 
 class Unpacked(io.RawIOBase):
-    """The content of a regular file, unpacked where it is gzipped; one that unpacks without end is refused.
+    """The content of a regular file, unpacked where it is gzip, bz2, xz or zstd; what unpacks without end is refused.
 
     Arguments:
         archives: unpack the one file in a zip archive as well.
@@ -112,8 +119,14 @@ class Unpacked(io.RawIOBase):
         self._bytes = 0
 
     def _unpacking(self, first: bytes) -> IO[bytes]:
-        if first.startswith(GZIP):
-            return cast(IO[bytes], gzip.GzipFile(fileobj=self.file))
+        for beginning, name in PACKED.items():
+            if first.startswith(beginning):
+                try:
+                    return cast(IO[bytes], importlib.import_module(name).open(self.file))
+                except ImportError as error:
+                    raise Damaged(
+                        f"it is packed by {name.rpartition('.')[2]}, which this Python cannot read"
+                    ) from error
         return self.file
 
     def readable(self) -> bool:

@@ -1,12 +1,16 @@
 """Reading rows: formats, delimiters, and one clear error for each kind of wrong file."""
 
+import bz2
 import datetime
 import gzip
+import lzma
+import sys
 
 import pyarrow
 import pyarrow.parquet
 import pytest
 
+from sparsernn import reading
 from sparsernn.data import table_rows
 from sparsernn.data.csv_file import text_lines
 from sparsernn.data.table_rows import Table, read_rows
@@ -15,10 +19,13 @@ from sparsernn.errors import UserError
 CSV = 'text,label\n"a, ""b""\nc",x\n\nd,y\n'
 
 
+PACKED = {".gz": gzip, ".bz2": bz2, ".xz": lzma}
+
+
 def written(folder, name, content):
-    raw = content if isinstance(content, bytes) else content.encode()
-    (folder / name).write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
-    return folder / name
+    raw, path = content if isinstance(content, bytes) else content.encode(), folder / name
+    path.write_bytes(PACKED[path.suffix].compress(raw) if path.suffix in PACKED else raw)
+    return path
 
 
 def read(path, *columns):
@@ -31,12 +38,14 @@ def read(path, *columns):
     [
         ("t.csv", CSV),
         ("t.csv.gz", CSV),
+        ("t.csv.bz2", CSV),
+        ("t.csv.xz", CSV),
         ("t.csv", "\ufeff" + CSV),
         ("t.csv", CSV.replace("\n", "\r\n")),
         ("t.tsv", CSV.replace(",", "\t").replace("a\t", "a,")),
         ("t.csv", CSV.replace(",", ";").replace("a;", "a,")),
     ],
-    ids=["csv", "gzip", "mark", "windows", "tabs", "semicolons"],
+    ids=["csv", "gzip", "bz2", "xz", "mark", "windows", "tabs", "semicolons"],
 )
 def test_formats(name, content, tmp_path):
     path = written(tmp_path, name, content)
@@ -108,10 +117,27 @@ def test_a_quotation_mark_that_is_never_closed(count, tmp_path):
         read(path, "text")
 
 
-def test_a_damaged_gzip(tmp_path):
-    path = written(tmp_path, "t.csv.gz", "a\n" + "".join(f"{row * row}\n" for row in range(50_000)))
-    path.write_bytes(path.read_bytes()[:5000])
-    with pytest.raises(UserError, match="cannot be read"):
+@pytest.mark.parametrize("suffix", PACKED)
+def test_a_damaged_packed_file(suffix, tmp_path):
+    path = written(tmp_path, "t.csv" + suffix, "a\n" + "".join(f"{row * row}\n" for row in range(50_000)))
+    whole = path.read_bytes()
+    for damaged in (whole[:5000], whole[:3000] + bytes(100) + whole[3100:]):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match="cannot be read"):
+            read(path, "a")
+
+
+def test_a_packed_file_that_unpacks_without_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "FREE_BYTES", 1 << 20)
+    path = written(tmp_path, "t.csv.xz", b"a\n" + b"1\n" * (1 << 20))
+    with pytest.raises(UserError, match="it unpacks to more than 200 times its size"):
+        read(path, "a")
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="Python unpacks it")
+def test_what_cannot_be_unpacked_says_so(tmp_path):
+    path = written(tmp_path, "t.csv", b"\x28\xb5\x2f\xfd" + bytes(50))
+    with pytest.raises(UserError, match="packed by zstd, which this Python cannot read"):
         read(path, "a")
 
 

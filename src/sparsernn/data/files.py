@@ -82,7 +82,7 @@ def checksums(task: Task, folder: Folder) -> dict[str, str]:
 
 @contextmanager
 def open_bytes(path: Path) -> Iterator[BufferedReader[Any]]:
-    """A binary stream of the content, uncompressed where it is gzipped. Raises: UserError for damaged content."""
+    """A binary stream of the content, unpacked as `reading.Unpacked` does it. Raises: UserError for damaged content."""
     with readable(f"The file {path}"), BufferedReader(Unpacked(path), BLOCK_BYTES) as stream:
         yield stream
 

@@ -226,7 +226,7 @@ def csv_reader(lines: Iterable[str], delimiter: str, quotes: str) -> Any:
 
 def dialect(path: Path, spelling: Spelling) -> Dialect:
     """How the rows of a text file are cut, as told or as its beginning shows; it is found out once of one beginning."""
-    suffix = path.with_suffix("").suffix if path.suffix in (".gz", ".zip") else path.suffix
+    suffix = path.with_suffix("").suffix if path.suffix in (".gz", ".bz2", ".xz", ".zip") else path.suffix
     return _dialect(look(path, spelling.encoding), spelling, suffix.lower() in (".tsv", ".tab"))
 
 

@@ -23,7 +23,7 @@ from sparsernn.errors import UserError
 
 @dataclass(frozen=True)
 class TableFile(TableOptions):
-    """CSV, TSV, Parquet or JSON lines, plain, gzipped or a zip of one file, or a .txt file for a language model.
+    """CSV, TSV, Parquet or JSON lines, plain, packed (gzip, bz2, xz) or a zip of one file; .txt for a language model.
 
     The file is read as a stream into memory-mapped arrays in the cache folder, which are used again while the file and
     the options stay the same. The options are those of `TableOptions`.
