@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from sparsernn import Sparsifier
 from sparsernn.errors import UserError
 from sparsernn.kernels.registry import using
+from sparsernn.methods.l0 import L0
 from sparsernn.methods.parts.divergences import DIVERGENCES, by_mean, divergence, log_alpha
 from sparsernn.methods.sparse_variational_dropout import SparseVariationalDropout
 from tests.contracts import contract
@@ -291,6 +292,33 @@ def test_evaluation_takes_means_of_what_is_certain_and_leaves_parameters_alone()
     assert gates >= {
         (("input", "forget", "candidate", "output")[gate], unit) for gate, unit in empty.nonzero().tolist()
     }
+
+
+@pytest.mark.parametrize(
+    "method, spread", [(SparseVariationalDropout(examples=10, stop=0.5, threshold=-1.0), 1), (L0(stop=0.5), 5)]
+)
+def test_after_its_stop_nothing_is_drawn_and_what_went_stays_away(method, spread):
+    model, optimizer, sparsifier = start(method, steps=8)
+    x = batch()[0]
+    with torch.no_grad():
+        for name, parameter in sparsifier.owned.items():
+            noise = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(len(name)))
+            parameter.add_(spread * noise)
+    train(sparsifier, 3)
+    assert not torch.equal(model(x), model(x)) and sparsifier.masks.sparsity() == 0
+    evaluated = model.eval()(x)
+    model.train()
+    train(sparsifier, 1, first=3)
+    kept = {name: mask.clone() for name, mask in sparsifier.masks.kept.items()}
+    assert 0 < sparsifier.masks.sparsity() < 1 and not torch.equal(model.eval()(x), evaluated)
+    model.train()
+    before = copy.deepcopy(model.state_dict())
+    train(sparsifier, 4, first=4)
+    assert torch.equal(model(x), model(x)) and torch.equal(model(x), model.eval()(x))
+    for name, mask in sparsifier.finalize().kept.items():
+        weight = model.get_parameter(name)
+        assert torch.equal(mask, kept[name]) and bool((weight[~mask] == 0).all())
+        assert not torch.equal(weight[mask], before[name][mask])
 
 
 def test_evaluated_weights_are_made_again_after_a_step_only(monkeypatch):

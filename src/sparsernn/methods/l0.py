@@ -32,6 +32,7 @@ class L0(Sampling):
         open: the share of z that are not 0 at first, in (0, 1).
         temperature: beta, > 0.
         low, high: of the stretched interval; low < 0, high > 1.
+        stop: fraction of training at which groups go; the rest is trained on without noise. None: in the end.
     Shapes: any weight.
     Raises: UserError for values out of range.
     Source: Louizos, Welling & Kingma 2018, Learning sparse neural networks through L0 regularization, equations 10-13.
@@ -79,7 +80,7 @@ class L0(Sampling):
         return self._scaled(run, factors)
 
     def penalty(self, run: Run[RemovalState]) -> Tensor | None:
-        if run.state.removed is not None:
+        if self.has_ended(run):
             return None
         total = torch.zeros((), device=run.device)
         for level in self.levels:
@@ -89,7 +90,7 @@ class L0(Sampling):
         return self.strength * total
 
     def before_evaluation(self, run: Run[RemovalState]) -> Mapping[str, Tensor] | None:
-        return None if run.state.removed is not None else self._scaled(run, self._means(run))
+        return None if self.has_ended(run) else self._scaled(run, self._means(run))
 
     def survivors(self, run: Run[RemovalState], groups: Groups) -> Tensor:
         (level,) = (level for level in self.levels if run.groups(level) is groups)
@@ -99,10 +100,9 @@ class L0(Sampling):
                 kept[family.start + int(ratios[family.start : family.stop].argmax())] = True
         return kept
 
-    @torch.no_grad()
-    def finalize(self, run: Run[RemovalState]) -> None:
+    def end(self, run: Run[RemovalState]) -> None:
         weights = {name: weight.clone() for name, weight in self._scaled(run, self._means(run)).items()}
-        super().finalize(run)
+        super().end(run)
         for name, weight in weights.items():
             run.weights[name].copy_(weight)
         run.enforce()

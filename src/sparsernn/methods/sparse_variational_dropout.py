@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sparsernn.errors import UserError
 from sparsernn.methods.draw import Change, Draw
-from sparsernn.methods.method import Method
+from sparsernn.methods.engines.removing import Removing
 from sparsernn.methods.parts.divergences import DIVERGENCES, by_mean, divergence, log_alpha
 from sparsernn.methods.parts.noise import Normal, of_outputs, of_words
 from sparsernn.methods.parts.removal import RemovalState, levels_of, remove_all_but
@@ -25,7 +25,7 @@ GROUPS = {"gate": "gate", "neuron": "read", "word": "word"}
 
 
 @dataclass(frozen=True)
-class SparseVariationalDropout(Method[RemovalState]):
+class SparseVariationalDropout(Removing):
     """Every weight is normal around the model's parameter; what is noise rather than signal goes in the end.
 
     w ~ N(mu, sigma^2), with a log-uniform prior; so are the variables that multiply whole groups, with mean 1 at first:
@@ -52,6 +52,8 @@ class SparseVariationalDropout(Method[RemovalState]):
         group_learning_rate: of the variables of groups, by Adam.
         decayed: whether `group_learning_rate` falls as the optimizer's learning rate does.
         log_sigma: of everything at first.
+        stop: fraction of training at which what is above the threshold goes, after which the rest is trained on without
+            noise or divergence; None: in the end. With it a lower threshold costs little.
     Shapes: any weight.
     Raises: UserError for values out of range; for a level that no selected layer has; for words without a selected
         embedding; for variables of groups where an embedding and an output layer share a weight.
@@ -78,10 +80,12 @@ class SparseVariationalDropout(Method[RemovalState]):
     group_learning_rate: float = 0.002
     decayed: bool = True
     log_sigma: float = -3.0
+    stop: float | None = None
     granularities: ClassVar[tuple[str, ...]] = LEVELS
     known_as: ClassVar[tuple[str, ...]] = ("sparse_vd", "svd", "bayesian")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "levels", levels_of(self.levels))
         object.__setattr__(self, "local", levels_of(self.local))
         self._check_levels()
@@ -115,9 +119,6 @@ class SparseVariationalDropout(Method[RemovalState]):
     @property
     def needs_readers(self) -> bool:
         return bool(self.variables or self.local)
-
-    def initial_state(self) -> RemovalState:
-        return RemovalState()
 
     def prepare(self, run: Run[RemovalState]) -> None:
         sigmas = {f"log_sigma.{name}": torch.full_like(run.weights[name], self.log_sigma) for name in run.selected}
@@ -168,7 +169,9 @@ class SparseVariationalDropout(Method[RemovalState]):
         numbers = self._groups(run, level).earlier
         return Normal(mean, log_sigma) if numbers is None else Normal(mean[numbers], log_sigma[numbers])
 
-    def before_forward(self, run: Run[RemovalState]) -> Draw:
+    def before_forward(self, run: Run[RemovalState]) -> Draw | None:
+        if self.has_ended(run):
+            return None
         local = {f"{path}.weight": path for path in self.local}
         drawn = {
             name: run.weights[name] if name in local else self._weight(run, name).sample(run.generator)
@@ -214,7 +217,7 @@ class SparseVariationalDropout(Method[RemovalState]):
 
     def _weight_of_divergence(self, run: Run[RemovalState]) -> float:
         """What the sum of all divergences is multiplied with in this step."""
-        if run.state.removed is not None or not self.examples:
+        if self.has_ended(run) or not self.examples:
             return 0.0
         ramp = self.warm_up * run.steps
         return self.temperature / self.examples * (min(run.step_count / ramp, 1.0) if ramp else 1.0)
@@ -227,7 +230,9 @@ class SparseVariationalDropout(Method[RemovalState]):
             mean.grad = slope if mean.grad is None else mean.grad.add_(slope)
         return True
 
-    def before_evaluation(self, run: Run[RemovalState]) -> Mapping[str, Tensor]:
+    def before_evaluation(self, run: Run[RemovalState]) -> Mapping[str, Tensor] | None:
+        if self.has_ended(run):
+            return None
         stay, certain, _ = self._survivors(run)
         weights = {name: run.weights[name] * certain[name] for name in run.selected}
         for level in self.variables:
@@ -262,8 +267,7 @@ class SparseVariationalDropout(Method[RemovalState]):
         certain.view(-1)[ratios.argmin()] = True
         return certain, False
 
-    @torch.no_grad()
-    def finalize(self, run: Run[RemovalState]) -> None:
+    def end(self, run: Run[RemovalState]) -> None:
         stay, certain, dead = self._survivors(run)
         if dead:
             run.warn(f"nothing of {', '.join(dead)} is certain enough to stay; the best was kept of each")

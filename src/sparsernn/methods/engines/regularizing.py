@@ -4,18 +4,17 @@ import abc
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from sparsernn.methods.method import Method
+from sparsernn.methods.engines.removing import Removing
 from sparsernn.methods.parts.removal import RemovalState, levels_of, remove_all_but
 from sparsernn.methods.run import Run
-from sparsernn.structure.budget import check_fraction, check_number
+from sparsernn.structure.budget import check_number
 from sparsernn.structure.groups import Groups
 
 
 @dataclass(frozen=True)
-class Regularizing(Method[RemovalState]):
+class Regularizing(Removing):
     """Which penalty, how strong, until when; and which groups survive it."""
 
     strength: float
@@ -24,9 +23,8 @@ class Regularizing(Method[RemovalState]):
     reads_dense_gradient: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_number(self.strength, "strength")
-        if self.stop is not None:
-            check_fraction(self.stop, "stop")
 
     @property
     def levels(self) -> tuple[str, ...]:
@@ -36,31 +34,12 @@ class Regularizing(Method[RemovalState]):
     def survivors(self, run: Run[RemovalState], groups: Groups) -> Tensor:
         """Which groups are large enough to stay. [groups.count]"""
 
-    def initial_state(self) -> RemovalState:
-        return RemovalState()
-
     def prepare(self, run: Run[RemovalState]) -> None:
         for level in self.levels:
             run.groups(level)
         if run.steps == 0:
-            self.end(run)
+            self.finalize(run)
 
-    def after_step(self, run: Run[RemovalState]) -> None:
-        if self.stop is not None and run.step_count == max(1, round(self.stop * run.steps)):
-            self.end(run)
-
-    def finalize(self, run: Run[RemovalState]) -> None:
-        if not self.has_ended(run):
-            self.end(run)
-
-    def settled(self, run: Run[RemovalState]) -> bool:
-        return self.stop is None or self.has_ended(run)
-
-    def has_ended(self, run: Run[RemovalState]) -> bool:
-        """Whether groups were removed, after which there is no penalty."""
-        return run.state.removed is not None
-
-    @torch.no_grad()
     def end(self, run: Run[RemovalState]) -> None:
         """Remove what does not survive; from now on there is no penalty."""
         remove_all_but(run, {level: self.survivors(run, run.groups(level)) for level in self.levels})

@@ -2,12 +2,11 @@
 
 import abc
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
-from sparsernn.methods.method import Method
+from sparsernn.methods.engines.removing import Removing
 from sparsernn.methods.parts.removal import RemovalState, levels_of, remove_all_but
 from sparsernn.methods.run import Run
 from sparsernn.structure.budget import check_positive
@@ -15,13 +14,15 @@ from sparsernn.structure.groups import Groups
 
 
 @dataclass(frozen=True)
-class Sampling(Method[RemovalState]):
+class Sampling(Removing):
     """Which parameters the distribution has beside the weights, how it is sampled; and which groups survive it."""
 
     granularity: str | tuple[str, ...] = "weight"
     learning_rate: float = 0.01
+    stop: float | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_positive(self.learning_rate, "learning_rate")
 
     @property
@@ -40,17 +41,13 @@ class Sampling(Method[RemovalState]):
     def survivors(self, run: Run[RemovalState], groups: Groups) -> Tensor:
         """Which groups are certain enough to stay. [groups.count]"""
 
-    def initial_state(self) -> RemovalState:
-        return RemovalState()
-
     def prepare(self, run: Run[RemovalState]) -> None:
         for level in self.levels:
             run.groups(level)
         run.own(self.parameters(run), self.learning_rate)
 
-    def before_forward(self, run: Run[RemovalState]) -> Mapping[str, Tensor]:
-        return self.sample(run)
+    def before_forward(self, run: Run[RemovalState]) -> Mapping[str, Tensor] | None:
+        return None if self.has_ended(run) else self.sample(run)
 
-    @torch.no_grad()
-    def finalize(self, run: Run[RemovalState]) -> None:
+    def end(self, run: Run[RemovalState]) -> None:
         remove_all_but(run, {level: self.survivors(run, run.groups(level)) for level in self.levels})
