@@ -212,11 +212,11 @@ class Activity:
 
 def _activities(model: nn.Module, wiring: Wiring, batches: Sequence[object], loss: Loss | None) -> dict[str, Activity]:
     """What each layer held, by its label."""
-    with evaluating(model), torch.no_grad(), stepwise(model, wiring) as passes:
+    with evaluating(model), torch.set_grad_enabled(loss is not None), stepwise(model, wiring) as passes:
         for batch in batches:
             _ = run(model, batch, loss)
     by_layer: dict[str, list[Pass]] = {}
-    for one in passes:
+    for one in [one for one in passes if one.inputs.numel()]:
         by_layer.setdefault(one.layer.label, []).append(one)
     return {label: Activity.of(model, of_layer) for label, of_layer in by_layer.items()}
 
