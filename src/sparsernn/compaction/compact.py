@@ -217,7 +217,7 @@ def _uncut(wiring: Wiring, masked: nn.Module, alive: Tensor, masks: Masks) -> li
     """
     sentences = []
     recurrent, seen = dict.fromkeys(layer.module for layer in wiring.layers), set()
-    selected = {wiring.weights[name].module for name in masks.selected if name in wiring.weights}
+    selected = {wiring.weights[name].module for name in masks.selected if name in wiring.weights} - set(wiring.weights)
     for path in [*recurrent, *sorted(selected - set(recurrent))]:
         units = wiring.along(path, wiring.descriptions[path].given)
         external = torch.tensor(sorted(wiring.external), dtype=torch.long)
