@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sparsernn import Masks, Sparsifier, compact, load_compact, save_compact
+from sparsernn.compaction.files import as_stored
 from sparsernn.errors import UserError
 from sparsernn.methods.magnitude import Magnitude
 from tests.structure.networks import difference, masked, without_neurons
@@ -92,6 +93,8 @@ def test_unusual_tensors_are_followed_or_keep_their_units(case):
     results = [result.to_padded_tensor(0.0) if result.is_nested else result for result in results]
     assert float((results[0] - results[1]).detach().abs().max()) <= 1e-6
     assert small.rnn.hidden_size == (UNITS - len(DEAD) if case in CUT else UNITS)
+    stored = as_stored(small).state_dict()
+    assert all(torch.equal(stored[name], value) for name, value in small.state_dict().items())
 
 
 def test_labels_of_the_trials_are_those_of_classes():

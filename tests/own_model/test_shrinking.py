@@ -309,14 +309,20 @@ def once() -> Iterator[object]:
         ({"budget": "small"}, "the budget is 'small'"),
         ({"budget": {"bytes": 0}}, "the budget has bytes=0"),
         ({"floor": float("nan")}, "floor is nan"),
+        ({"how": {"steps": 3}}, "how is a dict"),
     ],
 )
 def test_wrong_arguments_are_one_sentence(trained: Reader, changes: dict[str, Any], sentence: str) -> None:
     arguments: dict[str, Any] = {"data": DATA, "loss": loss, "quality": accuracy, **changes}
     with pytest.raises(UserError, match=sentence):
         sparsernn.shrink(trained, **arguments)
-    with pytest.raises(UserError, match="share is 2"):
-        How(share=2)
+    for wrong, about in (
+        ({"share": 2}, "share is 2"),
+        ({"steps": 0}, "steps is 0"),
+        ({"learning_rate": 0.0}, "learning"),
+    ):
+        with pytest.raises(UserError, match=about):
+            How(**wrong)
 
 
 @pytest.mark.parametrize(

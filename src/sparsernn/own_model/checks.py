@@ -10,13 +10,15 @@ from sparsernn.errors import UserError
 from sparsernn.sparsifying.checks import check_tensors
 
 
-def checked(model: nn.Module, data: Any, loss: object, quality: object, floor: object) -> Any:
+def checked(model: nn.Module, data: Any, loss: object, quality: object, floor: object, how: object, kind: type) -> Any:
     """The data as batches, a tensor as one of them.
 
     Raises: UserError for a model that cannot be trained, data that can be read once, a loss or quality that is no
-        function, or a floor that is no number.
+        function, a floor that is no number, or something else in the place of the kind that says how.
     """
     check_tensors(model)
+    if not isinstance(how, kind):
+        raise UserError(f"how is a {type(how).__name__}", f"a {kind.__name__}", f"pass {kind.__name__}(steps=100), say")
     if isinstance(data, Iterator):
         raise UserError("data can be read once", "a loader or a list, which is read anew in each round", "pass one")
     for name, function, expected in (

@@ -25,6 +25,7 @@ from sparsernn.own_model.choosing import Chooser
 from sparsernn.own_model.fine_tuning import Start, fine_tune
 from sparsernn.own_model.rounds import Rounds, State, fingerprint
 from sparsernn.sparsifying.sparsifier import Sparsifier
+from sparsernn.structure.budget import check_positive
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import unwrap
 from sparsernn.tracing.copying import copy_of
@@ -152,6 +153,7 @@ class How:
             raise UserError(f"dtypes names {sorted(unknown)}", f"of {', '.join(SMALLER)}", "pass these, or ()")
         if self.steps is not None and self.steps < 1:
             raise UserError(f"steps is {self.steps}", "a number of at least 1, or None", "pass None for one pass")
+        check_positive(self.learning_rate, "learning_rate")
         if not 0 < self.share < 1:
             raise UserError(f"share is {self.share}", "a fraction in (0, 1)", "pass one, such as 0.3")
 
@@ -220,7 +222,7 @@ def shrink(
     Source: Molchanov et al. 2019 (iterative pruning by squared first-order sensitivity).
     """
     how, inner = how or How(), unwrap(model)
-    data = checked(inner, data, loss, quality, floor)
+    data = checked(inner, data, loss, quality, floor, how, How)
     batches = batches_of(data, how.batches)
     shrinking = _Shrinking(inner, data, loss, quality, how, Chooser(inner, batches, loss, how.levels, how.where))
     limits = Budget.of(budget, _weights(inner, None))
