@@ -238,6 +238,7 @@ def test_references_outside_the_module_tree():
         compact(reached, half(Body(), X), example=X)
 
 
+@quiet
 def test_without_an_example_only_a_plain_container_is_cut():
     def rows(model):
         masks = random_masks(model, "weight", 1.0, 0, where=lambda name: True)

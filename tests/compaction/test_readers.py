@@ -525,7 +525,8 @@ def test_a_cell_of_ones_own_that_begins_at_zero_is_cut():
 
 def test_a_cell_of_ones_own_that_begins_elsewhere_is_left_alone():
     model, (x, *others) = OwnCell(lambda m, x: torch.ones(len(x), UNITS)), inputs()
-    small, _ = check(model, own_masks(model, x), x, *others)
+    with pytest.warns(UserWarning, match="units of [hi] can go, because"):
+        small, _ = check(model, own_masks(model, x), x, *others)
     assert small.h.in_features == UNITS
     assert any("tensor of its own width from outside" in line for line in small.cut_report)
 

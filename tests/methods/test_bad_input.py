@@ -125,6 +125,12 @@ def test_a_selection_that_matches_nothing(where):
     assert "rnn.weight_hh_l0" in str(error.value)
 
 
+@pytest.mark.parametrize("where", [5, b"rnn.*", [None], nn.GRU(2, 3), torch.ones(3)])
+def test_a_selection_of_another_kind(where):
+    with pytest.raises(UserError, match=f"where is a {type(where).__name__}"):
+        start(Static(0.5), 5, where=where)
+
+
 def test_a_model_without_recurrent_layers():
     with pytest.raises(UserError, match="no recurrent layer") as error:
         sparsify(nn.Sequential(nn.Linear(3, 3)), Magnitude(0.5))
@@ -188,6 +194,12 @@ def test_an_error_leaves_model_and_optimizer_as_they_were(method, options):
         ({"rnn.weight_hh_l0": torch.ones(8, 32)}, "has shape"),
         ({"rnn.weight_hh_l0": np.ones((3, 3))}, "has shape"),
         ({}, "masks is empty"),
+        ({"rnn.weight_hh_l0": torch.full((32, 8), 0.3)}, "something else than zeros and ones"),
+        ({"rnn.weight_hh_l0": torch.full((32, 8), float("nan"))}, "something else than zeros and ones"),
+        ({"rnn.weight_hh_l0": "all"}, "something else than zeros and ones"),
+        ({"rnn.weight_hh_l0": None}, "something else than zeros and ones"),
+        ({"rnn.weight_hh_l0": torch.ones(32, 8, dtype=torch.bool, device="meta")}, "something else than zeros"),
+        ([torch.ones(32, 8)], "masks is a list"),
     ],
 )
 def test_masks_that_do_not_fit(masks, message):
@@ -204,6 +216,23 @@ def test_a_target_that_was_not_reached():
     ) as caught:
         sparsifier.finalize()
     assert caught[0].filename == __file__
+
+
+def test_a_target_for_which_there_are_too_few_groups():
+    class Rolled(nn.Module):
+        """Each unit is multiplied by its neighbour, so that all of them are one group."""
+
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.head = nn.GRU(2, 4), nn.Linear(4, 1)
+
+        def forward(self, x):
+            output = self.rnn(x)[0]
+            return self.head(output * output.roll(1, -1))
+
+    with pytest.warns(UserWarning, match=r"nothing is absent although the sparsity is 0\.40: there are too few groups"):
+        masks = sparsify(Rolled(), Magnitude(0.4, "neuron"), example=torch.randn(3, 1, 2))
+    assert masks.sparsity() == 0
 
 
 def test_a_target_that_was_reached_says_nothing():
@@ -254,6 +283,29 @@ def test_nan_weights_are_not_pruned_silently():
     with pytest.raises(UserError, match="NaN"):
         optimizer.step()
     assert all(torch.equal(sparsifier.masks.kept[name], kept[name]) for name in kept)
+
+
+@pytest.mark.parametrize("change", ["none", "weights", "empty", "without generator"])
+def test_a_state_of_something_else(change):
+    model, _, sparsifier = start(Static(0.5), 5)
+    state = sparsifier.state_dict()
+    tensors = {name: tensor for name, tensor in state["tensors"].items() if name != "generator"}
+    states = {
+        "none": None,
+        "weights": model.state_dict(),
+        "empty": {},
+        "without generator": {**state, "tensors": tensors},
+    }
+    with pytest.raises(UserError, match="the state is not that of a Sparsifier"):
+        sparsifier.load_state_dict(states[change])
+
+
+def test_a_weight_that_changes_its_shape():
+    model, optimizer, sparsifier = start(Magnitude(0.5, "neuron", every=1), steps=20)
+    train(sparsifier, 2)
+    model.rnn.weight_hh_l0.data = torch.randn(4, 8)
+    with pytest.raises(UserError, match=r"a weight has the shape \(4, 8\), its mask"):
+        sparsifier.enforce()
 
 
 def test_a_state_of_another_model():

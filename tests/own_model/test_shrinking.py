@@ -155,7 +155,8 @@ def test_never_below_the_floor(trained: Reader) -> None:
 
 
 def test_a_floor_that_nothing_reaches_gives_the_model_back(trained: Reader) -> None:
-    shrunk = sparsernn.shrink(trained, DATA, loss, accuracy, floor=1.1, how=How(rounds=3))
+    with pytest.warns(UserWarning, match="none of 3 rounds was good enough"):
+        shrunk = sparsernn.shrink(trained, DATA, loss, accuracy, floor=1.1, how=How(rounds=3))
     assert shrunk.best is None and shrunk.model is trained and len(shrunk.points) == 4
 
 
@@ -187,7 +188,8 @@ def test_a_round_that_fell_below_the_floor_is_followed_by_smaller_and_longer_one
         return 0.0 if len(calls) in (3, 4) else 1.0
 
     how = How(share=0.2, steps=2, batches=1, rounds=6)
-    shrunk = sparsernn.shrink(trained, DATA, counted, picky, Budget(weights=1), floor=0.5, how=how)
+    with pytest.warns(UserWarning, match="the budget is not met: the smallest network that is good enough has"):
+        shrunk = sparsernn.shrink(trained, DATA, counted, picky, Budget(weights=1), floor=0.5, how=how)
     assert [point.accepted for point in shrunk.points] == [True, True, False, False, True, True, True]
     assert [after - before for before, after in itertools.pairwise(calls)] == [2, 2, 4, 6, 2, 2]
     sizes = [point.weights for point in shrunk.points]
@@ -206,7 +208,8 @@ def test_it_ends_where_no_group_is_left_that_can_go() -> None:
         return model(batch)[0].square().mean()
 
     how = How(levels=("gate",), share=0.9, steps=1, rounds=20)
-    shrunk = sparsernn.shrink(model, batches, size, lambda model: 0.0, Budget(weights=1), floor=-1.0, how=how)
+    with pytest.warns(UserWarning, match="the budget is not met"):
+        shrunk = sparsernn.shrink(model, batches, size, lambda model: 0.0, Budget(weights=1), floor=-1.0, how=how)
     assert shrunk.best is not None and 1 < len(shrunk.points) < 20
 
 
@@ -244,7 +247,7 @@ def test_a_loop_of_ones_own(trained: Reader) -> None:
     assert calls and set(calls) == {len(DATA)}
 
 
-class Stopped(Exception):
+class Stopped(KeyboardInterrupt):
     pass
 
 
@@ -272,6 +275,16 @@ def test_goes_on_where_it_was_stopped(trained: Reader, tmp_path: Path) -> None:
         sparsernn.shrink(other, DATA, loss, accuracy, **arguments, folder=tmp_path)
 
 
+class Emptied:
+    """Data that is there once."""
+
+    def __init__(self) -> None:
+        self.batches = iter(DATA)
+
+    def __iter__(self) -> Iterator[object]:
+        return self.batches
+
+
 def once() -> Iterator[object]:
     yield DATA[0]
 
@@ -285,12 +298,77 @@ def once() -> Iterator[object]:
         ({"budget": {"size": 3}}, "the budget names"),
         ({"how": How(levels=("columns",))}, "granularity"),
         ({"loss": lambda model, batch: next(model.parameters()).sum()}, "does not call the model"),
+        ({"data": "words"}, "data is str"),
+        ({"data": Emptied()}, "data held no batch when it was read again"),
+        ({"quality": lambda model: 1 / 0}, "quality raised ZeroDivisionError.*test_shrinking.py"),
+        ({"quality": lambda model: None}, "quality returned None"),
+        ({"quality": lambda model: float("nan")}, "the quality of the model as it is is nan"),
+        ({"loss": lambda model, batch: {"loss": loss(model, batch)}}, "the loss is a dict"),
+        ({"loss": lambda model, batch: loss(model, batch) * float("nan")}, "the loss is nan"),
+        ({"loss": None}, "loss is None"),
+        ({"budget": "small"}, "the budget is 'small'"),
+        ({"budget": {"bytes": 0}}, "the budget has bytes=0"),
+        ({"floor": float("nan")}, "floor is nan"),
+        ({"how": {"steps": 3}}, "how is a dict"),
     ],
-    ids=["once", "quality", "fraction", "name", "level", "loss"],
 )
 def test_wrong_arguments_are_one_sentence(trained: Reader, changes: dict[str, Any], sentence: str) -> None:
     arguments: dict[str, Any] = {"data": DATA, "loss": loss, "quality": accuracy, **changes}
     with pytest.raises(UserError, match=sentence):
         sparsernn.shrink(trained, **arguments)
-    with pytest.raises(UserError, match="share is 2"):
-        How(share=2)
+    for wrong, about in (
+        ({"share": 2}, "share is 2"),
+        ({"steps": 0}, "steps is 0"),
+        ({"learning_rate": 0.0}, "learning"),
+    ):
+        with pytest.raises(UserError, match=about):
+            How(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        (lambda batch: batch, "the model is a function"),
+        (Reader().requires_grad_(False), "every weight of the model is frozen"),
+        (Reader().to("meta"), "is on the device"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), "the model has no recurrent layer"),
+        (torch.jit.script, "the model is scripted"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+def test_models_that_cannot_be_shrunk_are_one_sentence(model: Any, sentence: str) -> None:
+    model = torch.jit.script(nn.Sequential(nn.Linear(4, 2))) if model is torch.jit.script else model
+    with pytest.raises(UserError, match=sentence):
+        sparsernn.shrink(model, [torch.randn(3, 4)], lambda model, batch: model(batch).sum(), lambda model: 0.0)
+
+
+class Stream(nn.Module):
+    """Keeps its state for the next call, and returns a gradient of its own output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn, self.head, self.state = nn.GRU(3, 6, batch_first=True), nn.Linear(6, 1), None
+        self.mix = nn.Parameter(torch.randn(6, 6))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        output, state = self.rnn(x, self.state)
+        self.state = state.detach()
+        return self.head(output @ self.mix)
+
+
+def test_losses_with_gradients_inside_and_models_that_keep_a_state() -> None:
+    """Nothing of all the runs stays behind in the model, which can be trained on."""
+
+    def steep(model: nn.Module, batch: torch.Tensor) -> torch.Tensor:
+        x = batch.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(model(x).sum(), x, create_graph=True)
+        return slope.square().mean()
+
+    torch.manual_seed(0)
+    model, batches, how = Stream(), [torch.randn(2, 4, 3)], How(steps=2, rounds=1, dtypes=())
+    with pytest.warns(UserWarning, match="the budget is not met"):
+        shrunk = sparsernn.shrink(model, batches, steep, lambda model: 0.0, 0.1, floor=-1.0, how=how)
+    assert shrunk.best is not None and shrunk.model.rnn.hidden_size < 6
+    assert model.state is None and all(parameter.grad is None for parameter in model.parameters())
+    model(batches[0]).sum().backward()
+    assert sparsernn.analyse(model, batches, steep).layers[0].units == 6

@@ -10,6 +10,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 from sparsernn.compaction.compact import compact
 from sparsernn.errors import UserError
 from sparsernn.structure.groups import Groups
+from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import Wiring
 from sparsernn.tracing.recording import trace
 from tests.structure.networks import difference, masked, without_neurons
@@ -38,6 +39,15 @@ def pruned():
     return prune.l1_unstructured(nn.LSTM(3, 6), "weight_hh_l0", 0.5)
 
 
+def dropped():
+    """Weights that somebody computes anew for each forward, as some dropout of weights does."""
+    layer = nn.LSTM(3, 6)
+    raw = layer._parameters.pop("weight_hh_l0")
+    layer.register_parameter("weight_hh_l0_raw", raw)
+    layer.weight_hh_l0 = raw.detach() * 0.5
+    return layer
+
+
 CASES = {
     "parametrization": (
         lambda: parametrizations.weight_norm(nn.LSTM(3, 6), "weight_hh_l0"),
@@ -51,6 +61,11 @@ CASES = {
     ),
     "pruned": (pruned, "rnn has its weight_hh_l0 from torch.nn.utils.prune", "prune.remove(model.rnn, 'weight_hh_l0')"),
     "subclass": (lambda: Noisy(3, 6), "Noisy, a subclass with a forward of its own", "behaves_as = torch.nn.LSTM"),
+    "dropped": (
+        dropped,
+        "rnn has no parameter weight_hh_l0, which somebody puts in its place",
+        "let model.rnn hold it",
+    ),
     "scripted": (lambda: torch.jit.script(nn.LSTM(3, 6)), "rnn is scripted", "before torch.jit.script"),
 }
 
@@ -67,6 +82,17 @@ def test_the_only_layer(case):
     with pytest.raises(UserError, match=re.escape(reason)) as caught:
         groups(model)
     assert "the model has recurrent layers, but" in str(caught.value) and do in caught.value.do
+
+
+@pytest.mark.parametrize("case", ["parametrization", "dropped"])
+def test_masks_of_a_layer_that_is_unknown_say_that_nothing_of_it_goes(case):
+    make, reason, _ = CASES[case]
+    model, x = Around(make()), torch.randn(5, 2, 3)
+    kept = torch.ones(24, 3, dtype=torch.bool)
+    kept[[1, 7, 13, 19]] = False
+    with pytest.warns(UserWarning, match=f"rnn keeps all of its units, because .*{re.escape(reason[4:])}"):
+        small, _ = compact(model, {"rnn.weight_ih_l0": kept}, example=x)
+    assert small.rnn.hidden_size == 6 and difference(masked(model, Masks({"rnn.weight_ih_l0": kept})), small, x) <= 1e-6
 
 
 def test_the_way_out_leads_out():

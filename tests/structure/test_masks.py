@@ -171,3 +171,11 @@ def test_masks_applied_to_another_model_are_refused():
         masks.apply_(nn.Linear(3, 3))
     with pytest.raises(UserError, match="its mask"):
         masks.apply_(Reading(nn.LSTM(4, 7, 2), "output"))
+
+
+@pytest.mark.parametrize("form", [lambda kept: kept.float(), lambda kept: kept.long(), lambda kept: kept.numpy(), list])
+def test_zeros_and_ones_of_any_type_are_masks(form):
+    kept = torch.tensor([[True, False], [False, True]])
+    masks = Masks.of({"weight": form(kept) if form is not list else kept.tolist()})
+    assert masks.kept["weight"].dtype == torch.bool and torch.equal(masks.kept["weight"], kept)
+    assert Masks.of(masks) is masks and masks.sparsity() == 0.5

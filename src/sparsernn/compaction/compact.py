@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,6 +13,8 @@ from sparsernn.compaction.proof import Proof
 from sparsernn.compaction.resizing import HISTORY, Cut, Replacements, cut_at, equalise
 from sparsernn.compaction.results import fill_results, filled_results, may_be_wide, state_units, take_results
 from sparsernn.running.filled_results import FillResults
+from sparsernn.structure.axes import OUTSIDE
+from sparsernn.structure.left_out import left_out
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import Wiring, unwrap
 from sparsernn.tracing.copying import copy_of
@@ -29,7 +31,7 @@ HANDED_OUT = (
 
 def compact(
     model: nn.Module,
-    masks: Masks,
+    masks: Masks | Mapping[str, Tensor],
     example: object = None,
     uniform: bool = False,
     carried_states: bool = False,
@@ -44,7 +46,7 @@ def compact(
     Where a forward works with fixed numbers of a recurrent layer's units, the layer computes fewer and gives as many.
 
     Arguments:
-        masks: which weights exist, from `Sparsifier.finalize`.
+        masks: which weights exist, from `Sparsifier.finalize`, or a dict: name -> bool tensor.
         example: what the model is called with: a tensor, a tuple of arguments, a dict of keywords, or a (tuple, dict)
             pair. Without any only an `nn.Sequential` of known modules, which nobody hooks, is followed.
         uniform: cut all layers and directions of a module to the width of its widest one, so that the torch
@@ -57,6 +59,7 @@ def compact(
     Raises: UserError if the model does not run on an example or does not repeat itself, the small one gives anything
         else, or masks of a finished run meet weights of another moment; the model itself is unchanged.
     """
+    masks = Masks.of(masks)
     masks.check_step(model)
     with torch.inference_mode(False):
         masked = copy_of(unwrap(model))
@@ -103,7 +106,7 @@ def _proved(proof: Proof, masks: Masks, uniform: bool) -> tuple[nn.Module, dict[
         if other is None:
             raise failures[0][1]
         small, widened = other, [WIDE.format(path, failures[0][1].happened) for path in paths]
-    uncut = _uncut(wiring, masked, alive)
+    uncut = _uncut(wiring, masked, alive, masks) + _unknown(wiring, masked, masks)
     made = {path: cut.as_json() for path, cut in small.cuts.items() if cut.changes} | small.results.as_json()
     setattr(small.model, HISTORY, [*getattr(small.model, HISTORY, []), made])
     vars(small.model)["cut_report"] = _report(wiring) + uncut + widened
@@ -187,8 +190,10 @@ def _cut(small: nn.Module, wiring: Wiring, cuts: dict[str, Cut], kept: dict[str,
         prefix = f"{path}." if path else ""
         cut_at(small, path, cut, replacements)
         for name, mask in kept.items():
-            if name in wiring.weights and wiring.weights[name].module == path:
-                masks[name] = cut.select(wiring.descriptions[path], name.removeprefix(prefix), mask)
+            local = name.removeprefix(prefix)
+            of_it = name == path or name.startswith(prefix)
+            if of_it and local in {part.name for part in wiring.descriptions[path].parts}:
+                masks[name] = cut.select(wiring.descriptions[path], local, mask)
     replacements.settle(small)
     return masks
 
@@ -203,18 +208,26 @@ def _report(wiring: Wiring) -> list[str]:
     return lines
 
 
-def _uncut(wiring: Wiring, masked: nn.Module, alive: Tensor) -> list[str]:
-    """Recurrent layers of which nothing can go although some units are written by nothing, a sentence each."""
+def _uncut(wiring: Wiring, masked: nn.Module, alive: Tensor, masks: Masks) -> list[str]:
+    """Layers of which nothing can go although some units are written by nothing, a sentence each.
+
+    Arguments:
+        masks: which tell of other layers than recurrent ones whose units were to go; those that share units with one
+            that comes before are left out.
+    """
     sentences = []
-    for path in dict.fromkeys(layer.module for layer in wiring.layers):
-        keys = wiring.descriptions[path].states[0]
-        units = torch.cat([wiring.axes[path][key] for key in keys])
+    recurrent, seen = dict.fromkeys(layer.module for layer in wiring.layers), set()
+    selected = {wiring.weights[name].module for name in masks.selected if name in wiring.weights} - set(wiring.weights)
+    for path in [*recurrent, *sorted(selected - set(recurrent))]:
+        units = wiring.along(path, wiring.descriptions[path].given)
         external = torch.tensor(sorted(wiring.external), dtype=torch.long)
         still, without = (idle_units(wiring, masked, path, biases) for biases in (True, False))
         stuck = units[still | (without & torch.isin(units, external))]
-        if len(stuck) and bool(alive[units].all()):
+        told = path not in recurrent and bool(seen & set(units.tolist()))
+        if len(stuck) and bool(alive[units].all()) and not told:
             reason = _reason(wiring, masked, path, stuck.tolist(), set(units[~still].tolist()))
             sentences.append(f"0 of {len(units)} units of {path or 'the model'} can go, because {reason}")
+        seen |= set(units.tolist()) - {OUTSIDE}
     return sentences
 
 
@@ -241,6 +254,19 @@ def _reason(wiring: Wiring, model: nn.Module, path: str, units: list[int], other
             sharers.append(other or "the model")
     shared = f"{', '.join(sharers)} share them and have weights there" if sharers else "they are read"
     return f"{shared}; if masks were trained without a forward being seen, pass example= to the Sparsifier too"
+
+
+def _unknown(wiring: Wiring, masked: nn.Module, masks: Masks) -> list[str]:
+    """A sentence on each module that is not known, and of which masks leave weights out."""
+    names = [name for name, kept in masks.kept.items() if not bool(kept.all())]
+    paths = {name.rpartition(".")[0] for name in names if wiring.tied.get(name, name) not in wiring.weights}
+    layers = {layer.path: layer for layer in left_out(masked, wiring.descriptions)}
+    sentences = []
+    for path in sorted(paths):
+        layer, kind = layers.get(path), type(masked.get_submodule(path)).__name__
+        reason = f"it {layer.reason}: {layer.do}" if layer else f"{kind} is no kind of module that is known"
+        sentences.append(f"{path or 'the model'} keeps all of its units, because {reason}")
+    return sentences
 
 
 def _unused(wiring: Wiring) -> list[str]:

@@ -30,7 +30,7 @@ Steps = list[dict[str, Any]]  # the cuts of one compaction after the other, by m
 
 
 def save_compact(
-    path: Path | str, model: nn.Module, masks: Masks | None = None, dtype: str | None = None
+    path: Path | str, model: nn.Module, masks: Masks | Mapping[str, Tensor] | None = None, dtype: str | None = None
 ) -> dict[str, float]:
     """Write a compacted model: safetensors, with what was cut in the header. No pickle.
 
@@ -58,7 +58,7 @@ def save_compact(
 
 
 def file_of(
-    model: nn.Module, masks: Masks | None = None, dtype: str | None = None, plain: bool = False
+    model: nn.Module, masks: Masks | Mapping[str, Tensor] | None = None, dtype: str | None = None, plain: bool = False
 ) -> tuple[bytes, dict[str, float]]:
     """The bytes that `save_compact` writes, and its errors, of any model: one without cuts has none in its header.
 
@@ -67,6 +67,7 @@ def file_of(
     """
     inner = unwrap(model)
     if masks is not None:
+        masks = Masks.of(masks)
         masks.check_step(inner)
         inner = copy_of(inner)
         masks.apply_(inner)
@@ -75,7 +76,9 @@ def file_of(
     return contents(stored, _header(inner), dtype, plain)
 
 
-def as_stored(model: nn.Module, masks: Masks | None = None, dtype: str | None = None) -> nn.Module:
+def as_stored(
+    model: nn.Module, masks: Masks | Mapping[str, Tensor] | None = None, dtype: str | None = None
+) -> nn.Module:
     """A copy with the numbers that come back from the file of a model. Arguments: as `save_compact`, of any model."""
     copy = copy_of(unwrap(model))
     with PackedFile(file_of(model, masks, dtype)[0]) as file:

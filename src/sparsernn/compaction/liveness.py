@@ -31,9 +31,9 @@ def live_units(wiring: Wiring, model: nn.Module) -> Tensor:
 
 
 def idle_units(wiring: Wiring, model: nn.Module, path: str, biases: bool) -> Tensor:
-    """Into which units of a module's first state none of its own weights lead, and no bias if biases count. [unit]"""
+    """Into which units that a module gives none of its own weights lead, and no bias if biases count. [unit]"""
     description, module = wiring.descriptions[path], model.get_submodule(path)
-    keys = description.states[0]
+    keys = description.given
     heard = {key: torch.zeros(description.sizes[key], dtype=torch.bool) for key in description.sizes}
     written = set()
     for part in description.parts if biases else [part for part in description.parts if part.layout.incoming]:

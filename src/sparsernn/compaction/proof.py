@@ -14,11 +14,12 @@ from sparsernn.compaction.variations import OTHER_NUMBERS, STATE, Trial, Variati
 from sparsernn.errors import UserError, reason
 from sparsernn.structure.modes import eagerly
 from sparsernn.structure.wiring import Wiring
+from sparsernn.tracing.calls import Call
 from sparsernn.tracing.copying import copy_of
 from sparsernn.tracing.examples import TORCH, Example, does_not_run, place_of
 from sparsernn.tracing.recording import CALLS
 from sparsernn.tracing.surroundings import Surroundings, undisturbed
-from sparsernn.tracing.tensors import tensors_of, values_of
+from sparsernn.tracing.tensors import is_continuous, tensors_of, values_of
 
 ROUNDING, NOISE, DRAWS = 64, 16, 2
 
@@ -60,6 +61,23 @@ class Coverage(TorchFunctionMode):
         while frame.f_back is not None and frame.f_code.co_filename.startswith(TORCH):
             frame = frame.f_back
         self.places.add((frame.f_code, frame.f_lasti))
+        return function(*arguments, **(keywords or {}))
+
+
+class LabelsExist(TorchFunctionMode):
+    """Raises an error for labels that are no class where torch would read memory that belongs to something else."""
+
+    def __torch_function__(
+        self,
+        function: Callable[..., object],
+        types: Sequence[type],
+        arguments: Sequence[object] = (),
+        keywords: Mapping[str, object] | None = None,
+    ) -> object:
+        call = Call(function, arguments, keywords or {}, None)
+        labels = call.argument(1, "targets") if call.name == "ctc_loss" else None
+        if isinstance(labels, Tensor) and not bool(((labels >= 0) & (labels < call.inputs[0].shape[-1])).all()):
+            raise IndexError("a label is no class")
         return function(*arguments, **(keywords or {}))
 
 
@@ -137,7 +155,8 @@ class Proof:
             for trial in variations.of(example.example):
                 if trial.label == STATE and self.carried_states:
                     continue
-                first = self.runner.run(trial.example)
+                with LabelsExist():
+                    first = self.runner.run(trial.example)
                 if first.error is not None or (trial.label == STATE and not _begins_elsewhere(shown, first)):
                     continue
                 self.trials.append(trial)
@@ -193,7 +212,7 @@ class Proof:
             neighbour = copy_of(self.masked)
             generator = torch.Generator().manual_seed(seed)
             for parameter in neighbour.parameters():
-                if parameter.is_floating_point():
+                if is_continuous(parameter):
                     signs = torch.randint(-1, 2, parameter.shape, generator=generator).to(parameter)
                     parameter.data.mul_(1 + signs * torch.finfo(parameter.dtype).eps)
             after = Runner(neighbour).run(trial.example, len(before.values))
@@ -218,7 +237,7 @@ def _distances(before: Outcome, after: Outcome, left_out: Collection[int]) -> li
         for place, (old, new) in enumerate(zip(old_call, new_call, strict=True)):
             if place in left_out or not old.numel():
                 continue
-            exactness = torch.finfo(old.dtype).eps if old.is_floating_point() or old.is_complex() else 0.0
+            exactness = torch.finfo(old.dtype).eps if is_continuous(old) else 0.0
             old, new = (_real(tensor) for tensor in (old, new))
             same = (old == new) | (old.isnan() & new.isnan())
             gaps = torch.where(same, 0.0, (old - new).abs()).nan_to_num(float("inf"), float("inf"))

@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from sparsernn.structure.wiring import Wiring
 from sparsernn.tracing.examples import Example
+from sparsernn.tracing.tensors import is_continuous
 
 MOST_SIZES, MOST_RANGES = 4, 6
 FACTORS = (-1.0, 10.0, 0.0)
@@ -49,7 +50,7 @@ class Variations:
 
     def of(self, example: Example) -> Iterator[Trial]:
         """Trials, the commonest kinds of calls first."""
-        tensors = [leaf for leaf in _leaves(example) if isinstance(leaf, Tensor) and not leaf.is_meta]
+        tensors = [leaf for leaf in _leaves(example) if isinstance(leaf, Tensor) and _is_plain(leaf)]
         yield Trial(OTHER_NUMBERS, self._map(example, self._other_numbers))
         for factor in FACTORS:
             yield Trial(f"with its numbers times {factor}", self._map(example, partial(_scaled, factor=factor)))
@@ -67,7 +68,10 @@ class Variations:
         yield Trial("in the other mode", replace(example, training=not example.training))
 
     def _map(self, example: Example, change: Callable[[object], object]) -> Example:
-        arguments, keywords = tree_map(change, (example.arguments, dict(example.keywords)), is_leaf=_are_lengths)
+        def changed(leaf: object) -> object:
+            return leaf if isinstance(leaf, Tensor) and not _is_plain(leaf) else change(leaf)
+
+        arguments, keywords = tree_map(changed, (example.arguments, dict(example.keywords)), is_leaf=_are_lengths)
         return replace(example, arguments=arguments, keywords=keywords)
 
     def _random(self, shape: tuple[int, ...] | torch.Size, like: Tensor | None = None) -> Tensor:
@@ -76,7 +80,7 @@ class Variations:
 
     def _other_numbers(self, leaf: object) -> object:
         """Ids and flags of those that are there, and random numbers; a tensor of zeros and ones keeps to them."""
-        if not isinstance(leaf, Tensor) or not leaf.numel() or leaf.is_meta:
+        if not isinstance(leaf, Tensor) or not leaf.numel():
             return leaf
         if leaf.is_complex():
             return torch.view_as_complex(self._random((*leaf.shape, 2), torch.view_as_real(leaf)))
@@ -89,14 +93,14 @@ class Variations:
 
     def _other_ids(self, example: Example, tensors: list[Tensor]) -> Iterator[Trial]:
         """Whole numbers below every number of units, and from the end: whoever counts fewer raises an error."""
-        if all(tensor.is_floating_point() or tensor.dtype == torch.bool for tensor in tensors):
+        if all(is_continuous(tensor) or tensor.dtype == torch.bool for tensor in tensors):
             return
         sizes = {size for description in self.wiring.descriptions.values() for size in description.sizes.values()}
         for size in sorted(sizes, reverse=True)[:MOST_RANGES]:
             for low in (0, -size):
 
                 def ids(leaf: object, low: int = low, size: int = size) -> object:
-                    if not isinstance(leaf, Tensor) or leaf.is_floating_point() or leaf.dtype == torch.bool:
+                    if not isinstance(leaf, Tensor) or is_continuous(leaf) or leaf.dtype == torch.bool:
                         return leaf
                     return torch.randint(low, low + size, leaf.shape, generator=self.generator).to(leaf.dtype)
 
@@ -169,11 +173,16 @@ def _leaves(example: Example) -> list[object]:
     return tree_flatten((example.arguments, dict(example.keywords)))[0]
 
 
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor has numbers, each in a place of its own: it is neither sparse, nested, quantised nor on meta."""
+    return tensor.layout == torch.strided and not (tensor.is_nested or tensor.is_quantized or tensor.is_meta)
+
+
 def _sizes(tensors: list[Tensor]) -> list[int]:
     """Sizes of dimensions that may be those of the batch or of time: the features come last, where there are any."""
     sizes = []
     for tensor in tensors:
-        sizes += tensor.shape[: -1 if tensor.is_floating_point() and tensor.dim() > 1 else None]
+        sizes += tensor.shape[: -1 if is_continuous(tensor) and tensor.dim() > 1 else None]
     return list(dict.fromkeys(size for size in sizes if size))[:MOST_SIZES]
 
 
@@ -195,8 +204,7 @@ def _resized(leaf: object, size: int, step: int) -> object:
 
 
 def _scaled(leaf: object, factor: float) -> object:
-    numbers = isinstance(leaf, Tensor) and (leaf.is_floating_point() or leaf.is_complex())
-    return leaf * factor if isinstance(leaf, Tensor) and numbers else leaf
+    return leaf * factor if isinstance(leaf, Tensor) and is_continuous(leaf) else leaf
 
 
 def _reversed_rows(leaf: object) -> object:

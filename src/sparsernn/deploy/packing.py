@@ -50,7 +50,7 @@ class About:
 def pack(
     path: Path | str,
     network: nn.Module,
-    masks: Masks | None = None,
+    masks: Masks | Mapping[str, Tensor] | None = None,
     *,
     steps: int = 100,
     batch: int = 1,
@@ -74,7 +74,7 @@ def pack(
     """
     network, about = copy.deepcopy(unwrap(network)).eval(), about or About()
     if masks is not None:
-        masks.apply_(network)
+        Masks.of(masks).apply_(network)
     spec = spec_of(network, about.labels)
     _compare(network, spec)
     spec, choices = plan(spec, steps, batch, int8)

@@ -161,7 +161,7 @@ def count(model: nn.Module, masks: Masks | Mapping[str, Tensor] | None = None, e
         example: arguments of the model's forward; tokens are what its first recurrent module sees.
     Raises: UserError if a mask's shape is not its weight's, or the model has no parameter.
     """
-    kept = masks.kept if isinstance(masks, Masks) else masks or {}
+    kept = Masks.of(masks or {}).kept
     uses = _measured_uses(model, example) if example is not None else None
     matrices: dict[int, Matrix] = {}
     vectors: dict[int, tuple[str, int, int]] = {}

@@ -20,6 +20,7 @@ from sparsernn.sparsifying.checks import check_tensors
 from sparsernn.structure.groups import Groups
 from sparsernn.structure.layer import Layer
 from sparsernn.structure.wiring import Wiring, unwrap
+from sparsernn.tracing.carriers import unwrapped
 from sparsernn.tracing.surroundings import undisturbed
 
 Range = tuple[float, float]
@@ -211,12 +212,12 @@ class Activity:
 
 
 def _activities(model: nn.Module, wiring: Wiring, batches: Sequence[object], loss: Loss | None) -> dict[str, Activity]:
-    """What each layer held, by its label."""
-    with evaluating(model), torch.no_grad(), stepwise(model, wiring) as passes:
+    """What each layer held, by its label; a pass without a step, or within a transform of torch.func, shows nothing."""
+    with evaluating(model), torch.set_grad_enabled(loss is not None), stepwise(model, wiring) as passes:
         for batch in batches:
             _ = run(model, batch, loss)
     by_layer: dict[str, list[Pass]] = {}
-    for one in passes:
+    for one in [one for one in passes if unwrapped(one.inputs) is one.inputs and one.inputs.numel()]:
         by_layer.setdefault(one.layer.label, []).append(one)
     return {label: Activity.of(model, of_layer) for label, of_layer in by_layer.items()}
 

@@ -3,15 +3,18 @@
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from sparsernn.errors import UserError
+from sparsernn.errors import UserError, reason
 from sparsernn.structure.modes import modes_kept
-from sparsernn.tracing.examples import Example
+from sparsernn.tracing.examples import Example, place_of
+from sparsernn.tracing.surroundings import Surroundings
 
+ENDLESS = 100_000  # batches after which data is taken for a stream without an end
+Value = TypeVar("Value")
 Loss = Callable[[nn.Module, Any], Tensor]
 
 
@@ -19,7 +22,7 @@ def batches_of(data: object, most: int | None = None) -> list[object]:
     """The first batches of some data; a tensor is one batch. Raises: UserError if there is none."""
     if isinstance(data, Tensor):
         return [data]
-    if not isinstance(data, Iterable):
+    if not isinstance(data, Iterable) or isinstance(data, str | bytes):
         raise UserError(
             f"data is {type(data).__name__}", "batches, as a loader or a list gives them", "pass an iterable"
         )
@@ -29,20 +32,85 @@ def batches_of(data: object, most: int | None = None) -> list[object]:
     return batches
 
 
-def call(model: nn.Module, batch: object) -> object:
-    """What the model returns for a tensor, a tuple of inputs, a dict of keywords, or a pair (tuple, dict)."""
-    return Example.of(batch).call(model)
+def again_and_again(data: Iterable[Any]) -> Iterator[Any]:
+    """The batches of some data, from the first one again after the last. Raises: UserError if there are none."""
+    while True:
+        empty = True
+        for batch in data:
+            empty = False
+            yield batch
+        if empty:
+            raise _emptied()
+
+
+def ask(what: str, function: Callable[..., Value], *arguments: object) -> Value:
+    """What a function of the user's returns. Raises: UserError with its line where it raises an error."""
+    try:
+        return function(*arguments)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"{what} raised {type(error).__name__}: {reason(error)} (at {place_of(error)})",
+            "a function that runs on this model and this data",
+            "correct that line",
+        ) from error
+
+
+def number_of(what: str, function: Callable[..., object], *arguments: object) -> float:
+    """The number that a function of the user's returns. Raises: UserError for anything else."""
+    value = ask(what, function, *arguments)
+    try:
+        return float(value.detach() if isinstance(value, Tensor) else value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{what} returned {value!r}", "one number, the higher the better", "return a float") from error
+
+
+def passes(data: Iterable[Any]) -> int:
+    """How many batches one pass over some data has. Raises: UserError for data without an end."""
+    if hasattr(data, "__len__"):
+        return len(data)  # type: ignore[arg-type]
+    if not (count := sum(1 for _ in itertools.islice(data, ENDLESS))):
+        raise _emptied()
+    if count == ENDLESS:
+        raise UserError(f"data goes on after {ENDLESS} batches", "data that ends, or a number", "pass How(steps=...)")
+    return count
+
+
+def _emptied() -> UserError:
+    return UserError("data held no batch when it was read again", "the same ones each time", "pass a loader or a list")
+
+
+def run(model: nn.Module, batch: object, loss: Loss | None) -> object:
+    """The loss of a batch, or what the model returns for it where there is no loss.
+
+    Raises: UserError if the model does not take the batch, or the loss is something else than one number.
+    """
+    if loss is None:
+        try:
+            return Example.of(batch).call(model)
+        except Exception as error:
+            raise UserError(
+                f"the model cannot be called with a batch ({reason(error)})",
+                "batches that are its inputs, or a loss",
+                "pass loss=, a function of model and batch, where a batch holds labels too",
+            ) from error
+    value: object = ask("the loss", loss, model, batch)
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        what = f"has the shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"is a {type(value).__name__}"
+        raise UserError(f"the loss {what}", "a tensor of one number", "return its mean")
+    return value
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
-    """Inside, the model is in evaluation mode; afterwards its modes and torch's generator are as before."""
-    state = torch.random.get_rng_state()
+    """Inside, the model is in evaluation mode; afterwards it, what it keeps, and all generators are as before."""
+    surroundings = Surroundings(model)
     try:
         with modes_kept(model):
             yield model.eval()
     finally:
-        torch.random.set_rng_state(state)
+        surroundings.put_back()
 
 
 def inputs_of(model: nn.Module, batch: object, loss: Loss) -> tuple[tuple[object, ...], dict[str, object]]:
@@ -57,8 +125,8 @@ def inputs_of(model: nn.Module, batch: object, loss: Loss) -> tuple[tuple[object
 
     hook = model.register_forward_pre_hook(note, with_kwargs=True)
     try:
-        with evaluating(model), torch.no_grad():
-            loss(model, batch)
+        with evaluating(model), torch.enable_grad():
+            ask("the loss", loss, model, batch)
     finally:
         hook.remove()
     if not calls:

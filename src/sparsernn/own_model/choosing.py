@@ -102,4 +102,4 @@ def _recurrent_or_embedding(wiring: Wiring) -> Where:
         if wiring.descriptions
         else set()
     )
-    return names.__contains__
+    return names.__contains__ if names else None

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from sparsernn.own_model.batches import Loss
+from sparsernn.errors import UserError
+from sparsernn.own_model.batches import Loss, again_and_again, run
 from sparsernn.sparsifying.sparsifier import Sparsifier
 
 Start = Callable[..., Sparsifier]
@@ -36,9 +37,14 @@ def fine_tune(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     sparsifier = start(optimizer, steps)
     model.train()
-    endless = itertools.chain.from_iterable(iter(lambda: data, None))
-    for batch in itertools.islice(endless, steps):
+    for batch in itertools.islice(again_and_again(data), steps):
         optimizer.zero_grad()
-        (loss(model, batch) + sparsifier.penalty()).backward()
+        value = run(model, batch, loss)
+        if isinstance(value, Tensor):
+            if not bool(value.isfinite()):
+                raise UserError(
+                    f"the loss is {float(value.detach())}", "a finite one", "look for NaN in weights and batches"
+                )
+            (value + sparsifier.penalty()).backward()
         optimizer.step()
         schedule.step()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 
 from sparsernn.durable import one_clear_error, replace
@@ -98,5 +99,5 @@ def fingerprint(model: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         digest.update(name.encode() + str(tensor.dtype).encode() + str(tuple(tensor.shape)).encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(-1).numpy().tobytes())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsernn.errors import UserError, reason
-from sparsernn.own_model.batches import Loss, call, evaluating
+from sparsernn.own_model.batches import Loss, evaluating, run
 from sparsernn.structure.groups import Groups
 from sparsernn.structure.wiring import Wiring
 from sparsernn.tracing.recorder import Recorder
@@ -17,30 +17,10 @@ def follow(model: nn.Module, batch: object, loss: Loss | None) -> Wiring:
     """Who reads which units, as one batch shows."""
     wiring = Wiring.local(model)
     recorder = Recorder(model, wiring)
-    with evaluating(model), torch.no_grad(), recorder:
+    with evaluating(model), torch.set_grad_enabled(loss is not None), recorder:
         result = run(model, batch, loss)
     recorder.finish(result)
     return wiring
-
-
-def run(model: nn.Module, batch: object, loss: Loss | None) -> object:
-    """The loss of a batch, or what the model returns for it where there is no loss.
-
-    Raises: UserError if the model does not take the batch, or the loss is more than one number.
-    """
-    if loss is None:
-        try:
-            return call(model, batch)
-        except TypeError as error:
-            raise UserError(
-                f"the model cannot be called with a batch ({error})",
-                "batches that are its inputs, or a loss",
-                "pass loss=, a function of model and batch, where a batch holds labels too",
-            ) from error
-    value = loss(model, batch)
-    if isinstance(value, Tensor) and value.numel() != 1:
-        raise UserError(f"the loss has the shape {tuple(value.shape)}", "one number", "return its mean")
-    return value
 
 
 def sensitivities(
@@ -90,8 +70,9 @@ def _gradients(
 def _product(parameter: Tensor, gradient: Tensor | None) -> Tensor:
     """Weight times gradient, place by place."""
     if gradient is None:
-        return torch.zeros_like(parameter)
-    return parameter.detach() * (gradient.to_dense() if gradient.is_sparse else gradient)
+        return torch.zeros_like(parameter).real
+    product = parameter.detach() * (gradient.to_dense() if gradient.is_sparse else gradient).conj()
+    return product.real if product.is_complex() else product
 
 
 def _energy(result: object) -> Tensor:

@@ -19,11 +19,13 @@ from sparsernn.compaction.files import SMALLER, as_stored, file_of
 from sparsernn.errors import UserError
 from sparsernn.measure.latency import latency
 from sparsernn.methods.static import Static
-from sparsernn.own_model.batches import Loss, batches_of, evaluating, inputs_of
+from sparsernn.own_model.batches import Loss, ask, batches_of, evaluating, inputs_of, number_of, passes
+from sparsernn.own_model.checks import checked
 from sparsernn.own_model.choosing import Chooser
 from sparsernn.own_model.fine_tuning import Start, fine_tune
 from sparsernn.own_model.rounds import Rounds, State, fingerprint
 from sparsernn.sparsifying.sparsifier import Sparsifier
+from sparsernn.structure.budget import check_positive
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import unwrap
 from sparsernn.tracing.copying import copy_of
@@ -62,9 +64,14 @@ class Budget:
             if unknown := set(budget) - set(names):
                 raise UserError(f"the budget names {sorted(unknown)}", f"of {', '.join(names)}", "pass one of these")
             return cls(**budget)  # type: ignore[arg-type]
-        if not 0 < budget <= 1:
-            raise UserError(f"the budget is {budget}", "a fraction of the weights in (0, 1], or a Budget", "pass one")
+        if isinstance(budget, bool) or not isinstance(budget, int | float) or not 0 < budget <= 1:
+            raise UserError(f"the budget is {budget!r}", "a fraction of the weights in (0, 1], or a Budget", "pass one")
         return cls(weights=int(budget * weights))
+
+    def __post_init__(self) -> None:
+        for name, limit in asdict(self).items():
+            if limit is not None and not (isinstance(limit, int | float) and limit > 0):
+                raise UserError(f"the budget has {name}={limit!r}", "a number above 0", "pass one")
 
     @property
     def of_bytes(self) -> bool:
@@ -144,6 +151,9 @@ class How:
                 object.__setattr__(self, name, (value,))
         if unknown := set(self.dtypes) - set(SMALLER):
             raise UserError(f"dtypes names {sorted(unknown)}", f"of {', '.join(SMALLER)}", "pass these, or ()")
+        if self.steps is not None and self.steps < 1:
+            raise UserError(f"steps is {self.steps}", "a number of at least 1, or None", "pass None for one pass")
+        check_positive(self.learning_rate, "learning_rate")
         if not 0 < self.share < 1:
             raise UserError(f"share is {self.share}", "a fraction in (0, 1)", "pass one, such as 0.3")
 
@@ -212,21 +222,13 @@ def shrink(
     Source: Molchanov et al. 2019 (iterative pruning by squared first-order sensitivity).
     """
     how, inner = how or How(), unwrap(model)
-    _check(data, quality)
+    data = checked(inner, data, loss, quality, floor, how, How)
     batches = batches_of(data, how.batches)
     shrinking = _Shrinking(inner, data, loss, quality, how, Chooser(inner, batches, loss, how.levels, how.where))
     limits = Budget.of(budget, _weights(inner, None))
     lowest = shrinking.first.quality - LOWER * abs(shrinking.first.quality) if floor is None else float(floor)
     about = {"model": fingerprint(inner), "levels": shrinking.chooser.names, "floor": lowest}
     return shrinking.run(limits, lowest, Rounds(folder, about))
-
-
-def _check(data: Any, quality: object) -> None:
-    """Raises: UserError for data that can be read once, or a quality that is no function."""
-    if not callable(quality):
-        raise UserError(f"quality is {quality!r}", "a function of the model, the higher the better", "pass one")
-    if iter(data) is data:
-        raise UserError("data can be read once", "a loader or a list, which is read anew in each round", "pass one")
 
 
 class _Shrinking:
@@ -245,6 +247,8 @@ class _Shrinking:
         )
         self.example = inputs_of(model, chooser.batches[0], loss)
         self.first = self._measured(model, chooser.full)
+        if math.isnan(self.first.quality):
+            raise UserError("the quality of the model as it is is nan", "a number", "look for NaN in its weights")
 
     def run(self, budget: Budget, floor: float, rounds: Rounds) -> Shrunk:
         """All rounds, those on disk included."""
@@ -267,6 +271,8 @@ class _Shrinking:
             else:
                 state.failures, state.share = state.failures + 1, state.share / 2
             rounds.save(state, model, masks, number)
+        if sentence := _unmet(budget, points):
+            warnings.warn(sentence, stacklevel=3)
         if number is None:
             return Shrunk(self.model, self.chooser.full, None, points, floor)
         small, left, _ = self._compacted(model, masks)
@@ -291,15 +297,14 @@ class _Shrinking:
         sparsifiers: list[Sparsifier] = []
 
         def start(optimizer: Any, steps: int) -> Sparsifier:
-            sparsifiers.append(
-                Sparsifier(trained, Static(masks=masks.kept), optimizer, steps=steps, where=list(masks.kept))
-            )
+            static, where = Static(masks=masks.kept), list(masks.kept)
+            sparsifiers.append(Sparsifier(trained, static, optimizer, steps=steps, where=where, example=self.example))
             return sparsifiers[-1]
 
         if self.how.train is not None:
-            self.how.train(trained, start)
+            ask("train", self.how.train, trained, start)
         else:
-            how, steps = self.how, times * (self.how.steps or sum(1 for _ in self.data))
+            how, steps = self.how, times * (self.how.steps or passes(self.data))
             fine_tune(trained, self.data, self.loss, start, steps, how.learning_rate, how.weight_decay)
         for sparsifier in sparsifiers:
             masks = sparsifier.finalize()
@@ -328,7 +333,7 @@ class _Shrinking:
         forms.sort(key=lambda form: form[0])
         points: list[Point] = []
         for size, dtype, form in [form for form in forms if before is None or form[0] <= before.bytes] or forms[:1]:
-            quality = float(self.quality(form))
+            quality = number_of("quality", self.quality, form)
             about = quality, quality >= floor, note, dtype
             points.append(Point(_weights(small, left), size, microseconds, faster, *about))
             if points[-1].accepted:
@@ -349,7 +354,7 @@ class _Shrinking:
 
     def _timed(self, small: nn.Module) -> tuple[float, float]:
         """How many times as fast as that of the model as it was given a call is, and its microseconds."""
-        with evaluating(self.model):
+        with evaluating(self.model), evaluating(small):
             calls = {"given": self._call(self.model), "small": self._call(small)}
             timing = latency(calls, lambda batch: (), batches=(1,), rounds=100, seconds=0.5, shortest=SHORTEST)[1][
                 "small"
@@ -359,9 +364,21 @@ class _Shrinking:
     def _call(self, model: nn.Module) -> Callable[[], object]:
         """What is timed of a model."""
         if self.how.timed is not None:
-            return self.how.timed(model)
+            timed = ask("timed", self.how.timed, model)
+            return partial(ask, "what timed returned", timed)
         positional, keywords = self.example
-        return partial(model, *positional, **keywords)
+        return partial(ask, "a call that is timed", partial(model, *positional, **keywords))
+
+
+def _unmet(budget: Budget, points: list[Point]) -> str:
+    """What is not as it was asked for, in a sentence."""
+    best = _last(points)
+    if budget.admits(best):
+        return "nothing was cut: the model meets the budget as it is" if best is points[0] else ""
+    if best is points[0]:
+        return f"none of {len(points) - 1} rounds was good enough: the model is as it was given"
+    size = f"{best.weights:,} weights, {best.bytes:,} bytes, {best.faster:.2f} times as fast"
+    return "" if budget == Budget() else f"the budget is not met: the smallest network that is good enough has {size}"
 
 
 def _last(points: list[Point]) -> Point:

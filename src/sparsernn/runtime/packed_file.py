@@ -64,7 +64,7 @@ def contents(
     return sealed(save(arrays, {**header, TENSORS: _json(entries)})), errors
 
 
-IN_ORDER = ("BOOL", "U8", "I8", "I16", "U16", "F16", "I32", "U32", "F32", "F64", "I64", "U64")
+IN_ORDER = ("BOOL", "U8", "I8", "I16", "U16", "F16", "I32", "U32", "F32", "C64", "F64", "I64", "U64")
 """The types that numpy has; a file holds tensors of the last of these first."""
 
 
@@ -146,7 +146,7 @@ class _Content:
         kind = entry["dtype"]
         if kind not in IN_ORDER:
             raise DamagedFile(f"{name} is of type {kind}"[:200])
-        letter = {"B": "bool", "U": "u", "I": "i", "F": "f"}[kind[0]]
+        letter = {"B": "bool", "U": "u", "I": "i", "F": "f", "C": "c"}[kind[0]]
         dtype = np.dtype(np.bool_) if kind == "BOOL" else np.dtype(f"<{letter}{int(kind[1:]) // 8}")
         return np.frombuffer(entry["data"], dtype).reshape(entry["shape"])
 

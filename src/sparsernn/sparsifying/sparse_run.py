@@ -25,7 +25,7 @@ from sparsernn.structure.zeroing import zero_absent_
 from sparsernn.tracing.recording import trace
 
 Loss = Callable[[], Tensor] | None
-Place = Where | Masks
+Place = Where | Masks | Mapping[str, Tensor]
 
 
 class SparseRun(abc.ABC):
@@ -57,6 +57,7 @@ class SparseRun(abc.ABC):
         self._sentences: list[str] | None = None
         check_tensors(self.model)
         self.wiring = trace(self.model, example)
+        where = Masks.of(where) if isinstance(where, Mapping) else where
         self.where: Where = sorted(where.selected) if isinstance(where, Masks) else where
         self.masks = Masks.full(self.wiring, self.model, set(select(self.wiring, self.model, self.where)))
         self._first_absent = fitting(where, self.weights) if isinstance(where, Masks) else {}

@@ -17,7 +17,7 @@ from sparsernn.sparsifying.first_forward import FirstForward, carry_over, number
 from sparsernn.sparsifying.forward_hooks import ForwardHooks
 from sparsernn.sparsifying.gradients import Gradients
 from sparsernn.sparsifying.optimizers import Optimizer, Optimizers
-from sparsernn.sparsifying.saved_state import fields_of, with_fields
+from sparsernn.sparsifying.saved_state import check_state, fields_of, with_fields
 from sparsernn.sparsifying.sparse_run import CLAIMS, Loss, Place, SparseRun
 from sparsernn.sparsifying.step_hooks import StepHooks
 from sparsernn.sparsifying.watch import Watch
@@ -195,8 +195,10 @@ class Sparsifier(SparseRun):
     def load_state_dict(self, state: dict[str, dict[str, Any]]) -> None:
         """Continue from `state_dict`; the model's weights may be loaded before or after the `Sparsifier` is made.
 
-        Raises: UserError if the state belongs to another model or method, or was saved by an earlier version.
+        Raises: UserError if the state belongs to another model or method, was saved by an earlier version, or is
+            something else.
         """
+        check_state(state)
         values, tensors = state["values"], {name: tensor.clone() for name, tensor in state["tensors"].items()}
         if "method" not in values:
             raise UserError(

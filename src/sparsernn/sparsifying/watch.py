@@ -67,6 +67,11 @@ class Watch:
             )
         if self._lacks_the_penalty():
             sentences.append(self._penalty_sentence(run))
+        if run.method.target and run.method.settled(run) and all(bool(kept.all()) for kept in run.masks.kept.values()):
+            sentences.append(
+                f"nothing is absent although the sparsity is {run.method.target:.2f}: there are too few groups for "
+                "that, as where a forward joins all units of a layer, so that they go together or not at all"
+            )
         if run.step_count > run.steps > 0:
             sentences.append(
                 f"{run.step_count} steps were counted and steps={run.steps}: schedules were at their end after "

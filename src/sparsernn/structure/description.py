@@ -87,6 +87,11 @@ class Description:
     same: tuple[tuple[str, str], ...] = ()
     numbered: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def given(self) -> Segments:
+        """Axis keys of the units that the module gives: of its first state in all layers, or of its output."""
+        return self.states[0] if self.states else self.writes
+
 
 def describe_units(names: Sequence[str], size: int, **more: Any) -> Description:
     """A module that treats each unit by itself, with some weights a unit. more: fields of the description."""

@@ -231,7 +231,7 @@ class _Norms(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, groups: Groups, *tensors: Tensor) -> Tensor:
-        squares = groups.sums(dict(zip(groups.names, (tensor.square() for tensor in tensors), strict=True)))
+        squares = groups.sums(dict(zip(groups.names, (tensor.abs().square() for tensor in tensors), strict=True)))
         norms = squares.clamp_min(0).sqrt()
         ctx.groups = groups
         ctx.save_for_backward(norms, *tensors)

@@ -57,6 +57,11 @@ def _case(module: nn.Module, path: str) -> tuple[str, str] | None:
         if name.endswith("_g"):
             remove = f"call torch.nn.utils.remove_weight_norm({place}, {plain!r}) first"
             return f"computes its {plain} by weight normalisation", remove
+    parameters = dict(module.named_parameters(recurse=False))
+    names = getattr(module, "_flat_weights_names", ("weight_ih", "weight_hh"))
+    if missing := [name for name in names if name not in parameters]:
+        put = f"let {place} hold it as a parameter, and change a copy of it in the forward of a class of its own"
+        return f"has no parameter {missing[0]}, which somebody puts in its place anew", put
     if has_another_forward(module):
         return "runs a forward that was put into it", f"take {place}.forward off, and do what it does around the layer"
     kind = next(kind for kind in type(module).__mro__ if kind.__module__.startswith("torch.nn.modules"))

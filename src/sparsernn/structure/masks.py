@@ -28,21 +28,34 @@ class Masks:
     """A bool per weight, True = exists, for every tensor that may have absent weights.
 
     Arguments:
-        kept: parameter name in the unwrapped model -> bool tensor of the parameter's shape.
+        kept: parameter name in the unwrapped model -> bool tensor of the parameter's shape; zeros and ones of another
+            type are taken for it.
         layouts: parameter name -> its layout, for counts by gate.
         selected: names of the tensors that sparsity is counted over; default: all of `kept`.
     Attributes:
         final: whether they are of a finished run, so that the weights they are used with must be zero where they say.
+    Raises: UserError for something else than zeros and ones.
     """
 
     def __init__(
         self, kept: dict[str, Tensor], layouts: dict[str, Layout] | None = None, selected: set[str] | None = None
     ):
-        self.kept = kept
+        plain = all(map(_are_flags, kept.values()))
+        self.kept = kept if plain else {name: _flags(name, values) for name, values in kept.items()}
         self.layouts = layouts or {}
         self.selected = set(kept) if selected is None else set(selected)
         self.constant_gates: list[tuple[str, str, int]] = []
         self.final = False
+
+    @classmethod
+    def of(cls, masks: Masks | Mapping[str, Tensor]) -> Masks:
+        """Masks, from a dict of them too. Raises: UserError for anything else."""
+        if isinstance(masks, Masks):
+            return masks
+        if not isinstance(masks, Mapping):
+            expected = "Masks, or a dict: name of a weight -> bool tensor, True = it exists"
+            raise UserError(f"masks is a {type(masks).__name__}", expected, "pass what Sparsifier.finalize returned")
+        return cls(dict(masks))
 
     @classmethod
     def full(cls, wiring: Wiring, model: nn.Module, selected: set[str]) -> Masks:
@@ -205,7 +218,7 @@ def fitting(masks: Masks | Mapping[str, Tensor], weights: Mapping[str, Tensor]) 
 
     Raises: UserError if there are none, or a name or shape does not fit.
     """
-    kept = masks.kept if isinstance(masks, Masks) else masks
+    kept = Masks.of(masks).kept
     if not kept:
         raise UserError(
             "masks is empty", "name -> bool tensor for at least one weight", "pass masks=None for a random mask"
@@ -218,20 +231,39 @@ def fitting(masks: Masks | Mapping[str, Tensor], weights: Mapping[str, Tensor]) 
                 f"names of this model's weights: {', '.join(weights)}",
                 "rename the mask",
             )
-        mask = torch.as_tensor(mask)
         if mask.shape != weights[name].shape:
             raise UserError(
                 f"the mask of {name} has shape {tuple(mask.shape)}",
                 f"{tuple(weights[name].shape)}",
                 "give a mask of the weight's shape",
             )
-        fitted[name] = mask.to(weights[name].device, torch.bool).clone()
+        fitted[name] = mask.to(weights[name].device).clone()
     return fitted
 
 
 def _foreign(happened: str) -> UserError:
     return UserError(
         happened, "a model with the tensors that are masked", "apply masks to the model they were made for"
+    )
+
+
+def _are_flags(values: object) -> bool:
+    return isinstance(values, Tensor) and values.dtype == torch.bool and not values.is_meta
+
+
+def _flags(name: str, values: object) -> Tensor:
+    """A mask as a bool tensor. Raises: UserError for something else than zeros and ones."""
+    try:
+        numbers = torch.as_tensor(values).detach()
+        numbers = numbers if numbers.layout == torch.strided else numbers.to_dense()
+        if not numbers.is_meta and bool(((numbers == 0) | (numbers == 1)).all()):
+            return numbers != 0
+    except (TypeError, ValueError, RuntimeError):
+        pass
+    raise UserError(
+        f"the mask of {name} holds something else than zeros and ones",
+        "a bool tensor, True = the weight exists",
+        "pass one, such as mask > 0.5 of a tensor of probabilities",
     )
 
 

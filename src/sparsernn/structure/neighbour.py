@@ -61,6 +61,8 @@ def neighbour_of(module: nn.Module) -> Neighbour | None:
 
 def has_another_forward(module: nn.Module) -> bool:
     """Whether somebody put a forward into a module that is not its class's; what this package puts there runs it."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return True
     forward = vars(module).get("forward")
     within = type(forward).__module__.startswith(f"{__name__.partition('.')[0]}.")
     return forward is not None and not within and getattr(forward, "__func__", None) is not type(module).forward

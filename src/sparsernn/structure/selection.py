@@ -67,6 +67,12 @@ def _predicate(wiring: Wiring, model: nn.Module, where: Where) -> Callable[[str]
             )
         case str():
             return lambda name: fnmatch(name, where)
-        case Sequence():
-            return lambda name: any(fnmatch(name, str(pattern)) for pattern in where)
-    return where
+        case Sequence() if all(isinstance(pattern, str) for pattern in where):
+            return lambda name: any(fnmatch(name, pattern) for pattern in where)
+        case _ if callable(where) and not isinstance(where, nn.Module):
+            return where
+    raise UserError(
+        f"where is a {type(where).__name__}",
+        "a name or glob, several, a function of a name, (module type, suffix), or Masks",
+        "pass names, as model.named_parameters() gives them",
+    )

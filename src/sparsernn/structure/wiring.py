@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsernn.cells.cell import Line
+from sparsernn.errors import UserError
 from sparsernn.structure.axes import NOUGHT, OUTSIDE, Layout, Units
 from sparsernn.structure.description import Description, Part
 from sparsernn.structure.layer import Layer
@@ -18,7 +19,9 @@ QUIET = (nn.Dropout, nn.ReLU, nn.Tanh, nn.Identity)
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The user's own module inside a data-parallel, averaged or compiled wrapper."""
+    """The user's own module inside a data-parallel, averaged or compiled wrapper. Raises: UserError for no module."""
+    if not isinstance(model, nn.Module):
+        raise UserError(f"the model is a {type(model).__name__}", "a torch.nn.Module", "pass the model itself")
     while True:
         inner = getattr(model, "_orig_mod", None)
         if inner is None and type(model).__name__ in ("DistributedDataParallel", "DataParallel", "AveragedModel"):
@@ -163,9 +166,11 @@ class Wiring:
 
     @classmethod
     def local(cls, model: nn.Module) -> Wiring:
-        """Every known module by itself, nothing joined but tied parameters."""
-        wiring, seen = cls(Units()), {}
-        for path, module, description in _described(unwrap(model)):
+        """Every known module by itself, nothing joined but tied parameters. Raises: UserError for a scripted model."""
+        wiring, seen, inner = cls(Units()), {}, unwrap(model)
+        if isinstance(inner, torch.jit.ScriptModule):
+            raise UserError("the model is scripted", "it as it was before torch.jit.script", "script the result")
+        for path, module, description in _described(inner):
             wiring._add(path, module, description, seen)
         return wiring
 
@@ -238,13 +243,14 @@ class Wiring:
 
     def reads(self, path: str) -> Tensor:
         """Units along the units' dimension of a module's input."""
-        return self._along(path, self.descriptions[path].reads)
+        return self.along(path, self.descriptions[path].reads)
 
     def writes(self, path: str) -> Tensor:
         """Units along the units' dimension of a module's output."""
-        return self._along(path, self.descriptions[path].writes)
+        return self.along(path, self.descriptions[path].writes)
 
-    def _along(self, path: str, keys: Sequence[str]) -> Tensor:
+    def along(self, path: str, keys: Sequence[str]) -> Tensor:
+        """Units along some axes of a module, one after the other."""
         axes = [self.axes[path][key] for key in keys]
         return torch.cat(axes) if axes else torch.empty(0, dtype=torch.long)
 
@@ -290,7 +296,7 @@ class Wiring:
         for path, description in self.descriptions.items():
             if path not in read:
                 for keys in (description.writes, *description.states):
-                    self.mark(self._along(path, keys), unknown)
+                    self.mark(self.along(path, keys), unknown)
             if path not in fed and description.reads:
                 self.mark(self.reads(path), unknown)
             if path and path not in read:

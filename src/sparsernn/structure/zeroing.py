@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sparsernn.errors import UserError
+
 INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 MINUS_INFINITY = {torch.float32: -0x800000, torch.float64: -0x10000000000000}  # its bits, as a whole number
 CHUNK = 1 << 17  # numbers at a time, so that what is made of the mask stays in the processor's cache
@@ -18,7 +20,14 @@ def zero_absent_(tensor: Tensor, kept: Tensor) -> None:
     On a CPU the bits of a number are multiplied by 1 or 0, several times as fast as a masked fill.
 
     Shapes: any; kept: the same, bool. Of a sparse tensor (an embedding's gradient) the entries that it has are cleared.
+    Raises: UserError if the shapes differ.
     """
+    if tensor.shape != kept.shape:
+        raise UserError(
+            f"a weight has the shape {tuple(tensor.shape)}, its mask {tuple(kept.shape)}",
+            "weights that keep their shapes as long as masks lie over them",
+            "call finalize() or detach() before their shapes change",
+        )
     if tensor.is_sparse:
         tensor._values().masked_fill_(~kept.to(tensor.device)[tuple(tensor._indices())], 0)
         return

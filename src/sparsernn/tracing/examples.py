@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TypeGuard
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
+from torch.utils._pytree import tree_leaves
 
 from sparsernn.errors import UserError, reason
 from sparsernn.running.modules import Recurrent
@@ -67,7 +68,7 @@ class Example:
 def examples_of(example: object = None, examples: Sequence[object] = ()) -> list[Example]:
     """Every example of a call: `example` may be one, or a list of tuples and dicts.
 
-    Raises: UserError if `examples` is no list.
+    Raises: UserError if `examples` is no list, or an example holds nothing.
     """
     if not isinstance(examples, list | tuple):
         raise UserError(
@@ -75,7 +76,15 @@ def examples_of(example: object = None, examples: Sequence[object] = ()) -> list
         )
     several = type(example) is list and bool(example) and all(map(_is_complete, example))
     first = example if several and isinstance(example, list) else [] if example is None else [example]
-    return [Example.of(value) for value in (*first, *examples)]
+    complete = [Example.of(value) for value in (*first, *examples)]
+    for one in complete:
+        tensors = [leaf for leaf in tree_leaves((one.arguments, dict(one.keywords))) if isinstance(leaf, Tensor)]
+        if tensors and not any(tensor.is_nested or tensor.numel() for tensor in tensors):
+            shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
+            raise UserError(
+                f"the example is empty: {shapes}", "one sequence with one step at least", "pass a batch that has some"
+            )
+    return complete
 
 
 def _is_complete(value: object) -> bool:

@@ -17,6 +17,7 @@ from sparsernn.structure.axes import NOUGHT, OUTSIDE
 from sparsernn.structure.modes import eagerly
 from sparsernn.structure.wiring import Returned, Wiring
 from sparsernn.tracing.calls import Call, tensors_in
+from sparsernn.tracing.carriers import unwrapped
 from sparsernn.tracing.copying import parts_of
 from sparsernn.tracing.module_calls import split_result, written_units
 from sparsernn.tracing.numbers import are_units, collapsed, distinct, units_in, varying
@@ -100,6 +101,7 @@ class Recorder(TorchFunctionMode):
     def returns(self, result: object) -> None:
         """A forward is over: what it returns is read by somebody unknown, states excepted."""
         wiring, returned = self.wiring, tensors_of(result)
+        self._look_behind(returned)
         leaves = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
         self.values.append(values_of(result))
         self.silent &= not returned
@@ -172,9 +174,10 @@ class Recorder(TorchFunctionMode):
         self.depth += 1
         try:
             result = function(*arguments, **(keywords or {}))
+            call = Call(function, arguments, keywords or {}, result)
+            self._look_behind(call.inputs)
             if self.inside:
                 return result
-            call = Call(function, arguments, keywords or {}, result)
             self._explain(call)
             return self._widths(call)
         finally:
@@ -218,6 +221,12 @@ class Recorder(TorchFunctionMode):
         """Something that is no torch function reads tensors, such as a scripted one or an extension."""
         if not self.inside and not self.depth:
             self.shadows.mark(tensors_in(arguments), "a scripted function or an extension reads it")
+
+    def _look_behind(self, tensors: list[Tensor]) -> None:
+        """What no torch function passes on is read unseen."""
+        for tensor in tensors:
+            for source in self.shadows.behind(tensor):
+                self.shadows.mark([source], "a transform of torch.func or a subclass of Tensor reads it")
 
     def _explain(self, call: Call) -> None:
         self._watch_parameters(call)
@@ -310,7 +319,10 @@ class Recorder(TorchFunctionMode):
             shapes = [tuple(state.shape) for state in states or (output,)]
             self.state_shapes[path] = callers_widths(self.model.get_submodule(path), shapes)
         module, before = self.model.get_submodule(path), self.shadows.of(source)
-        if description.writes:
+        if unwrapped(output) is not output:
+            for keys in (description.writes, *description.states):
+                wiring.mark(wiring.along(path, keys), "it runs within a transform of torch.func")
+        elif description.writes:
             self.shadows.follow(output, written_units(wiring, path, before, module, output.dim()))
         for index, state in enumerate(states[: len(description.states)]):
             self._follow_state(path, index, state, stacked=state is not output and not one_step)

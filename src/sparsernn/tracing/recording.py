@@ -57,7 +57,9 @@ def record(
                 try:
                     with recorder, UnseenOperations(recorder):
                         result = example.call(model)
-                except (TypeError, RuntimeError, IndexError, AttributeError, KeyError) as error:
+                except UserError:
+                    raise
+                except Exception as error:
                     raise does_not_run(error) from error
                 recorder.returns(result)
                 if not surroundings.changed():

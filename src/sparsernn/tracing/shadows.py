@@ -18,6 +18,7 @@ from sparsernn.structure.axes import NOUGHT, OUTSIDE
 from sparsernn.structure.wiring import Wiring
 from sparsernn.tracing import tables
 from sparsernn.tracing.calls import Call, tensors_in
+from sparsernn.tracing.carriers import Carriers
 from sparsernn.tracing.joining import Joining, Operand
 from sparsernn.tracing.numbers import (
     added,
@@ -32,6 +33,7 @@ from sparsernn.tracing.numbers import (
 from sparsernn.tracing.padding import padded_shadow
 from sparsernn.tracing.parameters import LooseParameters, values_at
 from sparsernn.tracing.products import Equation, equation_of, next_pair
+from sparsernn.tracing.tensors import is_continuous
 
 Tree = TypeVar("Tree")
 
@@ -45,26 +47,24 @@ class Shadows:
     """
 
     def __init__(self, model: nn.Module, wiring: Wiring):
-        self.wiring, self.parameters = wiring, LooseParameters(model, wiring)
+        self.wiring, self.parameters, self.carriers = wiring, LooseParameters(model, wiring), Carriers(wiring)
         self.joining = Joining(wiring, self.parameters)
-        self._by_id: dict[int, tuple[Tensor, Tensor, int]] = {}
 
     def of(self, tensor: object) -> Tensor | None:
         """Unit numbers of a tensor, of its shape; None where it carries no unit, or was written in an unknown way."""
-        followed, shadow, version = self._by_id.get(id(tensor), (None, None, 0))
-        if followed is None or shadow is None or version == _version(followed):
-            return shadow
-        self.wiring.mark(distinct(shadow)[0], "the tensor that it stands in is written over, or a view of it")
-        del self._by_id[id(tensor)]
-        return None
+        return self.carriers.of(tensor)
 
     def follows(self, tensor: object) -> bool:
         """Whether the tensor carries units, or entries of a parameter that the forward reads itself."""
         return self.of(tensor) is not None or self.parameters.of(tensor) is not None
 
     def follow(self, tensor: Tensor, shadow: Tensor) -> None:
-        """From now on the tensor carries these units; the tensor is kept alive, so that its id stays its own."""
-        self._by_id[id(tensor)] = (tensor, shadow.expand(tensor.shape), _version(tensor))
+        """From now on the tensor carries these units."""
+        self.carriers.follow(tensor, shadow)
+
+    def behind(self, tensor: Tensor) -> list[Tensor]:
+        """Followed tensors whose numbers one holds that no torch function made of them."""
+        return [] if self.parameters.of(tensor) is not None else self.carriers.behind(tensor)
 
     def mark(self, tensors: Iterable[object], reason: str) -> None:
         """Something unknown reads these tensors: their units are never cut."""
@@ -78,7 +78,7 @@ class Shadows:
         """The arguments of a call that carry units, or are made of a parameter that the forward reads itself."""
         for tensor in call.inputs:
             if call.name == "__setitem__" or any(tensor is output for output in call.outputs):
-                self._written(tensor)
+                self.carriers.written(tensor)
         return [tensor for tensor in call.inputs if self.follows(tensor)]
 
     def explain(self, call: Call, followed: list[Tensor]) -> None:
@@ -91,7 +91,7 @@ class Shadows:
     def make_zeros(self, call: Call) -> None:
         """Zeros that the forward makes go with any unit."""
         for tensor in call.outputs if call.name in tables.MAKES_ZEROS else ():
-            if tensor.is_floating_point() and self.of(tensor) is None:
+            if is_continuous(tensor) and self.of(tensor) is None:
                 self.follow(tensor, torch.full((), NOUGHT))
 
     def _explain(self, call: Call, followed: list[Tensor]) -> None:
@@ -119,13 +119,7 @@ class Shadows:
     def _give_up(self, call: Call, followed: list[Tensor], reason: str) -> None:
         self.mark(followed, reason)
         for tensor in call.outputs:
-            self._by_id.pop(id(tensor), None)
-
-    def _written(self, tensor: Tensor) -> None:
-        """The function that is explained has written into a tensor, once."""
-        followed, shadow, version = self._by_id.get(id(tensor), (None, None, 0))
-        if followed is not None and shadow is not None and _version(followed) == version + 1:
-            self.follow(followed, shadow)
+            self.carriers.forget(tensor)
 
     def _rule_of(self, name: str) -> Callable[[Call, Tensor], None] | None:
         """How the units of its first argument go through a function."""
@@ -152,7 +146,7 @@ class Shadows:
                 if numbers is not None:
                     return values_at(numbers, place, tensor.dim())
             self.parameters.leave(tensor, "it is moved together with something else")
-        return torch.full(tensor.shape, OUTSIDE) if tensor.is_floating_point() else tensor.cpu()
+        return torch.full(tensor.shape, OUTSIDE) if is_continuous(tensor) else tensor.cpu()
 
     def _shadowed(self, tree: Tree) -> Tree:
         """Nested containers with shadows in the place of tensors."""
@@ -163,7 +157,7 @@ class Shadows:
         if shadow is not None and bool((distinct(shadow)[0] != OUTSIDE).any()):
             self.follow(tensor, shadow)
         else:
-            self._by_id.pop(id(tensor), None)
+            self.carriers.forget(tensor)
 
     def _move(self, call: Call) -> None:
         """Do to the shadows what was done to the tensors."""
@@ -175,7 +169,7 @@ class Shadows:
         if call.name in tables.CHOOSES and self._chooses(call, moved):
             self.mark([call.source], f"{call.name} chooses among its units by an index")
         for tensor, shadow in zip(call.outputs, shadows, strict=True):
-            if tensor.is_floating_point():
+            if is_continuous(tensor):
                 self._give(tensor, shadow)
         if call.name in tables.SPLITS and isinstance(call.source, Tensor):
             self._split(self.among(call.source), shadows)
@@ -392,8 +386,3 @@ def _pairs(left: object, right: object) -> list[tuple[Tensor, Tensor]]:
 
 def _letters(count: int) -> str:
     return string.ascii_letters[:count]
-
-
-def _version(tensor: Tensor) -> int:
-    """How often a tensor, or a view of it, was written into."""
-    return 0 if tensor.is_inference() else tensor._version

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from sparsernn.tracing.copying import parts_of
+from sparsernn.tracing.tensors import plain
 
 MODE = "training"
 
@@ -79,12 +80,17 @@ class Values(Part):
         self.tensor, self.before = tensor, tensor.detach().clone()
 
     def changed(self) -> bool:
-        now = self.tensor.detach()
-        return now.shape != self.before.shape or not torch.equal(now.nan_to_num(), self.before.nan_to_num())
+        now, before = (plain(tensor.detach()) for tensor in (self.tensor, self.before))
+        return now.shape != before.shape or not torch.equal(now.nan_to_num(), before.nan_to_num())
 
     def put_back(self) -> None:
-        if self.changed():
-            self.tensor.data = self.before
+        if not self.changed():
+            return
+        tensor = self.tensor
+        if _has_places(tensor) and not tensor.is_inference() and tensor.shape == self.before.shape:
+            tensor.data.copy_(self.before)  # views of it go on seeing it
+        else:
+            tensor.data = self.before.clone()
 
 
 class Members(Part):
@@ -118,6 +124,13 @@ class Sequence(Part):
         if self.changed():
             self.values.clear()
             self.values.update(self.before) if isinstance(self.values, set) else self.values.extend(self.before)
+
+
+def _has_places(tensor: Tensor) -> bool:
+    """Whether every entry of a tensor has a place of its own."""
+    if tensor.layout != torch.strided or tensor.is_nested:
+        return False
+    return all(step or size < 2 for step, size in zip(tensor.stride(), tensor.shape, strict=True))
 
 
 def _part(part: object) -> Part | None:

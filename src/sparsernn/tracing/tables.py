@@ -14,7 +14,9 @@ MOVES = frozenset(
 )
 SPLITS = frozenset("view reshape unflatten chunk tensor_split view_as reshape_as".split())
 SAME_VALUES = frozenset(
-    "detach detach_ to float double half bfloat16 type cpu cuda requires_grad_ type_as contiguous clone".split()
+    """
+    detach detach_ to float double half bfloat16 cfloat cdouble type cpu cuda requires_grad_ type_as contiguous clone
+    """.split()
 )
 KEEPS_ZERO = SAME_VALUES | frozenset(
     """

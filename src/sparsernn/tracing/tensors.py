@@ -16,10 +16,24 @@ def tensors_of(result: object) -> list[Tensor]:
     return list(_tensors(result, set()))
 
 
+def is_continuous(tensor: Tensor) -> bool:
+    """Whether a tensor holds real or complex numbers, and not ids, counts or flags."""
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
 def values_of(result: object) -> list[Tensor]:
     """A copy of every tensor that a forward returned, and after them the numbers."""
     numbers = [torch.tensor(leaf) for leaf in tree_flatten(result)[0] if isinstance(leaf, bool | int | float)]
-    return [tensor.detach().clone() for tensor in tensors_of(result)] + numbers
+    return [plain(tensor.detach()).clone() for tensor in tensors_of(result)] + numbers
+
+
+def plain(tensor: Tensor) -> Tensor:
+    """A tensor itself, or its numbers with a place for each entry where it is sparse, nested or quantised."""
+    if tensor.is_nested:
+        return torch.nested.to_padded_tensor(tensor, 0.0)
+    if tensor.is_quantized:
+        return tensor.dequantize()
+    return tensor if tensor.layout == torch.strided else tensor.to_dense()
 
 
 def _tensors(value: object, seen: set[int]) -> Iterator[Tensor]:

@@ -57,7 +57,7 @@ def export_onnx(
     path: Path | str,
     example: Any = None,
     dynamic: Collection[str] | None = None,
-    masks: Masks | None = None,
+    masks: Masks | Mapping[str, Tensor] | None = None,
     int8: bool = False,
     opset: int = OLDEST,
 ) -> Exported:
@@ -82,7 +82,7 @@ def export_onnx(
     network = copy.deepcopy(unwrap(model)).eval().requires_grad_(False)
     forget_plain_forwards(network)
     if masks is not None:
-        masks.apply_(network)
+        Masks.of(masks).apply_(network)
     forward = forward_of(network, example)
     with _quietly():
         forward.require_same_answer()
