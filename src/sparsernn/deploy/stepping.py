@@ -206,8 +206,8 @@ def stream_of(network: nn.Module, example: Any) -> Stream:
 
 
 def _states(forward: Forward, outputs: Sequence[Tensor], others: Sequence[int]) -> list[int]:
-    """The last inputs, if as many last outputs have their shapes."""
-    likely = [number for number in range(1, len(forward.tensors)) if number not in others]
+    """Inputs without time, if as many last outputs have their shapes; without time anywhere all but the first."""
+    likely = [number for number in range(0 if others else 1, len(forward.tensors)) if number not in others]
     shapes = [forward.tensors[number].shape for number in likely]
     after = [output.shape for output in outputs[len(outputs) - len(likely) :]]
     return likely if likely and len(outputs) > len(likely) and shapes == after else []

@@ -1,6 +1,5 @@
 """Any model of torch as an ONNX file: traced with free axes, checked at other sizes, and only then kept."""
 
-import copy
 import logging
 import os
 import warnings
@@ -15,15 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from sparsernn import durable
+from sparsernn.deploy.plain import plain_copy
+from sparsernn.deploy.to_onnx import loops
 from sparsernn.deploy.to_onnx.axes import NAMES, Axes, Axis, find_axes, resized
-from sparsernn.deploy.to_onnx.calls import Forward, forward_of
-from sparsernn.deploy.to_onnx.functions import ForeignPacking, forget_plain_forwards, intercepted, paths_of
+from sparsernn.deploy.to_onnx.calls import HALVES, Forward, forward_of
+from sparsernn.deploy.to_onnx.functions import ForeignPacking, forget_plain_forwards, free_len, intercepted, paths_of
 from sparsernn.deploy.to_onnx.nodes import LayerNodes
 from sparsernn.errors import UserError, reason
 from sparsernn.running.runner import running_by
 from sparsernn.running.torch_layers import RUN_BY_US
 from sparsernn.structure.masks import Masks
-from sparsernn.structure.wiring import unwrap
 
 OLDEST = 18
 NEWEST = 23
@@ -79,8 +79,9 @@ def export_onnx(
     _check_opset(opset)
     names = _checked_names(dynamic)
     _require_modules()
-    network = copy.deepcopy(unwrap(model)).eval().requires_grad_(False)
+    network = plain_copy(model).requires_grad_(False)
     forget_plain_forwards(network)
+    _require_whole_floats(network)
     if masks is not None:
         masks.apply_(network)
     forward = forward_of(network, example)
@@ -99,6 +100,14 @@ def _free_axes(every: Axes, names: Collection[str], required: bool) -> Axes:
             f"leave {missing[0]} out of dynamic",
         )
     return {name: group for name, group in every.items() if name.partition("_")[0] in names}
+
+
+def _require_whole_floats(network: nn.Module) -> None:
+    """Raises: UserError for weights of 16 bits."""
+    for name, weight in network.state_dict().items():
+        if isinstance(weight, Tensor) and weight.dtype in HALVES:
+            kind = str(weight.dtype).removeprefix("torch.")
+            raise UserError(f"{name} of the model is {kind}", "float32", "export model.float()")
 
 
 def _check_opset(opset: int) -> None:
@@ -140,7 +149,7 @@ class Traced(nn.Module):
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         self.nodes.forget()
-        with intercepted(self.nodes), running_by(self.nodes):
+        with intercepted(self.nodes), running_by(self.nodes), free_len():
             return tuple(self.forward_of_network.outputs(tensors).values())
 
 
@@ -186,14 +195,9 @@ def _example_sizes(tensors: Sequence[Tensor], axes: Axes) -> dict[Axis, int]:
 
 
 def _program(traced: Traced, example: Sequence[Tensor], axes: Axes, forward: Forward, opset: int) -> Any:
-    free = [axis for group in axes.values() for axis in group]
-    shapes = tuple(
-        {axis.dimension: torch.export.Dim.DYNAMIC for axis in free if axis.input == number} or None
-        for number in range(len(example))
-    )
     try:
         with torch.no_grad():
-            program = torch.export.export(traced, tuple(example), dynamic_shapes=(shapes,), strict=False)
+            program = _traced(traced, example, axes)
         if mutated := program.graph_signature.buffers_to_mutate:
             raise UserError(
                 f"the forward writes into its buffer {next(iter(mutated.values())).removeprefix('network.')}",
@@ -207,19 +211,59 @@ def _program(traced: Traced, example: Sequence[Tensor], axes: Axes, forward: For
         raise _refusal(error, axes, forward) from error
 
 
-def _refusal(error: BaseException, axes: Axes, forward: Forward) -> UserError:
-    """One sentence on why a model could not be exported, with the way out."""
-    causes = [error]
-    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and len(causes) < 10:
-        causes.append(cause)
-    text, model = " ".join(map(str, causes)), type(forward.network).__name__
-    fixed = [
+def _traced(traced: nn.Module, example: Sequence[Tensor], axes: Axes) -> torch.export.ExportedProgram:
+    """What a model does with its inputs, a loop over their steps being a scan."""
+    try:
+        return _exported(traced, example, axes)
+    except Exception as error:  # as in `_program`
+        fixed = [name for name in _fixed(error, axes) if name.startswith("time")]
+        if not fixed:
+            raise
+        others = {name: group for name, group in axes.items() if name != fixed[0]}
+
+        def trace(count: int) -> torch.fx.GraphModule:
+            program = _exported(traced, resized(example, dict.fromkeys(axes[fixed[0]], count)), others)
+            return program.run_decompositions({}).module(check_guards=False)  # type: ignore[return-value]
+
+        module = loops.rolled(trace, axes[fixed[0]][0])
+        if module is None:
+            raise
+        return _exported(module, example, axes)
+
+
+def _exported(traced: nn.Module, example: Sequence[Tensor], axes: Axes) -> torch.export.ExportedProgram:
+    free = [axis for group in axes.values() for axis in group]
+    shapes = tuple(
+        {axis.dimension: torch.export.Dim.DYNAMIC for axis in free if axis.input == number} or None
+        for number in range(len(example))
+    )
+    dynamic = shapes if isinstance(traced, torch.fx.GraphModule) else (shapes,)
+    return torch.export.export(traced, tuple(example), dynamic_shapes=dynamic, strict=False)
+
+
+def _fixed(error: BaseException, axes: Axes) -> list[str]:
+    """The names of the axes that a forward fixes to the example's."""
+    text = " ".join(map(str, _causes(error)))
+    return [
         name
         for name, group in axes.items()
         for axis in group
         if f"[{axis.input}].size()[{axis.dimension}] as dynamic but" in text
     ]
-    if fixed:
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and len(causes) < 10:
+        causes.append(cause)
+    return causes
+
+
+def _refusal(error: BaseException, axes: Axes, forward: Forward) -> UserError:
+    """One sentence on why a model could not be exported, with the way out."""
+    causes = _causes(error)
+    text, model = " ".join(map(str, causes)), type(forward.network).__name__
+    if fixed := _fixed(error, axes):
         return UserError(
             f"the forward of {model} fixes the {fixed[0]} to that of its example, as len() and loops over steps do",
             f"a forward that is the same for every {fixed[0]}",
