@@ -15,7 +15,7 @@ REMOVING: dict[type, tuple[str, Callable[..., object]]] = {
     SpectralNorm: ("name", remove_spectral_norm),
     prune.BasePruningMethod: ("_tensor_name", prune.remove),
 }
-"""Hooks that compute a weight before each forward, the attribute that names it, and what puts the weight in its place."""
+"""Hooks that compute a weight before each forward, what names it, and what puts the weight in its place."""
 
 
 def plain_copy(model: nn.Module) -> nn.Module:

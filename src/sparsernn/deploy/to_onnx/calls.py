@@ -13,7 +13,6 @@ from torch.utils import _pytree as tree
 
 from sparsernn.errors import UserError, reason
 
-
 HALVES = (torch.float16, torch.bfloat16)
 """Types that stock runtimes do not compute recurrent layers in; one of them ends the process that tries."""
 

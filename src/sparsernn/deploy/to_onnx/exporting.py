@@ -63,7 +63,8 @@ def export_onnx(
 ) -> Exported:
     """Write a model, whatever its forward does around its recurrent layers, as a file of ONNX.
 
-    Every layer and direction of an LSTM, GRU or RNN becomes one node of that name, any other cell a Scan over its step;
+    Every layer and direction of an LSTM, GRU or RNN becomes one node of that name, any other cell, and a loop of the
+    forward over its steps, a Scan;
     packed sequences, initial states and lengths stay what they are. The file is compared with the model by ONNX Runtime
     at the example's size and at two others, and is kept only if it is equal. Its metadata say the order of the gates,
     where the reset gate acts, and the names of the states.
@@ -211,7 +212,7 @@ def _program(traced: Traced, example: Sequence[Tensor], axes: Axes, forward: For
         raise _refusal(error, axes, forward) from error
 
 
-def _traced(traced: nn.Module, example: Sequence[Tensor], axes: Axes) -> torch.export.ExportedProgram:
+def _traced(traced: Traced, example: Sequence[Tensor], axes: Axes) -> torch.export.ExportedProgram:
     """What a model does with its inputs, a loop over their steps being a scan."""
     try:
         return _exported(traced, example, axes)
@@ -226,9 +227,22 @@ def _traced(traced: nn.Module, example: Sequence[Tensor], axes: Axes) -> torch.e
             return program.run_decompositions({}).module(check_guards=False)  # type: ignore[return-value]
 
         module = loops.rolled(trace, axes[fixed[0]][0])
-        if module is None:
+        if module is None or not _fits(module, traced.forward_of_network, axes[fixed[0]]):
             raise
         return _exported(module, example, axes)
+
+
+def _fits(module: torch.fx.GraphModule, forward: Forward, axes: Sequence[Axis]) -> bool:
+    """Whether a graph gives shapes as the forward does, for one step and several; layers in it give no numbers."""
+    for count in (1, loops.STEPS + 2):
+        tensors = resized(forward.tensors, dict.fromkeys(axes, count))
+        try:
+            pairs = list(zip(forward.outputs(tensors).values(), module(*tensors), strict=True))
+        except Exception:  # whatever a graph raises that is not the forward
+            return False
+        if not all(one.shape == other.shape for one, other in pairs):
+            return False
+    return True
 
 
 def _exported(traced: nn.Module, example: Sequence[Tensor], axes: Axes) -> torch.export.ExportedProgram:
@@ -264,10 +278,12 @@ def _refusal(error: BaseException, axes: Axes, forward: Forward) -> UserError:
     causes = _causes(error)
     text, model = " ".join(map(str, causes)), type(forward.network).__name__
     if fixed := _fixed(error, axes):
+        name = fixed[0].partition("_")[0]
         return UserError(
-            f"the forward of {model} fixes the {fixed[0]} to that of its example, as len() and loops over steps do",
+            f"the forward of {model} fixes the {fixed[0]} to that of its example, as int() of a size and loops whose "
+            "steps differ do",
             f"a forward that is the same for every {fixed[0]}",
-            f"take x.shape for len(x), torch's layer for a loop over its cell, or leave {fixed[0]} out of dynamic",
+            f"take x.shape as it is, torch's layer for a loop over its cell, or leave {name} out of dynamic",
         )
     if any(isinstance(one, ForeignPacking) for one in causes):
         return UserError(

@@ -67,6 +67,10 @@ class Packings(TorchFunctionMode):
             return longest
         if name == "one_hot" and len(args) == 2 and args[1] > 0:  # torch's own looks at the numbers
             return (args[0].unsqueeze(-1) == torch.arange(args[1])).long()
+        if name in ("clamp", "clip") and args[0].is_floating_point():  # the exporter knows bounds of one type alone
+            bounds = [float(one) if isinstance(one, int) else one for one in args[1:]]
+            kwargs = {key: float(one) if isinstance(one, int) else one for key, one in (kwargs or {}).items()}
+            return func(args[0], *bounds, **kwargs)
         return func(*args, **(kwargs or {}))
 
     def packing(self, batch_sizes: Tensor) -> Packing:

@@ -63,11 +63,12 @@ def _plain(graph: fx.Graph) -> fx.Graph:
             seen[key].meta = dict(node.meta)
         places[node] = seen[key]
     result.eliminate_dead_code()
-    places = {node: number for number, node in enumerate(result.nodes)}
     for node in reversed(list(result.nodes)):
-        if node.target in STEPPED:  # a step is selected where it is read
-            min(node.users, key=places.__getitem__).prepend(node)
-            places[node] = min(places[user] for user in node.users) - 0.5
+        for user in list(node.users) if _is_one(node) else ():  # a step is selected where it is read
+            with result.inserting_before(user):
+                copy = result.node_copy(node)
+                user.replace_input_with(node, copy)
+    result.eliminate_dead_code()
     return result
 
 
@@ -93,7 +94,21 @@ def _argument(node: fx.Node, number: int, name: str) -> int:
 
 def _key(target: object, args: object, kwargs: object) -> Key:
     leaves, form = tree.tree_flatten((args, kwargs))
-    return (target, str(form), *((type(leaf), leaf) if not isinstance(leaf, fx.Node) else leaf for leaf in leaves))
+    return (target, str(form), *map(_identity, leaves))
+
+
+def _identity(leaf: object) -> object:
+    """Equal for what is the same; a step that is selected is the same wherever."""
+    if not isinstance(leaf, fx.Node):
+        return type(leaf), leaf
+    return _key(leaf.target, leaf.args, leaf.kwargs) if _is_one(leaf) else leaf
+
+
+def _is_one(node: fx.Node) -> bool:
+    """Whether a node selects one step, or one of something else."""
+    if node.target is aten.slice.Tensor and len(node.args) == 4:
+        return all(isinstance(end, int) for end in node.args[2:]) and node.args[3] - node.args[2] == 1  # type: ignore[operator]
+    return node.target is aten.select.int
 
 
 def _leaves(node: fx.Node) -> list[Any]:
@@ -172,10 +187,11 @@ class Loop:
 
     def extend(self) -> bool:
         """Find all steps before and after, and the start. Returns whether there is one start."""
-        known = {_key(node.target, node.args, node.kwargs): node for node in self.graph.nodes}
+        lookup = {_key(node.target, node.args, node.kwargs): node for node in self.graph.nodes}
         self.steps = [dict(enumerate(self.body))]
+        carried = {read[1] for reads in self.reads for read in reads if read[0] == "before"}
         number = 1
-        while step := self._step_after(self.steps[-1], number, known):
+        while carried & (step := self._completed({}, self.steps[-1], number, lookup)).keys():
             self.steps.append(step)
             number += 1
         number = -1
@@ -183,7 +199,7 @@ class Loop:
             before = self._values_before(self.steps[0])
             if before is None:
                 return False
-            step = self._as_step(before, number, known)
+            step = self._as_step(before, number, lookup)
             if step is None:
                 self.starts = before
                 return True
@@ -195,15 +211,12 @@ class Loop:
         values: dict[int, fx.Node] = {}
         for place, node in step.items():
             for read, leaf in zip(self.reads[place], _leaves(node), strict=True):
-                if read[0] == "before" and values.setdefault(read[1], leaf) is not leaf:
+                if read[0] == "before" and _identity(values.setdefault(read[1], leaf)) != _identity(leaf):
                     return None
         return values
 
-    def _step_after(self, before: Mapping[int, fx.Node], number: int, known: Mapping[Key, fx.Node]) -> dict[int, fx.Node]:
-        return self._completed({}, before, number, known)
-
     def _completed(
-        self, step: dict[int, fx.Node], before: Mapping[int, fx.Node], number: int, known: Mapping[Key, fx.Node]
+        self, step: dict[int, fx.Node], before: Mapping[int, fx.Node], number: int, lookup: Mapping[Key, fx.Node]
     ) -> dict[int, fx.Node]:
         """With those nodes of a step that follow from what it reads."""
         for place, (node, reads) in enumerate(zip(self.body, self.reads, strict=True)):
@@ -213,7 +226,7 @@ class Loop:
             if any(value is _MISSING for value in values):
                 continue
             args, kwargs = tree.tree_unflatten(values, tree.tree_structure((node.args, node.kwargs)))
-            if (same := known.get(_key(node.target, args, kwargs))) is not None:
+            if (same := lookup.get(_key(node.target, args, kwargs))) is not None:
                 step[place] = same
         return step
 
@@ -225,24 +238,26 @@ class Loop:
             return read[1] + number * read[2]
         return (step if read[0] == "now" else before).get(read[1], _MISSING)
 
-    def _as_step(self, values: Mapping[int, fx.Node], number: int, known: Mapping[Key, fx.Node]) -> dict[int, fx.Node] | None:
+    def _as_step(
+        self, values: Mapping[int, fx.Node], number: int, lookup: Mapping[Key, fx.Node]
+    ) -> dict[int, fx.Node] | None:
         """The step that made these values, or None where some other nodes did."""
         step: dict[int, fx.Node] = {}
         if not all(self._matches(place, node, number, step) for place, node in values.items()):
             return None
         before = self._values_before(step)
-        return None if before is None else self._completed(step, before, number, known)
+        return None if before is None else self._completed(step, before, number, lookup)
 
     def _matches(self, place: int, node: fx.Node, number: int, step: dict[int, fx.Node]) -> bool:
         if place in step:
-            return step[place] is node
+            return _identity(step[place]) == _identity(node)
         if node.op != "call_function" or _look(node) != _look(self.body[place]):
             return False
         step[place] = node
         for read, leaf in zip(self.reads[place], _leaves(node), strict=True):
             if read[0] == "now" and not self._matches(read[1], leaf, number, step):
                 return False
-            if read[0] == "same" and leaf is not read[1] and leaf != read[1]:
+            if read[0] == "same" and _identity(leaf) != _identity(read[1]):
                 return False
             if read[0] == "number" and leaf != read[1] + number * read[2]:
                 return False
@@ -254,7 +269,9 @@ class Loop:
         """For each place of the body those who read it behind the loop; None where they read a step in the middle."""
         inside = {node for step in self.steps for node in step.values()}
         readers: dict[int, list[fx.Node]] = {}
-        for place in range(len(self.body)):
+        for place, reads in enumerate(self.reads):
+            if self.body[place].target in STEPPED and any(read[0] == "number" for read in reads):
+                continue
             nodes = [step.get(place) for step in self.steps]
             users = [user for node in nodes if node is not None for user in node.users if user not in inside]
             for user in dict.fromkeys(users):
@@ -271,10 +288,7 @@ class Loop:
         with self.graph.inserting_before(first):
             body = _Body(self, module, carried, sorted(readers))
             setattr(module, name, body.module)
-            starts = [
-                self.graph.call_function(aten.clone.default, (self.starts[place],), {"memory_format": torch.contiguous_format})
-                for place in carried
-            ]
+            starts = [_cloned(self.graph, self.starts[place]) for place in carried]
             called = self.graph.get_attr(name)
             results = self.graph.call_function(scan_op, (called, starts, body.sequences, tuple(body.constants)))
             outputs = [
@@ -314,6 +328,11 @@ class Loop:
 _MISSING = object()
 
 
+def _cloned(graph: fx.Graph, node: fx.Node) -> fx.Node:
+    """In memory of its own, as a scan wants what it carries."""
+    return graph.call_function(aten.clone.default, (node,), {"memory_format": torch.contiguous_format})
+
+
 def _reads_all(user: fx.Node, nodes: Sequence[fx.Node | None]) -> bool:
     """Whether a node joins what all steps gave, one after the other, or the last one first."""
     if user.target not in (aten.stack.default, aten.cat.default) or None in nodes:
@@ -344,8 +363,7 @@ class _Body:
             leaves = [self._leaf(one, values, before) for one in reads]
             args, kwargs = tree.tree_unflatten(leaves, tree.tree_structure((node.args, node.kwargs)))
             values[place] = self.graph.create_node("call_function", node.target, args, kwargs)
-        clone = lambda place: self.graph.call_function(aten.clone.default, (values[place],), {"memory_format": torch.contiguous_format})  # noqa: E731, E501
-        self.graph.output([clone(place) for place in (*carried, *read)])
+        self.graph.output([_cloned(self.graph, values[place]) for place in (*carried, *read)])
         self.graph.lint()
         self.module = fx.GraphModule(module, self.graph)
 
@@ -427,7 +445,6 @@ def _freed(shorter: fx.GraphModule, longer: fx.GraphModule, place: tuple[int, in
     inputs = [node for node in graph.nodes if node.op == "placeholder"]
     with graph.inserting_after(inputs[-1]):
         steps = graph.call_function(aten.sym_size.int, (inputs[place[0]], place[1]))
-    made: dict[tuple[int, int], fx.Node] = {}
     for node, other in zip([one for one in graph.nodes if one is not steps], longer.graph.nodes, strict=True):
         leaves, form = tree.tree_flatten((node.args, node.kwargs))
         further, other_form = tree.tree_flatten((other.args, other.kwargs))
