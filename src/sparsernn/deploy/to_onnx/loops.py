@@ -11,12 +11,21 @@ from torch._higher_order_ops.scan import scan_op
 from torch.fx.node import map_arg
 from torch.utils import _pytree as tree
 
+from sparsernn.deploy.to_onnx.one_form import (
+    STEPPED,
+    Key,
+    argument,
+    identity_of,
+    key_of,
+    leaves,
+    look_of,
+    plain,
+    reads_a_step,
+)  # fmt: skip
+
 aten = torch.ops.aten
 STEPS = 7
 """Steps of the shorter of two traces: enough to see what repeats, the first and the last step aside."""
-STEPPED = (aten.select.int, aten.slice.Tensor)
-"""Operators that read one step of a sequence."""
-Key = tuple[object, ...]
 
 
 def rolled(trace: Callable[[int], fx.GraphModule], place: tuple[int, int]) -> fx.GraphModule | None:
@@ -34,101 +43,12 @@ def rolled(trace: Callable[[int], fx.GraphModule], place: tuple[int, int]) -> fx
 
 def _rolled(module: fx.GraphModule, count: int) -> fx.GraphModule | None:
     """With every loop of about so many steps as a scan; None without a loop."""
-    graph, loops = _plain(module.graph), 0
+    graph, loops = plain(module.graph), 0
     while (loop := _find(graph, count)) is not None:
         loop.replace(module, f"loop_{loops}")
         loops += 1
         graph.eliminate_dead_code()
     return fx.GraphModule(module, graph) if loops else None
-
-
-# One form of a graph
-
-
-def _plain(graph: fx.Graph) -> fx.Graph:
-    """A copy in which nothing is computed twice, and what is split into steps is selected step by step."""
-    result, places, seen = fx.Graph(), {}, {}
-    for node in graph.nodes:
-        if node.op == "output":
-            result.output(map_arg(tuple(tree.tree_leaves(node.args)), places.__getitem__))
-            continue
-        if node.op == "call_function" and "assert" in str(node.target):
-            continue
-        target, args = _selecting(node)
-        args = map_arg(args, places.__getitem__)
-        kwargs = map_arg(node.kwargs, places.__getitem__)
-        key = (node.op, *_key(target, args, kwargs))
-        if node.op == "placeholder" or key not in seen:
-            seen[key] = result.create_node(node.op, target, args, kwargs, node.name)
-            seen[key].meta = dict(node.meta)
-        places[node] = seen[key]
-    result.eliminate_dead_code()
-    for node in reversed(list(result.nodes)):
-        for user in list(node.users) if _is_one(node) else ():  # a step is selected where it is read
-            with result.inserting_before(user):
-                copy = result.node_copy(node)
-                user.replace_input_with(node, copy)
-    result.eliminate_dead_code()
-    return result
-
-
-def _selecting(node: fx.Node) -> tuple[Any, tuple[Any, ...]]:
-    """What a node does; one piece of a sequence that is taken apart is selected by itself."""
-    source = node.args[0] if node.target is operator.getitem else None
-    if isinstance(source, fx.Node) and isinstance(number := node.args[1], int):
-        x, dimension = source.args[0] if source.args else None, _argument(source, 1 + (source.target in SPLITS), "dim")
-        if source.target is aten.unbind.int:
-            return aten.select.int, (x, dimension, number)
-        size = source.args[1] if source.target in SPLITS else 0
-        if size == 1 or (isinstance(size, list | tuple) and set(size) == {1}):
-            return aten.slice.Tensor, (x, dimension, number, number + 1)
-    return node.target, node.args
-
-
-SPLITS = (aten.split.Tensor, aten.split_with_sizes.default)
-
-
-def _argument(node: fx.Node, number: int, name: str) -> int:
-    return node.args[number] if len(node.args) > number else node.kwargs.get(name, 0)  # type: ignore[return-value]
-
-
-def _key(target: object, args: object, kwargs: object) -> Key:
-    leaves, form = tree.tree_flatten((args, kwargs))
-    return (target, str(form), *map(_identity, leaves))
-
-
-def _identity(leaf: object) -> object:
-    """Equal for what is the same; a step that is selected is the same wherever."""
-    if not isinstance(leaf, fx.Node):
-        return type(leaf), leaf
-    return _key(leaf.target, leaf.args, leaf.kwargs) if _is_one(leaf) else leaf
-
-
-def _is_one(node: fx.Node) -> bool:
-    """Whether a node selects one step, or one of something else."""
-    if node.target is aten.slice.Tensor and len(node.args) == 4:
-        return all(isinstance(end, int) for end in node.args[2:]) and node.args[3] - node.args[2] == 1  # type: ignore[operator]
-    return node.target is aten.select.int
-
-
-def _leaves(node: fx.Node) -> list[Any]:
-    return tree.tree_leaves((node.args, node.kwargs))
-
-
-def _look(node: fx.Node) -> Key:
-    """What a node looks like whatever step it belongs to."""
-    leaves, form = tree.tree_flatten((node.args, node.kwargs))
-    kinds = [type(leaf) if isinstance(leaf, fx.Node | int) and not isinstance(leaf, bool) else leaf for leaf in leaves]
-    return (node.target, str(form), *kinds)
-
-
-def _reads_a_step(node: fx.Node, reads: Sequence[tuple[Any, ...]], numbers: Sequence[tuple[Any, ...]]) -> bool:
-    """Whether an operator of `STEPPED` reads the next step, or the one before, of what stays the same."""
-    if reads[0][0] != "same" or abs(numbers[0][2]) != 1:
-        return False
-    if node.target is aten.select.int:
-        return True
-    return len(numbers) == 2 and numbers[1][2] == numbers[0][2] and numbers[1][1] == numbers[0][1] + 1
 
 
 # What repeats
@@ -153,7 +73,7 @@ class Loop:
         places = {node: place for place, node in enumerate(self.body)}
         after = {node: place for place, node in enumerate(self.later)}
         self.reads = [
-            [self._read(one, other, places, after) for one, other in zip(_leaves(node), _leaves(next_), strict=True)]
+            [self._read(one, other, places, after) for one, other in zip(leaves(node), leaves(next_), strict=True)]
             for node, next_ in zip(self.body, self.later, strict=True)
         ]
 
@@ -178,7 +98,7 @@ class Loop:
                 return False
             if numbers and node.target not in STEPPED and "onnx" not in str(node.target):
                 return False
-            if numbers and node.target in STEPPED and not _reads_a_step(node, reads, numbers):
+            if numbers and node.target in STEPPED and not reads_a_step(node, reads, numbers):
                 return False
         for place, reads in enumerate(self.reads):
             if any(read == ("now", other) for read in reads for other in range(place, len(self.body))):
@@ -187,7 +107,7 @@ class Loop:
 
     def extend(self) -> bool:
         """Find all steps before and after, and the start. Returns whether there is one start."""
-        lookup = {_key(node.target, node.args, node.kwargs): node for node in self.graph.nodes}
+        lookup = {key_of(node.target, node.args, node.kwargs): node for node in self.graph.nodes}
         self.steps = [dict(enumerate(self.body))]
         carried = {read[1] for reads in self.reads for read in reads if read[0] == "before"}
         number = 1
@@ -210,8 +130,8 @@ class Loop:
         """What a step reads of the one before, or None where two nodes differ on that."""
         values: dict[int, fx.Node] = {}
         for place, node in step.items():
-            for read, leaf in zip(self.reads[place], _leaves(node), strict=True):
-                if read[0] == "before" and _identity(values.setdefault(read[1], leaf)) != _identity(leaf):
+            for read, leaf in zip(self.reads[place], leaves(node), strict=True):
+                if read[0] == "before" and identity_of(values.setdefault(read[1], leaf)) != identity_of(leaf):
                     return None
         return values
 
@@ -226,7 +146,7 @@ class Loop:
             if any(value is _MISSING for value in values):
                 continue
             args, kwargs = tree.tree_unflatten(values, tree.tree_structure((node.args, node.kwargs)))
-            if (same := lookup.get(_key(node.target, args, kwargs))) is not None:
+            if (same := lookup.get(key_of(node.target, args, kwargs))) is not None:
                 step[place] = same
         return step
 
@@ -250,14 +170,14 @@ class Loop:
 
     def _matches(self, place: int, node: fx.Node, number: int, step: dict[int, fx.Node]) -> bool:
         if place in step:
-            return _identity(step[place]) == _identity(node)
-        if node.op != "call_function" or _look(node) != _look(self.body[place]):
+            return identity_of(step[place]) == identity_of(node)
+        if node.op != "call_function" or look_of(node) != look_of(self.body[place]):
             return False
         step[place] = node
-        for read, leaf in zip(self.reads[place], _leaves(node), strict=True):
+        for read, leaf in zip(self.reads[place], leaves(node), strict=True):
             if read[0] == "now" and not self._matches(read[1], leaf, number, step):
                 return False
-            if read[0] == "same" and _identity(leaf) != _identity(read[1]):
+            if read[0] == "same" and identity_of(leaf) != identity_of(read[1]):
                 return False
             if read[0] == "number" and leaf != read[1] + number * read[2]:
                 return False
@@ -306,7 +226,7 @@ class Loop:
                 last = self.graph.call_function(aten.select.int, (stacked, 0, -1))
                 user.replace_input_with(nodes[-1], last)  # type: ignore[arg-type]
                 return
-            items, dimension = list(user.args[0]), _argument(user, 1, "dim")  # type: ignore[call-overload]
+            items, dimension = list(user.args[0]), argument(user, 1, "dim")  # type: ignore[call-overload]
             start = min(items.index(nodes[0]), items.index(nodes[-1]))
             if items.index(nodes[0]) > items.index(nodes[-1]):
                 stacked = self.graph.call_function(aten.flip.default, (stacked, [0]))
@@ -360,8 +280,8 @@ class _Body:
         for place, (node, reads) in enumerate(zip(loop.body, loop.reads, strict=True)):
             if place in values:
                 continue
-            leaves = [self._leaf(one, values, before) for one in reads]
-            args, kwargs = tree.tree_unflatten(leaves, tree.tree_structure((node.args, node.kwargs)))
+            arguments = [self._leaf(one, values, before) for one in reads]
+            args, kwargs = tree.tree_unflatten(arguments, tree.tree_structure((node.args, node.kwargs)))
             values[place] = self.graph.create_node("call_function", node.target, args, kwargs)
         self.graph.output([_cloned(self.graph, values[place]) for place in (*carried, *read)])
         self.graph.lint()
@@ -417,7 +337,7 @@ class _Body:
 def _find(graph: fx.Graph, count: int) -> Loop | None:
     """The first loop of about so many steps."""
     nodes = [node for node in graph.nodes if node.op == "call_function"]
-    looks = [_look(node) for node in nodes]
+    looks = [look_of(node) for node in nodes]
     numbers = {look: number for number, look in enumerate(dict.fromkeys(looks))}
     line = [numbers[look] for look in looks]
     for size in range(1, len(line) // (count - 3) + 1):
@@ -446,16 +366,16 @@ def _freed(shorter: fx.GraphModule, longer: fx.GraphModule, place: tuple[int, in
     with graph.inserting_after(inputs[-1]):
         steps = graph.call_function(aten.sym_size.int, (inputs[place[0]], place[1]))
     for node, other in zip([one for one in graph.nodes if one is not steps], longer.graph.nodes, strict=True):
-        leaves, form = tree.tree_flatten((node.args, node.kwargs))
+        values, form = tree.tree_flatten((node.args, node.kwargs))
         further, other_form = tree.tree_flatten((other.args, other.kwargs))
         if node.op != other.op or form != other_form or (node.op == "call_function" and node.target != other.target):
             return False
-        for number, (leaf, more) in enumerate(zip(leaves, further, strict=True)):
+        for number, (leaf, more) in enumerate(zip(values, further, strict=True)):
             if type(leaf) is not int or leaf == more:
                 continue
             with graph.inserting_before(node):
-                leaves[number] = _in_steps(graph, steps, leaf, more - leaf)
-        node.args, node.kwargs = tree.tree_unflatten(leaves, form)
+                values[number] = _in_steps(graph, steps, leaf, more - leaf)
+        node.args, node.kwargs = tree.tree_unflatten(values, form)
     graph.lint()
     shorter.recompile()
     return True
@@ -470,7 +390,7 @@ def _in_steps(graph: fx.Graph, steps: fx.Node, value: int, more: int) -> fx.Node
 
 def _alike_bodies(shorter: fx.GraphModule, longer: fx.GraphModule) -> bool:
     bodies = [
-        [str(node.target) + str([leaf for leaf in _leaves(node) if isinstance(leaf, int)]) for node in body.graph.nodes]
+        [str(node.target) + str([leaf for leaf in leaves(node) if isinstance(leaf, int)]) for node in body.graph.nodes]
         for body in (*shorter.children(), *longer.children())
         if isinstance(body, fx.GraphModule)
     ]
