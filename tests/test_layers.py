@@ -23,7 +23,7 @@ TABLE = {
     "nn": {"cells", "running"},
     "tracing": {"structure", "running"},
     "compaction": {"cells", "structure", "tracing", "running", "nn", "runtime"},
-    "deploy": {"cells", "runtime", "models", "running", "kernels", "structure"},
+    "deploy": {"cells", "runtime", "models", "running", "kernels", "structure", "tracing"},
     "data": {"runtime.hashing"},
     "native": set(),
     "models": {"nn", "running", "structure"},

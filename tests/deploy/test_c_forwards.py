@@ -8,13 +8,17 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.weight_norm import WeightNorm
 
 from sparsernn import compact, export_c, sparsify
 from sparsernn.errors import UserError
 from sparsernn.methods.magnitude import Magnitude
 from tests.deploy.test_c_source import Program, seeded
 
-pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no C compiler here")
+pytestmark = [
+    pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no C compiler here"),
+    pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning"),
+]
 
 
 class Around(nn.Module):
@@ -167,8 +171,25 @@ class Written(nn.Module):
         return result
 
 
+class Video(nn.Module):
+    """Maxima and means over windows of pictures, seen in an order that no view has, and one of four classes."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.GRU(14, 8, batch_first=True)
+        WeightNorm.apply(self.rnn, "weight_hh_l0", 0)
+
+    def forward(self, x):
+        pictures = torch.cat([x, x.flip(-1)], -1).unflatten(-1, (2, 5)).flatten(0, 1).unsqueeze(1)
+        largest = F.max_pool2d(pictures, (1, 2), padding=(0, 1), stride=(1, 2))
+        means = F.avg_pool2d(pictures, 2, stride=1)
+        seen = torch.cat([largest.transpose(2, 3).reshape(len(pictures), -1), means.flatten(1)], 1)
+        loud = F.one_hot(x[..., 0].clamp(0, 3).ge(1).long(), 4).float()
+        return self.rnn(torch.cat([seen.view(*x.shape[:2], -1), loud], -1))[0]
+
+
 POOLED = [lambda how=how: Pooled(how) for how in ("mean", "largest", "all", "both")]
-FRAMES = [Around, Masks, Steps, Causal, Written, Spectrum, *POOLED]
+FRAMES = [Around, Masks, Steps, Causal, Written, Spectrum, Video, *POOLED]
 
 
 def expected_of(model, x, *more):
@@ -228,6 +249,28 @@ def test_states_that_a_forward_takes_and_returns_lie_in_the_state(tmp_path):
             output, hidden = model(frame.unsqueeze(0), hidden)
         np.testing.assert_allclose(program.step(frame), output[0], rtol=1e-5, atol=3e-6)
         np.testing.assert_allclose(program.state, hidden[0], rtol=1e-5, atol=3e-6)
+
+
+class StateFirst(nn.Module):
+    """A state without time in front of the frames, in numbers of 64 bits."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.GRU(5, 6, batch_first=True)
+        self.double()
+
+    def forward(self, hidden, x):
+        output, hidden = self.rnn(x, hidden.unsqueeze(0))
+        return output, hidden[0]
+
+
+def test_a_state_may_come_first_and_numbers_have_64_bits(tmp_path):
+    model, x = seeded(StateFirst), torch.randn(7, 5).double()
+    written = export_c(model, tmp_path, example=(torch.zeros(2, 6).double(), torch.randn(2, 4, 5).double()))
+    assert (written.state, written.inputs, written.outputs) == (6, 5, 6)
+    with torch.no_grad():
+        expected = model(torch.zeros(1, 6).double(), x.unsqueeze(0))[0][0]
+    np.testing.assert_allclose(Program(written).run(x), expected, rtol=1e-5, atol=3e-6)
 
 
 class Reversed(nn.Module):

@@ -1,11 +1,14 @@
 """Models as their users write them against their ONNX files in ONNX Runtime, at sizes that no export has seen."""
 
 import json
+from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.weight_norm import WeightNorm
 
 from sparsernn import Masks, Sparsifier, accelerate, compact, export_onnx, sparsify
 from sparsernn.errors import UserError
@@ -15,6 +18,7 @@ from sparsernn.nn import GRU, PeepholeLSTM
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: sparsernn[export]")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: sparsernn[export]")
 pytest.importorskip("onnxscript", reason="onnxscript is not installed: sparsernn[export]")
+pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
 
 
 class Packed(nn.Module):
@@ -69,6 +73,86 @@ class Named(nn.GRU):
         return super().forward(x)[0][:, -1]
 
 
+class Spelled(nn.Module):
+    """Letters of every word by one layer, words by another: two times, and a batch of sequences that holds both."""
+
+    def __init__(self):
+        super().__init__()
+        self.letters, self.spelling = nn.Embedding(12, 3), nn.GRU(3, 4, batch_first=True, bidirectional=True)
+        self.rnn = nn.GRU(8, 5, batch_first=True)
+
+    def forward(self, letters, ends):
+        last = self.spelling(self.letters(letters.flatten(0, 1)))[1]
+        words = last.transpose(0, 1).reshape(*letters.shape[:2], 8)
+        output = self.rnn(words)[0]
+        places = ends.view(-1, 1, 1).expand(-1, 1, 5)
+        return output.gather(1, places).squeeze(1).clamp(-1, 0.5), output
+
+
+@dataclass
+class Heard:
+    """What a loop gives."""
+
+    forth: torch.Tensor
+    back: torch.Tensor
+
+
+class BothWays(nn.Module):
+    """A cell forward, a cell of one's own backward, with peepholes; both start from zeros for so many sequences."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell, self.gates, self.peep = nn.LSTMCell(3, 4), nn.Linear(7, 12), nn.Parameter(torch.randn(2, 4))
+
+    def forward(self, x):
+        state, memory = None, torch.zeros(len(x), 4)
+        forth, back, hidden = [], [], memory
+        for frame in x.unbind(1):
+            state = self.cell(frame, state)
+            forth.append(state[0])
+        for number in reversed(range(x.shape[1])):
+            keep, new, out = self.gates(torch.cat([x[:, number], hidden], -1)).chunk(3, -1)
+            keep = torch.sigmoid(keep + self.peep[0] * memory)
+            memory = keep * memory + (1 - keep) * new.tanh()
+            hidden = torch.sigmoid(out + self.peep[1] * memory) * memory.tanh()
+            back.insert(0, hidden)
+        return Heard(torch.stack(forth, 1), torch.cat([torch.stack(back, 1), x], -1))
+
+
+class Decoding(nn.Module):
+    """A loop over the steps of a mask that looks at everything encoded, and puts out its last state."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.cell, self.query = nn.GRU(3, 4, batch_first=True), nn.GRUCell(5, 4), nn.Linear(4, 4)
+
+    def forward(self, x, mask):
+        memory, last = self.encoder(x)
+        hidden = last.sum(0)
+        for flag in mask.split(1, 1):
+            weight = torch.bmm(memory, self.query(hidden).unsqueeze(2)).softmax(1)
+            after = self.cell(torch.cat([(weight * memory).sum(1), flag], 1), hidden)
+            hidden = flag * after + (1 - flag) * hidden
+        return hidden
+
+
+def settled():
+    """Weights that are computed before each forward."""
+    model = nn.Sequential(nn.RNN(3, 4, batch_first=True), Output(), nn.Linear(4, 2))
+    WeightNorm.apply(model[2], "weight", 0)
+    nn.utils.parametrizations.orthogonal(model[0], "weight_hh_l0")
+    prune.l1_unstructured(model[0], "weight_ih_l0", 0.5)
+    return model
+
+
+def spelled(batch, time):
+    return torch.randint(12, (batch, time, 2 + time)), lengths_of(batch, time) - 1
+
+
+def with_flags(batch, time):
+    return torch.randn(batch, time, 3), torch.rand(batch, time + 2).round()
+
+
 def lengths_of(batch, time):
     return (torch.arange(batch) * 2) % time + 1
 
@@ -108,6 +192,11 @@ CASES = {
     "mask, two times": (Attending, with_mask),
     "a subclass": (lambda: nn.Sequential(Named(3, 6, batch_first=True), nn.Linear(6, 2)), frames),
     "ReLU, time first, no bias": (lambda: nn.RNN(3, 6, 2, nonlinearity="relu", bias=False), time_first),
+    "letters and words": (Spelled, spelled),
+    "loops over cells, forth and back": (BothWays, frames),
+    "a loop that looks at what is encoded": (Decoding, with_flags),
+    "weights that are computed": (settled, frames),
+    "len": (lambda: Applied(lambda y: y[: len(y)] * len(y)), frames),
     "reset before the product": (lambda: GRU(3, 6, 2, reset="before", batch_first=True), frames),
 }
 
@@ -121,6 +210,7 @@ def made(name):
 
 
 def flat(values):
+    values = vars(values) if isinstance(values, Heard) else values
     return torch.utils._pytree.tree_leaves(values)
 
 
@@ -213,15 +303,17 @@ def test_eight_bits_are_smaller_and_near(tmp_path):
     assert 0 < max(small.differences.values()) < 0.03
 
 
-class OwnLoop(nn.Module):
+class Pairs(nn.Module):
+    """A loop of which no step is what the one before was: it reads all frames so far."""
+
     def __init__(self):
         super().__init__()
         self.cell = nn.GRUCell(3, 4)
 
     def forward(self, x):
         state = x.new_zeros(x.shape[0], 4)
-        for frame in x.unbind(1):
-            state = self.cell(frame, state)
+        for number in range(x.shape[1]):
+            state = self.cell(x[:, : number + 1].mean(1), state)
         return state
 
 
@@ -251,8 +343,9 @@ class Applied(nn.Module):
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [
-        (OwnLoop(), {}, "fixes the time .* torch's layer for a loop"),
-        (Applied(lambda y: y[: len(y)] * len(y)), {}, "fixes the batch .* x.shape for len"),
+        (Pairs(), {}, "fixes the time .* torch's layer for a loop"),
+        (Applied(lambda y: y[: int(y.shape[0])] * int(y.shape[0])), {}, "fixes the batch .* int\\(\\) of a size"),
+        (Applied(torch.tanh).half(), {}, "is float16. Expected float32"),
         (Remembering(), {}, "answers in another way"),
         (Applied(lambda y: torch.linalg.eigvals(y @ y.transpose(1, 2)).real), {}, "linalg_eig has no translation"),
         (Applied(lambda y: y if y.sum() > 0 else -y), {}, "decides by the numbers"),
@@ -275,7 +368,7 @@ def test_what_would_be_another_model_is_refused_in_a_sentence(model, options, me
 
 def test_a_loop_of_ones_own_keeps_its_batch_free(tmp_path):
     torch.manual_seed(0)
-    model, path = OwnLoop().eval(), tmp_path / "model.onnx"
+    model, path = Pairs().eval(), tmp_path / "model.onnx"
     written = export_onnx(model, path, example=torch.randn(2, 5, 3), dynamic={"batch"})
     assert written.axes == {"x": {0: "batch"}}
     assert_same(path, model, lambda batch, _: (torch.randn(batch, 5, 3),), [(1, 5), (6, 5)])

@@ -189,10 +189,13 @@ class StepWriter(Watching):
 
     def operator(self, call: Call) -> object:
         name, leaves = call.name, call.leaves
-        if not any(map(self.is_computed, leaves)) or name in LIKE or (name in VIEWS and call.is_view):
+        computed, is_view = any(map(self.is_computed, leaves)), name in VIEWS and call.is_view
+        if not computed or name in LIKE or is_view:
             result = call.run()
-            self._alive += [leaf for leaf in tree.tree_leaves(result) if isinstance(leaf, Tensor)]
-            return result
+            tensors = [leaf for leaf in tree.tree_leaves(result) if isinstance(leaf, Tensor)]
+            self._alive += tensors
+            if not computed or not is_view or all(map(self.is_computed, tensors)):
+                return result  # a reshape that copies is no view
         if name in READING:
             raise UserError(
                 "the forward decides by the numbers in a tensor",

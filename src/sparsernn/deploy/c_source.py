@@ -1,6 +1,5 @@
 """A whole network as one C source and one header: constant weights, no dependencies, one step a call."""
 
-import copy
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
+from torch.utils import _pytree as tree
 
 from sparsernn import durable
 from sparsernn.deploy.c_forward import Remembered, StepWriter
@@ -15,10 +16,10 @@ from sparsernn.deploy.c_functions import PRODUCTS
 from sparsernn.deploy.c_products import ConstantProducts, Constants, write_product
 from sparsernn.deploy.c_step import Body, CMath, Named, number, with_functions, write_step
 from sparsernn.deploy.parts import Layer, NoChain, Parts, parts_of_network, require_stream
+from sparsernn.deploy.plain import plain_copy
 from sparsernn.deploy.stepping import Stream, compare, stream_of
 from sparsernn.errors import UserError
 from sparsernn.runtime.layouts import quantised
-from sparsernn.structure.wiring import unwrap
 
 HEADER = """/* {about}
 
@@ -105,11 +106,12 @@ def export_c(
 
 def _writer_of(network: Any, example: Any, name: str, format: str | None) -> "_Writer":
     """A chain is written from its parts; of any other model what its forward does in a step."""
+    example = tree.tree_map_only(Tensor, lambda one: one.float() if one.is_floating_point() else one, example)
     try:
         return _ChainWriter(parts_of_network(network, example), name, format)
     except NoChain:
         require_stream(2 if any(getattr(module, "bidirectional", False) for module in network.modules()) else 1)
-        return _ForwardWriter(stream_of(copy.deepcopy(unwrap(network)).eval().float(), example), name, format)
+        return _ForwardWriter(stream_of(plain_copy(network).float(), example), name, format)
 
 
 def _write(folder: Path, name: str, source: str, header: str) -> tuple[Path, Path]:

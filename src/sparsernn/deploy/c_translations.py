@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as tree
 
-from sparsernn.deploy.c_operators import OF_EACH, OF_TWO, Operators, clamp_bounds, places_of
+from sparsernn.deploy.c_operators import OF_EACH, OF_TWO, Later, Operators, clamp_bounds, places_of
 from sparsernn.deploy.c_step import Named, number
 from sparsernn.deploy.packing import array_of
 from sparsernn.deploy.stepping import Call, summed_dimensions
@@ -265,16 +265,58 @@ def _products(writer: Writer, first: Tensor, second: Tensor) -> Named:
     return writer.write.reduced("sum", writer.write.each(OF_TWO["mul"], pairs, shape.numel()), shape[3])
 
 
+def _windows(x: Tensor, *window: Sequence[int]) -> Tensor:
+    """Places of the numbers under each window, -1 beside the edge. Shapes: [.. size..] -> [.. place.. kernel..]"""
+    sizes, stride, padding, dilation = window
+    front = x.dim() - len(sizes)
+    sides = [side for one in reversed(padding) for side in (one, one)]
+    numbers = torch.constant_pad_nd(torch.arange(x.numel()).view(x.shape), sides, -1)
+    for axis, (size, step, wide) in enumerate(zip(sizes, stride, dilation, strict=True), front):
+        numbers = numbers.unfold(axis, (size - 1) * wide + 1, step)[..., ::wide]
+    return numbers
+
+
+POOLING = {
+    True: ("x", "size", "stride", "padding", "dilation", "ceil"),
+    False: ("x", "size", "stride", "padding", "ceil", "with edge", "divisor"),
+}
+"""Arguments of a maximum over windows, and of a mean."""
+
+
+def _pool(writer: Writer, call: Call) -> object:
+    """Maxima or means of what lies under each window."""
+    largest = call.name != "avg_pool2d"
+    arguments = dict(zip(POOLING[largest], call.args, strict=False))
+    x, size = arguments["x"], _pair(arguments["size"])
+    stride, padding = _pair(arguments.get("stride") or size), _pair(arguments.get("padding", 0))
+    dilation = _pair(arguments.get("dilation", 1))
+    if arguments.get("ceil") or arguments.get("divisor") or (not largest and any(padding)):
+        raise no_operator("a pooling that goes beyond the edge, or divides by a number of its own,")
+    numbers = _windows(x, size, stride, padding, dilation).flatten(-2)
+    vector = writer.write.placed([writer.value(x)], numbers.numpy(), -np.inf if largest else 0.0)
+    count, results = numbers.shape[-1], call.run()
+    pooled = writer.write.reduced("amax" if largest else "sum", vector, count)
+    if not largest:
+        return writer.give(results, writer.write.each(f"({{}} * {number(1 / count)})", [pooled], pooled.width))
+
+    def places() -> Named:
+        raise no_operator("the place of a largest number in a window")
+
+    values = writer.give(results[0], pooled)
+    return values, writer.give(results[1], Later(pooled.body, pooled.width, places))
+
+
+def _pair(one: int | Sequence[int]) -> list[int]:
+    return [one, one] if isinstance(one, int) else list(one) * (2 // len(one))
+
+
 def _convolution(writer: Writer, call: Call) -> Tensor:
     """Products of the weights with what lies under them at each place."""
     x, weight, bias, stride, padding, dilation, turned, _, groups = call.args
     if turned or writer.is_computed(weight):
         raise no_operator("a transposed convolution, or one with weights that are computed,")
-    sides = [side for one in reversed(padding) for side in (one, one)]
-    numbers = torch.constant_pad_nd(torch.arange(x.numel()).view(x.shape), sides, -1)
-    for axis, (size, step, wide) in enumerate(zip(weight.shape[2:], stride, dilation, strict=True), 2):
-        numbers = numbers.unfold(axis, (size - 1) * wide + 1, step)[..., ::wide]
     rank = len(stride)
+    numbers = _windows(x, weight.shape[2:], stride, padding, dilation)
     numbers = numbers[0].unflatten(0, (groups, -1))  # [group channel place.. kernel..]
     order = [0, *range(2, 2 + rank), 1, *range(2 + rank, 2 + 2 * rank)]
     patches = numbers.permute(order).flatten(1, rank).flatten(2)  # [group place channel*kernel]
@@ -292,6 +334,7 @@ def _convolution(writer: Writer, call: Call) -> Tensor:
 OTHERS: dict[str, Callable[[Writer, Call], object]] = {
     "mm": _mm, "addmm": _addmm, "bmm": _bmm, "embedding": _embedding, "convolution": _convolution, "where": _where,
     "pow": _pow, "max": _max, "argmax": _argmax, "sum": _sum, "mean": _sum, "amax": _sum, "var": _var,
+    "max_pool2d_with_indices": _pool, "avg_pool2d": _pool,
 }  # fmt: skip
 """Operators that are more than a function of one or two numbers."""
 

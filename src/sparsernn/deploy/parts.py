@@ -1,6 +1,5 @@
 """A network taken apart for a step at a time: an embedding, layers of any cell in one direction, a head."""
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch.utils import _pytree as tree
 
 from sparsernn.cells.cell import Cell, Sizes
 from sparsernn.deploy.packing import KINDS, array_of, arrays_of, words_of
+from sparsernn.deploy.plain import plain_copy
 from sparsernn.deploy.to_onnx.calls import refused_example
 from sparsernn.errors import UserError
 from sparsernn.models.classifier import Classifier
@@ -27,7 +27,6 @@ from sparsernn.runtime.artifact import load
 from sparsernn.runtime.layers import checked_sizes
 from sparsernn.runtime.network import Network, NetworkSpec
 from sparsernn.runtime.numpy_math import Products
-from sparsernn.structure.wiring import unwrap
 
 STACKS = (Recurrent, nn.LSTM, nn.GRU, nn.RNN)
 CLOSE = 2e-5
@@ -105,7 +104,7 @@ def parts_of_network(network: Any, example: Any = None) -> Parts:
         return _of_spec(network.spec)
     if not isinstance(network, nn.Module):
         raise UserError(f"the network is a {type(network).__name__}", "a model, or an artifact", "pass one of them")
-    network = copy.deepcopy(unwrap(network)).eval().float()
+    network = plain_copy(network).float()
     if isinstance(network, tuple(KINDS)):
         return _of_model(network)
     if isinstance(network, STACKS):

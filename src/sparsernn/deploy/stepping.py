@@ -12,7 +12,7 @@ from torch._ops import OpOverload
 from torch.utils import _pytree as tree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sparsernn.deploy.to_onnx.axes import Axes, find_axes, resized
+from sparsernn.deploy.to_onnx.axes import Axes, find_axes, resized, with_noise
 from sparsernn.deploy.to_onnx.calls import Forward, forward_of, refused_example
 from sparsernn.deploy.to_onnx.functions import forget_plain_forwards, intercepted
 from sparsernn.errors import UserError, reason
@@ -206,8 +206,8 @@ def stream_of(network: nn.Module, example: Any) -> Stream:
 
 
 def _states(forward: Forward, outputs: Sequence[Tensor], others: Sequence[int]) -> list[int]:
-    """The last inputs, if as many last outputs have their shapes."""
-    likely = [number for number in range(1, len(forward.tensors)) if number not in others]
+    """Inputs without time, if as many last outputs have their shapes; without time anywhere all but the first."""
+    likely = [number for number in range(0 if others else 1, len(forward.tensors)) if number not in others]
     shapes = [forward.tensors[number].shape for number in likely]
     after = [output.shape for output in outputs[len(outputs) - len(likely) :]]
     return likely if likely and len(outputs) > len(likely) and shapes == after else []
@@ -218,12 +218,7 @@ def _sequences(
 ) -> list[list[Tensor]]:
     generator = torch.Generator().manual_seed(0)
     larger = resized(forward.tensors, dict.fromkeys(axes.get("time", ()), steps))
-    noisy = [
-        tensor + torch.randn(tensor.shape, generator=generator) * (0.1 + tensor.abs().mean())
-        if tensor.is_floating_point() and number in time
-        else tensor
-        for number, tensor in enumerate(larger)
-    ]
+    noisy = [with_noise(tensor, generator) if number in time else tensor for number, tensor in enumerate(larger)]
     count = min((noisy[number].shape[dimension] for number, dimension in batch.items()), default=1)
     return [
         [one.narrow(batch[number], place, 1) if number in batch else one for number, one in enumerate(noisy)]

@@ -39,22 +39,23 @@ Axes = Mapping[str, tuple[Axis, ...]]
 def find_axes(forward: Forward, model: nn.Module) -> Axes:
     """For "batch" and "time", those that exist, the axes that can only change together.
 
-    Further inputs that have a batch or time of their own have it under their name, such as "time_target".
+    Further axes that are a batch or time of their own have the name of their input behind it, such as "time_target".
 
-    An axis is batch or time by what the recurrent layers see of it; where they see nothing, the first axis of an input
-    is the batch, and the second is time.
+    An axis is batch or time by what the recurrent layers see of it: one that changes the steps of some layer is time,
+    whatever it does to how many sequences another one reads. Where they see nothing, the first axis of an input is the
+    batch, and the second is time.
     """
     call, tensors = forward.call, forward.tensors
     before = _seen(call, tensors, model) or []
-    axes: dict[str, tuple[Axis, ...]] = {}
+    groups: dict[str, list[tuple[Axis, ...]]] = {name: [] for name in NAMES}
     unseen: list[tuple[Axis, ...]] = []
-    for group, seen in _groups(call, tensors, model, axes):
+    for group, seen in _groups(call, tensors, model, groups):
         changed = [name for name in NAMES if _changes(name, before, seen)]
-        if len(changed) == 1:
-            (name,) = changed
-            axes[f"{name}_{forward.names[group[0].input]}" if name in axes else name] = group
-        elif not changed:
+        if changed:
+            groups[changed[-1]].append(group)
+        else:
             unseen.append(group)
+    axes = _with_names(groups, forward.names)
     left = [group for group in unseen if not any(set(group) & set(taken) for taken in axes.values())]
     for dimension, name in enumerate(NAMES):
         others = {axis.input for group in axes.values() for axis in group}
@@ -63,6 +64,16 @@ def find_axes(forward: Forward, model: nn.Module) -> Axes:
             axes[name] = likely[0]
             left = [group for group in left if not set(group) & set(likely[0])]
     return _joined(axes, left, call, tensors, model)
+
+
+def _with_names(groups: Mapping[str, Sequence[tuple[Axis, ...]]], inputs: Sequence[str]) -> dict[str, tuple[Axis, ...]]:
+    """The first input's batch and time have these names, others those of their inputs as well."""
+    axes: dict[str, tuple[Axis, ...]] = {}
+    for name, several in groups.items():
+        for group in sorted(several):
+            text = f"{name}_{inputs[group[0].input]}" if name in axes else name
+            axes[text if text not in axes else f"{text}_{group[0].dimension}"] = group
+    return axes
 
 
 def resized(tensors: Sequence[Tensor], axes: Mapping[Axis, int]) -> list[Tensor]:
@@ -75,20 +86,31 @@ def resized(tensors: Sequence[Tensor], axes: Mapping[Axis, int]) -> list[Tensor]
     return results
 
 
+def with_noise(tensor: Tensor, generator: torch.Generator) -> Tensor:
+    """Other numbers of the same kind: none is negative where none was, whole ones stay as they are."""
+    if not tensor.is_floating_point():
+        return tensor
+    noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float32).to(tensor)
+    noisy = tensor + noise * (0.1 + tensor.abs().mean())
+    return noisy.abs() if (tensor >= 0).all() and tensor.any() else noisy
+
+
 def _groups(
-    call: Call, tensors: Sequence[Tensor], model: nn.Module, axes: Axes
+    call: Call, tensors: Sequence[Tensor], model: nn.Module, groups: Mapping[str, Sequence[tuple[Axis, ...]]]
 ) -> Iterator[tuple[tuple[Axis, ...], list[Sizes]]]:
     """Sets of axes that may change together, the smallest first, and what the layers see then; until all are named."""
     every = [Axis(number, dimension) for number, tensor in enumerate(tensors) for dimension in range(tensor.dim())]
     tries = 0
     for count in range(1, len(every) + 1):
+        if count > 2 and all(groups.values()):
+            return
         for group in combinations(every, count):
             sizes = {tensors[axis.input].shape[axis.dimension] for axis in group}
-            taken = any(set(group) & set(others) for others in axes.values())
+            taken = any(set(group) & set(others) for several in groups.values() for others in several)
             if len(sizes) > 1 or taken:
                 continue
             tries += 1
-            if tries > MOST_TRIES or (count > 1 and set(NAMES) <= set(axes)):
+            if tries > MOST_TRIES:
                 return
             (size,) = sizes
             for larger in (2 * size + 3, size + 1):
@@ -101,15 +123,20 @@ def _groups(
 def _joined(
     axes: Axes, left: Sequence[tuple[Axis, ...]], call: Call, tensors: Sequence[Tensor], model: nn.Module
 ) -> Axes:
-    """Axes of further inputs that can change with batch or time as well as alone, as those of a mask can."""
+    """Axes of further inputs that can change with batch or time: those that also can alone, as a mask's, and others.
+
+    Numbers of steps that are gathered may be fewer than sequences, so that sequences alone can change.
+    """
     joined = dict(axes)
-    for group in left:
+    every = [(Axis(number, dimension),) for number, tensor in enumerate(tensors) for dimension in range(tensor.dim())]
+    for group in (*left, *every):
         size = tensors[group[0].input].shape[group[0].dimension]
         for name, others in joined.items():
             together = (*others, *group)
             same = size == tensors[others[0].input].shape[others[0].dimension]
             inputs = {axis.input for axis in others}
-            if same and inputs.isdisjoint(axis.input for axis in group):
+            taken = any(set(group) & set(several) for several in joined.values())
+            if same and not taken and inputs.isdisjoint(axis.input for axis in group):
                 if _seen(call, resized(tensors, dict.fromkeys(together, 2 * size + 3)), model) is not None:
                     joined[name] = together
                     break
@@ -117,8 +144,15 @@ def _joined(
 
 
 def _changes(name: str, before: Sequence[Sizes], after: Sequence[Sizes]) -> bool:
+    if name == "time" and _steps(before) != _steps(after):  # a loop over a cell goes on for longer
+        return True
     pairs = zip(before, after, strict=False)
     return any(getattr(old, name) != getattr(new, name) for old, new in pairs)
+
+
+def _steps(seen: Sequence[Sizes]) -> int:
+    """How many calls of cells there were, which read a step each."""
+    return sum(sizes.time is None for sizes in seen)
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import torch
@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from torch.utils import _pytree as tree
 
 from sparsernn.errors import UserError, reason
+
+HALVES = (torch.float16, torch.bfloat16)
+"""Types that stock runtimes do not compute recurrent layers in; one of them ends the process that tries."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,15 @@ class Forward:
     places: list[int]
 
     def call(self, tensors: Sequence[Tensor]) -> Any:
-        """What the forward returns."""
+        """What the forward returns; of a dataclass its fields by name."""
         leaves = list(self.leaves)
         for place, tensor in zip(self.places, tensors, strict=True):
             leaves[place] = tensor
         args, kwargs = tree.tree_unflatten(leaves, self.form)
-        return self.network(*args, **kwargs)
+        result = self.network(*args, **kwargs)
+        if is_dataclass(result) and not isinstance(result, Mapping | type):
+            return {one.name: getattr(result, one.name) for one in fields(result)}
+        return result
 
     def outputs(self, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
         """The tensors that the forward returns, by name.
@@ -50,7 +56,7 @@ class Forward:
         if not values:
             raise UserError(
                 f"the forward returns a {type(result).__name__}",
-                "tensors, or tuples, lists and dictionaries of them",
+                "tensors, or tuples, lists, dictionaries and dataclasses of them",
                 "return what is wanted in one of these",
             )
         names = _distinct(_output_names(self.network, result, len(values)), self.names)
@@ -101,7 +107,7 @@ def forward_of(network: nn.Module, example: Any) -> Forward:
     if not tensors:
         raise UserError("the example has no tensor", "one at least", "pass example=(...) as in a call")
     for name, tensor in zip(names, tensors, strict=True):
-        if tensor.dtype == torch.bfloat16 or tensor.is_complex():
+        if tensor.dtype in HALVES or tensor.is_complex():
             kind = str(tensor.dtype).removeprefix("torch.")
             raise UserError(f"{name} of the example is {kind}", "float32 or whole numbers", "export model.float()")
         if not tensor.numel():

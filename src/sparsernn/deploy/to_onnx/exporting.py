@@ -1,6 +1,5 @@
 """Any model of torch as an ONNX file: traced with free axes, checked at other sizes, and only then kept."""
 
-import copy
 import logging
 import os
 import warnings
@@ -15,15 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from sparsernn import durable
+from sparsernn.deploy.plain import plain_copy
+from sparsernn.deploy.to_onnx import loops
 from sparsernn.deploy.to_onnx.axes import NAMES, Axes, Axis, find_axes, resized
-from sparsernn.deploy.to_onnx.calls import Forward, forward_of
-from sparsernn.deploy.to_onnx.functions import ForeignPacking, forget_plain_forwards, intercepted, paths_of
+from sparsernn.deploy.to_onnx.calls import HALVES, Forward, forward_of
+from sparsernn.deploy.to_onnx.functions import ForeignPacking, forget_plain_forwards, free_len, intercepted, paths_of
 from sparsernn.deploy.to_onnx.nodes import LayerNodes
 from sparsernn.errors import UserError, reason
 from sparsernn.running.runner import running_by
 from sparsernn.running.torch_layers import RUN_BY_US
 from sparsernn.structure.masks import Masks
-from sparsernn.structure.wiring import unwrap
 
 OLDEST = 18
 NEWEST = 23
@@ -63,7 +63,8 @@ def export_onnx(
 ) -> Exported:
     """Write a model, whatever its forward does around its recurrent layers, as a file of ONNX.
 
-    Every layer and direction of an LSTM, GRU or RNN becomes one node of that name, any other cell a Scan over its step;
+    Every layer and direction of an LSTM, GRU or RNN becomes one node of that name, any other cell, and a loop of the
+    forward over its steps, a Scan;
     packed sequences, initial states and lengths stay what they are. The file is compared with the model by ONNX Runtime
     at the example's size and at two others, and is kept only if it is equal. Its metadata say the order of the gates,
     where the reset gate acts, and the names of the states.
@@ -79,8 +80,9 @@ def export_onnx(
     _check_opset(opset)
     names = _checked_names(dynamic)
     _require_modules()
-    network = copy.deepcopy(unwrap(model)).eval().requires_grad_(False)
+    network = plain_copy(model).requires_grad_(False)
     forget_plain_forwards(network)
+    _require_whole_floats(network)
     if masks is not None:
         Masks.of(masks).apply_(network)
     forward = forward_of(network, example)
@@ -99,6 +101,14 @@ def _free_axes(every: Axes, names: Collection[str], required: bool) -> Axes:
             f"leave {missing[0]} out of dynamic",
         )
     return {name: group for name, group in every.items() if name.partition("_")[0] in names}
+
+
+def _require_whole_floats(network: nn.Module) -> None:
+    """Raises: UserError for weights of 16 bits."""
+    for name, weight in network.state_dict().items():
+        if isinstance(weight, Tensor) and weight.dtype in HALVES:
+            kind = str(weight.dtype).removeprefix("torch.")
+            raise UserError(f"{name} of the model is {kind}", "float32", "export model.float()")
 
 
 def _check_opset(opset: int) -> None:
@@ -140,7 +150,7 @@ class Traced(nn.Module):
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         self.nodes.forget()
-        with intercepted(self.nodes), running_by(self.nodes):
+        with intercepted(self.nodes), running_by(self.nodes), free_len():
             return tuple(self.forward_of_network.outputs(tensors).values())
 
 
@@ -186,14 +196,9 @@ def _example_sizes(tensors: Sequence[Tensor], axes: Axes) -> dict[Axis, int]:
 
 
 def _program(traced: Traced, example: Sequence[Tensor], axes: Axes, forward: Forward, opset: int) -> Any:
-    free = [axis for group in axes.values() for axis in group]
-    shapes = tuple(
-        {axis.dimension: torch.export.Dim.DYNAMIC for axis in free if axis.input == number} or None
-        for number in range(len(example))
-    )
     try:
         with torch.no_grad():
-            program = torch.export.export(traced, tuple(example), dynamic_shapes=(shapes,), strict=False)
+            program = _traced(traced, example, axes)
         if mutated := program.graph_signature.buffers_to_mutate:
             raise UserError(
                 f"the forward writes into its buffer {next(iter(mutated.values())).removeprefix('network.')}",
@@ -207,23 +212,78 @@ def _program(traced: Traced, example: Sequence[Tensor], axes: Axes, forward: For
         raise _refusal(error, axes, forward) from error
 
 
-def _refusal(error: BaseException, axes: Axes, forward: Forward) -> UserError:
-    """One sentence on why a model could not be exported, with the way out."""
-    causes = [error]
-    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and len(causes) < 10:
-        causes.append(cause)
-    text, model = " ".join(map(str, causes)), type(forward.network).__name__
-    fixed = [
+def _traced(traced: Traced, example: Sequence[Tensor], axes: Axes) -> torch.export.ExportedProgram:
+    """What a model does with its inputs, a loop over their steps being a scan."""
+    try:
+        return _exported(traced, example, axes)
+    except Exception as error:  # as in `_program`
+        fixed = [name for name in _fixed(error, axes) if name.startswith("time")]
+        if not fixed:
+            raise
+        others = {name: group for name, group in axes.items() if name != fixed[0]}
+
+        def trace(count: int) -> torch.fx.GraphModule:
+            program = _exported(traced, resized(example, dict.fromkeys(axes[fixed[0]], count)), others)
+            return program.run_decompositions({}).module(check_guards=False)  # type: ignore[return-value]
+
+        module = loops.rolled(trace, axes[fixed[0]][0])
+        if module is None or not _fits(module, traced.forward_of_network, axes[fixed[0]]):
+            raise
+        return _exported(module, example, axes)
+
+
+def _fits(module: torch.fx.GraphModule, forward: Forward, axes: Sequence[Axis]) -> bool:
+    """Whether a graph gives shapes as the forward does, for one step and several; layers in it give no numbers."""
+    for count in (1, loops.STEPS + 2):
+        tensors = resized(forward.tensors, dict.fromkeys(axes, count))
+        try:
+            pairs = list(zip(forward.outputs(tensors).values(), module(*tensors), strict=True))
+        except Exception:  # whatever a graph raises that is not the forward
+            return False
+        if not all(one.shape == other.shape for one, other in pairs):
+            return False
+    return True
+
+
+def _exported(traced: nn.Module, example: Sequence[Tensor], axes: Axes) -> torch.export.ExportedProgram:
+    free = [axis for group in axes.values() for axis in group]
+    shapes = tuple(
+        {axis.dimension: torch.export.Dim.DYNAMIC for axis in free if axis.input == number} or None
+        for number in range(len(example))
+    )
+    dynamic = shapes if isinstance(traced, torch.fx.GraphModule) else (shapes,)
+    return torch.export.export(traced, tuple(example), dynamic_shapes=dynamic, strict=False)
+
+
+def _fixed(error: BaseException, axes: Axes) -> list[str]:
+    """The names of the axes that a forward fixes to the example's."""
+    text = " ".join(map(str, _causes(error)))
+    return [
         name
         for name, group in axes.items()
         for axis in group
         if f"[{axis.input}].size()[{axis.dimension}] as dynamic but" in text
     ]
-    if fixed:
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and len(causes) < 10:
+        causes.append(cause)
+    return causes
+
+
+def _refusal(error: BaseException, axes: Axes, forward: Forward) -> UserError:
+    """One sentence on why a model could not be exported, with the way out."""
+    causes = _causes(error)
+    text, model = " ".join(map(str, causes)), type(forward.network).__name__
+    if fixed := _fixed(error, axes):
+        name = fixed[0].partition("_")[0]
         return UserError(
-            f"the forward of {model} fixes the {fixed[0]} to that of its example, as len() and loops over steps do",
+            f"the forward of {model} fixes the {fixed[0]} to that of its example, as int() of a size and loops whose "
+            "steps differ do",
             f"a forward that is the same for every {fixed[0]}",
-            f"take x.shape for len(x), torch's layer for a loop over its cell, or leave {fixed[0]} out of dynamic",
+            f"take x.shape as it is, torch's layer for a loop over its cell, or leave {name} out of dynamic",
         )
     if any(isinstance(one, ForeignPacking) for one in causes):
         return UserError(

@@ -1,5 +1,6 @@
 """Torch's recurrent modules and packed sequences, in a form in which batch, time and lengths stay free."""
 
+import builtins
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -64,6 +65,12 @@ class Packings(TorchFunctionMode):
             longest = Longest(1)
             longest.length = self.packing(args[0]).running.shape[0]
             return longest
+        if name == "one_hot" and len(args) == 2 and args[1] > 0:  # torch's own looks at the numbers
+            return (args[0].unsqueeze(-1) == torch.arange(args[1])).long()
+        if name in ("clamp", "clip") and args[0].is_floating_point():  # the exporter knows bounds of one type alone
+            bounds = [float(one) if isinstance(one, int) else one for one in args[1:]]
+            kwargs = {key: float(one) if isinstance(one, int) else one for key, one in (kwargs or {}).items()}
+            return func(args[0], *bounds, **kwargs)
         return func(*args, **(kwargs or {}))
 
     def packing(self, batch_sizes: Tensor) -> Packing:
@@ -122,6 +129,17 @@ class Interception(NamedTuple):
 
     runner: Runner
     packings: Packings
+
+
+@contextmanager
+def free_len() -> Iterator[None]:
+    """Within the block `len` of a tensor is a size that stays free, which Python's own makes a constant of."""
+    plain_len = builtins.len
+    builtins.len = lambda value: value.shape[0] if isinstance(value, Tensor) and value.dim() else plain_len(value)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        builtins.len = plain_len
 
 
 _active: ContextVar[Interception | None] = ContextVar("active", default=None)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparsernn.deploy.to_onnx.axes import Axes, resized
+from sparsernn.deploy.to_onnx.axes import Axes, resized, with_noise
 from sparsernn.deploy.to_onnx.calls import Forward
 from sparsernn.errors import UserError, reason
 
@@ -80,18 +80,11 @@ def _tried(forward: Forward, axes: Axes) -> Iterator[tuple[tuple[int, int], list
     for grow in (lambda size: size, lambda size: 2 * size + 1, lambda size: 1, lambda size: size + 3):
         sizes = {name: grow(size) for name, size in example.items()}
         free = {axis: sizes[name] for name, group in axes.items() for axis in group}
-        tensors = [_with_noise(tensor, generator) for tensor in resized(forward.tensors, free)]
+        tensors = [with_noise(tensor, generator) for tensor in resized(forward.tensors, free)]
         if "time" in sizes and sizes["time"] < example["time"]:
             tensors = [_at_most(tensor, sizes["time"]) for tensor in tensors]
         turned = [tensor if tensor.is_floating_point() or not tensor.dim() else tensor.roll(1, 0) for tensor in tensors]
         yield (sizes.get("batch", 0), sizes.get("time", 0)), [turned, tensors]
-
-
-def _with_noise(tensor: Tensor, generator: torch.Generator) -> Tensor:
-    if not tensor.is_floating_point():
-        return tensor
-    noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float32).to(tensor)
-    return tensor + noise * (0.1 + tensor.abs().mean())
 
 
 def _at_most(tensor: Tensor, time: int) -> Tensor:
