@@ -303,18 +303,22 @@ def test_eight_bits_are_smaller_and_near(tmp_path):
     assert 0 < max(small.differences.values()) < 0.03
 
 
-class Pairs(nn.Module):
-    """A loop of which no step is what the one before was: it reads all frames so far."""
+class Looping(nn.Module):
+    """A loop with a cell. read: what of the frames a step reads; scale: by what its state is multiplied."""
 
-    def __init__(self):
+    def __init__(self, read=lambda x, number: x[:, number], scale=lambda number: 1):
         super().__init__()
-        self.cell = nn.GRUCell(3, 4)
+        self.cell, self.read, self.scale = nn.GRUCell(3, 4), read, scale
 
     def forward(self, x):
         state = x.new_zeros(x.shape[0], 4)
         for number in range(x.shape[1]):
-            state = self.cell(x[:, : number + 1].mean(1), state)
+            state = self.scale(number) * self.cell(self.read(x, number), state)
         return state
+
+
+def all_so_far(x, number):
+    return x[:, : number + 1].mean(1)
 
 
 class Remembering(nn.Module):
@@ -343,7 +347,10 @@ class Applied(nn.Module):
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [
-        (Pairs(), {}, "fixes the time .* torch's layer for a loop"),
+        (Looping(all_so_far), {}, "fixes the time .* torch's layer for a loop"),
+        (Looping(scale=lambda number: number + 1), {}, "fixes the time"),
+        (Looping(scale=lambda number: 2 if number > 9 else 1), {}, "time 11 .* differs"),
+        (Looping(scale=lambda number: 2 if number > 50 else 1), {}, "time 69 .* differs"),
         (Applied(lambda y: y[: int(y.shape[0])] * int(y.shape[0])), {}, "fixes the batch .* int\\(\\) of a size"),
         (Applied(torch.tanh).half(), {}, "is float16. Expected float32"),
         (Remembering(), {}, "answers in another way"),
@@ -368,7 +375,7 @@ def test_what_would_be_another_model_is_refused_in_a_sentence(model, options, me
 
 def test_a_loop_of_ones_own_keeps_its_batch_free(tmp_path):
     torch.manual_seed(0)
-    model, path = Pairs().eval(), tmp_path / "model.onnx"
+    model, path = Looping(all_so_far).eval(), tmp_path / "model.onnx"
     written = export_onnx(model, path, example=torch.randn(2, 5, 3), dynamic={"batch"})
     assert written.axes == {"x": {0: "batch"}}
     assert_same(path, model, lambda batch, _: (torch.randn(batch, 5, 3),), [(1, 5), (6, 5)])

@@ -140,6 +140,8 @@ class Traced(nn.Module):
 
     Arguments:
         forward: of the model, which is a submodule for the sake of its parameters.
+    Attributes:
+        rolled: whether a loop over its steps has become a scan.
     """
 
     def __init__(self, network: nn.Module, forward: Forward):
@@ -147,6 +149,7 @@ class Traced(nn.Module):
         self.network = network
         self.forward_of_network = forward
         self.nodes = LayerNodes(paths_of(network))
+        self.rolled = False
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         self.nodes.forget()
@@ -166,7 +169,7 @@ def _write(network: nn.Module, forward: Forward, axes: Axes, path: Path, int8: b
     try:
         with durable.one_clear_error("The model", path, "what was there before is as it was"):
             program.save(str(part))
-            differences = parity.differences(part, forward, axes, None if int8 else TOLERANCE)
+            differences = parity.differences(part, forward, axes, None if int8 else TOLERANCE, traced.rolled)
             os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
@@ -229,6 +232,7 @@ def _traced(traced: Traced, example: Sequence[Tensor], axes: Axes) -> torch.expo
         module = loops.rolled(trace, axes[fixed[0]][0])
         if module is None or not _fits(module, traced.forward_of_network, axes[fixed[0]]):
             raise
+        traced.rolled = True
         return _exported(module, example, axes)
 
 

@@ -12,13 +12,19 @@ from sparsernn.deploy.to_onnx.axes import Axes, resized, with_noise
 from sparsernn.deploy.to_onnx.calls import Forward
 from sparsernn.errors import UserError, reason
 
+MANY_STEPS = 64
+
 
 @torch.no_grad()
-def differences(path: Path, forward: Forward, axes: Axes, tolerance: float | None) -> Mapping[tuple[int, int], float]:
+def differences(
+    path: Path, forward: Forward, axes: Axes, tolerance: float | None, rolled: bool = False
+) -> Mapping[tuple[int, int], float]:
     """(batch, time) -> largest difference, an axis that is fixed counting as 0.
 
     Arguments:
         tolerance: for the largest number being 1; None takes any finite difference.
+        rolled: whether the forward goes through its steps itself, and may do something else at a later one: many more
+            than the example's are tried as well.
     Raises: UserError for a file that does not load, or computes something else.
     """
     import onnxruntime
@@ -30,7 +36,7 @@ def differences(path: Path, forward: Forward, axes: Axes, tolerance: float | Non
     except Exception as error:  # the classes of onnxruntime are not public
         raise _other(f"ONNX Runtime does not load it: {reason(error)}") from error
     results: dict[tuple[int, int], float] = {}
-    for sizes, inputs in _tried(forward, axes):
+    for sizes, inputs in _tried(forward, axes, rolled):
         for tensors in inputs:
             try:
                 expected = forward.outputs(tensors)
@@ -73,12 +79,15 @@ def _difference(
     return largest
 
 
-def _tried(forward: Forward, axes: Axes) -> Iterator[tuple[tuple[int, int], list[list[Tensor]]]]:
+def _tried(forward: Forward, axes: Axes, rolled: bool) -> Iterator[tuple[tuple[int, int], list[list[Tensor]]]]:
     """Sizes, and inputs of them of which the model may take the first or the second: those of the example, others."""
     example = {name: forward.tensors[group[0].input].shape[group[0].dimension] for name, group in axes.items()}
     generator = torch.Generator().manual_seed(0)
-    for grow in (lambda size: size, lambda size: 2 * size + 1, lambda size: 1, lambda size: size + 3):
-        sizes = {name: grow(size) for name, size in example.items()}
+    grown = (lambda size: size, lambda size: 2 * size + 1, lambda size: 1, lambda size: size + 3)
+    every = [{name: grow(size) for name, size in example.items()} for grow in grown]
+    if rolled:
+        every.append({name: size + MANY_STEPS * name.startswith("time") for name, size in example.items()})
+    for sizes in every:
         free = {axis: sizes[name] for name, group in axes.items() for axis in group}
         tensors = [with_noise(tensor, generator) for tensor in resized(forward.tensors, free)]
         if "time" in sizes and sizes["time"] < example["time"]:
