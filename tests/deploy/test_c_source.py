@@ -316,7 +316,6 @@ class Later(nn.Module):
         (nn.GRU(3, 4), {"format": "csr"}, 'format is "csr"'),
         (nn.GRU(3, 4, bidirectional=True), {}, "reads backwards"),
         (Words(), {}, "no example"),
-        (nn.Flatten(), {"example": torch.randn(2, 3).bfloat16()}, "is bfloat16"),
         (nn.Sequential(nn.GRU(3, 3), nn.Flatten()), {"example": torch.randn(2, 3)}, "does not take the example"),
         ("nowhere", {}, "not a readable network"),
         (3, {}, "network is a int"),

@@ -213,7 +213,7 @@ def _uncut(wiring: Wiring, masked: nn.Module, alive: Tensor, masks: Masks) -> li
 
     Arguments:
         masks: which tell of other layers than recurrent ones whose units were to go; those that share units with one
-            that comes before are left out.
+            that comes before are left out, and those that make what the model returns, as nobody expects less of it.
     """
     sentences = []
     recurrent, seen = dict.fromkeys(layer.module for layer in wiring.layers), set()
@@ -223,7 +223,7 @@ def _uncut(wiring: Wiring, masked: nn.Module, alive: Tensor, masks: Masks) -> li
         external = torch.tensor(sorted(wiring.external), dtype=torch.long)
         still, without = (idle_units(wiring, masked, path, biases) for biases in (True, False))
         stuck = units[still | (without & torch.isin(units, external))]
-        told = path not in recurrent and bool(seen & set(units.tolist()))
+        told = path not in recurrent and bool((seen | set(wiring.external)) & set(units.tolist()))
         if len(stuck) and bool(alive[units].all()) and not told:
             reason = _reason(wiring, masked, path, stuck.tolist(), set(units[~still].tolist()))
             sentences.append(f"0 of {len(units)} units of {path or 'the model'} can go, because {reason}")
@@ -264,6 +264,8 @@ def _unknown(wiring: Wiring, masked: nn.Module, masks: Masks) -> list[str]:
     sentences = []
     for path in sorted(paths):
         layer, kind = layers.get(path), type(masked.get_submodule(path)).__name__
+        if layer is None and kind in dir(nn):
+            continue  # known, and left whole for what reads it
         reason = f"it {layer.reason}: {layer.do}" if layer else f"{kind} is no kind of module that is known"
         sentences.append(f"{path or 'the model'} keeps all of its units, because {reason}")
     return sentences

@@ -149,6 +149,7 @@ class GroupLasso(Regularizing):
                 kept[family.start + int(scores[family.start : family.stop].argmax())] = True
         return kept
 
+    @torch.no_grad()
     def end(self, run: Run[RemovalState]) -> None:
         self._zero_small(run)
         super().end(run)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sparsernn.errors import UserError
 from sparsernn.methods.engines.sampling import Sampling
-from sparsernn.methods.parts.removal import RemovalState
+from sparsernn.methods.parts.removal import RemovalState, have_gone
 from sparsernn.methods.run import Run
 from sparsernn.structure.budget import check_number, check_positive
 from sparsernn.structure.groups import Groups
@@ -80,7 +80,7 @@ class L0(Sampling):
         return self._scaled(run, factors)
 
     def penalty(self, run: Run[RemovalState]) -> Tensor | None:
-        if self.has_ended(run):
+        if have_gone(run):
             return None
         total = torch.zeros((), device=run.device)
         for level in self.levels:
@@ -90,7 +90,7 @@ class L0(Sampling):
         return self.strength * total
 
     def before_evaluation(self, run: Run[RemovalState]) -> Mapping[str, Tensor] | None:
-        return None if self.has_ended(run) else self._scaled(run, self._means(run))
+        return None if have_gone(run) else self._scaled(run, self._means(run))
 
     def survivors(self, run: Run[RemovalState], groups: Groups) -> Tensor:
         (level,) = (level for level in self.levels if run.groups(level) is groups)
@@ -100,6 +100,7 @@ class L0(Sampling):
                 kept[family.start + int(ratios[family.start : family.stop].argmax())] = True
         return kept
 
+    @torch.no_grad()
     def end(self, run: Run[RemovalState]) -> None:
         weights = {name: weight.clone() for name, weight in self._scaled(run, self._means(run)).items()}
         super().end(run)

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from sparsernn.errors import UserError
 from sparsernn.methods.draw import Change, Draw
-from sparsernn.methods.engines.removing import Removing
+from sparsernn.methods.method import Method
 from sparsernn.methods.parts.divergences import DIVERGENCES, by_mean, divergence, log_alpha
 from sparsernn.methods.parts.noise import Normal, of_outputs, of_words
-from sparsernn.methods.parts.removal import RemovalState, levels_of, remove_all_but
+from sparsernn.methods.parts.removal import RemovalState, check_stop, have_gone, is_time, levels_of, remove_all_but
 from sparsernn.methods.parts.schedules import choose
 from sparsernn.methods.run import Run
 from sparsernn.running.scaling import SequenceFactors
@@ -25,7 +25,7 @@ GROUPS = {"gate": "gate", "neuron": "read", "word": "word"}
 
 
 @dataclass(frozen=True)
-class SparseVariationalDropout(Removing):
+class SparseVariationalDropout(Method[RemovalState]):
     """Every weight is normal around the model's parameter; what is noise rather than signal goes in the end.
 
     w ~ N(mu, sigma^2), with a log-uniform prior; so are the variables that multiply whole groups, with mean 1 at first:
@@ -85,7 +85,7 @@ class SparseVariationalDropout(Removing):
     known_as: ClassVar[tuple[str, ...]] = ("sparse_vd", "svd", "bayesian")
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        check_stop(self.stop)
         object.__setattr__(self, "levels", levels_of(self.levels))
         object.__setattr__(self, "local", levels_of(self.local))
         self._check_levels()
@@ -119,6 +119,9 @@ class SparseVariationalDropout(Removing):
     @property
     def needs_readers(self) -> bool:
         return bool(self.variables or self.local)
+
+    def initial_state(self) -> RemovalState:
+        return RemovalState()
 
     def prepare(self, run: Run[RemovalState]) -> None:
         sigmas = {f"log_sigma.{name}": torch.full_like(run.weights[name], self.log_sigma) for name in run.selected}
@@ -170,7 +173,7 @@ class SparseVariationalDropout(Removing):
         return Normal(mean, log_sigma) if numbers is None else Normal(mean[numbers], log_sigma[numbers])
 
     def before_forward(self, run: Run[RemovalState]) -> Draw | None:
-        if self.has_ended(run):
+        if have_gone(run):
             return None
         local = {f"{path}.weight": path for path in self.local}
         drawn = {
@@ -217,7 +220,7 @@ class SparseVariationalDropout(Removing):
 
     def _weight_of_divergence(self, run: Run[RemovalState]) -> float:
         """What the sum of all divergences is multiplied with in this step."""
-        if self.has_ended(run) or not self.examples:
+        if have_gone(run) or not self.examples:
             return 0.0
         ramp = self.warm_up * run.steps
         return self.temperature / self.examples * (min(run.step_count / ramp, 1.0) if ramp else 1.0)
@@ -231,7 +234,7 @@ class SparseVariationalDropout(Removing):
         return True
 
     def before_evaluation(self, run: Run[RemovalState]) -> Mapping[str, Tensor] | None:
-        if self.has_ended(run):
+        if have_gone(run):
             return None
         stay, certain, _ = self._survivors(run)
         weights = {name: run.weights[name] * certain[name] for name in run.selected}
@@ -267,7 +270,19 @@ class SparseVariationalDropout(Removing):
         certain.view(-1)[ratios.argmin()] = True
         return certain, False
 
-    def end(self, run: Run[RemovalState]) -> None:
+    def after_step(self, run: Run[RemovalState]) -> None:
+        if is_time(self.stop, run):
+            self._end(run)
+
+    def finalize(self, run: Run[RemovalState]) -> None:
+        if not have_gone(run):
+            self._end(run)
+
+    def settled(self, run: Run[RemovalState]) -> bool:
+        return self.stop is None or have_gone(run)
+
+    @torch.no_grad()
+    def _end(self, run: Run[RemovalState]) -> None:
         stay, certain, dead = self._survivors(run)
         if dead:
             run.warn(f"nothing of {', '.join(dead)} is certain enough to stay; the best was kept of each")

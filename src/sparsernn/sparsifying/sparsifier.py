@@ -166,6 +166,7 @@ class Sparsifier(SparseRun):
             self._optimizer_steps.flush()
         self._sentences = self._watch.summary(self, self._gradients.passes)
         self.method.finalize(self)
+        self._sentences += self._watch.outcome(self)
         self.masks.apply_(self.model)
         self._detach()
         self.masks.constant_gates = self.masks.find_constant_gates(self.wiring, self.model)

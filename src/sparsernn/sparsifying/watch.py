@@ -67,17 +67,21 @@ class Watch:
             )
         if self._lacks_the_penalty():
             sentences.append(self._penalty_sentence(run))
-        if run.method.target and run.method.settled(run) and all(bool(kept.all()) for kept in run.masks.kept.values()):
-            sentences.append(
-                f"nothing is absent although the sparsity is {run.method.target:.2f}: there are too few groups for "
-                "that, as where a forward joins all units of a layer, so that they go together or not at all"
-            )
         if run.step_count > run.steps > 0:
             sentences.append(
                 f"{run.step_count} steps were counted and steps={run.steps}: schedules were at their end after "
                 f"{100 * run.steps // run.step_count} % of the training"
             )
         return sentences
+
+    def outcome(self, run: SparseRun) -> list[str]:
+        """Sentences about what the method has made in the end."""
+        if not run.method.target or not all(bool(kept.all()) for kept in run.masks.kept.values()):
+            return []
+        return [
+            f"nothing is absent although the sparsity is {run.method.target:.2f}: there are too few groups for "
+            "that, as where a forward joins all units of a layer, so that they go together or not at all"
+        ]
 
     def _look_for_zeros(self, run: SparseRun) -> None:
         """A sparse checkpoint whose zeros nobody calls absent."""

@@ -35,7 +35,8 @@ class Details:
 
     def named_axes(self, number: int) -> dict[int, str]:
         """The names of the free axes of an input, by dimension."""
-        return {axis.dimension: name for name, group in self.axes.items() for axis in group if axis.input == number}
+        free = [(axis.dimension, name) for name, group in self.axes.items() for axis in group if axis.input == number]
+        return dict(sorted(free))
 
 
 def finish(program: Any, scanned: Sequence[Problem], details: Details, int8: bool) -> None:

@@ -14,6 +14,7 @@ from torch.utils import _pytree as tree
 from sparsernn.deploy.to_onnx.one_form import (
     STEPPED,
     Key,
+    Read,
     argument,
     identity_of,
     key_of,
@@ -78,7 +79,7 @@ class Loop:
         ]
 
     @staticmethod
-    def _read(one: Any, other: Any, places: Mapping[fx.Node, int], after: Mapping[fx.Node, int]) -> tuple[Any, ...]:
+    def _read(one: Any, other: Any, places: Mapping[fx.Node, int], after: Mapping[fx.Node, int]) -> Read:
         """("now" or "before", place) of what a step computes, ("same", value), ("number", first, more each step)."""
         if isinstance(one, fx.Node):
             if other in after:
@@ -151,7 +152,7 @@ class Loop:
         return step
 
     @staticmethod
-    def _value(read: tuple[Any, ...], step: Mapping[int, fx.Node], before: Mapping[int, fx.Node], number: int) -> Any:
+    def _value(read: Read, step: Mapping[int, fx.Node], before: Mapping[int, fx.Node], number: int) -> Any:
         if read[0] == "same":
             return read[1]
         if read[0] == "number":
@@ -313,7 +314,7 @@ class _Body:
                 inputs[place] = self.graph.call_function(aten.unsqueeze.default, (input, node.args[1]))
         return inputs
 
-    def _leaf(self, read: tuple[Any, ...], values: Mapping[int, fx.Node], before: Mapping[int, fx.Node]) -> Any:
+    def _leaf(self, read: Read, values: Mapping[int, fx.Node], before: Mapping[int, fx.Node]) -> Any:
         if read[0] == "now":
             return values[read[1]]
         if read[0] == "before":

@@ -11,6 +11,8 @@ from torch.utils import _pytree as tree
 
 aten = torch.ops.aten
 Key = tuple[object, ...]
+Read = tuple[Any, ...]
+"""What a node is called with, as torch.fx has it."""
 STEPPED = (aten.select.int, aten.slice.Tensor)
 """Operators that read one step of a sequence."""
 
@@ -42,7 +44,7 @@ def plain(graph: fx.Graph) -> fx.Graph:
     return result
 
 
-def _selecting(node: fx.Node) -> tuple[Any, tuple[Any, ...]]:
+def _selecting(node: fx.Node) -> tuple[Any, Read]:
     """What a node does; one piece of a sequence that is taken apart is selected by itself."""
     source = node.args[0] if node.target is operator.getitem else None
     if isinstance(source, fx.Node) and isinstance(number := node.args[1], int):
@@ -95,7 +97,7 @@ def look_of(node: fx.Node) -> Key:
     return (node.target, str(form), *kinds)
 
 
-def reads_a_step(node: fx.Node, reads: Sequence[tuple[Any, ...]], numbers: Sequence[tuple[Any, ...]]) -> bool:
+def reads_a_step(node: fx.Node, reads: Sequence[Read], numbers: Sequence[Read]) -> bool:
     """Whether an operator of `STEPPED` reads the next step, or the one before, of what stays the same."""
     if reads[0][0] != "same" or abs(numbers[0][2]) != 1:
         return False

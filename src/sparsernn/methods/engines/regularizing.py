@@ -4,17 +4,18 @@ import abc
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
-from sparsernn.methods.engines.removing import Removing
-from sparsernn.methods.parts.removal import RemovalState, levels_of, remove_all_but
+from sparsernn.methods.method import Method
+from sparsernn.methods.parts.removal import RemovalState, check_stop, have_gone, is_time, levels_of, remove_all_but
 from sparsernn.methods.run import Run
 from sparsernn.structure.budget import check_number
 from sparsernn.structure.groups import Groups
 
 
 @dataclass(frozen=True)
-class Regularizing(Removing):
+class Regularizing(Method[RemovalState]):
     """Which penalty, how strong, until when; and which groups survive it."""
 
     strength: float
@@ -23,8 +24,8 @@ class Regularizing(Removing):
     reads_dense_gradient: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         check_number(self.strength, "strength")
+        check_stop(self.stop)
 
     @property
     def levels(self) -> tuple[str, ...]:
@@ -34,12 +35,31 @@ class Regularizing(Removing):
     def survivors(self, run: Run[RemovalState], groups: Groups) -> Tensor:
         """Which groups are large enough to stay. [groups.count]"""
 
+    def initial_state(self) -> RemovalState:
+        return RemovalState()
+
     def prepare(self, run: Run[RemovalState]) -> None:
         for level in self.levels:
             run.groups(level)
         if run.steps == 0:
-            self.finalize(run)
+            self.end(run)
 
+    def after_step(self, run: Run[RemovalState]) -> None:
+        if is_time(self.stop, run):
+            self.end(run)
+
+    def finalize(self, run: Run[RemovalState]) -> None:
+        if not self.has_ended(run):
+            self.end(run)
+
+    def settled(self, run: Run[RemovalState]) -> bool:
+        return self.stop is None or self.has_ended(run)
+
+    def has_ended(self, run: Run[RemovalState]) -> bool:
+        """Whether groups were removed, after which there is no penalty."""
+        return have_gone(run)
+
+    @torch.no_grad()
     def end(self, run: Run[RemovalState]) -> None:
         """Remove what does not survive; from now on there is no penalty."""
         remove_all_but(run, {level: self.survivors(run, run.groups(level)) for level in self.levels})

@@ -4,17 +4,18 @@ import abc
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
-from sparsernn.methods.engines.removing import Removing
-from sparsernn.methods.parts.removal import RemovalState, levels_of, remove_all_but
+from sparsernn.methods.method import Method
+from sparsernn.methods.parts.removal import RemovalState, check_stop, have_gone, is_time, levels_of, remove_all_but
 from sparsernn.methods.run import Run
 from sparsernn.structure.budget import check_positive
 from sparsernn.structure.groups import Groups
 
 
 @dataclass(frozen=True)
-class Sampling(Removing):
+class Sampling(Method[RemovalState]):
     """Which parameters the distribution has beside the weights, how it is sampled; and which groups survive it."""
 
     granularity: str | tuple[str, ...] = "weight"
@@ -22,7 +23,7 @@ class Sampling(Removing):
     stop: float | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        check_stop(self.stop)
         check_positive(self.learning_rate, "learning_rate")
 
     @property
@@ -41,13 +42,29 @@ class Sampling(Removing):
     def survivors(self, run: Run[RemovalState], groups: Groups) -> Tensor:
         """Which groups are certain enough to stay. [groups.count]"""
 
+    def initial_state(self) -> RemovalState:
+        return RemovalState()
+
     def prepare(self, run: Run[RemovalState]) -> None:
         for level in self.levels:
             run.groups(level)
         run.own(self.parameters(run), self.learning_rate)
 
     def before_forward(self, run: Run[RemovalState]) -> Mapping[str, Tensor] | None:
-        return None if self.has_ended(run) else self.sample(run)
+        return None if have_gone(run) else self.sample(run)
 
+    def after_step(self, run: Run[RemovalState]) -> None:
+        if is_time(self.stop, run):
+            self.end(run)
+
+    def finalize(self, run: Run[RemovalState]) -> None:
+        if not have_gone(run):
+            self.end(run)
+
+    def settled(self, run: Run[RemovalState]) -> bool:
+        return self.stop is None or have_gone(run)
+
+    @torch.no_grad()
     def end(self, run: Run[RemovalState]) -> None:
+        """Remove what does not survive; from now on nothing is drawn."""
         remove_all_but(run, {level: self.survivors(run, run.groups(level)) for level in self.levels})

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from sparsernn.methods.run import Run
+from sparsernn.structure.budget import check_fraction
 
 
 @dataclass
@@ -13,6 +14,22 @@ class RemovalState:
     """What is remembered: in which step groups were `removed`; None as long as all are there."""
 
     removed: int | None = None
+
+
+def check_stop(stop: float | None) -> None:
+    """Raises: UserError for what is no fraction of training."""
+    if stop is not None:
+        check_fraction(stop, "stop")
+
+
+def is_time(stop: float | None, run: Run[RemovalState]) -> bool:
+    """Whether groups go after this step, at the fraction `stop` of training; None: when training has ended."""
+    return stop is not None and run.step_count == max(1, round(stop * run.steps))
+
+
+def have_gone(run: Run[RemovalState]) -> bool:
+    """Whether groups were removed, after which the rest is trained as it is."""
+    return run.state.removed is not None
 
 
 def levels_of(granularity: str | tuple[str, ...]) -> tuple[str, ...]:
