@@ -16,7 +16,7 @@ from sparsernn.running.filled_results import FillResults
 from sparsernn.structure.axes import OUTSIDE
 from sparsernn.structure.left_out import left_out
 from sparsernn.structure.masks import Masks
-from sparsernn.structure.wiring import Wiring, unwrap
+from sparsernn.structure.wiring import RETURNED, Wiring, unwrap
 from sparsernn.tracing.copying import copy_of
 from sparsernn.tracing.examples import Example, examples_of
 from sparsernn.tracing.recorder import Recorder
@@ -216,14 +216,15 @@ def _uncut(wiring: Wiring, masked: nn.Module, alive: Tensor, masks: Masks) -> li
             that comes before are left out, and those that make what the model returns, as nobody expects less of it.
     """
     sentences = []
-    recurrent, seen = dict.fromkeys(layer.module for layer in wiring.layers), set()
+    recurrent = dict.fromkeys(layer.module for layer in wiring.layers)
+    seen = {number for number, reason in wiring.external.items() if reason == RETURNED}
     selected = {wiring.weights[name].module for name in masks.selected if name in wiring.weights} - set(wiring.weights)
     for path in [*recurrent, *sorted(selected - set(recurrent))]:
         units = wiring.along(path, wiring.descriptions[path].given)
         external = torch.tensor(sorted(wiring.external), dtype=torch.long)
         still, without = (idle_units(wiring, masked, path, biases) for biases in (True, False))
         stuck = units[still | (without & torch.isin(units, external))]
-        told = path not in recurrent and bool((seen | set(wiring.external)) & set(units.tolist()))
+        told = path not in recurrent and bool(seen & set(units.tolist()))
         if len(stuck) and bool(alive[units].all()) and not told:
             reason = _reason(wiring, masked, path, stuck.tolist(), set(units[~still].tolist()))
             sentences.append(f"0 of {len(units)} units of {path or 'the model'} can go, because {reason}")

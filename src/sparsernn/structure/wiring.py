@@ -16,6 +16,7 @@ from sparsernn.structure.layer import Layer
 from sparsernn.structure.neighbour import describe, wrapped_kind
 
 QUIET = (nn.Dropout, nn.ReLU, nn.Tanh, nn.Identity)
+RETURNED = "the model returns it"
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -275,7 +276,7 @@ class Wiring:
         for result in self.results:
             roots = _resolved_units(self.units, result.units).abs()
             before = first.setdefault((result.count, result.place), roots)
-            self.mark(roots[~torch.isin(roots, torch.tensor(sorted(states)))], "the model returns it")
+            self.mark(roots[~torch.isin(roots, torch.tensor(sorted(states)))], RETURNED)
             if not torch.equal(before, roots):
                 reason = "the model returns it in the place of something else"
                 self.mark(torch.cat([before.flatten(), roots.flatten()]), reason)
