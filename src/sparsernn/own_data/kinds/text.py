@@ -7,7 +7,6 @@ import math
 import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple, TypeGuard
 
 import numpy as np
@@ -257,10 +256,11 @@ class Text(Kind):
 
     def written(self, file: File, name: str, about: str, fused: Fused, out: Path, beside: Beside) -> Scored:
         """What a file answers for texts, and its time for one of them alone; only that of "sparse" stays."""
-        with TemporaryDirectory() as folder:
-            path = (out if name == "sparse" else Path(folder)) / NETWORK
-            fused.save(path, file.preparation, beside.encoder)
-            model, size = runtime.load_any(path), path.stat().st_size
+        path = out / (NETWORK if name == "sparse" else f"compared-{NETWORK}")  # what a kill leaves, the next one takes
+        fused.save(path, file.preparation, beside.encoder)
+        model, size = runtime.load_any(path), path.stat().st_size
+        if name != "sparse":
+            path.unlink()
         if not isinstance(model, GramNetwork):
             raise TypeError(type(model).__name__)
 
