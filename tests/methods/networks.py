@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +47,20 @@ def start(
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)
     return model, optimizer, Sparsifier(model, method, optimizer, steps=steps, **options)
+
+
+@contextmanager
+def interrupted(module: nn.Module) -> Iterator[None]:
+    """Ctrl-C is pressed while this module runs."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    handle = module.register_forward_pre_hook(stop)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def steps_of(sparsifier: Sparsifier, steps: int, first: int = 0) -> Iterator[int]:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -21,8 +20,8 @@ from sparsernn.methods.snfs import SNFS
 from sparsernn.methods.sparse_evolutionary_training import SparseEvolutionaryTraining
 from sparsernn.methods.st_rnn import STRNN
 from tests.methods.networks import absent_are_zero, batch, network
+from tests.methods.two_processes import STEPS, both, check_equal, side_by_side, write
 
-STEPS = 6
 METHODS = {
     "st_rnn": STRNN(0.5, every=2),
     "rigl": RigL(0.5, every=2, stop=1.0),
@@ -46,10 +45,8 @@ def averaged_gradients(model: nn.Module, number: int) -> dict[str, torch.Tensor]
     return {name: weight.grad for name, weight in plain.named_parameters()}
 
 
-def work(rank: int, folder: str) -> None:
+def work(rank: int, folder: Path) -> None:
     """One of two processes: train with every method on this process's own batches, and write what came out."""
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     for name, method in METHODS.items():
         model = network()
         parallel = DistributedDataParallel(model)
@@ -69,20 +66,18 @@ def work(rank: int, folder: str) -> None:
                 assert sparsifier.masks.sparsity() == sparsifier.events[0]["sparsity"]
         masks = sparsifier.finalize()
         tensors = {f"kept.{key}": kept for key, kept in masks.kept.items()} | dict(model.state_dict())
-        save_file(tensors, f"{folder}/{name}-{rank}.safetensors")
-    torch.distributed.destroy_process_group()
+        write(tensors, folder, rank, name)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("parallel")
-    torch.multiprocessing.spawn(work, args=(str(path),), nprocs=2)
+    side_by_side(work, path)
     return path
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_both_processes_hold_the_same(folder, name):
-    first, second = (load_file(folder / f"{name}-{rank}.safetensors") for rank in (0, 1))
-    assert first.keys() == second.keys()
-    assert all(torch.equal(tensor, second[key]) for key, tensor in first.items())
+    first, second = both(folder, name)
+    check_equal(first, second)
     assert any(not bool(tensor.all()) for key, tensor in first.items() if key.startswith("kept."))

@@ -1,6 +1,7 @@
 """Who reads which unit, found out by following the first forward: as good as an example, and without a trace."""
 
 import copy
+import gc
 import pickle
 
 import pytest
@@ -21,6 +22,7 @@ from tests.methods.networks import (
     Network,
     absent_are_zero,
     batch,
+    interrupted,
     loss_of,
     network,
     same_masks,
@@ -195,6 +197,40 @@ def test_a_forward_that_raises_once():
     train(sparsifier, 1)
     assert sparsifier.wiring.recorded and "head.weight" in sparsifier.masks.kept
     assert all(not module._forward_hooks for module in model.modules())
+
+
+class Collecting(Network):
+    """In the middle of its forward whatever nobody has any more is thrown away."""
+
+    def forward(self, x):
+        gc.collect()
+        return super().forward(x)
+
+
+def test_a_sparsifier_that_nobody_has_any_more_ends_the_forward_that_it_has_begun():
+    gc.collect()
+    gc.disable()
+    try:
+        model = Collecting()
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        Sparsifier(model, RandomPruning(0.5, "neuron"), optimizer, steps=4)
+        del optimizer
+        model(batch()[0])
+        assert not torch.overrides._get_current_function_mode_stack()
+    finally:
+        gc.enable()
+    gc.collect()
+    model(batch()[0])
+    assert not model._forward_hooks and not model._forward_pre_hooks and not model._state_dict_pre_hooks
+
+
+def test_ctrl_c_in_the_first_forward():
+    model, optimizer, sparsifier = start(RandomPruning(0.5, "neuron"), steps=4)
+    with interrupted(model.head), pytest.raises(KeyboardInterrupt):
+        model(batch()[0])
+    train(sparsifier, 1)
+    assert not torch.overrides._get_current_function_mode_stack()
+    assert sparsifier.wiring.recorded and "head.weight" in sparsifier.masks.kept
 
 
 def test_keyword_arguments():

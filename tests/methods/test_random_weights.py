@@ -7,9 +7,7 @@ from typing import ClassVar
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from sparsernn import Sparsifier, compact
 from sparsernn.errors import UserError
@@ -17,7 +15,8 @@ from sparsernn.methods.engines.sampling import Sampling
 from sparsernn.methods.parts.scores import best, mean_over
 from sparsernn.methods.random_pruning import RandomPruning
 from tests.contracts import contract
-from tests.methods.networks import Network, batch, loss_of, network, same_masks, same_weights, start, train
+from tests.methods.networks import Network, batch, interrupted, loss_of, network, same_masks, same_weights, start, train
+from tests.methods.two_processes import both, check_equal, side_by_side, trained, write
 
 CELLS = contract.cells()
 GRANULARITIES = ("weight", "neuron")
@@ -156,6 +155,31 @@ def test_parameters_are_back_after_a_forward_that_raises():
     train(sparsifier, 2)
 
 
+AFTERWARDS = {
+    "saving the model": lambda model, sparsifier: model.state_dict(),
+    "saving the sparsifier": lambda model, sparsifier: sparsifier.state_dict(),
+    "training": lambda model, sparsifier: train(sparsifier, 1),
+    "a step": lambda model, sparsifier: sparsifier.optimizer.step(),
+    "evaluation": lambda model, sparsifier: model.eval()(batch()[0]),
+    "the end": lambda model, sparsifier: sparsifier.finalize(),
+    "leaving": lambda model, sparsifier: sparsifier.detach(),
+}
+
+
+@pytest.mark.parametrize("what", AFTERWARDS)
+def test_after_ctrl_c_in_a_forward_parameters_are_back(what):
+    model = Watched()
+    optimizer, sparsifier = started(model)
+    parameters = dict(model.named_parameters())
+    train(sparsifier, 1)
+    with interrupted(model.head), pytest.raises(KeyboardInterrupt):
+        model(batch()[0])
+    AFTERWARDS[what](model, sparsifier)
+    assert all(parameter is parameters[name] for name, parameter in model.named_parameters())
+    model.train()(batch()[0])
+    assert (model.seen[-1] is parameters["rnn.weight_hh_l0"]) == (what in ("the end", "leaving"))
+
+
 def test_a_forward_within_a_forward_has_the_same_weights():
     model = Watched()
     _, sparsifier = started(model)
@@ -240,6 +264,12 @@ def test_a_copy_draws_from_its_own_state():
     assert same_masks(twins.finalize().kept, sparsifier.finalize().kept)
 
 
+def test_a_copy_of_the_model_is_saved_before_it_has_run():
+    model = network()
+    started(model)
+    assert copy.deepcopy(model).state_dict().keys() == model.state_dict().keys()
+
+
 def test_a_copy_of_the_model_alone_is_plain():
     model = Watched()
     _, sparsifier = started(model)
@@ -275,27 +305,12 @@ def test_a_weight_of_another_shape():
         model(batch()[0])
 
 
-def work(rank: int, folder: str) -> None:
-    """One of two processes, each with its own batches."""
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    model = network()
-    parallel = DistributedDataParallel(model)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-    sparsifier = Sparsifier(parallel, SignalToNoise("neuron"), optimizer, steps=6)
-    for number in range(6):
-        inputs, labels = batch(2 * number + rank)
-        optimizer.zero_grad()
-        (nn.functional.cross_entropy(parallel(inputs), labels) + sparsifier.penalty()).backward()
-        optimizer.step()
-    tensors = dict(sparsifier.owned) | {f"kept.{name}": kept for name, kept in sparsifier.finalize().kept.items()}
-    save_file(tensors | dict(model.state_dict()), f"{folder}/{rank}.safetensors")
-    torch.distributed.destroy_process_group()
+def work(rank: int, folder: Path) -> None:
+    write(trained(SignalToNoise("neuron"), rank), folder, rank)
 
 
 def test_two_processes_hold_the_same(tmp_path: Path):
-    torch.multiprocessing.spawn(work, args=(str(tmp_path),), nprocs=2)
-    first, second = (load_file(tmp_path / f"{rank}.safetensors") for rank in (0, 1))
-    assert first.keys() == second.keys()
-    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+    side_by_side(work, tmp_path)
+    first, second = both(tmp_path)
+    check_equal(first, second)
     assert any(name.startswith("log_sigma.") and len(tensor.unique()) > 1 for name, tensor in first.items())

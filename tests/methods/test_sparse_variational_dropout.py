@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from sparsernn import Sparsifier
 from sparsernn.errors import UserError
@@ -17,7 +15,8 @@ from sparsernn.methods.l0 import L0
 from sparsernn.methods.parts.divergences import DIVERGENCES, by_mean, divergence, log_alpha
 from sparsernn.methods.sparse_variational_dropout import SparseVariationalDropout
 from tests.contracts import contract
-from tests.methods.networks import batch, network, start, train
+from tests.methods.networks import batch, start, train
+from tests.methods.two_processes import both, check_equal, side_by_side, trained, write
 from tests.training.conftest import CASES
 
 WHOLE = ("weight", "gate", "neuron")
@@ -540,29 +539,14 @@ def test_modules_run_by_themselves_afterwards():
     assert not model._forward_hooks and not model._forward_pre_hooks
 
 
-def work(rank: int, folder: str) -> None:
-    """One of two processes, each with its own batches."""
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    model = network()
-    parallel = DistributedDataParallel(model)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-    sparsifier = Sparsifier(parallel, SparseVariationalDropout(examples=30, clipped=False), optimizer, steps=6)
-    for number in range(6):
-        inputs, labels = batch(2 * number + rank)
-        optimizer.zero_grad()
-        (nn.functional.cross_entropy(parallel(inputs), labels) + sparsifier.penalty()).backward()
-        optimizer.step()
-    tensors = dict(sparsifier.owned) | {f"kept.{name}": kept for name, kept in sparsifier.finalize().kept.items()}
-    save_file(tensors | dict(model.state_dict()), f"{folder}/{rank}.safetensors")
-    torch.distributed.destroy_process_group()
+def work(rank: int, folder: Path) -> None:
+    write(trained(SparseVariationalDropout(examples=30, clipped=False), rank), folder, rank)
 
 
 def test_two_processes_hold_the_same(tmp_path: Path):
-    torch.multiprocessing.spawn(work, args=(str(tmp_path),), nprocs=2)
-    first, second = (load_file(tmp_path / f"{rank}.safetensors") for rank in (0, 1))
-    assert first.keys() == second.keys()
-    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+    side_by_side(work, tmp_path)
+    first, second = both(tmp_path)
+    check_equal(first, second)
     assert any(name.startswith("group_log_sigma.") and len(tensor.unique()) > 1 for name, tensor in first.items())
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 import weakref
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import torch
@@ -15,12 +18,16 @@ from sparsernn.methods.draw import Draw
 from sparsernn.sparsifying.drawing import Drawing
 from sparsernn.sparsifying.first_forward import FirstForward
 
+# Those whose model is within a forward: what one of them has begun it ends, even where nobody else has it any more.
+RUNNING: set[ForwardHooks] = set()
+
 
 class ForwardHooks:
-    """Two hooks on a model, there as long as anything is left for them to do.
+    """Hooks on a model, there as long as anything is left for them to do.
 
     The first forward is followed; in training, weights may be drawn for every forward, and the first one is told.
-    A forward that runs within another one of the same model is part of it.
+    A forward that runs within another one of the same model is part of it. Of one that was interrupted (by Ctrl-C, of
+    which torch tells no hook) what it had changed is put back at the next forward, saving or step.
 
     Arguments:
         model: the unwrapped module.
@@ -33,6 +40,7 @@ class ForwardHooks:
         self.begins: Callable[[], None] | None = None
         self._guard: Callable[[], None] | None = None
         self._depth = 0
+        self._begun: tuple[int, FrameType] | None = None
         self._compiled = False
         self._handles: list[RemovableHandle] = []
         self._update()
@@ -52,8 +60,20 @@ class ForwardHooks:
         self._guard = guard
         self._update()
 
+    def settle(self, *_: object) -> None:
+        """If a forward was interrupted, it is over now."""
+        if self._begun is None or self._begun[0] != threading.get_ident():
+            return
+        frame: FrameType | None = sys._getframe()
+        while frame is not None and frame is not self._begun[1]:
+            frame = frame.f_back
+        if frame is None:
+            self._depth = 0
+            self._over(None)
+
     def check(self) -> None:
         """Raises: UserError if compiled code has run without the weights that were to be drawn for it."""
+        self.settle()
         if self._compiled and self.drawing is not None:
             raise UserError(
                 "a compiled model is trained by a method that draws weights for every forward",
@@ -63,6 +83,7 @@ class ForwardHooks:
 
     def remove(self) -> None:
         """Nothing is left to do."""
+        self.settle()
         self.first = self.drawing = self.begins = self._guard = None
         self._update()
 
@@ -70,9 +91,12 @@ class ForwardHooks:
         if torch.compiler.is_compiling():
             self._compiled = True
             return
+        self.settle()
         self._depth += 1
         if self._depth > 1:
             return
+        RUNNING.add(self)
+        self._begun = threading.get_ident(), sys._getframe(2)
         if self._guard is not None:
             self._guard()
         trains = self.model.training and torch.is_grad_enabled()
@@ -102,11 +126,17 @@ class ForwardHooks:
         self._depth = max(self._depth - 1, 0)
         if self._depth:
             return
+        self._over(result)
+        self._update()
+
+    def _over(self, result: Any) -> None:
+        """What was changed for a forward is changed back."""
+        RUNNING.discard(self)
+        self._begun = None
         if self.drawing is not None:
             self.drawing.put_back()
         if self.first is not None and self.first.end(result):
             self.first = None
-        self._update()
 
     def _update(self) -> None:
         """Put the hooks on the model, or take them off."""
@@ -114,6 +144,7 @@ class ForwardHooks:
         if needed and not self._handles:
             self._handles = [
                 self.model.register_forward_pre_hook(Hook(self, "begin"), prepend=True, with_kwargs=True),
+                self.model.register_state_dict_pre_hook(Hook(self, "settle")),
                 self.model.register_forward_hook(Hook(self, "end"), always_call=True),
             ]
         if not needed:
@@ -123,7 +154,7 @@ class ForwardHooks:
 
 
 class Hook:
-    """One hook that calls its owner. In a copy of the model it leads nowhere and takes itself off when called.
+    """One hook that calls its owner. In a copy of the model it leads nowhere, and is taken off by the next forward.
 
     It does not keep its owner alive.
     """
@@ -136,13 +167,17 @@ class Hook:
         return None if self._owner is None else self._owner()
 
     def __call__(self, module: nn.Module, *arguments: Any) -> None:
-        owner = self.owner
-        if owner is not None and module is owner.model:
-            getattr(owner, self.name)(*arguments)
-            return
-        for hooks in (module._forward_pre_hooks, module._forward_hooks):
-            for key in [key for key, hook in hooks.items() if hook is self]:
-                del hooks[key]
+        if not self.leads_nowhere(module):
+            getattr(self.owner, self.name)(*arguments)
+        elif self.name != "settle":  # torch goes through the hooks of saving while it calls them
+            for hooks in (module._forward_pre_hooks, module._forward_hooks, module._state_dict_pre_hooks):
+                for key in [
+                    key for key, hook in hooks.items() if isinstance(hook, Hook) and hook.leads_nowhere(module)
+                ]:
+                    del hooks[key]
 
-    def __reduce__(self) -> tuple[type[Hook], tuple[()]]:
-        return Hook, ()
+    def leads_nowhere(self, module: nn.Module) -> bool:
+        return self.owner is None or self.owner.model is not module
+
+    def __reduce__(self) -> tuple[type[Hook], tuple[None, str]]:
+        return Hook, (None, self.name)

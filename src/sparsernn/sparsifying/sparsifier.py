@@ -162,8 +162,7 @@ class Sparsifier(SparseRun):
         if self._finalized:
             self.masks.check_step(self.model)
             return self.masks
-        if self._optimizer_steps is not None:
-            self._optimizer_steps.flush()
+        self._settle()
         self._sentences = self._watch.summary(self, self._gradients.passes)
         self.method.finalize(self)
         self._sentences += self._watch.outcome(self)
@@ -181,8 +180,7 @@ class Sparsifier(SparseRun):
 
     def state_dict(self) -> dict[str, dict[str, Any]]:
         """Everything that a resumed run needs: {"tensors": name -> tensor, "values": JSON-able}."""
-        if self._optimizer_steps is not None:
-            self._optimizer_steps.flush()
+        self._settle()
         tensors, values = state_tree.split({"state": fields_of(self.state), "owned": self._owned.state_dict()})
         tensors |= {f"kept.{name}": kept for name, kept in self.masks.kept.items()}
         tensors |= {f"first.{name}": bits for name, bits in self._history.first_masks.items()}
@@ -278,6 +276,12 @@ class Sparsifier(SparseRun):
         """Kernels may compute with those weights alone that exist."""
         if not self.method.reads_dense_gradient:
             hand_over(self.model, self.wiring.descriptions, self.masks, self.wiring.tied)
+
+    def _settle(self) -> None:
+        """No forward and no step is half done."""
+        self._forwards.settle()
+        if self._optimizer_steps is not None:
+            self._optimizer_steps.flush()
 
     def _detach(self) -> None:
         CLAIMS.release(self)
