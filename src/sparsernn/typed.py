@@ -5,6 +5,7 @@ import difflib
 import functools
 import inspect
 import json
+import math
 import re
 import types
 import typing
@@ -60,6 +61,24 @@ def checked(value: object, kind: object, where: str) -> object:
         return convert_object(value, kind, where) if typing.is_typeddict(kind) else convert(value, kind)
     except Mismatch as error:
         raise wrong_type(where, value, kind) from error
+
+
+def check_options(options: object) -> None:
+    """Raises: UserError if a field of a dataclass holds a value of another type than it declares, or no number (NaN)."""
+    for name, kind in parameters(type(options)).items():
+        value = getattr(options, name)
+        if not is_of(value, kind) or (isinstance(value, float) and math.isnan(value)):
+            said = repr(value) if len(repr(value)) < 80 else f"a {type(value).__name__}"
+            raise UserError(f"{name} is {said}", describe(kind), f"pass {type(options).__name__} such a {name}")
+
+
+def is_of(value: object, kind: object) -> bool:
+    """Whether a value can serve as this type."""
+    try:
+        convert(value, kind)
+    except Mismatch:
+        return False
+    return True
 
 
 def parse(text: str, kind: object, where: str) -> object:

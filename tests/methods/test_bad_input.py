@@ -1,6 +1,7 @@
 """A value that cannot be used gets one clear error, and nothing is changed."""
 
 import copy
+import dataclasses
 import warnings
 
 import numpy as np
@@ -36,6 +37,20 @@ def test_sparsity_outside_its_range(method, sparsity):
     with pytest.raises(UserError, match="sparsity is") as error:
         method(sparsity=sparsity, **needed)
     expected(error)
+
+
+@pytest.mark.parametrize("method", folders.entries("methods").values())
+def test_an_option_of_another_type(method):
+    needed = {name: 0.1 for name in ("strength", "sparsity") if name in method.__dataclass_fields__}
+    needed |= {"examples": 10} if "examples" in method.__dataclass_fields__ else {}
+    method(**needed)
+    for field in dataclasses.fields(method):
+        numeric = "float" in str(field.type)
+        for value in (object(), {1: "x"}, *([float("nan"), "0.5", True] if numeric else ())):
+            if field.init:
+                with pytest.raises(UserError, match=f"^{field.name} is ") as error:
+                    method(**needed | {field.name: value})
+                expected(error)
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,7 @@ class GradualThresholds(Method[ThresholdState]):
     known_as: ClassVar[tuple[str, ...]] = ("narang2017",)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_fraction(self.quantile, "quantile")
         check_positive(self.steeper, "steeper")
         if self.size is not None:

@@ -39,8 +39,8 @@ class IterativeL2(Pruning):
     granularities: ClassVar[tuple[str, ...]] = ("weight", "gate", "neuron", "16x1")
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "ladder", tuple(self.ladder))
         super().__post_init__()
+        object.__setattr__(self, "ladder", tuple(self.ladder))
 
     @property
     def when(self) -> Ladder:

@@ -88,10 +88,10 @@ class JacobianSpectrum(InitialPruning):
     known_as: ClassVar[tuple[str, ...]] = ("jacobian", "spectrum")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, value, choices in (("reading", self.reading, READINGS), ("part", self.part, (None, *PARTS))):
             if value not in choices:
                 raise UserError(f'{name} is "{value}"', f"one of {', '.join(map(str, choices))}", "choose one of them")
-        super().__post_init__()
         functional, discount, normaliser, _ = self.settings
         check_normaliser(normaliser, self.floor)
         if functional not in FUNCTIONALS:

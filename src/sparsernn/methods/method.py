@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sparsernn.methods.draw import Draw
 from sparsernn.methods.run import Run
+from sparsernn.typed import check_options
 
 State = TypeVar("State")
 
@@ -26,6 +27,10 @@ class Method(abc.ABC, Generic[State]):
     granularities: ClassVar[tuple[str, ...]] = ("weight",)
     known_as: ClassVar[tuple[str, ...]] = ()
     layers_only: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Raises: UserError for an option of another type than the method declares."""
+        check_options(self)
 
     @property
     def target(self) -> float | None:

@@ -85,9 +85,10 @@ class SparseVariationalDropout(Method[RemovalState]):
     known_as: ClassVar[tuple[str, ...]] = ("sparse_vd", "svd", "bayesian")
 
     def __post_init__(self) -> None:
-        check_stop(self.stop)
         object.__setattr__(self, "levels", levels_of(self.levels))
         object.__setattr__(self, "local", levels_of(self.local))
+        super().__post_init__()
+        check_stop(self.stop)
         self._check_levels()
         if isinstance(self.examples, bool) or not isinstance(self.examples, int) or self.examples < 1:
             raise UserError(

@@ -35,7 +35,7 @@ class Static(Method[None]):
     """
 
     sparsity: float | None = None
-    masks: Masks | Mapping[str, Tensor] | None = None
+    masks: Masks | Mapping[str, object] | None = None
     _: KW_ONLY
     eps: float | None = None
     granularity: str = "weight"
@@ -48,6 +48,7 @@ class Static(Method[None]):
     reads_dense_gradient: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.masks is None:
             _ = self.topology  # made once, so that its options are checked
             check_rescaling(self.rescale)
@@ -76,7 +77,7 @@ class Static(Method[None]):
         self.topology.scatter(run, groups)
         rescaling.apply_()
 
-    def _apply(self, run: Run[None], masks: Masks | Mapping[str, Tensor]) -> None:
+    def _apply(self, run: Run[None], masks: Masks | Mapping[str, object]) -> None:
         """Take masks that are given."""
         fitted = fitting(masks, run.weights)
         run.masks.kept.update(fitted)

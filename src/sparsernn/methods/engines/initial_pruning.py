@@ -34,6 +34,7 @@ class InitialPruning(Method[None]):
     needs_loss: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_sparsity(self.sparsity)
         check_scope(self.scope)
         check_rescaling(self.rescale)

@@ -31,6 +31,7 @@ class Pruning(Method[PruningState]):
     per: str = "tensor"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_sparsity(self.sparsity)
         check_scope(self.scope)
         _ = self.when  # made once, so that its options are checked

@@ -24,6 +24,7 @@ class Regularizing(Method[RemovalState]):
     reads_dense_gradient: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_number(self.strength, "strength")
         check_stop(self.stop)
 

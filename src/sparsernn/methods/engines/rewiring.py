@@ -80,6 +80,7 @@ class Rewiring(Method[RewiringState]):
     rounded: ClassVar[Rounding] = math.ceil
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _ = self.topology  # made once, so that its options are checked
         check_rescaling(self.rescale)
         for name in ("rate", "floor", "stop", "momentum"):

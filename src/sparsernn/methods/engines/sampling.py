@@ -23,6 +23,7 @@ class Sampling(Method[RemovalState]):
     stop: float | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_stop(self.stop)
         check_positive(self.learning_rate, "learning_rate")
 

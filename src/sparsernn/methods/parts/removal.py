@@ -34,7 +34,7 @@ def have_gone(run: Run[RemovalState]) -> bool:
 
 def levels_of(granularity: str | tuple[str, ...]) -> tuple[str, ...]:
     """The levels that an option names: one, or several."""
-    return (granularity,) if isinstance(granularity, str) else tuple(granularity)
+    return tuple(granularity) if isinstance(granularity, list | tuple) else (granularity,)
 
 
 def remove_all_but(run: Run[RemovalState], survivors: Mapping[str, Tensor]) -> None:
