@@ -64,7 +64,7 @@ def checked(value: object, kind: object, where: str) -> object:
 
 
 def check_options(options: object) -> None:
-    """Raises: UserError if a field of a dataclass holds a value of another type than it declares, or no number (NaN)."""
+    """Raises: UserError if a field of a dataclass holds NaN, or a value of another type than it declares."""
     for name, kind in parameters(type(options)).items():
         value = getattr(options, name)
         if not is_of(value, kind) or (isinstance(value, float) and math.isnan(value)):

@@ -39,6 +39,14 @@ def test_sparsity_outside_its_range(method, sparsity):
     expected(error)
 
 
+@pytest.mark.parametrize("seed", ["0", 1.5, None, True, 2**64])
+def test_a_seed_that_torch_does_not_take(seed):
+    model = network()
+    with pytest.raises(UserError, match="^seed is") as error:
+        Sparsifier(model, Magnitude(0.5), torch.optim.SGD(model.parameters(), 0.1), steps=4, seed=seed)
+    expected(error)
+
+
 @pytest.mark.parametrize("method", folders.entries("methods").values())
 def test_an_option_of_another_type(method):
     needed = {name: 0.1 for name in ("strength", "sparsity") if name in method.__dataclass_fields__}

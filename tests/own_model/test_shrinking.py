@@ -319,6 +319,10 @@ def test_wrong_arguments_are_one_sentence(trained: Reader, changes: dict[str, An
     for wrong, about in (
         ({"share": 2}, "share is 2"),
         ({"steps": 0}, "steps is 0"),
+        ({"rounds": 0}, "rounds is 0"),
+        ({"batches": 2.5}, "batches is 2.5"),
+        ({"weight_decay": -1.0}, "weight_decay is -1.0"),
+        ({"train": "mine"}, "train is 'mine'"),
         ({"learning_rate": 0.0}, "learning"),
     ):
         with pytest.raises(UserError, match=about):

@@ -35,6 +35,10 @@ from sparsernn.training.settings import Settings
         ("seed", -1),
         ("checkpoint_seconds", -1.0),
         ("flush_denormal", "yes"),
+        ("optimizer", 3),
+        ("optimizer_options", None),
+        ("loggers", 5),
+        ("where", [1]),
     ],
 )
 def test_a_value_outside_its_range_is_named(name, value):

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 
 from sparsernn.cells.parts.arithmetic import Math, Multiply, State, Vector
 from sparsernn.cells.parts.automata import Automata, ScanConstants
+from sparsernn.typed import check_options
 
 Sizes = Mapping[str, int]
 PLAIN_AXES = {
@@ -100,6 +101,10 @@ class Cell(abc.ABC):
             modules = importlib.import_module("sparsernn.nn")
             return modules.module_of(cls)(*sizes, **options)
         return super().__new__(cls)
+
+    def __post_init__(self) -> None:
+        """Raises: UserError for an option of another type than the cell declares."""
+        check_options(self)
 
     @property
     def state_axes(self) -> tuple[str, ...]:

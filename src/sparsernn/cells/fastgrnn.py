@@ -60,15 +60,14 @@ class FastGRNN(Cell):
         return OWN_GATES
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("input_rank", "hidden_rank"):
             rank = getattr(self, name)
-            if rank is not None and (isinstance(rank, bool) or not isinstance(rank, int) or rank < 1):
+            if rank is not None and rank < 1:
                 raise UserError(f"{name} is {rank!r}", "a whole number of at least 1, or None", "pass another rank")
         for name in FIRST:
             value = getattr(self, name)
-            if value is not None and (
-                isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1
-            ):
+            if value is not None and not 0 <= value <= 1:
                 raise UserError(f"{name} is {value!r}", "a number in [0, 1], or None", "leave it out to train it")
         check_activation("gate_activation", self.gate_activation, GATE_ACTIVATIONS)
         check_activation("activation", self.activation, ACTIVATIONS)

@@ -34,6 +34,7 @@ class GRU(Cell):
     activation: str = "tanh"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.reset not in ("after", "before"):
             raise UserError(f'reset is "{self.reset}"', '"after" or "before"', "choose one of them")
         check_activation("gate_activation", self.gate_activation, GATE_ACTIVATIONS)

@@ -34,6 +34,7 @@ class LSTM(Cell):
     forget_bias: float | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_activation("gate_activation", self.gate_activation, GATE_ACTIVATIONS)
         check_activation("activation", self.activation, ACTIVATIONS)
 

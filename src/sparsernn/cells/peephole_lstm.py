@@ -36,6 +36,7 @@ class PeepholeLSTM(Cell):
     activation: str = "tanh"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.peephole not in ("diagonal", "full"):
             raise UserError(f'peephole is "{self.peephole}"', '"diagonal" or "full"', "choose one of them")
         check_activation("activation", self.activation, ACTIVATIONS)

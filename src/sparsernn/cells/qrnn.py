@@ -30,6 +30,7 @@ class QRNN(ScannedCell):
     pooling: str = "fo"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.pooling not in POOLINGS:
             raise UserError(f"pooling is {self.pooling!r}", f"one of {', '.join(POOLINGS)}", "choose one of them")
 

@@ -72,6 +72,7 @@ class Rational(ScannedCell):
     fixed: tuple[bool, ...] | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         options = (("semiring", SEMIRINGS), ("last_loop", LAST_LOOPS), ("final", FINALS))
         for name, values in options:
             if getattr(self, name) not in values:
@@ -86,7 +87,7 @@ class Rational(ScannedCell):
             )
         if not 0 <= self.input_dropout < 1:
             raise UserError(f"input_dropout is {self.input_dropout!r}", "a number in [0, 1)", "pass a rate")
-        if not isinstance(self.loop_bias, int | float) or not numbers.isfinite(self.loop_bias):
+        if not numbers.isfinite(self.loop_bias):
             raise UserError(f"loop_bias is {self.loop_bias!r}", "a finite number", "pass 0, or 2 for long texts")
         object.__setattr__(self, "lengths", _plain(self.lengths))
 

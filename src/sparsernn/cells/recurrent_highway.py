@@ -36,10 +36,9 @@ class RecurrentHighwayNetwork(Cell):
     transform_bias: float | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        if isinstance(self.depth, bool) or not isinstance(self.depth, int) or self.depth < 1:
-            raise UserError(
-                f"depth is {self.depth!r}", "a whole number of at least 1", "pass the number of micro-steps"
-            )
+        super().__post_init__()
+        if self.depth < 1:
+            raise UserError(f"depth is {self.depth}", "a whole number of at least 1", "pass the number of micro-steps")
         check_activation("activation", self.activation, ACTIVATIONS)
 
     @property

@@ -28,6 +28,7 @@ class RNN(Cell):
     activation: str | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_activation("nonlinearity", self.nonlinearity, ACTIVATIONS)
         if self.activation is not None:
             check_activation("activation", self.activation, ACTIVATIONS)

@@ -96,7 +96,7 @@ class JacobianSpectrum(InitialPruning):
         check_normaliser(normaliser, self.floor)
         if functional not in FUNCTIONALS:
             raise UserError(f'functional is "{functional}"', f"one of {', '.join(FUNCTIONALS)}", "choose one of them")
-        if isinstance(self.horizon, bool) or not isinstance(self.horizon, int) or self.horizon < 1:
+        if self.horizon < 1:
             raise UserError(f"horizon is {self.horizon!r}", "a number of steps, at least 1", "pass horizon=4")
         if not 0 < discount <= 1:
             raise UserError(f"discount is {discount!r}", "a number in (0, 1]", "pass discount=1 for none")

@@ -90,7 +90,7 @@ class SparseVariationalDropout(Method[RemovalState]):
         super().__post_init__()
         check_stop(self.stop)
         self._check_levels()
-        if isinstance(self.examples, bool) or not isinstance(self.examples, int) or self.examples < 1:
+        if self.examples is None or self.examples < 1:
             raise UserError(
                 f"examples is {self.examples!r}",
                 "how many documents, or predicted tokens, there are in training",

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
-from torch import Tensor
-
 from sparsernn.errors import UserError
 from sparsernn.methods.method import Method
 from sparsernn.methods.parts.rescaling import Rescaling, check_rescaling

@@ -25,10 +25,11 @@ from sparsernn.own_model.choosing import Chooser
 from sparsernn.own_model.fine_tuning import Start, fine_tune
 from sparsernn.own_model.rounds import Rounds, State, fingerprint
 from sparsernn.sparsifying.sparsifier import Sparsifier
-from sparsernn.structure.budget import check_positive
+from sparsernn.structure.budget import check_number, check_positive
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import unwrap
 from sparsernn.tracing.copying import copy_of
+from sparsernn.typed import check_options
 
 Train = Callable[[nn.Module, Start], object]
 LOWER = 0.01
@@ -149,11 +150,14 @@ class How:
         for name in ("levels", "dtypes"):
             if isinstance(value := getattr(self, name), str):
                 object.__setattr__(self, name, (value,))
+        check_options(self)
         if unknown := set(self.dtypes) - set(SMALLER):
             raise UserError(f"dtypes names {sorted(unknown)}", f"of {', '.join(SMALLER)}", "pass these, or ()")
-        if self.steps is not None and self.steps < 1:
-            raise UserError(f"steps is {self.steps}", "a number of at least 1, or None", "pass None for one pass")
+        for name in ("steps", "batches", "rounds"):
+            if (number := getattr(self, name)) is not None and number < 1:
+                raise UserError(f"{name} is {number}", "a number of at least 1", f"leave {name} out for the usual one")
         check_positive(self.learning_rate, "learning_rate")
+        check_number(self.weight_decay, "weight_decay")
         if not 0 < self.share < 1:
             raise UserError(f"share is {self.share}", "a fraction in (0, 1)", "pass one, such as 0.3")
 

@@ -11,8 +11,8 @@ from sparsernn.methods.method import Method
 from sparsernn.sparsifying.optimizers import Optimizers
 
 
-def check_arguments(method: Any, steps: Any, at_least: int) -> None:
-    """Raises: UserError for something else in place of a method, or a number of steps that is too small."""
+def check_arguments(method: Any, steps: Any, seed: Any, at_least: int) -> None:
+    """Raises: UserError for something else than a method, too few steps, or a seed that torch does not take."""
     if not isinstance(method, Method):
         raise UserError(
             f"the method is {method!r}", "an object such as RigL(sparsity=0.9)", "import one from sparsernn.methods"
@@ -21,6 +21,8 @@ def check_arguments(method: Any, steps: Any, at_least: int) -> None:
         raise UserError(
             f"steps is {steps!r}", "the number of optimizer steps of the whole training", "pass steps=epochs * batches"
         )
+    if isinstance(seed, bool) or not isinstance(seed, int) or not -(2**63) <= seed < 2**64:
+        raise UserError(f"seed is {seed!r}", "a whole number of at most 64 bits", "pass seed=0, for example")
 
 
 def check_tensors(model: nn.Module) -> None:

@@ -75,7 +75,7 @@ class Sparsifier(SparseRun):
         seed: int = 0,
         example: Any = None,
     ):
-        check_arguments(method, steps, at_least=0 if optimizer is None else 1)
+        check_arguments(method, steps, seed, at_least=0 if optimizer is None else 1)
         super().__init__(model, method, optimizer, steps, loss, where, example)
         self.generator.manual_seed(seed)
         self._finalized = self.adds_penalty = False

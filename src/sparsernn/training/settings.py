@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from sparsernn.errors import UserError
+from sparsernn.typed import check_options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,10 +85,9 @@ class Settings:
             if kind is float and value is not None:
                 object.__setattr__(self, name, float(value))
         for name in ("loggers", "where"):
-            if isinstance(getattr(self, name), str):
-                object.__setattr__(self, name, (getattr(self, name),))
-            elif getattr(self, name) is not None:
-                object.__setattr__(self, name, tuple(getattr(self, name)))
+            if isinstance(value := getattr(self, name), str | list):
+                object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
+        check_options(self)
         object.__setattr__(self, "optimizer_options", dict(self.optimizer_options))
 
     def to_json(self) -> dict[str, object]:

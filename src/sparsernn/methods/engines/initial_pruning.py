@@ -38,7 +38,7 @@ class InitialPruning(Method[None]):
         check_sparsity(self.sparsity)
         check_scope(self.scope)
         check_rescaling(self.rescale)
-        if isinstance(self.rounds, bool) or not isinstance(self.rounds, int) or self.rounds < 1:
+        if self.rounds < 1:
             raise UserError(f"rounds is {self.rounds!r}", "a whole number of at least 1", "pass rounds=1 for one shot")
 
     @property
