@@ -83,8 +83,7 @@ def export_onnx(
     network = plain_copy(model).requires_grad_(False)
     forget_plain_forwards(network)
     _require_whole_floats(network)
-    if masks is not None:
-        Masks.of(masks).apply_(network)
+    Masks.write_(masks, network)
     forward = forward_of(network, example)
     with _quietly():
         forward.require_same_answer()
