@@ -23,8 +23,8 @@ from sparsernn.runtime.layers import checked_sizes
 from sparsernn.runtime.network import LayerSpec, Network, NetworkSpec
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import unwrap
-from sparsernn.tracing.copying import copy_of
 from sparsernn.structure.words import LivingWords
+from sparsernn.tracing.copying import copy_of
 
 KINDS: dict[type[nn.Module], str] = {
     Classifier: "classification",

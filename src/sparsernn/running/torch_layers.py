@@ -30,7 +30,7 @@ class OwnForward:
         self.module = module
 
     def __call__(self, input: Input, hx: Any = None) -> Any:
-        module = self.module if torch.compiler.is_compiling() else called(self, self.module)
+        module = called(self, self.module)
         if torch.compiler.is_compiling() or not (active() or has_better_kernel(module, input)):
             return type(module).forward(module, input, hx)
         parts = parts_of(module)
@@ -53,6 +53,8 @@ def called(forward: object, module: Module) -> Module:
 
     Such a copy shares all attributes, and torch calls what is in its place by the name `self`.
     """
+    if torch.compiler.is_compiling():
+        return module
     caller = sys._getframe(2).f_locals.get("self")
     return caller if isinstance(caller, type(module)) and vars(caller).get("forward") is forward else module
 
@@ -97,7 +99,7 @@ def has_better_kernel(module: nn.Module, input: Input) -> bool:
 def run_here(module: nn.Module) -> None:
     """Let the loop of this package decide how a module of torch's is run; others are left as they are.
 
-    So are those with a forward of their own, in a subclass or put into the module, which may do more than run the layer.
+    So are those with a forward of their own, of a subclass or put into them, which may do more than run the layer.
     """
     if _has_torchs_forward(module) and not is_run_here(module):
         module.forward = OwnForward(module)  # type: ignore[method-assign]

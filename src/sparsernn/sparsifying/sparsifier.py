@@ -101,7 +101,8 @@ class Sparsifier(SparseRun):
     def penalty(self) -> Tensor:
         """What to add to the loss; a zero without gradient for methods that have none. []"""
         self._watch.penalty_asked = True
-        penalty = self.method.penalty(self)
+        with self._forwards.between():
+            penalty = self.method.penalty(self)
         return penalty if penalty is not None else torch.zeros((), device=self.device)
 
     def gradient(self, name: str) -> Tensor | None:
@@ -163,11 +164,12 @@ class Sparsifier(SparseRun):
             self.masks.check_step(self.model)
             return self.masks
         self._settle()
-        self._sentences = self._watch.summary(self, self._gradients.passes)
-        self.method.finalize(self)
-        self._sentences += self._watch.outcome(self)
-        self.masks.apply_(self.model)
-        self._detach()
+        with self._forwards.between():
+            self._sentences = self._watch.summary(self, self._gradients.passes)
+            self.method.finalize(self)
+            self._sentences += self._watch.outcome(self)
+            self.masks.apply_(self.model)
+            self._detach()
         self.masks.constant_gates = self.masks.find_constant_gates(self.wiring, self.model)
         self.masks.final = self._finalized = True
         sentences, self._sentences = self._sentences, None
@@ -258,6 +260,7 @@ class Sparsifier(SparseRun):
         first = None if self.wiring.recorded else FirstForward(self.model, self._rewire)
         self._forwards = ForwardHooks(self.model, first)
         steps = (self._gradients_ready, self._gradients_again, self.enforce, self._step_done)
+        steps = tuple(map(self._forwards.apart, steps))
         self._optimizer_steps = None if self._optimizers is None else StepHooks(self._optimizers, *steps)
         self._gradients = Gradients(self.model, self.masks, lambda: self.method.reads_next_gradient(self))
         self._ended = False

@@ -18,7 +18,14 @@ from sparsernn.deploy.plain import plain_copy
 from sparsernn.deploy.to_onnx import loops
 from sparsernn.deploy.to_onnx.axes import NAMES, Axes, Axis, find_axes, resized
 from sparsernn.deploy.to_onnx.calls import HALVES, Forward, forward_of
-from sparsernn.deploy.to_onnx.functions import ForeignPacking, forget_plain_forwards, free_len, intercepted, paths_of
+from sparsernn.deploy.to_onnx.functions import (
+    ONE_AT_A_TIME,
+    ForeignPacking,
+    forget_plain_forwards,
+    free_len,
+    intercepted,
+    paths_of,
+)
 from sparsernn.deploy.to_onnx.nodes import LayerNodes
 from sparsernn.errors import UserError, reason
 from sparsernn.running.runner import running_by
@@ -319,12 +326,13 @@ def _untranslated(causes: Sequence[BaseException], model: str) -> UserError:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without what torch's exporter tells about itself."""
-    level = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)
+    """Without what torch's exporter tells about itself, and alone, as it does not bear another one in a thread."""
+    with ONE_AT_A_TIME:
+        level = logging.root.manager.disable
+        try:
+            logging.disable(logging.ERROR)
+            with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+                warnings.simplefilter("ignore")
+                yield
+        finally:
+            logging.disable(level)
