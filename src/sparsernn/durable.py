@@ -18,13 +18,20 @@ LOCK = "lock"
 UNFINISHED = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
 
 
+def path_of(path: Path | str) -> Path:
+    """What a user calls a file or a folder. Raises: UserError if nothing can have that name."""
+    if not isinstance(path, str | os.PathLike) or "\0" in str(path):
+        raise UserError(f"the path is {path!r}", "the name of a file or a folder", "pass a str or a pathlib.Path")
+    return Path(path)
+
+
 def replace(path: Path | str, content: bytes | str) -> None:
     """Write a file under a name that nobody can foresee, sync it and rename it: readers see the old or the new one.
 
     A link in its place is replaced, not followed. The mode follows the umask.
     Raises: UserError; the old file is then as it was.
     """
-    path = Path(path)
+    path = path_of(path)
     with one_clear_error("The file", path, "what was there before is as it was"):
         if path.exists() and not path.is_file() and not path.is_symlink():
             raise OSError(errno.EINVAL, "there is something else than a file in its place")

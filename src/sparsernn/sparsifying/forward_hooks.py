@@ -118,7 +118,7 @@ class ForwardHooks:
             return
         with self._over_or_not:
             self.settle()
-            if not self._handles:  # what was left to do has been done meanwhile
+            if not self._handles or (not self._depth and self._is_borrowed()):  # all has been done meanwhile, or no use
                 return
             self._depth += 1
             if self._depth > 1:
@@ -138,6 +138,21 @@ class ForwardHooks:
             self._handles.append(self.model.register_forward_hook(Hook(self, "end"), always_call=True))
         if self.drawing is not None:
             self.drawing.put(drawn)
+
+    def _is_borrowed(self) -> bool:
+        """Whether a forward runs with tensors in the place of parameters, as torch.func does.
+
+        Raises: UserError if others were to be drawn there.
+        """
+        parameters = [one for module in self.model.modules() for one in module._parameters.values()]
+        borrowed = not all(isinstance(parameter, nn.Parameter | None) for parameter in parameters)
+        if borrowed and self.drawing is not None:
+            raise UserError(
+                "a forward runs with tensors in the place of parameters, and a method draws weights for every forward",
+                "the model's own parameters in it",
+                "call the model without torch.func, or choose another method",
+            )
+        return borrowed
 
     def _draw(self, arguments: tuple[Any, ...], keywords: dict[str, Any], trains: bool) -> Draw:
         """What this forward computes with; nothing drawn if it is neither of training nor in evaluation mode."""

@@ -326,6 +326,7 @@ class Sparsifier(SparseRun):
         if self.step_count == 0:
             check_tensors(self.model)
             self._check_optimizers()
+        self._gradients.check()
         if self.method.reads_dense_gradient and torch._C._current_graph_task_id() >= 0:
             raise UserError(
                 f"an optimizer steps within the backward pass, and {type(self.method).__name__} compares gradients",
