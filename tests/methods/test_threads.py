@@ -128,7 +128,7 @@ def test_what_needs_the_parameters_waits_for_a_forward(what):
 
 
 def replica_of(model: nn.Module) -> nn.Module:
-    """What data parallel makes of a model for another device: shallow copies of all modules, with weights of its own."""
+    """What data parallel makes of a model for another device: shallow copies of all modules, with their own weights."""
     copies = {module: module._replicate_for_data_parallel() for module in model.modules()}
     for module, copy in copies.items():
         for name, child in module._modules.items():

@@ -1,5 +1,6 @@
 """A user's model whose recurrent layers run on the inference engine; its own forward stays as it is."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -79,7 +80,10 @@ class EngineForward:
     def __call__(self, input: Any, hx: Any = None, lengths: Tensor | None = None) -> Any:
         if torch.compiler.is_compiling():
             return type(self.module).forward(self.module, input, hx, *([] if lengths is None else [lengths]))
-        module = called(self, self.module)
+        run = torch.compiler.disable(self._compute) if "torch._dynamo" in sys.modules else self._compute
+        return run(called(self, self.module), input, hx, lengths)
+
+    def _compute(self, module: Any, input: Any, hx: Any, lengths: Tensor | None) -> Any:
         parts = parts_of(module)
         widths = getattr(module, "state_widths", None)
         directions = 1 + int(module.bidirectional)
