@@ -12,7 +12,7 @@ from sparsernn.deploy.packing import array_of, arrays_of
 from sparsernn.deploy.planning import plan
 from sparsernn.errors import UserError
 from sparsernn.kernels.registry import Problem, State
-from sparsernn.running.loop import Part, Stack, run_layers
+from sparsernn.running.loop import Input, Part, Stack, run_layers
 from sparsernn.running.modules import Recurrent
 from sparsernn.running.runner import Place, by_kernels
 from sparsernn.running.torch_layers import called, parts_of, plain_forward
@@ -77,13 +77,13 @@ class EngineForward:
         self._layers: dict[tuple[str, ...], RecurrentLayer] = {}
         self._packed_weights: list[Tensor] = []
 
-    def __call__(self, input: Any, hx: Any = None, lengths: Tensor | None = None) -> Any:
+    def __call__(self, input: Input, hx: object = None, lengths: Tensor | None = None) -> object:
         if torch.compiler.is_compiling():
-            return type(self.module).forward(self.module, input, hx, *([] if lengths is None else [lengths]))
+            return plain_forward(self.module)(input, hx, *([] if lengths is None else [lengths]))
         run = torch.compiler.disable(self._compute) if "torch._dynamo" in sys.modules else self._compute
         return run(called(self, self.module), input, hx, lengths)
 
-    def _compute(self, module: Any, input: Any, hx: Any, lengths: Tensor | None) -> Any:
+    def _compute(self, module: Any, input: Input, hx: object, lengths: Tensor | None) -> object:
         parts = parts_of(module)
         widths = getattr(module, "state_widths", None)
         directions = 1 + int(module.bidirectional)

@@ -259,11 +259,14 @@ class Sparsifier(SparseRun):
         self._leaving.atexit = False
         first = None if self.wiring.recorded else FirstForward(self.model, self._rewire)
         self._forwards = ForwardHooks(self.model, first)
-        steps = (self._gradients_ready, self._gradients_again, self.enforce, self._step_done)
-        steps = tuple(map(self._forwards.apart, steps))
-        self._optimizer_steps = None if self._optimizers is None else StepHooks(self._optimizers, *steps)
+        self._optimizer_steps = None if self._optimizers is None else self._step_hooks(self._optimizers)
         self._gradients = Gradients(self.model, self.masks, lambda: self.method.reads_next_gradient(self))
         self._ended = False
+
+    def _step_hooks(self, optimizers: Optimizers) -> StepHooks:
+        apart = self._forwards.apart
+        ready, again = apart(self._gradients_ready), apart(self._gradients_again)
+        return StepHooks(optimizers, ready, again, apart(self.enforce), apart(self._step_done))
 
     def _expect_training(self) -> None:
         """The first masks are made."""

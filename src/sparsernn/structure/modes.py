@@ -25,7 +25,7 @@ class Eagerness(AbstractContextManager[None]):
 
     def __init__(self) -> None:
         self.lock, self.blocks = Lock(), 0
-        self.stance: torch.compiler.set_stance | None = None
+        self.stance: AbstractContextManager[object] | None = None
 
     def __enter__(self) -> None:
         with self.lock:
