@@ -1,6 +1,7 @@
 """Writers: never through a link, whole or not at all, the same bytes again, and harmless where they are opened."""
 
 import errno
+import multiprocessing
 import os
 import signal
 import stat
@@ -47,6 +48,38 @@ def test_a_run_folder_with_a_link_inside_writes_nothing_outside(name, tmp_path):
         run.save_checkpoint({"step": 1})
     assert not outside.exists() or (list(outside.iterdir()) == [] if outside.is_dir() else outside.read_text())
     assert name != "metrics.jsonl" or outside.read_text() == "precious"
+
+
+def hold_a_folder(place, names):
+    with durable.scratch(place) as folder:
+        (folder / "file").write_text("half")
+        names.put(folder)
+        signal.pause()
+
+
+def test_what_a_killed_process_left_in_a_folder_for_a_moment_goes_with_the_next_one(tmp_path):
+    processes = multiprocessing.get_context("fork")
+    names = processes.SimpleQueue()
+    ended, running = (processes.Process(target=hold_a_folder, args=(tmp_path, names)) for _ in range(2))
+    try:
+        ended.start()
+        left = names.get()
+        ended.kill()
+        ended.join()
+        running.start()
+        beside = names.get()
+        with durable.scratch(tmp_path) as folder:
+            assert set(tmp_path.iterdir()) == {left, beside, folder}  # they may just have been made
+        for one in (left, beside):
+            os.utime(one, (0, 0))
+        with durable.scratch(tmp_path) as folder:
+            assert set(tmp_path.iterdir()) == {beside, folder}
+        assert set(tmp_path.iterdir()) == {beside}
+    finally:
+        running.kill()
+        running.join()
+    with pytest.raises(UserError, match="A temporary file could not be written"), durable.scratch(tmp_path / "none"):
+        pass
 
 
 def test_what_can_be_no_name_is_told(tmp_path):
