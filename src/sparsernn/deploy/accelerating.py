@@ -1,7 +1,7 @@
 """A user's model whose recurrent layers run on the inference engine; its own forward stays as it is."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -80,7 +80,9 @@ class EngineForward:
     def __call__(self, input: Input, hx: object = None, lengths: Tensor | None = None) -> object:
         if torch.compiler.is_compiling():
             return plain_forward(self.module)(input, hx, *([] if lengths is None else [lengths]))
-        run = torch.compiler.disable(self._compute) if "torch._dynamo" in sys.modules else self._compute
+        run: Callable[..., object] = self._compute
+        if "torch._dynamo" in sys.modules:
+            run = torch.compiler.disable(run)
         return run(called(self, self.module), input, hx, lengths)
 
     def _compute(self, module: Any, input: Input, hx: object, lengths: Tensor | None) -> object:

@@ -29,9 +29,9 @@ class Eagerness(AbstractContextManager[None]):
 
     def __enter__(self) -> None:
         with self.lock:
-            self.blocks += 1
             if self.stance is None and "torch._dynamo" in sys.modules:
                 self.stance = torch.compiler.set_stance("force_eager")
+            self.blocks += 1
 
     def __exit__(self, *details: object) -> None:
         with self.lock:
