@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -80,10 +80,8 @@ class EngineForward:
     def __call__(self, input: Input, hx: object = None, lengths: Tensor | None = None) -> object:
         if torch.compiler.is_compiling():
             return plain_forward(self.module)(input, hx, *([] if lengths is None else [lengths]))
-        run: Callable[..., object] = self._compute
-        if "torch._dynamo" in sys.modules:
-            run = torch.compiler.disable(run)
-        return run(called(self, self.module), input, hx, lengths)
+        run = partial(self._compute, called(self, self.module), input, hx, lengths)
+        return cast(Callable[[], object], torch.compiler.disable(run))() if "torch._dynamo" in sys.modules else run()
 
     def _compute(self, module: Any, input: Input, hx: object, lengths: Tensor | None) -> object:
         parts = parts_of(module)
