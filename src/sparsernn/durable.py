@@ -5,7 +5,10 @@ import errno
 import fcntl
 import os
 import re
+import shutil
 import stat
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -15,7 +18,16 @@ from sparsernn.errors import UserError
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REASONS = {errno.ELOOP: "there is a link in its place"} | dict.fromkeys(FULL, "the disk is full")
 LOCK = "lock"
+SCRATCH, FRESH = ".sparsernn-", 60
+"""How the names of folders for a moment begin, and the seconds in which nobody else takes one for left behind."""
 UNFINISHED = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
+
+
+def path_of(path: Path | str) -> Path:
+    """What a user calls a file or a folder. Raises: UserError if nothing can have that name."""
+    if not isinstance(path, str | os.PathLike) or "\0" in str(path):
+        raise UserError(f"the path is {path!r}", "the name of a file or a folder", "pass a str or a pathlib.Path")
+    return Path(path)
 
 
 def replace(path: Path | str, content: bytes | str) -> None:
@@ -24,7 +36,7 @@ def replace(path: Path | str, content: bytes | str) -> None:
     A link in its place is replaced, not followed. The mode follows the umask.
     Raises: UserError; the old file is then as it was.
     """
-    path = Path(path)
+    path = path_of(path)
     with one_clear_error("The file", path, "what was there before is as it was"):
         if path.exists() and not path.is_file() and not path.is_symlink():
             raise OSError(errno.EINVAL, "there is something else than a file in its place")
@@ -133,6 +145,37 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def scratch(place: Path | None = None) -> Iterator[Path]:
+    """A folder for a moment, within another one or where the system has such. What killed processes left there goes."""
+    place = Path(tempfile.gettempdir() if place is None else place)
+    with one_clear_error("A temporary file", place, "nothing was lost"):
+        _sweep(place)
+        folder = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=place))
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _sweep(place: Path) -> None:
+    """Delete our folders for a moment that no process holds any more."""
+    for folder in place.glob(f"{SCRATCH}*"):
+        with contextlib.suppress(OSError):
+            about = folder.lstat()
+            if about.st_uid != os.getuid() or time.time() - about.st_mtime < FRESH:
+                continue
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,10 @@
 """Models as their users write them against their ONNX files in ONNX Runtime, at sizes that no export has seen."""
 
 import json
+import logging
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
@@ -10,7 +14,7 @@ from torch.nn.utils import prune
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 from torch.nn.utils.weight_norm import WeightNorm
 
-from sparsernn import Masks, Sparsifier, accelerate, compact, export_onnx, sparsify
+from sparsernn import Masks, Sparsifier, accelerate, compact, export_c, export_onnx, sparsify
 from sparsernn.errors import UserError
 from sparsernn.methods.magnitude import Magnitude
 from sparsernn.nn import GRU, PeepholeLSTM
@@ -290,6 +294,22 @@ def test_a_model_that_is_being_sparsified_or_accelerated_is_exported_as_it_is(tm
     for kind in (fast, model):
         export_onnx(kind, tmp_path / "model.onnx", example=frames(2, 4))
         assert_same(tmp_path / "model.onnx", kind, frames)
+
+
+def test_exports_in_several_threads_leave_everything_as_it_was(tmp_path):
+    plain = nn.LSTM.forward, len, sys.stdout, sys.stderr, list(warnings.filters), logging.root.manager.disable
+
+    def export(number):
+        model = nn.LSTM(3, 4, batch_first=True)
+        if number == 2:
+            return export_c(model, tmp_path / "c")
+        export_onnx(model, path := tmp_path / f"{number}.onnx", example=frames(2, 4))
+        return assert_same(path, model, frames)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(export, range(3)))
+    after = nn.LSTM.forward, len, sys.stdout, sys.stderr, list(warnings.filters), logging.root.manager.disable
+    assert after == plain
 
 
 def test_eight_bits_are_smaller_and_near(tmp_path):

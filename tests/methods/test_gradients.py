@@ -5,15 +5,18 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrize, prune
 
 from sparsernn import Sparsifier
+from sparsernn.errors import UserError
 from sparsernn.kernels.registry import using
+from sparsernn.methods.magnitude import Magnitude
 from sparsernn.methods.random_pruning import RandomPruning
 from sparsernn.methods.rigl import RigL
 from sparsernn.methods.snfs import SNFS
 from sparsernn.methods.st_rnn import STRNN
 from sparsernn.nn import GRU
-from tests.methods.networks import loss_of, start, train
+from tests.methods.networks import absent_are_zero, loss_of, network, start, train
 
 
 def dense_gradients(model, *seeds):
@@ -155,3 +158,51 @@ def test_after_the_end_gradients_are_dense():
     loss_of(model, 1).backward()
     expected = dense_gradients(model, 1)
     assert all(torch.allclose(weight.grad, expected[name]) for name, weight in model.named_parameters())
+
+
+def test_weights_that_were_frozen_at_first_count_as_the_others_do():
+    model = network()
+    model.rnn.requires_grad_(False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    sparsifier = Sparsifier(model, Magnitude(0.5, every=1), optimizer, steps=6)
+    assert not model.rnn.weight_hh_l0.requires_grad
+    train(sparsifier, 4)
+    model.rnn.requires_grad_(True)
+    loss_of(model).backward()
+    kept = sparsifier.masks.kept["rnn.weight_hh_l0"]
+    assert not kept.all() and model.rnn.weight_hh_l0.grad.any()
+    assert not model.rnn.weight_hh_l0.grad[~kept].any()
+
+
+def exchange(model):
+    model.load_state_dict({name: tensor.clone() for name, tensor in model.state_dict().items()}, assign=True)
+
+
+def tie(model):
+    model.rnn.weight_hh_l1 = model.rnn.weight_hh_l0
+
+
+def norm(model):
+    nn.utils.weight_norm(model.rnn, "weight_hh_l0")
+
+
+def prune_away(model):
+    prune.l1_unstructured(model.rnn, "weight_hh_l0", 0.3)
+
+
+def parametrise(model):
+    parametrize.register_parametrization(model.rnn, "weight_hh_l0", nn.Identity())
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated")
+@pytest.mark.parametrize("change", [exchange, tie, norm, prune_away, parametrise])
+def test_a_weight_that_is_another_one_by_now_is_told(change):
+    model, optimizer, sparsifier = start(Magnitude(0.5), 6)
+    train(sparsifier, 1)
+    change(model)
+    with pytest.raises(UserError, match="exchanged.*attach"):
+        train(sparsifier, 1)
+    if change is exchange:
+        sparsifier.attach(torch.optim.SGD(model.parameters(), lr=0.1))
+        train(sparsifier, 5)
+        assert absent_are_zero(model, sparsifier.finalize())

@@ -4,13 +4,15 @@ import copy
 import json
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from sparsernn import Masks, accelerate, compact, runtime, sparsify
+from sparsernn import Masks, accelerate, compact, export_onnx, runtime, sparsify
 from sparsernn.cells.gru import GRU as GRUCell
 from sparsernn.deploy.packing import pack
 from sparsernn.errors import UserError
@@ -258,9 +260,53 @@ def test_a_forward_of_ones_own_is_not_replaced():
             output, state = super().forward(x, state)
             return 2 * output, state
 
-    model, x = nn.ModuleList([Doubled(3, 4), nn.LSTM(3, 4)]), torch.randn(5, 2, 3)
+    model, x = nn.ModuleList([Doubled(3, 4), nn.LSTM(3, 4), nn.LSTM(3, 4)]), torch.randn(5, 2, 3)
+    plain = model[2].forward
+    model[2].forward = lambda x: plain(3 * x)
     fast = accelerate(model, format="dense")
     assert torch.allclose(fast[0](x)[0], model[0](x)[0], atol=1e-5)
+    assert torch.allclose(fast[2](x)[0], model[2](x)[0], atol=1e-5)
+    with pytest.raises(UserError, match="whose forward is its class's own"):
+        accelerate(model[2])
+
+
+def test_what_is_compacted_is_accelerated_too():
+    """Wrapped models, tensors of a past forward on them, what cannot be copied, and masks as a dict."""
+    model, x = nn.LSTM(6, 20), torch.randn(5, 2, 6)
+    model.before, model.lock = model(x)[0], threading.Lock()
+    kept = {"weight_hh_l0": torch.rand(80, 20) > 0.5}
+    for wrapped in (model, nn.DataParallel(model), torch.compile(model, backend="eager")):
+        fast = accelerate(wrapped, kept, format="rows")
+        masked = nn.LSTM(6, 20)
+        masked.load_state_dict(fast.state_dict())
+        assert bool((masked.weight_hh_l0[~kept["weight_hh_l0"]] == 0).all())
+        assert torch.allclose(fast(x)[0], masked(x)[0], atol=1e-5)
+        assert torch.allclose(torch.compile(fast, backend="eager")(x)[0], masked(x)[0], atol=1e-5)
+
+
+def test_masks_of_another_moment_are_told_whatever_is_made_of_the_model(tmp_path):
+    model = nn.LSTM(6, 20)
+    masks = sparsify(model, Magnitude(0.5))
+    model.reset_parameters()
+    for make in (
+        lambda: accelerate(model, masks),
+        lambda: pack(tmp_path / "network", model, masks),
+        lambda: export_onnx(model, tmp_path / "model.onnx", torch.randn(5, 2, 6), masks=masks),
+    ):
+        with pytest.raises(UserError, match="weights that the masks call absent are not zero"):
+            make()
+
+
+def test_weights_may_change_while_threads_call_an_accelerated_model():
+    fast, x = accelerate(nn.LSTM(6, 20), format="dense"), torch.randn(5, 2, 6)
+
+    def call(number):
+        if number % 3 == 0:
+            fast.weight_hh_l0.data.mul_(1.001)
+        return fast(x)[0]
+
+    with ThreadPoolExecutor(6) as pool:
+        assert all(bool(result.isfinite().all()) for result in pool.map(call, range(120)))
 
 
 def test_packing_leaves_the_network_alone_and_refuses_one_that_computes_something_else(tmp_path):

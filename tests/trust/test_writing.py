@@ -1,17 +1,21 @@
 """Writers: never through a link, whole or not at all, the same bytes again, and harmless where they are opened."""
 
 import errno
+import multiprocessing
 import os
 import signal
 import stat
 
 import pytest
+import torch
+from torch import nn
 from typer.testing import CliRunner
 
-from sparsernn import durable
+from sparsernn import durable, export_c, export_onnx
 from sparsernn.cli import app
 from sparsernn.compaction.compact import compact
 from sparsernn.compaction.files import save_compact
+from sparsernn.deploy.rtneural import export_rtneural
 from sparsernn.errors import UserError
 from sparsernn.harmless import cell, json_text, printable
 from sparsernn.own_data import prediction
@@ -44,6 +48,65 @@ def test_a_run_folder_with_a_link_inside_writes_nothing_outside(name, tmp_path):
         run.save_checkpoint({"step": 1})
     assert not outside.exists() or (list(outside.iterdir()) == [] if outside.is_dir() else outside.read_text())
     assert name != "metrics.jsonl" or outside.read_text() == "precious"
+
+
+def hold_a_folder(place, names):
+    with durable.scratch(place) as folder:
+        (folder / "file").write_text("half")
+        names.put(folder)
+        signal.pause()
+
+
+def test_what_a_killed_process_left_in_a_folder_for_a_moment_goes_with_the_next_one(tmp_path):
+    processes = multiprocessing.get_context("fork")
+    names = processes.SimpleQueue()
+    ended, running = (processes.Process(target=hold_a_folder, args=(tmp_path, names)) for _ in range(2))
+    try:
+        ended.start()
+        left = names.get()
+        ended.kill()
+        ended.join()
+        running.start()
+        beside = names.get()
+        with durable.scratch(tmp_path) as folder:
+            assert set(tmp_path.iterdir()) == {left, beside, folder}  # they may just have been made
+        for one in (left, beside):
+            os.utime(one, (0, 0))
+        with durable.scratch(tmp_path) as folder:
+            assert set(tmp_path.iterdir()) == {beside, folder}
+        assert set(tmp_path.iterdir()) == {beside}
+    finally:
+        running.kill()
+        running.join()
+    with pytest.raises(UserError, match="A temporary file could not be written"), durable.scratch(tmp_path / "none"):
+        pass
+
+
+def test_what_can_be_no_name_is_told(tmp_path):
+    model = nn.GRU(3, 4)
+    small, _ = compact(model, {}, torch.randn(5, 2, 3))
+    for wrong in (None, b"name", 3, f"{tmp_path}/a\0b"):
+        for write in (
+            lambda path: save_compact(path, small),
+            lambda path: export_onnx(model, path, torch.randn(5, 2, 3)),
+            lambda path: export_c(model, path),
+        ):
+            with pytest.raises(UserError, match="the path is"):
+                write(wrong)
+    assert not list(tmp_path.iterdir())
+
+
+def test_exports_write_through_no_link_and_into_no_file_of_another_name(tmp_path):
+    model = nn.LSTM(3, 4)
+    (tmp_path / "victim").write_text("precious")
+    for name in ("a.onnx", "b.onnx.part", "c.json"):
+        (tmp_path / name).symlink_to(tmp_path / "victim")
+    export_onnx(model, tmp_path / "a.onnx", torch.randn(5, 2, 3))
+    export_onnx(model, tmp_path / "b.onnx", torch.randn(5, 2, 3))
+    export_rtneural(model, tmp_path / "c.json")
+    assert (tmp_path / "victim").read_text() == "precious"
+    assert (tmp_path / "b.onnx.part").is_symlink()
+    assert not any((tmp_path / name).is_symlink() for name in ("a.onnx", "b.onnx", "c.json"))
 
 
 def test_a_device_or_pipe_is_not_replaced(tmp_path):

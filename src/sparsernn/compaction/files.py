@@ -67,10 +67,8 @@ def file_of(
     """
     inner = unwrap(model)
     if masks is not None:
-        masks = Masks.of(masks)
-        masks.check_step(inner)
         inner = copy_of(inner)
-        masks.apply_(inner)
+        Masks.write_(masks, inner)
     state = inner.state_dict()
     stored = {name: _typed(state[name]) for name in _stored(inner, state)}
     return contents(stored, _header(inner), dtype, plain)

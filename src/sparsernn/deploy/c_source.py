@@ -97,10 +97,11 @@ def export_c(
     """
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise UserError(f"the name is {name!r}", "an identifier of C", 'pass letters, digits and "_", a letter first')
+    folder = durable.path_of(folder)
     if format == "int8":
         int8 = True
     written = _writer_of(model_or_artifact, example, name, "int8" if int8 else format)
-    paths = _write(Path(folder), name, written.source(), written.header())
+    paths = _write(folder, name, written.source(), written.header())
     return Source(*paths, written.constants.bytes, written.state, written.inputs, written.outputs)
 
 

@@ -1,6 +1,5 @@
 """From a trained torch network to the parts that run without torch, and to one file of them."""
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from sparsernn.runtime.network import LayerSpec, Network, NetworkSpec
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import unwrap
 from sparsernn.structure.words import LivingWords
+from sparsernn.tracing.copying import copy_of
 
 KINDS: dict[type[nn.Module], str] = {
     Classifier: "classification",
@@ -72,9 +72,8 @@ def pack(
     Raises: UserError for a network that the runtime does not know, or that computes something else than its class, as
         one with a forward or hooks of its own.
     """
-    network, about = copy.deepcopy(unwrap(network)).eval(), about or About()
-    if masks is not None:
-        Masks.of(masks).apply_(network)
+    network, about = copy_of(unwrap(network)).eval(), about or About()
+    Masks.write_(masks, network)
     spec = spec_of(network, about.labels)
     _compare(network, spec)
     spec, choices = plan(spec, steps, batch, int8)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from sparsernn import durable
 from sparsernn.cells.gru import GRU
 from sparsernn.cells.lstm import LSTM
 from sparsernn.deploy.parts import Layer, parts_of_network, reordered
@@ -37,7 +38,7 @@ def export_rtneural(model_or_artifact: Any, path: Path | str, example: Any = Non
         places = np.where(parts.filled < 0, 0, np.arange(parts.filled.max() + 1)[:, None] == parts.filled)
         layers.append(_described("dense", "", len(parts.filled), [places, np.zeros(len(parts.filled))]))
     content = {"in_shape": [None, None, parts.layers[0].sizes["input"]], "layers": layers}
-    Path(path).write_text(json.dumps(content), encoding="ascii")
+    durable.replace(path, json.dumps(content))
     return content
 
 

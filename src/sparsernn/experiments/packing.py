@@ -1,7 +1,6 @@
 """The network of a finished run as one file without torch, and how long a step of it takes."""
 
 import json
-import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from sparsernn.data.task import Batch
 from sparsernn.deploy import planning
 from sparsernn.deploy.packing import About, pack
 from sparsernn.deploy.planning import Choice
+from sparsernn.durable import scratch
 from sparsernn.errors import UserError
 from sparsernn.experiments import trained
 from sparsernn.experiments.compacted import arguments, made_up_batch
@@ -62,8 +62,8 @@ def bench(target: Path, steps: int, batch: int) -> list[tuple[str, float, int]]:
         return [(name, us, size) for name, us in times.items()]
     whole, final = trained.read(target), read_final(target).eval()
     sequences = made_up_batch(whole.data, batch, steps)
-    with tempfile.TemporaryDirectory() as folder:
-        packed = Path(folder) / "packed"
+    with scratch() as folder:
+        packed = folder / "packed"
         pack(packed, final, steps=steps, batch=batch)
         loaded, size = runtime.load(packed), packed.stat().st_size
     ids = sequences.inputs.numpy()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +15,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d,
 
 from sparsernn import durable
 from sparsernn.data.table_file import TableFile
+from sparsernn.durable import scratch
 from sparsernn.errors import UserError
 from sparsernn.own_data import training
 from sparsernn.own_data.prediction import predict
@@ -76,10 +76,10 @@ class Classifier(ClassifierMixin, BaseEstimator):
         self.classes_ = np.unique(y)
         if len(self.classes_) < 2:
             raise ValueError(f"y holds one class only, {self.classes_[0]!r}; expected at least two")
-        with tempfile.TemporaryDirectory() as folder:
-            task = self._written(Path(folder), X, [str(label) for label in y])
+        with scratch() as folder:
+            task = self._written(folder, X, [str(label) for label in y])
             asked = training.Training(
-                task, **self.get_params(), out=Path(folder) / "out", command="Classifier.fit", progress=False
+                task, **self.get_params(), out=folder / "out", command="Classifier.fit", progress=False
             )
             finished = training.train(asked)
             self.verdict_ = finished.verdict
@@ -93,10 +93,10 @@ class Classifier(ClassifierMixin, BaseEstimator):
         """Probabilities [examples classes], in the order of `classes_`."""
         check_is_fitted(self)
         X = self._examples(X, first=False)
-        with tempfile.TemporaryDirectory() as folder:
-            network = Path(folder) / NETWORK
+        with scratch() as folder:
+            network = folder / NETWORK
             network.write_bytes(self.network_)
-            task = self._written(Path(folder), X, None)
+            task = self._written(folder, X, None)
             made: Any = predict(network, Path(task.path))["predictions"]
         places = {name: place_of(name, self.classes_) for name in made[0]["probabilities"]} if made else {}
         probabilities = np.zeros((len(X), len(self.classes_)))

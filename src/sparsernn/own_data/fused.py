@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import nn
 from sparsernn.data.grams import GramEncoder
 from sparsernn.data.preparation import Preparation
 from sparsernn.deploy.packing import spec_of
+from sparsernn.durable import scratch
 from sparsernn.own_data.pruned_linear import STEPS_OF_WEIGHTS, Parts, Ranked, rounded, scaled
 from sparsernn.own_data.sizing import TooLarge
 from sparsernn.runtime.artifact import save_grams
@@ -47,9 +47,9 @@ class Fused:
 
     def size(self, preparation: Preparation, encoder: GramEncoder) -> int:
         """Bytes of the file."""
-        with tempfile.TemporaryDirectory() as folder:
-            self.save(Path(folder) / "file", preparation, encoder)
-            return (Path(folder) / "file").stat().st_size
+        with scratch() as folder:
+            self.save(folder / "file", preparation, encoder)
+            return (folder / "file").stat().st_size
 
 
 def fuse(

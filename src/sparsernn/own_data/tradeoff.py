@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from sparsernn.deploy.packing import runs_without_torch
+from sparsernn.durable import scratch
 from sparsernn.experiments import results
 from sparsernn.experiments.jobs import Jobs
 from sparsernn.experiments.rows import Row
@@ -76,8 +76,8 @@ class Search:
     def _answered(self, valid: File, name: str, folder: Path, beside: object) -> Scored:
         if not runs_without_torch(read_final(folder)):
             return self.kind.trained(valid, name, folder)
-        with tempfile.TemporaryDirectory() as out:
-            return self.kind.answered(valid, name, folder, Path(out), beside)
+        with scratch(self.jobs.out) as out:
+            return self.kind.answered(valid, name, folder, out, beside)
 
     def _keep(self, one: Try) -> None:
         """Copy a training to where the sparse row's run belongs, whole or not at all."""

@@ -19,6 +19,7 @@ from sparsernn.running.passes import Pass, stepwise
 from sparsernn.sparsifying.checks import check_tensors
 from sparsernn.structure.groups import Groups
 from sparsernn.structure.layer import Layer
+from sparsernn.structure.left_out import left_out
 from sparsernn.structure.wiring import Wiring, unwrap
 from sparsernn.tracing.carriers import unwrapped
 from sparsernn.tracing.surroundings import undisturbed
@@ -160,7 +161,9 @@ def _analysis(inner: nn.Module, looked_at: Sequence[object], loss: Loss | None) 
     by_level = {level: (levels[level], scores) for level, scores in zip(levels, values, strict=True)}
     activity = _activities(inner, wiring, looked_at, loss)
     if not activity:
-        raise UserError("no recurrent layer ran", "a model that calls one, and data that it takes", "check the batches")
+        other = next(left_out(inner, wiring.descriptions), None)
+        what, do = ("", "check the batches") if other is None else (f": {other.path} {other.reason}", other.do)
+        raise UserError(f"no recurrent layer ran{what}", "a model that calls one, and data that it takes", do)
     layers = []
     for layer in wiring.layers:
         if layer.label in activity:

@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from sparsernn.durable import one_clear_error, replace
+from sparsernn.durable import one_clear_error, path_of, replace
 from sparsernn.errors import UserError
 from sparsernn.reading import json_file, readable, tensors
 from sparsernn.seals import check_sealed, sealed
@@ -53,7 +53,7 @@ class Rounds:
     """
 
     def __init__(self, folder: Path | str | None, about: dict[str, Any]):
-        self.folder, self.about = None if folder is None else Path(folder), about
+        self.folder, self.about = None if folder is None else path_of(folder), about
         if self.folder is not None:
             with one_clear_error("The shrinking", self.folder, "nothing was lost"):
                 self.folder.mkdir(parents=True, exist_ok=True)

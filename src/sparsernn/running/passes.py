@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from sparsernn.kernels import registry
 from sparsernn.kernels.registry import Problem, State
 from sparsernn.running.runner import Place, running_by
-from sparsernn.running.torch_layers import require_run_here, run_as_before
+from sparsernn.running.torch_layers import is_run_here, require_run_here, run_as_before
 from sparsernn.structure.layer import Layer
 from sparsernn.structure.modes import eagerly, modes_kept
 from sparsernn.structure.wiring import Wiring, unwrap
@@ -93,10 +93,10 @@ def stepwise(model: nn.Module, wiring: Wiring) -> Iterator[list[Pass]]:
     """
     tape = Tape(model, wiring)
     modules = [model.get_submodule(path) for path in {layer.module for layer in wiring.layers}]
-    plain = [module for module in modules if "forward" not in vars(module)]
-    for module in plain:
-        require_run_here(module)
+    plain = [module for module in modules if not is_run_here(module)]
     try:
+        for module in plain:
+            require_run_here(module)
         with eagerly(), running_by(tape):
             yield tape.passes
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import NamedTuple, Protocol
@@ -55,7 +55,8 @@ def running_by(runner: Runner) -> Iterator[None]:
     try:
         yield
     finally:
-        _active.reset(token)
+        with suppress(ValueError):  # where another thread ends it, the one that began it is gone
+            _active.reset(token)
 
 
 class HasMasks(Protocol):

@@ -1,8 +1,9 @@
 """Torch's own recurrent modules, run by the loop of this package where it has a better kernel than torch's."""
 
+import sys
 import types
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -15,6 +16,7 @@ from sparsernn.running.modules import Built, run_step
 from sparsernn.running.runner import HasMasks, Place, active, hand_masks, handed_masks, withdraw_masks
 from sparsernn.structure.modules import recurrent
 
+Module = TypeVar("Module", bound=nn.Module)
 RUN_BY_US = (Built, *recurrent.STACKS, *recurrent.STEPS)
 
 
@@ -28,7 +30,7 @@ class OwnForward:
         self.module = module
 
     def __call__(self, input: Input, hx: Any = None) -> Any:
-        module = self.module
+        module = called(self, self.module)
         if torch.compiler.is_compiling() or not (active() or has_better_kernel(module, input)):
             return type(module).forward(module, input, hx)
         parts = parts_of(module)
@@ -38,11 +40,23 @@ class OwnForward:
         return run_layers(Stack(module, parts, directions, module.batch_first, dropout), input, hx)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _plain_forward, (self.module,)
+        return plain_forward, (self.module,)
 
 
-def _plain_forward(module: nn.Module) -> Any:
+def plain_forward(module: nn.Module) -> Any:
+    """The forward of a module's class."""
     return types.MethodType(type(module).forward, module)
+
+
+def called(forward: object, module: Module) -> Module:
+    """The module whose forward this is: the one it was put into, or a shallow copy of it, as for data parallel.
+
+    Such a copy shares all attributes, and torch calls what is in its place by the name `self`.
+    """
+    if torch.compiler.is_compiling():
+        return module
+    caller = sys._getframe(2).f_locals.get("self")
+    return caller if isinstance(caller, type(module)) and vars(caller).get("forward") is forward else module
 
 
 def parts_of(module: nn.Module) -> list[Part]:
@@ -85,9 +99,9 @@ def has_better_kernel(module: nn.Module, input: Input) -> bool:
 def run_here(module: nn.Module) -> None:
     """Let the loop of this package decide how a module of torch's is run; others are left as they are.
 
-    So are subclasses with a forward of their own, which may do more than run the layer.
+    So are those with a forward of their own, of a subclass or put into them, which may do more than run the layer.
     """
-    if _has_torchs_forward(module) and "forward" not in vars(module):
+    if _has_torchs_forward(module) and not is_run_here(module):
         module.forward = OwnForward(module)  # type: ignore[method-assign]
 
 
@@ -97,8 +111,10 @@ def require_run_here(module: nn.Module) -> None:
     Raises: UserError for a recurrent module with a forward of its own.
     """
     if isinstance(module, nn.RNNBase | nn.RNNCellBase) and not _has_torchs_forward(module):
+        kind, is_put = type(module).__name__, "forward" in vars(module)
+        has = "runs a forward that was put into it" if is_put else "is a subclass with a forward of its own"
         raise UserError(
-            f"{type(module).__name__} is a subclass with a forward of its own, so that its steps cannot be taken apart",
+            f"{kind} {has}, so that its steps cannot be taken apart",
             "recurrent layers whose forward is torch's",
             "let a module of your own hold the layer, and move that forward there",
         )
@@ -106,7 +122,9 @@ def require_run_here(module: nn.Module) -> None:
 
 
 def _has_torchs_forward(module: nn.Module) -> bool:
-    return any(type(module).forward is kind.forward for kind in (*recurrent.STACKS, *recurrent.STEPS))
+    forward = vars(module).get("forward")
+    plain = isinstance(forward, OwnForward | None) or getattr(forward, "__func__", None) is type(module).forward
+    return plain and any(type(module).forward is kind.forward for kind in (*recurrent.STACKS, *recurrent.STEPS))
 
 
 def is_run_here(module: nn.Module) -> bool:

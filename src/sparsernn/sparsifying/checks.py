@@ -68,3 +68,13 @@ def check_holds(optimizers: Optimizers, weights: Mapping[str, nn.Parameter]) -> 
         "every selected weight in an optimizer",
         f"build it from model.parameters() of the same model, pass all optimizers as a list{leave_out}",
     )
+
+
+def exchanged(what: str) -> UserError:
+    """What to raise where a parameter is not the one that it was."""
+    return UserError(
+        what,
+        "parameters that stay what they were when the Sparsifier was made",
+        "take weight_norm, prune or a parametrization off that was put on later; if one was exchanged, as by "
+        "assign=True, pass an optimizer that holds the new one to attach()",
+    )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
 from types import FrameType
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import nn
@@ -18,16 +20,21 @@ from sparsernn.methods.draw import Draw
 from sparsernn.sparsifying.drawing import Drawing
 from sparsernn.sparsifying.first_forward import FirstForward
 
+Arguments = ParamSpec("Arguments")
+Value = TypeVar("Value")
 # Those whose model is within a forward: what one of them has begun it ends, even where nobody else has it any more.
 RUNNING: set[ForwardHooks] = set()
+PATIENCE = 0.1
+"""Seconds after which it is looked whether a forward in another thread still runs."""
 
 
 class ForwardHooks:
     """Hooks on a model, there as long as anything is left for them to do.
 
     The first forward is followed; in training, weights may be drawn for every forward, and the first one is told.
-    A forward that runs within another one of the same model is part of it. Of one that was interrupted (by Ctrl-C, of
-    which torch tells no hook) what it had changed is put back at the next forward, saving or step.
+    A forward that runs within another one of the same model is part of it; one of another thread waits until it is
+    over. Of one that was interrupted (by Ctrl-C, of which torch tells no hook) what it had changed is put back at the
+    next forward, saving or step.
 
     Arguments:
         model: the unwrapped module.
@@ -40,8 +47,9 @@ class ForwardHooks:
         self.begins: Callable[[], None] | None = None
         self._guard: Callable[[], None] | None = None
         self._depth = 0
-        self._begun: tuple[int, FrameType] | None = None
-        self._compiled = False
+        self._begun: tuple[threading.Thread, FrameType] | None = None
+        self._over_or_not = threading.Condition(threading.RLock())
+        self._unseen = ""
         self._handles: list[RemovableHandle] = []
         self._update()
 
@@ -60,25 +68,38 @@ class ForwardHooks:
         self._guard = guard
         self._update()
 
+    @contextmanager
+    def between(self) -> Iterator[None]:
+        """Within the block no other thread is in a forward, so that parameters are where they belong."""
+        with self._over_or_not:
+            self.settle()
+            yield
+
+    def apart(self, action: Callable[Arguments, Value]) -> Callable[Arguments, Value]:
+        """The same action, while no other thread is in a forward."""
+
+        @wraps(action)
+        def run(*arguments: Arguments.args, **keywords: Arguments.kwargs) -> Value:
+            with self.between():
+                return action(*arguments, **keywords)
+
+        return run
+
     def settle(self, *_: object) -> None:
-        """If a forward was interrupted, it is over now."""
-        if self._begun is None or self._begun[0] != threading.get_ident():
-            return
-        frame: FrameType | None = sys._getframe()
-        while frame is not None and frame is not self._begun[1]:
-            frame = frame.f_back
-        if frame is None:
-            self._depth = 0
+        """If a forward was interrupted, it is over now; if one runs in another thread, it is over soon."""
+        with self._over_or_not:
+            self._wait()
+        if self._is_of_this_thread() and not _runs(*self._begun):  # type: ignore[misc]
             self._over(None)
 
     def check(self) -> None:
-        """Raises: UserError if compiled code has run without the weights that were to be drawn for it."""
+        """Raises: UserError if a forward has run without the weights that were to be drawn for it."""
         self.settle()
-        if self._compiled and self.drawing is not None:
+        if self._unseen and self.drawing is not None:
             raise UserError(
-                "a compiled model is trained by a method that draws weights for every forward",
-                "a model that is not compiled",
-                "leave torch.compile out, or choose another method",
+                f"{self._unseen} is trained by a method that draws weights for every forward",
+                "a model that is neither compiled nor copied to several devices",
+                "leave torch.compile out and take DistributedDataParallel for DataParallel, or choose another method",
             )
 
     def remove(self) -> None:
@@ -87,16 +108,23 @@ class ForwardHooks:
         self.first = self.drawing = self.begins = self._guard = None
         self._update()
 
+    def is_replicated(self) -> None:
+        """A copy of the model runs on one of several devices, with the parameters as they are."""
+        self._unseen = "a model in nn.DataParallel"
+
     def begin(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         if torch.compiler.is_compiling():
-            self._compiled = True
+            self._unseen = "a compiled model"
             return
-        self.settle()
-        self._depth += 1
-        if self._depth > 1:
-            return
+        with self._over_or_not:
+            self.settle()
+            if not self._handles or (not self._depth and self._is_borrowed()):  # all has been done meanwhile, or no use
+                return
+            self._depth += 1
+            if self._depth > 1:
+                return
+            self._begun = threading.current_thread(), sys._getframe(2)
         RUNNING.add(self)
-        self._begun = threading.get_ident(), sys._getframe(2)
         if self._guard is not None:
             self._guard()
         trains = self.model.training and torch.is_grad_enabled()
@@ -111,6 +139,21 @@ class ForwardHooks:
         if self.drawing is not None:
             self.drawing.put(drawn)
 
+    def _is_borrowed(self) -> bool:
+        """Whether a forward runs with tensors in the place of parameters, as torch.func does.
+
+        Raises: UserError if others were to be drawn there.
+        """
+        parameters = [one for module in self.model.modules() for one in module._parameters.values()]
+        borrowed = not all(isinstance(parameter, nn.Parameter | None) for parameter in parameters)
+        if borrowed and self.drawing is not None:
+            raise UserError(
+                "a forward runs with tensors in the place of parameters, and a method draws weights for every forward",
+                "the model's own parameters in it",
+                "call the model without torch.func, or choose another method",
+            )
+        return borrowed
+
     def _draw(self, arguments: tuple[Any, ...], keywords: dict[str, Any], trains: bool) -> Draw:
         """What this forward computes with; nothing drawn if it is neither of training nor in evaluation mode."""
         if self.drawing is None or (self.model.training and not trains):
@@ -121,9 +164,9 @@ class ForwardHooks:
         return self.drawing.draw() if trains else self.drawing.evaluated()
 
     def end(self, arguments: Any, result: Any) -> None:
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or not self._is_of_this_thread():
             return
-        self._depth = max(self._depth - 1, 0)
+        self._depth -= 1
         if self._depth:
             return
         self._over(result)
@@ -132,11 +175,31 @@ class ForwardHooks:
     def _over(self, result: Any) -> None:
         """What was changed for a forward is changed back."""
         RUNNING.discard(self)
-        self._begun = None
+        self._depth = 0
         if self.drawing is not None:
             self.drawing.put_back()
         if self.first is not None and self.first.end(result):
             self.first = None
+        with self._over_or_not:
+            self._begun = None
+            self._over_or_not.notify_all()
+
+    def _wait(self) -> None:
+        """Until no other thread is within a forward. Raises: UserError if it was interrupted there."""
+        while self._begun is not None and not self._is_of_this_thread():
+            if not self._begun[0].is_alive():
+                self._over(None)
+            elif _runs(*self._begun):
+                self._over_or_not.wait(PATIENCE)
+            else:
+                raise UserError(
+                    "a forward of this model was interrupted in another thread",
+                    "a model in which no forward is half done",
+                    "call the model once more in that thread first",
+                )
+
+    def _is_of_this_thread(self) -> bool:
+        return self._begun is not None and self._begun[0] is threading.current_thread()
 
     def _update(self) -> None:
         """Put the hooks on the model, or take them off."""
@@ -167,7 +230,10 @@ class Hook:
         return None if self._owner is None else self._owner()
 
     def __call__(self, module: nn.Module, *arguments: Any) -> None:
-        if not self.leads_nowhere(module):
+        if getattr(module, "_is_replica", False):  # it shares the hooks with the model that it is a copy of
+            if self.owner is not None:
+                self.owner.is_replicated()
+        elif not self.leads_nowhere(module):
             getattr(self.owner, self.name)(*arguments)
         elif self.name != "settle":  # torch goes through the hooks of saving while it calls them
             for hooks in (module._forward_pre_hooks, module._forward_hooks, module._state_dict_pre_hooks):
@@ -181,3 +247,11 @@ class Hook:
 
     def __reduce__(self) -> tuple[type[Hook], tuple[None, str]]:
         return Hook, (None, self.name)
+
+
+def _runs(thread: threading.Thread, frame: FrameType) -> bool:
+    """Whether a frame is one of those that a thread is in."""
+    current = sys._current_frames().get(thread.ident or 0)
+    while current is not None and current is not frame:
+        current = current.f_back
+    return current is not None

@@ -8,7 +8,9 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
+from sparsernn.sparsifying.checks import exchanged
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.zeroing import zero_absent_
 
@@ -63,7 +65,7 @@ class Gradients:
     it averages. Of batches accumulated under its `no_sync` the absent entries are those of this process alone.
 
     Arguments:
-        model: the unwrapped module; its frozen parameters are left alone.
+        model: the unwrapped module; hooks on its frozen parameters wait until they are trained.
         masks: which weights exist.
         is_read: whether the gradients of absent weights are asked for.
     """
@@ -72,10 +74,11 @@ class Gradients:
         self.model, self.masks, self.is_read = model, masks, is_read
         self._separated: dict[str, _Separated] = {}
         self._passes: Counter[str] = Counter()
+        self._parameters = dict(model.named_parameters())
         self._handles = [
-            parameter.register_post_accumulate_grad_hook(partial(_tell, weakref.ref(self), name))
-            for name, parameter in model.named_parameters()
-            if parameter.requires_grad
+            self._follow(name, parameter)
+            for name, parameter in self._parameters.items()
+            if parameter.is_floating_point() or parameter.is_complex()
         ]
 
     def remove(self) -> None:
@@ -83,6 +86,20 @@ class Gradients:
         for handle in self._handles:
             handle.remove()
         self.clear()
+
+    def check(self) -> None:
+        """Raises: UserError if a masked weight is another one by now."""
+        for name in self.masks.kept:
+            path, _, local = name.rpartition(".")
+            if self.model.get_submodule(path)._parameters.get(local) is not self._parameters.get(name):
+                raise exchanged(f"{name} is another parameter by now")
+
+    def _follow(self, name: str, parameter: nn.Parameter) -> RemovableHandle:
+        """A hook, also on a parameter that is frozen now, for which torch takes none."""
+        trained = parameter.requires_grad
+        handle = parameter.requires_grad_().register_post_accumulate_grad_hook(partial(_tell, weakref.ref(self), name))
+        parameter.requires_grad_(trained)
+        return handle
 
     def clear(self) -> None:
         """A step is over: the gradients of absent weights are of no more use."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sparsernn.errors import UserError
 from sparsernn.methods.method import Method
-from sparsernn.sparsifying.checks import check_tensors
+from sparsernn.sparsifying.checks import check_tensors, exchanged
 from sparsernn.sparsifying.claims import Claims
 from sparsernn.sparsifying.first_weights import FirstWeights
 from sparsernn.sparsifying.history import History
@@ -76,8 +76,11 @@ class SparseRun(abc.ABC):
 
     @property
     def weights(self) -> dict[str, nn.Parameter]:
-        """Every known parameter of the model, by name."""
-        return self.wiring.parameters(self.model)
+        """Every known parameter of the model, by name. Raises: UserError if one is none any more."""
+        try:
+            return self.wiring.parameters(self.model)
+        except AttributeError as error:
+            raise exchanged(str(error)) from error
 
     @property
     def selected(self) -> list[str]:

@@ -101,7 +101,8 @@ class Sparsifier(SparseRun):
     def penalty(self) -> Tensor:
         """What to add to the loss; a zero without gradient for methods that have none. []"""
         self._watch.penalty_asked = True
-        penalty = self.method.penalty(self)
+        with self._forwards.between():
+            penalty = self.method.penalty(self)
         return penalty if penalty is not None else torch.zeros((), device=self.device)
 
     def gradient(self, name: str) -> Tensor | None:
@@ -163,11 +164,12 @@ class Sparsifier(SparseRun):
             self.masks.check_step(self.model)
             return self.masks
         self._settle()
-        self._sentences = self._watch.summary(self, self._gradients.passes)
-        self.method.finalize(self)
-        self._sentences += self._watch.outcome(self)
-        self.masks.apply_(self.model)
-        self._detach()
+        with self._forwards.between():
+            self._sentences = self._watch.summary(self, self._gradients.passes)
+            self.method.finalize(self)
+            self._sentences += self._watch.outcome(self)
+            self.masks.apply_(self.model)
+            self._detach()
         self.masks.constant_gates = self.masks.find_constant_gates(self.wiring, self.model)
         self.masks.final = self._finalized = True
         sentences, self._sentences = self._sentences, None
@@ -257,10 +259,14 @@ class Sparsifier(SparseRun):
         self._leaving.atexit = False
         first = None if self.wiring.recorded else FirstForward(self.model, self._rewire)
         self._forwards = ForwardHooks(self.model, first)
-        steps = (self._gradients_ready, self._gradients_again, self.enforce, self._step_done)
-        self._optimizer_steps = None if self._optimizers is None else StepHooks(self._optimizers, *steps)
+        self._optimizer_steps = None if self._optimizers is None else self._step_hooks(self._optimizers)
         self._gradients = Gradients(self.model, self.masks, lambda: self.method.reads_next_gradient(self))
         self._ended = False
+
+    def _step_hooks(self, optimizers: Optimizers) -> StepHooks:
+        apart = self._forwards.apart
+        ready, again = apart(self._gradients_ready), apart(self._gradients_again)
+        return StepHooks(optimizers, ready, again, apart(self.enforce), apart(self._step_done))
 
     def _expect_training(self) -> None:
         """The first masks are made."""
@@ -323,6 +329,7 @@ class Sparsifier(SparseRun):
         if self.step_count == 0:
             check_tensors(self.model)
             self._check_optimizers()
+        self._gradients.check()
         if self.method.reads_dense_gradient and torch._C._current_graph_task_id() >= 0:
             raise UserError(
                 f"an optimizer steps within the backward pass, and {type(self.method).__name__} compares gradients",

@@ -58,6 +58,17 @@ class Masks:
         return cls(dict(masks))
 
     @classmethod
+    def write_(cls, masks: Masks | Mapping[str, Tensor] | None, copy: nn.Module) -> None:
+        """Write zeros into a copy of a model where masks, if there are any, leave weights out.
+
+        Raises: UserError if they are of another model, or of a finished run and the weights are of another moment.
+        """
+        if masks is not None:
+            masks = cls.of(masks)
+            masks.check_step(copy)
+            masks.apply_(copy)
+
+    @classmethod
     def full(cls, wiring: Wiring, model: nn.Module, selected: set[str]) -> Masks:
         """Nothing absent yet, in any known weight."""
         kept = {

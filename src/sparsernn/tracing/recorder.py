@@ -1,5 +1,6 @@
 """Follower of forwards: hooks on every known module, and every torch function in between (see `shadows`)."""
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Self
@@ -57,6 +58,7 @@ class Recorder(TorchFunctionMode):
         self.values: list[list[Tensor]] = []
         self.state_shapes: dict[str, list[tuple[int, ...]]] = {}
         self.silent, self.inside, self.depth, self.hooks = True, 0, 0, ExitStack()
+        self.thread = threading.current_thread()
         self.parameters: dict[int, tuple[Tensor, str]] = {
             id(parameter): (parameter, name) for name, parameter in wiring.parameters(model).items()
         }
@@ -65,7 +67,7 @@ class Recorder(TorchFunctionMode):
         self.originals = {id(parameter): name for name, parameter in theirs.items() if id(parameter) not in mine}
 
     def __enter__(self) -> Self:
-        self.inside = self.depth = 0
+        self.inside, self.depth, self.thread = 0, 0, threading.current_thread()
         self._begin()
         self.hooks.enter_context(eagerly())
         hook = self.model.register_forward_pre_hook
@@ -82,7 +84,8 @@ class Recorder(TorchFunctionMode):
 
     def __exit__(self, *details: object) -> None:
         self.hooks.close()
-        super().__exit__(*details)
+        if self.thread is threading.current_thread():  # else it has ended, and its modes with it
+            super().__exit__(*details)
 
     def _begin(self) -> None:
         """What hangs on the model comes from outside this forward; what an earlier one left there is kept."""

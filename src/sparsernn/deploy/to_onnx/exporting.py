@@ -1,7 +1,6 @@
 """Any model of torch as an ONNX file: traced with free axes, checked at other sizes, and only then kept."""
 
 import logging
-import os
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -18,7 +17,14 @@ from sparsernn.deploy.plain import plain_copy
 from sparsernn.deploy.to_onnx import loops
 from sparsernn.deploy.to_onnx.axes import NAMES, Axes, Axis, find_axes, resized
 from sparsernn.deploy.to_onnx.calls import HALVES, Forward, forward_of
-from sparsernn.deploy.to_onnx.functions import ForeignPacking, forget_plain_forwards, free_len, intercepted, paths_of
+from sparsernn.deploy.to_onnx.functions import (
+    ONE_AT_A_TIME,
+    ForeignPacking,
+    forget_plain_forwards,
+    free_len,
+    intercepted,
+    paths_of,
+)
 from sparsernn.deploy.to_onnx.nodes import LayerNodes
 from sparsernn.errors import UserError, reason
 from sparsernn.running.runner import running_by
@@ -78,18 +84,18 @@ def export_onnx(
     Raises: UserError for a model that would be another one in the file, saying why.
     """
     _check_opset(opset)
+    path = durable.path_of(path)
     names = _checked_names(dynamic)
     _require_modules()
     network = plain_copy(model).requires_grad_(False)
     forget_plain_forwards(network)
     _require_whole_floats(network)
-    if masks is not None:
-        Masks.of(masks).apply_(network)
+    Masks.write_(masks, network)
     forward = forward_of(network, example)
     with _quietly():
         forward.require_same_answer()
         axes = _free_axes(find_axes(forward, network), names, dynamic is not None)
-        return _write(network, forward, axes, Path(path), int8, opset)
+        return _write(network, forward, axes, path, int8, opset)
 
 
 def _free_axes(every: Axes, names: Collection[str], required: bool) -> Axes:
@@ -165,17 +171,24 @@ def _write(network: nn.Module, forward: Forward, axes: Axes, path: Path, int8: b
     program = _program(traced, example, axes, forward, opset)
     details = files.Details(forward.names, tuple(forward.outputs(example)), axes, traced.nodes.described)
     files.finish(program, traced.nodes.scanned, details, int8)
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with durable.one_clear_error("The model", path, "what was there before is as it was"):
-            program.save(str(part))
-            differences = parity.differences(part, forward, axes, None if int8 else TOLERANCE, traced.rolled)
-            os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    content = _content(program, forward)
+    differences = parity.differences(content, forward, axes, None if int8 else TOLERANCE, traced.rolled)
+    durable.replace(path, content)
     shown = {name: details.named_axes(number) for number, name in enumerate(forward.names)}
     zeros = _zeros(network)
     return Exported(path, path.stat().st_size, tuple(forward.names), details.outputs, shown, differences, zeros)
+
+
+def _content(program: torch.onnx.ONNXProgram, forward: Forward) -> bytes:
+    """The bytes of a file. Raises: UserError if there are more than the format holds."""
+    try:
+        return program.model_proto.SerializeToString()
+    except Exception as error:  # of protobuf, of another kind in each of its versions
+        raise UserError(
+            f"{type(forward.network).__name__} does not fit into a file of ONNX ({reason(error)})",
+            "at most 2 GB",
+            "export it with int8=True, or a smaller one",
+        ) from error
 
 
 def _zeros(network: nn.Module) -> float:
@@ -320,12 +333,13 @@ def _untranslated(causes: Sequence[BaseException], model: str) -> UserError:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without what torch's exporter tells about itself."""
-    level = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)
+    """Without what torch's exporter tells about itself, and alone, as it does not bear another one in a thread."""
+    with ONE_AT_A_TIME:
+        level = logging.root.manager.disable
+        try:
+            logging.disable(logging.ERROR)
+            with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+                warnings.simplefilter("ignore")
+                yield
+        finally:
+            logging.disable(level)

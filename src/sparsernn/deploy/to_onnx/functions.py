@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
+from threading import RLock
 from typing import Any, NamedTuple
 
 import torch
@@ -142,24 +143,27 @@ def free_len() -> Iterator[None]:
         builtins.len = plain_len
 
 
+ONE_AT_A_TIME = RLock()
+"""Held while classes of torch, or what belongs to the whole process, are changed for one export."""
 _active: ContextVar[Interception | None] = ContextVar("active", default=None)
 
 
 @contextmanager
 def intercepted(runner: Runner) -> Iterator[None]:
     """Within the block all stacks of recurrent layers, subclasses of torch's included, are run by this."""
-    forwards = {kind: kind.forward for kind in STACKS}
     packings = Packings()
-    token = _active.set(Interception(runner, packings))
-    for kind, forward in forwards.items():
-        kind.forward = _instead_of(forward)
-    try:
-        with packings:
-            yield
-    finally:
-        for kind, forward in forwards.items():
-            kind.forward = forward
-        _active.reset(token)
+    with ONE_AT_A_TIME:
+        forwards = {kind: kind.forward for kind in STACKS}
+        token = _active.set(Interception(runner, packings))
+        try:
+            for kind, forward in forwards.items():
+                kind.forward = _instead_of(forward)
+            with packings:
+                yield
+        finally:
+            for kind, forward in forwards.items():
+                kind.forward = forward
+            _active.reset(token)
 
 
 def _instead_of(forward: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,7 +1,6 @@
 """A file compared with its model by ONNX Runtime, at the example's size and at others."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,11 +16,12 @@ MANY_STEPS = 64
 
 @torch.no_grad()
 def differences(
-    path: Path, forward: Forward, axes: Axes, tolerance: float | None, rolled: bool = False
+    content: bytes, forward: Forward, axes: Axes, tolerance: float | None, rolled: bool = False
 ) -> Mapping[tuple[int, int], float]:
     """(batch, time) -> largest difference, an axis that is fixed counting as 0.
 
     Arguments:
+        content: of the file.
         tolerance: for the largest number being 1; None takes any finite difference.
         rolled: whether the forward goes through its steps itself, and may do something else at a later one: many more
             than the example's are tried as well.
@@ -32,7 +32,7 @@ def differences(
     options = onnxruntime.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 4, 1
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the classes of onnxruntime are not public
         raise _other(f"ONNX Runtime does not load it: {reason(error)}") from error
     results: dict[tuple[int, int], float] = {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import abc
 import dataclasses
 import json
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +18,7 @@ from sparsernn.data.splits import WindowSplit
 from sparsernn.data.table_file import TableFile
 from sparsernn.data.task import IGNORED, Batch, Loaded, Split
 from sparsernn.deploy.packing import About, pack
+from sparsernn.durable import scratch
 from sparsernn.errors import UserError
 from sparsernn.experiments.compacted import arguments
 from sparsernn.experiments.measure import Measure
@@ -220,9 +220,9 @@ class Kind(abc.ABC):
     def size(self, file: File, wishes: Wishes, seed: int) -> int:
         """About how many bytes the one file will take."""
         model = sizing.untrained(self.rows(file, wishes)[-1], file.loaded, seed)
-        with tempfile.TemporaryDirectory() as folder:
-            self.write(file._replace(most=0), model, Path(folder) / NETWORK)
-            return (Path(folder) / NETWORK).stat().st_size
+        with scratch() as folder:
+            self.write(file._replace(most=0), model, folder / NETWORK)
+            return (folder / NETWORK).stat().st_size
 
     def tries(self, file: File, wishes: Wishes) -> list[Try]:
         """What is tried to find the smallest network that is good enough, the sparsest first.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 from sparsernn import runtime
 from sparsernn.data.splits import TextSplit
 from sparsernn.data.task import Split
+from sparsernn.durable import scratch
 from sparsernn.experiments.rows import Row, Source
 from sparsernn.experiments.sources.token_frequencies import TokenFrequencies
 from sparsernn.experiments.trained import COMPACT, read_final
@@ -99,8 +99,8 @@ class LanguageModel(Kind):
 
     def answered(self, file: File, name: str, folder: Path, out: Path, beside: Any) -> Scored:
         if name == "small_dense":
-            with tempfile.TemporaryDirectory() as place:
-                return self.scored(file._replace(most=0), name, folder, Path(place) / NETWORK)
+            with scratch(out) as place:
+                return self.scored(file._replace(most=0), name, folder, place / NETWORK)
         return super().answered(file, name, folder, out, beside)
 
     def trained(self, file: File, name: str, folder: Path) -> Scored:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from sparsernn import runtime
 from sparsernn.data.task import Batch, Split
+from sparsernn.durable import scratch
 from sparsernn.own_data import kernel_fit
 from sparsernn.own_data.features import LEAST_VALIDATED, kernels, shares_of, simple
 from sparsernn.own_data.kinds.kind import (
@@ -160,9 +160,9 @@ class Series(Labelled):
 
 def bytes_of(file: File, spec: NetworkSpec) -> int:
     """What a file of a network takes."""
-    with tempfile.TemporaryDirectory() as folder:
-        artifact.save(Path(folder) / NETWORK, spec, json.dumps(file.preparation.to_json()), "int8")
-        return (Path(folder) / NETWORK).stat().st_size
+    with scratch() as folder:
+        artifact.save(folder / NETWORK, spec, json.dumps(file.preparation.to_json()), "int8")
+        return (folder / NETWORK).stat().st_size
 
 
 def alone(file: File, head: KernelHead) -> NetworkSpec:
