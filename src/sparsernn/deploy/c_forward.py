@@ -14,21 +14,19 @@ from sparsernn.deploy.c_operators import OF_TWO, Operators
 from sparsernn.deploy.c_products import Constants
 from sparsernn.deploy.c_step import Body, Named
 from sparsernn.deploy.c_translations import LIKE, READING, VIEWS, is_known, no_operator, translated
-from sparsernn.deploy.packing import array_of, arrays_of
-from sparsernn.deploy.parts import Layer
-from sparsernn.deploy.stepping import (
+from sparsernn.deploy.over_time import (
     LARGEST,
     MIXING,
     SUMMED,
     Call,
     OverTime,
-    Stream,
-    Watching,
     first_memory,
     is_over_time,
-    run,
     without_back,
 )  # fmt: skip
+from sparsernn.deploy.packing import array_of, arrays_of
+from sparsernn.deploy.parts import Layer
+from sparsernn.deploy.stepping import Looped, Stream, Watching, run
 from sparsernn.errors import UserError
 from sparsernn.kernels import registry
 from sparsernn.kernels.registry import Problem, State
@@ -173,6 +171,24 @@ class StepWriter(Watching):
             return [self.remember(width, array_of(part).ravel()) for part, width in zip(state, widths, strict=True)]
         starts = np.cumsum([0, *widths])
         return [Named(self.body, f"{array}[j + {start}]", width) for start, width in zip(starts, widths, strict=False)]
+
+    def loop(self, loop: Looped) -> list[Tensor]:
+        """One step of a loop, which goes on from the state."""
+        handed, first, carried = any(map(self.is_computed, loop.starts)), self.state, loop.starts
+        self.kept.append(not handed)
+        if not handed:
+            carried = [self.give(one, self.remember(one.numel(), array_of(one).ravel())) for one in carried]
+        with _Inner(self):
+            after, outputs = loop.step(carried)
+        results = []
+        for tensor in (*after, *outputs):  # all are read before any is written
+            array = self.value(tensor).stored()
+            results.append((array, self.give(tensor, Named(self.body, f"{array}[j]", tensor.numel()))))
+        for array, tensor in () if handed else results[: len(after)]:
+            self.body.lines.append(f"memcpy(state + {first}, {array}, {tensor.numel()} * sizeof(float));")
+            first += tensor.numel()
+        tensors = [tensor for _, tensor in results]
+        return [*tensors[: len(after)], *(tensor.unsqueeze(0) for tensor in tensors[len(after) :])]
 
     def is_state(self, tensor: Tensor) -> bool:
         """Whether a tensor is the final state of a layer."""

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from sparsernn.deploy.c_products import ConstantProducts, Constants, write_produ
 from sparsernn.deploy.c_step import Body, CMath, Named, number, with_functions, write_step
 from sparsernn.deploy.parts import Layer, NoChain, Parts, parts_of_network, require_stream
 from sparsernn.deploy.plain import plain_copy
+from sparsernn.deploy.rolling import rolled
 from sparsernn.deploy.stepping import Stream, compare, stream_of
 from sparsernn.errors import UserError
 from sparsernn.runtime.layouts import quantised
@@ -111,7 +113,18 @@ def _writer_of(network: Any, example: Any, name: str, format: str | None) -> "_W
         return _ChainWriter(parts_of_network(network, example), name, format)
     except NoChain:
         require_stream(2 if any(getattr(module, "bidirectional", False) for module in network.modules()) else 1)
-        return _ForwardWriter(stream_of(plain_copy(network).float(), example), name, format)
+        return _forward_writer(stream_of(plain_copy(network).float(), example), name, format)
+
+
+def _forward_writer(stream: Stream, name: str, format: str | None) -> "_ForwardWriter":
+    """What a forward does in a step; where it goes through its steps itself, what its loops do."""
+    try:
+        return _ForwardWriter(stream, name, format)
+    except UserError:
+        with suppress(Exception):  # what is traced may raise anything; the first reason is told
+            if (loops := rolled(stream)) is not None:
+                return _ForwardWriter(loops, name, format)
+        raise
 
 
 def _write(folder: Path, name: str, source: str, header: str) -> tuple[Path, Path]:

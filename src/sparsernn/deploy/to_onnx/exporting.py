@@ -86,7 +86,7 @@ def export_onnx(
     if masks is not None:
         Masks.of(masks).apply_(network)
     forward = forward_of(network, example)
-    with _quietly():
+    with quietly():
         forward.require_same_answer()
         axes = _free_axes(find_axes(forward, network), names, dynamic is not None)
         return _write(network, forward, axes, Path(path), int8, opset)
@@ -319,7 +319,7 @@ def _untranslated(causes: Sequence[BaseException], model: str) -> UserError:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Without what torch's exporter tells about itself."""
     level = logging.root.manager.disable
     logging.disable(logging.ERROR)

@@ -117,7 +117,10 @@ class Loop:
         carried = {read[1] for reads in self.reads for read in reads if read[0] == "before"}
         shown = self._shown()
         number = 1
-        while carried & (step := self._completed({}, self.steps[-1], number, lookup)).keys() or shown <= step.keys():
+        while True:
+            step = self._completed({}, self.steps[-1], number, lookup)
+            if step.items() <= self.steps[-1].items() or not (carried & step.keys() or shown <= step.keys()):
+                break  # what never changes is no step
             self.steps.append(step)
             number += 1
         number = -1

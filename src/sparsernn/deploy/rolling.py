@@ -1,0 +1,84 @@
+"""A forward that goes through its steps itself, each of its loops as one thing: a step can go on from the last."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch._higher_order_ops.scan import scan_op
+from torch.utils import _pytree as tree
+from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+from sparsernn.deploy.stepping import Looped, Stream, Watching, with_over_time
+from sparsernn.deploy.to_onnx import loops
+from sparsernn.deploy.to_onnx.axes import Axis, resized
+from sparsernn.deploy.to_onnx.calls import Forward
+from sparsernn.deploy.to_onnx.exporting import quietly
+from sparsernn.deploy.to_onnx.functions import intercepted
+from sparsernn.kernels.registry import Problem, State
+from sparsernn.kernels.sequence import reference
+from sparsernn.running.runner import Place, running_by
+
+
+class Rolled(nn.Module):
+    """A forward as a graph with scans, called as the forward is.
+
+    Arguments:
+        graph: what it does with its tensors.
+        names: of what it returns.
+    """
+
+    def __init__(self, graph: fx.GraphModule, names: Sequence[str]):
+        super().__init__()
+        self.graph, self.names = graph, names
+
+    def forward(self, *args: object, **kwargs: object) -> dict[str, Tensor]:
+        tensors = [leaf for leaf in tree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        return dict(zip(self.names, _Looping(self.graph).run(*tensors), strict=True))
+
+
+class _Looping(fx.Interpreter):
+    """Runs a graph, and lets whoever watches the operators run its loops."""
+
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if target is not scan_op:
+            return super().call_function(target, args, kwargs)
+        mode, loop = _get_current_dispatch_mode(), Looped(*args)
+        return mode.run_loop(loop) if isinstance(mode, Watching) else loop.all()
+
+
+class _Unrolled(nn.Module):
+    """A forward whose layers go through their steps as well, for `torch.export`."""
+
+    def __init__(self, forward: Forward):
+        super().__init__()
+        self.network, self.forward_of_network = forward.network, forward
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        with intercepted(_stepped), running_by(_stepped):
+            return tuple(self.forward_of_network.outputs(tensors).values())
+
+
+def _stepped(place: Place, problem: Problem) -> tuple[Tensor, State]:
+    return reference.run(replace(problem, masks=None))
+
+
+def rolled(stream: Stream) -> Stream | None:
+    """The same with a forward whose loops are found, or None where there are none that can be."""
+    if not stream.loops or stream.lengths:
+        return None
+    (place, *_), tensors = stream.time.items(), stream.sequences[0]
+    module = _Unrolled(stream.forward)
+
+    def trace(count: int) -> fx.GraphModule:
+        inputs = resized(tensors, {Axis(*item): count for item in stream.time.items()})
+        program = torch.export.export(module, tuple(inputs), strict=False)
+        return program.run_decompositions({}).module(check_guards=False)  # type: ignore[return-value]
+
+    with quietly(), torch.no_grad():
+        graph = loops.rolled(trace, place)
+        if graph is None:
+            return None
+        names = list(stream.forward.outputs(tensors))
+    return with_over_time(replace(stream, forward=replace(stream.forward, network=Rolled(graph, names))))
