@@ -1,6 +1,7 @@
 """A forward that goes through its steps itself, each of its loops as one thing: a step can go on from the last."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -16,8 +17,10 @@ from sparsernn.deploy.to_onnx.axes import Axis, resized
 from sparsernn.deploy.to_onnx.calls import Forward
 from sparsernn.deploy.to_onnx.exporting import quietly
 from sparsernn.deploy.to_onnx.functions import intercepted
+from sparsernn.kernels import torch_math
+from sparsernn.kernels.product import Products
+from sparsernn.kernels.products import dense
 from sparsernn.kernels.registry import Problem, State
-from sparsernn.kernels.sequence import reference
 from sparsernn.running.runner import Place, running_by
 
 
@@ -49,7 +52,7 @@ class _Looping(fx.Interpreter):
 
 
 class _Unrolled(nn.Module):
-    """A forward whose layers go through their steps as well, for `torch.export`."""
+    """A forward whose layers go through all steps of their input as well, for `torch.export`."""
 
     def __init__(self, forward: Forward):
         super().__init__()
@@ -61,7 +64,11 @@ class _Unrolled(nn.Module):
 
 
 def _stepped(place: Place, problem: Problem) -> tuple[Tensor, State]:
-    return reference.run(replace(problem, masks=None))
+    multiply, state, outputs = Products(replace(problem, masks=None), lambda matrix: dense.product), problem.state, []
+    for x in problem.cell.project(problem.x, multiply, torch_math).unbind():
+        state = problem.cell.step(x, state, multiply, torch_math)
+        outputs.append(state[0])
+    return torch.stack(outputs), state
 
 
 def rolled(stream: Stream) -> Stream | None:
@@ -76,9 +83,8 @@ def rolled(stream: Stream) -> Stream | None:
         program = torch.export.export(module, tuple(inputs), strict=False)
         return program.run_decompositions({}).module(check_guards=False)  # type: ignore[return-value]
 
-    with quietly(), torch.no_grad():
-        graph = loops.rolled(trace, place)
-        if graph is None:
-            return None
-        names = list(stream.forward.outputs(tensors))
-    return with_over_time(replace(stream, forward=replace(stream.forward, network=Rolled(graph, names))))
+    with suppress(Exception), quietly(), torch.no_grad():  # torch.export raises many kinds, none of them documented
+        if (graph := loops.rolled(trace, place)) is not None:
+            network = Rolled(graph, list(stream.forward.outputs(tensors)))
+            return with_over_time(replace(stream, forward=replace(stream.forward, network=network)))
+    return None

@@ -175,8 +175,12 @@ def watched(mode: Watching | None) -> Iterator[None]:
         yield
 
 
-def stream_of(network: nn.Module, example: Any) -> Stream:
-    """How a model can be called for a step. Raises: UserError for an example that it does not take."""
+def stream_of(network: nn.Module, example: Any, has_lengths: bool = True) -> Stream:
+    """How a model can be called for a step. Raises: UserError for an example that it does not take.
+
+    Arguments:
+        has_lengths: whether whole numbers that have no steps say how long a sequence is.
+    """
     forget_plain_forwards(network)
     forward = forward_of(network, example)
     try:
@@ -190,8 +194,9 @@ def stream_of(network: nn.Module, example: Any) -> Stream:
     time = {axis.input: axis.dimension for axis in axes.get("time", ())}
     batch = {axis.input: axis.dimension for axis in axes.get("batch", ())}
     whole = [not tensor.is_floating_point() for tensor in forward.tensors]
-    lengths = [number for number in range(1, len(whole)) if whole[number] and time and number not in time]
-    states = _states(forward, outputs, [*time, *lengths])
+    counts = [number for number in range(1, len(whole)) if whole[number] and time and number not in time]
+    lengths = counts if has_lengths else []
+    states = _states(forward, outputs, [*time, *counts])
     length = forward.tensors[next(iter(time))].shape[next(iter(time.values()))] if time else 1
     steps = max(STEPS, length, min(3 * length, MANY_STEPS)) if time else 1
     sequences = _sequences(forward, axes, time, batch, steps)
@@ -307,27 +312,31 @@ def compare(stream: Stream, kept: Sequence[bool], mixed: Collection[int]) -> Non
     network = copy.deepcopy(stream.forward.network).double()
     tensors = [[one.double() if one.is_floating_point() else one for one in several] for several in stream.sequences]
     exact = replace(stream, forward=replace(stream.forward, network=network), sequences=tensors)
-    with suppress(RuntimeError):  # of a forward that asks for floats itself
-        if _agree(exact, kept, mixed):
-            return
-    raise no_steps(stream.forward.network)
+    if not _agree(exact, kept, mixed):
+        raise no_steps(stream.forward.network)
 
 
 def _agree(stream: Stream, kept: Sequence[bool], mixed: Collection[int]) -> bool:
-    """Whether steps one after the other give what the forward gives for whole sequences."""
-    for tensors in stream.sequences if stream.time else ():
-        whole = list(run(stream, tensors).values())
-        count = next(tensors[number].shape[dimension] for number, dimension in stream.time.items())
-        mode, states = Replay(stream, kept, mixed), [tensors[number] for number in stream.states]
-        for first in range(count):
-            inputs = stream.step(tensors, first)
-            for number, state in zip(stream.states, states, strict=True):
-                inputs[number] = state
-            mode.begin()
-            outputs = list(run(stream, inputs, mode).values())
-            states = outputs[len(outputs) - len(states) :]
-            if not all(_same(all_, one, first, count) for all_, one in zip(whole, outputs, strict=True)):
-                return False
+    """Whether steps one after the other give what the forward gives for whole sequences; it may not take those."""
+    with suppress(Exception):  # whatever a forward raises
+        return all(_agree_on(tensors, stream, kept, mixed) for tensors in (stream.sequences if stream.time else ()))
+    return False
+
+
+def _agree_on(tensors: Sequence[Tensor], stream: Stream, kept: Sequence[bool], mixed: Collection[int]) -> bool:
+    """The same for one sequence."""
+    whole = list(run(stream, tensors).values())
+    count = next(tensors[number].shape[dimension] for number, dimension in stream.time.items())
+    mode, states = Replay(stream, kept, mixed), [tensors[number] for number in stream.states]
+    for first in range(count):
+        inputs = stream.step(tensors, first)
+        for number, state in zip(stream.states, states, strict=True):
+            inputs[number] = state
+        mode.begin()
+        outputs = list(run(stream, inputs, mode).values())
+        states = outputs[len(outputs) - len(states) :]
+        if not all(_same(all_, one, first, count) for all_, one in zip(whole, outputs, strict=True)):
+            return False
     return True
 
 

@@ -47,7 +47,7 @@ def plain(graph: fx.Graph) -> fx.Graph:
         if target in FILLED:  # the first argument tells the type alone
             target, args = aten.full.default, (*args[1:], *FILLED[target])
             kwargs = {"dtype": node.meta["val"].dtype}
-        key = (node.op, *key_of(target, args, kwargs))
+        key = (node.op, *key_of(_constant(node) or target, args, kwargs))
         if node.op == "placeholder" or key not in seen:
             seen[key] = result.create_node(node.op, target, args, kwargs, node.name)
             seen[key].meta = dict(node.meta)
@@ -60,6 +60,14 @@ def plain(graph: fx.Graph) -> fx.Graph:
                 user.replace_input_with(node, copy)
     result.eliminate_dead_code()
     return result
+
+
+def _constant(node: fx.Node) -> Key:
+    """What a tensor holds that a step makes of numbers of its own, as the next step makes another; () of all else."""
+    value = operator.attrgetter(node.target)(node.graph.owning_module) if node.op == "get_attr" else None
+    if not isinstance(value, torch.Tensor) or isinstance(value, torch.nn.Parameter):
+        return ()
+    return str(value.dtype), tuple(value.shape), value.detach().numpy().tobytes()
 
 
 def _same(target: object, args: Read) -> fx.Node | None:
