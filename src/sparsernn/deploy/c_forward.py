@@ -143,7 +143,7 @@ class StepWriter(Watching):
         """A call of the function of a layer."""
         if problem.is_scaled:
             raise no_operator("a product that is scaled sequence by sequence")
-        if len(problem.x) != 1 or problem.x.shape[1] != 1:
+        if len(problem.x) != 1:
             raise no_operator("a layer that reads more than one step at a time")
         cell, weights = problem.cell, arrays_of(problem.weights)
         sizes = checked_sizes(cell, weights)
@@ -151,18 +151,26 @@ class StepWriter(Watching):
         if key not in self._functions:
             self._functions[key] = len(self.layers)
             self.layers.append(Layer(cell, weights, sizes))
-        handed = any(self.is_computed(part) for part in problem.state)
-        self.kept.append(not handed)
-        vector, first = self.value(problem.x).stored(), f"state + {self.state}"
-        if handed:
-            first = self.write.math.join([self.value(part) for part in problem.state]).stored()
-        pieces = self._layer_states(cell, sizes, problem.state, None if not handed else first)
-        self.body.lines.append(f"{self.name}_layer{self._functions[key]}({vector}, {first});")
+        self.kept.append(not any(self.is_computed(part) for part in problem.state))
+        named = self._called(f"{self.name}_layer{self._functions[key]}", cell, sizes, problem)
         output, after = registry.run(problem)
-        output = self.give(output, pieces[0])
-        after = tuple(self.give(part, piece) for part, piece in zip(after, pieces, strict=True))
+        output = self.give(output, named[0])
+        after = tuple(self.give(part, piece) for part, piece in zip(after, named, strict=True))
         self._states.update(map(_memory, after))
         return output, after
+
+    def _called(self, function: str, cell: Cell, sizes: Sizes, problem: Problem) -> list[Named]:
+        """The states after a step of each sequence."""
+        vector, rows = self.value(problem.x).stored(), []
+        for number_ in range(problem.x.shape[1]):
+            state = tuple(part[number_ : number_ + 1] for part in problem.state)
+            first, array = f"state + {self.state}", None
+            if not self.kept[-1]:
+                first = array = self.write.math.join([self.value(part) for part in state]).stored()
+            rows.append(self._layer_states(cell, sizes, state, array))
+            place = f" + {number_ * sizes['input']}" if number_ else ""
+            self.body.lines.append(f"{function}({vector}{place}, {first});")
+        return rows[0] if len(rows) == 1 else [self.write.math.join(column) for column in zip(*rows, strict=True)]
 
     def _layer_states(self, cell: Cell, sizes: Sizes, state: State, array: str | None) -> list[Named]:
         """Where the states of a layer stand: in the state that the caller keeps, or in an array."""

@@ -115,7 +115,7 @@ def _writer_of(network: Any, example: Any, name: str, format: str | None) -> "_W
         return _forward_writer(plain_copy(network).float(), example, name, format)
 
 
-def _forward_writer(network: nn.Module, example: Any, name: str, format: str | None) -> "_ForwardWriter":
+def _forward_writer(network: nn.Module, example: object, name: str, format: str | None) -> "_ForwardWriter":
     """Writes what a forward does in a step. Raises: UserError with the first reason where that is not known."""
     first: UserError | None = None
     for stream in _streams(network, example):
@@ -126,7 +126,7 @@ def _forward_writer(network: nn.Module, example: Any, name: str, format: str | N
     raise first or no_steps(network)
 
 
-def _streams(network: nn.Module, example: Any) -> Iterator[Stream]:
+def _streams(network: nn.Module, example: object) -> Iterator[Stream]:
     """What may be a step: the forward as it is, its own loops, one whose whole numbers are no lengths."""
     stream = stream_of(network, example)
     yield stream
@@ -302,7 +302,7 @@ def _unread_arrays(body: Body) -> list[str]:
     """The same for arrays that are written alone, as where the gate that they go into is shut."""
     text = body.text()
     names = re.findall(r"^\s*float (\w+)\[\d+\];$", text, re.MULTILINE)
-    return [f"(void){name};" for name in names if not re.search(rf"(?<!float )\b{name}\b(?!\[\w+\] =[^=])", text)]
+    return [f"(void){name};" for name in names if not re.search(rf"(?<!float )\b{name}\b(?!\[[^\]]*\] =[^=])", text)]
 
 
 def _function(head: str, lines: list[str]) -> str:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -12,7 +11,7 @@ from torch.utils import _pytree as tree
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from sparsernn.deploy.stepping import Looped, Stream, Watching, with_over_time
-from sparsernn.deploy.to_onnx import loops
+from sparsernn.deploy.to_onnx import rolls
 from sparsernn.deploy.to_onnx.axes import Axis, resized
 from sparsernn.deploy.to_onnx.calls import Forward
 from sparsernn.deploy.to_onnx.exporting import quietly
@@ -44,10 +43,10 @@ class Rolled(nn.Module):
 class _Looping(fx.Interpreter):
     """Runs a graph, and lets whoever watches the operators run its loops."""
 
-    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def call_function(self, target: object, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
         if target is not scan_op:
-            return super().call_function(target, args, kwargs)
-        mode, loop = _get_current_dispatch_mode(), Looped(*args)
+            return super().call_function(target, args, kwargs)  # type: ignore[arg-type]
+        mode, loop = _get_current_dispatch_mode(), Looped(*args)  # type: ignore[arg-type]
         return mode.run_loop(loop) if isinstance(mode, Watching) else loop.all()
 
 
@@ -84,7 +83,7 @@ def rolled(stream: Stream) -> Stream | None:
         return program.run_decompositions({}).module(check_guards=False)  # type: ignore[return-value]
 
     with suppress(Exception), quietly(), torch.no_grad():  # torch.export raises many kinds, none of them documented
-        if (graph := loops.rolled(trace, place)) is not None:
+        if (graph := rolls.rolled(trace, place)) is not None:
             network = Rolled(graph, list(stream.forward.outputs(tensors)))
             return with_over_time(replace(stream, forward=replace(stream.forward, network=network)))
     return None

@@ -1,7 +1,7 @@
-"""Loops of a forward over its steps, found again in what they do for two lengths, and made one scan each."""
+"""One loop of a forward over its steps: what repeats in its graph, and a scan in its place."""
 
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,6 @@ from torch._higher_order_ops.scan import scan_op
 from torch.fx.node import map_arg
 from torch.utils import _pytree as tree
 
-from sparsernn.deploy.to_onnx.lengths import freed
 from sparsernn.deploy.to_onnx.one_form import (
     STEPPED,
     Key,
@@ -21,39 +20,10 @@ from sparsernn.deploy.to_onnx.one_form import (
     key_of,
     leaves,
     look_of,
-    plain,
     reads_a_step,
 )  # fmt: skip
 
 aten = torch.ops.aten
-STEPS = 7
-"""Steps of the shorter of two traces: enough to see what repeats, the first and the last step aside."""
-
-
-def rolled(trace: Callable[[int], fx.GraphModule], place: tuple[int, int]) -> fx.GraphModule | None:
-    """The graph of a forward for any number of steps, or None where what it does for one more is not a step more.
-
-    Arguments:
-        trace: gives the graph of so many steps, without changes in place.
-        place: the input, and its dimension, that has as many steps.
-    """
-    longer, shorter = (_rolled(trace(count), count) for count in (STEPS + 1, STEPS))
-    if longer is None or shorter is None:
-        return None
-    return shorter if freed(shorter, longer, place, STEPS) else None
-
-
-def _rolled(module: fx.GraphModule, count: int) -> fx.GraphModule | None:
-    """With every loop of about so many steps as a scan; None without a loop."""
-    graph, loops = plain(module.graph), 0
-    while (loop := _find(graph, count)) is not None:
-        loop.replace(module, f"loop_{loops}")
-        loops += 1
-        graph.eliminate_dead_code()
-    return fx.GraphModule(module, graph) if loops else None
-
-
-# What repeats
 
 
 @dataclass
@@ -356,36 +326,3 @@ class _Body:
                 args, kwargs = map_arg(node.args, self._constant), map_arg(node.kwargs, self._constant)
                 self._inner[node] = self.graph.call_function(node.target, args, kwargs)  # type: ignore[arg-type]
         return self._inner[node]
-
-
-def _find(graph: fx.Graph, count: int) -> Loop | None:
-    """The first loop of about so many steps, cut where there are the most of them.
-
-    Elsewhere a step would begin with what is the end of another, and there would be one step too few.
-    """
-    nodes = [node for node in graph.nodes if node.op == "call_function"]
-    looks = [look_of(node) for node in nodes]
-    numbers = {look: number for number, look in enumerate(dict.fromkeys(looks))}
-    line = [numbers[look] for look in looks]
-    lookup = {key_of(node.target, node.args, node.kwargs): node for node in graph.nodes}
-    for size in range(1, len(line) // (count - 3) + 1):
-        for place in _repeats(line, size, count - 4):
-            loops: list[Loop] = []
-            for start in range(place, min(place + size, len(line) - 2 * size + 1)):
-                loop = Loop(graph, nodes[start : start + size], nodes[start + size : start + 2 * size])
-                if loop.fits() and loop.extend(lookup) and loop.is_whole(count):
-                    if len(loop.steps) >= count:
-                        return loop
-                    loops.append(loop)
-            if loops:
-                return max(loops, key=lambda loop: (len(loop.steps), -len(loop.starts)))
-    return None
-
-
-def _repeats(line: Sequence[int], size: int, times: int) -> Iterator[int]:
-    """Where so many numbers come so many times more. Gives a place in the middle."""
-    run = 0
-    for place in range(len(line) - size):
-        run = run + 1 if line[place] == line[place + size] else 0
-        if run == size * times:
-            yield place + 1 - size
