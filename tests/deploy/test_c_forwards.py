@@ -190,6 +190,18 @@ class ByHand(nn.Module):
         return torch.stack(outputs, 1)
 
 
+class Channels(nn.Module):
+    """Every channel is a sequence of its own for two layers; of what goes on nobody reads the memory."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.head = nn.LSTM(1, 6, 2, batch_first=True), nn.Linear(6, 2)
+
+    def forward(self, x):
+        output = self.rnn(x.transpose(1, 2).reshape(-1, x.shape[1], 1))[0]
+        return self.head(output).unflatten(0, (-1, 5)).transpose(1, 2).flatten(2)
+
+
 class Video(nn.Module):
     """Maxima and means over windows of pictures, seen in an order that no view has, and one of four classes."""
 
@@ -208,7 +220,7 @@ class Video(nn.Module):
 
 
 POOLED = [lambda how=how: Pooled(how) for how in ("mean", "largest", "all", "both")]
-FRAMES = [Around, Masks, Steps, Causal, Written, Spectrum, ByHand, Video, *POOLED]
+FRAMES = [Around, Masks, Steps, Causal, Written, Spectrum, ByHand, Channels, Video, *POOLED]
 
 
 def expected_of(model, x, *more):

@@ -137,7 +137,10 @@ class Decoding(nn.Module):
 
 
 class Stepped(nn.Module):
-    """Layers and a cell called step by step: states that nobody reads at the end, steps written where they belong."""
+    """Layers and a cell called step by step: states that nobody reads at the end, steps written where they belong.
+
+    What a sequence gives behind its end is zero.
+    """
 
     def __init__(self):
         super().__init__()
@@ -145,13 +148,13 @@ class Stepped(nn.Module):
         self.decoder = nn.GRU(5, 4, 2, batch_first=True)
         self.cell, self.head = PeepholeLSTMCell(4, 6), nn.Linear(6, 2)
 
-    def forward(self, ids, told):
+    def forward(self, ids, told, ends):
         state, inner = self.encoder(self.words(ids))[1], None
         scores, last = [], torch.zeros(*told.shape, 6)
         for number in range(told.shape[1]):
             output, state = self.decoder(self.words(told[:, number]).unsqueeze(1), state)
             inner = self.cell(output[..., [2, 0, 1, 3]].squeeze(1), inner)
-            scores.append(self.head(inner[0]))
+            scores.append(self.head(inner[0]) * (number < ends).unsqueeze(1))
             last[:, number] = inner[1]
         return torch.stack(scores, 1), last
 
@@ -174,7 +177,7 @@ def with_flags(batch, time):
 
 
 def two_texts(batch, time):
-    return torch.randint(12, (batch, time)), torch.randint(12, (batch, time + 2))
+    return torch.randint(12, (batch, time)), torch.randint(12, (batch, time + 2)), lengths_of(batch, time)
 
 
 def lengths_of(batch, time):

@@ -64,7 +64,7 @@ def plain(graph: fx.Graph) -> fx.Graph:
 
 def _constant(node: fx.Node) -> Key:
     """What a tensor holds that a step makes of numbers of its own, as the next step makes another; () of all else."""
-    value = operator.attrgetter(node.target)(node.graph.owning_module) if node.op == "get_attr" else None
+    value = operator.attrgetter(str(node.target))(node.graph.owning_module) if node.op == "get_attr" else None
     if not isinstance(value, torch.Tensor) or isinstance(value, torch.nn.Parameter):
         return ()
     return str(value.dtype), tuple(value.shape), value.detach().numpy().tobytes()
@@ -95,14 +95,21 @@ def _look(node: fx.Node) -> tuple[object, ...]:
 
 def _written(target: object, args: Read) -> list[fx.Node]:
     """What was written into every place along a dimension, one after the other, or nothing."""
-    if target is not aten.select_scatter.default or args[3] < 0:
+    if target is not aten.select_scatter.default:
         return []
+    items = _written_so_far(target, args)
+    return items if len(items) == args[0].meta["val"].shape[args[2]] else []
+
+
+def _written_so_far(target: object, args: Read) -> list[fx.Node]:
+    """What was written into a place and all before it, or nothing."""
     x, item, dimension, number = args
-    items = [item]
-    while number > 0 and isinstance(x, fx.Node) and x.target is target and x.args[2:] == (dimension, number - 1):
-        x, item, dimension, number = x.args
-        items.insert(0, item)
-    return items if number == 0 and x.meta["val"].shape[dimension] == len(items) else []
+    if number == 0:
+        return [item]
+    if not isinstance(x, fx.Node) or x.target is not target or x.args[2:] != (dimension, number - 1):
+        return []
+    before = _written_so_far(target, x.args)
+    return [*before, item] if before else []
 
 
 def _selecting(node: fx.Node) -> tuple[Any, Read]:
