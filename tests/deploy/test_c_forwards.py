@@ -171,6 +171,37 @@ class Written(nn.Module):
         return result
 
 
+class ByHand(nn.Module):
+    """A loop with a cell of its own behind a layer, and one with torch's, both with states of the forward's own."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.norm = nn.GRU(5, 6, batch_first=True), nn.LayerNorm(8)
+        self.gates, self.cell = nn.Linear(10, 8), nn.GRUCell(4, 7)
+
+    def forward(self, x):
+        frames, hidden, outputs = self.rnn(x)[0], torch.full((len(x), 4), 0.5), []
+        slow = torch.zeros(len(x), 7)
+        for frame in frames.unbind(1):
+            keep, new = self.norm(self.gates(torch.cat([frame, hidden], -1))).chunk(2, -1)
+            hidden = torch.lerp(new.tanh(), hidden, keep.sigmoid())
+            slow = 0.1 * slow + 0.9 * self.cell(hidden[:, [1, 0, 3, 2]], slow)
+            outputs.append(torch.cat([slow, hidden], -1))
+        return torch.stack(outputs, 1)
+
+
+class Channels(nn.Module):
+    """Every channel is a sequence of its own for two layers; of what goes on nobody reads the memory."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.head = nn.LSTM(1, 6, 2, batch_first=True), nn.Linear(6, 2)
+
+    def forward(self, x):
+        output = self.rnn(x.transpose(1, 2).reshape(-1, x.shape[1], 1))[0]
+        return self.head(output).unflatten(0, (-1, 5)).transpose(1, 2).flatten(2)
+
+
 class Video(nn.Module):
     """Maxima and means over windows of pictures, seen in an order that no view has, and one of four classes."""
 
@@ -189,7 +220,7 @@ class Video(nn.Module):
 
 
 POOLED = [lambda how=how: Pooled(how) for how in ("mean", "largest", "all", "both")]
-FRAMES = [Around, Masks, Steps, Causal, Written, Spectrum, Video, *POOLED]
+FRAMES = [Around, Masks, Steps, Causal, Written, Spectrum, ByHand, Channels, Video, *POOLED]
 
 
 def expected_of(model, x, *more):
@@ -218,6 +249,11 @@ def test_what_is_pruned_and_compacted_is_the_same(make, granularity, options, tm
     masks = sparsify(model, Magnitude(0.5, granularity=granularity), example=example)
     small, _ = compact(model, masks, example=example)
     check(model, export_c(small, tmp_path, example=example, **options), x)
+
+
+def test_what_amplifies_rounding_is_written(tmp_path):
+    model = Chain(lambda model, x, run: 30 * ((run(x) + 3000).mean(1) - 3000)).eval()
+    assert export_c(model, tmp_path, example=torch.randn(1, 40, 5)).outputs == 3
 
 
 def test_eight_bits_are_near(tmp_path):
@@ -249,6 +285,28 @@ def test_states_that_a_forward_takes_and_returns_lie_in_the_state(tmp_path):
             output, hidden = model(frame.unsqueeze(0), hidden)
         np.testing.assert_allclose(program.step(frame), output[0], rtol=1e-5, atol=3e-6)
         np.testing.assert_allclose(program.state, hidden[0], rtol=1e-5, atol=3e-6)
+
+
+class OfShops(nn.Module):
+    """Frames of the shop with a number, which is no length."""
+
+    def __init__(self):
+        super().__init__()
+        self.shops, self.rnn = nn.Embedding(3, 4), nn.GRU(9, 6, batch_first=True)
+
+    def forward(self, x, shop):
+        places = self.shops(shop).unsqueeze(1).expand(-1, x.shape[1], -1)
+        return self.rnn(torch.cat([x, places], -1))[0]
+
+
+def test_a_whole_number_may_be_another_than_a_length(tmp_path):
+    model, x = seeded(OfShops), torch.randn(7, 5)
+    written = export_c(model, tmp_path, example=(torch.randn(2, 4, 5), torch.tensor([2, 0])))
+    for shop in range(3):
+        frames = np.concatenate([x.numpy(), np.full((7, 1), shop)], 1)
+        np.testing.assert_allclose(
+            Program(written).run(frames), expected_of(model, x, torch.tensor([shop])), rtol=1e-5, atol=3e-6
+        )
 
 
 class StateFirst(nn.Module):

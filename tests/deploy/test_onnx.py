@@ -17,7 +17,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 from sparsernn import Masks, Sparsifier, accelerate, compact, export_c, export_onnx, sparsify
 from sparsernn.errors import UserError
 from sparsernn.methods.magnitude import Magnitude
-from sparsernn.nn import GRU, PeepholeLSTM
+from sparsernn.nn import GRU, PeepholeLSTM, PeepholeLSTMCell
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: sparsernn[export]")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: sparsernn[export]")
@@ -140,6 +140,29 @@ class Decoding(nn.Module):
         return hidden
 
 
+class Stepped(nn.Module):
+    """Layers and a cell called step by step: states that nobody reads at the end, steps written where they belong.
+
+    What a sequence gives behind its end is zero.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.encoder = nn.Embedding(12, 5), nn.GRU(5, 4, 2, batch_first=True)
+        self.decoder = nn.GRU(5, 4, 2, batch_first=True)
+        self.cell, self.head = PeepholeLSTMCell(4, 6), nn.Linear(6, 2)
+
+    def forward(self, ids, told, ends):
+        state, inner = self.encoder(self.words(ids))[1], None
+        scores, last = [], torch.zeros(*told.shape, 6)
+        for number in range(told.shape[1]):
+            output, state = self.decoder(self.words(told[:, number]).unsqueeze(1), state)
+            inner = self.cell(output[..., [2, 0, 1, 3]].squeeze(1), inner)
+            scores.append(self.head(inner[0]) * (number < ends).unsqueeze(1))
+            last[:, number] = inner[1]
+        return torch.stack(scores, 1), last
+
+
 def settled():
     """Weights that are computed before each forward."""
     model = nn.Sequential(nn.RNN(3, 4, batch_first=True), Output(), nn.Linear(4, 2))
@@ -155,6 +178,10 @@ def spelled(batch, time):
 
 def with_flags(batch, time):
     return torch.randn(batch, time, 3), torch.rand(batch, time + 2).round()
+
+
+def two_texts(batch, time):
+    return torch.randint(12, (batch, time)), torch.randint(12, (batch, time + 2)), lengths_of(batch, time)
 
 
 def lengths_of(batch, time):
@@ -199,6 +226,7 @@ CASES = {
     "letters and words": (Spelled, spelled),
     "loops over cells, forth and back": (BothWays, frames),
     "a loop that looks at what is encoded": (Decoding, with_flags),
+    "layers and a cell in a loop": (Stepped, two_texts),
     "weights that are computed": (settled, frames),
     "len": (lambda: Applied(lambda y: y[: len(y)] * len(y)), frames),
     "reset before the product": (lambda: GRU(3, 6, 2, reset="before", batch_first=True), frames),

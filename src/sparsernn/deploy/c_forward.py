@@ -14,21 +14,19 @@ from sparsernn.deploy.c_operators import OF_TWO, Operators
 from sparsernn.deploy.c_products import Constants
 from sparsernn.deploy.c_step import Body, Named
 from sparsernn.deploy.c_translations import LIKE, READING, VIEWS, is_known, no_operator, translated
-from sparsernn.deploy.packing import array_of, arrays_of
-from sparsernn.deploy.parts import Layer
-from sparsernn.deploy.stepping import (
+from sparsernn.deploy.over_time import (
     LARGEST,
     MIXING,
     SUMMED,
     Call,
     OverTime,
-    Stream,
-    Watching,
     first_memory,
     is_over_time,
-    run,
     without_back,
 )  # fmt: skip
+from sparsernn.deploy.packing import array_of, arrays_of
+from sparsernn.deploy.parts import Layer
+from sparsernn.deploy.stepping import Looped, Stream, Watching, run
 from sparsernn.errors import UserError
 from sparsernn.kernels import registry
 from sparsernn.kernels.registry import Problem, State
@@ -145,7 +143,7 @@ class StepWriter(Watching):
         """A call of the function of a layer."""
         if problem.is_scaled:
             raise no_operator("a product that is scaled sequence by sequence")
-        if len(problem.x) != 1 or problem.x.shape[1] != 1:
+        if len(problem.x) != 1:
             raise no_operator("a layer that reads more than one step at a time")
         cell, weights = problem.cell, arrays_of(problem.weights)
         sizes = checked_sizes(cell, weights)
@@ -153,18 +151,26 @@ class StepWriter(Watching):
         if key not in self._functions:
             self._functions[key] = len(self.layers)
             self.layers.append(Layer(cell, weights, sizes))
-        handed = any(self.is_computed(part) for part in problem.state)
-        self.kept.append(not handed)
-        vector, first = self.value(problem.x).stored(), f"state + {self.state}"
-        if handed:
-            first = self.write.math.join([self.value(part) for part in problem.state]).stored()
-        pieces = self._layer_states(cell, sizes, problem.state, None if not handed else first)
-        self.body.lines.append(f"{self.name}_layer{self._functions[key]}({vector}, {first});")
+        self.kept.append(not any(self.is_computed(part) for part in problem.state))
+        named = self._called(f"{self.name}_layer{self._functions[key]}", cell, sizes, problem)
         output, after = registry.run(problem)
-        output = self.give(output, pieces[0])
-        after = tuple(self.give(part, piece) for part, piece in zip(after, pieces, strict=True))
+        output = self.give(output, named[0])
+        after = tuple(self.give(part, piece) for part, piece in zip(after, named, strict=True))
         self._states.update(map(_memory, after))
         return output, after
+
+    def _called(self, function: str, cell: Cell, sizes: Sizes, problem: Problem) -> list[Named]:
+        """The states after a step of each sequence."""
+        vector, rows = self.value(problem.x).stored(), []
+        for number_ in range(problem.x.shape[1]):
+            state = tuple(part[number_ : number_ + 1] for part in problem.state)
+            first, array = f"state + {self.state}", None
+            if not self.kept[-1]:
+                first = array = self.write.math.join([self.value(part) for part in state]).stored()
+            rows.append(self._layer_states(cell, sizes, state, array))
+            place = f" + {number_ * sizes['input']}" if number_ else ""
+            self.body.lines.append(f"{function}({vector}{place}, {first});")
+        return rows[0] if len(rows) == 1 else [self.write.math.join(column) for column in zip(*rows, strict=True)]
 
     def _layer_states(self, cell: Cell, sizes: Sizes, state: State, array: str | None) -> list[Named]:
         """Where the states of a layer stand: in the state that the caller keeps, or in an array."""
@@ -173,6 +179,24 @@ class StepWriter(Watching):
             return [self.remember(width, array_of(part).ravel()) for part, width in zip(state, widths, strict=True)]
         starts = np.cumsum([0, *widths])
         return [Named(self.body, f"{array}[j + {start}]", width) for start, width in zip(starts, widths, strict=False)]
+
+    def loop(self, loop: Looped) -> list[Tensor]:
+        """One step of a loop, which goes on from the state."""
+        handed, first, carried = any(map(self.is_computed, loop.starts)), self.state, loop.starts
+        self.kept.append(not handed)
+        if not handed:
+            carried = [self.give(one, self.remember(one.numel(), array_of(one).ravel())) for one in carried]
+        with _Inner(self):
+            after, outputs = loop.step(carried)
+        results = []
+        for tensor in (*after, *outputs):  # all are read before any is written
+            array = self.value(tensor).stored()
+            results.append((array, self.give(tensor, Named(self.body, f"{array}[j]", tensor.numel()))))
+        for array, tensor in () if handed else results[: len(after)]:
+            self.body.lines.append(f"memcpy(state + {first}, {array}, {tensor.numel()} * sizeof(float));")
+            first += tensor.numel()
+        tensors = [tensor for _, tensor in results]
+        return [*tensors[: len(after)], *(tensor.unsqueeze(0) for tensor in tensors[len(after) :])]
 
     def is_state(self, tensor: Tensor) -> bool:
         """Whether a tensor is the final state of a layer."""

@@ -1,13 +1,13 @@
 """A whole network as one C source and one header: constant weights, no dependencies, one step a call."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils import _pytree as tree
 
 from sparsernn import durable
@@ -17,7 +17,8 @@ from sparsernn.deploy.c_products import ConstantProducts, Constants, write_produ
 from sparsernn.deploy.c_step import Body, CMath, Named, number, with_functions, write_step
 from sparsernn.deploy.parts import Layer, NoChain, Parts, parts_of_network, require_stream
 from sparsernn.deploy.plain import plain_copy
-from sparsernn.deploy.stepping import Stream, compare, stream_of
+from sparsernn.deploy.rolling import rolled
+from sparsernn.deploy.stepping import Stream, compare, no_steps, stream_of
 from sparsernn.errors import UserError
 from sparsernn.runtime.layouts import quantised
 
@@ -112,7 +113,28 @@ def _writer_of(network: Any, example: Any, name: str, format: str | None) -> "_W
         return _ChainWriter(parts_of_network(network, example), name, format)
     except NoChain:
         require_stream(2 if any(getattr(module, "bidirectional", False) for module in network.modules()) else 1)
-        return _ForwardWriter(stream_of(plain_copy(network).float(), example), name, format)
+        return _forward_writer(plain_copy(network).float(), example, name, format)
+
+
+def _forward_writer(network: nn.Module, example: object, name: str, format: str | None) -> "_ForwardWriter":
+    """Writes what a forward does in a step. Raises: UserError with the first reason where that is not known."""
+    first: UserError | None = None
+    for stream in _streams(network, example):
+        try:
+            return _ForwardWriter(stream, name, format)
+        except UserError as error:
+            first = first or error
+    raise first or no_steps(network)
+
+
+def _streams(network: nn.Module, example: object) -> Iterator[Stream]:
+    """What may be a step: the forward as it is, its own loops, one whose whole numbers are no lengths."""
+    stream = stream_of(network, example)
+    yield stream
+    if (loops := rolled(stream)) is not None:
+        yield loops
+    if stream.lengths:
+        yield stream_of(network, example, has_lengths=False)
 
 
 def _write(folder: Path, name: str, source: str, header: str) -> tuple[Path, Path]:
@@ -281,7 +303,7 @@ def _unread_arrays(body: Body) -> list[str]:
     """The same for arrays that are written alone, as where the gate that they go into is shut."""
     text = body.text()
     names = re.findall(r"^\s*float (\w+)\[\d+\];$", text, re.MULTILINE)
-    return [f"(void){name};" for name in names if not re.search(rf"(?<!float )\b{name}\b(?!\[\w+\] =[^=])", text)]
+    return [f"(void){name};" for name in names if not re.search(rf"(?<!float )\b{name}\b(?!\[[^\]]*\] =[^=])", text)]
 
 
 def _function(head: str, lines: list[str]) -> str:

@@ -12,8 +12,8 @@ from torch.utils import _pytree as tree
 
 from sparsernn.deploy.c_operators import OF_EACH, OF_TWO, Later, Operators, clamp_bounds, places_of
 from sparsernn.deploy.c_step import Named, number
+from sparsernn.deploy.over_time import Call, summed_dimensions
 from sparsernn.deploy.packing import array_of
-from sparsernn.deploy.stepping import Call, summed_dimensions
 from sparsernn.errors import UserError
 
 MOVES = (

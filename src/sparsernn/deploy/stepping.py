@@ -1,17 +1,17 @@
 """Forward of a model taken a step at a time: what its layers, means and windows over time remember is carried along."""
 
 import copy
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
-from torch.utils import _pytree as tree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from sparsernn.deploy.over_time import LARGEST, MIXING, SUMMED, Call, OverTime, first_memory, without_back
 from sparsernn.deploy.to_onnx.axes import Axes, find_axes, resized, with_noise
 from sparsernn.deploy.to_onnx.calls import Forward, forward_of, refused_example
 from sparsernn.deploy.to_onnx.functions import forget_plain_forwards, intercepted
@@ -24,47 +24,36 @@ from sparsernn.running.torch_layers import run_here
 CLOSE = 2e-5
 """A difference that rounding explains, for the largest number being 1."""
 STEPS, MANY_STEPS = 6, 64
-SUMMED = ("sum", "mean", "amax", "max")
-LARGEST = ("amax", "max")
-MIXING = (*SUMMED, "constant_pad_nd", "convolution")
-"""Operators that may look at several steps."""
-aten = torch.ops.aten
 
 
-class Call(NamedTuple):
-    """An operator of torch, and what it is called with."""
+@dataclass(frozen=True)
+class Looped:
+    """A loop of a forward over steps.
 
-    func: OpOverload
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
+    Attributes:
+        body: gives, of what is carried, a step of each sequence and the constants, what is carried on and what is put
+            out.
+        starts: what is carried to the first step.
+        sequences: read a step at a time, along their first dimension. constants: read at every step.
+    """
 
-    @property
-    def name(self) -> str:
-        """Of the operator, without its overload."""
-        return self.func.overloadpacket.__name__
+    body: Callable[..., Sequence[Tensor]]
+    starts: Sequence[Tensor]
+    sequences: Sequence[Tensor]
+    constants: Sequence[Tensor]
 
-    @property
-    def leaves(self) -> list[object]:
-        """All arguments, taken apart."""
-        return tree.tree_leaves((self.args, self.kwargs))
+    def step(self, carried: Sequence[Tensor], number: int = 0) -> tuple[list[Tensor], list[Tensor]]:
+        """What a step carries on, and what it puts out."""
+        results = list(self.body(*carried, *(one.select(0, number) for one in self.sequences), *self.constants))
+        return results[: len(carried)], results[len(carried) :]
 
-    @property
-    def is_view(self) -> bool:
-        """Whether the results are the memory of an argument."""
-        return any(one.alias_info is not None for one in self.func._schema.returns)
-
-    def run(self) -> Any:
-        """The result."""
-        return self.func(*self.args, **self.kwargs)
-
-    def of(self, x: Tensor) -> "Call":
-        """The same of another first argument."""
-        return self._replace(args=(x, *self.args[1:]))
-
-    def making_new(self) -> "Call":
-        """For an operator that changes its first argument, the one that makes a new tensor."""
-        packet = getattr(aten, self.name.removesuffix("_"))
-        return self._replace(func=getattr(packet, self.func._overloadname))
+    def all(self) -> list[Tensor]:
+        """What the last step carries on, and what all steps put out, one behind the other."""
+        carried, rows = list(self.starts), []
+        for number in range(len(self.sequences[0])):
+            carried, outputs = self.step(carried, number)
+            rows.append(outputs)
+        return [*carried, *(torch.stack(column) for column in zip(*rows, strict=True))]
 
 
 class Watching(TorchDispatchMode):
@@ -82,6 +71,14 @@ class Watching(TorchDispatchMode):
         finally:
             self._inside -= 1
 
+    def run_loop(self, loop: Looped) -> list[Tensor]:
+        """See `Looped.all`."""
+        self._inside += 1
+        try:
+            return self.loop(loop)
+        finally:
+            self._inside -= 1
+
     def __torch_dispatch__(
         self, func: OpOverload, types: object, args: Sequence[object] = (), kwargs: Any = None
     ) -> object:
@@ -95,30 +92,28 @@ class Watching(TorchDispatchMode):
         """Output and final states of a layer."""
         return registry.run(problem)
 
+    def loop(self, loop: Looped) -> list[Tensor]:
+        """What the last step of a loop carries on, and what all steps put out."""
+        return loop.all()
+
     def operator(self, call: Call) -> object:
         """The result of an operator."""
         return call.run()
 
 
 class Shapes(Watching):
-    """What shape the first tensor of each operator of `MIXING` has."""
+    """What shape the first tensor of each operator of `MIXING` has, and how many operators there are."""
 
     def __init__(self) -> None:
         super().__init__()
         self.seen: list[tuple[str, tuple[int, ...]]] = []
+        self.count = 0
 
     def operator(self, call: Call) -> object:
+        self.count += 1
         if call.name in MIXING:
             self.seen.append((call.name, tuple(call.args[0].shape)))
         return call.run()
-
-
-@dataclass(frozen=True)
-class OverTime:
-    """An operator that looks at several steps. axis: the dimension of its input that is time."""
-
-    name: str
-    axis: int
 
 
 @dataclass(frozen=True)
@@ -131,6 +126,7 @@ class Stream:
         lengths: inputs that hold how long a sequence is.
         sequences: inputs of one sequence each, of several steps where there is time.
         over_time: operators that look at several steps, by their number.
+        loops: whether the forward does more for more steps, as one that goes through them itself.
     """
 
     forward: Forward
@@ -139,6 +135,7 @@ class Stream:
     lengths: Sequence[int]
     sequences: Sequence[Sequence[Tensor]]
     over_time: Mapping[int, OverTime]
+    loops: bool = False
 
     def step(self, tensors: Sequence[Tensor], first: int, count: int = 1) -> list[Tensor]:
         """Inputs of some steps of a sequence."""
@@ -178,8 +175,12 @@ def watched(mode: Watching | None) -> Iterator[None]:
         yield
 
 
-def stream_of(network: nn.Module, example: Any) -> Stream:
-    """How a model can be called for a step. Raises: UserError for an example that it does not take."""
+def stream_of(network: nn.Module, example: Any, has_lengths: bool = True) -> Stream:
+    """How a model can be called for a step. Raises: UserError for an example that it does not take.
+
+    Arguments:
+        has_lengths: whether whole numbers that have no steps say how long a sequence is.
+    """
     forget_plain_forwards(network)
     forward = forward_of(network, example)
     try:
@@ -193,8 +194,9 @@ def stream_of(network: nn.Module, example: Any) -> Stream:
     time = {axis.input: axis.dimension for axis in axes.get("time", ())}
     batch = {axis.input: axis.dimension for axis in axes.get("batch", ())}
     whole = [not tensor.is_floating_point() for tensor in forward.tensors]
-    lengths = [number for number in range(1, len(whole)) if whole[number] and time and number not in time]
-    states = _states(forward, outputs, [*time, *lengths])
+    counts = [number for number in range(1, len(whole)) if whole[number] and time and number not in time]
+    lengths = counts if has_lengths else []
+    states = _states(forward, outputs, [*time, *counts])
     length = forward.tensors[next(iter(time))].shape[next(iter(time.values()))] if time else 1
     steps = max(STEPS, length, min(3 * length, MANY_STEPS)) if time else 1
     sequences = _sequences(forward, axes, time, batch, steps)
@@ -202,7 +204,7 @@ def stream_of(network: nn.Module, example: Any) -> Stream:
         for number in lengths:
             tensors[number] = torch.full_like(tensors[number], steps)
     stream = Stream(forward, time, states, lengths, sequences, {})
-    return replace(stream, over_time=_over_time(stream)) if time else stream
+    return with_over_time(stream) if time else stream
 
 
 def _states(forward: Forward, outputs: Sequence[Tensor], others: Sequence[int]) -> list[int]:
@@ -226,11 +228,10 @@ def _sequences(
     ]
 
 
-def _over_time(stream: Stream) -> dict[int, OverTime]:
-    """Operators whose input grows with the number of steps; none where a forward goes through its steps itself."""
-    seen = []
-    for count in (1, 2):
-        mode = Shapes()
+def with_over_time(stream: Stream) -> Stream:
+    """With operators whose input grows with the number of steps; none where a forward goes through its steps itself."""
+    modes = [Shapes(), Shapes()]
+    for count, mode in enumerate(modes, 1):
         try:
             run(stream, stream.step(stream.sequences[0], 0, count), mode)
         except Exception as error:  # whatever a forward raises for sequences of one or two steps
@@ -239,68 +240,15 @@ def _over_time(stream: Stream) -> dict[int, OverTime]:
                 "a forward that takes one step as well as many",
                 "export it by export_onnx",
             ) from error
-        seen.append(mode.seen)
+    seen, loops = [mode.seen for mode in modes], modes[0].count != modes[1].count
     if [name for name, _ in seen[0]] != [name for name, _ in seen[1]]:
-        return {}
+        return replace(stream, over_time={}, loops=loops)
     results = {}
     for number, ((name, one), (_, two)) in enumerate(zip(*seen, strict=True)):
         grown = [axis for axis, (size, other) in enumerate(zip(one, two, strict=True)) if other == size + 1]
         if grown:
             results[number] = OverTime(name, grown[0])
-    return results
-
-
-def is_over_time(over: OverTime, call: Call) -> bool:
-    """Whether the operator mixes steps: a sum over them, or a window that reaches back."""
-    if over.name not in SUMMED:
-        return back(over, call) > 0
-    if any(isinstance(one, Tensor) for one in call.args[1:]):
-        return False  # the larger one of two
-    return over.axis in [dimension % call.args[0].dim() for dimension in summed_dimensions(call.args)]
-
-
-def summed_dimensions(args: Sequence[Any]) -> list[int]:
-    """The dimensions that a sum, mean or maximum goes over."""
-    over = args[1] if len(args) > 1 else None
-    if isinstance(over, int):
-        return [over]
-    return list(over or range(args[0].dim()))
-
-
-def back(over: OverTime, call: Call) -> int:
-    """How many steps before the first one a window begins."""
-    args = call.args
-    if over.name == "constant_pad_nd":
-        pair = 2 * (args[0].dim() - 1 - over.axis)
-        return args[1][pair] if pair < len(args[1]) else 0
-    return args[4][over.axis - 2] if over.axis >= 2 and not args[6] else 0
-
-
-def without_back(over: OverTime, call: Call) -> Call:
-    """A window that is handed the steps before, and needs nothing put in front of them."""
-    x, *others = call.args
-    args = x, *others
-    padding = list(args[1] if over.name == "constant_pad_nd" else args[4])
-    place = x.dim() - 1 - over.axis
-    if over.name == "constant_pad_nd":
-        padding[2 * place] = 0
-        return call._replace(args=(x, padding, *args[2:]))
-    # A convolution pads both sides alike: what is behind the step stays as it was.
-    sides = [0] * (2 * len(padding))
-    sides[2 * place + 1] = padding[over.axis - 2]
-    padding[over.axis - 2] = 0
-    return call._replace(args=(aten.constant_pad_nd(x, sides), *args[1:4], padding, *args[5:]))
-
-
-def first_memory(over: OverTime, call: Call) -> list[Tensor]:
-    """What an operator over time remembers before the first step."""
-    x = call.args[0]
-    if over.name in SUMMED:
-        return [torch.full_like(x, -float("inf") if over.name in LARGEST else 0.0), x.new_zeros(1)]
-    value = call.args[2] if over.name == "constant_pad_nd" and len(call.args) > 2 else 0.0
-    shape = list(x.shape)
-    shape[over.axis] = back(over, call)
-    return [x.new_full(shape, value)]
+    return replace(stream, over_time=results, loops=loops)
 
 
 class Replay(Watching):
@@ -308,7 +256,7 @@ class Replay(Watching):
 
     Arguments:
         stream: whose steps.
-        kept: for each layer in the order of its calls whether its state is carried, rather than handed in.
+        kept: for each layer and loop in the order of its calls whether its state is carried, rather than handed in.
         mixed: numbers of the operators that look at several steps.
     """
 
@@ -331,6 +279,14 @@ class Replay(Watching):
         self.states[self.layers] = tuple(part.clone() for part in after)
         return output, after
 
+    def loop(self, loop: Looped) -> list[Tensor]:
+        self.layers += 1
+        if not self.kept[self.layers]:
+            return loop.all()
+        after, outputs = loop.step(self.states.get(self.layers, loop.starts))
+        self.states[self.layers] = tuple(part.clone() for part in after)
+        return [*after, *(output.unsqueeze(0) for output in outputs)]
+
     def operator(self, call: Call) -> object:
         if self.number not in self.mixed or call.name not in MIXING:
             return call.run()
@@ -347,20 +303,41 @@ class Replay(Watching):
 
 
 def compare(stream: Stream, kept: Sequence[bool], mixed: Collection[int]) -> None:
-    """Raises: UserError unless steps one after the other give what the forward gives for whole sequences."""
-    for tensors in stream.sequences if stream.time else ():
-        whole = list(run(stream, tensors).values())
-        count = next(tensors[number].shape[dimension] for number, dimension in stream.time.items())
-        mode, states = Replay(stream, kept, mixed), [tensors[number] for number in stream.states]
-        for first in range(count):
-            inputs = stream.step(tensors, first)
-            for number, state in zip(stream.states, states, strict=True):
-                inputs[number] = state
-            mode.begin()
-            outputs = list(run(stream, inputs, mode).values())
-            states = outputs[len(outputs) - len(states) :]
-            if not all(_same(all_, one, first, count) for all_, one in zip(whole, outputs, strict=True)):
-                raise no_steps(stream.forward.network)
+    """Raises: UserError unless steps one after the other give what the forward gives for whole sequences.
+
+    What amplifies rounding may differ more than a sum of floats does: it is compared in double precision once more.
+    """
+    if _agree(stream, kept, mixed):
+        return
+    network = copy.deepcopy(stream.forward.network).double()
+    tensors = [[one.double() if one.is_floating_point() else one for one in several] for several in stream.sequences]
+    exact = replace(stream, forward=replace(stream.forward, network=network), sequences=tensors)
+    if not _agree(exact, kept, mixed):
+        raise no_steps(stream.forward.network)
+
+
+def _agree(stream: Stream, kept: Sequence[bool], mixed: Collection[int]) -> bool:
+    """Whether steps one after the other give what the forward gives for whole sequences; it may not take those."""
+    with suppress(Exception):  # whatever a forward raises
+        return all(_agree_on(tensors, stream, kept, mixed) for tensors in (stream.sequences if stream.time else ()))
+    return False
+
+
+def _agree_on(tensors: Sequence[Tensor], stream: Stream, kept: Sequence[bool], mixed: Collection[int]) -> bool:
+    """The same for one sequence."""
+    whole = list(run(stream, tensors).values())
+    count = next(tensors[number].shape[dimension] for number, dimension in stream.time.items())
+    mode, states = Replay(stream, kept, mixed), [tensors[number] for number in stream.states]
+    for first in range(count):
+        inputs = stream.step(tensors, first)
+        for number, state in zip(stream.states, states, strict=True):
+            inputs[number] = state
+        mode.begin()
+        outputs = list(run(stream, inputs, mode).values())
+        states = outputs[len(outputs) - len(states) :]
+        if not all(_same(all_, one, first, count) for all_, one in zip(whole, outputs, strict=True)):
+            return False
+    return True
 
 
 def _same(whole: Tensor, step: Tensor, first: int, count: int) -> bool:

@@ -124,8 +124,19 @@ struct FormatKernel {
 
 using FormatKernels = std::array<FormatKernel, 2>;  // those of floats, or those of int8
 
-using RunRecurrence = void (*)(const RecurrentLayer& layer, const FormatKernel& format, const Sequences& sequences,
-                               const RecurrenceScratch& scratch);
+struct RecurrenceKernel;
+using RunRecurrence = void (*)(const RecurrenceKernel& kernel, const RecurrentLayer& layer, const FormatKernel& format,
+                               const Sequences& sequences, const RecurrenceScratch& scratch);
+
+// Some sequences at one step.
+struct Some {
+    std::int64_t many, count;  // vectors side by side, and sequences
+    unsigned active;
+};
+
+// Makes the units of some sequences of their gates; hidden: where they go.
+using FinishUnits = void (*)(std::int64_t groups, const float* diagonals, const float* projected,
+                             const RecurrenceScratch& scratch, float* hidden, const Some& some);
 
 struct RecurrentCellSizes {
     const char* name;
@@ -137,6 +148,7 @@ struct RecurrentCellSizes {
 struct RecurrenceKernel {
     RecurrentCellSizes cell;
     RunRecurrence run;
+    FinishUnits finish, finish_inner;  // inner: of the gates that wait for others; or null
 };
 
 using RecurrenceKernels = std::array<RecurrenceKernel, 7>;  // by cell

@@ -279,7 +279,7 @@ public:
                                       lengths == nullptr ? nullptr : lengths + first,
                                       hidden + first * width_,
                                       has_memory() ? memory + first * hidden_ : nullptr};
-            kernel_.run(layer_, for_format_, sequences, scratch.about());
+            kernel_.run(kernel_, layer_, for_format_, sequences, scratch.about());
         }
     }
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sparsernn import durable
 from sparsernn.deploy.plain import plain_copy
-from sparsernn.deploy.to_onnx import loops
+from sparsernn.deploy.to_onnx import rolls
 from sparsernn.deploy.to_onnx.axes import NAMES, Axes, Axis, find_axes, resized
 from sparsernn.deploy.to_onnx.calls import HALVES, Forward, forward_of
 from sparsernn.deploy.to_onnx.functions import (
@@ -92,7 +92,7 @@ def export_onnx(
     _require_whole_floats(network)
     Masks.write_(masks, network)
     forward = forward_of(network, example)
-    with _quietly():
+    with quietly():
         forward.require_same_answer()
         axes = _free_axes(find_axes(forward, network), names, dynamic is not None)
         return _write(network, forward, axes, path, int8, opset)
@@ -242,7 +242,7 @@ def _traced(traced: Traced, example: Sequence[Tensor], axes: Axes) -> torch.expo
             program = _exported(traced, resized(example, dict.fromkeys(axes[fixed[0]], count)), others)
             return program.run_decompositions({}).module(check_guards=False)  # type: ignore[return-value]
 
-        module = loops.rolled(trace, axes[fixed[0]][0])
+        module = rolls.rolled(trace, axes[fixed[0]][0])
         if module is None or not _fits(module, traced.forward_of_network, axes[fixed[0]]):
             raise
         traced.rolled = True
@@ -251,7 +251,7 @@ def _traced(traced: Traced, example: Sequence[Tensor], axes: Axes) -> torch.expo
 
 def _fits(module: torch.fx.GraphModule, forward: Forward, axes: Sequence[Axis]) -> bool:
     """Whether a graph gives shapes as the forward does, for one step and several; layers in it give no numbers."""
-    for count in (1, loops.STEPS + 2):
+    for count in (1, rolls.STEPS + 2):
         tensors = resized(forward.tensors, dict.fromkeys(axes, count))
         try:
             pairs = list(zip(forward.outputs(tensors).values(), module(*tensors), strict=True))
@@ -332,7 +332,7 @@ def _untranslated(causes: Sequence[BaseException], model: str) -> UserError:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Without what torch's exporter tells about itself, and alone, as it does not bear another one in a thread."""
     with ONE_AT_A_TIME:
         level = logging.root.manager.disable

@@ -1,7 +1,7 @@
-"""Loops of a forward over its steps, found again in what they do for two lengths, and made one scan each."""
+"""One loop of a forward over its steps: what repeats in its graph, and a scan in its place."""
 
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,39 +20,10 @@ from sparsernn.deploy.to_onnx.one_form import (
     key_of,
     leaves,
     look_of,
-    plain,
     reads_a_step,
 )  # fmt: skip
 
 aten = torch.ops.aten
-STEPS = 7
-"""Steps of the shorter of two traces: enough to see what repeats, the first and the last step aside."""
-
-
-def rolled(trace: Callable[[int], fx.GraphModule], place: tuple[int, int]) -> fx.GraphModule | None:
-    """The graph of a forward for any number of steps, or None where what it does for one more is not a step more.
-
-    Arguments:
-        trace: gives the graph of so many steps, without changes in place.
-        place: the input, and its dimension, that has as many steps.
-    """
-    longer, shorter = (_rolled(trace(count), count) for count in (STEPS + 1, STEPS))
-    if longer is None or shorter is None:
-        return None
-    return shorter if _freed(shorter, longer, place) else None
-
-
-def _rolled(module: fx.GraphModule, count: int) -> fx.GraphModule | None:
-    """With every loop of about so many steps as a scan; None without a loop."""
-    graph, loops = plain(module.graph), 0
-    while (loop := _find(graph, count)) is not None:
-        loop.replace(module, f"loop_{loops}")
-        loops += 1
-        graph.eliminate_dead_code()
-    return fx.GraphModule(module, graph) if loops else None
-
-
-# What repeats
 
 
 @dataclass
@@ -106,13 +77,20 @@ class Loop:
                 return False
         return any(read[0] == "before" for reads in self.reads for read in reads)
 
-    def extend(self) -> bool:
-        """Find all steps before and after, and the start. Returns whether there is one start."""
-        lookup = {key_of(node.target, node.args, node.kwargs): node for node in self.graph.nodes}
+    def extend(self, lookup: Mapping[Key, fx.Node]) -> bool:
+        """Find all steps before and after, and the start. Returns whether there is one start.
+
+        Arguments:
+            lookup: the nodes of the graph by what they are.
+        """
         self.steps = [dict(enumerate(self.body))]
         carried = {read[1] for reads in self.reads for read in reads if read[0] == "before"}
+        shown = self._shown()
         number = 1
-        while carried & (step := self._completed({}, self.steps[-1], number, lookup)).keys():
+        while True:
+            step = self._completed({}, self.steps[-1], number, lookup)
+            if step.items() <= self.steps[-1].items() or not (carried & step.keys() or shown <= step.keys()):
+                break  # what never changes is no step
             self.steps.append(step)
             number += 1
         number = -1
@@ -126,6 +104,15 @@ class Loop:
                 return True
             self.steps.insert(0, step)
             number -= 1
+
+    def _shown(self) -> set[int]:
+        """Places that what is read behind the loop is made of: all there is of a last step whose state nobody reads."""
+        inside = {*self.body, *self.later}
+        places = {place for place, node in enumerate(self.body) if node.users.keys() - inside}
+        for place in reversed(range(len(self.body))):
+            if place in places:
+                places |= {read[1] for read in self.reads[place] if read[0] == "now"}
+        return places or {-1}
 
     def _values_before(self, step: Mapping[int, fx.Node]) -> dict[int, fx.Node] | None:
         """What a step reads of the one before, or None where two nodes differ on that."""
@@ -185,6 +172,12 @@ class Loop:
         return True
 
     # A scan in place of all steps
+
+    def is_whole(self, count: int) -> bool:
+        """Whether there are about so many steps that all read their part of a sequence, and somebody reads them."""
+        read = {place for place, reads in enumerate(self.reads) if any(one[0] == "number" for one in reads)}
+        whole = all(read <= step.keys() for step in self.steps)
+        return whole and abs(len(self.steps) - count) <= 2 and bool(self.outside())
 
     def outside(self) -> dict[int, list[fx.Node]] | None:
         """For each place of the body those who read it behind the loop; None where they read a step in the middle."""
@@ -333,67 +326,3 @@ class _Body:
                 args, kwargs = map_arg(node.args, self._constant), map_arg(node.kwargs, self._constant)
                 self._inner[node] = self.graph.call_function(node.target, args, kwargs)  # type: ignore[arg-type]
         return self._inner[node]
-
-
-def _find(graph: fx.Graph, count: int) -> Loop | None:
-    """The first loop of about so many steps."""
-    nodes = [node for node in graph.nodes if node.op == "call_function"]
-    looks = [look_of(node) for node in nodes]
-    numbers = {look: number for number, look in enumerate(dict.fromkeys(looks))}
-    line = [numbers[look] for look in looks]
-    for size in range(1, len(line) // (count - 3) + 1):
-        for start in _repeats(line, size, count - 4):
-            loop = Loop(graph, nodes[start : start + size], nodes[start + size : start + 2 * size])
-            if loop.fits() and loop.extend() and abs(len(loop.steps) - count) <= 2 and loop.outside():
-                return loop
-    return None
-
-
-def _repeats(line: Sequence[int], size: int, times: int) -> Iterator[int]:
-    """Where so many numbers come so many times more. Gives a place in the middle."""
-    run = 0
-    for place in range(len(line) - size):
-        run = run + 1 if line[place] == line[place + size] else 0
-        if run == size * times:
-            yield place + 1 - size
-
-
-def _freed(shorter: fx.GraphModule, longer: fx.GraphModule, place: tuple[int, int]) -> bool:
-    """Put the number of steps in place of the numbers that hang on it; False where graphs differ otherwise."""
-    if not _alike_bodies(shorter, longer) or len(shorter.graph.nodes) != len(longer.graph.nodes):
-        return False
-    graph = shorter.graph
-    inputs = [node for node in graph.nodes if node.op == "placeholder"]
-    with graph.inserting_after(inputs[-1]):
-        steps = graph.call_function(aten.sym_size.int, (inputs[place[0]], place[1]))
-    for node, other in zip([one for one in graph.nodes if one is not steps], longer.graph.nodes, strict=True):
-        values, form = tree.tree_flatten((node.args, node.kwargs))
-        further, other_form = tree.tree_flatten((other.args, other.kwargs))
-        if node.op != other.op or form != other_form or (node.op == "call_function" and node.target != other.target):
-            return False
-        for number, (leaf, more) in enumerate(zip(values, further, strict=True)):
-            if type(leaf) is not int or leaf == more:
-                continue
-            with graph.inserting_before(node):
-                values[number] = _in_steps(graph, steps, leaf, more - leaf)
-        node.args, node.kwargs = tree.tree_unflatten(values, form)
-    graph.lint()
-    shorter.recompile()
-    return True
-
-
-def _in_steps(graph: fx.Graph, steps: fx.Node, value: int, more: int) -> fx.Node:
-    """A number that is so large for the shorter trace, and so much more for each further step."""
-    product = steps if more == 1 else graph.call_function(operator.mul, (steps, more))
-    rest = value - more * STEPS
-    return product if rest == 0 else graph.call_function(operator.add, (product, rest))
-
-
-def _alike_bodies(shorter: fx.GraphModule, longer: fx.GraphModule) -> bool:
-    bodies = [
-        [str(node.target) + str([leaf for leaf in leaves(node) if isinstance(leaf, int)]) for node in body.graph.nodes]
-        for body in (*shorter.children(), *longer.children())
-        if isinstance(body, fx.GraphModule)
-    ]
-    half = len(bodies) // 2
-    return bodies[:half] == bodies[half:]

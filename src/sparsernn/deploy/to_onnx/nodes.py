@@ -53,7 +53,7 @@ class LayerNodes:
     Arguments:
         paths: of the model's modules, by `id`.
     Attributes:
-        scanned: number -> one layer that has no operator, its weights by local name.
+        scanned: layers that have no operator, their weights by local name; one for all steps of a loop that calls it.
         described: what the file says of each layer, in the order in which they ran.
     """
 
@@ -65,6 +65,7 @@ class LayerNodes:
         """As before any layer ran."""
         self.scanned: list[Problem] = []
         self.described: list[dict[str, object]] = []
+        self._numbers: dict[tuple[object, ...], int] = {}
 
     def __call__(self, place: Place, problem: Problem) -> tuple[Tensor, State]:
         cell, path = problem.cell, self.paths.get(id(place.module), "")
@@ -77,10 +78,16 @@ class LayerNodes:
             about |= {"node": operator.name, "gates": operator.gates}
         if isinstance(cell, GRU):
             about["reset"] = f"{cell.reset} the recurrent product"
-        self.described.append(about)
-        return self._scan(problem) if operator is None else _node(operator, problem)
+        if about not in self.described:
+            self.described.append(about)
+        if operator is not None:
+            return _node(operator, problem)
+        key = id(place.module), *names, problem.lengths is None
+        number = self._numbers.setdefault(key, len(self.scanned))
+        self.scanned += [problem] * (number == len(self.scanned))
+        return self._scan(number, problem)
 
-    def _scan(self, problem: Problem) -> tuple[Tensor, State]:
+    def _scan(self, number: int, problem: Problem) -> tuple[Tensor, State]:
         multiply = Products(replace(problem, masks=None), lambda matrix: dense.product)
         x = problem.cell.project(problem.x, multiply, torch_math)
         time, batch = x.shape[:2]
@@ -88,11 +95,10 @@ class LayerNodes:
         if problem.lengths is not None:
             inputs.append((torch.arange(time).unsqueeze(1) < problem.lengths).unsqueeze(-1))
         inputs += problem.weights.values()
-        self.scanned.append(problem)
         widths = [part.shape[-1] for part in problem.state]
         shapes = [*([batch, width] for width in widths), [time, batch, widths[0]]]
         dtypes = [x.dtype] * len(shapes)
-        attributes: dict[str, object] = {"layer": len(self.scanned) - 1, "weights": len(problem.weights)}
+        attributes: dict[str, object] = {"layer": number, "weights": len(problem.weights)}
         *state, output = _symbolic(f"{SCANNED}::Layer", inputs, attributes, dtypes, shapes)
         return output, tuple(state)
 

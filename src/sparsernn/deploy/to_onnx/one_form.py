@@ -13,12 +13,22 @@ aten = torch.ops.aten
 Key = tuple[object, ...]
 Read = tuple[Any, ...]
 """What a node is called with, as torch.fx has it."""
+FILLED: dict[object, tuple[float, ...]] = {
+    aten.new_full.default: (),
+    aten.new_zeros.default: (0.0,),
+    aten.new_ones.default: (1.0,),
+}
+WHOLE = 2**63 - 1
+"""The end of a slice that has none."""
 STEPPED = (aten.select.int, aten.slice.Tensor)
 """Operators that read one step of a sequence."""
 
 
 def plain(graph: fx.Graph) -> fx.Graph:
-    """A copy in which nothing is computed twice, and what is split into steps is selected step by step."""
+    """A copy in which nothing is computed twice, or put together and taken apart again.
+
+    What is split into steps is selected step by step; what is written step by step is stacked.
+    """
     result, places, seen = fx.Graph(), {}, {}
     for node in graph.nodes:
         if node.op == "output":
@@ -29,7 +39,15 @@ def plain(graph: fx.Graph) -> fx.Graph:
         target, args = _selecting(node)
         args = map_arg(args, places.__getitem__)
         kwargs = map_arg(node.kwargs, places.__getitem__)
-        key = (node.op, *key_of(target, args, kwargs))
+        if node.op == "call_function" and (same := _same(target, args)) is not None:
+            places[node] = same
+            continue
+        if items := _written(target, args):
+            target, args, kwargs = aten.stack.default, (items, args[2]), {}
+        if target in FILLED:  # the first argument tells the type alone
+            target, args = aten.full.default, (*args[1:], *FILLED[target])
+            kwargs = {"dtype": node.meta["val"].dtype}
+        key = (node.op, *key_of(_constant(node) or target, args, kwargs))
         if node.op == "placeholder" or key not in seen:
             seen[key] = result.create_node(node.op, target, args, kwargs, node.name)
             seen[key].meta = dict(node.meta)
@@ -42,6 +60,56 @@ def plain(graph: fx.Graph) -> fx.Graph:
                 user.replace_input_with(node, copy)
     result.eliminate_dead_code()
     return result
+
+
+def _constant(node: fx.Node) -> Key:
+    """What a tensor holds that a step makes of numbers of its own, as the next step makes another; () of all else."""
+    value = operator.attrgetter(str(node.target))(node.graph.owning_module) if node.op == "get_attr" else None
+    if not isinstance(value, torch.Tensor) or isinstance(value, torch.nn.Parameter):
+        return ()
+    return str(value.dtype), tuple(value.shape), value.detach().numpy().tobytes()
+
+
+def _same(target: object, args: Read) -> fx.Node | None:
+    """The node that an operator gives as it is, such as one that was stacked before; None: it makes another."""
+    x = args[0] if args else None
+    if not isinstance(x, fx.Node):
+        return None
+    if target is aten.slice.Tensor and args[2:] == (0, WHOLE):
+        return x
+    if target is aten.slice_scatter.default and args[3:] == (0, WHOLE):
+        return args[1]
+    if target is aten.copy.default and _look(x) == _look(args[1]):
+        return args[1]
+    if target is aten.squeeze.dim and x.target is aten.unsqueeze.default and x.args[1] == args[1]:
+        return x.args[0]  # type: ignore[return-value]
+    if target is aten.select.int and x.target is aten.stack.default and argument(x, 1, "dim") == args[1]:
+        return x.args[0][args[2]]  # type: ignore[index, return-value]
+    return None
+
+
+def _look(node: fx.Node) -> tuple[object, ...]:
+    value = node.meta.get("val")
+    return (value.shape, value.dtype) if isinstance(value, torch.Tensor) else (node,)
+
+
+def _written(target: object, args: Read) -> list[fx.Node]:
+    """What was written into every place along a dimension, one after the other, or nothing."""
+    if target is not aten.select_scatter.default:
+        return []
+    items = _written_so_far(target, args)
+    return items if len(items) == args[0].meta["val"].shape[args[2]] else []
+
+
+def _written_so_far(target: object, args: Read) -> list[fx.Node]:
+    """What was written into a place and all before it, or nothing."""
+    x, item, dimension, number = args
+    if number == 0:
+        return [item]
+    if not isinstance(x, fx.Node) or x.target is not target or x.args[2:] != (dimension, number - 1):
+        return []
+    before = _written_so_far(target, x.args)
+    return [*before, item] if before else []
 
 
 def _selecting(node: fx.Node) -> tuple[Any, Read]:

@@ -12,16 +12,16 @@ from sparsernn.kernels.registry import Problem
 
 
 def expand(graph: ir.Graph, problems: Sequence[Problem]) -> None:
-    """Make a Scan of every node that stands for a layer."""
-    for node in list(graph):
-        if node.domain == SCANNED:
-            number = node.attributes["layer"].as_int()
-            scan = _scan(node, problems[number], f"layer_{number}_")
-            graph.insert_before(node, scan)
-            ir.convenience.replace_all_uses_with(node.outputs, scan.outputs, replace_graph_outputs=True)
-            for old, new in zip(node.outputs, scan.outputs, strict=True):
-                new.name, new.shape, new.type = old.name, old.shape, old.type
-            graph.remove(node, safe=True)
+    """Make a Scan of every node that stands for a layer, those in loops included."""
+    nodes = [node for node in ir.traversal.RecursiveGraphIterator(graph) if node.domain == SCANNED]
+    for number, node in enumerate(nodes):
+        scan = _scan(node, problems[node.attributes["layer"].as_int()], f"layer_{number}_")
+        around: ir.Graph = node.graph  # type: ignore[assignment]
+        around.insert_before(node, scan)
+        ir.convenience.replace_all_uses_with(node.outputs, scan.outputs, replace_graph_outputs=True)
+        for old, new in zip(node.outputs, scan.outputs, strict=True):
+            new.name, new.shape, new.type = old.name, old.shape, old.type
+        around.remove(node, safe=True)
 
 
 def _scan(node: ir.Node, problem: Problem, prefix: str) -> ir.Node:

@@ -56,15 +56,9 @@ struct Units {
     const float* diagonals;
 };
 
-// Some sequences at one step.
-struct Some {
-    std::int64_t many, count;  // vectors side by side, and sequences
-    unsigned active;
-};
-
 // The units of some sequences, once all products are there that the gates from `first` to `last - 1` need.
 template <typename Cell, int first, int last>
-inline void finish(std::int64_t groups, const float* diagonals, const float* projected, const RecurrenceScratch& scratch,
+void finish(std::int64_t groups, const float* diagonals, const float* projected, const RecurrenceScratch& scratch,
             float* hidden, const Some& some) {
     const std::int64_t row = row_of_gates(groups * Cell::gates);
     for (std::int64_t n = 0; n < some.count; ++n) {
@@ -84,19 +78,20 @@ inline void finish(std::int64_t groups, const float* diagonals, const float* pro
 }
 
 // All steps of some sequences.
-template <typename Cell>
 class Run {
 public:
-    Run(const RecurrentLayer& layer, const FormatKernel& format, const Sequences& sequences, const RecurrenceScratch& scratch)
-        : layer_(layer), format_(format), tile_(tile_of(sequences.count)), s_(sequences), scratch_(scratch),
-          many_(tiles[tile_]), groups_(groups_of(layer.hidden)), slices_(groups_ * gates),
+    Run(const RecurrenceKernel& kernel, const RecurrentLayer& layer, const FormatKernel& format, const Sequences& sequences,
+        const RecurrenceScratch& scratch)
+        : kernel_(kernel), cell_(kernel.cell), layer_(layer), format_(format), tile_(tile_of(sequences.count)),
+          s_(sequences), scratch_(scratch), many_(tiles[tile_]), groups_(groups_of(layer.hidden)),
+          slices_(groups_ * cell_.gates),
           row_(row_of_gates(slices_)), hidden_row_(groups_of(layer.width) * lanes) {}
 
     // As many steps are projected at once as fit side by side.
     void all() const {
         const std::int64_t at_once = side_by_side / many_;
         copy_rows(s_.hidden, layer_.width, scratch_.hidden, hidden_row_, layer_.width);
-        if constexpr (Cell::has_memory) copy_rows(s_.memory, layer_.hidden, scratch_.memory, groups_ * lanes, layer_.hidden);
+        if (cell_.has_memory) copy_rows(s_.memory, layer_.hidden, scratch_.memory, groups_ * lanes, layer_.hidden);
         for (std::int64_t begin = 0; begin < s_.time; begin += at_once) {
             const std::int64_t steps = std::min(at_once, s_.time - begin);
             if (active_at(begin) != 0) project(begin, steps);
@@ -107,12 +102,10 @@ public:
             }
         }
         copy_rows(scratch_.hidden, hidden_row_, s_.hidden, layer_.width, layer_.width);
-        if constexpr (Cell::has_memory) copy_rows(scratch_.memory, groups_ * lanes, s_.memory, layer_.hidden, layer_.hidden);
+        if (cell_.has_memory) copy_rows(scratch_.memory, groups_ * lanes, s_.memory, layer_.hidden, layer_.hidden);
     }
 
 private:
-    static constexpr int gates = Cell::gates, outer_gates = Cell::outer_gates;
-
     // bias + W x of some steps. projected: [vector, row_of_gates]
     void project(std::int64_t begin, std::int64_t steps) const {
         const Vectors inputs{s_.x + begin * s_.x_step, s_.x_step, s_.x_row, steps, many_, s_.count};
@@ -124,33 +117,34 @@ private:
     // One step of some sequences; projected: of the first of them.
     void advance(float* projected, const Some& some) const {
         const PackedWeight& first = layer_.recurrent[0];
+        const std::int64_t gates = cell_.gates, outer_gates = cell_.outer_gates;
         const Part outer{gates, 0, outer_gates, 0, first.outer_runs};
         const Part inner{gates, outer_gates, gates, first.outer_runs, first.runs};
         const Vectors states = rows_of(scratch_.hidden, hidden_row_);
         const Multiplied state(format_, tile_, states, layer_.width, scratch_.of_state);
         state.add(first, slices_, outer, projected, row_);
-        if constexpr (Cell::products_differ) {
+        if (cell_.has_inner_bias) {
             for (std::int64_t n = 0; n < s_.count; ++n)
                 for (std::int64_t group = 0; group < groups_; ++group)
                     std::copy_n(layer_.inner_bias + group * lanes, lanes,
                                 scratch_.products + n * row_ + (group * gates + outer_gates) * lanes);
             state.add(first, slices_, inner, scratch_.products, row_);
         }
-        if (Cell::has_memory && layer_.memory != nullptr)
+        if (cell_.has_memory && layer_.memory != nullptr)
             add_all(*layer_.memory, rows_of(scratch_.memory, groups_ * lanes), layer_.hidden, slices_, projected, row_);
-        const bool narrows = Cell::has_memory && layer_.projection != nullptr;
+        const bool narrows = cell_.has_memory && layer_.projection != nullptr;
         float* const units = narrows ? scratch_.seen : scratch_.hidden;
-        finish<Cell, 0, (Cell::inner_gates > 0 ? outer_gates : gates)>(groups_, layer_.diagonals, projected, scratch_, units, some);
-        if constexpr (Cell::inner_gates > 0) {
+        kernel_.finish(groups_, layer_.diagonals, projected, scratch_, units, some);
+        if (kernel_.finish_inner != nullptr) {
             Multiplied(format_, tile_, rows_of(scratch_.seen, groups_ * lanes), layer_.hidden, scratch_.of_state)
                 .add(first, slices_, inner, projected, row_);
-            finish<Cell, outer_gates, gates>(groups_, layer_.diagonals, projected, scratch_, units, some);
+            kernel_.finish_inner(groups_, layer_.diagonals, projected, scratch_, units, some);
         }
-        for (std::int64_t level = 1; Cell::has_levels && level < layer_.levels; ++level) {
+        for (std::int64_t level = 1; cell_.has_levels && level < layer_.levels; ++level) {
             for (std::int64_t n = 0; n < s_.count; ++n)
                 std::copy_n(layer_.level_biases + (level - 1) * slices_ * lanes, slices_ * lanes, projected + n * row_);
             add_all(layer_.recurrent[level], states, layer_.width, slices_, projected, row_);
-            finish<Cell, 0, gates>(groups_, layer_.diagonals, projected, scratch_, units, some);
+            kernel_.finish(groups_, layer_.diagonals, projected, scratch_, units, some);
         }
         if (narrows) narrow(some);
     }
@@ -196,6 +190,8 @@ private:
         return active;
     }
 
+    const RecurrenceKernel& kernel_;
+    const RecurrentCellSizes& cell_;
     const RecurrentLayer& layer_;
     const FormatKernel& format_;
     const std::size_t tile_;
@@ -204,15 +200,18 @@ private:
     const std::int64_t many_, groups_, slices_, row_, hidden_row_;
 };
 
-template <typename Cell>
-void run(const RecurrentLayer& layer, const FormatKernel& format, const Sequences& sequences, const RecurrenceScratch& scratch) {
-    Run<Cell>(layer, format, sequences, scratch).all();
+void run(const RecurrenceKernel& kernel, const RecurrentLayer& layer, const FormatKernel& format,
+         const Sequences& sequences, const RecurrenceScratch& scratch) {
+    Run(kernel, layer, format, sequences, scratch).all();
 }
 
 template <typename Cell>
 RecurrenceKernel kernel_of(const char* name) {
-    return {{name, Cell::gates, Cell::outer_gates, Cell::diagonals, Cell::has_memory, Cell::products_differ, Cell::has_levels},
-            &run<Cell>};
+    constexpr int gates = Cell::gates, outer_gates = Cell::inner_gates > 0 ? Cell::outer_gates : gates;
+    FinishUnits inner = nullptr;
+    if constexpr (outer_gates < gates) inner = finish<Cell, outer_gates, gates>;
+    return {{name, gates, Cell::outer_gates, Cell::diagonals, Cell::has_memory, Cell::products_differ, Cell::has_levels},
+            run, finish<Cell, 0, outer_gates>, inner};
 }
 
 }  // namespace

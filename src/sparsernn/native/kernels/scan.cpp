@@ -6,12 +6,12 @@ namespace sparsernn {
 namespace {
 
 template <typename T>
-inline void copy(const T* __restrict from, T* __restrict to, std::int64_t count) {
+[[gnu::noinline]] void copy(const T* __restrict from, T* __restrict to, std::int64_t count) {
     for (std::int64_t i = 0; i < count; ++i) to[i] = from[i];
 }
 
 template <typename T>
-inline void clear(T* __restrict to, std::int64_t count) {
+[[gnu::noinline]] void clear(T* __restrict to, std::int64_t count) {
     for (std::int64_t i = 0; i < count; ++i) to[i] = T(0);
 }
 
@@ -58,7 +58,7 @@ void step(const Scan<T>& scan, const T* __restrict projected, const T* __restric
 
 // `ended` has room for one number more than there are states.
 template <class R, typename T>
-[[gnu::noinline]] void read(const Scan<T>& scan, const T* __restrict now, T* __restrict ended, T* __restrict output) {
+void read(const Scan<T>& scan, const T* __restrict now, T* __restrict ended, T* __restrict output) {
     const std::int64_t states = scan.states, patterns = scan.patterns;
     const T* __restrict final = scan.final;
     SPARSERNN_LANES
@@ -76,34 +76,9 @@ template <class R, typename T>
     for (std::int64_t k = 0; k < patterns; ++k) output[k] = output[k] == -T(__builtin_inff()) ? T(0) : output[k];
 }
 
-template <class R, typename T, bool Skip>
-void forward(const Scan<T>& scan, std::int64_t first, std::int64_t last, T* scratch) {
-    const std::int64_t states = scan.states, patterns = scan.patterns, size = row_size(states);
-    T* const now = scratch + 16;
-    T* const ended = now + size;
-    T* const scores = ended + size;  // of every sequence
-    for (std::int64_t row = first; row < last; ++row) copy(scan.start + row * states, scores + (row - first) * size, states);
-    for (std::int64_t t = 0; t < scan.time; ++t) {
-        for (std::int64_t row = first; row < last; ++row) {
-            const std::int64_t cell = t * scan.batch + row;
-            if (t >= length_of(scan, row)) {
-                clear(scan.output + cell * patterns, patterns);
-                if (scan.trace != nullptr) clear(scan.trace + cell * states, states);
-                continue;
-            }
-            T* const old = scores + (row - first) * size;
-            step<R, T, Skip>(scan, scan.projected + cell * 2 * states, old, now);
-            read<R, T>(scan, now, ended, scan.output + cell * patterns);
-            if (scan.trace != nullptr) copy(now, scan.trace + cell * states, states);
-            copy(now, old, states);
-        }
-    }
-    for (std::int64_t row = first; row < last; ++row) copy(scores + (row - first) * size, scan.end + row * states, states);
-}
-
 // The gradient of the output at one step, handed to the states: a maximum's to the last of the largest terms.
 template <class R, typename T>
-[[gnu::noinline]] void read_backward(const Scan<T>& scan, const T* __restrict now, const T* __restrict output,
+void read_back(const Scan<T>& scan, const T* __restrict now, const T* __restrict output,
                    const T* __restrict by_output, T* __restrict by_state, T* __restrict by_final) {
     const std::int64_t states = scan.states;
     const T* __restrict final = scan.final;
@@ -179,8 +154,62 @@ void step_back(const Scan<T>& scan, const ScanGradient<T>& gradient, std::int64_
     }
 }
 
-template <class R, typename T, bool Skip>
+// What a semiring does at one step, with epsilon transitions or without; the loops over steps are the same for all.
+template <typename T>
+struct Steps {
+    void (*step)(const Scan<T>& scan, const T* projected, const T* old, T* now);
+    void (*read)(const Scan<T>& scan, const T* now, T* ended, T* output);
+    void (*read_back)(const Scan<T>& scan, const T* now, const T* output, const T* by_output, T* by_state, T* by_final);
+    void (*step_back)(const Scan<T>& scan, const ScanGradient<T>& gradient, std::int64_t row, std::int64_t t,
+                      const T* old, T* by_state, T* by_first, T* by_second);
+};
+
+template <template <typename> class R, typename T>
+Steps<T> steps_in(const Scan<T>& scan) {
+    if (scan.skip != nullptr) return {step<R<T>, T, true>, read<R<T>, T>, read_back<R<T>, T>, step_back<R<T>, T, true>};
+    return {step<R<T>, T, false>, read<R<T>, T>, read_back<R<T>, T>, step_back<R<T>, T, false>};
+}
+
+template <typename T>
+Steps<T> steps_of(const Scan<T>& scan) {
+    switch (scan.semiring) {
+        case Semiring::plus_times: return steps_in<PlusTimes>(scan);
+        case Semiring::max_times: return steps_in<MaxTimes>(scan);
+        case Semiring::max_plus: return steps_in<MaxPlus>(scan);
+        case Semiring::log: break;
+    }
+    return steps_in<Log>(scan);
+}
+
+template <typename T>
+void forward(const Scan<T>& scan, std::int64_t first, std::int64_t last, T* scratch) {
+    const Steps<T> steps = steps_of(scan);
+    const std::int64_t states = scan.states, patterns = scan.patterns, size = row_size(states);
+    T* const now = scratch + 16;
+    T* const ended = now + size;
+    T* const scores = ended + size;  // of every sequence
+    for (std::int64_t row = first; row < last; ++row) copy(scan.start + row * states, scores + (row - first) * size, states);
+    for (std::int64_t t = 0; t < scan.time; ++t) {
+        for (std::int64_t row = first; row < last; ++row) {
+            const std::int64_t cell = t * scan.batch + row;
+            if (t >= length_of(scan, row)) {
+                clear(scan.output + cell * patterns, patterns);
+                if (scan.trace != nullptr) clear(scan.trace + cell * states, states);
+                continue;
+            }
+            T* const old = scores + (row - first) * size;
+            steps.step(scan, scan.projected + cell * 2 * states, old, now);
+            steps.read(scan, now, ended, scan.output + cell * patterns);
+            if (scan.trace != nullptr) copy(now, scan.trace + cell * states, states);
+            copy(now, old, states);
+        }
+    }
+    for (std::int64_t row = first; row < last; ++row) copy(scores + (row - first) * size, scan.end + row * states, states);
+}
+
+template <typename T>
 void backward(const Scan<T>& scan, const ScanGradient<T>& gradient, std::int64_t first, std::int64_t last, T* scratch) {
+    const Steps<T> steps = steps_of(scan);
     const std::int64_t states = scan.states, patterns = scan.patterns, size = row_size(states);
     T* const old = scratch + 16;
     T* const by_first = old + size;
@@ -188,7 +217,7 @@ void backward(const Scan<T>& scan, const ScanGradient<T>& gradient, std::int64_t
     for (std::int64_t row = first; row < last; ++row) {
         clear(gradient.bias + row * states, states);
         clear(gradient.final + row * states, states);
-        if (Skip) clear(gradient.skip + row * states, states);
+        if (scan.skip != nullptr) clear(gradient.skip + row * states, states);
         if (gradient.end != nullptr) copy(gradient.end + row * states, gradient.start + row * states, states);
         else clear(gradient.start + row * states, states);
     }
@@ -202,44 +231,10 @@ void backward(const Scan<T>& scan, const ScanGradient<T>& gradient, std::int64_t
             T* const by_state = gradient.start + row * states;
             copy(t > 0 ? scan.trace + (cell - scan.batch) * states : scan.start + row * states, old, states);
             if (gradient.output != nullptr)
-                read_backward<R, T>(scan, scan.trace + cell * states, scan.output + cell * patterns,
-                                    gradient.output + cell * patterns, by_state, gradient.final + row * states);
-            step_back<R, T, Skip>(scan, gradient, row, t, old, by_state, by_first, by_second);
+                steps.read_back(scan, scan.trace + cell * states, scan.output + cell * patterns,
+                                gradient.output + cell * patterns, by_state, gradient.final + row * states);
+            steps.step_back(scan, gradient, row, t, old, by_state, by_first, by_second);
         }
-    }
-}
-
-template <template <typename> class R, typename T>
-void forward_of(const Scan<T>& scan, std::int64_t first, std::int64_t last, T* scratch) {
-    if (scan.skip != nullptr) forward<R<T>, T, true>(scan, first, last, scratch);
-    else forward<R<T>, T, false>(scan, first, last, scratch);
-}
-
-template <template <typename> class R, typename T>
-void backward_of(const Scan<T>& scan, const ScanGradient<T>& gradient, std::int64_t first, std::int64_t last,
-                 T* scratch) {
-    if (scan.skip != nullptr) backward<R<T>, T, true>(scan, gradient, first, last, scratch);
-    else backward<R<T>, T, false>(scan, gradient, first, last, scratch);
-}
-
-template <typename T>
-void any_forward(const Scan<T>& scan, std::int64_t first, std::int64_t last, T* scratch) {
-    switch (scan.semiring) {
-        case Semiring::plus_times: return forward_of<PlusTimes>(scan, first, last, scratch);
-        case Semiring::max_times: return forward_of<MaxTimes>(scan, first, last, scratch);
-        case Semiring::max_plus: return forward_of<MaxPlus>(scan, first, last, scratch);
-        case Semiring::log: return forward_of<Log>(scan, first, last, scratch);
-    }
-}
-
-template <typename T>
-void any_backward(const Scan<T>& scan, const ScanGradient<T>& gradient, std::int64_t first, std::int64_t last,
-                  T* scratch) {
-    switch (scan.semiring) {
-        case Semiring::plus_times: return backward_of<PlusTimes>(scan, gradient, first, last, scratch);
-        case Semiring::max_times: return backward_of<MaxTimes>(scan, gradient, first, last, scratch);
-        case Semiring::max_plus: return backward_of<MaxPlus>(scan, gradient, first, last, scratch);
-        case Semiring::log: return backward_of<Log>(scan, gradient, first, last, scratch);
     }
 }
 
@@ -249,7 +244,7 @@ namespace SPARSERNN_INSTRUCTIONS {
 
 template <typename T>
 ScanKernel<T> scan_kernel() {
-    return {&any_forward<T>, &any_backward<T>};
+    return {&forward<T>, &backward<T>};
 }
 
 template ScanKernel<float> scan_kernel<float>();
