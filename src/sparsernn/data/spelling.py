@@ -32,8 +32,22 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+FOREIGN = {
+    b"arrow1": ("a Feather (Arrow) file", "write it as Parquet"),
+    b"\xd0\xcf\x11\xe0": ("a workbook or a document of an office program", "save it as CSV there"),
+    b"sqlite format 3": ("a database of SQLite", "export the table as CSV"),
+    b"\x89hdf": ("an HDF5 file", "write the table as Parquet or CSV"),
+    b"\x80\x04\x95": ("a pickle of Python, which is not opened", "write the table as Parquet or CSV"),
+    b"%pdf": ("a PDF file", "export the table as CSV"),
+    b"<!doctype html": ("a web page, as a download that failed leaves", "get the file again"),
+    b"<html": ("a web page, as a download that failed leaves", "get the file again"),
+    b"@relation": ("an ARFF file", "take away the lines up to @data and pass --no-header, or convert it to CSV"),
+    b"@problemname": ("a ts file of labelled series", "convert it to CSV, with a row a series"),
+}
+"""How files of other kinds begin, in lower case; what they are, and what to do."""
 LONG_DELIMITER = "\x1f"
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|nan", re.IGNORECASE).fullmatch
 NOT_DECODED = re.compile(r"[\udc80-\udcff]")
 MOST_EVEN = 0.99
 """Share of rows as wide as the header from which on a dialect fits."""
@@ -159,8 +173,10 @@ def _encoding_of(path: Path) -> tuple[str, str]:
     zeros, undefined, first = False, False, True
     with BufferedReader(Unpacked(path, archives=True), BLOCK_BYTES) as stream:
         while block := stream.read(BLOCK_BYTES):
-            if first and (name := _marked(block, path)):
-                return name, ""
+            if first:
+                _refuse_foreign(block, path)
+                if name := _marked(block, path):
+                    return name, ""
             first = False
             text = decoder.decode(block)
             total += len(block)
@@ -183,6 +199,14 @@ def _encoding_of(path: Path) -> tuple[str, str]:
         )
     name = "latin-1" if undefined else "cp1252"
     return name, f"the file is not UTF-8 and is read as {name}; if letters are wrong, pass --encoding"
+
+
+def _refuse_foreign(block: bytes, path: Path) -> None:
+    """Raises: UserError for a file that begins as one of another kind, after comments."""
+    begun = re.sub(rb"\A(?:\s+|[%#](?!pdf)[^\n]*\n)+", b"", block[:4096].lower())
+    for beginning, (what, do) in FOREIGN.items():
+        if begun.startswith(beginning):
+            raise UserError(f"{path} is {what}", "a CSV, TSV, Parquet, JSON or text file", do)
 
 
 def _marked(block: bytes, path: Path) -> str:
@@ -240,6 +264,8 @@ def _dialect(view: Look, spelling: Spelling, tabs: bool) -> Dialect:
     candidates = (told,) if told else _candidates(lines[comments:])
     scores = [_best_quotes(lines[comments:], delimiter, spelling.quotes, view.whole) for delimiter in candidates]
     best = max(scores, key=lambda score: (score.columns > 1, tabs and score.delimiter == "\t", score.share))
+    if not told and best.columns == 1 and _in_blanks(lines[comments:]):
+        best = best._replace(delimiter=" ", columns=len(lines[comments].split()))
     if comments and _score(lines[comments - 1 : comments], best.delimiter, best.quotes, True).columns == best.columns:
         comments -= 1  # a header that begins so
     return Dialect(best.delimiter, best.quotes, int(separator is not None) + comments)
@@ -249,6 +275,14 @@ def _candidates(lines: Sequence[str]) -> list[str]:
     """The delimiters that some line holds, and the first that none does: all of those cut alike."""
     absent = [delimiter for delimiter in DELIMITERS if not any(delimiter in line for line in lines)]
     return [delimiter for delimiter in DELIMITERS if delimiter not in absent[1:]]
+
+
+def _in_blanks(lines: Sequence[str]) -> bool:
+    """Whether rows are numbers with blanks between them, all of them as many, but for names in the first."""
+    rows = [pieces for line in lines if (pieces := line.split())]
+    if len(rows) < 2 or len({len(row) for row in rows}) > 1 or len(rows[0]) < 2:
+        return False
+    return all(_NUMBER(piece) for row in rows[1:] for piece in row) and not all(len(row[1]) == 3 for row in rows[1:])
 
 
 class Score(NamedTuple):

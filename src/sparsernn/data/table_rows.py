@@ -22,6 +22,9 @@ from sparsernn.reading import FREE_BYTES, MOST_UNPACKED, Damaged, open_regular, 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
+LARGEST_NUMBER = 1e100
+"""What can be squared, and summed over all rows of a file, without overflow."""
+
 
 def rows_of(count: int) -> str:
     """So many rows, in words."""
@@ -83,12 +86,12 @@ class Rows:
             raise UserError(f"Column {column!r} of {self.path}: {error.happened}", error.expected, error.do) from None
         except ValueError as error:
             raise self._no_number(error.args[0], column) from None
-        for row in np.flatnonzero(np.isinf(made)).tolist():
+        for row in np.flatnonzero(np.abs(made) > LARGEST_NUMBER).tolist():
             if self.faults is None:
                 raise UserError(
-                    f"Column {column!r} holds {values[row]} ({self.where(row)})",
-                    "finite numbers, no infinity",
-                    "correct or delete the row",
+                    f"Column {column!r} holds {str(values[row])[:40]} ({self.where(row)})",
+                    f"finite numbers, up to {LARGEST_NUMBER:g}",
+                    "correct or delete the row, or give the column in a larger unit",
                 )
             self._fault(row, column)
             made[row] = np.nan
@@ -156,7 +159,7 @@ class Table:
     @cached_property
     def names(self) -> list[str]:
         """The columns, in order."""
-        if _is_parquet(self.path):
+        if is_parquet(self.path):
             with _parquet(self.path) as file:
                 return list(file.schema_arrow.names)
         return row_file(self.path, self.spelling).names
@@ -166,9 +169,9 @@ class Table:
         size, names = self.path.stat().st_size, tuple(dict.fromkeys(columns))
         told = partial(self._progress, what)
         told(0, size)
-        if _is_parquet(self.path):
+        if is_parquet(self.path):
             with _parquet(self.path) as file:
-                yield from _parquet_batches(file, self.path, names, told, self.strict)
+                yield from _parquet_batches(file, _Chunks(self.path, names, self.spelling.decimal, self.strict), told)
         else:
             source = row_file(self.path, self.spelling)
             chunks = _Chunks(self.path, names, self.spelling.decimal, self.strict)
@@ -214,15 +217,15 @@ def require_columns(path: Path, columns: Sequence[str], present: Sequence[str]) 
     pairs = [(near[0], name) for name, near in nearest.items() if near and near[0] != name]
     corrections = [repr(near) + (f" for {name!r}" if len(wrong) > 1 else "") for near, name in pairs]
     listed = ", ".join(map(repr, present[:20])) + (", ..." if len(present) > 20 else "")
-    raise UserError(
-        f"{path} has {' and '.join(faults)}",
-        f"one of {listed}",
-        (f"write {' and '.join(corrections)}, the nearest" if corrections else "give the name of a column")
-        + ", or pass --no-header if the first row has no names",
-    )
+    do = f"write {' and '.join(corrections)}, the nearest" if corrections else "give the name of a column"
+    do += ", or pass --no-header if the first row has no names"
+    if all(name in present for name in wrong):
+        do = "give each column a name of its own in the first row"
+    raise UserError(f"{path} has {' and '.join(faults)}", f"one of {listed}", do)
 
 
-def _is_parquet(path: Path) -> bool:
+def is_parquet(path: Path) -> bool:
+    """Whether a file is a Parquet file, by how it begins."""
     with readable(f"The file {path}"), open_regular(path) as file:
         return file.read(4) == b"PAR1"
 
@@ -267,7 +270,7 @@ class _Chunks:
     """Rows that are being read, a chunk at a time."""
 
     def __init__(self, path: Path, columns: tuple[str, ...], decimal: str, strict: bool):
-        self.path, self.columns, self.strict, self._decimal = path, columns, strict, decimal
+        self.path, self.columns, self.strict, self.decimal = path, columns, strict, decimal
         self._begin()
 
     def _begin(self) -> None:
@@ -290,7 +293,7 @@ class _Chunks:
         """What was added since the last time."""
         values = dict(zip(self.columns, self._values, strict=True))
         faults = None if self.strict else self._faults
-        rows = Rows(self.path, "line", self._places, values, decimal=self._decimal, faults=faults)
+        rows = Rows(self.path, "line", self._places, values, decimal=self.decimal, faults=faults)
         self._begin()
         return rows
 
@@ -317,9 +320,8 @@ def _parquet(path: Path) -> Iterator[ParquetFile]:
         yield file
 
 
-def _parquet_batches(
-    file: ParquetFile, path: Path, columns: tuple[str, ...], told: Told, strict: bool
-) -> Iterator[Rows]:
+def _parquet_batches(file: ParquetFile, chunks: _Chunks, told: Told) -> Iterator[Rows]:
+    path, columns = chunks.path, chunks.columns
     total, schema = path.stat().st_size, file.schema_arrow
     require_columns(path, columns, schema.names)
     for name in columns:
@@ -334,6 +336,6 @@ def _parquet_batches(
     for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(columns)):
         places = list(range(done + 1, done + len(batch) + 1))
         values = {name: batch.column(name).to_pylist() for name in columns}
-        yield Rows(path, "row", places, values, faults=None if strict else {})
+        yield Rows(path, "row", places, values, decimal=chunks.decimal, faults=None if chunks.strict else {})
         done += len(batch)
         told(total * done // rows, total)

@@ -280,8 +280,12 @@ def imbalance(answers: Answers, recalls: dict[str, float]) -> list[str]:
         return []
     balanced = 100 * float(np.mean(list(recalls.values())))
     missed = [f"{name!r} {100 * recall:.0f} %" for name, recall in recalls.items() if recall < RARE]
+    unseen = [repr(name) for name in answers.labels if name not in recalls]
     says = f"One class is most of the rows, so look at each class: balanced accuracy is {balanced:.1f} %"
-    return [says + (f"; of these little is recognised: {', '.join(missed[:5])}." if missed else ".")]
+    says += f"; of these little is recognised: {', '.join(missed[:5])}." if missed else "."
+    if unseen:
+        says += f" No test row is of {', '.join(unseen[:5])}: nothing is known of how well these are recognised."
+    return [says]
 
 
 def conclusion(answers: Answers, by_name: dict[str, Scored], differences: dict[str, Difference], ours: Scored) -> str:
