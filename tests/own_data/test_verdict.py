@@ -62,6 +62,8 @@ def test_a_network_that_finds_none_of_a_rare_class_is_said_to():
     says = " ".join(made.says)
     assert made.recalls == {"ham": 1.0, "spam": 0.0} and "balanced accuracy is 50.0 %" in says and "'spam' 0 %" in says
     assert "do not use it" in made.says[0]
+    unseen = " ".join(verdict(targets * 0, never, never, ("ham", "spam")).says)
+    assert "No test row is of 'spam'" in unseen
 
 
 def test_rows_of_a_unit_are_drawn_together(targets):

@@ -149,8 +149,9 @@ def write_new_forecast(preparation: Preparation, table: Table, writer: StoreWrit
         for one in short
     }
     if len(short) == len(starts):
+        which = f"Series {steps.names[short[0]][:40]!r}" if steps.names[short[0]] else "The series"
         raise UserError(
-            f"Series {steps.names[short[0]][:40]!r} has {int(rows[short[0]])} rows",
+            f"{which} has {rows_of(int(rows[short[0]]))}",
             f"at least {preparation.window}, the window the network reads",
             "give more rows",
         )
