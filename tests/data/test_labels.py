@@ -197,3 +197,12 @@ def test_a_number_that_overflows_is_refused(tmp_path):
     path = written(tmp_path, [(n, f"{n}e300") for n in range(100)], "t,x", "load.csv")
     with pytest.raises(UserError, match="'x' holds 1e300 .* larger unit"):
         TableFile(path=path, time="t", forecast=("x",)).prepare()
+
+
+def test_groups_that_cannot_be_held_back_and_one_that_is_empty(tmp_path):
+    rows = [(*row, "ab"[n % 2]) for n, row in enumerate(texts(["x", "y"] * 30))]
+    with pytest.raises(UserError, match="a column of more groups than 'who'"):
+        prepared(written(tmp_path, rows, "text,label,who"), groups="who")
+    rows = [(*row[:2], n % 9 or "") for n, row in enumerate(rows)]
+    with pytest.raises(UserError, match="The group in column 'who' is empty in line 2 .* Fill it in\\.$"):
+        prepared(written(tmp_path, rows, "text,label,who"), groups="who")

@@ -202,3 +202,27 @@ def written(folder, content):
     path = folder / "one.csv"
     path.write_text(content)
     return path
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_a_title_above_the_names(delimiter, tmp_path):
+    padding = delimiter * 2
+    rows = [(f"{number}", f"text {number}", "ab"[number % 2]) for number in range(20)]
+    body = "".join(delimiter.join(row) + "\n" for row in [("id", "text", "label"), *rows])
+    for title in ("Reviews of 2021\n\n", f"Reviews{padding}\nof 2021{padding}\n{padding}\n"):
+        read_rows, source = read(tmp_path, title + body)
+        assert read_rows == [row[1:] for row in rows]
+        assert any("after a title" in remark for remark in source.remarks)
+    texts, source = read(tmp_path, "text\n\nhello, world\nno more\nwell, one, two\n", columns=("text",))
+    assert [one for (one,) in texts] == ["", "hello, world", "no more", "well, one, two"] and not source.remarks
+
+
+def test_rows_that_begin_with_a_number_that_has_no_name(tmp_path):
+    rows = "".join(f'"{number}" "a text of {number}" "{"ab"[number % 2]}"\n' for number in range(20))
+    texts, source = read(tmp_path, '"text" "label"\n' + rows, delimiter="space")
+    assert source.names == ["", "text", "label"] and texts[3] == ("a text of 3", "b")
+
+
+def test_names_without_what_cannot_be_seen(tmp_path):
+    texts, _ = read(tmp_path, "\ufeff\u00a0text , label\u200b\na b,c\n")
+    assert texts == [("a b", "c")]

@@ -249,7 +249,7 @@ def test_another_schema_at_prediction(tmp_path):
 
 def test_a_series_too_short_to_forecast(tmp_path):
     _, preparation = TableFile(path=walks(tmp_path, 2, 200), id="id", forecast="x", window=8, horizon=2).prepare()
-    with pytest.raises(UserError, match="Series 'new' has 1 rows"):
+    with pytest.raises(UserError, match="Series 'new' has 1 row\\."):
         encode_file(preparation, written(tmp_path, ["id,x", "new,1"], "new.csv"))
 
 

@@ -93,7 +93,7 @@ def test_progress_comes_first_and_ends_with_everything(tmp_path):
         ("text,label\n", "has a header and no rows"),
         ("txt,label\na,b\n", "no column 'text'.*Write 'txt', the nearest"),
         ("text,text\na,b\n", "more than one column 'text'"),
-        ("text,label\na,b\nc\n", "Line 3 .* has 1 fields and the header has 2"),
+        ("text,label\na,b\nc\n", "Line 3 .* has 1 field and the header has 2"),
         ('text,label\na,b\n"c,d\n' + '"e, f",g\n' * 9, "starts in line 3 .* not closed"),
         ("text,label\né,b\n".encode() + "ü,b\n".encode() + b"caf\xe9,d\n", r"Line 4 .* is not UTF-8 \(byte 0xe9\)"),
         ("text,label\nпривет,да\n".encode("cp1251"), "is not UTF-8, and most of .* Pass --encoding"),

@@ -61,7 +61,9 @@ def test_a_network_that_finds_none_of_a_rare_class_is_said_to():
     made = verdict(targets, never, one_hot(targets), ("ham", "spam"))
     says = " ".join(made.says)
     assert made.recalls == {"ham": 1.0, "spam": 0.0} and "balanced accuracy is 50.0 %" in says and "'spam' 0 %" in says
-    assert "do not use it" in made.says[0]
+    assert made.says[0].startswith("Use the baseline. ") and "do not use it" in made.says[0]
+    neither = verdict(targets, never, never, ("ham", "spam"))
+    assert "Use the baseline" not in neither.says[0] and "do not use it" in neither.says[0]
     unseen = " ".join(verdict(targets * 0, never, never, ("ham", "spam")).says)
     assert "No test row is of 'spam'" in unseen
 

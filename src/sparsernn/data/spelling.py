@@ -17,6 +17,7 @@ from sparsernn.reading import Damaged, Unpacked, readable
 
 SAMPLE_CHARACTERS = 1 << 18
 LONGEST_FIELD_LINES = 500
+MOST_TITLES = 20
 DELIMITERS = "\t;|,"
 NAMED_DELIMITERS = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";", "pipe": "|"}
 QUOTES: dict[str, dict[str, Any]] = {
@@ -228,12 +229,16 @@ class Dialect(NamedTuple):
 
     Attributes:
         delimiter, quotes: as in `Spelling`.
-        skipped: lines before the header: one that only names the delimiter, and comments.
+        skipped: lines before the header: one that only names the delimiter, comments, and those of a title.
+        titles: how many of these are of a title.
+        numbered: whether each row begins with one field more than the header has, as R writes row names.
     """
 
     delimiter: str
     quotes: str
     skipped: int
+    titles: int = 0
+    numbered: bool = False
 
     def reader(self, lines: Iterable[str]) -> Any:
         """A reader of the rows of some lines, the first one included."""
@@ -254,6 +259,25 @@ def dialect(path: Path, spelling: Spelling) -> Dialect:
     return _dialect(look(path, spelling.encoding), spelling, suffix.lower() in (".tsv", ".tab"))
 
 
+class Score(NamedTuple):
+    """How well a dialect explains some lines.
+
+    Attributes:
+        columns: of the first row.
+        share: of the rows that have as many.
+        broken: whether the quotation marks do not fit; long: whether some row has several lines.
+        wider: whether all rows but the first have one field more.
+    """
+
+    delimiter: str
+    quotes: str
+    columns: int
+    share: float
+    broken: bool
+    long: bool
+    wider: bool
+
+
 @lru_cache(4)
 def _dialect(view: Look, spelling: Spelling, tabs: bool) -> Dialect:
     lines = view.sample
@@ -261,14 +285,40 @@ def _dialect(view: Look, spelling: Spelling, tabs: bool) -> Dialect:
     lines = lines[1:] if separator else lines
     told = NAMED_DELIMITERS.get(spelling.delimiter, spelling.delimiter) or (separator[1] if separator else "")
     comments = next((number for number, line in enumerate(lines) if not line.startswith("#")), 0)
-    candidates = (told,) if told else _candidates(lines[comments:])
-    scores = [_best_quotes(lines[comments:], delimiter, spelling.quotes, view.whole) for delimiter in candidates]
-    best = max(scores, key=lambda score: (score.columns > 1, tabs and score.delimiter == "\t", score.share))
+    titles = _titles(lines[comments:]) if spelling.header else 0
+    best = _best(lines[comments + titles :], told, spelling.quotes, view.whole, tabs)
+    if titles and (best.share < MOST_EVEN or best.columns < 2):
+        titles, best = 0, _best(lines[comments:], told, spelling.quotes, view.whole, tabs)
+    comments += titles
     if not told and best.columns == 1 and _in_blanks(lines[comments:]):
         best = best._replace(delimiter=" ", columns=len(lines[comments].split()))
-    if comments and _score(lines[comments - 1 : comments], best.delimiter, best.quotes, True).columns == best.columns:
+    if (
+        comments > titles
+        and not titles
+        and _score(lines[comments - 1 : comments], best.delimiter, best.quotes, True).columns == best.columns
+    ):
         comments -= 1  # a header that begins so
-    return Dialect(best.delimiter, best.quotes, int(separator is not None) + comments)
+    numbered = spelling.header and best.share < 0.5 and best.columns > 1 and best.wider
+    return Dialect(best.delimiter, best.quotes, int(separator is not None) + comments, titles, numbered)
+
+
+def _best(lines: Sequence[str], told: str, quotes: str, whole: bool, tabs: bool) -> Score:
+    candidates = (told,) if told else _candidates(lines)
+    scores = [_best_quotes(lines, delimiter, quotes, whole) for delimiter in candidates]
+    return max(scores, key=lambda score: (score.columns > 1, tabs and score.delimiter == "\t", score.share))
+
+
+def _titles(lines: Sequence[str]) -> int:
+    """How many lines stand above the names: one or a few with one field each, and one without any after them."""
+    for place, line in enumerate(lines[:MOST_TITLES]):
+        fields = [field for field in re.split(f"[{DELIMITERS}]", line.strip()) if field.strip('" ')]
+        if len(fields) > 1:
+            return 0
+        if not fields and place:
+            rest = next((number for number, line in enumerate(lines[place:]) if line.strip(DELIMITERS + '" \r\n')), 0)
+            names = lines[place + rest] if rest else ""
+            return place + rest if any(delimiter in names.strip() for delimiter in DELIMITERS) else 0
+    return 0
 
 
 def _candidates(lines: Sequence[str]) -> list[str]:
@@ -283,23 +333,6 @@ def _in_blanks(lines: Sequence[str]) -> bool:
     if len(rows) < 2 or len({len(row) for row in rows}) > 1 or len(rows[0]) < 2:
         return False
     return all(_NUMBER(piece) for row in rows[1:] for piece in row) and not all(len(row[1]) == 3 for row in rows[1:])
-
-
-class Score(NamedTuple):
-    """How well a dialect explains some lines.
-
-    Attributes:
-        columns: of the first row.
-        share: of the rows that have as many.
-        broken: whether the quotation marks do not fit; long: whether some row has several lines.
-    """
-
-    delimiter: str
-    quotes: str
-    columns: int
-    share: float
-    broken: bool
-    long: bool
 
 
 def _best_quotes(lines: Sequence[str], delimiter: str, quotes: str, whole: bool) -> Score:
@@ -332,4 +365,5 @@ def _score(lines: Sequence[str], delimiter: str, quotes: str, whole: bool) -> Sc
         broken = whole or reader.line_num < len(lines) or reader.line_num - line > LONGEST_FIELD_LINES
     columns = counts[0] if counts else 0
     share = sum(count == columns for count in counts) / max(1, len(counts))
-    return Score(delimiter, quotes, columns, share, broken, long)
+    wider = len(counts) > 1 and set(counts[1:]) == {columns + 1}
+    return Score(delimiter, quotes, columns, share, broken, long, wider)

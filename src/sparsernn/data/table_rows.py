@@ -62,14 +62,14 @@ class Rows:
         """The column as strings; missing values are empty."""
         return ["" if value is None or value != value else str(value) for value in self.columns[column]]
 
-    def labels(self, column: str, gaps: bool = False) -> list[str]:
-        """The column as class names; an empty one is a UserError, unless there may be gaps."""
+    def labels(self, column: str, gaps: bool = False, of: str = "label") -> list[str]:
+        """The column as names of classes, or of something else; an empty one is a UserError, unless there may be."""
         names = [name.strip() for name in self.texts(column)]
         if "" in names and not gaps:
             raise UserError(
-                f"The label in column {column!r} is empty in {self.where(names.index(''))}",
-                "a label in every row",
-                "fill it in, or pass --missing drop to leave such rows out",
+                f"The {of} in column {column!r} is empty in {self.where(names.index(''))}",
+                f"a {of} in every row",
+                "fill it in" + (", or pass --missing drop to leave such rows out" if of == "label" else ""),
             )
         return names
 
@@ -105,10 +105,14 @@ class Rows:
         return made
 
     def _no_number(self, row: int, column: str) -> UserError:
+        if str(self.columns[column][row]).startswith("["):
+            raise _holds(column, self.path, "lists")
+        cell = str(self.columns[column][row])
+        marks = ", or pass --decimal , or --decimal ." if any(map(str.isdigit, cell)) else ""
         return UserError(
-            f"{str(self.columns[column][row])[:40]!r} in column {column!r} is not a number ({self.where(row)})",
+            f"{cell[:40]!r} in column {column!r} is not a number ({self.where(row)})",
             f"a number with a decimal {'comma' if self.decimal == ',' else 'point'}",
-            "correct the row, leave the column out, or pass --decimal , or --decimal .",
+            "correct the row, or leave the column out" + marks,
         )
 
     def _fault(self, row: int, column: str) -> None:
@@ -224,6 +228,14 @@ def require_columns(path: Path, columns: Sequence[str], present: Sequence[str]) 
     raise UserError(f"{path} has {' and '.join(faults)}", f"one of {listed}", do)
 
 
+def _holds(column: str, path: Path, what: str) -> UserError:
+    return UserError(
+        f"Column {column!r} of {path} holds {what}",
+        "text, numbers or times",
+        "write one plain value a row: a series is a column a step for --series-columns, or a row a step with --id",
+    )
+
+
 def is_parquet(path: Path) -> bool:
     """Whether a file is a Parquet file, by how it begins."""
     with readable(f"The file {path}"), open_regular(path) as file:
@@ -246,7 +258,7 @@ def _field_rows(file: RowFile, chunks: _Chunks, told: Told) -> Iterator[Rows]:
             raise UserError(
                 fault,
                 "as many in every row",
-                "correct the line, put quotation marks around fields that hold the delimiter, or pass --delimiter",
+                "correct or delete the line, quote fields that hold the delimiter, or pass --delimiter",
             )
         chunks.add(line, [row[place] if place < len(row) else None for place in picked], fault)
         if len(chunks) == ROWS_AT_ONCE:
@@ -263,7 +275,7 @@ def _ragged(row: Sequence[Any], width: int, where: str) -> str:
     """What is wrong with a row of another width than the header; nothing, where only empty fields are too many."""
     if len(row) > width and not any(row[width:]):
         return ""
-    return f"{where} has {len(row)} fields and the header has {width}"
+    return f"{where} has {len(row)} field{'s' * (len(row) != 1)} and the header has {width}"
 
 
 class _Chunks:
@@ -327,9 +339,7 @@ def _parquet_batches(file: ParquetFile, chunks: _Chunks, told: Told) -> Iterator
     for name in columns:
         kind = str(schema.field(name).type)
         if kind.startswith(("list", "large_list", "struct", "map", "binary", "large_binary", "fixed_size")):
-            raise UserError(
-                f"Column {name!r} of {path} holds {kind}", "text, numbers or times", "write one plain value a row"
-            )
+            raise _holds(name, path, kind)
     done, rows = 0, file.metadata.num_rows
     if not rows:
         raise UserError(f"The file {path} has no rows", "at least one row", "give a file with rows")

@@ -56,7 +56,7 @@ def build_series(task: TableOptions, writer: StoreWriter, progress: Progress) ->
         targets = _first_labels(targets, steps.offsets)
         offsets, parts, length = steps.offsets, cut_rows(task, targets, groups), 0
         check_series_copies(writer.array("ordered"), offsets, parts, remarks)
-    require_parts(parts, task.path, "series")
+    require_parts(parts, task.path, "series", task.groups)
     means, deviations = moments(writer.array("ordered"), steps_of(offsets, parts[0]))
     told = tuple({**table.remarks, **remarks})
     fitted = replace(draft, labels=labels, means=means, deviations=deviations, length=length, per_step=per_step)

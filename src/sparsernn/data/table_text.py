@@ -39,7 +39,7 @@ def build_texts(task: TableOptions, writer: StoreWriter, progress: Progress) -> 
     remarks: dict[str, None] = {}
     note_labels(finished, remarks)
     parts = without_copies(task, parts, _texts(table, task.text, "comparing texts"), remarks)
-    require_parts(parts, task.path, "rows")
+    require_parts(parts, task.path, "rows", task.groups)
     learned = np.zeros(len(targets), bool)
     learned[parts[0][:: -(-len(parts[0]) // TEXTS_TO_LEARN_FROM)]] = True
     texts = compress(_texts(table, task.text, "counting words"), learned)

@@ -40,7 +40,7 @@ def build_wide(task: TableOptions, writer: StoreWriter, progress: Progress) -> P
     note_labels(finished, remarks)
     parts = cut_rows(task, targets, row_groups(task, table))
     check_series_copies(writer.array("ordered"), offsets, parts, remarks)
-    require_parts(parts, task.path, "rows")
+    require_parts(parts, task.path, "rows", task.groups)
     means, deviations = moments(writer.array("ordered"), steps_of(offsets, parts[0]))
     fitted = replace(draft, labels=labels, means=means, deviations=deviations)
     patch = Patches.for_lengths(np.diff(offsets)[parts[0]]).steps

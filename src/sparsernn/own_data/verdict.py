@@ -293,6 +293,10 @@ def conclusion(answers: Answers, by_name: dict[str, Scored], differences: dict[s
     gains = {name: one.points if answers.higher else -one.points for name, one in differences.items()}
     nothing = differences["majority"]
     if gains["majority"] <= 0 or (nothing.units >= LEAST_UNITS and not nothing.sure):
+        other = difference(answers, by_name["baseline"], by_name["majority"])
+        if (other.points if answers.higher else -other.points) > 0 and (other.sure or other.units < LEAST_UNITS):
+            few = "" if other.sure else " (though the test rows are too few to be sure)"
+            return f"Use the baseline{few}. What was saved has not learned more than doing nothing: do not use it."
         return "It has not learned more than doing nothing: do not use it; give more rows, or ask if they can tell."
     if gains["baseline"] < 0:
         sure = "" if differences["baseline"].sure else " (though the test rows are too few to be sure)"
