@@ -17,6 +17,7 @@ DRAWS = 2_000
 LEAST_UNITS = 5  # fewer tell nothing of what others would give
 MOST_UNITS = 2_000  # of more, some are drawn together
 IMBALANCED = 0.8  # share of the largest class from which on accuracy alone tells little
+MOST_NAMED = 8  # columns
 RARE = 0.5  # a recall below this is named
 
 
@@ -29,17 +30,24 @@ class Answers:
         targets: class numbers [rows], or values in the unit of the file [rows] or [windows horizon], or tokens.
         labels: names of the classes.
         units: a number for each row; rows of one number are not independent (a series, a stretch of time).
+        columns: those that are forecast, where they are several; the values of one follow those of another.
     """
 
     metric: str
     targets: np.ndarray
     labels: Sequence[str] = ()
     units: np.ndarray | None = None
+    columns: Sequence[str] = ()
 
     @property
     def higher(self) -> bool:
         """Whether a larger figure is better."""
         return self.metric == "accuracy"
+
+    def by_column(self) -> list[tuple[str, slice]]:
+        """The columns that are forecast, where they are several, and where their values stand."""
+        ahead = self.targets.shape[-1] // max(1, len(self.columns))
+        return [(name, slice(number * ahead, (number + 1) * ahead)) for number, name in enumerate(self.columns)]
 
     def losses(self, outputs: np.ndarray) -> np.ndarray:
         """What each row adds to the mean of which `figure` is made. [rows]"""
@@ -192,6 +200,7 @@ def judge(answers: Answers, scored: Sequence[Scored], saved: str = "sparse") -> 
         *cost(ours, by_name["baseline"], "the baseline"),
         *(cost(ours, by_name["dense"], "the dense network") if "dense" in by_name and saved != "dense" else ()),
         *imbalance(answers, recalls),
+        *of_columns(answers, ours, by_name["baseline"]),
     ]
     return Verdict(
         answers.metric,
@@ -227,6 +236,19 @@ def opening(answers: Answers, by_name: dict[str, Scored], ours: Scored) -> str:
         f"On {len(answers.targets):,} {rows}, {ours.about}: {written(answers.metric, answers.of(ours))}"
         f" {METRICS[answers.metric]} ({by_name['majority'].about}: {majority})."
     )
+
+
+def of_columns(answers: Answers, ours: Scored, baseline: Scored) -> list[str]:
+    """The errors of each column, where several are forecast, whose units may differ."""
+    parts = []
+    for name, place in answers.by_column()[:MOST_NAMED]:
+        one = Answers(answers.metric, answers.targets[:, place])
+        figures = [
+            written(answers.metric, float(one.figure(one.losses(who.outputs[:, place]).mean())))
+            for who in (ours, baseline)
+        ]
+        parts.append(f"{name} {figures[0]} (the baseline {figures[1]})")
+    return [f"The figures above mix the units of all columns; each by itself: {', '.join(parts)}."] if parts else []
 
 
 NAMES = {"baseline": "the baseline", "dense": "the dense network", "small_dense": "a dense network of the same bytes"}

@@ -45,8 +45,10 @@ class Forecast(Kind):
         ]
 
     def answers(self, file: File) -> Answers:
-        right = file.preparation.unscaled(targets_of(file.loaded.test))
-        return Answers("rmse", right, units=np.arange(len(right)) // max(file.preparation.horizon, LEAST_UNIT))
+        right, several = file.preparation.unscaled(targets_of(file.loaded.test)), file.preparation.targets
+        units = np.arange(len(right)) // max(file.preparation.horizon, LEAST_UNIT)
+        columns = file.preparation.columns.get("series", [])[:several] if several > 1 else ()
+        return Answers("rmse", right, units=units, columns=columns)
 
     def settings(self, file: File, epochs: int) -> Settings:
         size = BATCH_SIZE if len(file.loaded.train) < MANY else 2 * BATCH_SIZE
