@@ -25,7 +25,7 @@ MEANINGS = {
     "linear": "the n-grams of the saved network alone, without its recurrent layers",
     "dense": "a network of the usual size, all its weights kept",
     "small_dense": "a dense network whose file is about as small as the sparse one's",
-    "sparse": "the network that is saved and predicts",
+    "sparse": "what is saved and predicts",
 }
 MOST_CLASSES = 30
 
@@ -167,10 +167,16 @@ def forecasts(windows: Sequence[Mapping[str, Sequence[float]]], of: str = "") ->
                         ls="-" if name != "baseline" else "--",
                         label=title(name),
                     )
-            axes.set_xlabel("steps ahead")
+            ahead(axes)
             caption = "At a quarter, half and three quarters of the saved network's errors."
             pictures.append(finished(figure, f"{words} forecast{of}", caption, legend=True))
     return pictures
+
+
+def ahead(axes: Axes) -> None:
+    """Count the steps of a forecast."""
+    axes.set_xlabel("steps ahead")
+    axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
 
 
 def by_step(errors: Mapping[str, Sequence[float]], of: str = "") -> Picture | None:
@@ -188,6 +194,6 @@ def by_step(errors: Mapping[str, Sequence[float]], of: str = "") -> Picture | No
                 ls=":" if dotted else "-",
                 label="doing nothing" if dotted else title(name),
             )
-        axes.set_xlabel("steps ahead")
+        ahead(axes)
         caption = "Root mean squared error in the file's unit; lower is better."
         return finished(figure, f"Error by step ahead{of}", caption, legend=True)
