@@ -327,9 +327,10 @@ def bench(
     """Time the network of a run, or one in a file, on one thread of this machine."""
     prepare_process()
     from sparsernn.experiments import packing
+    from sparsernn.own_data.runs import run_of
     from sparsernn.reports.quantities import size
 
-    timed = packing.bench(target, steps, batch)
+    timed = packing.bench(target if target.is_file() else run_of(target), steps, batch)
     if as_json:
         rows = [{"network": name, "us_per_step": us, "bytes": written} for name, us, written in timed]
         typer.echo(json.dumps(rows, indent=1))

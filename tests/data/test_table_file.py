@@ -216,9 +216,9 @@ def test_a_wrong_file(lines, options, expected, tmp_path):
 @pytest.mark.parametrize(
     "options, expected",
     [
-        ({}, "describe nothing"),
+        ({}, "No option says what to learn"),
         ({"text": "t"}, "No label column"),
-        ({"text": "t", "series": ("x",)}, "text and series"),
+        ({"text": "t", "series": ("x",)}, "--text and --series were given"),
         ({"valid": 0.9}, "valid is 0.9"),
         ({"tokenizer": "word"}, "Write 'words'"),
         ({"horizon": 0}, "horizon is 0"),

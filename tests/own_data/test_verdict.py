@@ -69,6 +69,16 @@ def test_a_network_that_finds_none_of_a_rare_class_is_said_to():
     assert "No test row is of 'spam'" in unseen
 
 
+def test_another_baseline_that_is_as_good_and_smaller_is_recommended(targets):
+    answers, half = Answers("accuracy", targets, ("no", "yes")), one_hot(np.zeros(ROWS, int))
+    names = {"majority": (half, 0), "baseline": (wrong_at(targets, slice(0, 9)), 4000)}
+    names |= {"other_baseline": (wrong_at(targets, slice(8)), 500), "sparse": (wrong_at(targets, slice(8)), 1000)}
+    scored = {name: Scored(name, name, outputs, bytes) for name, (outputs, bytes) in names.items()}
+    assert judge(answers, list(scored.values())).says[0].startswith("Use the other baseline")
+    worse = {**scored, "other_baseline": Scored("other_baseline", "", wrong_at(targets, slice(20)), 500)}
+    assert judge(answers, list(worse.values())).says[0] == "Use the network."
+
+
 def test_columns_of_a_forecast_are_told_apart():
     right = np.array([[0.0, 0.0, 100.0, 100.0], [0.0, 0.0, 100.0, 100.0]])
     answers = Answers("rmse", right, columns=("small", "large"))

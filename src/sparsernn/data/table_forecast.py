@@ -27,6 +27,12 @@ def build_forecast(task: TableOptions, writer: StoreWriter, progress: Progress) 
     table = task.table(progress)
     targets = listed(task.forecast, table, (task.id,))
     foreseen = listed(task.foreseen, table)
+    if both := [name for name in targets if name in foreseen]:
+        raise UserError(
+            f"Column {both[0]!r} is to be forecast and said to be known ahead",
+            "columns of which one or the other is true",
+            "take it out of --known or of --forecast",
+        )
     used = {*targets, *foreseen, task.id, *time_columns(table, task.time)}
     others = [name for name in listed(task.series, table) if name not in used]
     draft = begun(task, table, [*targets, *others, *foreseen], tuple(targets), "")
@@ -83,9 +89,10 @@ def _require_windows(parts: list[np.ndarray], counts: np.ndarray, task: TableOpt
     raise UserError(
         f"{task.path} has too few rows for windows of {window} + {task.horizon}: the longest series has {most}",
         f"at least {window + 3 * task.horizon} rows in a series, some of which are held back",
-        f"pass --horizon {max(1, (most - 1) // 4)} or less"
-        + (", a smaller --window" if task.window else "")
-        + ", or give more rows",
+        (f"pass --horizon {max(1, (most - 1) // 4)} or less, " if task.horizon > 1 else "")
+        + ("pass a smaller --window, " if task.window else "")
+        + (f"check that {task.id!r} tells series apart, and no rows, " if most == 1 and task.id else "")
+        + "or give more rows",
     )
 
 

@@ -325,4 +325,7 @@ def conclusion(answers: Answers, by_name: dict[str, Scored], differences: dict[s
         return f"Use the baseline{sure}."
     if not differences["baseline"].sure and by_name["baseline"].bytes < ours.bytes:
         return "Use the baseline: the test rows do not tell them apart, and it is smaller."
+    other = by_name.get("other_baseline")
+    if other and 0 < other.bytes < ours.bytes and answers.of(other) == answers.of(ours):
+        return "Use the other baseline: it is as good on the test rows, and smaller."
     return ours.conclusion or "Use the network."
