@@ -1,7 +1,9 @@
 """The command line, through typer's own runner and once as a process."""
 
+import io
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 import sparsernn
-from sparsernn import folders
+from sparsernn import folders, terminal
 from sparsernn.cli import app
 from sparsernn.listing import FOLDERS
 
@@ -100,6 +102,20 @@ def test_tables_fit_eighty_columns(run_of_two_rows, monkeypatch):
     _, found = run_of_two_rows
     for text in (found.stdout, *(call("list", kind).stdout for kind in FOLDERS), call("train", "--help").stdout):
         assert max(len(line) for line in text.splitlines()[:-1]) <= 80
+
+
+def test_remarks_are_broken_between_words_on_a_terminal_alone(monkeypatch, capsys):
+    remark = " ".join(["many words"] * 12)
+    terminal.print_remark(remark)
+    assert capsys.readouterr().err == remark + "\n"
+    reader, writer = pty.openpty()
+    with io.TextIOWrapper(os.fdopen(writer, "wb", buffering=0), write_through=True) as screen:
+        monkeypatch.setattr(sys, "stderr", screen)
+        monkeypatch.setenv("COLUMNS", "80")
+        terminal.print_remark(remark)
+    lines = os.read(reader, 100_000).decode().split("\r\n")
+    os.close(reader)
+    assert max(map(len, lines)) <= 80 and " ".join(" ".join(lines).split()) == remark
 
 
 def test_a_run_prints_a_table_and_the_path_of_its_page_on_a_line_of_its_own(run_of_two_rows):

@@ -12,7 +12,7 @@ import typer
 
 import sparsernn
 from sparsernn import listing
-from sparsernn.harmless import json_text, printable
+from sparsernn.harmless import json_text
 from sparsernn.options import (
     AsJson,
     FileOptions,
@@ -24,7 +24,7 @@ from sparsernn.options import (
     option_groups,
     whole_numbers,
 )
-from sparsernn.terminal import Commands, print_table, print_text, reading_progress
+from sparsernn.terminal import Commands, print_remark, print_table, print_text, reading_progress
 from sparsernn.typed import unknown
 
 
@@ -38,11 +38,6 @@ def prepare_process() -> None:
 
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, rich_markup_mode=None)
-
-
-def say(line: str) -> None:
-    """Tell what happens."""
-    typer.echo(printable(line), err=True)
 
 
 class Outcome(Protocol):
@@ -118,7 +113,7 @@ def run(
     numbers = whole_numbers(seeds, "--seed")
     request = Request(recipe, rows=names, seeds=numbers, results=results, **options.keywords)
     experiment = Experiment.of(request)
-    outcome = execution.run(Jobs(experiment, say))
+    outcome = execution.run(Jobs(experiment, print_remark))
     show(outcome, experiment.title, as_json)
 
 
@@ -143,7 +138,7 @@ def search(
     tolerance = value / 10 if bounds.tolerance < 0 else bounds.tolerance
     target = TargetSearch(value, tolerance, bounds.strength, trials=bounds.trials)
     request = Request(recipe, seeds=(seed,), **options.keywords)
-    figures = target_search.run(target, request, row, metric, say)
+    figures = target_search.run(target, request, row, metric, print_remark)
     if as_json:
         typer.echo(json.dumps(figures, indent=1))
     else:
@@ -168,7 +163,7 @@ def train(
     command = shlex.join(["sparsernn", *sys.argv[1:]])
     asked = training.Training(task, **vars(network), out=out, command=command)
     with reading_progress() as progress:
-        outcome = training.train(asked, say, progress)
+        outcome = training.train(asked, print_remark, progress)
     title, verdict = f"Own data: {file.name}", outcome.verdict
     if as_json:
         show(outcome, title, as_json, verdict=verdict.to_json())
@@ -198,7 +193,7 @@ def predict(
     with reading_progress() as progress:
         outcome = prediction.predict(folder, file, progress, texts or ())
     for remark in outcome.get("remarks", ()):
-        say(remark)
+        print_remark(remark)
     if out is not None:
         prediction.write_csv(outcome["predictions"], out)
     if as_json or out is None:
@@ -332,9 +327,10 @@ def bench(
     """Time the network of a run, or one in a file, on one thread of this machine."""
     prepare_process()
     from sparsernn.experiments import packing
+    from sparsernn.own_data.runs import run_of
     from sparsernn.reports.quantities import size
 
-    timed = packing.bench(target, steps, batch)
+    timed = packing.bench(target if target.is_file() else run_of(target), steps, batch)
     if as_json:
         rows = [{"network": name, "us_per_step": us, "bytes": written} for name, us, written in timed]
         typer.echo(json.dumps(rows, indent=1))

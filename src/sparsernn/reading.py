@@ -112,7 +112,7 @@ class Unpacked(io.RawIOBase):
         first = self.file.read(len(ZIP))
         self.file.seek(0)
         try:
-            self._stream = _only_member(self.file) if archives and first == ZIP else self._unpacking(first)
+            self._stream = _only_member(self.file, path) if archives and first == ZIP else self._unpacking(first)
         except BaseException:
             self.file.close()
             raise
@@ -148,7 +148,7 @@ class Unpacked(io.RawIOBase):
         super().close()
 
 
-def _only_member(file: BinaryIO) -> IO[bytes]:
+def _only_member(file: BinaryIO, path: Path | str) -> IO[bytes]:
     """The one file in a zip archive, beside folders and what macOS puts there."""
     archive = zipfile.ZipFile(file)
     names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
@@ -156,7 +156,12 @@ def _only_member(file: BinaryIO) -> IO[bytes]:
     if "[Content_Types].xml" in names:
         raise Damaged("it is a workbook or a document of an office program, to be saved as CSV there")
     if len(names) != 1:
-        raise Damaged(f"it is a zip archive of {len(names)} files, of which one has to be unpacked")
+        listed = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
+        raise UserError(
+            f"{path} is a zip archive of {len(names)} files{': ' * bool(names)}{listed}",
+            "an archive of one file",
+            "unpack it, and give one of its files",
+        )
     return archive.open(names[0])
 
 

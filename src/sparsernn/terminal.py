@@ -25,6 +25,15 @@ def print_text(text: str) -> None:
     console().print(escape(printable(text)), highlight=False)
 
 
+def print_remark(text: str) -> None:
+    """Print a line on the error stream: between words broken on a terminal, and whole where a program may read it."""
+    errors = Console(stderr=True)
+    if errors.is_terminal:
+        errors.print(escape(printable(text)), highlight=False)
+    else:
+        typer.echo(printable(text), err=True)
+
+
 def console() -> Console:
     """Where output goes: as wide as the terminal, or without one as COLUMNS says, or 80 columns."""
     return Console() if Console().is_terminal or os.environ.get("COLUMNS") else Console(width=WIDTH)
@@ -94,7 +103,7 @@ class Commands(TyperGroup):
         except (OSError, MemoryError) as error:
             where = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
             message = f"The system refuses: {reason(error)}{where}. Expected room, rights and free descriptors."
-        typer.echo(f"Error: {printable(message)}", err=True)
+        print_remark(f"Error: {message}")
         raise SystemExit(2)
 
     def resolve_command(self, context: typer.Context, args: list[str]) -> tuple:

@@ -225,3 +225,19 @@ def test_a_series_is_refused_only_where_it_is_shorter_than_the_refusal_says(hori
             assert count < int(re.search(r"at least (\d+) rows", str(error))[1])
         else:
             assert all(len(getattr(loaded, part).starts) for part in ("train", "valid", "test"))
+
+
+def test_a_number_that_marks_gaps_is_said(tmp_path):
+    rows = [(time, -999 if number % 40 == 3 else number % 7) for number, (time, _) in enumerate(days(200))]
+    (remark,) = prepared(written(tmp_path, rows))[1].remarks
+    assert remark.startswith("'x' is -999 in 5 rows") and "--missing interpolate" in remark
+    rows = [(time, 99 if number % 40 == 3 else number % 90) for number, (time, _) in enumerate(days(200))]
+    assert prepared(written(tmp_path, rows, name="near.csv"))[1].remarks == ()
+
+
+def test_a_column_is_not_forecast_from_its_own_future(tmp_path):
+    path = written(tmp_path, days(100))
+    with pytest.raises(UserError, match="'x' is to be forecast and said to be known ahead"):
+        prepared(path, foreseen=("x",))
+    with pytest.raises(UserError, match="Check that 't' tells series apart, and no rows"):
+        prepared(path, id="t", time="", window=0, horizon=1)

@@ -169,3 +169,40 @@ def test_one_bad_row_of_a_table_is_a_fault_of_its_own(tmp_path):
     assert len(encode_file(preparation, written(tmp_path, [(0, 1, 2, 3)], ",a,b,c", "new.csv"))) == 1
     with pytest.raises(UserError, match="No row of .* can be used"):
         encode_file(preparation, written(tmp_path, [("x", 1, 2)], "a,b,c", "new.csv"))
+
+
+def test_names_that_may_be_one_class_or_none_are_said(tmp_path):
+    path = written(tmp_path, texts(["Good", "good", "bad", "NA"] * 20))
+    remarks = " ".join(prepared(path)[1].remarks)
+    assert "'Good' and 'good'" in remarks and "'NA' is taken for a class" in remarks and "'bad'" not in remarks
+    steps = [(n // 3, n % 3, f"{n * 7 % 11}", ["up", "UP", "down"][n // 3 % 3]) for n in range(180)]
+    path = written(tmp_path, steps, "who,at,x,label", "steps.csv")
+    (remark,) = (
+        line for line in prepared(path, text="", id="who", time="at", series=("x",))[1].remarks if "UP" in line
+    )
+    assert "'UP' and 'up'" in remark
+
+
+def test_texts_without_words(tmp_path):
+    rows = [("" if n % 3 else text, label) for n, (text, label) in enumerate(texts(["a", "b"] * 30))]
+    assert any("40 of 60 rows have no text" in remark for remark in prepared(written(tmp_path, rows))[1].remarks)
+    with pytest.raises(UserError, match="'text' .* holds no words in any row"):
+        prepared(written(tmp_path, [(" ", label) for _, label in rows]))
+
+
+def test_a_number_that_overflows_is_refused(tmp_path):
+    rows = [(text, f"{n}e300") for n, (text, _) in enumerate(texts(["a"] * 40))]
+    with pytest.raises(UserError, match="1e\\+100"):
+        prepared(written(tmp_path, rows), labels="numbers")
+    path = written(tmp_path, [(n, f"{n}e300") for n in range(100)], "t,x", "load.csv")
+    with pytest.raises(UserError, match="'x' holds 1e300 .* larger unit"):
+        TableFile(path=path, time="t", forecast=("x",)).prepare()
+
+
+def test_groups_that_cannot_be_held_back_and_one_that_is_empty(tmp_path):
+    rows = [(*row, "ab"[n % 2]) for n, row in enumerate(texts(["x", "y"] * 30))]
+    with pytest.raises(UserError, match="a column of more groups than 'who'"):
+        prepared(written(tmp_path, rows, "text,label,who"), groups="who")
+    rows = [(*row[:2], n % 9 or "") for n, row in enumerate(rows)]
+    with pytest.raises(UserError, match="The group in column 'who' is empty in line 2 .* Fill it in\\.$"):
+        prepared(written(tmp_path, rows, "text,label,who"), groups="who")

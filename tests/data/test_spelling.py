@@ -159,7 +159,10 @@ def test_the_encoding_that_is_taken_is_said(tmp_path):
     [
         (table(), {"encoding": "klingon"}, "--encoding is 'klingon'"),
         (table(), {"encoding": "hex"}, "--encoding is 'hex'"),
-        (zipped("a.csv", "b.csv"), {}, "zip archive of 2 files"),
+        (zipped("a.csv", "b.csv"), {}, "t.csv is a zip archive of 2 files: 'a.csv', 'b.csv'.* Unpack it"),
+        (b"ARROW1\0\0 and more", {}, "is a Feather .* Write it as Parquet"),
+        ("% of a museum\n@RELATION toy\n@attribute x numeric\n@data\n1,a\n", {}, "is an ARFF file.* --no-header"),
+        ("\n<!DOCTYPE html>\n<html><body>Not Found</body></html>", {}, "is a web page"),
         (zipped("[Content_Types].xml", "xl/workbook.xml"), {}, "saved as CSV"),
         (json.dumps({"text": "a", "label": "b"}) + '\n{"text": ', {}, "line 2 of .* is not JSON"),
         (json.dumps([1, 2]), {}, "no list of objects"),
@@ -184,3 +187,42 @@ def test_delimiters_that_no_line_holds_need_not_be_tried_one_by_one(lines, whole
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(spelling, "_candidates", lambda lines: list(DELIMITERS))
         assert spelling._dialect.__wrapped__(view, Spelling(), tabs) == quick
+
+
+@pytest.mark.parametrize("names, told", [("", {"header": False}), ("  1     2   3\n", {})])
+def test_numbers_in_columns_of_blanks(names, told, tmp_path):
+    lines = [f"   1.0{row}e+00   -{row}.5  {row % 2}  " for row in range(12)]
+    rows, _ = read(tmp_path, names + "\n".join(lines), columns=("1", "3"), **told)
+    assert rows[3] == ("1.03e+00", "1") and len(rows) == 12
+    for content in ("1 234\n5 678\n", "a text\nof two words\n", "1 2\n3 4\n5 6 7\n"):
+        assert Table(written(tmp_path, content)).names == [content.splitlines()[0]]
+
+
+def written(folder, content):
+    path = folder / "one.csv"
+    path.write_text(content)
+    return path
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_a_title_above_the_names(delimiter, tmp_path):
+    padding = delimiter * 2
+    rows = [(f"{number}", f"text {number}", "ab"[number % 2]) for number in range(20)]
+    body = "".join(delimiter.join(row) + "\n" for row in [("id", "text", "label"), *rows])
+    for title in ("Reviews of 2021\n\n", f"Reviews{padding}\nof 2021{padding}\n{padding}\n"):
+        read_rows, source = read(tmp_path, title + body)
+        assert read_rows == [row[1:] for row in rows]
+        assert any("after a title" in remark for remark in source.remarks)
+    texts, source = read(tmp_path, "text\n\nhello, world\nno more\nwell, one, two\n", columns=("text",))
+    assert [one for (one,) in texts] == ["", "hello, world", "no more", "well, one, two"] and not source.remarks
+
+
+def test_rows_that_begin_with_a_number_that_has_no_name(tmp_path):
+    rows = "".join(f'"{number}" "a text of {number}" "{"ab"[number % 2]}"\n' for number in range(20))
+    texts, source = read(tmp_path, '"text" "label"\n' + rows, delimiter="space")
+    assert source.names == ["", "text", "label"] and texts[3] == ("a text of 3", "b")
+
+
+def test_names_without_what_cannot_be_seen(tmp_path):
+    texts, _ = read(tmp_path, "\ufeff\u00a0text , label\u200b\na b,c\n")
+    assert texts == [("a b", "c")]

@@ -216,9 +216,9 @@ def test_a_wrong_file(lines, options, expected, tmp_path):
 @pytest.mark.parametrize(
     "options, expected",
     [
-        ({}, "describe nothing"),
+        ({}, "No option says what to learn"),
         ({"text": "t"}, "No label column"),
-        ({"text": "t", "series": ("x",)}, "text and series"),
+        ({"text": "t", "series": ("x",)}, "--text and --series were given"),
         ({"valid": 0.9}, "valid is 0.9"),
         ({"tokenizer": "word"}, "Write 'words'"),
         ({"horizon": 0}, "horizon is 0"),
@@ -249,7 +249,7 @@ def test_another_schema_at_prediction(tmp_path):
 
 def test_a_series_too_short_to_forecast(tmp_path):
     _, preparation = TableFile(path=walks(tmp_path, 2, 200), id="id", forecast="x", window=8, horizon=2).prepare()
-    with pytest.raises(UserError, match="Series 'new' has 1 rows"):
+    with pytest.raises(UserError, match="Series 'new' has 1 row\\."):
         encode_file(preparation, written(tmp_path, ["id,x", "new,1"], "new.csv"))
 
 

@@ -13,6 +13,8 @@ import pytest
 from sparsernn import reading
 from sparsernn.data import table_rows
 from sparsernn.data.csv_file import text_lines
+from sparsernn.data.spelling import Spelling
+from sparsernn.data.table_columns import see
 from sparsernn.data.table_rows import Table, read_rows
 from sparsernn.errors import UserError
 
@@ -91,7 +93,7 @@ def test_progress_comes_first_and_ends_with_everything(tmp_path):
         ("text,label\n", "has a header and no rows"),
         ("txt,label\na,b\n", "no column 'text'.*Write 'txt', the nearest"),
         ("text,text\na,b\n", "more than one column 'text'"),
-        ("text,label\na,b\nc\n", "Line 3 .* has 1 fields and the header has 2"),
+        ("text,label\na,b\nc\n", "Line 3 .* has 1 field and the header has 2"),
         ('text,label\na,b\n"c,d\n' + '"e, f",g\n' * 9, "starts in line 3 .* not closed"),
         ("text,label\né,b\n".encode() + "ü,b\n".encode() + b"caf\xe9,d\n", r"Line 4 .* is not UTF-8 \(byte 0xe9\)"),
         ("text,label\nпривет,да\n".encode("cp1251"), "is not UTF-8, and most of .* Pass --encoding"),
@@ -179,3 +181,18 @@ def test_lines_of_a_text(tmp_path):
     assert list(text_lines(path)) == ["a b", "", "c"]
     with pytest.raises(UserError, match="was not found"):
         list(text_lines(tmp_path / "none.txt"))
+
+
+def test_decimal_commas_in_a_parquet_file(tmp_path):
+    path = tmp_path / "t.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"x": ["0,125", "1.234,5", "-7"]}), path)
+    (rows,) = Table(path, Spelling(decimal=",")).rows(["x"])
+    assert rows.numbers("x").tolist() == [0.125, 1234.5, -7]
+    pyarrow.parquet.write_table(pyarrow.table({"x": ["1,125", "2,250"]}), path)
+    with pytest.raises(UserError, match="could mark thousands or decimals"):
+        see(Table(path), ["x"])
+
+
+def test_a_name_that_is_there_twice(tmp_path):
+    with pytest.raises(UserError, match="more than one column 'a'.* a name of its own in the first row"):
+        read(written(tmp_path, "t.csv", "a,b,a\n1,2,3\n"), "a")

@@ -62,6 +62,18 @@ def test_a_share_of_the_window_keeps_what_tells_most():
     assert np.flatnonzero(np.abs(fitted.weights).sum(1)).tolist() == [WINDOW - 2, WINDOW - 1]
 
 
+@pytest.mark.parametrize("near, least, most", [(0.0, 1, 1), (10.0, 1, 1), (0.05, 8, 12)])
+def test_more_of_the_window_is_read_where_that_tells_more(near, least, most):
+    chance = np.random.default_rng(0)
+    values = list(chance.normal(size=12))
+    for _ in range(400):  # the mean of the last twelve values: each of them tells as much as another
+        values.append(0.98 * np.mean(values[-12:]) + chance.normal(0, 0.1))
+    series = np.array(values)[:, None]
+    train, valid = (WindowSplit(series, np.arange(*bounds), 12, 1, 0) for bounds in ((12, 300), (300, 390)))
+    fitted = ridge.thrifty(train, valid, ridge.Reading(changes=False), 1 / 12, near)
+    assert least <= np.count_nonzero(fitted.weights) <= most
+
+
 @pytest.mark.parametrize("several", [1, 2])
 def test_a_forecaster_begins_as_the_regression_and_keeps_it(several):
     series = waves()

@@ -164,3 +164,18 @@ def test_the_file_says_how_a_table_is_read(tmp_path):
     fused.Fused(grams).save(tmp_path / "network", preparation, ENCODER)
     model = runtime.load_any(tmp_path / "network")
     assert (model.scores(train.encoded).argmax(1) == train.targets).all()
+
+
+@pytest.mark.parametrize(
+    "texts, words",
+    [
+        (["\U0001f600", "\U0001f621\U0001f621", "\U0001f600\U0001f389"], ["\U0001f389", "\U0001f600", "\U0001f621"]),
+        (["\u597d\u5403\u6781\u4e86 ok", "\u96be\u5403\u6b7b\u4e86 no"], ["ok", "\u597d", "\u5403"]),
+        (["a good film", "b bad film"], ["good", "film", "bad"]),
+    ],
+)
+def test_the_baseline_has_words_in_every_script(texts, words):
+    vectors = text.vectorizer(texts)
+    assert vectors.fit_transform(texts).shape[0] == len(texts)
+    assert set(words) <= set(vectors.vocabulary_)
+    assert ("a" in vectors.vocabulary_) is False

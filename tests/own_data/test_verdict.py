@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from sparsernn.own_data.evidence import evidence
 from sparsernn.own_data.scored import Scored
 from sparsernn.own_data.verdict import Answers, difference, judge
 
@@ -61,7 +62,34 @@ def test_a_network_that_finds_none_of_a_rare_class_is_said_to():
     made = verdict(targets, never, one_hot(targets), ("ham", "spam"))
     says = " ".join(made.says)
     assert made.recalls == {"ham": 1.0, "spam": 0.0} and "balanced accuracy is 50.0 %" in says and "'spam' 0 %" in says
-    assert "do not use it" in made.says[0]
+    assert made.says[0].startswith("Use the baseline. ") and "do not use it" in made.says[0]
+    neither = verdict(targets, never, never, ("ham", "spam"))
+    assert "Use the baseline" not in neither.says[0] and "do not use it" in neither.says[0]
+    unseen = " ".join(verdict(targets * 0, never, never, ("ham", "spam")).says)
+    assert "No test row is of 'spam'" in unseen
+
+
+def test_another_baseline_that_is_as_good_and_smaller_is_recommended(targets):
+    answers, half = Answers("accuracy", targets, ("no", "yes")), one_hot(np.zeros(ROWS, int))
+    names = {"majority": (half, 0), "baseline": (wrong_at(targets, slice(0, 9)), 4000)}
+    names |= {"other_baseline": (wrong_at(targets, slice(8)), 500), "sparse": (wrong_at(targets, slice(8)), 1000)}
+    scored = {name: Scored(name, name, outputs, bytes) for name, (outputs, bytes) in names.items()}
+    assert judge(answers, list(scored.values())).says[0].startswith("Use the other baseline")
+    worse = {**scored, "other_baseline": Scored("other_baseline", "", wrong_at(targets, slice(20)), 500)}
+    assert judge(answers, list(worse.values())).says[0] == "Use the network."
+
+
+def test_columns_of_a_forecast_are_told_apart():
+    right = np.array([[0.0, 0.0, 100.0, 100.0], [0.0, 0.0, 100.0, 100.0]])
+    answers = Answers("rmse", right, columns=("small", "large"))
+    ours, other = right + [1, 1, 30, 30], right + [2, 2, 20, 20]
+    names = (("majority", right + 50), ("baseline", other), ("dense", other), ("sparse", ours))
+    scored = [Scored(name, name, outputs) for name, outputs in names]
+    (sentence,) = (line for line in judge(answers, scored).says if "each by itself" in line)
+    assert "small 1 (the baseline 2), large 30 (the baseline 20)" in sentence
+    shown = evidence(answers, scored, "sparse")["columns"]
+    assert shown["small"]["error_by_step"]["sparse"] == [1, 1] and shown["large"]["error_by_step"]["dense"] == [20, 20]
+    assert shown["large"]["forecasts"][0]["truth"] == [100, 100]
 
 
 def test_rows_of_a_unit_are_drawn_together(targets):

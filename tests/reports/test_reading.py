@@ -60,6 +60,11 @@ def test_a_folder_of_runs_stands_for_all_of_them_dense_ones_first(tmp_path):
     made_runs.make_run(tmp_path / "a", "neurons", {}, masks=made_runs.neuron_masks())
     made_runs.make_run(tmp_path / "b", "dense", {})
     assert [run.label for run in read_runs([tmp_path])] == ["dense", "neurons"]
+    alone = made_runs.make_run(tmp_path / "z", "baseline", {"accuracy": 0.9})
+    for path in alone.iterdir():
+        if path.name != "result.json":
+            path.unlink()
+    assert [run.label for run in read_runs([tmp_path])] == ["baseline", "dense", "neurons"]
 
 
 def test_runs_of_one_row_are_told_apart(tmp_path):

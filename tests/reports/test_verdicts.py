@@ -54,6 +54,14 @@ def test_forecasts_are_drawn_and_their_errors_by_step():
     ]
 
 
+def test_each_column_of_a_forecast_has_pictures_of_its_own():
+    shown = verdicts.shown(
+        verdict("rmse", {"columns": {"load": FORECASTS, "heat": FORECASTS}}, (4.3, 4.2, 4.1, 4.2, 4.1))
+    )
+    titles = [picture.title for picture in shown.pictures][1:]
+    assert len(titles) == 8 and titles[0] == "A good forecast of load" and titles[7] == "Error by step ahead of heat"
+
+
 def test_a_network_has_one_colour_in_every_picture():
     first, *_, last = verdicts.shown(verdict("accuracy", LABELS)).pictures
     for picture in (first, last):

@@ -11,6 +11,7 @@ from sparsernn.data.spelling import NATURAL, NOT_DECODED, Spelling, dialect, loo
 from sparsernn.errors import UserError, reason
 from sparsernn.reading import LARGEST_LINES, Damaged, readable, regular
 
+AROUND_NAMES = " \t\r\n\u00a0\u200b\u2060\ufeff"
 LINE_BYTES = 16 << 20
 ROWS_AT_ONCE = 8192
 RECORDS_LOOKED_AT = 1000
@@ -157,7 +158,9 @@ class CsvFile:
         first = next(((line, row) for line, row in self._rows() if any(map(str.strip, row))), None)
         if first is None:
             raise _empty(path)
-        self.names = [name.strip() for name in first[1]]
+        self.names = [""] * manner.numbered + [name.strip(AROUND_NAMES) for name in first[1]]
+        if manner.titles:
+            self.remarks.append(f"the names of the columns are in line {first[0]}, after a title")
         self._first = []
         if not spelling.header:
             self.names, self._first = [str(number + 1) for number in range(len(first[1]))], [first]

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sparsernn.data.numerals import Numeral, class_key, numeral
-from sparsernn.data.table_rows import Rows, rows_of
+from sparsernn.data.numerals import Numeral, class_key, is_gap, numeral
+from sparsernn.data.table_rows import LARGEST_NUMBER, Rows, rows_of
 from sparsernn.data.task import IGNORED
 from sparsernn.errors import UserError
 
@@ -32,11 +32,24 @@ class Labels(NamedTuple):
         return ~np.isnan(self.targets) if self.targets.dtype.kind == "f" else self.targets != IGNORED
 
 
-def note_gaps(labels: Labels, remarks: dict[str, None]) -> None:
-    """Add a remark on rows without a label, if there are any."""
+def note_labels(labels: Labels, remarks: dict[str, None]) -> None:
+    """Add remarks on rows without a label, and on the names of classes."""
     count = int((~labels.usable).sum())
     if count:
         remarks[f"{rows_of(count)} without a label left out"] = None
+    note_names(labels.names, remarks)
+
+
+def note_names(labels: Sequence[str], remarks: dict[str, None]) -> None:
+    """Add remarks on classes that may be one, and on those that may be none."""
+    spellings: dict[str, list[str]] = {}
+    for name in labels:
+        spellings.setdefault("".join(name.casefold().split()), []).append(name)
+    alike = "; ".join(" and ".join(map(repr, names[:4])) for names in spellings.values() if len(names) > 1)
+    if alike:
+        remarks[f"labels that differ in capitals or blanks alone are classes of their own: {alike}"] = None
+    if gaps := [repr(name) for name in labels if is_gap(name)]:
+        remarks[f"the label {', '.join(gaps)} is taken for a class; if it stands for none, empty these cells"] = None
 
 
 class LabelReader:
@@ -94,6 +107,12 @@ class LabelReader:
                 "correct it, pass --decimal , for decimal commas, or leave out --regression",
             )
         values = [number.value for number in numbers if number is not None]
+        if max(map(abs, values), default=0) > LARGEST_NUMBER:
+            raise UserError(
+                f"Column {self.column!r} holds {max(values, key=abs):g}",
+                f"numbers up to {LARGEST_NUMBER:g}",
+                "give the labels in a larger unit",
+            )
         if len(set(values)) < 2:
             raise UserError(
                 f"Column {self.column!r} holds one number only", "different numbers", "choose another label column"

@@ -286,12 +286,12 @@ def write_parts(writer: StoreWriter, parts: Sequence[np.ndarray]) -> None:
         writer.append(name, part)
 
 
-def require_parts(parts: Sequence[np.ndarray], path: object, what: str) -> None:
-    """A UserError where train, validation or test would be empty."""
+def require_parts(parts: Sequence[np.ndarray], path: object, what: str, groups: str = "") -> None:
+    """A UserError where train, validation or test would be empty. groups: the column of groups that stay together."""
     if min(map(len, parts)) == 0:
         raise UserError(
             f"{path} has too few {what} to hold some back: {', '.join(str(len(part)) for part in parts)}"
             " would train, validate and test",
             f"at least one of each and better hundreds of {what}",
-            "give more data",
+            "give more data" + (f", or a column of more groups than {groups!r}" if groups else ""),
         )

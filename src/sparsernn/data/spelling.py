@@ -17,6 +17,7 @@ from sparsernn.reading import Damaged, Unpacked, readable
 
 SAMPLE_CHARACTERS = 1 << 18
 LONGEST_FIELD_LINES = 500
+MOST_TITLES = 20
 DELIMITERS = "\t;|,"
 NAMED_DELIMITERS = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";", "pipe": "|"}
 QUOTES: dict[str, dict[str, Any]] = {
@@ -32,8 +33,22 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+FOREIGN = {
+    b"arrow1": ("a Feather (Arrow) file", "write it as Parquet"),
+    b"\xd0\xcf\x11\xe0": ("a workbook or a document of an office program", "save it as CSV there"),
+    b"sqlite format 3": ("a database of SQLite", "export the table as CSV"),
+    b"\x89hdf": ("an HDF5 file", "write the table as Parquet or CSV"),
+    b"\x80\x04\x95": ("a pickle of Python, which is not opened", "write the table as Parquet or CSV"),
+    b"%pdf": ("a PDF file", "export the table as CSV"),
+    b"<!doctype html": ("a web page, as a download that failed leaves", "get the file again"),
+    b"<html": ("a web page, as a download that failed leaves", "get the file again"),
+    b"@relation": ("an ARFF file", "take away the lines up to @data and pass --no-header, or convert it to CSV"),
+    b"@problemname": ("a ts file of labelled series", "convert it to CSV, with a row a series"),
+}
+"""How files of other kinds begin, in lower case; what they are, and what to do."""
 LONG_DELIMITER = "\x1f"
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|nan", re.IGNORECASE).fullmatch
 NOT_DECODED = re.compile(r"[\udc80-\udcff]")
 MOST_EVEN = 0.99
 """Share of rows as wide as the header from which on a dialect fits."""
@@ -159,8 +174,10 @@ def _encoding_of(path: Path) -> tuple[str, str]:
     zeros, undefined, first = False, False, True
     with BufferedReader(Unpacked(path, archives=True), BLOCK_BYTES) as stream:
         while block := stream.read(BLOCK_BYTES):
-            if first and (name := _marked(block, path)):
-                return name, ""
+            if first:
+                _refuse_foreign(block, path)
+                if name := _marked(block, path):
+                    return name, ""
             first = False
             text = decoder.decode(block)
             total += len(block)
@@ -185,6 +202,14 @@ def _encoding_of(path: Path) -> tuple[str, str]:
     return name, f"the file is not UTF-8 and is read as {name}; if letters are wrong, pass --encoding"
 
 
+def _refuse_foreign(block: bytes, path: Path) -> None:
+    """Raises: UserError for a file that begins as one of another kind, after comments."""
+    begun = re.sub(rb"\A(?:\s+|[%#](?!pdf)[^\n]*\n)+", b"", block[:4096].lower())
+    for beginning, (what, do) in FOREIGN.items():
+        if begun.startswith(beginning):
+            raise UserError(f"{path} is {what}", "a CSV, TSV, Parquet, JSON or text file", do)
+
+
 def _marked(block: bytes, path: Path) -> str:
     """The encoding that the first bytes of a file say, or that its zeros give away; a file of no text is refused."""
     for mark, name in MARKS:
@@ -204,12 +229,16 @@ class Dialect(NamedTuple):
 
     Attributes:
         delimiter, quotes: as in `Spelling`.
-        skipped: lines before the header: one that only names the delimiter, and comments.
+        skipped: lines before the header: one that only names the delimiter, comments, and those of a title.
+        titles: how many of these are of a title.
+        numbered: whether each row begins with one field more than the header has, as R writes row names.
     """
 
     delimiter: str
     quotes: str
     skipped: int
+    titles: int = 0
+    numbered: bool = False
 
     def reader(self, lines: Iterable[str]) -> Any:
         """A reader of the rows of some lines, the first one included."""
@@ -230,27 +259,6 @@ def dialect(path: Path, spelling: Spelling) -> Dialect:
     return _dialect(look(path, spelling.encoding), spelling, suffix.lower() in (".tsv", ".tab"))
 
 
-@lru_cache(4)
-def _dialect(view: Look, spelling: Spelling, tabs: bool) -> Dialect:
-    lines = view.sample
-    separator = SEPARATOR_LINE.fullmatch(lines[0]) if lines else None
-    lines = lines[1:] if separator else lines
-    told = NAMED_DELIMITERS.get(spelling.delimiter, spelling.delimiter) or (separator[1] if separator else "")
-    comments = next((number for number, line in enumerate(lines) if not line.startswith("#")), 0)
-    candidates = (told,) if told else _candidates(lines[comments:])
-    scores = [_best_quotes(lines[comments:], delimiter, spelling.quotes, view.whole) for delimiter in candidates]
-    best = max(scores, key=lambda score: (score.columns > 1, tabs and score.delimiter == "\t", score.share))
-    if comments and _score(lines[comments - 1 : comments], best.delimiter, best.quotes, True).columns == best.columns:
-        comments -= 1  # a header that begins so
-    return Dialect(best.delimiter, best.quotes, int(separator is not None) + comments)
-
-
-def _candidates(lines: Sequence[str]) -> list[str]:
-    """The delimiters that some line holds, and the first that none does: all of those cut alike."""
-    absent = [delimiter for delimiter in DELIMITERS if not any(delimiter in line for line in lines)]
-    return [delimiter for delimiter in DELIMITERS if delimiter not in absent[1:]]
-
-
 class Score(NamedTuple):
     """How well a dialect explains some lines.
 
@@ -258,6 +266,7 @@ class Score(NamedTuple):
         columns: of the first row.
         share: of the rows that have as many.
         broken: whether the quotation marks do not fit; long: whether some row has several lines.
+        wider: whether all rows but the first have one field more.
     """
 
     delimiter: str
@@ -266,6 +275,64 @@ class Score(NamedTuple):
     share: float
     broken: bool
     long: bool
+    wider: bool
+
+
+@lru_cache(4)
+def _dialect(view: Look, spelling: Spelling, tabs: bool) -> Dialect:
+    lines = view.sample
+    separator = SEPARATOR_LINE.fullmatch(lines[0]) if lines else None
+    lines = lines[1:] if separator else lines
+    told = NAMED_DELIMITERS.get(spelling.delimiter, spelling.delimiter) or (separator[1] if separator else "")
+    comments = next((number for number, line in enumerate(lines) if not line.startswith("#")), 0)
+    titles = _titles(lines[comments:]) if spelling.header else 0
+    best = _best(lines[comments + titles :], told, spelling.quotes, view.whole, tabs)
+    if titles and (best.share < MOST_EVEN or best.columns < 2):
+        titles, best = 0, _best(lines[comments:], told, spelling.quotes, view.whole, tabs)
+    comments += titles
+    if not told and best.columns == 1 and _in_blanks(lines[comments:]):
+        best = best._replace(delimiter=" ", columns=len(lines[comments].split()))
+    if (
+        comments > titles
+        and not titles
+        and _score(lines[comments - 1 : comments], best.delimiter, best.quotes, True).columns == best.columns
+    ):
+        comments -= 1  # a header that begins so
+    numbered = spelling.header and best.share < 0.5 and best.columns > 1 and best.wider
+    return Dialect(best.delimiter, best.quotes, int(separator is not None) + comments, titles, numbered)
+
+
+def _best(lines: Sequence[str], told: str, quotes: str, whole: bool, tabs: bool) -> Score:
+    candidates = (told,) if told else _candidates(lines)
+    scores = [_best_quotes(lines, delimiter, quotes, whole) for delimiter in candidates]
+    return max(scores, key=lambda score: (score.columns > 1, tabs and score.delimiter == "\t", score.share))
+
+
+def _titles(lines: Sequence[str]) -> int:
+    """How many lines stand above the names: one or a few with one field each, and one without any after them."""
+    for place, line in enumerate(lines[:MOST_TITLES]):
+        fields = [field for field in re.split(f"[{DELIMITERS}]", line.strip()) if field.strip('" ')]
+        if len(fields) > 1:
+            return 0
+        if not fields and place:
+            rest = next((number for number, line in enumerate(lines[place:]) if line.strip(DELIMITERS + '" \r\n')), 0)
+            names = lines[place + rest] if rest else ""
+            return place + rest if any(delimiter in names.strip() for delimiter in DELIMITERS) else 0
+    return 0
+
+
+def _candidates(lines: Sequence[str]) -> list[str]:
+    """The delimiters that some line holds, and the first that none does: all of those cut alike."""
+    absent = [delimiter for delimiter in DELIMITERS if not any(delimiter in line for line in lines)]
+    return [delimiter for delimiter in DELIMITERS if delimiter not in absent[1:]]
+
+
+def _in_blanks(lines: Sequence[str]) -> bool:
+    """Whether rows are numbers with blanks between them, all of them as many, but for names in the first."""
+    rows = [pieces for line in lines if (pieces := line.split())]
+    if len(rows) < 2 or len({len(row) for row in rows}) > 1 or len(rows[0]) < 2:
+        return False
+    return all(_NUMBER(piece) for row in rows[1:] for piece in row) and not all(len(row[1]) == 3 for row in rows[1:])
 
 
 def _best_quotes(lines: Sequence[str], delimiter: str, quotes: str, whole: bool) -> Score:
@@ -298,4 +365,5 @@ def _score(lines: Sequence[str], delimiter: str, quotes: str, whole: bool) -> Sc
         broken = whole or reader.line_num < len(lines) or reader.line_num - line > LONGEST_FIELD_LINES
     columns = counts[0] if counts else 0
     share = sum(count == columns for count in counts) / max(1, len(counts))
-    return Score(delimiter, quotes, columns, share, broken, long)
+    wider = len(counts) > 1 and set(counts[1:]) == {columns + 1}
+    return Score(delimiter, quotes, columns, share, broken, long, wider)

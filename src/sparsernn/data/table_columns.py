@@ -6,7 +6,7 @@ from typing import Any
 
 from sparsernn.data.numerals import decimal_mark, is_gap, numeral
 from sparsernn.data.spelling import Spelling, dialect
-from sparsernn.data.table_rows import Table, require_columns
+from sparsernn.data.table_rows import Table, is_parquet, require_columns
 from sparsernn.data.times import Clock
 from sparsernn.errors import UserError
 
@@ -110,7 +110,7 @@ def _decimal(table: Table, cells: dict[str, list[Any]]) -> str:
         )
     if "," in marks or "." in marks or "?" not in marks:
         return "," if "," in marks else "."
-    if dialect(table.path, table.spelling).delimiter != ",":
+    if is_parquet(table.path) or dialect(table.path, table.spelling).delimiter != ",":
         raise UserError(
             f"The commas in column {marks['?']!r} could mark thousands or decimals",
             "numbers that show it",

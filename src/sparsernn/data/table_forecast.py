@@ -1,5 +1,6 @@
 """A user's series whose next values are forecast, as standardised features on disk."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,9 @@ from sparsernn.data.task import PARTS, Loaded
 from sparsernn.errors import UserError
 
 USUAL_WINDOW, SHARE_OF_WINDOW, SHARE_OF_FORECASTS = 96, 4, 20
+LEAST_MARKS = 3
+MARK = re.compile(r"-?(?:9{2,}(?:\.9+)?|[12]00)|-1|-?1e\+0[56]")
+"""Numbers that often stand for a missing one, as they are printed."""
 LONG_STANDING = 100  # rows
 
 
@@ -23,6 +27,12 @@ def build_forecast(task: TableOptions, writer: StoreWriter, progress: Progress) 
     table = task.table(progress)
     targets = listed(task.forecast, table, (task.id,))
     foreseen = listed(task.foreseen, table)
+    if both := [name for name in targets if name in foreseen]:
+        raise UserError(
+            f"Column {both[0]!r} is to be forecast and said to be known ahead",
+            "columns of which one or the other is true",
+            "take it out of --known or of --forecast",
+        )
     used = {*targets, *foreseen, task.id, *time_columns(table, task.time)}
     others = [name for name in listed(task.series, table) if name not in used]
     draft = begun(task, table, [*targets, *others, *foreseen], tuple(targets), "")
@@ -34,8 +44,9 @@ def build_forecast(task: TableOptions, writer: StoreWriter, progress: Progress) 
     bounds = _bounds(counts, task, window)
     parts = [_window_starts(steps.offsets, bounds, part, window, task.horizon) for part in range(3)]
     _require_windows(parts, counts, task, window)
-    standing = _standing(writer.array("ordered"), targets)
-    remarks |= dict.fromkeys([*_short(steps, counts, window, task.horizon), *standing])
+    ordered = writer.array("ordered")
+    curious = [*_standing(ordered, targets), *_marks(ordered, targets)]
+    remarks |= dict.fromkeys([*_short(steps, counts, window, task.horizon), *curious])
     places = np.arange(steps.offsets[-1]) - np.repeat(steps.offsets[:-1], np.diff(steps.offsets))
     learned = np.flatnonzero(places < np.repeat(bounds[:, 1], np.diff(steps.offsets)))
     means, deviations = moments(writer.array("ordered"), learned)
@@ -78,9 +89,10 @@ def _require_windows(parts: list[np.ndarray], counts: np.ndarray, task: TableOpt
     raise UserError(
         f"{task.path} has too few rows for windows of {window} + {task.horizon}: the longest series has {most}",
         f"at least {window + 3 * task.horizon} rows in a series, some of which are held back",
-        f"pass --horizon {max(1, (most - 1) // 4)} or less"
-        + (", a smaller --window" if task.window else "")
-        + ", or give more rows",
+        (f"pass --horizon {max(1, (most - 1) // 4)} or less, " if task.horizon > 1 else "")
+        + ("pass a smaller --window, " if task.window else "")
+        + (f"check that {task.id!r} tells series apart, and no rows, " if most == 1 and task.id else "")
+        + "or give more rows",
     )
 
 
@@ -92,6 +104,22 @@ def _short(steps: Steps, counts: np.ndarray, window: int, horizon: int) -> list[
     some = ", ".join(steps.names[one][:40] for one in short[:3]) + (", ..." if len(short) > 3 else "")
     need = f"{window} + {horizon}"
     return [f"{len(short):,} of {len(counts):,} series have fewer than {need} rows and are left out: {some}"]
+
+
+def _marks(ordered: np.ndarray, names: list[str]) -> list[str]:
+    """What is to be said of a number such as -999 that stands far from all others of its column, time and again."""
+    told = []
+    for place, name in enumerate(names):
+        values, counts = np.unique(np.asarray(ordered[:, place]), return_counts=True)
+        for mark, count, others in ((values[0], counts[0], values[1:]), (values[-1], counts[-1], values[:-1])):
+            if count < LEAST_MARKS or len(others) < LEAST_MARKS or not MARK.fullmatch(f"{mark:g}"):
+                continue
+            if np.abs(others - mark).min() > np.ptp(others):
+                told.append(
+                    f"{name!r} is {mark:g} in {rows_of(int(count))}, far from all else; if that stands for a gap, empty"
+                    " these cells and pass --missing interpolate"
+                )
+    return told
 
 
 def _standing(ordered: np.ndarray, names: list[str]) -> list[str]:
@@ -149,8 +177,9 @@ def write_new_forecast(preparation: Preparation, table: Table, writer: StoreWrit
         for one in short
     }
     if len(short) == len(starts):
+        which = f"Series {steps.names[short[0]][:40]!r}" if steps.names[short[0]] else "The series"
         raise UserError(
-            f"Series {steps.names[short[0]][:40]!r} has {int(rows[short[0]])} rows",
+            f"{which} has {rows_of(int(rows[short[0]]))}",
             f"at least {preparation.window}, the window the network reads",
             "give more rows",
         )

@@ -8,6 +8,15 @@ from sparsernn.data.table_rows import Progress, Table, no_progress
 from sparsernn.data.task import Task
 from sparsernn.errors import UserError
 
+KINDS = {
+    "text": "--text",
+    "series": "--series",
+    "wide": "--series-columns",
+    "forecast": "--forecast",
+    "language_model": "--language-model",
+}
+"""The option that says so, for each kind of file."""
+
 
 @dataclass(frozen=True)
 class TableOptions(Task):
@@ -126,11 +135,12 @@ class TableOptions(Task):
         }
         kinds = [name for name, value in described.items() if value]
         if len(kinds) != 1:
-            said = " and ".join(kinds) or "nothing"
             raise UserError(
-                f"The columns describe {said}",
-                "one of text, series, series-columns, forecast or a text file",
-                "give --text COLUMN --label COLUMN, for instance",
+                f"{' and '.join(map(KINDS.__getitem__, kinds))} were given"
+                if kinds
+                else "No option says what to learn",
+                f"one of {', '.join(KINDS.values())}",
+                "give --text COLUMN --label COLUMN, for instance, with names of the file's columns",
             )
         if kinds[0] in ("text", "wide", "series") and not self.label:
             raise UserError("No label column was given", "the column of the classes", "give --label COLUMN")

@@ -22,7 +22,7 @@ def row_groups(task: TableOptions, table: Table) -> np.ndarray | None:
     codes = [
         numbers.setdefault(name, len(numbers))
         for rows in table.rows([task.groups], "reading groups")
-        for name in rows.labels(task.groups)
+        for name in rows.labels(task.groups, of="group")
     ]
     return np.array(codes, np.int64)
 

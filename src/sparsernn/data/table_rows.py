@@ -22,6 +22,9 @@ from sparsernn.reading import FREE_BYTES, MOST_UNPACKED, Damaged, open_regular, 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
+LARGEST_NUMBER = 1e100
+"""What can be squared, and summed over all rows of a file, without overflow."""
+
 
 def rows_of(count: int) -> str:
     """So many rows, in words."""
@@ -59,14 +62,14 @@ class Rows:
         """The column as strings; missing values are empty."""
         return ["" if value is None or value != value else str(value) for value in self.columns[column]]
 
-    def labels(self, column: str, gaps: bool = False) -> list[str]:
-        """The column as class names; an empty one is a UserError, unless there may be gaps."""
+    def labels(self, column: str, gaps: bool = False, of: str = "label") -> list[str]:
+        """The column as names of classes, or of something else; an empty one is a UserError, unless there may be."""
         names = [name.strip() for name in self.texts(column)]
         if "" in names and not gaps:
             raise UserError(
-                f"The label in column {column!r} is empty in {self.where(names.index(''))}",
-                "a label in every row",
-                "fill it in, or pass --missing drop to leave such rows out",
+                f"The {of} in column {column!r} is empty in {self.where(names.index(''))}",
+                f"a {of} in every row",
+                "fill it in" + (", or pass --missing drop to leave such rows out" if of == "label" else ""),
             )
         return names
 
@@ -83,12 +86,12 @@ class Rows:
             raise UserError(f"Column {column!r} of {self.path}: {error.happened}", error.expected, error.do) from None
         except ValueError as error:
             raise self._no_number(error.args[0], column) from None
-        for row in np.flatnonzero(np.isinf(made)).tolist():
+        for row in np.flatnonzero(np.abs(made) > LARGEST_NUMBER).tolist():
             if self.faults is None:
                 raise UserError(
-                    f"Column {column!r} holds {values[row]} ({self.where(row)})",
-                    "finite numbers, no infinity",
-                    "correct or delete the row",
+                    f"Column {column!r} holds {str(values[row])[:40]} ({self.where(row)})",
+                    f"finite numbers, up to {LARGEST_NUMBER:g}",
+                    "correct or delete the row, or give the column in a larger unit",
                 )
             self._fault(row, column)
             made[row] = np.nan
@@ -102,10 +105,14 @@ class Rows:
         return made
 
     def _no_number(self, row: int, column: str) -> UserError:
+        if str(self.columns[column][row]).startswith("["):
+            raise _holds(column, self.path, "lists")
+        cell = str(self.columns[column][row])
+        marks = ", or pass --decimal , or --decimal ." if any(map(str.isdigit, cell)) else ""
         return UserError(
-            f"{str(self.columns[column][row])[:40]!r} in column {column!r} is not a number ({self.where(row)})",
+            f"{cell[:40]!r} in column {column!r} is not a number ({self.where(row)})",
             f"a number with a decimal {'comma' if self.decimal == ',' else 'point'}",
-            "correct the row, leave the column out, or pass --decimal , or --decimal .",
+            "correct the row, or leave the column out" + marks,
         )
 
     def _fault(self, row: int, column: str) -> None:
@@ -156,7 +163,7 @@ class Table:
     @cached_property
     def names(self) -> list[str]:
         """The columns, in order."""
-        if _is_parquet(self.path):
+        if is_parquet(self.path):
             with _parquet(self.path) as file:
                 return list(file.schema_arrow.names)
         return row_file(self.path, self.spelling).names
@@ -166,9 +173,9 @@ class Table:
         size, names = self.path.stat().st_size, tuple(dict.fromkeys(columns))
         told = partial(self._progress, what)
         told(0, size)
-        if _is_parquet(self.path):
+        if is_parquet(self.path):
             with _parquet(self.path) as file:
-                yield from _parquet_batches(file, self.path, names, told, self.strict)
+                yield from _parquet_batches(file, _Chunks(self.path, names, self.spelling.decimal, self.strict), told)
         else:
             source = row_file(self.path, self.spelling)
             chunks = _Chunks(self.path, names, self.spelling.decimal, self.strict)
@@ -214,15 +221,23 @@ def require_columns(path: Path, columns: Sequence[str], present: Sequence[str]) 
     pairs = [(near[0], name) for name, near in nearest.items() if near and near[0] != name]
     corrections = [repr(near) + (f" for {name!r}" if len(wrong) > 1 else "") for near, name in pairs]
     listed = ", ".join(map(repr, present[:20])) + (", ..." if len(present) > 20 else "")
-    raise UserError(
-        f"{path} has {' and '.join(faults)}",
-        f"one of {listed}",
-        (f"write {' and '.join(corrections)}, the nearest" if corrections else "give the name of a column")
-        + ", or pass --no-header if the first row has no names",
+    do = f"write {' and '.join(corrections)}, the nearest" if corrections else "give the name of a column"
+    do += ", or pass --no-header if the first row has no names"
+    if all(name in present for name in wrong):
+        do = "give each column a name of its own in the first row"
+    raise UserError(f"{path} has {' and '.join(faults)}", f"one of {listed}", do)
+
+
+def _holds(column: str, path: Path, what: str) -> UserError:
+    return UserError(
+        f"Column {column!r} of {path} holds {what}",
+        "text, numbers or times",
+        "write one plain value a row: a series is a column a step for --series-columns, or a row a step with --id",
     )
 
 
-def _is_parquet(path: Path) -> bool:
+def is_parquet(path: Path) -> bool:
+    """Whether a file is a Parquet file, by how it begins."""
     with readable(f"The file {path}"), open_regular(path) as file:
         return file.read(4) == b"PAR1"
 
@@ -243,7 +258,7 @@ def _field_rows(file: RowFile, chunks: _Chunks, told: Told) -> Iterator[Rows]:
             raise UserError(
                 fault,
                 "as many in every row",
-                "correct the line, put quotation marks around fields that hold the delimiter, or pass --delimiter",
+                "correct or delete the line, quote fields that hold the delimiter, or pass --delimiter",
             )
         chunks.add(line, [row[place] if place < len(row) else None for place in picked], fault)
         if len(chunks) == ROWS_AT_ONCE:
@@ -260,14 +275,14 @@ def _ragged(row: Sequence[Any], width: int, where: str) -> str:
     """What is wrong with a row of another width than the header; nothing, where only empty fields are too many."""
     if len(row) > width and not any(row[width:]):
         return ""
-    return f"{where} has {len(row)} fields and the header has {width}"
+    return f"{where} has {len(row)} field{'s' * (len(row) != 1)} and the header has {width}"
 
 
 class _Chunks:
     """Rows that are being read, a chunk at a time."""
 
     def __init__(self, path: Path, columns: tuple[str, ...], decimal: str, strict: bool):
-        self.path, self.columns, self.strict, self._decimal = path, columns, strict, decimal
+        self.path, self.columns, self.strict, self.decimal = path, columns, strict, decimal
         self._begin()
 
     def _begin(self) -> None:
@@ -290,7 +305,7 @@ class _Chunks:
         """What was added since the last time."""
         values = dict(zip(self.columns, self._values, strict=True))
         faults = None if self.strict else self._faults
-        rows = Rows(self.path, "line", self._places, values, decimal=self._decimal, faults=faults)
+        rows = Rows(self.path, "line", self._places, values, decimal=self.decimal, faults=faults)
         self._begin()
         return rows
 
@@ -317,23 +332,20 @@ def _parquet(path: Path) -> Iterator[ParquetFile]:
         yield file
 
 
-def _parquet_batches(
-    file: ParquetFile, path: Path, columns: tuple[str, ...], told: Told, strict: bool
-) -> Iterator[Rows]:
+def _parquet_batches(file: ParquetFile, chunks: _Chunks, told: Told) -> Iterator[Rows]:
+    path, columns = chunks.path, chunks.columns
     total, schema = path.stat().st_size, file.schema_arrow
     require_columns(path, columns, schema.names)
     for name in columns:
         kind = str(schema.field(name).type)
         if kind.startswith(("list", "large_list", "struct", "map", "binary", "large_binary", "fixed_size")):
-            raise UserError(
-                f"Column {name!r} of {path} holds {kind}", "text, numbers or times", "write one plain value a row"
-            )
+            raise _holds(name, path, kind)
     done, rows = 0, file.metadata.num_rows
     if not rows:
         raise UserError(f"The file {path} has no rows", "at least one row", "give a file with rows")
     for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(columns)):
         places = list(range(done + 1, done + len(batch) + 1))
         values = {name: batch.column(name).to_pylist() for name in columns}
-        yield Rows(path, "row", places, values, faults=None if strict else {})
+        yield Rows(path, "row", places, values, decimal=chunks.decimal, faults=None if chunks.strict else {})
         done += len(batch)
         told(total * done // rows, total)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsernn.data.cuts import cut
-from sparsernn.data.labels import LabelReader
+from sparsernn.data.labels import LabelReader, note_names
 from sparsernn.data.patches import Patches, frame_steps, windows_for
 from sparsernn.data.preparation import Columns, Encoded, Preparation, require_parts, write_parts
 from sparsernn.data.store import Store, StoreWriter
@@ -47,6 +47,7 @@ def build_series(task: TableOptions, writer: StoreWriter, progress: Progress) ->
     steps = read_steps(table, draft, writer, reader)
     remarks = dict.fromkeys(assemble(writer, steps, draft))
     labels, targets = _labels(steps)
+    note_names(labels, remarks)
     per_step = _per_step(task, steps, targets)
     groups = _series_groups(task, steps, table)
     if per_step:
@@ -55,7 +56,7 @@ def build_series(task: TableOptions, writer: StoreWriter, progress: Progress) ->
         targets = _first_labels(targets, steps.offsets)
         offsets, parts, length = steps.offsets, cut_rows(task, targets, groups), 0
         check_series_copies(writer.array("ordered"), offsets, parts, remarks)
-    require_parts(parts, task.path, "series")
+    require_parts(parts, task.path, "series", task.groups)
     means, deviations = moments(writer.array("ordered"), steps_of(offsets, parts[0]))
     told = tuple({**table.remarks, **remarks})
     fitted = replace(draft, labels=labels, means=means, deviations=deviations, length=length, per_step=per_step)

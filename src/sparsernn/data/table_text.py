@@ -8,14 +8,14 @@ import numpy as np
 
 from sparsernn.data.csv_file import text_lines
 from sparsernn.data.encoders import encoder_from_json
-from sparsernn.data.labels import LabelReader, note_gaps
+from sparsernn.data.labels import LabelReader, note_labels
 from sparsernn.data.preparation import Columns, Encoded, Preparation, require_parts, write_parts
 from sparsernn.data.spelling import Spelling
 from sparsernn.data.store import Store, StoreWriter
 from sparsernn.data.table_columns import see
 from sparsernn.data.table_options import TableOptions
 from sparsernn.data.table_parts import cut_rows, row_groups, without_copies
-from sparsernn.data.table_rows import Progress, Table, require_columns
+from sparsernn.data.table_rows import Progress, Table, require_columns, rows_of
 from sparsernn.data.table_series import loaded_examples, scaled_targets, with_scale
 from sparsernn.data.task import PARTS, Loaded
 from sparsernn.data.text import encode, learn_encoder
@@ -37,22 +37,36 @@ def build_texts(task: TableOptions, writer: StoreWriter, progress: Progress) -> 
     labels, targets = finished = reader.finish()
     parts = cut_rows(task, targets, row_groups(task, table))
     remarks: dict[str, None] = {}
-    note_gaps(finished, remarks)
+    note_labels(finished, remarks)
     parts = without_copies(task, parts, _texts(table, task.text, "comparing texts"), remarks)
-    require_parts(parts, task.path, "rows")
+    require_parts(parts, task.path, "rows", task.groups)
     learned = np.zeros(len(targets), bool)
     learned[parts[0][:: -(-len(parts[0]) // TEXTS_TO_LEARN_FROM)]] = True
     texts = compress(_texts(table, task.text, "counting words"), learned)
     encoder = learn_encoder(texts, task.vocabulary, task.tokenizer, least=2)
     columns: Columns = {"text": task.text, "label": task.label, "id": task.id}
-    told = tuple({**table.remarks, **remarks})
     fitted = Preparation("text", columns, labels, tokenizer=encoder.to_json(), length=task.length or 200)
-    fitted = replace(fitted, missing=task.missing, spelling=table.spelling, remarks=told)
-    preparation = with_scale(fitted, targets, parts[0])
-    _write_texts(preparation, _texts(table, task.text, "encoding"), writer)
+    fitted = replace(fitted, missing=task.missing, spelling=table.spelling)
+    fitted = with_scale(fitted, targets, parts[0])
+    offsets = _write_texts(fitted, _texts(table, task.text, "encoding"), writer)
+    _note_empty(offsets, parts, task, remarks)
+    preparation = replace(fitted, remarks=tuple({**table.remarks, **remarks}))
     writer.append("targets", scaled_targets(preparation, targets))
     write_parts(writer, parts)
     return preparation
+
+
+def _note_empty(offsets: np.ndarray, parts: list[np.ndarray], task: TableOptions, remarks: dict[str, None]) -> None:
+    """Add a remark on texts without words. Raises: UserError if no other would train."""
+    empty = np.diff(offsets) == 0
+    if empty[parts[0]].all():
+        raise UserError(
+            f"Column {task.text!r} of {task.path} holds no words in any row that would train",
+            "texts",
+            "choose another column for --text",
+        )
+    if empty.any():
+        remarks[f"{int(empty.sum()):,} of {rows_of(len(empty))} have no text; they are read as they are"] = None
 
 
 def _texts(table: Table, column: str, what: str) -> Iterator[str]:

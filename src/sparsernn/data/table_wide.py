@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sparsernn.data.labels import LabelReader, note_gaps
+from sparsernn.data.labels import LabelReader, note_labels
 from sparsernn.data.numerals import is_gap
 from sparsernn.data.patches import Patches
 from sparsernn.data.preparation import Columns, Encoded, Preparation, require_parts, write_parts
@@ -37,10 +37,10 @@ def build_wide(task: TableOptions, writer: StoreWriter, progress: Progress) -> P
     remarks: dict[str, None] = {}
     if left_out := int((lengths <= 0).sum()):
         remarks[f"{rows_of(left_out)} with missing numbers left out"] = None
-    note_gaps(finished, remarks)
+    note_labels(finished, remarks)
     parts = cut_rows(task, targets, row_groups(task, table))
     check_series_copies(writer.array("ordered"), offsets, parts, remarks)
-    require_parts(parts, task.path, "rows")
+    require_parts(parts, task.path, "rows", task.groups)
     means, deviations = moments(writer.array("ordered"), steps_of(offsets, parts[0]))
     fitted = replace(draft, labels=labels, means=means, deviations=deviations)
     patch = Patches.for_lengths(np.diff(offsets)[parts[0]]).steps

@@ -122,7 +122,8 @@ class Timeline:
         """
         counts, told = self._counts, []
         if counts["sorted"]:
-            told.append(f"{counts['sorted']:,} series were put in the order of time")
+            which = f"the rows of {counts['sorted']:,} series" if self.count > 1 else "the rows"
+            told.append(f"{which} were put in the order of time")
         if counts["changes"]:
             told.append(f"clocks go back an hour, {counts['changes']} times; these rows stay in their order")
         if counts["repeated"]:

@@ -2,42 +2,54 @@
 
 import datetime
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
+from sparsernn.data.months import month_like, month_of
 from sparsernn.data.numerals import is_gap, numeral
 from sparsernn.errors import UserError
 
 UTC, DAY = datetime.UTC, datetime.timedelta(days=1)
-MONTHS = "january february march april may june july august september october november december".split()
 DAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
 ORDERS = ("dayfirst", "monthfirst")
 ORDERED = 2000
 """Values by which the order of day and month is told."""
 
-_Y, _YY, _D, _B = r"(?P<y>\d{4})", r"(?P<y>\d{4}|\d{2})", r"(?P<d>\d{1,2})(?:st|nd|rd|th)?", r"(?P<b>[A-Za-z]{3,9})\.?"
+_Y, _YY, _D = r"(?P<y>\d{4})", r"(?P<y>\d{4}|\d{2})", r"(?P<d>\d{1,2})(?:st|nd|rd|th|er|º)?"
+_B, _OF = r"(?P<b>(?:[^\W\d_][\u0300-\u036f]*){3,12})\.?", r"(?:[-/. ]{0,2}| (?:de|of) )"
 _DATES = (
-    _Y + r"(?P<s>[-/. ])(?P<m>\d{1,2})(?P=s)(?P<d>\d{1,2})",
+    _Y + r"(?P<s>[-/. ]|\. )(?P<m>\d{1,2})(?P=s)(?P<d>\d{1,2})\.?",
     r"(?P<y>\d{4})(?P<m>\d{2})(?P<d>\d{2})",
-    r"(?P<first>\d{1,2})(?P<s>[-/. ])(?P<second>\d{1,2})(?P=s)" + _YY,
-    _D + r"[-/. ]{0,2}" + _B + r"[-/., ]{0,2}'?" + _YY,
+    r"(?P<first>\d{1,2})(?P<s>[-/. ]|\. )(?P<second>\d{1,2})(?P=s)" + _YY + r"\.?",
+    _D + _OF + _B + r"(?:[-/., ]{0,2}'?| de )" + _YY,
     _B + r"[-/. ]{0,2}" + _D + r",?[-/. ]+" + _Y,
     _Y + r"[-/. ]?" + _B + r"[-/. ]{0,2}(?P<d>\d{1,2})",
     _Y + r"(?:[-/. ]|-?M)(?P<m>\d{1,2})",
     r"(?P<y>\d{4})(?P<m>\d{2})",
     _Y + r"[-/., ]{0,2}" + _B,
-    _B + r"[-/., ]{0,2}'?" + _YY,
+    _B + r"(?:[-/., ]{0,2}'?| de )" + _YY,
     r"(?P<m>\d{1,2})[-/.](?P<y>\d{4})",
     _Y + r"[-/. ]?[Qq](?P<q>[1-4])",
     r"[Qq](?P<q>[1-4])[-/., ]{0,2}" + _YY,
     r"(?P<q>[1-4])[Qq][-/., ]?" + _YY,
     _Y + r"[-/. ]?[HhSs](?P<h>[12])",
     _Y + r"-?[Ww](?P<w>\d{1,2})(?:-?(?P<wd>[1-7]))?",
+    _Y + r"\s*[年년]\s*(?P<m>\d{1,2})\s*[月월](?:\s*(?P<d>\d{1,2})\s*[日일])?",
 )
-_ZONE = r"(?:\s*(?P<z>Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)(?:\[[\w/]+\])?)?"
+ZONES = {
+    "BST": 1, "CET": 1, "CEST": 2, "WET": 0, "WEST": 1, "EET": 2, "EEST": 3, "MSK": 3, "JST": 9, "KST": 9, "AEST": 10,
+    "AEDT": 11, "NZST": 12, "NZDT": 13, "EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8,
+    "PDT": -7,
+}  # fmt: skip
+"""Hours ahead of UTC. Only how they differ within a file counts: where a name has two meanings, either will do."""
+_ZONE = (
+    r"(?:\s*(?P<z>(?:UTC|GMT)?[+-]\d{1,2}(?::?\d{2})?|Z|UTC|GMT|" + "|".join(ZONES) + ")"
+    r"(?:\[[\w/]+\]|\s*\([^()]+\))?)?"
+)
 _CLOCK = (
     r"(?P<H>\d{1,2})(?:[:.h](?P<M>\d{2})(?:[:.](?P<S>\d{2})(?:[.,:](?P<f>\d{1,9}))?)?)?"
     r"(?:\s*(?P<p>[AaPp])(?:\.?[Mm]\.?))?" + _ZONE
@@ -45,7 +57,8 @@ _CLOCK = (
 _SHORT_CLOCK = r"(?P<H>\d{2})(?:(?P<M>\d{2})(?P<S>\d{2})?)?" + _ZONE
 _WEEKDAY = r"(?:(?P<n>" + "|".join(f"{day[:3]}(?:{day[3:]})?" for day in DAYS) + r")\.?,?\s+)?"
 _BETWEEN = r"(?:[Tt]|,?\s+|\s+-\s+|:)"
-_AFTER = ("", _BETWEEN + _CLOCK, "[Tt ]" + _SHORT_CLOCK)
+_HOURS = r"\s*(?P<H>\d{1,2})[時时시点](?:\s*(?P<M>\d{1,2})[分분])?(?:\s*(?P<S>\d{1,2})[秒초])?"
+_AFTER = ("", _BETWEEN + _CLOCK, "[Tt ]" + _SHORT_CLOCK, _HOURS)
 PATTERNS = [
     *(_WEEKDAY + date + after for after in _AFTER for date in _DATES),
     _DATES[1] + _SHORT_CLOCK,
@@ -276,7 +289,7 @@ def _date(parts: dict[str, str], order: str) -> datetime.date:
         return datetime.date(year, day, month) if order == "monthfirst" else datetime.date(year, month, day)
     month = int(parts.get("m", 1))
     if "b" in parts:
-        month = _month(parts["b"])
+        month = month_of(parts["b"])
     elif "q" in parts:
         month = 3 * int(parts["q"]) - 2
     elif "h" in parts:
@@ -284,33 +297,34 @@ def _date(parts: dict[str, str], order: str) -> datetime.date:
     return datetime.date(year, month, int(parts.get("d", 1)))
 
 
-def _month(name: str) -> int:
-    numbers = [
-        number for number, month in enumerate(MONTHS, 1) if month.startswith(name.lower().replace("sept", "sep"))
-    ]
-    if name.lower() == "september":
-        return 9
-    if len(numbers) != 1:
-        raise ValueError(name)
-    return numbers[0]
-
-
 def _offset(zone: str) -> int:
-    if not zone or zone[0] not in "+-":
+    if zone.upper() in ZONES:
+        return 3600 * ZONES[zone.upper()]
+    sign, digits = zone.strip("UTCGMutcgm")[:1], zone.strip("UTCGMutcgm")[1:].replace(":", "")
+    if sign not in ("+", "-"):
         return 0
-    digits = zone[1:].replace(":", "").ljust(4, "0")
-    return (1 if zone[0] == "+" else -1) * (3600 * int(digits[:2]) + 60 * int(digits[2:]))
+    hours, minutes = (digits, "0") if len(digits) < 3 else (digits[:-2], digits[-2:])
+    return (1 if sign == "+" else -1) * (3600 * int(hours) + 60 * int(minutes))
 
 
 def _by_pandas(text: str, order: str) -> float:
-    """What pandas makes of a date that is written otherwise. Raises: ValueError."""
+    """What pandas makes of a date that is written otherwise.
+
+    Raises: ValueError, also where day and month could be either and the order is not known.
+    """
     try:
         import pandas
     except ImportError:
         raise ValueError(text) from None
     if not any(character.isdigit() for character in text):
         raise ValueError(text)
-    return pandas.to_datetime(text, dayfirst=order == "dayfirst", utc=True).timestamp()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        orders = [order] if order else ORDERS
+        times = {pandas.to_datetime(text, dayfirst=one == "dayfirst", utc=True).timestamp() for one in orders}
+    if len(times) > 1:
+        raise ValueError(text)
+    return times.pop()
 
 
 def _rewritten(matched: re.Match[str], date: datetime.datetime, shown: Sequence[re.Match[str]], order: str) -> str:
@@ -339,8 +353,8 @@ def _part(name: str, values: dict[str, int], date: datetime.datetime, shown: Seq
     examples = [one for one in shown if one]
     example = examples[-1]
     if name in ("b", "n"):
-        word = MONTHS[date.month - 1] if name == "b" else DAYS[date.weekday()]
-        word = word if max(map(len, examples)) > 4 else word[:3]
+        day = DAYS[date.weekday()]
+        word = month_like(date.month, examples) if name == "b" else day if max(map(len, examples)) > 4 else day[:3]
         return word.upper() if example.isupper() else word.lower() if example.islower() else word.capitalize()
     if name == "p":
         return ("p" if date.hour >= 12 else "a") if example.islower() else ("P" if date.hour >= 12 else "A")

@@ -70,7 +70,21 @@ def fit(train: WindowSplit, valid: WindowSplit, reading: Reading, share: float =
             those of the smallest weights are dropped again and again, and the others fitted anew.
     Source: Hoerl & Kennard 1970.
     """
-    sums = Sums.over(train, reading)
+    return _fitted(Sums.over(train, reading), train, valid, reading, share)
+
+
+def thrifty(train: WindowSplit, valid: WindowSplit, reading: Reading, share: float, near: float) -> Ridge:
+    """The regression that reads least: `share` of a window, or twice as much and so on up to all of it, as far as the
+    error on validation would else be more than `near` above the smallest of them, as a part of it."""
+    sums, shares = Sums.over(train, reading), [share]
+    while shares[-1] < 1 and near > 0:
+        shares.append(min(1.0, 2 * shares[-1]))
+    fits = [_fitted(sums, train, valid, reading, one) for one in shares]
+    enough = (1 + near) * min(one.error for one in fits)
+    return next(one for one in fits if one.error <= enough)
+
+
+def _fitted(sums: Sums, train: WindowSplit, valid: WindowSplit, reading: Reading, share: float) -> Ridge:
     kept = _kept(sums, share)
     fits = [sums.solved(strength, kept) for strength in STRENGTHS]
     errors, count = np.zeros(len(fits)), 0

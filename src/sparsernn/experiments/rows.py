@@ -222,7 +222,7 @@ class Row:
 
     def describe(self) -> str:
         """The row in a line, for people."""
-        how = "dense" if self.method is None else name_of(self.method)
+        how = "unpruned" if self.method is None else name_of(self.method)
         whence = [source.describe() for source in self.sources if source.describe()]
         options = ", ".join(f"{name} {value}" for name, value in self.options.items())
         return f"{', '.join([how, *whence])}; {self.model} {options}; {self.settings.epochs} epochs"

@@ -91,7 +91,7 @@ def check_readable(module: nn.Module) -> Recurrent:
         raise UserError(
             f"the network's cell is {type(cell).__name__}, which has no automata",
             "a rational cell",
-            'train one with cell="rational"',
+            "train one with --cell rational",
         )
     if module.num_layers > 1 or cell.epsilon:
         raise UserError(

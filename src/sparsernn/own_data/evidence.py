@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from sparsernn.own_data.verdict import Answers, recalls_of
 
 BINS = 10
 LEAST_IN_BIN = 5
+MOST_COLUMNS = 4
 SHOWN = (0.25, 0.5, 0.75)
 """Which windows are drawn: those at these quantiles of the saved network's error."""
 
@@ -28,9 +30,23 @@ def evidence(answers: Answers, scored: Sequence[Scored], saved: str) -> dict[str
             },
         }
     if answers.metric == "rmse" and answers.targets.ndim == 2:
-        steps = {one.name: answers_by_step(answers, one) for one in scored} if answers.targets.shape[1] > 1 else {}
-        return {"error_by_step": steps, "forecasts": forecasts(answers, by_name, saved)}
+        if not answers.columns:
+            return of_forecasts(answers, scored, saved)
+        parts = {
+            name: (
+                dataclasses.replace(answers, targets=answers.targets[:, place], columns=()),
+                [dataclasses.replace(one, outputs=one.outputs[:, place]) for one in scored],
+            )
+            for name, place in answers.by_column()[:MOST_COLUMNS]
+        }
+        return {"columns": {name: of_forecasts(*part, saved) for name, part in parts.items()}}
     return {}
+
+
+def of_forecasts(answers: Answers, scored: Sequence[Scored], saved: str) -> dict[str, object]:
+    """The errors by step and some forecasts of one column."""
+    steps = {one.name: answers_by_step(answers, one) for one in scored} if answers.targets.shape[1] > 1 else {}
+    return {"error_by_step": steps, "forecasts": forecasts(answers, {one.name: one for one in scored}, saved)}
 
 
 def reliability(outputs: np.ndarray, right: np.ndarray) -> list[tuple[float, float, int]]:

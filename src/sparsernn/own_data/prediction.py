@@ -64,6 +64,12 @@ def read(folder: Path) -> Predictor:
         from sparsernn.own_data.trained_run import TrainedRun  # brings torch
 
         return TrainedRun(find_run(folder))
+    if not folder.exists():
+        raise UserError(
+            f"There is no {folder}",
+            "the folder that `sparsernn train` printed, or a file that `sparsernn pack` wrote",
+            "check the path",
+        )
     from sparsernn.own_data.packed_network import PackedNetwork  # brings the engine
 
     return PackedNetwork(folder)

@@ -17,6 +17,7 @@ DRAWS = 2_000
 LEAST_UNITS = 5  # fewer tell nothing of what others would give
 MOST_UNITS = 2_000  # of more, some are drawn together
 IMBALANCED = 0.8  # share of the largest class from which on accuracy alone tells little
+MOST_NAMED = 8  # columns
 RARE = 0.5  # a recall below this is named
 
 
@@ -29,17 +30,24 @@ class Answers:
         targets: class numbers [rows], or values in the unit of the file [rows] or [windows horizon], or tokens.
         labels: names of the classes.
         units: a number for each row; rows of one number are not independent (a series, a stretch of time).
+        columns: those that are forecast, where they are several; the values of one follow those of another.
     """
 
     metric: str
     targets: np.ndarray
     labels: Sequence[str] = ()
     units: np.ndarray | None = None
+    columns: Sequence[str] = ()
 
     @property
     def higher(self) -> bool:
         """Whether a larger figure is better."""
         return self.metric == "accuracy"
+
+    def by_column(self) -> list[tuple[str, slice]]:
+        """The columns that are forecast, where they are several, and where their values stand."""
+        ahead = self.targets.shape[-1] // max(1, len(self.columns))
+        return [(name, slice(number * ahead, (number + 1) * ahead)) for number, name in enumerate(self.columns)]
 
     def losses(self, outputs: np.ndarray) -> np.ndarray:
         """What each row adds to the mean of which `figure` is made. [rows]"""
@@ -192,6 +200,7 @@ def judge(answers: Answers, scored: Sequence[Scored], saved: str = "sparse") -> 
         *cost(ours, by_name["baseline"], "the baseline"),
         *(cost(ours, by_name["dense"], "the dense network") if "dense" in by_name and saved != "dense" else ()),
         *imbalance(answers, recalls),
+        *of_columns(answers, ours, by_name["baseline"]),
     ]
     return Verdict(
         answers.metric,
@@ -227,6 +236,19 @@ def opening(answers: Answers, by_name: dict[str, Scored], ours: Scored) -> str:
         f"On {len(answers.targets):,} {rows}, {ours.about}: {written(answers.metric, answers.of(ours))}"
         f" {METRICS[answers.metric]} ({by_name['majority'].about}: {majority})."
     )
+
+
+def of_columns(answers: Answers, ours: Scored, baseline: Scored) -> list[str]:
+    """The errors of each column, where several are forecast, whose units may differ."""
+    parts = []
+    for name, place in answers.by_column()[:MOST_NAMED]:
+        one = Answers(answers.metric, answers.targets[:, place])
+        figures = [
+            written(answers.metric, float(one.figure(one.losses(who.outputs[:, place]).mean())))
+            for who in (ours, baseline)
+        ]
+        parts.append(f"{name} {figures[0]} (the baseline {figures[1]})")
+    return [f"The figures above mix the units of all columns; each by itself: {', '.join(parts)}."] if parts else []
 
 
 NAMES = {"baseline": "the baseline", "dense": "the dense network", "small_dense": "a dense network of the same bytes"}
@@ -280,8 +302,12 @@ def imbalance(answers: Answers, recalls: dict[str, float]) -> list[str]:
         return []
     balanced = 100 * float(np.mean(list(recalls.values())))
     missed = [f"{name!r} {100 * recall:.0f} %" for name, recall in recalls.items() if recall < RARE]
+    unseen = [repr(name) for name in answers.labels if name not in recalls]
     says = f"One class is most of the rows, so look at each class: balanced accuracy is {balanced:.1f} %"
-    return [says + (f"; of these little is recognised: {', '.join(missed[:5])}." if missed else ".")]
+    says += f"; of these little is recognised: {', '.join(missed[:5])}." if missed else "."
+    if unseen:
+        says += f" No test row is of {', '.join(unseen[:5])}: nothing is known of how well these are recognised."
+    return [says]
 
 
 def conclusion(answers: Answers, by_name: dict[str, Scored], differences: dict[str, Difference], ours: Scored) -> str:
@@ -289,10 +315,17 @@ def conclusion(answers: Answers, by_name: dict[str, Scored], differences: dict[s
     gains = {name: one.points if answers.higher else -one.points for name, one in differences.items()}
     nothing = differences["majority"]
     if gains["majority"] <= 0 or (nothing.units >= LEAST_UNITS and not nothing.sure):
+        other = difference(answers, by_name["baseline"], by_name["majority"])
+        if (other.points if answers.higher else -other.points) > 0 and (other.sure or other.units < LEAST_UNITS):
+            few = "" if other.sure else " (though the test rows are too few to be sure)"
+            return f"Use the baseline{few}. What was saved has not learned more than doing nothing: do not use it."
         return "It has not learned more than doing nothing: do not use it; give more rows, or ask if they can tell."
     if gains["baseline"] < 0:
         sure = "" if differences["baseline"].sure else " (though the test rows are too few to be sure)"
         return f"Use the baseline{sure}."
     if not differences["baseline"].sure and by_name["baseline"].bytes < ours.bytes:
         return "Use the baseline: the test rows do not tell them apart, and it is smaller."
+    other = by_name.get("other_baseline")
+    if other and 0 < other.bytes < ours.bytes and answers.of(other) == answers.of(ours):
+        return "Use the other baseline: it is as good on the test rows, and smaller."
     return ours.conclusion or "Use the network."

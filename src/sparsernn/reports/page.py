@@ -45,6 +45,7 @@ NOTES = {
         "one's in the same run, so above 1 is faster."
     ),
 }
+ALONE = "The networks by themselves, as they were trained; the verdict is on what their files answer as a whole."
 LAYER_NOTE = (
     "A unit is connected if any of its gates still reads something. A gate that reads nothing, of a unit that is "
     "connected, is constant."
@@ -151,7 +152,7 @@ def _rendered(runs: Sequence[Run], title: str | None, summary: str | None) -> st
         over_seeds=tables.over_seeds(runs),
         paired=paired(tables.by_row(runs)) if tables.over_seeds(runs) else None,
         sweeps=sweeps.sweeps(runs),
-        notes=_notes(runs),
+        notes=[*([ALONE] if judged else []), *_notes(runs)],
         trade_off=[] if judged else figures.trade_off(runs),
         curves=figures.training_curves(runs),
         movement=movement.pictures(runs),

@@ -153,7 +153,8 @@ def read_run(folder: Path | str) -> Run:
 def read_runs(folders: Iterable[Path | str]) -> list[Run]:
     """Read several run folders; runs that would share a label also show their size and seed, or their folder.
 
-    A folder that is no run but holds runs stands for all of them: first those trained dense, then in order of name.
+    A folder that is no run but holds runs stands for all of them: first those without a network, then those trained
+    dense, then in order of name.
     """
     runs = [run for folder in folders for run in _runs_in(Path(folder))]
     labels = [run.label for run in runs]
@@ -161,10 +162,11 @@ def read_runs(folders: Iterable[Path | str]) -> list[Run]:
 
 
 def _runs_in(folder: Path) -> list[Run]:
-    inside = [path.parent for path in sorted(folder.glob("*/recipe.json"))]
+    inside = sorted({path.parent for name in ("recipe.json", "result.json") for path in folder.glob(f"*/{name}")})
     if not inside or (folder / "recipe.json").is_file() or (folder / "result.json").is_file():
         return [read_run(folder)]
-    return sorted(map(read_run, inside), key=lambda run: not run.is_trained_dense)
+    runs = map(read_run, inside)
+    return sorted(runs, key=lambda run: ((run.folder / "recipe.json").is_file(), not run.is_trained_dense))
 
 
 def _told_apart(run: Run, runs: list[Run]) -> Run:

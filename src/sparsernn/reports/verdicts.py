@@ -25,7 +25,7 @@ MEANINGS = {
     "linear": "the n-grams of the saved network alone, without its recurrent layers",
     "dense": "a network of the usual size, all its weights kept",
     "small_dense": "a dense network whose file is about as small as the sparse one's",
-    "sparse": "the network that is saved and predicts",
+    "sparse": "what is saved and predicts",
 }
 MOST_CLASSES = 30
 
@@ -52,9 +52,10 @@ def shown(verdict: Json) -> Shown:
         by_bytes(verdict),
         recalls(evidence.get("recalls") or {}),
         reliability(evidence.get("reliability") or {}),
-        *forecasts(evidence.get("forecasts") or []),
-        by_step(evidence.get("error_by_step") or {}),
     ]
+    for column, part in (evidence.get("columns") or {"": evidence}).items():
+        of = f" of {short(column)}" if column else ""
+        pictures += [*forecasts(part.get("forecasts") or [], of), by_step(part.get("error_by_step") or {}, of)]
     meanings = [(title(name), MEANINGS[name]) for name in verdict["figures"] if name in MEANINGS]
     return Shown(verdict["sentences"], table(verdict, metric), meanings, [picture for picture in pictures if picture])
 
@@ -94,7 +95,8 @@ def by_bytes(verdict: Json) -> Picture | None:
     with canvas(height=3.9) as (figure, axes):
         for name in names:
             x, y = verdict["bytes"][name], verdict["figures"][name]
-            axes.plot(x, y, "o", ms=9, color=shade(name), label=title(name))
+            around = {} if name in ORDER else {"ms": 14, "mfc": "none"}  # what may lie at the place of another
+            axes.plot(x, y, "o", **{"ms": 9, "color": shade(name), "label": title(name), **around})
         axes.axhline(verdict["majority"], color=INK, lw=1, ls=":", label="doing nothing")
         scales.show_sizes(axes, [verdict["bytes"][name] for name in names], in_bytes=True)
         axes.set_xlabel("bytes of the file")
@@ -146,8 +148,8 @@ def reliability(by_name: Mapping[str, Sequence[Sequence[float]]]) -> Picture | N
         return finished(figure, "Can the probabilities be trusted?", caption, legend=True)
 
 
-def forecasts(windows: Sequence[Mapping[str, Sequence[float]]]) -> list[Picture]:
-    """What came and what was forecast, for some windows."""
+def forecasts(windows: Sequence[Mapping[str, Sequence[float]]], of: str = "") -> list[Picture]:
+    """What came and what was forecast, for some windows. of: the words for the column, where there are several."""
     if not windows or len(windows[0]["truth"]) < 2:
         return []
     pictures = []
@@ -165,14 +167,20 @@ def forecasts(windows: Sequence[Mapping[str, Sequence[float]]]) -> list[Picture]
                         ls="-" if name != "baseline" else "--",
                         label=title(name),
                     )
-            axes.set_xlabel("steps ahead")
+            ahead(axes)
             caption = "At a quarter, half and three quarters of the saved network's errors."
-            pictures.append(finished(figure, f"{words} forecast", caption, legend=True))
+            pictures.append(finished(figure, f"{words} forecast{of}", caption, legend=True))
     return pictures
 
 
-def by_step(errors: Mapping[str, Sequence[float]]) -> Picture | None:
-    """The error of each step ahead."""
+def ahead(axes: Axes) -> None:
+    """Count the steps of a forecast."""
+    axes.set_xlabel("steps ahead")
+    axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
+
+
+def by_step(errors: Mapping[str, Sequence[float]], of: str = "") -> Picture | None:
+    """The error of each step ahead. of: as in `forecasts`."""
     if not errors:
         return None
     with canvas(height=3.4) as (figure, axes):
@@ -186,7 +194,6 @@ def by_step(errors: Mapping[str, Sequence[float]]) -> Picture | None:
                 ls=":" if dotted else "-",
                 label="doing nothing" if dotted else title(name),
             )
-        axes.set_xlabel("steps ahead")
-        return finished(
-            figure, "Error by step ahead", "Root mean squared error in the file's unit; lower is better.", legend=True
-        )
+        ahead(axes)
+        caption = "Root mean squared error in the file's unit; lower is better."
+        return finished(figure, f"Error by step ahead{of}", caption, legend=True)

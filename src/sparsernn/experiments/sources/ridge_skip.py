@@ -15,14 +15,18 @@ class RidgeSkip(Source):
     """Begin as ridge regression: its weights stay as they are, and the network learns what it leaves over.
 
     Arguments:
-        share: of the steps of a window that the regression reads.
+        share: of the steps of a window that the regression reads, at least.
+        near: more of them are read as far as the error on validation would else be more than this above the smallest,
+            as a part of it; 0 reads no more.
     """
 
     share: float = 1.0
+    near: float = 0.0
     decides = "first weights"
 
     def describe(self) -> str:
-        return "beside ridge regression" + ("" if self.share == 1 else f" on {self.share:.0%} of the window")
+        more = " or more" if self.near else ""
+        return "beside ridge regression" + ("" if self.share == 1 else f" on {self.share:.0%}{more} of the window")
 
     @torch.no_grad()
     def prepare(self, prepared: Prepared, runs: Runs) -> Prepared:
@@ -36,7 +40,7 @@ class RidgeSkip(Source):
         biases = []
         for number, weight in enumerate(network.skips.parameters()):
             train, valid = ridge.of_column(loaded.train, number), ridge.of_column(loaded.valid, number)
-            fitted = ridge.fit(train, valid, ridge.Reading(), self.share)
+            fitted = ridge.thrifty(train, valid, ridge.Reading(), self.share, self.near)
             weight.copy_(torch.from_numpy(fitted.weights.T))
             weight.requires_grad_(False)
             biases.append(torch.from_numpy(fitted.bias))

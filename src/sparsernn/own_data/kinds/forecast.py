@@ -25,7 +25,7 @@ from sparsernn.training.settings import Settings
 LEAST_UNIT = 24
 MOST_VALUES = 2_000
 SHARES = np.linspace(0, 1, 11)
-SPARSE_WINDOW = 0.25
+SPARSE_WINDOW, NEAR = 0.25, 0.02  # of a window that is read; how much the mean square may rise for that
 WINDOW_ALONE = 0.25  # the scale below which what the regression reads gets smaller as well
 
 
@@ -45,8 +45,10 @@ class Forecast(Kind):
         ]
 
     def answers(self, file: File) -> Answers:
-        right = file.preparation.unscaled(targets_of(file.loaded.test))
-        return Answers("rmse", right, units=np.arange(len(right)) // max(file.preparation.horizon, LEAST_UNIT))
+        right, several = file.preparation.unscaled(targets_of(file.loaded.test)), file.preparation.targets
+        units = np.arange(len(right)) // max(file.preparation.horizon, LEAST_UNIT)
+        columns = file.preparation.columns.get("series", [])[:several] if several > 1 else ()
+        return Answers("rmse", right, units=units, columns=columns)
 
     def settings(self, file: File, epochs: int) -> Settings:
         size = BATCH_SIZE if len(file.loaded.train) < MANY else 2 * BATCH_SIZE
@@ -55,12 +57,11 @@ class Forecast(Kind):
     def rows(self, file: File, wishes: Wishes) -> list[Row]:
         rows = super().rows(file, wishes)
         share = min(1.0, SPARSE_WINDOW * (min(1.0, wishes.scale / WINDOW_ALONE) if wishes.scale < 1 else wishes.scale))
-        shares = {"sparse": share, "small_dense": share}
+        near = 0.0 if file.most else NEAR
+        skips = {"sparse": RidgeSkip(share, near), "small_dense": RidgeSkip(share, near)}
         options = {"window": file.preparation.window, "several": file.preparation.targets}
         return [
-            dataclasses.replace(
-                row, options={**row.options, **options}, sources=(RidgeSkip(shares.get(row.name, 1.0)),)
-            )
+            dataclasses.replace(row, options={**row.options, **options}, sources=(skips.get(row.name, RidgeSkip()),))
             for row in rows
         ]
 

@@ -62,7 +62,6 @@ class OfTexts(Regression, text.Text):
 def ridge(file: File, about: str) -> Scored:
     """Ridge regression (scikit-learn) on TF-IDF of words and word pairs or on features of a series; its strength is
     chosen on the validation rows."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import Ridge
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -70,7 +69,7 @@ def ridge(file: File, about: str) -> Scored:
     if file.loaded.tokens:
         names = ("train", "valid", "test")
         train, valid, test = text.texts_of(file, [file.parts[name] for name in names])
-        first = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+        first = text.vectorizer(train[0])
     else:
         pieces = (file.loaded.train, file.loaded.valid, file.loaded.test)
         train, valid, test = ((rows, file.preparation.unscaled(targets)) for rows, targets in map(features, pieces))

@@ -179,7 +179,7 @@ def saved(file: File, name: str, spec: NetworkSpec, out: Path) -> Scored:
     outputs = shares_of(numpy_outputs(network, file.loaded.test))
     about = f"the {name.replace('_', ' ')} network beside few random kernels"
     if not spec.layers:
-        about = "few random kernels" + ("" if name == "kernels" else ", to which the network adds nothing,")
+        about = "few random kernels" + ("" if name == "kernels" else ", to which the network adds nothing")
     size = (out / NETWORK).stat().st_size
     return Scored(name, about, outputs, size, microseconds(lambda: answer(network, first)))
 

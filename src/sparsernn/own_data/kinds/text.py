@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 import pickle
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from sparsernn import runtime
 from sparsernn.data.encoders import encoder_from_json
 from sparsernn.data.grams import GramEncoder
 from sparsernn.data.task import Batch
-from sparsernn.data.text import WordEncoder, encode
+from sparsernn.data.text import WITHOUT_BLANKS, WordEncoder, encode
 from sparsernn.experiments.network import build, describe, skeletons
 from sparsernn.experiments.rows import Row, Source
 from sparsernn.experiments.sources.chosen_words import ChosenWords
@@ -47,6 +48,9 @@ from sparsernn.own_data.verdict import Answers
 from sparsernn.runtime.grams import GramNetwork, Grams
 from sparsernn.training.settings import Settings
 
+if TYPE_CHECKING:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
 MOST_TEXTS = 100_000
 STRENGTHS = (1.0, 4.0, 16.0)
 DENSE_INPUTS = 64
@@ -60,6 +64,9 @@ MOST_VALIDATED = 20_000
 SCALE, SCALES, WORDS_ALONE = 0.8, 24, 0.25  # in which the network is made smaller; below the last, its units go too
 OF_A_WORD, OF_A_GRAM = 3, 4  # bytes of a hash and of what is known of a word; of an n-gram, at most
 AUTOMATA = "rational"  # are read by `explain`, which says where each matches best
+LOOKED_AT, LACKING = 1_000, 0.2  # texts, and the share of them without words from which on signs are words
+UNBROKEN = re.compile(f"[{WITHOUT_BLANKS}]{{3}}").search
+EVERY_SIGN = rf"[{WITHOUT_BLANKS}]|(?:(?![{WITHOUT_BLANKS}])\w)+|[^\w\s]"
 ENOUGH = "Use the linear model: it is enough for this file, a network beside it adds nothing sure and is left out."
 
 
@@ -314,14 +321,13 @@ def numbers_of(row: Row, file: File) -> int:
 
 def tfidf(file: File, about: str) -> Scored:
     """TF-IDF of words and word pairs with logistic regression (scikit-learn) on whole texts, tuned on validation."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
     parts = file.parts
     rows = [spread(parts[name], MOST_TEXTS) for name in ("train", "valid")]
     train, valid, test = texts_of(file, [*rows, parts["test"]])
-    vectors = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    vectors = vectorizer(train[0])
     matrix, read = vectors.fit_transform(train[0]), vectors.transform(valid[0])
     right = valid[1]
     models = [LogisticRegression(C=strength, max_iter=300).fit(matrix, train[1]) for strength in STRENGTHS]
@@ -331,6 +337,20 @@ def tfidf(file: File, about: str) -> Scored:
     outputs[:, best.classes_] = model.predict_proba(test[0])
     us = microseconds(lambda: model.predict_proba(test[0][:1]))
     return Scored("baseline", about, outputs, len(pickle.dumps(model)), us, float(best.score(read, right)))
+
+
+def vectorizer(texts: Sequence[str]) -> TfidfVectorizer:
+    """TF-IDF of words and pairs as scikit-learn splits texts; of letters without blanks between them, and of signs,
+    where it would find no words in many of some texts."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    options = {"ngram_range": (1, 2), "sublinear_tf": True}
+    looked_at = [text for text in texts[:LOOKED_AT] if text.strip()]
+    usual = re.compile(TfidfVectorizer().token_pattern)
+    lacking = sum(not usual.search(text) or bool(UNBROKEN(text)) for text in looked_at)
+    if lacking > LACKING * len(looked_at):
+        options["token_pattern"] = EVERY_SIGN
+    return TfidfVectorizer(**options)
 
 
 def texts_of(file: File, parts: list[np.ndarray]) -> list[tuple[list[str], list[float]]]:
