@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
+
+from torch import Tensor
 
 from sparsernn.errors import UserError
 from sparsernn.methods.method import Method
@@ -77,7 +79,7 @@ class Static(Method[None]):
 
     def _apply(self, run: Run[None], masks: Masks | Mapping[str, object]) -> None:
         """Take masks that are given."""
-        fitted = fitting(masks, run.weights)
+        fitted = fitting(cast(Masks | Mapping[str, Tensor], masks), run.weights)  # other arrays are taken too
         run.masks.kept.update(fitted)
         run.masks.selected = set(masks.selected if isinstance(masks, Masks) else fitted)
         run.changed("start")
