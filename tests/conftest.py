@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,13 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
 def flushed_denormals() -> None:
     """As the project advises, whatever the test before left; hypothesis' floats() then need allow_subnormal=False."""
     set_flush_denormal()
+
+
+@pytest.fixture(autouse=True)
+def nothing_follows_torch() -> Iterator[None]:
+    """A test that leaves a function mode behind is the one that fails, not one of those after it."""
+    yield
+    assert not torch.overrides._get_current_function_mode_stack()
 
 
 @pytest.fixture(scope="session")
