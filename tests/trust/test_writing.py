@@ -59,15 +59,15 @@ def hold_a_folder(place, names):
 
 def test_what_a_killed_process_left_in_a_folder_for_a_moment_goes_with_the_next_one(tmp_path):
     processes = multiprocessing.get_context("fork")
-    names = processes.SimpleQueue()
-    ended, running = (processes.Process(target=hold_a_folder, args=(tmp_path, names)) for _ in range(2))
+    names = [processes.SimpleQueue() for _ in range(2)]  # one that is killed may hold the lock of its own
+    ended, running = (processes.Process(target=hold_a_folder, args=(tmp_path, queue)) for queue in names)
     try:
         ended.start()
-        left = names.get()
+        left = names[0].get()
         ended.kill()
         ended.join()
         running.start()
-        beside = names.get()
+        beside = names[1].get()
         with durable.scratch(tmp_path) as folder:
             assert set(tmp_path.iterdir()) == {left, beside, folder}  # they may just have been made
         for one in (left, beside):
