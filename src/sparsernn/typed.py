@@ -6,6 +6,7 @@ import functools
 import inspect
 import json
 import math
+import numbers
 import re
 import types
 import typing
@@ -64,9 +65,12 @@ def checked(value: object, kind: object, where: str) -> object:
 
 
 def check_options(options: object) -> None:
-    """Raises: UserError if a field of a dataclass holds NaN, or a value of another type than it declares."""
+    """Numbers of numpy become Python's. Raises: UserError for NaN in a field, or another type than it declares."""
     for name, kind in parameters(type(options)).items():
         value = getattr(options, name)
+        if isinstance(value, numbers.Number) and hasattr(value, "item"):
+            value = value.item()
+            object.__setattr__(options, name, value)
         if not is_of(value, kind) or (isinstance(value, float) and math.isnan(value)):
             said = repr(value) if len(repr(value)) < 80 else f"a {type(value).__name__}"
             raise UserError(f"{name} is {said}", describe(kind), f"pass {type(options).__name__} such a {name}")

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from sparsernn import Sparsifier, folders, sparsify
+from sparsernn.cells.lstm import LSTM
 from sparsernn.errors import UserError
 from sparsernn.methods.deep_r import DeepR
 from sparsernn.methods.dsr import DSR
@@ -45,6 +46,12 @@ def test_a_seed_that_torch_does_not_take(seed):
     with pytest.raises(UserError, match="^seed is") as error:
         Sparsifier(model, Magnitude(0.5), torch.optim.SGD(model.parameters(), 0.1), steps=4, seed=seed)
     expected(error)
+
+
+def test_numbers_of_numpy_are_numbers():
+    method = Magnitude(np.float32(0.5), every=np.int64(3))
+    assert method == Magnitude(0.5, every=3) and type(method.sparsity) is float and type(method.every) is int
+    assert LSTM(4, 8, forget_bias=np.float32(1.0)).cell == LSTM(4, 8, forget_bias=1.0).cell
 
 
 @pytest.mark.parametrize("method", folders.entries("methods").values())

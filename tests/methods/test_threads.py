@@ -12,6 +12,7 @@ from sparsernn.errors import UserError
 from sparsernn.methods.l0 import L0
 from sparsernn.methods.magnitude import Magnitude
 from sparsernn.methods.sparse_variational_dropout import SparseVariationalDropout
+from sparsernn.sparsifying import forward_hooks
 from sparsernn.structure.modes import eagerly
 from tests.methods.networks import absent_are_zero, batch, loss_of, network, start, steps_of, train
 
@@ -93,6 +94,23 @@ def test_what_was_interrupted_in_a_thread_that_goes_on_is_told():
         assert "interrupted in another thread" in str(pool.submit(model, batch()[0]).exception())
         model(batch()[0])
         assert pool.submit(model, batch()[0]).exception() is None
+    assert has_its_parameters(model)
+
+
+def test_a_forward_that_waits_for_one_in_another_thread_is_told(monkeypatch):
+    monkeypatch.setattr(forward_hooks, "LONGEST", 0.2)
+    model, _, _ = start(METHODS["variational"](), 6)
+    errors = []
+
+    def again(*_):
+        with ThreadPoolExecutor(1) as pool:
+            errors.append(pool.submit(model, batch()[0]).exception())
+
+    handle = model.head.register_forward_pre_hook(again)
+    model(batch()[0])
+    handle.remove()
+    assert errors and all("has run in another thread" in str(error) for error in errors)
+    model(batch()[0])
     assert has_its_parameters(model)
 
 

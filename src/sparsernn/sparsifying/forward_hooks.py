@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ Value = TypeVar("Value")
 RUNNING: set[ForwardHooks] = set()
 PATIENCE = 0.1
 """Seconds after which it is looked whether a forward in another thread still runs."""
+LONGEST = 120.0
+"""Seconds that a forward in another thread is waited for: one that itself waits for this thread never ends."""
 
 
 class ForwardHooks:
@@ -185,11 +188,18 @@ class ForwardHooks:
             self._over_or_not.notify_all()
 
     def _wait(self) -> None:
-        """Until no other thread is within a forward. Raises: UserError if it was interrupted there."""
+        """Until no other thread is within a forward. Raises: UserError if it was interrupted there, or does not end."""
+        last = time.monotonic() + LONGEST
         while self._begun is not None and not self._is_of_this_thread():
             if not self._begun[0].is_alive():
                 self._over(None)
             elif _runs(*self._begun):
+                if time.monotonic() > last:
+                    raise UserError(
+                        f"a forward of this model has run in another thread for {LONGEST:.0f} seconds",
+                        "forwards that end, as one that waits for this thread does not",
+                        "call the model in one thread, or detach the Sparsifier first",
+                    )
                 self._over_or_not.wait(PATIENCE)
             else:
                 raise UserError(
