@@ -68,8 +68,8 @@ def check_options(options: object) -> None:
     """Numbers of numpy become Python's. Raises: UserError for NaN in a field, or another type than it declares."""
     for name, kind in parameters(type(options)).items():
         value = getattr(options, name)
-        if isinstance(value, numbers.Number) and hasattr(value, "item"):
-            value = value.item()
+        if isinstance(value, numbers.Number) and (plain := getattr(value, "item", None)) is not None:
+            value = plain()
             object.__setattr__(options, name, value)
         if not is_of(value, kind) or (isinstance(value, float) and math.isnan(value)):
             said = repr(value) if len(repr(value)) < 80 else f"a {type(value).__name__}"

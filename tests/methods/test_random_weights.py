@@ -1,6 +1,7 @@
 """A method with other weights in every forward and parameters of its own: followed, resumed, copied, on two ranks."""
 
 import copy
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -161,6 +162,8 @@ AFTERWARDS = {
     "training": lambda model, sparsifier: train(sparsifier, 1),
     "a step": lambda model, sparsifier: sparsifier.optimizer.step(),
     "evaluation": lambda model, sparsifier: model.eval()(batch()[0]),
+    "copying": lambda model, sparsifier: copy.deepcopy(model),
+    "pickling": lambda model, sparsifier: pickle.loads(pickle.dumps(model)),
     "the end": lambda model, sparsifier: sparsifier.finalize(),
     "leaving": lambda model, sparsifier: sparsifier.detach(),
 }
@@ -174,7 +177,10 @@ def test_after_ctrl_c_in_a_forward_parameters_are_back(what):
     train(sparsifier, 1)
     with interrupted(model.head), pytest.raises(KeyboardInterrupt):
         model(batch()[0])
-    AFTERWARDS[what](model, sparsifier)
+    model.seen.clear()
+    result = AFTERWARDS[what](model, sparsifier)
+    if isinstance(result, Watched):
+        assert all(torch.equal(*both) for both in zip(result.parameters(), parameters.values(), strict=True))
     assert all(parameter is parameters[name] for name, parameter in model.named_parameters())
     model.train()(batch()[0])
     assert (model.seen[-1] is parameters["rnn.weight_hh_l0"]) == (what in ("the end", "leaving"))

@@ -256,6 +256,9 @@ class Hook:
         return self.owner is None or self.owner.model is not module
 
     def __reduce__(self) -> tuple[type[Hook], tuple[None, str]]:
+        # The model is copied or pickled: hooks come before its children, whose parameters are put back in time.
+        if self.owner is not None:
+            self.owner.settle()
         return Hook, (None, self.name)
 
 
