@@ -20,8 +20,6 @@ class IterativeL2(Pruning):
     not used. A group's score is the root mean square of its weights.
 
     Arguments:
-        sparsity: fraction of groups absent at the end, in [0, 1).
-        granularity: "weight", "gate", "neuron", a block such as "16x1", or another level of the cell.
         scope: "uniform" (each layer, tensor or gate alike) or "global" (one ranking).
         per: at levels "weight" and blocks, what has a budget: a "kernel" (all matrices of a layer), "tensor" or "gate".
         ladder: sparsities after the first event, the second and so on, rising.

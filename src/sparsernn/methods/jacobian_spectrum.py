@@ -51,12 +51,6 @@ class JacobianSpectrum(InitialPruning):
     | offset | 0.1 | 0 |
 
     Arguments:
-        sparsity: fraction of groups absent, in [0, 1).
-        granularity: "weight", "gate", "neuron", a block such as "16x1".
-        scope: "uniform" (each layer, tensor or gate alike) or "global" (one ranking).
-        per: at levels "weight" and blocks, what has a budget: a "kernel" (all matrices of a layer), "tensor" or "gate".
-        rescale: what happens to the weights that are left: see `RandomPruning`.
-        rounds: how many times scores are computed, along an exponential ladder of densities.
         normaliser: "none", "released" or "equation_5".
         floor: quantile at which the normaliser is clamped; None takes its own: 0 if "released", 0.01 if "equation_5".
         reading: "released" or "paper".

@@ -31,10 +31,6 @@ class Magnitude(Pruning):
     square of its weights. On a trained model without an optimizer it prunes at once.
 
     Arguments:
-        sparsity: fraction of groups absent at the end, in [0, 1).
-        granularity: "weight", "gate", "neuron", a block such as "16x1", or another level of the cell.
-        scope: "uniform" (each tensor or layer alike) or "global" (one ranking).
-        per: at levels "weight" and blocks, whether a "tensor" or each "gate" of it has a budget.
         gates: the sparsity of some gates by their names, where `per` is "gate"; the others have `sparsity`. All come to
             theirs in the same events.
         start, stop: fractions of training between which pruning happens.

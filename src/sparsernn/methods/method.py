@@ -1,7 +1,10 @@
 """What a sparsity method is: hyperparameters, and the moments at which it may act."""
 
 import abc
+import inspect
+import re
 from collections.abc import Mapping
+from dataclasses import Field
 from typing import ClassVar, Generic, TypeVar
 
 from torch import Tensor
@@ -11,12 +14,15 @@ from sparsernn.methods.run import Run
 from sparsernn.typed import check_options
 
 State = TypeVar("State")
+ARGUMENTS = re.compile(r"^Arguments:\n((?:    .*\n)+)", re.MULTILINE)
+ARGUMENT = re.compile(r"^    (\w[\w, ]*): .*\n(?:        .*\n)*", re.MULTILINE)
 
 
 class Method(abc.ABC, Generic[State]):
     """A frozen dataclass of hyperparameters. What changes while it works is in the state that it declares.
 
-    Its file name in this folder is its name everywhere.
+    Its file name in this folder is its name everywhere. Its docstring need not repeat what the docstring of its engine
+    says of an option: it is completed by that.
 
     Attributes:
         granularities: the levels at which it can work ("weight", "gate", "neuron", "16x1", ...).
@@ -27,6 +33,10 @@ class Method(abc.ABC, Generic[State]):
     granularities: ClassVar[tuple[str, ...]] = ("weight",)
     known_as: ClassVar[tuple[str, ...]] = ()
     layers_only: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        explain_inherited(cls)
 
     def __post_init__(self) -> None:
         """Raises: UserError for an option of another type than the method declares."""
@@ -96,3 +106,17 @@ class Method(abc.ABC, Generic[State]):
     def settled(self, run: Run[State]) -> bool:
         """Whether the masks have reached their final size."""
         return True
+
+
+def explain_inherited(kind: type) -> None:
+    """Complete the arguments in the docstring of a class by those that only classes above it explain."""
+    text, *above = [inspect.cleandoc(other.__doc__ or "") + "\n" for other in kind.__mro__]
+    slot, *others = [ARGUMENTS.search(doc) for doc in (text, *reversed(above))]
+    if slot is None:
+        return
+    said = {line[1]: line[0] for line in ARGUMENT.finditer(slot[1])}
+    inherited = {line[1]: line[0] for other in others if other for line in ARGUMENT.finditer(other[1])}
+    fixed = {name for name, value in vars(kind).items() if isinstance(value, Field) and not value.init}
+    if inherited.keys() - said.keys() - fixed:
+        lines = [line for name, line in (inherited | said).items() if name not in fixed]
+        kind.__doc__ = text[: slot.start(1)] + "".join(lines) + text[slot.end(1) :]

@@ -32,10 +32,7 @@ class OptimalBrainDamage(Pruning):
     is pruned at once, by the gradients of one batch.
 
     Arguments:
-        sparsity: fraction of groups absent at the end, in [0, 1).
-        granularity: "weight", "gate", "neuron", a block such as "16x1", or another level of the cell.
         scope: "global" (one ranking) or "uniform" (each tensor or layer alike).
-        per: at levels "weight" and blocks, whether a "tensor" or each "gate" of it has a budget.
         start, stop: fractions of training between which pruning happens.
         every: steps between events (int), or a fraction of training (float).
         schedule: "cubic", "linear" or "one_shot" (everything at `start`).

@@ -17,7 +17,6 @@ class RandomPruning(InitialPruning):
 
     Arguments:
         sparsity: fraction of groups absent, in [0, 1); exact.
-        granularity: "weight", "gate", "neuron", a block such as "16x1".
         scope: "uniform" (each tensor or layer alike) or "global".
         per: at levels "weight" and blocks, what has a budget: a "tensor", each "gate" of it, or a "kernel": all
             matrices of a layer together.

@@ -20,12 +20,6 @@ class SNIP(InitialPruning):
     A group's score is the mean over its weights. In rounds (SNIP-it) each round scores what the one before left.
 
     Arguments:
-        sparsity: fraction of groups absent, in [0, 1).
-        granularity: "weight", "gate", "neuron", a block such as "16x1".
-        scope: "uniform" (each layer, tensor or gate alike) or "global" (one ranking).
-        per: at levels "weight" and blocks, what has a budget: a "kernel" (all matrices of a layer), "tensor" or "gate".
-        rescale: see `RandomPruning`.
-        rounds: how many times scores are computed, along an exponential ladder of densities.
         normaliser: "none", or what scores are divided by: "released" or "equation_5", see `JacobianSpectrum`.
         floor: quantile at which the normaliser is clamped; None takes its own.
     Shapes: any weight. Needs `loss=` of the `Sparsifier`.

@@ -26,12 +26,6 @@ class SynFlow(InitialPruning):
     is summed over those that feed none. A group's score is the mean over its weights.
 
     Arguments:
-        sparsity: fraction of groups absent, in [0, 1).
-        granularity: "weight", "gate", "neuron", a block such as "16x1".
-        scope: "uniform" (each layer, tensor or gate alike) or "global" (one ranking).
-        per: at levels "weight" and blocks, what has a budget: a "kernel" (all matrices of a layer), "tensor" or "gate".
-        rescale: what happens to the weights that are left: see `RandomPruning`.
-        rounds: how many times scores are computed, along an exponential ladder of densities.
         steps: time steps of the flow.
     Shapes: weights of recurrent layers.
     Raises: UserError for an option out of range, weights of other layers, or a flow that overflows.

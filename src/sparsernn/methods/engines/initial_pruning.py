@@ -21,6 +21,14 @@ class InitialPruning(Method[None]):
     """By which score, with which budgets, in how many rounds; and how the weights that are left make up for the others.
 
     Round k of n leaves (1 - sparsity)^(k/n) of the groups; each is scored with the masks of the one before.
+
+    Arguments:
+        sparsity: fraction of groups absent, in [0, 1).
+        granularity: "weight", "gate", "neuron", a block such as "16x1".
+        scope: "uniform" (each layer, tensor or gate alike) or "global" (one ranking).
+        per: at levels "weight" and blocks, what has a budget: a "kernel" (all matrices of a layer), "tensor" or "gate".
+        rescale: what happens to the weights that are left: see `RandomPruning`.
+        rounds: how many times scores are computed, along an exponential ladder of densities.
     """
 
     sparsity: float

@@ -23,7 +23,14 @@ class PruningState:
 
 @dataclass(frozen=True)
 class Pruning(Method[PruningState]):
-    """When, by which score, with which budgets; and what happens then. A trained model is pruned at once."""
+    """When, by which score, with which budgets; and what happens then. A trained model is pruned at once.
+
+    Arguments:
+        sparsity: fraction of groups absent at the end, in [0, 1).
+        granularity: "weight", "gate", "neuron", a block such as "16x1", or another level of the cell.
+        scope: "uniform" (each tensor or layer alike) or "global" (one ranking).
+        per: at levels "weight" and blocks, whether a "tensor" or each "gate" of it has a budget.
+    """
 
     sparsity: float
     granularity: str = "weight"
