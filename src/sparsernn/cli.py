@@ -1,10 +1,10 @@
 """The command line: one function a command, which parses, calls and prints."""
 
-import dataclasses
 import json
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Protocol
 
@@ -225,7 +225,7 @@ def explain(
         typer.echo(json_text(content, indent=1))
         return
     run = Path(content["folder"])
-    shown = dataclasses.replace(reading.read_run(run), explanation=content)
+    shown = replace(reading.read_run(run), explanation=content)
     written = page.save([shown], out / "explanation.html", title=f"What {run.name} looks for")
     typer.echo(automata.summary(content))
     for table in (automata.phrase_table(content), automata.word_table(content)):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import abc
-import dataclasses
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -62,7 +62,7 @@ class Runs(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Prepared:
     """A row with all that its training needs; the network has its first weights.
 
@@ -128,7 +128,7 @@ class Source(abc.ABC):
         return {}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class RowSource(Source):
     """What a row takes from one other row.
 
@@ -143,7 +143,7 @@ class RowSource(Source):
         return (self.row,)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Row:
     """One line of a recipe's table: a network trained on a task, sparse or dense.
 
@@ -166,14 +166,14 @@ class Row:
     name: str
     task: Task
     model: str = "classifier"
-    options: Options = dataclasses.field(default_factory=dict)
+    options: Options = field(default_factory=dict)
     method: Method | None = None
-    settings: Settings = dataclasses.field(default_factory=Settings)
+    settings: Settings = field(default_factory=Settings)
     sources: tuple[Source, ...] = ()
     seeds: Seeds = Seeds()
     threads: int | None = None
     measure: Measure = Measure()
-    published: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    published: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_threads(self.threads)
@@ -199,12 +199,12 @@ class Row:
 
     def without(self, kind: type[Source]) -> Row:
         """The row without its sources of a class."""
-        return dataclasses.replace(self, sources=tuple(one for one in self.sources if not isinstance(one, kind)))
+        return replace(self, sources=tuple(one for one in self.sources if not isinstance(one, kind)))
 
     def seeded(self, seed: int) -> Row:
         """The row as a seed runs it."""
-        settings = dataclasses.replace(self.settings, seed=seed)
-        return dataclasses.replace(self, task=self.seeds.task_at(self.task, seed), settings=settings)
+        settings = replace(self.settings, seed=seed)
+        return replace(self, task=self.seeds.task_at(self.task, seed), settings=settings)
 
     def resolved(self, runs: Runs) -> Row:
         """The row that is trained, by its sources."""

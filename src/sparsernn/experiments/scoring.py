@@ -1,9 +1,9 @@
 """What is measured on a trained row: quality on the test split, size and work."""
 
-import dataclasses
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -21,7 +21,7 @@ from sparsernn.training import objectives
 from sparsernn.training.confusion import confusion
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Scored:
     """A row's figures by name, and the seconds that training and scoring took."""
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ MOST_NAMED = 8  # columns
 RARE = 0.5  # a recall below this is named
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Answers:
     """The right answers for the test rows, and how far others are off.
 
@@ -69,7 +69,7 @@ class Answers:
         return float(self.figure(self.losses(scored.outputs).mean()))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Difference:
     """The first's figure less the second's, with the 95 % interval of a paired bootstrap over so many units."""
 
@@ -103,7 +103,7 @@ def difference(answers: Answers, first: Scored, second: Scored) -> Difference:
     return Difference(float(first_figure - second_figure), float(low), float(high), len(counts))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Tried:
     """A sparsity that was tried to reach a quality.
 
@@ -120,7 +120,7 @@ class Tried:
     saved: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Verdict:
     """What came of a training.
 
@@ -157,9 +157,9 @@ class Verdict:
             "figures": self.figures,
             "bytes": self.bytes,
             "microseconds": self.us,
-            "differences": {name: dataclasses.asdict(one) for name, one in self.differences.items()},
+            "differences": {name: asdict(one) for name, one in self.differences.items()},
             "recalls": self.recalls,
-            **({"tried": [dataclasses.asdict(one) for one in self.tried]} if self.tried else {}),
+            **({"tried": [asdict(one) for one in self.tried]} if self.tried else {}),
         }
 
     def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

@@ -1,6 +1,6 @@
 """Penn Treebank, words, 2 x 200 LSTM units: pruning by weights, gates and neurons (Lobacheva et al. 2020, Table 1)."""
 
-import dataclasses
+from dataclasses import replace
 
 from sparsernn.experiments.deviations import ROW, Deviation, Paper, Scaled
 from sparsernn.experiments.recipe import Recipe, Size
@@ -20,7 +20,7 @@ WORDS = Words(
 DROPOUT, LIGHT = 0.2, 0.1
 HELD, DECAY = 8, 0.65
 FIRST, LAST = 1.5 / SMALL.epochs, 7 / SMALL.epochs
-OURS = dataclasses.replace(WORDS.settings(), decay=DECAY, decay_after=HELD)
+OURS = replace(WORDS.settings(), decay=DECAY, decay_after=HELD)
 
 
 def rows(size: Size) -> list[Row]:
@@ -29,7 +29,7 @@ def rows(size: Size) -> list[Row]:
     *_weights: single weights of the LSTM layers. *_whole: single weights of every matrix. *_structure: gates and
     neurons, by the source's penalty. light_* have half the dropout, as small networks need less.
     """
-    every = dataclasses.replace(OURS, where=("*weight*",))
+    every = replace(OURS, where=("*weight*",))
     return [
         *WORDS.published_rows(size),
         WORDS.row(size, "dropout_dense", None, OURS, DROPOUT),

@@ -1,6 +1,6 @@
 """Penn Treebank, words, 2 x 1500 LSTM units: intrinsic sparse structures (Wen et al. 2018)."""
 
-import dataclasses
+from dataclasses import replace
 
 from sparsernn.experiments.deviations import ROW, Deviation, Paper
 from sparsernn.experiments.recipe import Recipe, Size
@@ -21,7 +21,7 @@ def rows(size: Size) -> list[Row]:
     """The source's row, a dense network, and a dense one with as many units as the source had left."""
     dense, units = WORDS.unpruned(size), SMALL_UNITS * WORDS.units[size] // LARGE_LSTM.units
     smaller = {**dense.options, "units": units, "dropout": SMALL_DROPOUT}
-    small = dataclasses.replace(dense, name="small_dense", options=smaller)
+    small = replace(dense, name="small_dense", options=smaller)
     return [dense, *WORDS.published_rows(size), small]
 
 

@@ -1,15 +1,15 @@
 """Statistics of repeated runs: sample deviations, intervals of mean differences, many comparisons in one table."""
 
-import dataclasses
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 LEAST = 3
 """Fewer values say nothing of how much others would differ."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Estimate:
     """What differences say of their mean.
 

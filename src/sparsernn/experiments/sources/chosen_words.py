@@ -1,6 +1,6 @@
 """A row whose network has vectors of few words: the most frequent ones, or those that tell the classes apart."""
 
-import dataclasses
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from sparsernn.methods.static import Static
 MOST_TEXTS = 100_000
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class ChosenWords(Source):
     """Keep the vectors of so many words; all others' are zero from the start.
 
@@ -50,7 +50,7 @@ class ChosenWords(Source):
         kept = torch.zeros(embedding.weight.shape, dtype=torch.bool)
         kept[chosen_words(prepared.loaded, self.count, self.frequent)] = True
         name = next(name for name, weight in prepared.network.named_parameters() if weight is embedding.weight)
-        return dataclasses.replace(prepared, method=Static(masks={name: kept}))
+        return replace(prepared, method=Static(masks={name: kept}))
 
 
 def chosen_words(loaded: Loaded, count: int, frequent: int) -> np.ndarray:

@@ -1,13 +1,13 @@
 """A row two gates of which exchange their first weights and masks."""
 
-import dataclasses
+from dataclasses import dataclass, replace
 
 from sparsernn.errors import UserError
 from sparsernn.experiments.gate_exchange import GateExchange
 from sparsernn.experiments.rows import Prepared, Row, Runs, Source
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Exchange(Source):
     """Exchange the weights and masks of two gates once the first masks are made.
 
@@ -37,4 +37,4 @@ class Exchange(Source):
     def prepare(self, prepared: Prepared, runs: Runs) -> Prepared:
         if prepared.method is None:
             return prepared
-        return dataclasses.replace(prepared, method=GateExchange(prepared.method, self.gates))
+        return replace(prepared, method=GateExchange(prepared.method, self.gates))

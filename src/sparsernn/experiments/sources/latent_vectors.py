@@ -1,6 +1,6 @@
 """A row whose word vectors begin as the training texts say: latent semantic analysis."""
 
-import dataclasses
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from sparsernn.experiments.rows import Prepared, Runs, Source
 MOST_TEXTS = 100_000
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class LatentVectors(Source):
     """Begin the embedding with word vectors from all training texts."""
 

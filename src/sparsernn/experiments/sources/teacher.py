@@ -1,13 +1,13 @@
 """A row that learns from another row's outputs."""
 
-import dataclasses
+from dataclasses import dataclass, replace
 
 from sparsernn.experiments.rows import Prepared, RowSource, Runs
 from sparsernn.training import distillation
 from sparsernn.training.distillation import Distillation
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Teacher(RowSource):
     """Another row whose trained network teaches this one; see `training.distillation`.
 
@@ -32,4 +32,4 @@ class Teacher(RowSource):
     def prepare(self, prepared: Prepared, runs: Runs) -> Prepared:
         network, _ = runs.network(self.row, prepared.row.settings.seed)
         objective = Distillation(prepared.objective, network, self.share, self.temperature)
-        return dataclasses.replace(prepared, objective=objective)
+        return replace(prepared, objective=objective)

@@ -4,13 +4,13 @@ The paper shows its accuracies in Figure 3 only. What its text leaves to the app
 authors' code, and so is one assignment of them for all domains together and 20 transitions.
 """
 
-import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 NAME = "Dodge et al. 2019"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Assignment:
     """Hyper-parameters that the paper draws at random.
 
@@ -26,7 +26,7 @@ class Assignment:
     input_dropout: float = 0.1537
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Vectors:
     """The frozen vectors that automata read.
 
@@ -42,7 +42,7 @@ class Vectors:
     rates: tuple[float, float]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Readable:
     """A network that the paper shows: its automata and their transitions."""
 

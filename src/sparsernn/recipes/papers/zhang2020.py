@@ -4,13 +4,13 @@ The tables stand in the section "Evaluation" and in the appendix; what the text 
 author's public code, and said so.
 """
 
-import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 NAME = "Zhang & Stadie 2020"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Training:
     """How every network of the paper is trained.
 
@@ -35,7 +35,7 @@ class Training:
     l2_ladder: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Text:
     """One text of Table 4.
 
@@ -48,7 +48,7 @@ class Text:
     vocabulary: int = 0
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Words:
     """A language model: a frozen random embedding, one layer, windows that are read apart from each other."""
 

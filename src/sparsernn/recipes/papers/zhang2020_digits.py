@@ -1,6 +1,6 @@
 """Row-by-row MNIST as Zhang & Stadie 2020 train it: what their tables have in common."""
 
-import dataclasses
+from dataclasses import replace
 
 from sparsernn.data.sequential_digits import SequentialDigits
 from sparsernn.data.sequential_mnist import SequentialMnist
@@ -87,12 +87,12 @@ def row(
         measure=Measure(compact=False, latency_batches=(), spectra=True),
         published=published,
     )
-    return dataclasses.replace(made, **changes)
+    return replace(made, **changes)
 
 
 def jacobian(sparsity: float = SPARSITY, **changes: object) -> JacobianSpectrum:
     """The paper's own method, as its code computes it."""
-    return dataclasses.replace(JacobianSpectrum(sparsity), **changes)
+    return replace(JacobianSpectrum(sparsity), **changes)
 
 
 def random(sparsity: float = SPARSITY) -> RandomPruning:
