@@ -10,7 +10,7 @@ import numbers
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, TypeVar, Union
 
 from sparsernn.errors import UserError
@@ -33,6 +33,15 @@ def unknown(what: str, name: str, names: Sequence[str], where: str) -> UserError
         "one of " + ", ".join(names) if names else f"no {what}, as there is none to give",
         f"Did you mean {near[0]!r}? Use that, or another of them" if near else "Leave it out",
     )
+
+
+def choose(name: str, value: object, choices: Collection[object]) -> None:
+    """Raises: UserError where the value of an option is not one of the choices."""
+    if value not in choices:
+        listed = ", ".join(map(repr, choices))
+        near = difflib.get_close_matches(str(value), list(map(str, choices)), n=1)
+        advice = f"write {near[0]!r}, the nearest" if near else "choose one of these"
+        raise UserError(f"{name} is {value!r}", f"one of {listed}", advice)
 
 
 @functools.lru_cache(256)

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sparsernn.cells.cell import Cell
-from sparsernn.cells.parts.activations import ACTIVATIONS, GATE_ACTIVATIONS, check_activation
+from sparsernn.cells.parts.activations import ACTIVATIONS, GATE_ACTIVATIONS
 from sparsernn.cells.parts.arithmetic import Math, Multiply, State, Vector
 from sparsernn.errors import UserError
+from sparsernn.typed import choose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +38,8 @@ class GRU(Cell):
         super().__post_init__()
         if self.reset not in ("after", "before"):
             raise UserError(f'reset is "{self.reset}"', '"after" or "before"', "choose one of them")
-        check_activation("gate_activation", self.gate_activation, GATE_ACTIVATIONS)
-        check_activation("activation", self.activation, ACTIVATIONS)
+        choose("gate_activation", self.gate_activation, GATE_ACTIVATIONS)
+        choose("activation", self.activation, ACTIVATIONS)
 
     def step(self, x: Vector, state: State, multiply: Multiply, math: Math) -> State:
         (hidden,) = state

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from sparsernn.cells.cell import PLAIN_AXES, Cell
-from sparsernn.cells.parts.activations import ACTIVATIONS, GATE_ACTIVATIONS, check_activation
+from sparsernn.cells.parts.activations import ACTIVATIONS, GATE_ACTIVATIONS
 from sparsernn.cells.parts.arithmetic import Math, Multiply, State, Vector
+from sparsernn.typed import choose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +36,8 @@ class LSTM(Cell):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_activation("gate_activation", self.gate_activation, GATE_ACTIVATIONS)
-        check_activation("activation", self.activation, ACTIVATIONS)
+        choose("gate_activation", self.gate_activation, GATE_ACTIVATIONS)
+        choose("activation", self.activation, ACTIVATIONS)
 
     @property
     def axes(self) -> Mapping[str, str]:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sparsernn.cells.cell import PLAIN_AXES, Cell
-from sparsernn.cells.parts.activations import ACTIVATIONS, check_activation
+from sparsernn.cells.parts.activations import ACTIVATIONS
 from sparsernn.cells.parts.arithmetic import Math, Multiply, State, Vector
 from sparsernn.errors import UserError
+from sparsernn.typed import choose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ class PeepholeLSTM(Cell):
         super().__post_init__()
         if self.peephole not in ("diagonal", "full"):
             raise UserError(f'peephole is "{self.peephole}"', '"diagonal" or "full"', "choose one of them")
-        check_activation("activation", self.activation, ACTIVATIONS)
+        choose("activation", self.activation, ACTIVATIONS)
 
     @property
     def axes(self) -> Mapping[str, str]:

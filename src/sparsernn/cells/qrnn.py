@@ -7,7 +7,7 @@ from typing import ClassVar
 from sparsernn.cells.cell import ScannedCell, Sizes
 from sparsernn.cells.parts.arithmetic import Math, Vector
 from sparsernn.cells.parts.automata import Automata, automata_of
-from sparsernn.errors import UserError
+from sparsernn.typed import choose
 
 POOLINGS = ("f", "fo")
 
@@ -31,8 +31,7 @@ class QRNN(ScannedCell):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.pooling not in POOLINGS:
-            raise UserError(f"pooling is {self.pooling!r}", f"one of {', '.join(POOLINGS)}", "choose one of them")
+        choose("pooling", self.pooling, POOLINGS)
 
     @property
     def axes(self) -> Mapping[str, str]:

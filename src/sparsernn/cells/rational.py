@@ -11,6 +11,7 @@ from sparsernn.cells.parts.arithmetic import Math, Multiply, Vector
 from sparsernn.cells.parts.automata import Automata, ScanConstants, automata_of
 from sparsernn.cells.parts.semirings import SEMIRINGS
 from sparsernn.errors import UserError
+from sparsernn.typed import choose
 
 FINALS = ("all", "learned", "last")
 LAST_LOOPS = ("learned", "one")
@@ -73,12 +74,9 @@ class Rational(ScannedCell):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        options = (("semiring", SEMIRINGS), ("last_loop", LAST_LOOPS), ("final", FINALS))
-        for name, values in options:
-            if getattr(self, name) not in values:
-                raise UserError(
-                    f"{name} is {getattr(self, name)!r}", f"one of {', '.join(values)}", "choose one of them"
-                )
+        choose("semiring", self.semiring, SEMIRINGS)
+        choose("last_loop", self.last_loop, LAST_LOOPS)
+        choose("final", self.final, FINALS)
         if self.last_loop == "one" and self.semiring != "plus_times":
             raise UserError(
                 f"a fixed last self-loop in {self.semiring}",

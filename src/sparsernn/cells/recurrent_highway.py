@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from sparsernn.cells.cell import Cell
-from sparsernn.cells.parts.activations import ACTIVATIONS, check_activation
+from sparsernn.cells.parts.activations import ACTIVATIONS
 from sparsernn.cells.parts.arithmetic import Math, Multiply, State, Vector
 from sparsernn.errors import UserError
+from sparsernn.typed import choose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ class RecurrentHighwayNetwork(Cell):
         super().__post_init__()
         if self.depth < 1:
             raise UserError(f"depth is {self.depth}", "a whole number of at least 1", "pass the number of micro-steps")
-        check_activation("activation", self.activation, ACTIVATIONS)
+        choose("activation", self.activation, ACTIVATIONS)
 
     @property
     def axes(self) -> Mapping[str, str]:

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sparsernn.cells.cell import Cell
-from sparsernn.cells.parts.activations import ACTIVATIONS, check_activation
+from sparsernn.cells.parts.activations import ACTIVATIONS
 from sparsernn.cells.parts.arithmetic import Math, Multiply, State, Vector
+from sparsernn.typed import choose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +30,9 @@ class RNN(Cell):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_activation("nonlinearity", self.nonlinearity, ACTIVATIONS)
+        choose("nonlinearity", self.nonlinearity, ACTIVATIONS)
         if self.activation is not None:
-            check_activation("activation", self.activation, ACTIVATIONS)
+            choose("activation", self.activation, ACTIVATIONS)
             object.__setattr__(self, "nonlinearity", self.activation)
             object.__setattr__(self, "activation", None)
 

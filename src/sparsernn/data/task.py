@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import abc
-import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from sparsernn.errors import UserError
+from sparsernn.typed import choose
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -151,15 +151,6 @@ class Loaded:
         train, valid, test = splits
         words = len(vocabulary)
         return cls(train, valid, test, "language_model", words, True, words, metric, vocabulary=vocabulary, note=note)
-
-
-def choose(name: str, value: object, choices: Sequence[object]) -> None:
-    """A UserError where the value of an option is not one of the choices."""
-    if value not in choices:
-        listed = ", ".join(map(repr, choices))
-        near = difflib.get_close_matches(str(value), list(map(str, choices)), n=1)
-        advice = f"write {near[0]!r}, the nearest" if near else "choose one of these"
-        raise UserError(f"{name} is {value!r}", f"one of {listed}", advice)
 
 
 @dataclass(frozen=True)

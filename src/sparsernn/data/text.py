@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparsernn.data.task import choose
 from sparsernn.errors import UserError
+from sparsernn.typed import choose
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -37,8 +37,7 @@ class BaselineRow:
     def __post_init__(self) -> None:
         check_threads(self.threads)
         self.seeds.check(self.name, self.task)
-        if self.baseline not in baselines.BASELINES:
-            raise typed.unknown("baseline", self.baseline, list(baselines.BASELINES), "baseline")
+        typed.choose("baseline", self.baseline, baselines.BASELINES)
 
     def seeded(self, seed: int) -> Self:
         """The row as a seed runs it."""

@@ -18,6 +18,7 @@ from sparsernn.running.torch_layers import RUN_BY_US
 from sparsernn.structure import budget
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.modes import modes_kept
+from sparsernn.typed import choose
 
 
 @dataclass(frozen=True)
@@ -358,8 +359,7 @@ def from_epsilon(cost: Cost, eps: float, per: str = "gate") -> Cost:
     Arguments:
         per: "gate" takes the matrices stacked in one tensor each by itself, "tensor" all as one.
     """
-    if per not in ("gate", "tensor"):
-        raise UserError(f'per is "{per}"', '"gate" or "tensor"', "choose one of them")
+    choose("per", per, ("gate", "tensor"))
     stacked = [matrix.gates if per == "gate" else 1 for matrix in cost.matrices]
     fans = [(matrix.columns, matrix.rows // gates) for matrix, gates in zip(cost.matrices, stacked, strict=True)]
     kept = [gates * count for gates, count in zip(stacked, budget.from_epsilon(fans, eps), strict=True)]

@@ -16,6 +16,7 @@ from sparsernn.methods.run import Run
 from sparsernn.running.jacobians import FUNCTIONALS, PARTS, mean_square, product, unroll
 from sparsernn.running.passes import Pass
 from sparsernn.structure.groups import Groups
+from sparsernn.typed import choose
 
 
 class Reading(NamedTuple):
@@ -83,13 +84,11 @@ class JacobianSpectrum(InitialPruning):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, value, choices in (("reading", self.reading, READINGS), ("part", self.part, (None, *PARTS))):
-            if value not in choices:
-                raise UserError(f'{name} is "{value}"', f"one of {', '.join(map(str, choices))}", "choose one of them")
+        choose("reading", self.reading, READINGS)
+        choose("part", self.part, (None, *PARTS))
         functional, discount, normaliser, _ = self.settings
         check_normaliser(normaliser, self.floor)
-        if functional not in FUNCTIONALS:
-            raise UserError(f'functional is "{functional}"', f"one of {', '.join(FUNCTIONALS)}", "choose one of them")
+        choose("functional", functional, FUNCTIONALS)
         if self.horizon < 1:
             raise UserError(f"horizon is {self.horizon!r}", "a number of steps, at least 1", "pass horizon=4")
         if not 0 < discount <= 1:

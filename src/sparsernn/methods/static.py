@@ -8,10 +8,11 @@ from torch import Tensor
 
 from sparsernn.errors import UserError
 from sparsernn.methods.method import Method
-from sparsernn.methods.parts.rescaling import Rescaling, check_rescaling
+from sparsernn.methods.parts.rescaling import RESCALINGS, Rescaling
 from sparsernn.methods.parts.topology import RandomTopology
 from sparsernn.methods.run import Run
 from sparsernn.structure.masks import Masks, fitting
+from sparsernn.typed import choose
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Static(Method[None]):
         super().__post_init__()
         if self.masks is None:
             _ = self.topology  # made once, so that its options are checked
-            check_rescaling(self.rescale)
+            choose("rescale", self.rescale, RESCALINGS)
         elif self.sparsity is not None or self.eps is not None:
             raise UserError(
                 "masks are given, and a sparsity or eps", "one of the three", "leave sparsity and eps out: masks say it"

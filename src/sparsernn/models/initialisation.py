@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from sparsernn.errors import UserError
 from sparsernn.running.modules import Recurrent
 from sparsernn.structure.layer import layout_of
+from sparsernn.typed import choose
 
 Draw = Callable[[Tensor, int, float], Tensor]
 DRAWS: dict[str, Draw] = {
@@ -30,8 +31,7 @@ def initialise_(cell: Recurrent, kind: str, scale: float | None = None) -> None:
     Raises: UserError for an unknown kind, or a scale that is missing or not above 0.
     Source: the code of Zhang & Stadie 2020; their "He" is sqrt(2) times as wide as He et al. 2015.
     """
-    if kind not in DRAWS:
-        raise UserError(f'init is "{kind}"', f"one of {', '.join(DRAWS)}", "choose one of them")
+    choose("init", kind, DRAWS)
     if scale is None and kind in ("glorot", "he"):
         scale = 1.0
     if scale is None or not scale > 0:

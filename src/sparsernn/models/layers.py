@@ -119,9 +119,3 @@ def pool(output: Tensor, lengths: Tensor | None, how: str, forward: int | None =
     if how == "mean":
         return output.sum(1) / ends.unsqueeze(1)
     return output.masked_fill(~inside.unsqueeze(2), -torch.inf).amax(1)
-
-
-def check_pool(how: str) -> None:
-    """Raises: UserError unless `how` is a way to pool."""
-    if how not in POOLS:
-        raise UserError(f'pool is "{how}"', f"one of {', '.join(POOLS)}", "choose how steps become one vector")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from sparsernn.errors import UserError
-from sparsernn.typed import check_options
+from sparsernn.typed import check_options, choose
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,10 +72,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise UserError(
-                    f"{name} is {getattr(self, name)!r}", "one of " + ", ".join(map(str, choices)), "Pick one of these"
-                )
+            choose(name, getattr(self, name), choices)
         for name, (kind, low, high, may_be_none) in RANGES.items():
             value = getattr(self, name)
             if not (may_be_none and value is None) and not _is_in_range(value, kind, low, high):

@@ -1,7 +1,6 @@
 """Progress on the screen, and CSV and TensorBoard files beside metrics.jsonl."""
 
 import csv
-import difflib
 import importlib.util
 import io
 import sys
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sparsernn import durable
 from sparsernn.errors import UserError
+from sparsernn.typed import choose
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -80,9 +80,7 @@ LOGGERS: dict[str, Callable[[Path, int], Logger]] = {"csv": CsvLog, "tensorboard
 def check_logger_names(names: Sequence[str]) -> None:
     """Raises: UserError for a logger that does not exist."""
     for name in names:
-        if name not in LOGGERS:
-            near = difflib.get_close_matches(name, LOGGERS, n=1, cutoff=0.0)[0]
-            raise UserError(f"There is no logger {name!r}", "one of " + ", ".join(LOGGERS), f"Did you mean {near!r}?")
+        choose("a logger", name, LOGGERS)
 
 
 def open_loggers(names: Sequence[str], folder: Path, epochs_done: int) -> list[Logger]:

@@ -9,11 +9,12 @@ from torch import Tensor
 from sparsernn.errors import UserError
 from sparsernn.methods.method import Method
 from sparsernn.methods.parts.one_batch import follow
-from sparsernn.methods.parts.rescaling import Rescaling, check_rescaling
-from sparsernn.methods.parts.scopes import check_scope, prune_to
+from sparsernn.methods.parts.rescaling import RESCALINGS, Rescaling
+from sparsernn.methods.parts.scopes import SCOPES, prune_to
 from sparsernn.methods.run import Run
 from sparsernn.structure.budget import check_sparsity
 from sparsernn.structure.groups import Groups
+from sparsernn.typed import choose
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class InitialPruning(Method[None]):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_sparsity(self.sparsity)
-        check_scope(self.scope)
-        check_rescaling(self.rescale)
+        choose("scope", self.scope, SCOPES)
+        choose("rescale", self.rescale, RESCALINGS)
         if self.rounds < 1:
             raise UserError(f"rounds is {self.rounds!r}", "a whole number of at least 1", "pass rounds=1 for one shot")
 

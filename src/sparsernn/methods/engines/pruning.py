@@ -8,10 +8,11 @@ from torch import Tensor
 
 from sparsernn.methods.method import Method
 from sparsernn.methods.parts.occasions import Occasions
-from sparsernn.methods.parts.scopes import check_scope, prune_to
+from sparsernn.methods.parts.scopes import SCOPES, prune_to
 from sparsernn.methods.run import Run
 from sparsernn.structure.budget import check_sparsity
 from sparsernn.structure.groups import Groups
+from sparsernn.typed import choose
 
 
 @dataclass
@@ -40,7 +41,7 @@ class Pruning(Method[PruningState]):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_sparsity(self.sparsity)
-        check_scope(self.scope)
+        choose("scope", self.scope, SCOPES)
         _ = self.when  # made once, so that its options are checked
 
     @property

@@ -15,15 +15,16 @@ from sparsernn.methods.parts.averages import follow_gradients
 from sparsernn.methods.parts.births import BIRTHS, samples_of, welcome
 from sparsernn.methods.parts.drops import DROPS, Rounding, largest
 from sparsernn.methods.parts.growth import Growth
-from sparsernn.methods.parts.rescaling import Rescaling, check_rescaling
-from sparsernn.methods.parts.schedules import DECAYS, check_fires, choose, steps_between
-from sparsernn.methods.parts.topology import RandomTopology, check_choice
+from sparsernn.methods.parts.rescaling import RESCALINGS, Rescaling
+from sparsernn.methods.parts.schedules import DECAYS, check_fires, steps_between
+from sparsernn.methods.parts.topology import RandomTopology
 from sparsernn.methods.run import Run
 from sparsernn.structure.budget import check_fraction
 from sparsernn.structure.choice import count, pick, top
 from sparsernn.structure.groups import BLOCK, Family, Groups
 from sparsernn.structure.movement import pack, unpack
 from sparsernn.structure.zeroing import rule_out_
+from sparsernn.typed import choose
 
 MOST_NOTES = 1000
 
@@ -103,13 +104,16 @@ class Rewiring(Method[RewiringState]):
     def __post_init__(self) -> None:
         super().__post_init__()
         _ = self.topology  # made once, so that its options are checked
-        check_rescaling(self.rescale)
         for name in ("rate", "floor", "stop", "momentum"):
             check_fraction(getattr(self, name), name)
-        choose(DECAYS, self.decay, "decay")
-        check_choice(self.drop, tuple(DROPS), "drop")
-        check_choice(self.birth, BIRTHS, "birth")
-        check_choice(self.redistribution, redistribution.RULES, "redistribution")
+        for name, choices in (
+            ("rescale", RESCALINGS),
+            ("decay", DECAYS),
+            ("drop", DROPS),
+            ("birth", BIRTHS),
+            ("redistribution", redistribution.RULES),
+        ):
+            choose(name, getattr(self, name), choices)
         steps_between(self.every, 100)
         if self.granularity != "weight" and (self.drop == "sign" or not BLOCK.fullmatch(str(self.granularity))):
             raise UserError(

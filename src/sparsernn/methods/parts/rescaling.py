@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from sparsernn.errors import UserError
 from sparsernn.methods.parts.isometry import approximate_isometry
 from sparsernn.methods.parts.one_batch import Passes, follow, passes_of, scored_layers
 from sparsernn.methods.run import Run
@@ -17,12 +16,6 @@ RESCALINGS = ("none", "variance", "dense", "one", "isometry", "drive")
 HORIZON = 4
 DRIVE = 0.5
 """Root mean square of what a gate is given by the input: within the range in which its function is not flat."""
-
-
-def check_rescaling(kind: str) -> None:
-    """Raises: UserError unless it is a way to rescale."""
-    if kind not in RESCALINGS:
-        raise UserError(f'rescale is "{kind}"', f"one of {', '.join(RESCALINGS)}", "choose one of them")
 
 
 class Rescaling:
