@@ -165,9 +165,9 @@ def _only_member(file: BinaryIO, path: Path | str) -> IO[bytes]:
     return archive.open(names[0])
 
 
-def regular(path: Path | str, largest: int | None = None) -> Path:
+def regular(path: Path | str) -> Path:
     """The path of a file that a library will open by its name, if it is a regular one. Raises: OSError or Damaged."""
-    open_regular(path, largest).close()
+    open_regular(path).close()
     return Path(path)
 
 

@@ -16,6 +16,8 @@ from typing import Any, Literal, TypeVar, Union
 from sparsernn.errors import UserError
 
 Made = TypeVar("Made")
+IF_GIVEN = {"written": "if given"}
+"""Metadata of a field that is written down only where it has another value than by default."""
 CONSTANTS = {"none": None, "true": True, "false": False}
 BARE_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 """What JSON does not take for a number is one here too: .05, 1., +2, 1.e-3."""

@@ -27,7 +27,7 @@ from sparsernn.data.table_steps import (
     time_columns,
     write_scaled,
 )
-from sparsernn.data.task import IGNORED, PARTS, Loaded
+from sparsernn.data.task import PARTS, Loaded, are_known
 from sparsernn.errors import UserError
 
 if TYPE_CHECKING:
@@ -120,16 +120,14 @@ def _labels(steps: Steps) -> tuple[tuple[str, ...], np.ndarray]:
 
 def _first_labels(targets: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """The first label of each series that is not missing."""
-    gap = np.isnan(targets) if targets.dtype.kind == "f" else targets == IGNORED
-    places = np.where(gap, len(targets), np.arange(len(targets)))
+    places = np.where(are_known(targets), np.arange(len(targets)), len(targets))
     first = np.minimum.reduceat(places, offsets[:-1])
     return np.where(first < len(targets), targets[np.minimum(first, len(targets) - 1)], targets[offsets[:-1]])
 
 
 def _per_step(task: TableOptions, steps: Steps, targets: np.ndarray) -> bool:
     firsts = np.repeat(_first_labels(targets, steps.offsets), np.diff(steps.offsets))
-    gap = np.isnan(targets) if targets.dtype.kind == "f" else targets == IGNORED
-    mixed = np.flatnonzero(np.add.reduceat((targets != firsts) & ~gap, steps.offsets[:-1]))
+    mixed = np.flatnonzero(np.add.reduceat((targets != firsts) & are_known(targets), steps.offsets[:-1]))
     per_step = len(mixed) > 0 if task.label_per == "auto" else task.label_per == "step"
     if len(mixed) and (not per_step or targets.dtype.kind == "f"):
         raise UserError(

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+import numpy as np
+
 from sparsernn.errors import UserError
 from sparsernn.typed import choose
 
@@ -18,6 +20,11 @@ IGNORED = -100
 PARTS = ("train", "valid", "test")
 
 Folder = Path | str | None  # of data files: None is SPARSERNN_DATA, or ./data
+
+
+def are_known(targets: np.ndarray) -> np.ndarray:
+    """Which targets there are: numbers that are not NaN, or classes other than `IGNORED`. Shapes: -> the same, bool."""
+    return ~np.isnan(targets) if targets.dtype.kind == "f" else targets != IGNORED
 
 
 class Batch(NamedTuple):

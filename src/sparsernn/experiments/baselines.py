@@ -6,9 +6,10 @@ from functools import partial
 import numpy as np
 
 from sparsernn.data.splits import WindowSplit
-from sparsernn.data.task import Loaded, Split
+from sparsernn.data.task import Loaded
 from sparsernn.experiments import bag_of_words, simple_features
 from sparsernn.experiments.naive import naive
+from sparsernn.experiments.ridge import windows_of
 
 MOST_STEPS = 200_000
 PERIODS = (1, 7, 12, 24, 48, 96, 168)
@@ -16,16 +17,10 @@ PERIODS = (1, 7, 12, 24, 48, 96, 168)
 
 def seasonal_naive(loaded: Loaded) -> tuple[str, dict[str, float]]:
     """Repeat the last value, or the values of one period ago: the period that is best on the validation split."""
-    valid, test = (_windows(split) for split in (loaded.valid, loaded.test))
+    valid, test = map(windows_of, (loaded.valid, loaded.test))
     periods = [period for period in PERIODS if period <= valid.window]
     best = min(periods, key=lambda period: _naive(valid, period)["mse"])
     return ("last_value" if best == 1 else f"seasonal_naive_{best}"), _naive(test, best)
-
-
-def _windows(split: Split) -> WindowSplit:
-    if not isinstance(split, WindowSplit):
-        raise TypeError(f"{type(split).__name__} is no split of windows")
-    return split
 
 
 def _naive(split: WindowSplit, period: int) -> dict[str, float]:

@@ -17,7 +17,7 @@ from sparsernn.experiments.baselines import BASELINES
 from sparsernn.experiments.experiment import Experiment
 from sparsernn.experiments.parts import plain
 from sparsernn.experiments.provenance import provenance, splits
-from sparsernn.experiments.rows import Row
+from sparsernn.experiments.rows import Row, Runs
 from sparsernn.experiments.scoring import Scored, score
 from sparsernn.experiments.size_search import SearchGaveUp
 from sparsernn.structure.masks import Masks
@@ -25,7 +25,7 @@ from sparsernn.training.environment import describe_environment
 from sparsernn.training.run_folder import Json, RunFolder, finite
 
 
-class Jobs:
+class Jobs(Runs):
     """The rows of an experiment, each run with any seed; each task is loaded once. Its sources see it as `Runs`.
 
     Arguments:
@@ -121,17 +121,14 @@ class Jobs:
         return row
 
     def folder(self, name: str, seed: int) -> Path:
-        """The run folder of a row."""
         return results.run_folder(self.out, name, seed)
 
     def figures(self, name: str, seed: int | None = None) -> Json:
-        """The metrics of a finished row; None: of the first seed that it is trained with."""
         if seed is None:
             seed = self.row(name).seeds.first(self.experiment.request.seeds)
         return results.read(self.folder(name, seed) / results.RESULT)["metrics"]
 
     def network(self, name: str, seed: int) -> tuple[nn.Module, Masks]:
-        """The network of a finished row at its full size, and its masks."""
         finished = trained.read(self.folder(name, seed))
         return finished.network, finished.masks
 

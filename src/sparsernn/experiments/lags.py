@@ -36,8 +36,7 @@ def write(folder: Path, loaded: Loaded, network: nn.Module, living: Mapping[str,
     objective = objectives.find_objective(loaded.objective)
     norms = gradient_by_lag(network.eval(), lambda: objective.loss(network, batch)[0], kinds, batch.lengths)
     layers = {label: {**layer, "units": counts[label]} for label, layer in norms.items() if label in counts}
-    text = json.dumps({"layers": layers})
-    durable.replace(folder / FILE, text)
+    durable.replace(folder / FILE, json.dumps({"layers": layers}))
 
 
 def at_the_end(loaded: Loaded) -> Batch:

@@ -18,6 +18,5 @@ def write(folder: Path, loaded: Loaded, network: nn.Module, masks: Masks, exampl
     """Leave what lives of a network in the run folder, unless it has no recurrent layer; and return it."""
     living = remains(network, masks, arguments(example), loaded.vocabulary if loaded.tokens else (), carries(network))
     if living["layers"]:
-        text = json.dumps(living)
-        durable.replace(folder / FILE, text)
+        durable.replace(folder / FILE, json.dumps(living))
     return living

@@ -43,23 +43,18 @@ class Runs(Protocol):
 
     def row(self, name: str) -> Row:
         """A row of the same recipe."""
-        ...
 
     def folder(self, name: str, seed: int) -> Path:
         """The run folder of a row."""
-        ...
 
     def figures(self, name: str, seed: int | None = None) -> Json:
         """The metrics of a finished row; None: of the first seed that it is trained with."""
-        ...
 
     def network(self, name: str, seed: int) -> tuple[nn.Module, Masks]:
         """The network of a finished row at its full size, and its masks."""
-        ...
 
     def run_in(self, folder: Path, row: Row, seed: int) -> Json:
         """The result of a row, trained in a folder that is not its own."""
-        ...
 
 
 @dataclass(frozen=True)

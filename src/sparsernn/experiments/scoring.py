@@ -49,8 +49,7 @@ def score(trained: Trained, loaded: Loaded, folder: Path) -> Scored:
     valid = objectives.evaluate(final.network, loaded.valid, loaded.objective, valid_batch_size)
     test = objectives.evaluate(final.network, loaded.test, loaded.objective, row.measure.test_batch_size)
     if loaded.labels and loaded.objective in ("classification", "tagging"):
-        counts = json.dumps(confusion(final.network, loaded.test, loaded.labels))
-        durable.replace(folder / "confusion.json", counts)
+        durable.replace(folder / "confusion.json", json.dumps(confusion(final.network, loaded.test, loaded.labels)))
     figures = {**test, **{f"valid_{name}": value for name, value in valid.items()}}
     metrics = {**named(figures, loaded), **sizes(trained, final, example, folder)}
     metrics |= structure(network, final.network, final.masks)

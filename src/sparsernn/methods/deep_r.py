@@ -58,6 +58,7 @@ class DeepR(Rewiring):
     stop: float = 1.0
     birth: str = "zero"
     known_as: ClassVar[tuple[str, ...]] = ("deepr", "deep_rewiring")
+    granularities: ClassVar[tuple[str, ...]] = ("weight",)
     growth: ClassVar[Growth] = AT_RANDOM
 
     def __post_init__(self) -> None:

@@ -54,7 +54,6 @@ class DSR(Rewiring):
     regrow_dropped: bool = False
     redistribution: str = "survivors"
     known_as: ClassVar[tuple[str, ...]] = ("dynamic_sparse_reparameterization",)
-    granularities: ClassVar[tuple[str, ...]] = ("weight", "16x1")
     growth: ClassVar[Growth] = AT_RANDOM
 
     def __post_init__(self) -> None:

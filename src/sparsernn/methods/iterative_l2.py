@@ -34,7 +34,6 @@ class IterativeL2(Pruning):
     ladder: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99)
     every: int | float = 0.1
     known_as: ClassVar[tuple[str, ...]] = ("l2",)
-    granularities: ClassVar[tuple[str, ...]] = ("weight", "gate", "neuron", "16x1")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -51,7 +51,6 @@ class OptimalBrainDamage(Pruning):
     schedule: str = "cubic"
     memory: float = 0.99
     reads_dense_gradient: ClassVar[bool] = False
-    granularities: ClassVar[tuple[str, ...]] = ("weight", "gate", "neuron", "16x1")
 
     def __post_init__(self) -> None:
         super().__post_init__()

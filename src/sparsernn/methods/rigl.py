@@ -27,7 +27,6 @@ class RigL(Rewiring):
     """
 
     every: int | float = 100
-    granularities: ClassVar[tuple[str, ...]] = ("weight", "16x1")
     replaces_update: ClassVar[bool] = True
     rounded: ClassVar[Rounding] = int
     growth: ClassVar[Growth] = BY_GRADIENT

@@ -67,24 +67,19 @@ class Run(Protocol[State]):
     @property
     def weights(self) -> dict[str, nn.Parameter]:
         """Every known parameter of the model, by name."""
-        ...
 
     @property
     def selected(self) -> list[str]:
         """Names of the tensors in which groups start."""
-        ...
 
     def groups(self, level: str, per: str = "tensor") -> Groups:
         """The groups of a granularity that start in the selected tensors; masks cover all they touch."""
-        ...
 
     def gradient(self, name: str) -> Tensor | None:
         """The latest gradient of a weight, of its absent places too, where `.grad` is zero; None if there is none."""
-        ...
 
     def learning_rate(self, name: str) -> float:
         """The optimizer's present learning rate for a parameter."""
-        ...
 
     def own(self, tensors: Mapping[str, Tensor], learning_rate: float, follows: bool = False) -> None:
         """Make parameters of the method's own out of tensors; Adam steps them. To be called in `prepare`.
@@ -92,17 +87,14 @@ class Run(Protocol[State]):
         Arguments:
             follows: whether their learning rate falls and rises as the optimizer's does, from its present one on.
         """
-        ...
 
     def remove(self, groups: Groups, kept: Tensor) -> dict[str, Tensor]:
         """Take groups out of the masks; what is absent already stays so. kept: [groups.count]. Returns the deaths."""
-        ...
 
     def changed(
         self, kind: str, born: Mapping[str, Tensor] | None = None, died: Mapping[str, Tensor] | None = None
     ) -> None:
         """Masks were rewritten: all ranks agree, the optimizer forgets births and deaths, the event is noted."""
-        ...
 
     def note(
         self,
@@ -113,24 +105,18 @@ class Run(Protocol[State]):
         more: Mapping[str, Any] | None = None,
     ) -> None:
         """Write the zeros, and an event of a step: the last one done, if none is given."""
-        ...
 
     def enforce(self) -> None:
         """Write exact zeros where weights are absent."""
-        ...
 
     def forget(self, name: str, where: Tensor) -> None:
         """Empty the optimizer's memory of a weight at some positions."""
-        ...
 
     def forget_all(self) -> None:
         """Give the optimizer the memory of a new one."""
-        ...
 
     def agree_(self, flags: Tensor) -> Tensor:
         """Under data parallel every rank takes the flags of rank 0, in place."""
-        ...
 
     def warn(self, message: str) -> None:
         """Tell the user of something that would otherwise go unseen."""
-        ...

@@ -36,5 +36,4 @@ class SNFS(Rewiring):
     stop: float = 1.0
     redistribution: str = "momentum"
     known_as: ClassVar[tuple[str, ...]] = ("sparse_momentum", "sparse_networks_from_scratch")
-    granularities: ClassVar[tuple[str, ...]] = ("weight", "16x1")
     growth: ClassVar[Growth] = BY_AVERAGE

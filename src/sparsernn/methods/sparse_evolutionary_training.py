@@ -35,6 +35,7 @@ class SparseEvolutionaryTraining(Rewiring):
     birth: str = "zero"
     renew_optimizer: bool = False
     known_as: ClassVar[tuple[str, ...]] = ("set",)
+    granularities: ClassVar[tuple[str, ...]] = ("weight",)
     growth: ClassVar[Growth] = AT_RANDOM
 
     def rewire(self, run: Run[RewiringState], step: int) -> int:

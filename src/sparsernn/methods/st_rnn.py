@@ -33,5 +33,4 @@ class STRNN(Rewiring):
     floor: float = 0.005
     stop: float = 1.0
     known_as: ClassVar[tuple[str, ...]] = ("st-rnn", "strnn", "st")
-    granularities: ClassVar[tuple[str, ...]] = ("weight", "16x1")
     growth: ClassVar[Growth] = AT_RANDOM

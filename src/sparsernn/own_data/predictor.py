@@ -18,11 +18,9 @@ class Predictor(Protocol):
 
     def run(self, inputs: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
         """Outputs of examples of one length, or padded to it. [batch ...]"""
-        ...
 
     def loss(self, encoded: Encoded) -> float:
         """Mean negative log-likelihood of the tokens of a running text but the first, in nats."""
-        ...
 
 
 def check_sizes(preparation: Preparation, inputs: int, outputs: int, folder: Path) -> None:

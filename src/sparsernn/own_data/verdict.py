@@ -182,15 +182,15 @@ class Verdict:
         return folder / VERDICT
 
 
-def judge(answers: Answers, scored: Sequence[Scored], saved: str = "sparse") -> Verdict:
+def judge(answers: Answers, scored: Sequence[Scored]) -> Verdict:
     """The verdict on those who answered.
 
     Arguments:
-        scored: among them "majority", "baseline" and the one that was `saved`; "dense" and "small_dense" if trained.
+        scored: among them "majority", "baseline" and "sparse", which was saved; "dense" and "small_dense" if trained.
     """
     by_name = {one.name: one for one in scored}
-    ours = by_name[saved]
-    others = [name for name in ("baseline", "majority", "dense", "small_dense") if name in by_name and name != saved]
+    ours = by_name["sparse"]
+    others = [name for name in ("baseline", "majority", "dense", "small_dense") if name in by_name]
     differences = {name: difference(answers, ours, by_name[name]) for name in others}
     recalls = recalls_of(answers, ours)
     says = [
@@ -198,14 +198,14 @@ def judge(answers: Answers, scored: Sequence[Scored], saved: str = "sparse") -> 
         opening(answers, by_name, ours),
         *(compared(answers, name, by_name[name], differences[name]) for name in others if name != "majority"),
         *cost(ours, by_name["baseline"], "the baseline"),
-        *(cost(ours, by_name["dense"], "the dense network") if "dense" in by_name and saved != "dense" else ()),
+        *(cost(ours, by_name["dense"], "the dense network") if "dense" in by_name else ()),
         *imbalance(answers, recalls),
         *of_columns(answers, ours, by_name["baseline"]),
     ]
     return Verdict(
         answers.metric,
         len(answers.targets),
-        saved,
+        "sparse",
         {one.name: answers.of(one) for one in scored},
         {one.name: one.bytes for one in scored},
         {one.name: one.us for one in scored},

@@ -37,7 +37,7 @@ def rows(size: Size) -> list[Row]:
             longer = replace(scaled.settings, epochs=digits.EPOCHS)
             table.append(replace(scaled, name=f"{scaled.name}_long", settings=longer))
         label = f"l2_{units}"
-        table.append(digits.row(label, size, digits.l2(size, units), units=units, error=published.get(label)))
+        table.append(digits.row(label, size, digits.l2(), units=units, error=published.get(label)))
         table.append(digits.row(f"small_dense_{units}", size, None, units=SMALL_UNITS[units]))
     return table
 

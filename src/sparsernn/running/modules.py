@@ -16,7 +16,7 @@ from sparsernn.cells.lstm import LSTM
 from sparsernn.errors import UserError
 from sparsernn.kernels.registry import Problem
 from sparsernn.running.loop import Input, Part, Stack, alone_or_all, run_layers
-from sparsernn.running.runner import Place, Runner, run_by_choice
+from sparsernn.running.runner import Place, run_by_choice
 from sparsernn.structure.description import Description, describe_layers
 from sparsernn.structure.layer import layout_of, parameter_names
 
@@ -332,7 +332,7 @@ class RecurrentStep(Built):
         return ", ".join([f"{self.input_size}, {self.hidden_size}", *_changed_options(self.cell)])
 
 
-def run_step(module: nn.Module, part: Part, input: Tensor, hx: Any = None, runner: Runner = run_by_choice) -> Any:
+def run_step(module: nn.Module, part: Part, input: Tensor, hx: Any = None) -> Any:
     """The states after one step, in the form in which torch's single-step modules give them."""
     unbatched = input.dim() == 1
     x = input.unsqueeze(0) if unbatched else input
@@ -350,7 +350,7 @@ def run_step(module: nn.Module, part: Part, input: Tensor, hx: Any = None, runne
             "pass states as the step before returned them",
         )
     problem = Problem(part.cell, part.weights, x.unsqueeze(0), tuple(starts))
-    _, ends = runner(Place(module, part.names), problem)
+    _, ends = run_by_choice(Place(module, part.names), problem)
     return alone_or_all([end.squeeze(0) for end in ends] if unbatched else ends)
 
 

@@ -49,15 +49,12 @@ class Stream(Protocol):
     @property
     def state(self) -> States:
         """The states as they are, in the cell's order; they may be written to. [batch unit] each"""
-        ...
 
     def step(self, x: Array, /) -> Array:
         """The output of one step. Shapes: [batch input] float32 -> [batch unit]."""
-        ...
 
     def reset(self) -> None:
         """Makes every state what it is before the first step."""
-        ...
 
 
 class RecurrentLayer:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from sparsernn.errors import UserError
 
 
-def check_sparsity(sparsity: float, name: str = "sparsity") -> None:
+def check_sparsity(sparsity: float) -> None:
     """Raises: UserError unless 0 <= sparsity < 1."""
     if isinstance(sparsity, bool) or not isinstance(sparsity, int | float) or not 0 <= sparsity < 1:
         raise UserError(
-            f"{name} is {sparsity!r}", "a number in [0, 1), the fraction of zeros", "pass 0.9 for 90 % zeros"
+            f"sparsity is {sparsity!r}", "a number in [0, 1), the fraction of zeros", "pass 0.9 for 90 % zeros"
         )
 
 

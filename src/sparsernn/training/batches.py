@@ -34,8 +34,6 @@ class Split(Protocol):
 
     def number_of_batches(self, size: int) -> int:
         """How many batches of at most `size` examples `batches` yields."""
-        ...
 
     def batches(self, size: int, *, shuffle_seed: int | None = None) -> Iterator[Batch]:
         """Every example once; the same seed gives the same order, None the stored order."""
-        ...

@@ -5,14 +5,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from sparsernn.data.splits import Sample, SequenceSplit
+from sparsernn.data.splits import training_texts
 from sparsernn.data.task import Loaded
 from sparsernn.errors import UserError
 from sparsernn.experiments import network
 from sparsernn.experiments.rows import Prepared, Row, Runs, Source
 from sparsernn.methods.static import Static
-
-MOST_TEXTS = 100_000
 
 
 @dataclass(frozen=True)
@@ -55,11 +53,7 @@ class ChosenWords(Source):
 
 def chosen_words(loaded: Loaded, count: int, frequent: int) -> np.ndarray:
     """Numbers of words, ascending; see `ChosenWords`. Shapes: -> [word]."""
-    split = loaded.train.whole if isinstance(loaded.train, Sample) else loaded.train
-    if not isinstance(split, SequenceSplit):
-        raise TypeError(f"{type(split).__name__} is no split of texts")
-    rows = np.arange(len(split.offsets) - 1) if split.rows is None else split.rows
-    rows = rows[:: -(-len(rows) // MOST_TEXTS)]
+    split, rows = training_texts(loaded)
     classes = np.asarray(split.targets[rows], np.int64) if loaded.objective == "classification" else np.zeros(0, int)
     by_class, sums = np.zeros((max(1, loaded.outputs), loaded.inputs)), np.zeros(loaded.inputs)
     for number, row in enumerate(rows):

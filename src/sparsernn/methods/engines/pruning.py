@@ -3,6 +3,7 @@
 import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -37,6 +38,7 @@ class Pruning(Method[PruningState]):
     granularity: str = "weight"
     scope: str = "uniform"
     per: str = "tensor"
+    granularities: ClassVar[tuple[str, ...]] = ("weight", "gate", "neuron", "16x1")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -98,6 +98,7 @@ class Rewiring(Method[RewiringState]):
     birth: str = "keep"
     redistribution: str = "none"
     momentum: float = 0.9
+    granularities: ClassVar[tuple[str, ...]] = ("weight", "16x1")
     replaces_update: ClassVar[bool] = False
     rounded: ClassVar[Rounding] = math.ceil
 

@@ -7,13 +7,12 @@ STEPS = 100
 
 
 @torch.enable_grad()
-def approximate_isometry(weight: Tensor, kept: Tensor, steps: int = STEPS) -> Tensor:
+def approximate_isometry(weight: Tensor, kept: Tensor) -> Tensor:
     """Weights W on the mask near the smallest ||WᵀW − I||, found from `weight` by L-BFGS.
 
     Arguments:
         weight: [unit source] where the search starts; only what the mask keeps is looked at.
         kept: [unit source] bool. Sources without a connection have no length to keep and are left out.
-        steps: iterations of the search.
     Returns: [unit source], zero outside the mask.
     Source: Lee, Ajanthan, Gould & Torr 2020, A signal propagation perspective for pruning neural networks at
     initialization, approximate isometry (there by gradient descent).
@@ -24,7 +23,7 @@ def approximate_isometry(weight: Tensor, kept: Tensor, steps: int = STEPS) -> Te
     mask = kept if tall else kept.T
     values = (weight if tall else weight.T).detach().float()[mask].requires_grad_(True)
     target = mask.any(0).float().diag()
-    search = torch.optim.LBFGS([values], max_iter=steps, line_search_fn="strong_wolfe")
+    search = torch.optim.LBFGS([values], max_iter=STEPS, line_search_fn="strong_wolfe")
 
     def distance() -> Tensor:
         search.zero_grad()

@@ -61,7 +61,7 @@ DECAY, DECAY_PATIENCE = 0.5, 10
 THRESHOLD = 0.1
 """Of the norm of a state's weights, 2 * width + 1 of them."""
 FIRST_STRENGTH = 8e-6
-TRIES, REPETITIONS = 20, 5
+TRIES = 20
 CLIPS, WEIGHT_DECAYS, DROPOUTS = (1.0, 5.0), (1e-7, 1e-5), (0.0, 0.5)
 SHARES = (0.4, 0.1, 0.5)
 """Of training, validation and test; the sizes are the published appendix's from memory, not confirmed."""

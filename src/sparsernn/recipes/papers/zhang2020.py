@@ -104,8 +104,6 @@ TABLE_2: Mapping[str, float] = {
     "random_400": TABLE_1["gru_random"],
     "dense_400": TABLE_1["gru_dense"],
 }
-TABLE_2_LEAST_AT_1600 = (1.01, 1.15)
-"""The range of the least errors of sparse networks with 1,600 units."""
 TABLE_3: Mapping[str, float] = {
     "dense": TABLE_1["gru_dense"],
     "jacobian_95": TABLE_1["gru_jacobian"],
