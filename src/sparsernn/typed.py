@@ -82,9 +82,18 @@ def check_options(options: object) -> None:
         if isinstance(value, numbers.Number) and (plain := getattr(value, "item", None)) is not None:
             value = plain()
             object.__setattr__(options, name, value)
+        if typing.get_origin(kind) is Literal:
+            choose(name, value, typing.get_args(kind))
         if not is_of(value, kind) or (isinstance(value, float) and math.isnan(value)):
             said = repr(value) if len(repr(value)) < 80 else f"a {type(value).__name__}"
             raise UserError(f"{name} is {said}", describe(kind), f"pass {type(options).__name__} such a {name}")
+    check_choices(options)
+
+
+def check_choices(options: object) -> None:
+    """Raises: UserError for a field without one of the values that its class lists for it in `choices`."""
+    for name, choices in getattr(type(options), "choices", {}).items():
+        choose(name, getattr(options, name), choices)
 
 
 def is_of(value: object, kind: object) -> bool:

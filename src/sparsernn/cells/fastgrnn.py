@@ -5,10 +5,9 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from sparsernn.cells.cell import Cell, Sizes
-from sparsernn.cells.parts.activations import ACTIVATIONS, GATE_ACTIVATIONS
+from sparsernn.cells.parts.activations import ACTIVATIONS, CHOICES, GATE_ACTIVATIONS
 from sparsernn.cells.parts.arithmetic import Math, Multiply, State, Vector
 from sparsernn.errors import UserError
-from sparsernn.typed import choose
 
 FIRST = {"zeta": 1.0, "nu": -4.0}
 """Logits of zeta and nu before training: 0.73 and 0.02."""
@@ -48,6 +47,7 @@ class FastGRNN(Cell):
 
     gates: ClassVar = ("update", "candidate")
     levels: ClassVar = {**Cell.levels, "rank": "input_rank hidden_rank"}
+    choices: ClassVar = CHOICES
 
     input_rank: int | None = None
     hidden_rank: int | None = None
@@ -70,8 +70,6 @@ class FastGRNN(Cell):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise UserError(f"{name} is {value!r}", "a number in [0, 1], or None", "leave it out to train it")
-        choose("gate_activation", self.gate_activation, GATE_ACTIVATIONS)
-        choose("activation", self.activation, ACTIVATIONS)
 
     @property
     def inner_axes(self) -> tuple[str, ...]:

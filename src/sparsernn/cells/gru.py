@@ -4,10 +4,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sparsernn.cells.cell import Cell
-from sparsernn.cells.parts.activations import ACTIVATIONS, GATE_ACTIVATIONS
+from sparsernn.cells.parts.activations import ACTIVATIONS, CHOICES, GATE_ACTIVATIONS
 from sparsernn.cells.parts.arithmetic import Math, Multiply, State, Vector
-from sparsernn.errors import UserError
-from sparsernn.typed import choose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,17 +27,11 @@ class GRU(Cell):
 
     gates: ClassVar = ("reset", "update", "candidate")
     mirrored: ClassVar = ("update",)
+    choices: ClassVar = {"reset": ("after", "before"), **CHOICES}
 
     reset: str = "after"
     gate_activation: str = "sigmoid"
     activation: str = "tanh"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.reset not in ("after", "before"):
-            raise UserError(f'reset is "{self.reset}"', '"after" or "before"', "choose one of them")
-        choose("gate_activation", self.gate_activation, GATE_ACTIVATIONS)
-        choose("activation", self.activation, ACTIVATIONS)
 
     def step(self, x: Vector, state: State, multiply: Multiply, math: Math) -> State:
         (hidden,) = state

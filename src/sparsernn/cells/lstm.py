@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from sparsernn.cells.cell import PLAIN_AXES, Cell
-from sparsernn.cells.parts.activations import ACTIVATIONS, GATE_ACTIVATIONS
+from sparsernn.cells.parts.activations import ACTIVATIONS, CHOICES, GATE_ACTIVATIONS
 from sparsernn.cells.parts.arithmetic import Math, Multiply, State, Vector
-from sparsernn.typed import choose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,16 +27,12 @@ class LSTM(Cell):
     gates: ClassVar = ("input", "forget", "candidate", "output")
     states: ClassVar = ("hidden", "memory")
     levels: ClassVar = {**Cell.levels, "projection": "projection"}
+    choices: ClassVar = CHOICES
 
     gate_activation: str = "sigmoid"
     activation: str = "tanh"
     projected: bool = False
     forget_bias: float | None = field(default=None, compare=False)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        choose("gate_activation", self.gate_activation, GATE_ACTIVATIONS)
-        choose("activation", self.activation, ACTIVATIONS)
 
     @property
     def axes(self) -> Mapping[str, str]:

@@ -7,8 +7,6 @@ from typing import ClassVar
 from sparsernn.cells.cell import PLAIN_AXES, Cell
 from sparsernn.cells.parts.activations import ACTIVATIONS
 from sparsernn.cells.parts.arithmetic import Math, Multiply, State, Vector
-from sparsernn.errors import UserError
-from sparsernn.typed import choose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +30,10 @@ class PeepholeLSTM(Cell):
     states: ClassVar = ("hidden", "memory")
     reads_all_states: ClassVar = True
     known_as: ClassVar = ("peephole",)
+    choices: ClassVar = {"peephole": ("diagonal", "full"), "activation": ACTIVATIONS}
 
     peephole: str = "diagonal"
     activation: str = "tanh"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.peephole not in ("diagonal", "full"):
-            raise UserError(f'peephole is "{self.peephole}"', '"diagonal" or "full"', "choose one of them")
-        choose("activation", self.activation, ACTIVATIONS)
 
     @property
     def axes(self) -> Mapping[str, str]:

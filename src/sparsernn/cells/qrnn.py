@@ -7,9 +7,6 @@ from typing import ClassVar
 from sparsernn.cells.cell import ScannedCell, Sizes
 from sparsernn.cells.parts.arithmetic import Math, Vector
 from sparsernn.cells.parts.automata import Automata, automata_of
-from sparsernn.typed import choose
-
-POOLINGS = ("f", "fo")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,12 +23,9 @@ class QRNN(ScannedCell):
 
     gates: ClassVar = ("candidate", "forget", "output")
     states: ClassVar = ("hidden", "memory")
+    choices: ClassVar = {"pooling": ("f", "fo")}
 
     pooling: str = "fo"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        choose("pooling", self.pooling, POOLINGS)
 
     @property
     def axes(self) -> Mapping[str, str]:

@@ -11,10 +11,6 @@ from sparsernn.cells.parts.arithmetic import Math, Multiply, Vector
 from sparsernn.cells.parts.automata import Automata, ScanConstants, automata_of
 from sparsernn.cells.parts.semirings import SEMIRINGS
 from sparsernn.errors import UserError
-from sparsernn.typed import choose
-
-FINALS = ("all", "learned", "last")
-LAST_LOOPS = ("learned", "one")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +57,11 @@ class Rational(ScannedCell):
         "read": "<- pattern input",
     }
     known_as: ClassVar = ("wfsa", "rational_rnn")
+    choices: ClassVar = {
+        "semiring": SEMIRINGS,
+        "last_loop": ("learned", "one"),
+        "final": ("all", "learned", "last"),
+    }
 
     lengths: int | Sequence[int] | Mapping[Any, int] = 4
     semiring: str = "plus_times"
@@ -74,9 +75,6 @@ class Rational(ScannedCell):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        choose("semiring", self.semiring, SEMIRINGS)
-        choose("last_loop", self.last_loop, LAST_LOOPS)
-        choose("final", self.final, FINALS)
         if self.last_loop == "one" and self.semiring != "plus_times":
             raise UserError(
                 f"a fixed last self-loop in {self.semiring}",

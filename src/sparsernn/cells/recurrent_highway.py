@@ -8,7 +8,6 @@ from sparsernn.cells.cell import Cell
 from sparsernn.cells.parts.activations import ACTIVATIONS
 from sparsernn.cells.parts.arithmetic import Math, Multiply, State, Vector
 from sparsernn.errors import UserError
-from sparsernn.typed import choose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +29,7 @@ class RecurrentHighwayNetwork(Cell):
 
     gates: ClassVar = ("candidate", "transform")
     known_as: ClassVar = ("rhn", "recurrent_highway_network")
+    choices: ClassVar = {"activation": ACTIVATIONS}
     dropout_per: ClassVar = "sequence"
 
     depth: int = 3
@@ -40,7 +40,6 @@ class RecurrentHighwayNetwork(Cell):
         super().__post_init__()
         if self.depth < 1:
             raise UserError(f"depth is {self.depth}", "a whole number of at least 1", "pass the number of micro-steps")
-        choose("activation", self.activation, ACTIVATIONS)
 
     @property
     def axes(self) -> Mapping[str, str]:

@@ -6,7 +6,6 @@ from typing import ClassVar
 from sparsernn.cells.cell import Cell
 from sparsernn.cells.parts.activations import ACTIVATIONS
 from sparsernn.cells.parts.arithmetic import Math, Multiply, State, Vector
-from sparsernn.typed import choose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,15 +23,14 @@ class RNN(Cell):
 
     gates: ClassVar = ("candidate",)
     positional: ClassVar = ("nonlinearity",)
+    choices: ClassVar = {"nonlinearity": ACTIVATIONS, "activation": (None, *ACTIVATIONS)}
 
     nonlinearity: str = "tanh"
     activation: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        choose("nonlinearity", self.nonlinearity, ACTIVATIONS)
         if self.activation is not None:
-            choose("activation", self.activation, ACTIVATIONS)
             object.__setattr__(self, "nonlinearity", self.activation)
             object.__setattr__(self, "activation", None)
 

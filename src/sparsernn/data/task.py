@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 
 from sparsernn.errors import UserError
-from sparsernn.typed import choose
+from sparsernn.typed import check_choices
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -179,8 +179,7 @@ class Task(abc.ABC):
     verify: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
-        for name, choices in self.choices.items():
-            choose(name, getattr(self, name), choices)
+        check_choices(self)
 
     def other_files(self, folder: Folder) -> dict[str, Path]:
         """Files that are read beside `files`, by the names under which a result states their sums."""

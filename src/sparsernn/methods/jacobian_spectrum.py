@@ -79,13 +79,12 @@ class JacobianSpectrum(InitialPruning):
     offset: float | None = None
     part: str | None = None
     first_order: bool = False
+    choices: ClassVar = {**InitialPruning.choices, "reading": READINGS, "part": (None, *PARTS)}
     layers_only: ClassVar[bool] = True
     known_as: ClassVar[tuple[str, ...]] = ("jacobian", "spectrum")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        choose("reading", self.reading, READINGS)
-        choose("part", self.part, (None, *PARTS))
         functional, discount, normaliser, _ = self.settings
         check_normaliser(normaliser, self.floor)
         choose("functional", functional, FUNCTIONALS)

@@ -3,7 +3,7 @@
 import abc
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import Field
 from typing import ClassVar, Generic, TypeVar
 
@@ -27,11 +27,13 @@ class Method(abc.ABC, Generic[State]):
     Attributes:
         granularities: the levels at which it can work ("weight", "gate", "neuron", "16x1", ...).
         known_as: other names of the method.
+        choices: option -> the values that it may have.
         layers_only: whether it takes weights of recurrent layers alone, as no other module has a step.
     """
 
     granularities: ClassVar[tuple[str, ...]] = ("weight",)
     known_as: ClassVar[tuple[str, ...]] = ()
+    choices: ClassVar[Mapping[str, Collection[object]]] = {}
     layers_only: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
@@ -39,7 +41,7 @@ class Method(abc.ABC, Generic[State]):
         explain_inherited(cls)
 
     def __post_init__(self) -> None:
-        """Raises: UserError for an option of another type than the method declares."""
+        """Raises: UserError for an option of another type or value than the method declares."""
         check_options(self)
 
     @property

@@ -12,7 +12,6 @@ from sparsernn.methods.parts.rescaling import RESCALINGS, Rescaling
 from sparsernn.methods.parts.topology import RandomTopology
 from sparsernn.methods.run import Run
 from sparsernn.structure.masks import Masks, fitting
-from sparsernn.typed import choose
 
 
 @dataclass(frozen=True)
@@ -46,13 +45,13 @@ class Static(Method[None]):
     counts: str = "exact"
     rescale: str = "none"
     granularities: ClassVar[tuple[str, ...]] = ("weight", "16x1")
+    choices: ClassVar = {"rescale": RESCALINGS}
     reads_dense_gradient: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.masks is None:
             _ = self.topology  # made once, so that its options are checked
-            choose("rescale", self.rescale, RESCALINGS)
         elif self.sparsity is not None or self.eps is not None:
             raise UserError(
                 "masks are given, and a sparsity or eps", "one of the three", "leave sparsity and eps out: masks say it"

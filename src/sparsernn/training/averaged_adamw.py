@@ -8,7 +8,7 @@ from torch.optim import AdamW
 from torch.optim.optimizer import ParamsT
 
 from sparsernn.errors import UserError
-from sparsernn.training.evaluated_weights import exchange
+from sparsernn.training.evaluated_weights import check_trains, exchange
 
 
 class AveragedAdamW(AdamW):
@@ -38,8 +38,7 @@ class AveragedAdamW(AdamW):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """One update of every parameter that has a gradient; returns what the closure does."""
-        if any(group["evaluates"] for group in self.param_groups):
-            raise UserError("The optimizer stands at its averages", "a step from the weights", "Call train() first")
+        check_trains(self)
         loss = super().step(closure)
         for group in self.param_groups:
             for parameter in group["params"]:

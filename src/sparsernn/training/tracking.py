@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sparsernn import durable
-from sparsernn.errors import UserError
+from sparsernn.errors import needs_package
 from sparsernn.typed import choose
 
 if TYPE_CHECKING:
@@ -51,14 +51,9 @@ class TensorBoardLog:
     """tensorboard/: the numbers of every epoch as scalars."""
 
     def __init__(self, folder: Path, epochs_done: int):
-        try:
+        advice = 'install "sparsernn[train]", or set loggers to ["csv"]'
+        with needs_package("The tensorboard logger cannot be used", do=advice):
             from torch.utils.tensorboard import SummaryWriter
-        except ModuleNotFoundError as error:
-            raise UserError(
-                f"{error.name} is not installed",
-                "it for the tensorboard logger",
-                'Run pip install "sparsernn[train]", or set loggers to ["csv"]',
-            ) from error
         with durable.one_clear_error("The log", folder, "the checkpoints before are intact"):
             place = durable.inner_folder(folder / "tensorboard")
         self.writer = SummaryWriter(str(place), purge_step=epochs_done + 1)

@@ -52,3 +52,5 @@ ACTIVATIONS: dict[str, Activation] = {
     "spocu": _watched(spocu),
     "spocu_bounded": _watched(lambda arithmetic, x: spocu(arithmetic, x, 1.0)),
 }
+CHOICES = {"gate_activation": GATE_ACTIVATIONS, "activation": ACTIVATIONS}
+"""Options of cells that name such functions."""

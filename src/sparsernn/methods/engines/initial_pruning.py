@@ -1,6 +1,7 @@
 """Engine: prune before the first step by what one batch, or the weights alone, tell; at once or in rounds."""
 
 import abc
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,7 +15,6 @@ from sparsernn.methods.parts.scopes import SCOPES, prune_to
 from sparsernn.methods.run import Run
 from sparsernn.structure.budget import check_sparsity
 from sparsernn.structure.groups import Groups
-from sparsernn.typed import choose
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,13 @@ class InitialPruning(Method[None]):
     rescale: str = "none"
     rounds: int = 1
     granularities: ClassVar[tuple[str, ...]] = ("weight", "gate", "neuron", "16x1")
+    choices: ClassVar[Mapping[str, Collection[object]]] = {"scope": SCOPES, "rescale": RESCALINGS}
     reads_dense_gradient: ClassVar[bool] = False
     needs_loss: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_sparsity(self.sparsity)
-        choose("scope", self.scope, SCOPES)
-        choose("rescale", self.rescale, RESCALINGS)
         if self.rounds < 1:
             raise UserError(f"rounds is {self.rounds!r}", "a whole number of at least 1", "pass rounds=1 for one shot")
 

@@ -13,7 +13,6 @@ from sparsernn.methods.parts.scopes import SCOPES, prune_to
 from sparsernn.methods.run import Run
 from sparsernn.structure.budget import check_sparsity
 from sparsernn.structure.groups import Groups
-from sparsernn.typed import choose
 
 
 @dataclass
@@ -39,11 +38,11 @@ class Pruning(Method[PruningState]):
     scope: str = "uniform"
     per: str = "tensor"
     granularities: ClassVar[tuple[str, ...]] = ("weight", "gate", "neuron", "16x1")
+    choices: ClassVar = {"scope": SCOPES}
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_sparsity(self.sparsity)
-        choose("scope", self.scope, SCOPES)
         _ = self.when  # made once, so that its options are checked
 
     @property

@@ -24,7 +24,6 @@ from sparsernn.structure.choice import count, pick, top
 from sparsernn.structure.groups import BLOCK, Family, Groups
 from sparsernn.structure.movement import pack, unpack
 from sparsernn.structure.zeroing import rule_out_
-from sparsernn.typed import choose
 
 MOST_NOTES = 1000
 
@@ -79,6 +78,13 @@ class Rewiring(Method[RewiringState]):
         rounded: how many weights a fraction of them is.
     """
 
+    choices: ClassVar = {
+        "rescale": RESCALINGS,
+        "decay": DECAYS,
+        "drop": DROPS,
+        "birth": BIRTHS,
+        "redistribution": redistribution.RULES,
+    }
     sparsity: float | None = None
     every: int | float = 0.05
     _: KW_ONLY
@@ -107,14 +113,6 @@ class Rewiring(Method[RewiringState]):
         _ = self.topology  # made once, so that its options are checked
         for name in ("rate", "floor", "stop", "momentum"):
             check_fraction(getattr(self, name), name)
-        for name, choices in (
-            ("rescale", RESCALINGS),
-            ("decay", DECAYS),
-            ("drop", DROPS),
-            ("birth", BIRTHS),
-            ("redistribution", redistribution.RULES),
-        ):
-            choose(name, getattr(self, name), choices)
         steps_between(self.every, 100)
         if self.granularity != "weight" and (self.drop == "sign" or not BLOCK.fullmatch(str(self.granularity))):
             raise UserError(
