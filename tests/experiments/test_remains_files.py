@@ -7,7 +7,7 @@ import torch
 
 from sparsernn.data.splits import TextSplit
 from sparsernn.data.task import Batch, Loaded
-from sparsernn.experiments import lags, remains_file
+from sparsernn.experiments import lags, scoring
 from sparsernn.experiments.execution import run
 from sparsernn.experiments.experiment import Experiment, Request
 from sparsernn.experiments.jobs import Jobs
@@ -38,7 +38,7 @@ def test_files_name_words_units_and_kinds(tmp_path):
     masks = Masks({"embedding.weight": torch.ones(5, 4, dtype=torch.bool)})
     masks.kept["embedding.weight"][3] = False
     batch = Batch(torch.zeros(4, 2, dtype=torch.long), torch.zeros(4, 2, dtype=torch.long))
-    living = remains_file.write(tmp_path, loaded, model, masks, batch)
+    living = scoring.write_remains(tmp_path, loaded, model, masks, batch)
     assert json.loads((tmp_path / "structure.json").read_text()) == living
     (words,) = living["words"]
     assert words["alive"] == 4 and {entry["word"] for entry in words["largest"]} == set("abce")

@@ -11,17 +11,19 @@ from torch import nn
 from sparsernn.data.files import unchanged
 from sparsernn.data.task import Loaded, Task
 from sparsernn.errors import UserError
-from sparsernn.experiments import network, results, row_training, trained
+from sparsernn.experiments import network, results, spectra, trained
 from sparsernn.experiments.baseline_row import AnyRow, BaselineRow
 from sparsernn.experiments.baselines import BASELINES
 from sparsernn.experiments.experiment import Experiment
 from sparsernn.experiments.parts import plain
 from sparsernn.experiments.provenance import provenance, splits
-from sparsernn.experiments.rows import Row, Runs
+from sparsernn.experiments.rows import Prepared, Row, Runs
 from sparsernn.experiments.scoring import Scored, score
 from sparsernn.experiments.size_search import SearchGaveUp
+from sparsernn.experiments.trained import Trained
 from sparsernn.structure.masks import Masks
 from sparsernn.training.environment import describe_environment
+from sparsernn.training.loop import fit
 from sparsernn.training.run_folder import Json, RunFolder, finite
 
 
@@ -94,7 +96,7 @@ class Jobs(Runs):
             metrics = BASELINES[row.baseline](loaded)
             return Scored(metrics, time.perf_counter() - started)
         prepared = network.prepare(row, loaded, data, self)
-        finished = row_training.train(prepared, run, resume=resume, progress=self.experiment.request.progress)
+        finished = train(prepared, run, resume=resume, progress=self.experiment.request.progress)
         return score(finished, loaded, run.path)
 
     def keep(self, task: Task, loaded: Loaded, files: dict[str, str]) -> None:
@@ -142,3 +144,21 @@ def threads(number: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def train(prepared: Prepared, run: RunFolder, *, resume: bool, progress: bool) -> Trained:
+    """Train a row's network in place, with everything that a run folder holds."""
+    row, loaded, network = prepared.row, prepared.loaded, prepared.network
+    start = spectra.at_start(row, loaded, network, prepared.method) if row.measure.spectra else None
+    fitted = fit(
+        network,
+        loaded.train,
+        loaded.valid,
+        objective=prepared.objective,
+        method=prepared.method,
+        settings=row.settings,
+        run=run,
+        resume=resume,
+        progress=progress,
+    )
+    return Trained(row, prepared.data, network, fitted.masks, fitted.seconds, start)

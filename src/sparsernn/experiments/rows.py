@@ -14,7 +14,6 @@ from torch import nn
 from sparsernn import folders, typed
 from sparsernn.data.task import Loaded, Task
 from sparsernn.errors import UserError
-from sparsernn.experiments import old_rows
 from sparsernn.experiments.measure import Measure
 from sparsernn.experiments.parts import Options, fields_to_json, name_of, part_from_json, part_to_json, plain
 from sparsernn.experiments.seeds import Seeds
@@ -25,6 +24,7 @@ from sparsernn.training.objectives import Objective
 from sparsernn.training.run_folder import Json
 from sparsernn.training.settings import Settings
 
+MOVED = {"start", "fresh", "match", "teacher", "search", "best_of", "exchange_gates", "compact", "resplit", "only_seed"}
 SOURCES = "experiments.sources"
 
 
@@ -240,7 +240,7 @@ class Row:
     @classmethod
     def from_json(cls, values: Json) -> Row:
         """The row that `to_json` wrote. Names resolve within their folders only."""
-        values = old_rows.translated(values)
+        values = translated(values)
         if "baseline" in values:
             raise UserError("the run is of a baseline", "a run with a network", "Choose a row with a network")
         try:
@@ -270,3 +270,26 @@ def check_threads(threads: int | None) -> None:
     """Raises: UserError for fewer threads than one."""
     if threads is not None and threads < 1:
         raise UserError(f"threads is {threads}", "at least 1, or none", "Change threads")
+
+
+def translated(values: Json) -> Json:
+    """The row as this version writes it; one that is written so already is left as it is."""
+    if "seeds" in values or not isinstance(values.get("measure"), Mapping):
+        return dict(values)
+    start, gates = values.get("start"), values.get("exchange_gates")
+    sources = {
+        "zeros" if values.get("fresh") else "start": {"row": start} if start else None,
+        "exchange": {"gates": gates} if gates else None,
+        "match": {"row": values["match"]} if values.get("match") else None,
+        "best_of": {"rows": values["best_of"]} if values.get("best_of") else None,
+        "search": values.get("search"),
+        "teacher": values.get("teacher"),
+    }
+    unmoved = {name: value for name, value in values.items() if name not in MOVED and name != "baseline"}
+    return {
+        **unmoved,
+        **{name: source for name, source in sources.items() if source},
+        **({"baseline": values["baseline"]} if values.get("baseline") else {}),
+        "seeds": {"only": values.get("only_seed"), "resplit": values.get("resplit", False)},
+        "measure": {"compact": values.get("compact", True), **values["measure"]},
+    }

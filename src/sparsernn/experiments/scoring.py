@@ -7,18 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from sparsernn import durable
 from sparsernn.compaction.files import plain_size
+from sparsernn.compaction.remains import remains
 from sparsernn.compaction.vanilla_units import make_vanilla_
 from sparsernn.data.task import Batch, Loaded
-from sparsernn.experiments import lags, remains_file, spectra
-from sparsernn.experiments.compacted import Compacted, arguments, cut, write_final
+from sparsernn.experiments import lags, spectra
+from sparsernn.experiments.compacted import Compacted, arguments, carries, cut, write_final
 from sparsernn.experiments.trained import COMPACT, Trained
 from sparsernn.measure import cost
 from sparsernn.measure.structure import structure
+from sparsernn.structure.masks import Masks
 from sparsernn.training import objectives
 from sparsernn.training.confusion import confusion
+
+REMAINS = "structure.json"
+"""File of a run folder that says which units, gates and words of its network live, for the maps of a report."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ def score(trained: Trained, loaded: Loaded, folder: Path) -> Scored:
 
 def describe_living(trained: Trained, loaded: Loaded, folder: Path, example: Batch) -> None:
     """Leave in the run folder what lives of the trained network and, where they are asked for, gradients by lag."""
-    living = remains_file.write(folder, loaded, trained.network, trained.masks, example)
+    living = write_remains(folder, loaded, trained.network, trained.masks, example)
     if trained.row.measure.lags:
         lags.write(folder, loaded, trained.network, living)
 
@@ -111,3 +117,11 @@ def batch_of(loaded: Loaded, size: int) -> Batch:
     lengths = None if batch.lengths is None else batch.lengths[rows]
     targets = batch.targets.index_select(axis if batch.targets.dim() > axis else 0, rows)
     return Batch(batch.inputs.index_select(axis, rows), targets, lengths)
+
+
+def write_remains(folder: Path, loaded: Loaded, network: nn.Module, masks: Masks, example: Batch) -> dict[str, object]:
+    """Leave what lives of a network in the run folder, unless it has no recurrent layer; and return it."""
+    living = remains(network, masks, arguments(example), loaded.vocabulary if loaded.tokens else (), carries(network))
+    if living["layers"]:
+        durable.replace(folder / REMAINS, json.dumps(living))
+    return living
