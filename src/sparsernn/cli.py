@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Protocol
@@ -84,7 +84,7 @@ def list_entries(
         raise unknown("kind", kind, list(listing.FOLDERS), "list")
     folders = {name: listing.entries(name) for name in ([kind] if kind else listing.FOLDERS)}
     if as_json:
-        typer.echo(json.dumps(folders[kind] if kind else folders, indent=1))
+        print_json(folders[kind] if kind else folders)
         return
     for name, entries in folders.items():
         rows = [(entry["name"], entry.get("error") or entry["summary"]) for entry in entries]
@@ -139,10 +139,7 @@ def search(
     target = TargetSearch(value, tolerance, bounds.strength, trials=bounds.trials)
     request = Request(recipe, seeds=(seed,), **options.keywords)
     figures = target_search.run(target, request, row, metric, print_remark)
-    if as_json:
-        typer.echo(json.dumps(figures, indent=1))
-    else:
-        print_table(("", ""), [(name, str(value)) for name, value in figures.items()])
+    show_figures(figures, as_json)
 
 
 @app.command()
@@ -258,10 +255,7 @@ def compact(
     from sparsernn.own_data.runs import run_of
 
     sizes = compact_run(run_of(folder))
-    if as_json:
-        typer.echo(json.dumps(sizes, indent=1))
-    else:
-        print_table(("", ""), [(name, str(value)) for name, value in sizes.items()])
+    show_figures(sizes, as_json)
 
 
 @app.command()
@@ -285,9 +279,7 @@ def pack(
     choices = pack_run(run_of(folder), out, steps, batch, int8, dtype)
     written = out.stat().st_size
     if as_json:
-        typer.echo(
-            json.dumps({"file": str(out), "bytes": written, "formats": [vars(one) for one in choices]}, indent=1)
-        )
+        print_json({"file": str(out), "bytes": written, "formats": [vars(one) for one in choices]})
         return
     rows = [
         (str(one.layer), one.format, f"{one.us:.2f}", size(one.bytes), "taken" if one.taken else "") for one in choices
@@ -311,10 +303,7 @@ def export(
     from sparsernn.own_data.runs import run_of
 
     written = exporting.export(target if target.is_file() else run_of(target), to, out, name, int8)
-    if as_json:
-        typer.echo(json.dumps(written, indent=1))
-        return
-    print_table(("", ""), [(one, str(value)) for one, value in written.items()])
+    show_figures(written, as_json)
 
 
 @app.command()
@@ -333,7 +322,7 @@ def bench(
     timed = packing.bench(target if target.is_file() else run_of(target), steps, batch)
     if as_json:
         rows = [{"network": name, "us_per_step": us, "bytes": written} for name, us, written in timed]
-        typer.echo(json.dumps(rows, indent=1))
+        print_json(rows)
         return
     slowest = max(us for _, us, _ in timed)
     lines = [(name, f"{us:.2f}", f"{slowest / us:.2f}×") for name, us, _ in timed]
@@ -359,11 +348,24 @@ def analyse(
     if out is not None:
         analysis.picture(out)
     if as_json:
-        typer.echo(json.dumps(analysis.to_json(), indent=1))
+        print_json(analysis.to_json())
         return
     print_table(*analysis.rows())
     if out is not None:
         typer.echo(out)
+
+
+def print_json(values: object) -> None:
+    """Print values as JSON."""
+    typer.echo(json.dumps(values, indent=1))
+
+
+def show_figures(figures: Mapping[str, object], as_json: bool) -> None:
+    """Print figures with their names, as a table or as JSON."""
+    if as_json:
+        print_json(figures)
+    else:
+        print_table(("", ""), [(name, str(value)) for name, value in figures.items()])
 
 
 def show(outcome: Outcome, title: str, as_json: bool, **more: object) -> None:
@@ -373,7 +375,7 @@ def show(outcome: Outcome, title: str, as_json: bool, **more: object) -> None:
     written = write_page(outcome, title)
     if as_json:
         described = {"out": str(outcome.out), "page": str(written), "results": outcome.results, **more}
-        typer.echo(json.dumps(described, indent=1))
+        print_json(described)
         return
     table = tables.brief(reading.read_runs(outcome.run_folders))
     print_table(table.columns, table.rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -63,9 +64,7 @@ def build_series(task: TableOptions, writer: StoreWriter, progress: Progress) ->
     fitted = replace(fitted, remarks=told, **_reading(per_step, steps, targets, np.diff(offsets)[parts[0]]))
     preparation = with_scale(fitted, targets, parts[0])
     write_scaled(writer, preparation, steps.offsets)
-    writer.append("offsets", offsets)
-    writer.append("targets", scaled_targets(preparation, targets))
-    write_parts(writer, parts)
+    write_targets(writer, preparation, targets, parts, offsets)
     return preparation
 
 
@@ -104,11 +103,23 @@ def with_scale(preparation: Preparation, targets: np.ndarray, train: np.ndarray)
     return replace(preparation, label_scale=(float(learned.mean()), deviation if deviation > 0 else 1.0))
 
 
-def scaled_targets(preparation: Preparation, targets: np.ndarray) -> np.ndarray:
-    """Targets as a network learns them: classes as they are, numbers standardised."""
-    if not preparation.label_scale:
-        return targets
-    return (targets - preparation.label_scale[0]) / preparation.label_scale[1]
+def write_targets(
+    writer: StoreWriter,
+    preparation: Preparation,
+    targets: np.ndarray,
+    parts: Sequence[np.ndarray],
+    offsets: np.ndarray | None = None,
+) -> None:
+    """Store targets as a network learns them, the rows of train, valid and test, and where each series begins.
+
+    Classes stay as they are; numbers are standardised.
+    """
+    if offsets is not None:
+        writer.append("offsets", offsets)
+    if preparation.label_scale:
+        targets = (targets - preparation.label_scale[0]) / preparation.label_scale[1]
+    writer.append("targets", targets)
+    write_parts(writer, parts)
 
 
 def _labels(steps: Steps) -> tuple[tuple[str, ...], np.ndarray]:

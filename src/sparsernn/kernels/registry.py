@@ -100,6 +100,15 @@ def in_one_precision(problem: Problem) -> Iterator[Problem]:
         yield replace(problem, x=problem.x.to(kind), state=state)
 
 
+def only_plain(problem: Problem) -> str | None:
+    """What kernels cannot compute that know nothing but products and gates, over sequences of one length."""
+    if problem.is_scaled:
+        return "nothing can be put between its products and its gates"
+    if problem.lengths is not None:
+        return "all sequences of a batch have to end together"
+    return "it can be differentiated once" if problem.twice else None
+
+
 @dataclass(frozen=True)
 class Kernel(Generic[P]):
     """One way to compute an operation.

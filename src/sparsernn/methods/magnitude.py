@@ -33,9 +33,6 @@ class Magnitude(Pruning):
     Arguments:
         gates: the sparsity of some gates by their names, where `per` is "gate"; the others have `sparsity`. All come to
             theirs in the same events.
-        start, stop: fractions of training between which pruning happens.
-        every: steps between events (int), or a fraction of training (float).
-        schedule: "cubic", "linear" or "one_shot" (everything at `start`).
         rewind: lottery-ticket rewinding: after the last event surviving weights return to their values at this
             fraction of training (0.0: their initial values), and the optimizer's memory is emptied.
     Shapes: any weight.
@@ -50,6 +47,7 @@ class Magnitude(Pruning):
     every: int | float = 0.02
     schedule: str = "cubic"
     rewind: float | None = None
+    explained_by: ClassVar = (Ramp,)
     reads_dense_gradient: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

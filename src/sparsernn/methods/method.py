@@ -3,7 +3,7 @@
 import abc
 import inspect
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import Field
 from typing import ClassVar, Generic, TypeVar
 
@@ -22,23 +22,25 @@ class Method(abc.ABC, Generic[State]):
     """A frozen dataclass of hyperparameters. What changes while it works is in the state that it declares.
 
     Its file name in this folder is its name everywhere. Its docstring need not repeat what the docstring of its engine
-    says of an option: it is completed by that.
+    says of an option: it is completed by that, and by `explained_by`.
 
     Attributes:
         granularities: the levels at which it can work ("weight", "gate", "neuron", "16x1", ...).
         known_as: other names of the method.
+        explained_by: dataclasses that are made of its options, and whose docstrings explain these.
         choices: option -> the values that it may have.
         layers_only: whether it takes weights of recurrent layers alone, as no other module has a step.
     """
 
     granularities: ClassVar[tuple[str, ...]] = ("weight",)
     known_as: ClassVar[tuple[str, ...]] = ()
+    explained_by: ClassVar[tuple[type, ...]] = ()
     choices: ClassVar[Mapping[str, Collection[object]]] = {}
     layers_only: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        explain_inherited(cls)
+        explain_inherited(cls, cls.explained_by)
 
     def __post_init__(self) -> None:
         """Raises: UserError for an option of another type or value than the method declares."""
@@ -110,9 +112,9 @@ class Method(abc.ABC, Generic[State]):
         return True
 
 
-def explain_inherited(kind: type) -> None:
-    """Complete the arguments in the docstring of a class by those that only classes above it explain."""
-    text, *above = [inspect.cleandoc(other.__doc__ or "") + "\n" for other in kind.__mro__]
+def explain_inherited(kind: type, more: Sequence[type]) -> None:
+    """Complete the arguments in the docstring of a class by those that only classes above it, or some more, explain."""
+    text, *above = [inspect.cleandoc(other.__doc__ or "") + "\n" for other in (*kind.__mro__, *more)]
     slot, *others = [ARGUMENTS.search(doc) for doc in (text, *reversed(above))]
     if slot is None:
         return

@@ -33,9 +33,6 @@ class OptimalBrainDamage(Pruning):
 
     Arguments:
         scope: "global" (one ranking) or "uniform" (each tensor or layer alike).
-        start, stop: fractions of training between which pruning happens.
-        every: steps between events (int), or a fraction of training (float).
-        schedule: "cubic", "linear" or "one_shot" (everything at `start`).
         memory: how much of the mean a step keeps, in [0, 1).
     Shapes: any weight. A trained model needs `loss=` of the `Sparsifier`.
     Raises: UserError for a value out of range, if no event falls within training, or for gradients that are not finite.
@@ -50,6 +47,7 @@ class OptimalBrainDamage(Pruning):
     every: int | float = 0.02
     schedule: str = "cubic"
     memory: float = 0.99
+    explained_by: ClassVar = (Ramp,)
     reads_dense_gradient: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from torch import nn
+
 from sparsernn.cells.cell import Cell, Line
 from sparsernn.structure.axes import Layout
 from sparsernn.structure.layer import Layer, layer_suffixes, layout_of
@@ -93,8 +95,14 @@ class Description:
         return self.states[0] if self.states else self.writes
 
 
-def describe_units(names: Sequence[str], size: int, **more: Any) -> Description:
-    """A module that treats each unit by itself, with some weights a unit. more: fields of the description."""
+def describe_units(weights: nn.Module | Sequence[str], size: int, **more: Any) -> Description:
+    """A module that treats each unit by itself, with some weights a unit.
+
+    Arguments:
+        weights: their names, or the module all of whose own they are.
+        more: fields of the description.
+    """
+    names = [name for name, _ in weights.named_parameters(recurse=False)] if isinstance(weights, nn.Module) else weights
     parts = tuple(Part(name, Layout.parse("unit"), {"unit": ("unit",)}) for name in names)
     return Description({"unit": size}, parts, (), ("unit",), ("unit",), **more)
 

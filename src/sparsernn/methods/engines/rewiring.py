@@ -53,14 +53,9 @@ class Rewiring(Method[RewiringState]):
     after it, in every family unless `redistribution` says otherwise.
 
     Arguments:
-        sparsity: fraction of zeros over all selected tensors, in [0, 1).
         every: steps between rewirings (int), or a fraction of training (float).
-        eps: instead of `sparsity`: an Erdős–Rényi network in which a matrix keeps eps (n_in + n_out) weights, rounded.
         granularity: "weight" or a block such as "16x1".
-        distribution: "uniform" (every tensor alike), "erdos_renyi" or "erdos_renyi_kernel" (small tensors are denser).
-        power: exponent of the Erdős–Rényi rule: 0 is uniform, 1 the papers' rule.
         per: whether a "tensor" or each "gate" of it is a matrix of its own.
-        counts: "exact", or "bernoulli": every weight exists with its matrix's density, by itself.
         rescale: what happens to the first weights that are left: see `RandomPruning`.
         rate: fraction of a tensor's weights that is dropped at the beginning.
         decay: how the rate falls to `floor`: "cosine", "linear" or "constant" (floor is not used).
@@ -78,6 +73,7 @@ class Rewiring(Method[RewiringState]):
         rounded: how many weights a fraction of them is.
     """
 
+    explained_by: ClassVar = (RandomTopology,)
     choices: ClassVar = {
         "rescale": RESCALINGS,
         "decay": DECAYS,
