@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,14 +15,16 @@ from sparsernn.compaction.files import plain_size
 from sparsernn.compaction.remains import remains
 from sparsernn.compaction.vanilla_units import make_vanilla_
 from sparsernn.data.task import Batch, Loaded
+from sparsernn.errors import UserError
 from sparsernn.experiments import lags, spectra
 from sparsernn.experiments.compacted import Compacted, arguments, carries, cut, write_final
 from sparsernn.experiments.trained import COMPACT, Trained
 from sparsernn.measure import cost
-from sparsernn.measure.structure import structure
 from sparsernn.structure.masks import Masks
+from sparsernn.structure.wiring import Wiring
 from sparsernn.training import objectives
-from sparsernn.training.confusion import confusion
+from sparsernn.training.batches import Split
+from sparsernn.training.objectives import IGNORED, OBJECTIVES, evaluation_batches
 
 REMAINS = "structure.json"
 """File of a run folder that says which units, gates and words of its network live, for the maps of a report."""
@@ -125,3 +128,74 @@ def write_remains(folder: Path, loaded: Loaded, network: nn.Module, masks: Masks
     if living["layers"]:
         durable.replace(folder / REMAINS, json.dumps(living))
     return living
+
+
+def confusion(model: nn.Module, split: Split, labels: Sequence[str], *, batch_size: int = 250) -> dict[str, object]:
+    """{"labels": [...], "matrix": [[...]]}: examples (or steps, for a label per step) by true and predicted class.
+
+    Arguments:
+        model: gives scores with the classes last, for a sequence or for each of its steps.
+        split: its `batches(size)` give inputs, targets and lengths or None.
+        labels: names of the classes, in the order of their numbers.
+        batch_size: examples scored at once.
+    Raises: UserError if the model gives another number of scores than there are labels.
+    """
+    classes = len(labels)
+    counts = torch.zeros(classes * classes, dtype=torch.long)
+    with evaluation_batches(model, split, batch_size) as batches:
+        for batch in batches:
+            objective = OBJECTIVES["tagging" if batch.targets.dim() > 1 else "classification"]
+            scores = model(*objective.arguments(batch))
+            if scores.shape[-1] != classes:
+                raise UserError(
+                    f"the model gives {scores.shape[-1]} scores for {classes} labels",
+                    "one score for each label",
+                    "build the model with the task's number of outputs",
+                )
+            targets = objective.targets(batch)
+            targets = targets[:, : scores.shape[1]] if targets.dim() > 1 else targets
+            scored = targets != IGNORED
+            pairs = targets[scored] * classes + scores.argmax(-1)[scored]
+            counts += torch.bincount(pairs.cpu(), minlength=classes * classes)
+    return {"labels": [str(label) for label in labels], "matrix": counts.view(classes, classes).tolist()}
+
+
+def structure(whole: nn.Module, final: nn.Module, masks: Masks) -> dict[str, object]:
+    """Figures of a network that was cut, beside the one it was cut from; an empty dictionary without recurrent layers.
+
+    Arguments:
+        whole: before anything was taken away.
+        final: what was left; masks: of it.
+    Returns: `compression`, all weights by those that are left, biases excluded; the same of the recurrent layers under
+        the name of their cell, such as `lstm_compression`; `neurons` and `gates` that are not constant, a number a
+        layer and direction.
+    Source: Lobacheva et al. 2020, Table 1.
+    """
+    before, after = Wiring.local(whole), Wiring.local(final)
+    if not before.layers:
+        return {}
+    figures: dict[str, object] = {"compression": _ratio(before, after, whole, final, masks)}
+    for kind in dict.fromkeys(type(layer.cell).__name__.lower() for layer in before.layers):
+        figures[f"{kind}_compression"] = _ratio(before, after, whole, final, masks, kind)
+    constant = Counter(layer for layer, _, _ in masks.constant_gates)
+    figures["neurons"] = [layer.sizes["hidden"] for layer in after.layers]
+    figures["gates"] = [len(layer.cell.gates) * layer.sizes["hidden"] - constant[layer.label] for layer in after.layers]
+    return figures
+
+
+def _ratio(before: Wiring, after: Wiring, whole: nn.Module, final: nn.Module, masks: Masks, kind: str = "") -> float:
+    """Weights with an arrow, of one kind of cell or of all modules: before by after."""
+    counts = []
+    for wiring, model, kept in ((before, whole, {}), (after, final, masks.kept)):
+        names = {
+            name
+            for layer in wiring.layers
+            for name in layer.weights.values()
+            if type(layer.cell).__name__.lower() == kind
+        }
+        count = 0
+        for name, parameter in wiring.parameters(model).items():
+            if wiring.weights[name].layout.incoming and (not kind or name in names):
+                count += int(kept[name].sum()) if name in kept else parameter.numel()
+        counts.append(count)
+    return counts[0] / max(counts[1], 1)
