@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import Self
 
 from sparsernn.cells.cell import Cell, Sizes
 from sparsernn.cells.parts.activations import ACTIVATIONS, CHOICES, GATE_ACTIVATIONS
@@ -45,9 +45,9 @@ class FastGRNN(Cell):
     Deviations: each unit has a zeta and a nu of its own, where the source has one pair for all.
     """
 
-    gates: ClassVar = ("update", "candidate")
-    levels: ClassVar = {**Cell.levels, "rank": "input_rank hidden_rank"}
-    choices: ClassVar = CHOICES
+    gates = ("update", "candidate")
+    levels = {**Cell.levels, "rank": "input_rank hidden_rank"}
+    choices = CHOICES
 
     input_rank: int | None = None
     hidden_rank: int | None = None

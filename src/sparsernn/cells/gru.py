@@ -1,7 +1,6 @@
 """Gated recurrent unit, in both of its forms."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from sparsernn.cells.cell import Cell
 from sparsernn.cells.parts.activations import ACTIVATIONS, CHOICES, GATE_ACTIVATIONS
@@ -25,9 +24,9 @@ class GRU(Cell):
     Deviations: none known. Chung et al. 2014 and others write h' = (1 - z) h + z n, with 1 - z for z.
     """
 
-    gates: ClassVar = ("reset", "update", "candidate")
-    mirrored: ClassVar = ("update",)
-    choices: ClassVar = {"reset": ("after", "before"), **CHOICES}
+    gates = ("reset", "update", "candidate")
+    mirrored = ("update",)
+    choices = {"reset": ("after", "before"), **CHOICES}
 
     reset: str = "after"
     gate_activation: str = "sigmoid"

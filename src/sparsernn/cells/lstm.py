@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from sparsernn.cells.cell import PLAIN_AXES, Cell
 from sparsernn.cells.parts.activations import ACTIVATIONS, CHOICES, GATE_ACTIVATIONS
@@ -24,10 +23,10 @@ class LSTM(Cell):
     Deviations: none known; equal to torch.nn.LSTM with the default options.
     """
 
-    gates: ClassVar = ("input", "forget", "candidate", "output")
-    states: ClassVar = ("hidden", "memory")
-    levels: ClassVar = {**Cell.levels, "projection": "projection"}
-    choices: ClassVar = CHOICES
+    gates = ("input", "forget", "candidate", "output")
+    states = ("hidden", "memory")
+    levels = {**Cell.levels, "projection": "projection"}
+    choices = CHOICES
 
     gate_activation: str = "sigmoid"
     activation: str = "tanh"

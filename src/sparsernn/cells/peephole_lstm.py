@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 from sparsernn.cells.cell import PLAIN_AXES, Cell
 from sparsernn.cells.parts.activations import ACTIVATIONS
@@ -26,11 +25,11 @@ class PeepholeLSTM(Cell):
     Deviations: none known.
     """
 
-    gates: ClassVar = ("input", "forget", "candidate", "output")
-    states: ClassVar = ("hidden", "memory")
-    reads_all_states: ClassVar = True
-    known_as: ClassVar = ("peephole",)
-    choices: ClassVar = {"peephole": ("diagonal", "full"), "activation": ACTIVATIONS}
+    gates = ("input", "forget", "candidate", "output")
+    states = ("hidden", "memory")
+    reads_all_states = True
+    known_as = ("peephole",)
+    choices = {"peephole": ("diagonal", "full"), "activation": ACTIVATIONS}
 
     peephole: str = "diagonal"
     activation: str = "tanh"

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 from sparsernn.cells.cell import ScannedCell, Sizes
 from sparsernn.cells.parts.arithmetic import Math, Vector
@@ -21,9 +20,9 @@ class QRNN(ScannedCell):
     Deviations: filters of width 1 only, with a bias; no ifo-pooling, no zoneout.
     """
 
-    gates: ClassVar = ("candidate", "forget", "output")
-    states: ClassVar = ("hidden", "memory")
-    choices: ClassVar = {"pooling": ("f", "fo")}
+    gates = ("candidate", "forget", "output")
+    states = ("hidden", "memory")
+    choices = {"pooling": ("f", "fo")}
 
     pooling: str = "fo"
 

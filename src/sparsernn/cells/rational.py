@@ -4,7 +4,7 @@ import math as numbers
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from sparsernn.cells.cell import Line, ScannedCell, Sizes
 from sparsernn.cells.parts.arithmetic import Math, Multiply, Vector
@@ -42,11 +42,11 @@ class Rational(ScannedCell):
         log and max_plus are -inf, not -100; where no path has ended the output is 0.
     """
 
-    gates: ClassVar = ("main", "loop")
-    states: ClassVar = ("pattern", "state")
-    groups_count_biases: ClassVar = True
-    silent: ClassVar = "main"
-    levels: ClassVar = {
+    gates = ("main", "loop")
+    states = ("pattern", "state")
+    groups_count_biases = True
+    silent = "main"
+    levels = {
         "neuron": "pattern",
         "pattern": "pattern",
         "state": "state",
@@ -56,8 +56,8 @@ class Rational(ScannedCell):
         "outgoing": "<- pattern",
         "read": "<- pattern input",
     }
-    known_as: ClassVar = ("wfsa", "rational_rnn")
-    choices: ClassVar = {
+    known_as = ("wfsa", "rational_rnn")
+    choices = {
         "semiring": SEMIRINGS,
         "last_loop": ("learned", "one"),
         "final": ("all", "learned", "last"),

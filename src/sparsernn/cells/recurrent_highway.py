@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from sparsernn.cells.cell import Cell
 from sparsernn.cells.parts.activations import ACTIVATIONS
@@ -27,10 +26,10 @@ class RecurrentHighwayNetwork(Cell):
     Deviations: none known.
     """
 
-    gates: ClassVar = ("candidate", "transform")
-    known_as: ClassVar = ("rhn", "recurrent_highway_network")
-    choices: ClassVar = {"activation": ACTIVATIONS}
-    dropout_per: ClassVar = "sequence"
+    gates = ("candidate", "transform")
+    known_as = ("rhn", "recurrent_highway_network")
+    choices = {"activation": ACTIVATIONS}
+    dropout_per = "sequence"
 
     depth: int = 3
     activation: str = "tanh"

@@ -1,7 +1,6 @@
 """The plain recurrent layer."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from sparsernn.cells.cell import Cell
 from sparsernn.cells.parts.activations import ACTIVATIONS
@@ -21,9 +20,9 @@ class RNN(Cell):
     Deviations: none known; equal to torch.nn.RNN with tanh and relu.
     """
 
-    gates: ClassVar = ("candidate",)
-    positional: ClassVar = ("nonlinearity",)
-    choices: ClassVar = {"nonlinearity": ACTIVATIONS, "activation": (None, *ACTIVATIONS)}
+    gates = ("candidate",)
+    positional = ("nonlinearity",)
+    choices = {"nonlinearity": ACTIVATIONS, "activation": (None, *ACTIVATIONS)}
 
     nonlinearity: str = "tanh"
     activation: str | None = None

@@ -1,13 +1,12 @@
 """DSR: dynamic sparse reparameterization."""
 
 from dataclasses import KW_ONLY, dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
 from sparsernn.methods.engines.rewiring import Rewiring, RewiringState
 from sparsernn.methods.parts.drops import plain_weights
-from sparsernn.methods.parts.growth import AT_RANDOM, Growth
+from sparsernn.methods.parts.growth import AT_RANDOM
 from sparsernn.methods.run import Run
 from sparsernn.structure.budget import check_positive
 from sparsernn.structure.choice import count
@@ -53,8 +52,8 @@ class DSR(Rewiring):
     stop: float = 1.0
     regrow_dropped: bool = False
     redistribution: str = "survivors"
-    known_as: ClassVar[tuple[str, ...]] = ("dynamic_sparse_reparameterization",)
-    growth: ClassVar[Growth] = AT_RANDOM
+    known_as = ("dynamic_sparse_reparameterization",)
+    growth = AT_RANDOM
 
     def __post_init__(self) -> None:
         super().__post_init__()

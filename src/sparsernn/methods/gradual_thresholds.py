@@ -1,7 +1,6 @@
 """Pruning by a threshold that rises while a network is trained."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -56,9 +55,9 @@ class GradualThresholds(Method[ThresholdState]):
     stop: float = 0.5
     every: int | float = 0.01
     steeper: float = 1.5
-    reads_dense_gradient: ClassVar[bool] = False
-    granularities: ClassVar[tuple[str, ...]] = ("weight", "gate", "neuron", "16x1")
-    known_as: ClassVar[tuple[str, ...]] = ("narang2017",)
+    reads_dense_gradient = False
+    granularities = ("weight", "gate", "neuron", "16x1")
+    known_as = ("narang2017",)
 
     def __post_init__(self) -> None:
         super().__post_init__()

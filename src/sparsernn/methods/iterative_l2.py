@@ -1,7 +1,6 @@
 """Iterative pruning by magnitude along a ladder."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -33,7 +32,7 @@ class IterativeL2(Pruning):
     per: str = "kernel"
     ladder: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99)
     every: int | float = 0.1
-    known_as: ClassVar[tuple[str, ...]] = ("l2",)
+    known_as = ("l2",)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -79,9 +79,9 @@ class JacobianSpectrum(InitialPruning):
     offset: float | None = None
     part: str | None = None
     first_order: bool = False
-    choices: ClassVar = {**InitialPruning.choices, "reading": READINGS, "part": (None, *PARTS)}
-    layers_only: ClassVar[bool] = True
-    known_as: ClassVar[tuple[str, ...]] = ("jacobian", "spectrum")
+    choices = {**InitialPruning.choices, "reading": READINGS, "part": (None, *PARTS)}
+    layers_only = True
+    known_as = ("jacobian", "spectrum")
 
     def __post_init__(self) -> None:
         super().__post_init__()

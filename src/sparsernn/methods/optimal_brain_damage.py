@@ -1,7 +1,6 @@
 """Pruning by what the loss would rise by."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -47,8 +46,8 @@ class OptimalBrainDamage(Pruning):
     every: int | float = 0.02
     schedule: str = "cubic"
     memory: float = 0.99
-    explained_by: ClassVar = (Ramp,)
-    reads_dense_gradient: ClassVar[bool] = False
+    explained_by = (Ramp,)
+    reads_dense_gradient = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

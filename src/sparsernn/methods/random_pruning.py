@@ -1,7 +1,6 @@
 """Random pruning before training."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -36,8 +35,8 @@ class RandomPruning(InitialPruning):
 
     per: str = "tensor"
     rounds: int = field(default=1, init=False)
-    known_as: ClassVar[tuple[str, ...]] = ("random",)
-    needs_loss: ClassVar[bool] = False
+    known_as = ("random",)
+    needs_loss = False
 
     def score(self, run: Run, groups: Groups) -> Tensor:
         return torch.rand(groups.count, generator=run.generator).to(next(iter(run.weights.values())).device)

@@ -1,11 +1,9 @@
 """RigL: dynamic sparse training by gradient."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from sparsernn.methods.engines.rewiring import Rewiring
-from sparsernn.methods.parts.drops import Rounding
-from sparsernn.methods.parts.growth import BY_GRADIENT, Growth
+from sparsernn.methods.parts.growth import BY_GRADIENT
 
 
 @dataclass(frozen=True)
@@ -27,6 +25,6 @@ class RigL(Rewiring):
     """
 
     every: int | float = 100
-    replaces_update: ClassVar[bool] = True
-    rounded: ClassVar[Rounding] = int
-    growth: ClassVar[Growth] = BY_GRADIENT
+    replaces_update = True
+    rounded = int
+    growth = BY_GRADIENT

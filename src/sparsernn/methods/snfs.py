@@ -1,10 +1,9 @@
 """SNFS: sparse networks from scratch, by sparse momentum."""
 
 from dataclasses import KW_ONLY, dataclass
-from typing import ClassVar
 
 from sparsernn.methods.engines.rewiring import Rewiring
-from sparsernn.methods.parts.growth import BY_AVERAGE, Growth
+from sparsernn.methods.parts.growth import BY_AVERAGE
 
 
 @dataclass(frozen=True)
@@ -35,5 +34,5 @@ class SNFS(Rewiring):
     floor: float = 0.005
     stop: float = 1.0
     redistribution: str = "momentum"
-    known_as: ClassVar[tuple[str, ...]] = ("sparse_momentum", "sparse_networks_from_scratch")
-    growth: ClassVar[Growth] = BY_AVERAGE
+    known_as = ("sparse_momentum", "sparse_networks_from_scratch")
+    growth = BY_AVERAGE

@@ -1,7 +1,6 @@
 """SNIP."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -31,7 +30,7 @@ class SNIP(InitialPruning):
 
     normaliser: str = "none"
     floor: float | None = None
-    known_as: ClassVar[tuple[str, ...]] = ("snip_it",)
+    known_as = ("snip_it",)
 
     def __post_init__(self) -> None:
         super().__post_init__()

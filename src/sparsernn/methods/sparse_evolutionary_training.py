@@ -1,10 +1,9 @@
 """SET: sparse evolutionary training."""
 
 from dataclasses import KW_ONLY, dataclass
-from typing import ClassVar
 
 from sparsernn.methods.engines.rewiring import Rewiring, RewiringState
-from sparsernn.methods.parts.growth import AT_RANDOM, Growth
+from sparsernn.methods.parts.growth import AT_RANDOM
 from sparsernn.methods.run import Run
 
 
@@ -34,9 +33,9 @@ class SparseEvolutionaryTraining(Rewiring):
     drop: str = "sign"
     birth: str = "zero"
     renew_optimizer: bool = False
-    known_as: ClassVar[tuple[str, ...]] = ("set",)
-    granularities: ClassVar[tuple[str, ...]] = ("weight",)
-    growth: ClassVar[Growth] = AT_RANDOM
+    known_as = ("set",)
+    granularities = ("weight",)
+    growth = AT_RANDOM
 
     def rewire(self, run: Run[RewiringState], step: int) -> int:
         dropped = super().rewire(run, step)

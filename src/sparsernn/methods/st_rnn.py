@@ -1,10 +1,9 @@
 """ST-RNN: sparse training of recurrent networks with random regrowth."""
 
 from dataclasses import KW_ONLY, dataclass
-from typing import ClassVar
 
 from sparsernn.methods.engines.rewiring import Rewiring
-from sparsernn.methods.parts.growth import AT_RANDOM, Growth
+from sparsernn.methods.parts.growth import AT_RANDOM
 
 
 @dataclass(frozen=True)
@@ -32,5 +31,5 @@ class STRNN(Rewiring):
     rate: float = 0.5
     floor: float = 0.005
     stop: float = 1.0
-    known_as: ClassVar[tuple[str, ...]] = ("st-rnn", "strnn", "st")
-    growth: ClassVar[Growth] = AT_RANDOM
+    known_as = ("st-rnn", "strnn", "st")
+    growth = AT_RANDOM

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
-from typing import ClassVar, cast
+from typing import cast
 
 from torch import Tensor
 
@@ -40,10 +40,10 @@ class Static(Method[None]):
     per: str = "tensor"
     counts: str = "exact"
     rescale: str = "none"
-    granularities: ClassVar[tuple[str, ...]] = ("weight", "16x1")
-    explained_by: ClassVar = (RandomTopology,)
-    choices: ClassVar = {"rescale": RESCALINGS}
-    reads_dense_gradient: ClassVar[bool] = False
+    granularities = ("weight", "16x1")
+    explained_by = (RandomTopology,)
+    choices = {"rescale": RESCALINGS}
+    reads_dense_gradient = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -35,8 +34,8 @@ class SynFlow(InitialPruning):
 
     rounds: int = 100
     steps: int = 4
-    layers_only: ClassVar[bool] = True
-    needs_loss: ClassVar[bool] = False
+    layers_only = True
+    needs_loss = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,7 +1,6 @@
 """Engine: prune before the first step by what one batch, or the weights alone, tell; at once or in rounds."""
 
 import abc
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -38,9 +37,9 @@ class InitialPruning(Method[None]):
     per: str = "kernel"
     rescale: str = "none"
     rounds: int = 1
-    granularities: ClassVar[tuple[str, ...]] = ("weight", "gate", "neuron", "16x1")
-    choices: ClassVar[Mapping[str, Collection[object]]] = {"scope": SCOPES, "rescale": RESCALINGS}
-    reads_dense_gradient: ClassVar[bool] = False
+    granularities = ("weight", "gate", "neuron", "16x1")
+    choices = {"scope": SCOPES, "rescale": RESCALINGS}
+    reads_dense_gradient = False
     needs_loss: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -3,7 +3,6 @@
 import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -37,8 +36,8 @@ class Pruning(Method[PruningState]):
     granularity: str = "weight"
     scope: str = "uniform"
     per: str = "tensor"
-    granularities: ClassVar[tuple[str, ...]] = ("weight", "gate", "neuron", "16x1")
-    choices: ClassVar = {"scope": SCOPES}
+    granularities = ("weight", "gate", "neuron", "16x1")
+    choices = {"scope": SCOPES}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -73,8 +73,8 @@ class Rewiring(Method[RewiringState]):
         rounded: how many weights a fraction of them is.
     """
 
-    explained_by: ClassVar = (RandomTopology,)
-    choices: ClassVar = {
+    explained_by = (RandomTopology,)
+    choices = {
         "rescale": RESCALINGS,
         "decay": DECAYS,
         "drop": DROPS,
@@ -100,7 +100,7 @@ class Rewiring(Method[RewiringState]):
     birth: str = "keep"
     redistribution: str = "none"
     momentum: float = 0.9
-    granularities: ClassVar[tuple[str, ...]] = ("weight", "16x1")
+    granularities = ("weight", "16x1")
     replaces_update: ClassVar[bool] = False
     rounded: ClassVar[Rounding] = math.ceil
 
