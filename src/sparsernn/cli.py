@@ -15,10 +15,14 @@ from sparsernn import listing
 from sparsernn.harmless import json_text
 from sparsernn.options import (
     AsJson,
+    Batch,
     FileOptions,
     NetworkOptions,
     Out,
+    Recipe,
     RequestOptions,
+    RunFolder,
+    RunOrFile,
     SearchOptions,
     goal_of,
     option_groups,
@@ -96,7 +100,7 @@ def list_entries(
 @app.command()
 @option_groups
 def run(
-    recipe: Annotated[str, typer.Argument(help="A name from `sparsernn list recipes`.")],
+    recipe: Recipe,
     options: RequestOptions,
     as_json: AsJson = False,
     rows: Annotated[str | None, typer.Option(help="Names of rows, separated by commas; default: all.")] = None,
@@ -120,7 +124,7 @@ def run(
 @app.command()
 @option_groups
 def search(
-    recipe: Annotated[str, typer.Argument(help="A name from `sparsernn list recipes`.")],
+    recipe: Recipe,
     row: Annotated[str, typer.Option(help="The row whose method's strength is searched.")],
     goal: Annotated[str, typer.Option(help="A figure of the result and its wanted value, as weights_kept=5000.")],
     bounds: SearchOptions,
@@ -246,7 +250,7 @@ def report(
 
 @app.command()
 def compact(
-    folder: Annotated[Path, typer.Argument(help="The folder of one run, or what `train` printed.")],
+    folder: RunFolder,
     as_json: AsJson = False,
 ) -> None:
     """Cut a trained network to the units that are left, check it, and save it as compact.safetensors."""
@@ -260,10 +264,10 @@ def compact(
 
 @app.command()
 def pack(
-    folder: Annotated[Path, typer.Argument(help="The folder of one run, or what `train` printed.")],
+    folder: RunFolder,
     out: Annotated[Path, typer.Option(help="The file to write.")],
     steps: Annotated[int, typer.Option(help="Steps of a sequence; 1 for streams, one step a call.")] = 100,
-    batch: Annotated[int, typer.Option(help="Sequences side by side.")] = 1,
+    batch: Batch = 1,
     int8: Annotated[bool, typer.Option("--int8", help="Also try formats that round to 8 bits.")] = False,
     dtype: Annotated[
         str | None, typer.Option(help="Store matrices as float16, int8, int6 or int4; default: exactly.")
@@ -290,7 +294,7 @@ def pack(
 
 @app.command()
 def export(
-    target: Annotated[Path, typer.Argument(help="The folder of one run, or a file that `pack` wrote.")],
+    target: RunOrFile,
     to: Annotated[str, typer.Option(help="onnx, c99 or rtneural.")],
     out: Annotated[Path, typer.Option(help="The file to write; for c99 the folder of NAME.c and NAME.h.")],
     name: Annotated[str, typer.Option(help="Of files and functions in C.")] = "network",
@@ -308,9 +312,9 @@ def export(
 
 @app.command()
 def bench(
-    target: Annotated[Path, typer.Argument(help="The folder of one run, or a file that `pack` wrote.")],
+    target: RunOrFile,
     steps: Annotated[int, typer.Option(help="Steps of a sequence.")] = 100,
-    batch: Annotated[int, typer.Option(help="Sequences side by side.")] = 1,
+    batch: Batch = 1,
     as_json: AsJson = False,
 ) -> None:
     """Time the network of a run, or one in a file, on one thread of this machine."""

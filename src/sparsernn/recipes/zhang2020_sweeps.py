@@ -50,6 +50,6 @@ recipe = Recipe(
     scaled=(
         Scaled("model.options.units", "two cores"),
         Scaled("method.sparsity", "as many weights as the first width keeps"),
-        Scaled("settings.epochs", "above 100 units 50 epochs take too long on two cores"),
+        *digits.SCALED,
     ),
 )
