@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,16 +17,21 @@ from sparsernn.compaction.remains import remains
 from sparsernn.compaction.vanilla_units import make_vanilla_
 from sparsernn.data.task import Batch, Loaded
 from sparsernn.errors import UserError
-from sparsernn.experiments import lags, spectra
+from sparsernn.experiments import spectra
 from sparsernn.experiments.compacted import Compacted, arguments, carries, cut, write_final
 from sparsernn.experiments.trained import COMPACT, Trained
 from sparsernn.measure import cost
+from sparsernn.measure.gate_maps import GateMap
+from sparsernn.measure.gradient_by_lag import gradient_by_lag
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import Wiring
 from sparsernn.training import objectives
 from sparsernn.training.batches import Split
 from sparsernn.training.objectives import IGNORED, OBJECTIVES, evaluation_batches
 
+LAGS = "lags.json"
+SEQUENCES = 32
+STEPS = 100
 REMAINS = "structure.json"
 """File of a run folder that says which units, gates and words of its network live, for the maps of a report."""
 
@@ -77,7 +83,7 @@ def describe_living(trained: Trained, loaded: Loaded, folder: Path, example: Bat
     """Leave in the run folder what lives of the trained network and, where they are asked for, gradients by lag."""
     living = write_remains(folder, loaded, trained.network, trained.masks, example)
     if trained.row.measure.lags:
-        lags.write(folder, loaded, trained.network, living)
+        write_lags(folder, loaded, trained.network, living)
 
 
 def named(figures: dict[str, float], loaded: Loaded) -> dict[str, float]:
@@ -199,3 +205,44 @@ def _ratio(before: Wiring, after: Wiring, whole: nn.Module, final: nn.Module, ma
                 count += int(kept[name].sum()) if name in kept else parameter.numel()
         counts.append(count)
     return counts[0] / max(counts[1], 1)
+
+
+def write_lags(folder: Path, loaded: Loaded, network: nn.Module, living: Mapping[str, Any]) -> None:
+    """Leave the norms in the run folder, with the number of units behind each; only of cells that read their state.
+
+    Arguments:
+        living: what `compaction.remains` says of the network.
+    """
+    if not all(layer.cell.reads_state for layer in Wiring.local(network).layers) or not living["layers"]:
+        return
+    kinds, counts = {}, {}
+    for one in map(GateMap.from_json, living["layers"]):
+        kinds[one.label] = {", ".join(kind) or "none": units for kind, units in one.kinds().items()}
+        counts[one.label] = {"all": one.living} | {kind: len(units) for kind, units in kinds[one.label].items()}
+    batch = objectives.to_device(at_the_end(loaded), next(network.parameters()).device)
+    objective = objectives.find_objective(loaded.objective)
+    norms = gradient_by_lag(network.eval(), lambda: objective.loss(network, batch)[0], kinds, batch.lengths)
+    layers = {label: {**layer, "units": counts[label]} for label, layer in norms.items() if label in counts}
+    durable.replace(folder / LAGS, json.dumps({"layers": layers}))
+
+
+def at_the_end(loaded: Loaded) -> Batch:
+    """Test sequences of which the last step alone is scored; a text is read on for `STEPS` steps."""
+    batches = iter(loaded.test.batches(SEQUENCES))
+    batch = next(batches)
+    if loaded.objective == "language_model":
+        while loaded.test.carries_state and len(batch.inputs) < STEPS and (more := next(batches, None)) is not None:
+            if more.inputs.shape[1:] != batch.inputs.shape[1:]:
+                break
+            joined = zip(batch[:2], more[:2], strict=True)
+            batch = Batch(*(torch.cat(parts) for parts in joined))
+        targets = torch.full_like(batch.targets, objectives.IGNORED)
+        targets[-1] = batch.targets[-1]
+        return batch._replace(targets=targets)
+    if loaded.objective != "tagging":
+        return batch
+    rows = torch.arange(len(batch.targets))
+    last = batch.targets.shape[1] - 1 if batch.lengths is None else batch.lengths - 1
+    targets = torch.full_like(batch.targets, objectives.IGNORED)
+    targets[rows, last] = batch.targets[rows, last]
+    return batch._replace(targets=targets)

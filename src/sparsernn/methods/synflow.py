@@ -39,7 +39,7 @@ class SynFlow(InitialPruning):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1:
+        if self.steps < 1:
             raise UserError(f"steps is {self.steps!r}", "a number of time steps, at least 1", "pass steps=4")
 
     def score(self, run: Run, groups: Groups) -> Tensor:

@@ -19,6 +19,7 @@ from sparsernn.running.loop import Input, Part, Stack, alone_or_all, run_layers
 from sparsernn.running.runner import Place, run_by_choice
 from sparsernn.structure.description import Description, describe_layers
 from sparsernn.structure.layer import layout_of, parameter_names
+from sparsernn.typed import is_of
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,14 @@ class Shape:
     def __post_init__(self) -> None:
         for name in ("input_size", "hidden_size", "num_layers"):
             size = getattr(self, name)
-            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            if not is_of(size, int) or size < 1:
                 raise UserError(f"{name} is {size!r}", "a whole number of at least 1", f"pass {name} as an integer")
         for name in ("dropout", "recurrent_dropout"):
             rate = getattr(self, name)
-            if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
+            if not is_of(rate, float) or not 0 <= rate < 1:
                 raise UserError(f"{name} is {rate!r}", "a number in [0, 1)", "pass the fraction of numbers to drop")
         width = self.proj_size
-        if isinstance(width, bool) or not isinstance(width, int) or not 0 <= width < self.hidden_size:
+        if not is_of(width, int) or not 0 <= width < self.hidden_size:
             raise UserError(
                 f"proj_size is {width!r}",
                 f"0, or a whole number below hidden_size ({self.hidden_size})",

@@ -4,11 +4,12 @@ import math
 from collections.abc import Sequence
 
 from sparsernn.errors import UserError
+from sparsernn.typed import is_of
 
 
 def check_sparsity(sparsity: float) -> None:
     """Raises: UserError unless 0 <= sparsity < 1."""
-    if not (_is_number(sparsity) and 0 <= sparsity < 1):
+    if not (is_of(sparsity, float) and 0 <= sparsity < 1):
         raise UserError(
             f"sparsity is {sparsity!r}", "a number in [0, 1), the fraction of zeros", "pass 0.9 for 90 % zeros"
         )
@@ -16,24 +17,20 @@ def check_sparsity(sparsity: float) -> None:
 
 def check_fraction(value: float, name: str) -> None:
     """Raises: UserError unless 0 <= value <= 1."""
-    if not (_is_number(value) and 0 <= value <= 1):
+    if not (is_of(value, float) and 0 <= value <= 1):
         raise UserError(f"{name} is {value!r}", "a number in [0, 1]", f"pass {name} as a fraction")
 
 
 def check_number(value: float, name: str) -> None:
     """Raises: UserError unless the value is a finite number, 0 or above."""
-    if not (_is_number(value) and 0 <= value < float("inf")):
+    if not (is_of(value, float) and 0 <= value < float("inf")):
         raise UserError(f"{name} is {value!r}", "a number, 0 or above", f"pass {name}=0.001, for example")
 
 
 def check_positive(value: float, name: str) -> None:
     """Raises: UserError unless the value is a number above 0."""
-    if not (_is_number(value) and 0 < value < float("inf")):
+    if not (is_of(value, float) and 0 < value < float("inf")):
         raise UserError(f"{name} is {value!r}", "a number above 0", f"pass {name}=1.0, for example")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def uniform(sizes: Sequence[int], sparsity: float) -> list[int]:

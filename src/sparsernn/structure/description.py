@@ -127,7 +127,8 @@ def describe_layers(
         sizes: units along each axis.
         names: local weight name -> parameter name.
     """
-    axes, keys = cells[0].state_axes, [_keys(cell, place) for place, cell in enumerate(cells)]
+    axes = cells[0].state_axes
+    keys = [{axis: f"{axis}_{place}" for axis in cell.own_axes} for place, cell in enumerate(cells)]
     lengths, parts, producers, layers = {"input": sizes[0]["input"]}, [], [], []
     lines, same = [], []
     suffixes = [""] if len(cells) == 1 else layer_suffixes(len(cells), directions)
@@ -149,11 +150,6 @@ def describe_layers(
     states = tuple(tuple(layer[axis] for layer in keys) for axis in axes)
     stack = Description(lengths, tuple(parts), tuple(producers), ("input",), writes, states, tuple(layers))
     return replace(stack, lines=tuple(lines), same=tuple(same))
-
-
-def _keys(cell: Cell, place: int) -> dict[str, str]:
-    """Axis of a layer's own units -> axis key in the stack."""
-    return {axis: f"{axis}_{place}" for axis in cell.own_axes}
 
 
 def _part(name: str, layout: Layout, scope: dict[str, Segments]) -> Part:

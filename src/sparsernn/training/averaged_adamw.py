@@ -9,6 +9,7 @@ from torch.optim.optimizer import ParamsT
 
 from sparsernn.errors import UserError
 from sparsernn.training.evaluated_weights import check_trains, exchange
+from sparsernn.typed import is_of
 
 
 class AveragedAdamW(AdamW):
@@ -29,7 +30,7 @@ class AveragedAdamW(AdamW):
     def __init__(
         self, params: ParamsT, lr: float = 1e-3, weight_decay: float = 1e-2, average: float = 0.99, **options: Any
     ):
-        if isinstance(average, bool) or not isinstance(average, int | float) or not 0 <= average < 1:
+        if not is_of(average, float) or not 0 <= average < 1:
             raise UserError(f"average is {average!r}", "a number from 0 to below 1", "0.99 is usual")
         super().__init__(params, lr=lr, weight_decay=weight_decay, **options)
         for group in self.param_groups:

@@ -12,6 +12,7 @@ from torch.optim.optimizer import ParamsT, StateDict
 from sparsernn.errors import UserError
 from sparsernn.structure.budget import check_number
 from sparsernn.training.evaluated_weights import check_trains, exchange
+from sparsernn.typed import is_of
 
 Group = dict[str, Any]
 
@@ -37,7 +38,7 @@ class NTASGD(Optimizer):
     def __init__(self, params: ParamsT, lr: float = 1e-3, weight_decay: float = 0.0, patience: int = 5):
         check_number(lr, "lr")
         check_number(weight_decay, "weight_decay")
-        if isinstance(patience, bool) or not isinstance(patience, int) or patience < 1:
+        if not is_of(patience, int) or patience < 1:
             raise UserError(f"patience is {patience!r}", "a whole number of at least 1", "Change patience")
         progress = {"recent": [math.inf] * patience, "lowest": math.inf, "averages": False, "evaluates": False}
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay} | progress)
