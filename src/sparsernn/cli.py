@@ -1,10 +1,10 @@
 """The command line: one function a command, which parses, calls and prints."""
 
-import dataclasses
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Protocol
 
@@ -15,10 +15,14 @@ from sparsernn import listing
 from sparsernn.harmless import json_text
 from sparsernn.options import (
     AsJson,
+    Batch,
     FileOptions,
     NetworkOptions,
     Out,
+    Recipe,
     RequestOptions,
+    RunFolder,
+    RunOrFile,
     SearchOptions,
     goal_of,
     option_groups,
@@ -84,7 +88,7 @@ def list_entries(
         raise unknown("kind", kind, list(listing.FOLDERS), "list")
     folders = {name: listing.entries(name) for name in ([kind] if kind else listing.FOLDERS)}
     if as_json:
-        typer.echo(json.dumps(folders[kind] if kind else folders, indent=1))
+        print_json(folders[kind] if kind else folders)
         return
     for name, entries in folders.items():
         rows = [(entry["name"], entry.get("error") or entry["summary"]) for entry in entries]
@@ -96,7 +100,7 @@ def list_entries(
 @app.command()
 @option_groups
 def run(
-    recipe: Annotated[str, typer.Argument(help="A name from `sparsernn list recipes`.")],
+    recipe: Recipe,
     options: RequestOptions,
     as_json: AsJson = False,
     rows: Annotated[str | None, typer.Option(help="Names of rows, separated by commas; default: all.")] = None,
@@ -120,7 +124,7 @@ def run(
 @app.command()
 @option_groups
 def search(
-    recipe: Annotated[str, typer.Argument(help="A name from `sparsernn list recipes`.")],
+    recipe: Recipe,
     row: Annotated[str, typer.Option(help="The row whose method's strength is searched.")],
     goal: Annotated[str, typer.Option(help="A figure of the result and its wanted value, as weights_kept=5000.")],
     bounds: SearchOptions,
@@ -139,10 +143,7 @@ def search(
     target = TargetSearch(value, tolerance, bounds.strength, trials=bounds.trials)
     request = Request(recipe, seeds=(seed,), **options.keywords)
     figures = target_search.run(target, request, row, metric, print_remark)
-    if as_json:
-        typer.echo(json.dumps(figures, indent=1))
-    else:
-        print_table(("", ""), [(name, str(value)) for name, value in figures.items()])
+    show_figures(figures, as_json)
 
 
 @app.command()
@@ -225,7 +226,7 @@ def explain(
         typer.echo(json_text(content, indent=1))
         return
     run = Path(content["folder"])
-    shown = dataclasses.replace(reading.read_run(run), explanation=content)
+    shown = replace(reading.read_run(run), explanation=content)
     written = page.save([shown], out / "explanation.html", title=f"What {run.name} looks for")
     typer.echo(automata.summary(content))
     for table in (automata.phrase_table(content), automata.word_table(content)):
@@ -249,7 +250,7 @@ def report(
 
 @app.command()
 def compact(
-    folder: Annotated[Path, typer.Argument(help="The folder of one run, or what `train` printed.")],
+    folder: RunFolder,
     as_json: AsJson = False,
 ) -> None:
     """Cut a trained network to the units that are left, check it, and save it as compact.safetensors."""
@@ -258,18 +259,15 @@ def compact(
     from sparsernn.own_data.runs import run_of
 
     sizes = compact_run(run_of(folder))
-    if as_json:
-        typer.echo(json.dumps(sizes, indent=1))
-    else:
-        print_table(("", ""), [(name, str(value)) for name, value in sizes.items()])
+    show_figures(sizes, as_json)
 
 
 @app.command()
 def pack(
-    folder: Annotated[Path, typer.Argument(help="The folder of one run, or what `train` printed.")],
+    folder: RunFolder,
     out: Annotated[Path, typer.Option(help="The file to write.")],
     steps: Annotated[int, typer.Option(help="Steps of a sequence; 1 for streams, one step a call.")] = 100,
-    batch: Annotated[int, typer.Option(help="Sequences side by side.")] = 1,
+    batch: Batch = 1,
     int8: Annotated[bool, typer.Option("--int8", help="Also try formats that round to 8 bits.")] = False,
     dtype: Annotated[
         str | None, typer.Option(help="Store matrices as float16, int8, int6 or int4; default: exactly.")
@@ -285,9 +283,7 @@ def pack(
     choices = pack_run(run_of(folder), out, steps, batch, int8, dtype)
     written = out.stat().st_size
     if as_json:
-        typer.echo(
-            json.dumps({"file": str(out), "bytes": written, "formats": [vars(one) for one in choices]}, indent=1)
-        )
+        print_json({"file": str(out), "bytes": written, "formats": [vars(one) for one in choices]})
         return
     rows = [
         (str(one.layer), one.format, f"{one.us:.2f}", size(one.bytes), "taken" if one.taken else "") for one in choices
@@ -298,7 +294,7 @@ def pack(
 
 @app.command()
 def export(
-    target: Annotated[Path, typer.Argument(help="The folder of one run, or a file that `pack` wrote.")],
+    target: RunOrFile,
     to: Annotated[str, typer.Option(help="onnx, c99 or rtneural.")],
     out: Annotated[Path, typer.Option(help="The file to write; for c99 the folder of NAME.c and NAME.h.")],
     name: Annotated[str, typer.Option(help="Of files and functions in C.")] = "network",
@@ -311,17 +307,14 @@ def export(
     from sparsernn.own_data.runs import run_of
 
     written = exporting.export(target if target.is_file() else run_of(target), to, out, name, int8)
-    if as_json:
-        typer.echo(json.dumps(written, indent=1))
-        return
-    print_table(("", ""), [(one, str(value)) for one, value in written.items()])
+    show_figures(written, as_json)
 
 
 @app.command()
 def bench(
-    target: Annotated[Path, typer.Argument(help="The folder of one run, or a file that `pack` wrote.")],
+    target: RunOrFile,
     steps: Annotated[int, typer.Option(help="Steps of a sequence.")] = 100,
-    batch: Annotated[int, typer.Option(help="Sequences side by side.")] = 1,
+    batch: Batch = 1,
     as_json: AsJson = False,
 ) -> None:
     """Time the network of a run, or one in a file, on one thread of this machine."""
@@ -333,7 +326,7 @@ def bench(
     timed = packing.bench(target if target.is_file() else run_of(target), steps, batch)
     if as_json:
         rows = [{"network": name, "us_per_step": us, "bytes": written} for name, us, written in timed]
-        typer.echo(json.dumps(rows, indent=1))
+        print_json(rows)
         return
     slowest = max(us for _, us, _ in timed)
     lines = [(name, f"{us:.2f}", f"{slowest / us:.2f}×") for name, us, _ in timed]
@@ -359,11 +352,24 @@ def analyse(
     if out is not None:
         analysis.picture(out)
     if as_json:
-        typer.echo(json.dumps(analysis.to_json(), indent=1))
+        print_json(analysis.to_json())
         return
     print_table(*analysis.rows())
     if out is not None:
         typer.echo(out)
+
+
+def print_json(values: object) -> None:
+    """Print values as JSON."""
+    typer.echo(json.dumps(values, indent=1))
+
+
+def show_figures(figures: Mapping[str, object], as_json: bool) -> None:
+    """Print figures with their names, as a table or as JSON."""
+    if as_json:
+        print_json(figures)
+    else:
+        print_table(("", ""), [(name, str(value)) for name, value in figures.items()])
 
 
 def show(outcome: Outcome, title: str, as_json: bool, **more: object) -> None:
@@ -373,7 +379,7 @@ def show(outcome: Outcome, title: str, as_json: bool, **more: object) -> None:
     written = write_page(outcome, title)
     if as_json:
         described = {"out": str(outcome.out), "page": str(written), "results": outcome.results, **more}
-        typer.echo(json.dumps(described, indent=1))
+        print_json(described)
         return
     table = tables.brief(reading.read_runs(outcome.run_folders))
     print_table(table.columns, table.rows)

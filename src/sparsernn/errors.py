@@ -1,5 +1,8 @@
 """The one error for a wrong value from a user: what happened, what was expected, what to do."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 LONGEST = 800
 """Characters of a part of an error; what a damaged file says of itself can be far longer."""
 
@@ -22,6 +25,17 @@ class UserError(ValueError):
     def __str__(self) -> str:
         happened, expected, do = map(_shortened, (self.happened, self.expected, self.do))
         return f"{happened}. Expected {expected}. {do[:1].upper()}{do[1:]}."
+
+
+@contextmanager
+def needs_package(
+    happened: str, expected: str = "the train extra", do: str = "install sparsernn[train]"
+) -> Iterator[None]:
+    """Turn the absence of a package that is imported within the block into a UserError."""
+    try:
+        yield
+    except ImportError as error:
+        raise UserError(f"{happened}: {error.name} is not installed", expected, do) from error
 
 
 def _shortened(part: str) -> str:

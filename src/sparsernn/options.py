@@ -14,6 +14,11 @@ from sparsernn.errors import UserError
 Result = TypeVar("Result")
 Keywords = dict[str, Any]
 
+Recipe = Annotated[str, typer.Argument(help="A name from `sparsernn list recipes`.")]
+RunFolder = Annotated[Path, typer.Argument(help="The folder of one run, or what `train` printed.")]
+RunOrFile = Annotated[Path, typer.Argument(help="The folder of one run, or a file that `pack` wrote.")]
+Batch = Annotated[int, typer.Option(help="Sequences side by side.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with what the folder holds.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the runs; default: a free one under runs/.")]
 
@@ -26,7 +31,7 @@ class RequestOptions:
         list[str] | None, typer.Option("--set", help="Change one field, as settings.epochs=3; may be repeated.")
     ] = None
     out: Out = None
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with what the folder holds.")] = False
+    resume: Resume = False
     size: Annotated[str | None, typer.Option(help="full, cpu or quick; default: the recipe's own.")] = None
     data: Annotated[Path | None, typer.Option(help="Folder of the data files; default: SPARSERNN_DATA.")] = None
 
@@ -111,7 +116,7 @@ class NetworkOptions:
         typer.Option(help="Points (or % of an error or perplexity) behind dense; keeps the smallest of some tries."),
     ] = None
     seed: Annotated[int, typer.Option(help="Of splits, weights and order.")] = 0
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with what the folder holds.")] = False
+    resume: Resume = False
 
 
 def option_groups(command: Callable[..., Result]) -> Callable[..., Result]:

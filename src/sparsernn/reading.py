@@ -165,9 +165,9 @@ def _only_member(file: BinaryIO, path: Path | str) -> IO[bytes]:
     return archive.open(names[0])
 
 
-def regular(path: Path | str, largest: int | None = None) -> Path:
+def regular(path: Path | str) -> Path:
     """The path of a file that a library will open by its name, if it is a regular one. Raises: OSError or Damaged."""
-    open_regular(path, largest).close()
+    open_regular(path).close()
     return Path(path)
 
 
@@ -242,7 +242,7 @@ def json_lines(path: Path | str, whole: bool = False) -> list[dict[str, Any]]:
             continue
         with readable(path, expected=expected, do=do):
             try:
-                records.append(parsed_as(line, dict, _absent))
+                records.append(parsed_as(line, dict, lambda name: None))
             except (ValueError, RecursionError) as error:
                 if whole or number < len(lines):
                     raise Damaged(f"line {number}: {reason(error)}") from error
@@ -321,10 +321,6 @@ def check_shapes(path: Path | str, shapes: Mapping[str, tuple[int, ...]]) -> Non
         if stored != shapes:
             names = sorted(name for name in {*stored, *shapes} if stored.get(name) != shapes.get(name))
             raise Damaged(f"its tensors do not fit the network: {', '.join(names)[:150]}")
-
-
-def _absent(name: str) -> None:
-    return None
 
 
 def _refuse_constant(name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ SEAL = "sha256"
 METADATA = "__metadata__"
 LARGEST_HEADER = 100_000_000
 BLOCK_BYTES = 1 << 20
+CHANGED = "its checksum is wrong: it was changed after it was written"
 
 
 def sealed(content: bytes) -> bytes:
@@ -41,24 +42,15 @@ def check_sealed(path: Path | str) -> None:
         first = file.read(8)
         header, start = _header(first, file.read(min(int.from_bytes(first, "little"), LARGEST_HEADER, size)))
         metadata = header.get(METADATA)
-        if not isinstance(metadata, dict) or SEAL not in metadata:
-            return
-        digest = _digest(header)
-        file.seek(start)
-        while block := file.read(BLOCK_BYTES):
-            digest.update(block)
-    if digest.hexdigest() != metadata[SEAL]:
-        raise Damaged("its checksum is wrong: it was changed after it was written")
+        if isinstance(metadata, dict) and SEAL in metadata:
+            file.seek(start)
+            _compare(header, iter(lambda: file.read(BLOCK_BYTES), b""))
 
 
 def check_sealed_content(content: bytes) -> None:
     """The same for the content of such a file. Raises: Damaged."""
     header, start = _header(content[:8], content[8 : 8 + LARGEST_HEADER])
-    digest = _digest(header)
-    digest.update(memoryview(content)[start:])
-    metadata = header.get(METADATA)
-    if not isinstance(metadata, dict) or digest.hexdigest() != metadata.get(SEAL):
-        raise Damaged("its checksum is wrong: it was changed after it was written")
+    _compare(header, [memoryview(content)[start:]])
 
 
 def header_of(content: bytes) -> dict[str, Any]:
@@ -78,7 +70,7 @@ def opened_json(values: Mapping[str, Any]) -> dict[str, Any]:
     """
     plain = {name: value for name, value in values.items() if name != SEAL}
     if SEAL in values and values != sealed_json(plain):
-        raise Damaged("its checksum is wrong: it was changed after it was written")
+        raise Damaged(CHANGED)
     return plain
 
 
@@ -97,6 +89,15 @@ def _digest(header: Mapping[str, Any]) -> hashlib._Hash:
     metadata = header.get(METADATA, {})
     unsealed = {name: value for name, value in metadata.items() if name != SEAL}
     return hashlib.sha256(json.dumps({**header, METADATA: unsealed}, sort_keys=True).encode())
+
+
+def _compare(header: Mapping[str, Any], blocks: Iterable[bytes | memoryview]) -> None:
+    """Raises: Damaged unless the checksum in a header is that of the header and of all that follows it."""
+    digest, metadata = _digest(header), header.get(METADATA)
+    for block in blocks:
+        digest.update(block)
+    if not isinstance(metadata, dict) or digest.hexdigest() != metadata.get(SEAL):
+        raise Damaged(CHANGED)
 
 
 def _text(values: Mapping[str, Any]) -> bytes:

@@ -10,12 +10,14 @@ import numbers
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, TypeVar, Union
 
 from sparsernn.errors import UserError
 
 Made = TypeVar("Made")
+IF_GIVEN = {"written": "if given"}
+"""Metadata of a field that is written down only where it has another value than by default."""
 CONSTANTS = {"none": None, "true": True, "false": False}
 BARE_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 """What JSON does not take for a number is one here too: .05, 1., +2, 1.e-3."""
@@ -33,6 +35,15 @@ def unknown(what: str, name: str, names: Sequence[str], where: str) -> UserError
         "one of " + ", ".join(names) if names else f"no {what}, as there is none to give",
         f"Did you mean {near[0]!r}? Use that, or another of them" if near else "Leave it out",
     )
+
+
+def choose(name: str, value: object, choices: Collection[object]) -> None:
+    """Raises: UserError where the value of an option is not one of the choices."""
+    if value not in choices:
+        listed = ", ".join(map(repr, choices))
+        near = difflib.get_close_matches(str(value), list(map(str, choices)), n=1)
+        advice = f"write {near[0]!r}, the nearest" if near else "choose one of these"
+        raise UserError(f"{name} is {value!r}", f"one of {listed}", advice)
 
 
 @functools.lru_cache(256)
@@ -71,9 +82,18 @@ def check_options(options: object) -> None:
         if isinstance(value, numbers.Number) and (plain := getattr(value, "item", None)) is not None:
             value = plain()
             object.__setattr__(options, name, value)
+        if typing.get_origin(kind) is Literal:
+            choose(name, value, typing.get_args(kind))
         if not is_of(value, kind) or (isinstance(value, float) and math.isnan(value)):
             said = repr(value) if len(repr(value)) < 80 else f"a {type(value).__name__}"
             raise UserError(f"{name} is {said}", describe(kind), f"pass {type(options).__name__} such a {name}")
+    check_choices(options)
+
+
+def check_choices(options: object) -> None:
+    """Raises: UserError for a field without one of the values that its class lists for it in `choices`."""
+    for name, choices in getattr(type(options), "choices", {}).items():
+        choose(name, getattr(options, name), choices)
 
 
 def is_of(value: object, kind: object) -> bool:

@@ -117,7 +117,7 @@ def test_the_plain_layer_takes_it_under_both_names():
 
 @pytest.mark.parametrize("name", CELLS)
 def test_an_unknown_activation_is_refused(name):
-    with pytest.raises(UserError, match='activation is "swish"'):
+    with pytest.raises(UserError, match="activation is 'swish'"):
         CELLS[name](3, 4, activation="swish")
     assert "tanh" not in GATE_ACTIVATIONS
 

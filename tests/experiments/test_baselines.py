@@ -11,8 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sparsernn.data.splits import SequenceSplit, TensorSplit, TextSplit, WindowSplit
 from sparsernn.data.table_file import TableFile
 from sparsernn.data.task import Loaded
-from sparsernn.experiments.bag_of_words import STRENGTHS, bag_of_words, tfidf
-from sparsernn.experiments.baselines import features, seasonal_naive, unigram
+from sparsernn.experiments.baselines import STRENGTHS, bag_of_words, features, seasonal_naive, tfidf, unigram
 from sparsernn.experiments.sources.latent_vectors import latent_vectors
 from sparsernn.own_data.kinds.kind import File
 from sparsernn.own_data.kinds.text import KIND, texts_of

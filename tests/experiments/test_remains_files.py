@@ -7,7 +7,7 @@ import torch
 
 from sparsernn.data.splits import TextSplit
 from sparsernn.data.task import Batch, Loaded
-from sparsernn.experiments import lags, remains_file
+from sparsernn.experiments import scoring
 from sparsernn.experiments.execution import run
 from sparsernn.experiments.experiment import Experiment, Request
 from sparsernn.experiments.jobs import Jobs
@@ -25,11 +25,11 @@ def text(steps=20, length=6000):
 
 
 def test_a_text_is_read_on_and_its_last_step_alone_is_scored():
-    batch = lags.at_the_end(text())
-    assert len(batch.inputs) == lags.STEPS and batch.inputs.shape == batch.targets.shape
+    batch = scoring.at_the_end(text())
+    assert len(batch.inputs) == scoring.STEPS and batch.inputs.shape == batch.targets.shape
     assert (batch.targets[:-1] == IGNORED).all() and (batch.targets[-1] != IGNORED).all()
     # A stream goes on where the batch before it ended.
-    assert torch.equal(batch.inputs[20], next(iter(text().test.batches(lags.SEQUENCES))).targets[-1])
+    assert torch.equal(batch.inputs[20], next(iter(text().test.batches(scoring.SEQUENCES))).targets[-1])
 
 
 def test_files_name_words_units_and_kinds(tmp_path):
@@ -38,15 +38,17 @@ def test_files_name_words_units_and_kinds(tmp_path):
     masks = Masks({"embedding.weight": torch.ones(5, 4, dtype=torch.bool)})
     masks.kept["embedding.weight"][3] = False
     batch = Batch(torch.zeros(4, 2, dtype=torch.long), torch.zeros(4, 2, dtype=torch.long))
-    living = remains_file.write(tmp_path, loaded, model, masks, batch)
+    living = scoring.write_remains(tmp_path, loaded, model, masks, batch)
     assert json.loads((tmp_path / "structure.json").read_text()) == living
     (words,) = living["words"]
     assert words["alive"] == 4 and {entry["word"] for entry in words["largest"]} == set("abce")
-    lags.write(tmp_path, loaded, model, living)
+    scoring.write_lags(tmp_path, loaded, model, living)
     layers = json.loads((tmp_path / "lags.json").read_text())["layers"]
     assert list(layers) == ["cells.0", "cells.1"]
     for layer in layers.values():
-        assert layer["units"] == {"all": 4, "input, forget, candidate, output": 4} and len(layer["all"]) == lags.STEPS
+        assert (
+            layer["units"] == {"all": 4, "input, forget, candidate, output": 4} and len(layer["all"]) == scoring.STEPS
+        )
         assert layer["kinds"]["input, forget, candidate, output"] == pytest.approx(layer["all"])
         assert layer["all"][0] > layer["all"][20] > 0
 

@@ -95,7 +95,7 @@ def test_the_published_sparsity_of_the_text_classifier(eps, kept, sparsity):
 def test_other_readings_of_the_text_classifier_do_not_give_the_published_sparsity():
     fused = cost.from_epsilon(text_classifier(), 10, per="tensor")
     assert 1 - fused.kept / fused.weights == pytest.approx(0.9596, abs=5e-5)
-    with pytest.raises(UserError, match='per is "layer"'):
+    with pytest.raises(UserError, match="per is 'layer'"):
         cost.from_epsilon(text_classifier(), 10, per="layer")
 
 

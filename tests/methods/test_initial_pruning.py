@@ -11,8 +11,7 @@ from sparsernn.cells.gru import GRU
 from sparsernn.errors import UserError
 from sparsernn.methods.grasp import GraSP
 from sparsernn.methods.jacobian_spectrum import JacobianSpectrum
-from sparsernn.methods.parts.isometry import approximate_isometry
-from sparsernn.methods.parts.rescaling import nearest_factor
+from sparsernn.methods.parts.rescaling import approximate_isometry, nearest_factor
 from sparsernn.methods.random_pruning import RandomPruning
 from sparsernn.methods.snip import SNIP
 from sparsernn.methods.synflow import SynFlow

@@ -10,7 +10,7 @@ from sparsernn.errors import UserError
 from sparsernn.methods.magnitude import Magnitude
 from sparsernn.models.classifier import Classifier
 from sparsernn.models.forecaster import Forecaster
-from sparsernn.models.layers import ElementDropout, LockedDropout, Noise, WordEmbedding, check_pool, make_cell, pool
+from sparsernn.models.layers import ElementDropout, LockedDropout, Noise, WordEmbedding, make_cell, pool
 from sparsernn.nn import module_of
 
 
@@ -118,8 +118,8 @@ def test_cells_by_name():
     assert type(made) is module_of(GRU) and made.cells == [GRU(reset="before")] * 2
     with pytest.raises(UserError, match="is not in cells"):
         make_cell("gruu", 3, 4)
-    with pytest.raises(UserError, match='pool is "middle"'):
-        check_pool("middle")
+    with pytest.raises(UserError, match="pool is 'middle'"):
+        Classifier(3, 2, pool="middle")
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.0])

@@ -10,9 +10,8 @@ from sparsernn import Sparsifier, folders
 from sparsernn.errors import UserError
 from sparsernn.experiments.execution import run
 from sparsernn.experiments.experiment import Experiment, Request
-from sparsernn.experiments.gate_exchange import GateExchange
 from sparsernn.experiments.jobs import Jobs
-from sparsernn.experiments.sources.exchange import Exchange
+from sparsernn.experiments.sources.exchange import Exchange, GateExchange
 from sparsernn.experiments.sources.start import Start
 from sparsernn.methods.random_pruning import RandomPruning
 from sparsernn.methods.snip import SNIP

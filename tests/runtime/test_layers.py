@@ -428,7 +428,7 @@ def test_weights_that_do_not_fit_are_refused(happened, change):
     weights = weights_of(LSTM(), 3, 5, 1.0) | change
     with pytest.raises(UserError, match=happened):
         RecurrentLayer(LSTM(), {name: weight for name, weight in weights.items() if weight is not None})
-    with pytest.raises(UserError, match='format is "csr"'):
+    with pytest.raises(UserError, match="format is 'csr'"):
         RecurrentLayer(LSTM(), weights_of(LSTM(), 3, 5, 1.0), "csr")
     with pytest.raises(UserError, match="batch is 0"):
         RecurrentLayer(LSTM(), weights_of(LSTM(), 3, 5, 1.0)).stream(0)

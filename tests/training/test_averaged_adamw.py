@@ -11,8 +11,8 @@ from torch import nn
 from sparsernn.errors import UserError
 from sparsernn.methods.magnitude import Magnitude
 from sparsernn.training.averaged_adamw import AveragedAdamW
-from sparsernn.training.schedules import rate_factor
 from sparsernn.training.settings import Settings
+from sparsernn.training.steps import rate_factor
 
 
 def step(optimizer, weight, number):

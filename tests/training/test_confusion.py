@@ -4,7 +4,7 @@ from torch import nn
 
 from sparsernn.data.task import IGNORED, Batch
 from sparsernn.errors import UserError
-from sparsernn.training.confusion import confusion
+from sparsernn.experiments.scoring import confusion
 
 
 class Given(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from sparsernn.errors import UserError
-from sparsernn.training.distillation import Distillation
+from sparsernn.experiments.sources.teacher import Distillation
 from sparsernn.training.loop import fit
 from sparsernn.training.objectives import OBJECTIVES, evaluate
 from sparsernn.training.settings import Settings

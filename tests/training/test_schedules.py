@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from sparsernn.training.schedules import epochs_without_improvement, rate_factor
 from sparsernn.training.settings import Settings
+from sparsernn.training.steps import epochs_without_improvement, rate_factor
 
 
 @pytest.mark.parametrize("epoch", range(1, 15))

@@ -11,6 +11,7 @@ from sparsernn.methods.method import Method
 from sparsernn.sparsifying.sparse_run import Loss, Place
 from sparsernn.sparsifying.sparsifier import Sparsifier
 from sparsernn.structure.masks import Masks
+from sparsernn.typed import choose
 
 
 class Sparsify(Callback):
@@ -43,8 +44,7 @@ class Sparsify(Callback):
         seed: int = 0,
         example: Any = None,
     ):
-        if keep not in ("last", "best"):
-            raise UserError(f"keep is {keep!r}", '"last" or "best"', "pass one of these")
+        choose("keep", keep, ("last", "best"))
         self.method, self.steps, self.keep = method, steps, keep
         self.loss, self.where, self.seed, self.example = loss, where, seed, example
         self.sparsifier: Sparsifier | None = None

@@ -6,7 +6,7 @@ import abc
 import importlib
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
@@ -76,6 +76,7 @@ class Cell(abc.ABC):
         reads_all_states: whether gates see all states, not the output alone; a step Jacobian is then that of them all.
         known_as: other names of the cell.
         positional: options that torch's class of the same name takes in the midst of its sizes.
+        choices: option -> the values that it may have.
         dropout_per: whether recurrent dropout draws a mask for a "forward" or for each "sequence" of it.
     """
 
@@ -94,6 +95,7 @@ class Cell(abc.ABC):
     reads_all_states: ClassVar[bool] = False
     known_as: ClassVar[tuple[str, ...]] = ()
     positional: ClassVar[tuple[str, ...]] = ()
+    choices: ClassVar[Mapping[str, Collection[object]]] = {}
     dropout_per: ClassVar[str] = "forward"
 
     def __new__(cls, *sizes: Any, **options: Any) -> Any:
@@ -103,7 +105,7 @@ class Cell(abc.ABC):
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
-        """Raises: UserError for an option of another type than the cell declares."""
+        """Raises: UserError for an option of another type or value than the cell declares."""
         check_options(self)
 
     @property

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import Self
 
 from sparsernn.cells.cell import Cell, Sizes
-from sparsernn.cells.parts.activations import ACTIVATIONS, GATE_ACTIVATIONS, check_activation
+from sparsernn.cells.parts.activations import ACTIVATIONS, CHOICES, GATE_ACTIVATIONS
 from sparsernn.cells.parts.arithmetic import Math, Multiply, State, Vector
 from sparsernn.errors import UserError
 
@@ -45,8 +45,9 @@ class FastGRNN(Cell):
     Deviations: each unit has a zeta and a nu of its own, where the source has one pair for all.
     """
 
-    gates: ClassVar = ("update", "candidate")
-    levels: ClassVar = {**Cell.levels, "rank": "input_rank hidden_rank"}
+    gates = ("update", "candidate")
+    levels = {**Cell.levels, "rank": "input_rank hidden_rank"}
+    choices = CHOICES
 
     input_rank: int | None = None
     hidden_rank: int | None = None
@@ -69,8 +70,6 @@ class FastGRNN(Cell):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise UserError(f"{name} is {value!r}", "a number in [0, 1], or None", "leave it out to train it")
-        check_activation("gate_activation", self.gate_activation, GATE_ACTIVATIONS)
-        check_activation("activation", self.activation, ACTIVATIONS)
 
     @property
     def inner_axes(self) -> tuple[str, ...]:

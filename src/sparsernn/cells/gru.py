@@ -1,12 +1,10 @@
 """Gated recurrent unit, in both of its forms."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from sparsernn.cells.cell import Cell
-from sparsernn.cells.parts.activations import ACTIVATIONS, GATE_ACTIVATIONS, check_activation
+from sparsernn.cells.parts.activations import ACTIVATIONS, CHOICES, GATE_ACTIVATIONS
 from sparsernn.cells.parts.arithmetic import Math, Multiply, State, Vector
-from sparsernn.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,19 +24,13 @@ class GRU(Cell):
     Deviations: none known. Chung et al. 2014 and others write h' = (1 - z) h + z n, with 1 - z for z.
     """
 
-    gates: ClassVar = ("reset", "update", "candidate")
-    mirrored: ClassVar = ("update",)
+    gates = ("reset", "update", "candidate")
+    mirrored = ("update",)
+    choices = {"reset": ("after", "before"), **CHOICES}
 
     reset: str = "after"
     gate_activation: str = "sigmoid"
     activation: str = "tanh"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.reset not in ("after", "before"):
-            raise UserError(f'reset is "{self.reset}"', '"after" or "before"', "choose one of them")
-        check_activation("gate_activation", self.gate_activation, GATE_ACTIVATIONS)
-        check_activation("activation", self.activation, ACTIVATIONS)
 
     def step(self, x: Vector, state: State, multiply: Multiply, math: Math) -> State:
         (hidden,) = state

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from sparsernn.cells.cell import PLAIN_AXES, Cell
-from sparsernn.cells.parts.activations import ACTIVATIONS, GATE_ACTIVATIONS, check_activation
+from sparsernn.cells.parts.activations import ACTIVATIONS, CHOICES, GATE_ACTIVATIONS
 from sparsernn.cells.parts.arithmetic import Math, Multiply, State, Vector
 
 
@@ -24,19 +23,15 @@ class LSTM(Cell):
     Deviations: none known; equal to torch.nn.LSTM with the default options.
     """
 
-    gates: ClassVar = ("input", "forget", "candidate", "output")
-    states: ClassVar = ("hidden", "memory")
-    levels: ClassVar = {**Cell.levels, "projection": "projection"}
+    gates = ("input", "forget", "candidate", "output")
+    states = ("hidden", "memory")
+    levels = {**Cell.levels, "projection": "projection"}
+    choices = CHOICES
 
     gate_activation: str = "sigmoid"
     activation: str = "tanh"
     projected: bool = False
     forget_bias: float | None = field(default=None, compare=False)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_activation("gate_activation", self.gate_activation, GATE_ACTIVATIONS)
-        check_activation("activation", self.activation, ACTIVATIONS)
 
     @property
     def axes(self) -> Mapping[str, str]:

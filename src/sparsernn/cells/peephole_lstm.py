@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 from sparsernn.cells.cell import PLAIN_AXES, Cell
-from sparsernn.cells.parts.activations import ACTIVATIONS, check_activation
+from sparsernn.cells.parts.activations import ACTIVATIONS
 from sparsernn.cells.parts.arithmetic import Math, Multiply, State, Vector
-from sparsernn.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,19 +25,14 @@ class PeepholeLSTM(Cell):
     Deviations: none known.
     """
 
-    gates: ClassVar = ("input", "forget", "candidate", "output")
-    states: ClassVar = ("hidden", "memory")
-    reads_all_states: ClassVar = True
-    known_as: ClassVar = ("peephole",)
+    gates = ("input", "forget", "candidate", "output")
+    states = ("hidden", "memory")
+    reads_all_states = True
+    known_as = ("peephole",)
+    choices = {"peephole": ("diagonal", "full"), "activation": ACTIVATIONS}
 
     peephole: str = "diagonal"
     activation: str = "tanh"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.peephole not in ("diagonal", "full"):
-            raise UserError(f'peephole is "{self.peephole}"', '"diagonal" or "full"', "choose one of them")
-        check_activation("activation", self.activation, ACTIVATIONS)
 
     @property
     def axes(self) -> Mapping[str, str]:

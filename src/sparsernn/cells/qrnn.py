@@ -2,14 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 from sparsernn.cells.cell import ScannedCell, Sizes
 from sparsernn.cells.parts.arithmetic import Math, Vector
 from sparsernn.cells.parts.automata import Automata, automata_of
-from sparsernn.errors import UserError
-
-POOLINGS = ("f", "fo")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,15 +20,11 @@ class QRNN(ScannedCell):
     Deviations: filters of width 1 only, with a bias; no ifo-pooling, no zoneout.
     """
 
-    gates: ClassVar = ("candidate", "forget", "output")
-    states: ClassVar = ("hidden", "memory")
+    gates = ("candidate", "forget", "output")
+    states = ("hidden", "memory")
+    choices = {"pooling": ("f", "fo")}
 
     pooling: str = "fo"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.pooling not in POOLINGS:
-            raise UserError(f"pooling is {self.pooling!r}", f"one of {', '.join(POOLINGS)}", "choose one of them")
 
     @property
     def axes(self) -> Mapping[str, str]:

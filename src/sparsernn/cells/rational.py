@@ -4,16 +4,13 @@ import math as numbers
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from sparsernn.cells.cell import Line, ScannedCell, Sizes
 from sparsernn.cells.parts.arithmetic import Math, Multiply, Vector
 from sparsernn.cells.parts.automata import Automata, ScanConstants, automata_of
 from sparsernn.cells.parts.semirings import SEMIRINGS
 from sparsernn.errors import UserError
-
-FINALS = ("all", "learned", "last")
-LAST_LOOPS = ("learned", "one")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +42,11 @@ class Rational(ScannedCell):
         log and max_plus are -inf, not -100; where no path has ended the output is 0.
     """
 
-    gates: ClassVar = ("main", "loop")
-    states: ClassVar = ("pattern", "state")
-    groups_count_biases: ClassVar = True
-    silent: ClassVar = "main"
-    levels: ClassVar = {
+    gates = ("main", "loop")
+    states = ("pattern", "state")
+    groups_count_biases = True
+    silent = "main"
+    levels = {
         "neuron": "pattern",
         "pattern": "pattern",
         "state": "state",
@@ -59,7 +56,12 @@ class Rational(ScannedCell):
         "outgoing": "<- pattern",
         "read": "<- pattern input",
     }
-    known_as: ClassVar = ("wfsa", "rational_rnn")
+    known_as = ("wfsa", "rational_rnn")
+    choices = {
+        "semiring": SEMIRINGS,
+        "last_loop": ("learned", "one"),
+        "final": ("all", "learned", "last"),
+    }
 
     lengths: int | Sequence[int] | Mapping[Any, int] = 4
     semiring: str = "plus_times"
@@ -73,12 +75,6 @@ class Rational(ScannedCell):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        options = (("semiring", SEMIRINGS), ("last_loop", LAST_LOOPS), ("final", FINALS))
-        for name, values in options:
-            if getattr(self, name) not in values:
-                raise UserError(
-                    f"{name} is {getattr(self, name)!r}", f"one of {', '.join(values)}", "choose one of them"
-                )
         if self.last_loop == "one" and self.semiring != "plus_times":
             raise UserError(
                 f"a fixed last self-loop in {self.semiring}",

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from sparsernn.cells.cell import Cell
-from sparsernn.cells.parts.activations import ACTIVATIONS, check_activation
+from sparsernn.cells.parts.activations import ACTIVATIONS
 from sparsernn.cells.parts.arithmetic import Math, Multiply, State, Vector
 from sparsernn.errors import UserError
 
@@ -27,9 +26,10 @@ class RecurrentHighwayNetwork(Cell):
     Deviations: none known.
     """
 
-    gates: ClassVar = ("candidate", "transform")
-    known_as: ClassVar = ("rhn", "recurrent_highway_network")
-    dropout_per: ClassVar = "sequence"
+    gates = ("candidate", "transform")
+    known_as = ("rhn", "recurrent_highway_network")
+    choices = {"activation": ACTIVATIONS}
+    dropout_per = "sequence"
 
     depth: int = 3
     activation: str = "tanh"
@@ -39,7 +39,6 @@ class RecurrentHighwayNetwork(Cell):
         super().__post_init__()
         if self.depth < 1:
             raise UserError(f"depth is {self.depth}", "a whole number of at least 1", "pass the number of micro-steps")
-        check_activation("activation", self.activation, ACTIVATIONS)
 
     @property
     def axes(self) -> Mapping[str, str]:

@@ -1,10 +1,9 @@
 """The plain recurrent layer."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from sparsernn.cells.cell import Cell
-from sparsernn.cells.parts.activations import ACTIVATIONS, check_activation
+from sparsernn.cells.parts.activations import ACTIVATIONS
 from sparsernn.cells.parts.arithmetic import Math, Multiply, State, Vector
 
 
@@ -21,17 +20,16 @@ class RNN(Cell):
     Deviations: none known; equal to torch.nn.RNN with tanh and relu.
     """
 
-    gates: ClassVar = ("candidate",)
-    positional: ClassVar = ("nonlinearity",)
+    gates = ("candidate",)
+    positional = ("nonlinearity",)
+    choices = {"nonlinearity": ACTIVATIONS, "activation": (None, *ACTIVATIONS)}
 
     nonlinearity: str = "tanh"
     activation: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_activation("nonlinearity", self.nonlinearity, ACTIVATIONS)
         if self.activation is not None:
-            check_activation("activation", self.activation, ACTIVATIONS)
             object.__setattr__(self, "nonlinearity", self.activation)
             object.__setattr__(self, "activation", None)
 

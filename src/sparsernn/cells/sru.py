@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import Self
 
 from sparsernn.cells.cell import ScannedCell, Sizes
 from sparsernn.cells.parts.arithmetic import Math, Multiply, Vector
@@ -24,8 +24,8 @@ class SRU(ScannedCell):
     Deviations: gates do not see c, as they do in the version of 2018.
     """
 
-    gates: ClassVar = ("candidate", "forget", "output")
-    states: ClassVar = ("hidden", "memory")
+    gates = ("candidate", "forget", "output")
+    states = ("hidden", "memory")
 
     straight: bool | None = None
 

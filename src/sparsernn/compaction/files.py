@@ -23,6 +23,7 @@ from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import unwrap
 from sparsernn.structure.words import ROW_OF_WORD, LivingWords
 from sparsernn.tracing.copying import copy_of
+from sparsernn.typed import choose
 
 FORMAT, FIRST_FORMAT = "sparsernn-compact-2", "sparsernn-compact-1"
 BITS = {1: torch.uint8, 2: torch.uint16, 4: torch.uint32, 8: torch.uint64}
@@ -50,8 +51,7 @@ def save_compact(
         raise UserError(
             "this model was not made by compact()", "the small model that compact() returns", "call compact() first"
         )
-    if dtype is not None and dtype not in SMALLER:
-        raise UserError(f"dtype is {dtype!r}", f"one of {', '.join(SMALLER)}, or None", "pass one of these")
+    choose("dtype", dtype, (None, *SMALLER))
     content, errors = file_of(model, masks, dtype)
     replace_file(path, content)
     return errors

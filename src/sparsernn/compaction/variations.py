@@ -50,7 +50,8 @@ class Variations:
 
     def of(self, example: Example) -> Iterator[Trial]:
         """Trials, the commonest kinds of calls first."""
-        tensors = [leaf for leaf in _leaves(example) if isinstance(leaf, Tensor) and _is_plain(leaf)]
+        leaves, _ = tree_flatten((example.arguments, dict(example.keywords)))
+        tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor) and _is_plain(leaf)]
         yield Trial(OTHER_NUMBERS, self._map(example, self._other_numbers))
         for factor in FACTORS:
             yield Trial(f"with its numbers times {factor}", self._map(example, partial(_scaled, factor=factor)))
@@ -167,10 +168,6 @@ class Variations:
         parameter = next(self.model.get_submodule(path).parameters(), None)
         first, *others = [self._random(shape, parameter) for shape in self.state_shapes[path]]
         return (first, *others) if others else first
-
-
-def _leaves(example: Example) -> list[object]:
-    return tree_flatten((example.arguments, dict(example.keywords)))[0]
 
 
 def _is_plain(tensor: Tensor) -> bool:

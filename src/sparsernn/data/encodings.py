@@ -12,7 +12,7 @@ import numpy as np
 from sparsernn.data.files import cache_folder
 from sparsernn.data.store import Store, StoreWriter, open_or_build
 from sparsernn.data.table_rows import Progress, no_progress
-from sparsernn.errors import UserError
+from sparsernn.errors import UserError, needs_package
 
 NEEDED = ("config.json", "model.safetensors")
 BATCH = 32
@@ -103,12 +103,8 @@ def _encode(folder: Path, texts: list[str], length: int, writer: StoreWriter, pr
 
 
 def _loaded(folder: Path) -> tuple[Any, Any]:
-    try:
+    with needs_package("The encoder cannot be run", "a package that runs it", "run: pip install transformers"):
         transformers = importlib.import_module("transformers")
-    except ImportError as error:
-        raise UserError(
-            "The package transformers is not installed", "it, to run an encoder", "run: pip install transformers"
-        ) from error
     options = {"local_files_only": True, "trust_remote_code": False}
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)

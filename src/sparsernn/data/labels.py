@@ -7,7 +7,7 @@ import numpy as np
 
 from sparsernn.data.numerals import Numeral, class_key, is_gap, numeral
 from sparsernn.data.table_rows import LARGEST_NUMBER, Rows, rows_of
-from sparsernn.data.task import IGNORED
+from sparsernn.data.task import IGNORED, are_known
 from sparsernn.errors import UserError
 
 MOST_CLASSES = 1000
@@ -29,7 +29,7 @@ class Labels(NamedTuple):
     @property
     def usable(self) -> np.ndarray:
         """Which rows have a label."""
-        return ~np.isnan(self.targets) if self.targets.dtype.kind == "f" else self.targets != IGNORED
+        return are_known(self.targets)
 
 
 def note_labels(labels: Labels, remarks: dict[str, None]) -> None:

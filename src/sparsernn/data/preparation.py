@@ -15,7 +15,7 @@ from sparsernn.data.patches import Frames, Patches
 from sparsernn.data.spelling import Spelling
 from sparsernn.data.store import StoreWriter
 from sparsernn.data.table_rows import Rows
-from sparsernn.data.task import IGNORED, PARTS
+from sparsernn.data.task import IGNORED, PARTS, are_known
 from sparsernn.errors import UserError
 from sparsernn.reading import Damaged, readable
 
@@ -245,10 +245,7 @@ class Encoded:
     @property
     def labelled(self) -> bool:
         """Whether some of its labels are known."""
-        if self.targets is None:
-            return False
-        real = ~np.isnan(self.targets) if self.targets.dtype.kind == "f" else self.targets != IGNORED
-        return bool(real.any())
+        return self.targets is not None and bool(are_known(self.targets).any())
 
     def batches(self, size: int) -> Iterator[Arrays]:
         """All examples in their order, padded with zeros on the right."""

@@ -8,7 +8,7 @@ import torch
 from sparsernn.data.cuts import cut
 from sparsernn.data.splits import TensorSplit
 from sparsernn.data.task import Folder, Loaded, Task
-from sparsernn.errors import UserError
+from sparsernn.errors import needs_package
 
 ROWS = (1197, 200, 400)
 
@@ -31,14 +31,8 @@ class SequentialDigits(Task):
 
     def load(self, folder: Folder = None) -> Loaded:
         """Read the digits out of scikit-learn; `folder` is not needed."""
-        try:
+        with needs_package("The task sequential_digits could not be loaded", "scikit-learn, which carries the digits"):
             from sklearn.datasets import load_digits
-        except ImportError as error:
-            raise UserError(
-                "The task sequential_digits could not be loaded: scikit-learn is not installed",
-                "scikit-learn, which carries the digits",
-                "install sparsernn[train]",
-            ) from error
         pixels, labels = load_digits(return_X_y=True)
         images = torch.from_numpy((pixels.reshape(-1, 8, 8) / 16).astype(np.float32))  # [examples 8 8]
         inputs = images if self.order == "row" else images.reshape(len(images), 64, 1)

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from sparsernn.data.cuts import shuffled
 from sparsernn.data.patches import Frames, Patches
-from sparsernn.data.task import IGNORED, Batch, Split, checked_size
+from sparsernn.data.task import IGNORED, Batch, Loaded, Split, checked_size
 from sparsernn.errors import UserError
 
-POOL_OF_BATCHES = 50
+POOL_OF_BATCHES, MOST_TEXTS = 50, 100_000
 
 
 @dataclass(frozen=True)
@@ -266,3 +266,12 @@ def at_most(split: Split, count: int) -> Split:
     if len(split) <= count or not isinstance(split, SequenceSplit | WindowSplit):
         return split
     return Sample(split, count)
+
+
+def training_texts(loaded: Loaded) -> tuple[SequenceSplit, np.ndarray]:
+    """The split of the training texts, and which of them are looked at: all, or `MOST_TEXTS` evenly spread. [text]"""
+    split = loaded.train.whole if isinstance(loaded.train, Sample) else loaded.train
+    if not isinstance(split, SequenceSplit):
+        raise TypeError(f"{type(split).__name__} is no split of texts")
+    rows = np.arange(len(split)) if split.rows is None else split.rows
+    return split, rows[:: -(-len(rows) // MOST_TEXTS)]

@@ -7,6 +7,7 @@ from sparsernn.data.spelling import Spelling
 from sparsernn.data.table_rows import Progress, Table, no_progress
 from sparsernn.data.task import Task
 from sparsernn.errors import UserError
+from sparsernn.typed import IF_GIVEN
 
 KINDS = {
     "text": "--text",
@@ -85,17 +86,17 @@ class TableOptions(Task):
     test: float = 0.1
     seed: int = 0
     cache: str = ""
-    groups: str = field(default="", metadata={"written": "if given"})
-    near_duplicates: str = field(default="keep", metadata={"written": "if given"})
-    foreseen: tuple[str, ...] = field(default=(), metadata={"written": "if given"})
-    labels: str = field(default="auto", metadata={"written": "if given"})
-    missing: str = field(default="error", metadata={"written": "if given"})
-    encoding: str = field(default="", metadata={"written": "if given"})
-    delimiter: str = field(default="", metadata={"written": "if given"})
-    quotes: str = field(default="", metadata={"written": "if given"})
-    header: bool = field(default=True, metadata={"written": "if given"})
-    decimal: str = field(default="", metadata={"written": "if given"})
-    date_format: str = field(default="", metadata={"written": "if given"})
+    groups: str = field(default="", metadata=IF_GIVEN)
+    near_duplicates: str = field(default="keep", metadata=IF_GIVEN)
+    foreseen: tuple[str, ...] = field(default=(), metadata=IF_GIVEN)
+    labels: str = field(default="auto", metadata=IF_GIVEN)
+    missing: str = field(default="error", metadata=IF_GIVEN)
+    encoding: str = field(default="", metadata=IF_GIVEN)
+    delimiter: str = field(default="", metadata=IF_GIVEN)
+    quotes: str = field(default="", metadata=IF_GIVEN)
+    header: bool = field(default=True, metadata=IF_GIVEN)
+    decimal: str = field(default="", metadata=IF_GIVEN)
+    date_format: str = field(default="", metadata=IF_GIVEN)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -8,7 +8,7 @@ from sparsernn.data.cuts import cut_by_few, cut_by_group
 from sparsernn.data.near_duplicates import Shingles, kept_apart
 from sparsernn.data.table_options import TableOptions
 from sparsernn.data.table_rows import Table
-from sparsernn.data.task import IGNORED, PARTS
+from sparsernn.data.task import PARTS, are_known
 
 BINS = 10
 MOST_TEXTS, MOST_COMPARED = 20_000, 2_000
@@ -30,7 +30,7 @@ def row_groups(task: TableOptions, table: Table) -> np.ndarray | None:
 def cut_rows(task: TableOptions, targets: np.ndarray, groups: np.ndarray | None) -> list[np.ndarray]:
     """Train, valid and test of the rows that have a target: each class or range of numbers in the same proportion, or
     each group in one of them."""
-    rows = np.flatnonzero(~np.isnan(targets) if targets.dtype.kind == "f" else targets != IGNORED)
+    rows = np.flatnonzero(are_known(targets))
     if groups is not None:
         parts = cut_by_group(groups[rows], task.shares, task.seed)
     else:

@@ -16,7 +16,7 @@ from sparsernn.data.csv_file import ROWS_AT_ONCE, CsvFile, Progress, RowFile, ex
 from sparsernn.data.numerals import numbers
 from sparsernn.data.spelling import NATURAL, Spelling
 from sparsernn.data.times import Clock, no_time
-from sparsernn.errors import UserError
+from sparsernn.errors import UserError, needs_package
 from sparsernn.reading import FREE_BYTES, MOST_UNPACKED, Damaged, open_regular, readable
 
 if TYPE_CHECKING:
@@ -313,13 +313,9 @@ class _Chunks:
 @contextmanager
 def _parquet(path: Path) -> Iterator[ParquetFile]:
     """A Parquet file whose pages are not said to be larger than it can hold."""
-    try:
+    with needs_package("A Parquet file cannot be read"):
         import pyarrow
         import pyarrow.parquet
-    except ImportError as error:
-        raise UserError(
-            "A Parquet file cannot be read: pyarrow is not installed", "the train extra", "install sparsernn[train]"
-        ) from error
     expected, do = "a complete Parquet file", "write it again"
     with (
         readable(f"The file {path}", pyarrow.ArrowException, expected=expected, do=do),

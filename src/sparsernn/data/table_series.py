@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from sparsernn.data.table_steps import (
     time_columns,
     write_scaled,
 )
-from sparsernn.data.task import IGNORED, PARTS, Loaded
+from sparsernn.data.task import PARTS, Loaded, are_known
 from sparsernn.errors import UserError
 
 if TYPE_CHECKING:
@@ -63,9 +64,7 @@ def build_series(task: TableOptions, writer: StoreWriter, progress: Progress) ->
     fitted = replace(fitted, remarks=told, **_reading(per_step, steps, targets, np.diff(offsets)[parts[0]]))
     preparation = with_scale(fitted, targets, parts[0])
     write_scaled(writer, preparation, steps.offsets)
-    writer.append("offsets", offsets)
-    writer.append("targets", scaled_targets(preparation, targets))
-    write_parts(writer, parts)
+    write_targets(writer, preparation, targets, parts, offsets)
     return preparation
 
 
@@ -104,11 +103,23 @@ def with_scale(preparation: Preparation, targets: np.ndarray, train: np.ndarray)
     return replace(preparation, label_scale=(float(learned.mean()), deviation if deviation > 0 else 1.0))
 
 
-def scaled_targets(preparation: Preparation, targets: np.ndarray) -> np.ndarray:
-    """Targets as a network learns them: classes as they are, numbers standardised."""
-    if not preparation.label_scale:
-        return targets
-    return (targets - preparation.label_scale[0]) / preparation.label_scale[1]
+def write_targets(
+    writer: StoreWriter,
+    preparation: Preparation,
+    targets: np.ndarray,
+    parts: Sequence[np.ndarray],
+    offsets: np.ndarray | None = None,
+) -> None:
+    """Store targets as a network learns them, the rows of train, valid and test, and where each series begins.
+
+    Classes stay as they are; numbers are standardised.
+    """
+    if offsets is not None:
+        writer.append("offsets", offsets)
+    if preparation.label_scale:
+        targets = (targets - preparation.label_scale[0]) / preparation.label_scale[1]
+    writer.append("targets", targets)
+    write_parts(writer, parts)
 
 
 def _labels(steps: Steps) -> tuple[tuple[str, ...], np.ndarray]:
@@ -120,16 +131,14 @@ def _labels(steps: Steps) -> tuple[tuple[str, ...], np.ndarray]:
 
 def _first_labels(targets: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """The first label of each series that is not missing."""
-    gap = np.isnan(targets) if targets.dtype.kind == "f" else targets == IGNORED
-    places = np.where(gap, len(targets), np.arange(len(targets)))
+    places = np.where(are_known(targets), np.arange(len(targets)), len(targets))
     first = np.minimum.reduceat(places, offsets[:-1])
     return np.where(first < len(targets), targets[np.minimum(first, len(targets) - 1)], targets[offsets[:-1]])
 
 
 def _per_step(task: TableOptions, steps: Steps, targets: np.ndarray) -> bool:
     firsts = np.repeat(_first_labels(targets, steps.offsets), np.diff(steps.offsets))
-    gap = np.isnan(targets) if targets.dtype.kind == "f" else targets == IGNORED
-    mixed = np.flatnonzero(np.add.reduceat((targets != firsts) & ~gap, steps.offsets[:-1]))
+    mixed = np.flatnonzero(np.add.reduceat((targets != firsts) & are_known(targets), steps.offsets[:-1]))
     per_step = len(mixed) > 0 if task.label_per == "auto" else task.label_per == "step"
     if len(mixed) and (not per_step or targets.dtype.kind == "f"):
         raise UserError(

@@ -9,14 +9,14 @@ import numpy as np
 from sparsernn.data.csv_file import text_lines
 from sparsernn.data.encoders import encoder_from_json
 from sparsernn.data.labels import LabelReader, note_labels
-from sparsernn.data.preparation import Columns, Encoded, Preparation, require_parts, write_parts
+from sparsernn.data.preparation import Columns, Encoded, Preparation, require_parts
 from sparsernn.data.spelling import Spelling
 from sparsernn.data.store import Store, StoreWriter
 from sparsernn.data.table_columns import see
 from sparsernn.data.table_options import TableOptions
 from sparsernn.data.table_parts import cut_rows, row_groups, without_copies
 from sparsernn.data.table_rows import Progress, Table, require_columns, rows_of
-from sparsernn.data.table_series import loaded_examples, scaled_targets, with_scale
+from sparsernn.data.table_series import loaded_examples, with_scale, write_targets
 from sparsernn.data.task import PARTS, Loaded
 from sparsernn.data.text import encode, learn_encoder
 from sparsernn.errors import UserError
@@ -51,8 +51,7 @@ def build_texts(task: TableOptions, writer: StoreWriter, progress: Progress) -> 
     offsets = _write_texts(fitted, _texts(table, task.text, "encoding"), writer)
     _note_empty(offsets, parts, task, remarks)
     preparation = replace(fitted, remarks=tuple({**table.remarks, **remarks}))
-    writer.append("targets", scaled_targets(preparation, targets))
-    write_parts(writer, parts)
+    write_targets(writer, preparation, targets, parts)
     return preparation
 
 

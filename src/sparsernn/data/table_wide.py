@@ -8,13 +8,13 @@ import numpy as np
 from sparsernn.data.labels import LabelReader, note_labels
 from sparsernn.data.numerals import is_gap
 from sparsernn.data.patches import Patches
-from sparsernn.data.preparation import Columns, Encoded, Preparation, require_parts, write_parts
+from sparsernn.data.preparation import Columns, Encoded, Preparation, require_parts
 from sparsernn.data.store import StoreWriter
 from sparsernn.data.table_columns import listed, see
 from sparsernn.data.table_options import TableOptions
 from sparsernn.data.table_parts import check_series_copies, cut_rows, row_groups
 from sparsernn.data.table_rows import Progress, Rows, Table, rows_of
-from sparsernn.data.table_series import scaled_targets, with_scale
+from sparsernn.data.table_series import with_scale, write_targets
 from sparsernn.data.table_steps import filled, moments, steps_of, write_scaled
 from sparsernn.data.task import IGNORED
 from sparsernn.errors import UserError
@@ -47,9 +47,7 @@ def build_wide(task: TableOptions, writer: StoreWriter, progress: Progress) -> P
     fitted = replace(fitted, remarks=tuple({**table.remarks, **remarks}), patch=patch)
     preparation = with_scale(fitted, targets, parts[0])
     write_scaled(writer, preparation)
-    writer.append("offsets", offsets)
-    writer.append("targets", scaled_targets(preparation, targets))
-    write_parts(writer, parts)
+    write_targets(writer, preparation, targets, parts, offsets)
     return preparation
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import abc
-import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+import numpy as np
+
 from sparsernn.errors import UserError
+from sparsernn.typed import check_choices
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,6 +20,11 @@ IGNORED = -100
 PARTS = ("train", "valid", "test")
 
 Folder = Path | str | None  # of data files: None is SPARSERNN_DATA, or ./data
+
+
+def are_known(targets: np.ndarray) -> np.ndarray:
+    """Which targets there are: numbers that are not NaN, or classes other than `IGNORED`. Shapes: -> the same, bool."""
+    return ~np.isnan(targets) if targets.dtype.kind == "f" else targets != IGNORED
 
 
 class Batch(NamedTuple):
@@ -153,15 +160,6 @@ class Loaded:
         return cls(train, valid, test, "language_model", words, True, words, metric, vocabulary=vocabulary, note=note)
 
 
-def choose(name: str, value: object, choices: Sequence[object]) -> None:
-    """A UserError where the value of an option is not one of the choices."""
-    if value not in choices:
-        listed = ", ".join(map(repr, choices))
-        near = difflib.get_close_matches(str(value), list(map(str, choices)), n=1)
-        advice = f"write {near[0]!r}, the nearest" if near else "choose one of these"
-        raise UserError(f"{name} is {value!r}", f"one of {listed}", advice)
-
-
 @dataclass(frozen=True)
 class Task(abc.ABC):
     """A data set with its splits and preparation; the fields are its options.
@@ -181,8 +179,7 @@ class Task(abc.ABC):
     verify: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
-        for name, choices in self.choices.items():
-            choose(name, getattr(self, name), choices)
+        check_choices(self)
 
     def other_files(self, folder: Folder) -> dict[str, Path]:
         """Files that are read beside `files`, by the names under which a result states their sums."""

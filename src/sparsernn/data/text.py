@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparsernn.data.task import choose
-from sparsernn.errors import UserError
+from sparsernn.errors import UserError, needs_package
+from sparsernn.typed import choose
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -189,14 +189,8 @@ def _counted(texts: Iterable[str], split: Callable[[str], list[str]]) -> Counter
 
 
 def tokenizers_library() -> ModuleType:
-    try:
+    with needs_package("Byte pairs cannot be used", do="install sparsernn[train], or use words"):
         import tokenizers
-    except ImportError as error:
-        raise UserError(
-            "Byte pairs cannot be used: the package tokenizers is not installed",
-            "the train extra",
-            "install sparsernn[train], or use words",
-        ) from error
     return tokenizers
 
 

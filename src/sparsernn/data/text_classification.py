@@ -18,6 +18,7 @@ from sparsernn.data.task import PARTS, Folder, Loaded, Task
 from sparsernn.data.text import Encoder, WordEncoder, encode, learn_encoder
 from sparsernn.data.word_vectors import word_vectors
 from sparsernn.errors import UserError
+from sparsernn.typed import IF_GIVEN
 
 ENCODED = 128
 
@@ -74,9 +75,9 @@ class TextClassification(Task):
     marks: bool = False
     shares: tuple[float, float, float] = (0.8, 0.1, 0.1)
     seed: int = 0
-    vectors: str = field(default="", kw_only=True, metadata={"written": "if given"})
-    encoder: str = field(default="", kw_only=True, metadata={"written": "if given"})
-    near_duplicates: str = field(default="keep", kw_only=True, metadata={"written": "if given"})
+    vectors: str = field(default="", kw_only=True, metadata=IF_GIVEN)
+    encoder: str = field(default="", kw_only=True, metadata=IF_GIVEN)
+    near_duplicates: str = field(default="keep", kw_only=True, metadata=IF_GIVEN)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -47,8 +47,6 @@ OF_TWO: Mapping[str, str] = {
     "bitwise_and": "({} * {})",
 }
 """Operators of two numbers."""
-GATHERED = 20_000
-"""Numbers of a table of places at most: a product between what a step has computed is written out."""
 REDUCED = {"sum": ("0.0f", "result += {}"), "amax": ("-INFINITY", "result = larger_(result, {})")}
 """Where a reduction starts, and what each number does to it."""
 

@@ -1,7 +1,7 @@
 """A row of a recipe without a network: what networks have to beat."""
 
-import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 from sparsernn import typed
@@ -13,7 +13,7 @@ from sparsernn.experiments.seeds import Seeds
 from sparsernn.training.run_folder import Json
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class BaselineRow:
     """One line of a recipe's table without a network: what a network has to beat, fitted to the same data.
 
@@ -28,7 +28,7 @@ class BaselineRow:
     baseline: str
     seeds: Seeds = Seeds()
     threads: int | None = None
-    published: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    published: Mapping[str, object] = field(default_factory=dict)
 
     sources: ClassVar[tuple[Source, ...]] = ()
     needs: ClassVar[tuple[str, ...]] = ()
@@ -37,12 +37,11 @@ class BaselineRow:
     def __post_init__(self) -> None:
         check_threads(self.threads)
         self.seeds.check(self.name, self.task)
-        if self.baseline not in baselines.BASELINES:
-            raise typed.unknown("baseline", self.baseline, list(baselines.BASELINES), "baseline")
+        typed.choose("baseline", self.baseline, baselines.BASELINES)
 
     def seeded(self, seed: int) -> Self:
         """The row as a seed runs it."""
-        return dataclasses.replace(self, task=self.seeds.task_at(self.task, seed))
+        return replace(self, task=self.seeds.task_at(self.task, seed))
 
     def resolved(self, runs: Runs) -> Self:
         """The row itself: it has no sources."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from sparsernn.experiments.baseline_row import AnyRow
@@ -20,7 +20,7 @@ UNCOMPARED = ("name", "published", "measure", "threads")
 """Parts of a row that change no weight."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Deviation:
     """One difference between a paper and rows at the size "full".
 
@@ -49,7 +49,7 @@ class Deviation:
         return self.field == ROW or "." in self.field
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Scaled:
     """What is smaller, or chosen otherwise, at the size "cpu" than at "full".
 
@@ -68,7 +68,7 @@ class Scaled:
         return fnmatchcase(difference.field, self.field) and fnmatchcase(difference.row, self.rows)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Difference:
     """A field of a row with two values."""
 
@@ -78,7 +78,7 @@ class Difference:
     ours: object
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Paper:
     """What the rows of a recipe are compared with.
 

@@ -1,7 +1,7 @@
 """Execution of an experiment: its rows in order with every seed, and what is told and timed beside them."""
 
-import dataclasses
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from sparsernn import durable
@@ -19,7 +19,7 @@ from sparsernn.measure import latency
 from sparsernn.training.run_folder import finite
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Outcome:
     """What a run of a recipe left: its folder, the run folders in the recipe's order, and the results in it."""
 

@@ -1,7 +1,7 @@
 """An experiment: what is asked for of a recipe, and the rows that this comes to."""
 
-import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -11,7 +11,7 @@ from sparsernn.experiments.overrides import override
 from sparsernn.experiments.recipe import Recipe, Size, read_recipe, select, size_of
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Request:
     """What to run of a recipe, and where.
 
@@ -40,7 +40,7 @@ class Request:
     progress: bool = True
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Experiment:
     """A request with all that it leaves open.
 

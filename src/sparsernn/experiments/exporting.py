@@ -14,6 +14,7 @@ from sparsernn.errors import UserError
 from sparsernn.experiments.trained import read_final
 from sparsernn.runtime.layers import checked_sizes
 from sparsernn.runtime.network import Network, NetworkSpec
+from sparsernn.typed import choose
 
 FORMS = ("onnx", "c99", "rtneural")
 Figures = dict[str, object]
@@ -30,8 +31,7 @@ def export(target: Path, to: str, out: Path, name: str, int8: bool) -> Figures:
         int8: whether matrices are rounded to 8 bits.
     Raises: UserError for an unknown form, or a network that the form cannot hold.
     """
-    if to not in FORMS:
-        raise UserError(f"--to is {to!r}", f"one of {', '.join(FORMS)}", "choose one of them")
+    choose("--to", to, FORMS)
     network = runtime.load(target) if target.is_file() else read_final(target).eval()
     if to == "c99":
         source = export_c(network, out, name, int8=int8)

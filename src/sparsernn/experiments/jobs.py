@@ -11,21 +11,23 @@ from torch import nn
 from sparsernn.data.files import unchanged
 from sparsernn.data.task import Loaded, Task
 from sparsernn.errors import UserError
-from sparsernn.experiments import network, results, row_training, trained
+from sparsernn.experiments import network, results, spectra, trained
 from sparsernn.experiments.baseline_row import AnyRow, BaselineRow
 from sparsernn.experiments.baselines import BASELINES
 from sparsernn.experiments.experiment import Experiment
 from sparsernn.experiments.parts import plain
 from sparsernn.experiments.provenance import provenance, splits
-from sparsernn.experiments.rows import Row
+from sparsernn.experiments.rows import Prepared, Row, Runs
 from sparsernn.experiments.scoring import Scored, score
 from sparsernn.experiments.size_search import SearchGaveUp
+from sparsernn.experiments.trained import Trained
 from sparsernn.structure.masks import Masks
 from sparsernn.training.environment import describe_environment
+from sparsernn.training.loop import fit
 from sparsernn.training.run_folder import Json, RunFolder, finite
 
 
-class Jobs:
+class Jobs(Runs):
     """The rows of an experiment, each run with any seed; each task is loaded once. Its sources see it as `Runs`.
 
     Arguments:
@@ -94,7 +96,7 @@ class Jobs:
             metrics = BASELINES[row.baseline](loaded)
             return Scored(metrics, time.perf_counter() - started)
         prepared = network.prepare(row, loaded, data, self)
-        finished = row_training.train(prepared, run, resume=resume, progress=self.experiment.request.progress)
+        finished = train(prepared, run, resume=resume, progress=self.experiment.request.progress)
         return score(finished, loaded, run.path)
 
     def keep(self, task: Task, loaded: Loaded, files: dict[str, str]) -> None:
@@ -121,17 +123,14 @@ class Jobs:
         return row
 
     def folder(self, name: str, seed: int) -> Path:
-        """The run folder of a row."""
         return results.run_folder(self.out, name, seed)
 
     def figures(self, name: str, seed: int | None = None) -> Json:
-        """The metrics of a finished row; None: of the first seed that it is trained with."""
         if seed is None:
             seed = self.row(name).seeds.first(self.experiment.request.seeds)
         return results.read(self.folder(name, seed) / results.RESULT)["metrics"]
 
     def network(self, name: str, seed: int) -> tuple[nn.Module, Masks]:
-        """The network of a finished row at its full size, and its masks."""
         finished = trained.read(self.folder(name, seed))
         return finished.network, finished.masks
 
@@ -145,3 +144,21 @@ def threads(number: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def train(prepared: Prepared, run: RunFolder, *, resume: bool, progress: bool) -> Trained:
+    """Train a row's network in place, with everything that a run folder holds."""
+    row, loaded, network = prepared.row, prepared.loaded, prepared.network
+    start = spectra.at_start(row, loaded, network, prepared.method) if row.measure.spectra else None
+    fitted = fit(
+        network,
+        loaded.train,
+        loaded.valid,
+        objective=prepared.objective,
+        method=prepared.method,
+        settings=row.settings,
+        run=run,
+        resume=resume,
+        progress=progress,
+    )
+    return Trained(row, prepared.data, network, fitted.masks, fitted.seconds, start)

@@ -1,9 +1,11 @@
 """The figures that a row asks for."""
 
-import dataclasses
+from dataclasses import dataclass, field
+
+from sparsernn.typed import IF_GIVEN
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Measure:
     """What is measured on a trained row.
 
@@ -27,6 +29,6 @@ class Measure:
     latency_batches: tuple[int, ...] = (1, 32)
     latency_seconds: float = 20.0
     spectra: bool = False
-    lags: bool = dataclasses.field(default=False, metadata={"written": "if given"})
-    vanilla_units: bool = dataclasses.field(default=False, metadata={"written": "if given"})
-    test_in_sight: str = dataclasses.field(default="no", metadata={"written": "if given"})
+    lags: bool = field(default=False, metadata=IF_GIVEN)
+    vanilla_units: bool = field(default=False, metadata=IF_GIVEN)
+    test_in_sight: str = field(default="no", metadata=IF_GIVEN)

@@ -1,6 +1,6 @@
 """Forecasts without a model: the values a period ago."""
 
-import dataclasses
+from dataclasses import replace
 
 import numpy as np
 
@@ -29,5 +29,5 @@ def error(split: WindowSplit, period: int) -> float:
 def period_of(train: WindowSplit) -> int:
     """The period, from 2 to the window, whose naive forecast is best on training windows; 1 in a window of 1."""
     some = np.linspace(0, len(train) - 1, min(len(train), MOST_WINDOWS)).astype(int)
-    sample = dataclasses.replace(train, starts=train.starts[some])
+    sample = replace(train, starts=train.starts[some])
     return min(range(min(2, train.window), train.window + 1), key=lambda period: error(sample, period))

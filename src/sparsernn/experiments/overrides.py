@@ -1,8 +1,8 @@
 """`--set a.b=c`: one field of a recipe's rows changed from the command line."""
 
-import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from sparsernn import folders, typed
 from sparsernn.errors import UserError
@@ -118,16 +118,16 @@ def changed(row: AnyRow, keys: list[str], text: str) -> AnyRow:
     where = f"rows.{row.name}.{'.'.join(keys)}"
     value = typed.parse(text, fields_of(row, part)[field], where)
     if not part:
-        return dataclasses.replace(row, **{field: value})
+        return replace(row, **{field: value})
     if isinstance(row, Row) and part[0] == "model":
         return with_argument(row, part, field, value, where)
     changed_part = with_field(parts_of(row)[part[0]], field, value)
     if part[0] not in PARTS:
         sources = [changed_part if name_of(source) == part[0] else source for source in row.sources]
-        return dataclasses.replace(row, sources=tuple(sources))
+        return replace(row, sources=tuple(sources))
     if isinstance(row, Row) and keys == ["method", "strength"]:
         row = row.without(Search)
-    return dataclasses.replace(row, **{part[0]: changed_part})
+    return replace(row, **{part[0]: changed_part})
 
 
 def with_argument(row: Row, part: list[str], field: str, value: object, where: str) -> Row:
@@ -136,7 +136,7 @@ def with_argument(row: Row, part: list[str], field: str, value: object, where: s
         return with_cell_options(row, {**(row.options.get("cell_options") or {}), field: value}, where)
     if (*part, field) == CELL:
         return with_cell_options(row, value if isinstance(value, dict) else None, where)
-    return dataclasses.replace(row, options={**row.options, field: value})
+    return replace(row, options={**row.options, field: value})
 
 
 def with_cell_options(row: Row, options: dict[str, object] | None, where: str) -> Row:
@@ -146,4 +146,4 @@ def with_cell_options(row: Row, options: dict[str, object] | None, where: str) -
         if name not in kinds:
             raise typed.unknown("option", name, sorted(kinds), where)
         typed.checked(value, kinds[name], f"{where}.{name}")
-    return dataclasses.replace(row, options={**row.options, "cell_options": options})
+    return replace(row, options={**row.options, "cell_options": options})

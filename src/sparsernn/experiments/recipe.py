@@ -1,7 +1,7 @@
 """Recipes: experiments written down as rows, at three sizes."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 from sparsernn import folders, typed
@@ -13,7 +13,7 @@ Size = Literal["full", "cpu", "quick"]
 SIZES: tuple[Size, ...] = get_args(Size)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Recipe:
     """An experiment: rows that share a table. Its name is the name of its file.
 

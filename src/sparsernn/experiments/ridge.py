@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,7 +17,7 @@ DROPPED = 0.2  # of the steps that are left, in a round
 Array = np.ndarray
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Reading:
     """What the regression reads of a window.
 
@@ -40,7 +40,7 @@ class Reading:
         return windows[:, -1:, target].astype(np.float64) * self.changes
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Ridge:
     """A regression that was fitted.
 
@@ -96,7 +96,7 @@ def _fitted(sums: Sums, train: WindowSplit, valid: WindowSplit, reading: Reading
     return Ridge(reading, *fits[best], float(errors[best] / count))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Sums:
     """Means of values and targets, and sums of products about them."""
 
@@ -149,7 +149,7 @@ def windows_of(split: Split) -> WindowSplit:
 def of_column(split: Split, number: int) -> WindowSplit:
     """The windows with one of the columns that are forecast. Raises: TypeError for a split of something else."""
     windows = windows_of(split)
-    return dataclasses.replace(windows, target=windows.target + number, several=1)
+    return replace(windows, target=windows.target + number, several=1)
 
 
 def read(split: WindowSplit) -> Iterator[tuple[Array, Array]]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import abc
-import dataclasses
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -14,7 +14,6 @@ from torch import nn
 from sparsernn import folders, typed
 from sparsernn.data.task import Loaded, Task
 from sparsernn.errors import UserError
-from sparsernn.experiments import old_rows
 from sparsernn.experiments.measure import Measure
 from sparsernn.experiments.parts import Options, fields_to_json, name_of, part_from_json, part_to_json, plain
 from sparsernn.experiments.seeds import Seeds
@@ -25,6 +24,7 @@ from sparsernn.training.objectives import Objective
 from sparsernn.training.run_folder import Json
 from sparsernn.training.settings import Settings
 
+MOVED = {"start", "fresh", "match", "teacher", "search", "best_of", "exchange_gates", "compact", "resplit", "only_seed"}
 SOURCES = "experiments.sources"
 
 
@@ -62,7 +62,7 @@ class Runs(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Prepared:
     """A row with all that its training needs; the network has its first weights.
 
@@ -128,7 +128,7 @@ class Source(abc.ABC):
         return {}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class RowSource(Source):
     """What a row takes from one other row.
 
@@ -143,7 +143,7 @@ class RowSource(Source):
         return (self.row,)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Row:
     """One line of a recipe's table: a network trained on a task, sparse or dense.
 
@@ -166,14 +166,14 @@ class Row:
     name: str
     task: Task
     model: str = "classifier"
-    options: Options = dataclasses.field(default_factory=dict)
+    options: Options = field(default_factory=dict)
     method: Method | None = None
-    settings: Settings = dataclasses.field(default_factory=Settings)
+    settings: Settings = field(default_factory=Settings)
     sources: tuple[Source, ...] = ()
     seeds: Seeds = Seeds()
     threads: int | None = None
     measure: Measure = Measure()
-    published: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    published: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_threads(self.threads)
@@ -199,12 +199,12 @@ class Row:
 
     def without(self, kind: type[Source]) -> Row:
         """The row without its sources of a class."""
-        return dataclasses.replace(self, sources=tuple(one for one in self.sources if not isinstance(one, kind)))
+        return replace(self, sources=tuple(one for one in self.sources if not isinstance(one, kind)))
 
     def seeded(self, seed: int) -> Row:
         """The row as a seed runs it."""
-        settings = dataclasses.replace(self.settings, seed=seed)
-        return dataclasses.replace(self, task=self.seeds.task_at(self.task, seed), settings=settings)
+        settings = replace(self.settings, seed=seed)
+        return replace(self, task=self.seeds.task_at(self.task, seed), settings=settings)
 
     def resolved(self, runs: Runs) -> Row:
         """The row that is trained, by its sources."""
@@ -245,7 +245,7 @@ class Row:
     @classmethod
     def from_json(cls, values: Json) -> Row:
         """The row that `to_json` wrote. Names resolve within their folders only."""
-        values = old_rows.translated(values)
+        values = translated(values)
         if "baseline" in values:
             raise UserError("the run is of a baseline", "a run with a network", "Choose a row with a network")
         try:
@@ -275,3 +275,26 @@ def check_threads(threads: int | None) -> None:
     """Raises: UserError for fewer threads than one."""
     if threads is not None and threads < 1:
         raise UserError(f"threads is {threads}", "at least 1, or none", "Change threads")
+
+
+def translated(values: Json) -> Json:
+    """The row as this version writes it; one that is written so already is left as it is."""
+    if "seeds" in values or not isinstance(values.get("measure"), Mapping):
+        return dict(values)
+    start, gates = values.get("start"), values.get("exchange_gates")
+    sources = {
+        "zeros" if values.get("fresh") else "start": {"row": start} if start else None,
+        "exchange": {"gates": gates} if gates else None,
+        "match": {"row": values["match"]} if values.get("match") else None,
+        "best_of": {"rows": values["best_of"]} if values.get("best_of") else None,
+        "search": values.get("search"),
+        "teacher": values.get("teacher"),
+    }
+    unmoved = {name: value for name, value in values.items() if name not in MOVED and name != "baseline"}
+    return {
+        **unmoved,
+        **{name: source for name, source in sources.items() if source},
+        **({"baseline": values["baseline"]} if values.get("baseline") else {}),
+        "seeds": {"only": values.get("only_seed"), "resplit": values.get("resplit", False)},
+        "measure": {"compact": values.get("compact", True), **values["measure"]},
+    }

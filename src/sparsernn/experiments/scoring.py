@@ -1,27 +1,42 @@
 """What is measured on a trained row: quality on the test split, size and work."""
 
-import dataclasses
 import json
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from sparsernn import durable
 from sparsernn.compaction.files import plain_size
+from sparsernn.compaction.remains import remains
 from sparsernn.compaction.vanilla_units import make_vanilla_
 from sparsernn.data.task import Batch, Loaded
-from sparsernn.experiments import lags, remains_file, spectra
-from sparsernn.experiments.compacted import Compacted, arguments, cut, write_final
+from sparsernn.errors import UserError
+from sparsernn.experiments import spectra
+from sparsernn.experiments.compacted import Compacted, arguments, carries, cut, write_final
 from sparsernn.experiments.trained import COMPACT, Trained
 from sparsernn.measure import cost
-from sparsernn.measure.structure import structure
+from sparsernn.measure.gate_maps import GateMap
+from sparsernn.measure.gradient_by_lag import gradient_by_lag
+from sparsernn.structure.masks import Masks
+from sparsernn.structure.wiring import Wiring
 from sparsernn.training import objectives
-from sparsernn.training.confusion import confusion
+from sparsernn.training.batches import Split
+from sparsernn.training.objectives import IGNORED, OBJECTIVES, evaluation_batches
+
+LAGS = "lags.json"
+SEQUENCES = 32
+STEPS = 100
+REMAINS = "structure.json"
+"""File of a run folder that says which units, gates and words of its network live, for the maps of a report."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Scored:
     """A row's figures by name, and the seconds that training and scoring took."""
 
@@ -49,8 +64,7 @@ def score(trained: Trained, loaded: Loaded, folder: Path) -> Scored:
     valid = objectives.evaluate(final.network, loaded.valid, loaded.objective, valid_batch_size)
     test = objectives.evaluate(final.network, loaded.test, loaded.objective, row.measure.test_batch_size)
     if loaded.labels and loaded.objective in ("classification", "tagging"):
-        counts = json.dumps(confusion(final.network, loaded.test, loaded.labels))
-        durable.replace(folder / "confusion.json", counts)
+        durable.replace(folder / "confusion.json", json.dumps(confusion(final.network, loaded.test, loaded.labels)))
     figures = {**test, **{f"valid_{name}": value for name, value in valid.items()}}
     metrics = {**named(figures, loaded), **sizes(trained, final, example, folder)}
     metrics |= structure(network, final.network, final.masks)
@@ -67,9 +81,9 @@ def score(trained: Trained, loaded: Loaded, folder: Path) -> Scored:
 
 def describe_living(trained: Trained, loaded: Loaded, folder: Path, example: Batch) -> None:
     """Leave in the run folder what lives of the trained network and, where they are asked for, gradients by lag."""
-    living = remains_file.write(folder, loaded, trained.network, trained.masks, example)
+    living = write_remains(folder, loaded, trained.network, trained.masks, example)
     if trained.row.measure.lags:
-        lags.write(folder, loaded, trained.network, living)
+        write_lags(folder, loaded, trained.network, living)
 
 
 def named(figures: dict[str, float], loaded: Loaded) -> dict[str, float]:
@@ -112,3 +126,123 @@ def batch_of(loaded: Loaded, size: int) -> Batch:
     lengths = None if batch.lengths is None else batch.lengths[rows]
     targets = batch.targets.index_select(axis if batch.targets.dim() > axis else 0, rows)
     return Batch(batch.inputs.index_select(axis, rows), targets, lengths)
+
+
+def write_remains(folder: Path, loaded: Loaded, network: nn.Module, masks: Masks, example: Batch) -> dict[str, object]:
+    """Leave what lives of a network in the run folder, unless it has no recurrent layer; and return it."""
+    living = remains(network, masks, arguments(example), loaded.vocabulary if loaded.tokens else (), carries(network))
+    if living["layers"]:
+        durable.replace(folder / REMAINS, json.dumps(living))
+    return living
+
+
+def confusion(model: nn.Module, split: Split, labels: Sequence[str], *, batch_size: int = 250) -> dict[str, object]:
+    """{"labels": [...], "matrix": [[...]]}: examples (or steps, for a label per step) by true and predicted class.
+
+    Arguments:
+        model: gives scores with the classes last, for a sequence or for each of its steps.
+        split: its `batches(size)` give inputs, targets and lengths or None.
+        labels: names of the classes, in the order of their numbers.
+        batch_size: examples scored at once.
+    Raises: UserError if the model gives another number of scores than there are labels.
+    """
+    classes = len(labels)
+    counts = torch.zeros(classes * classes, dtype=torch.long)
+    with evaluation_batches(model, split, batch_size) as batches:
+        for batch in batches:
+            objective = OBJECTIVES["tagging" if batch.targets.dim() > 1 else "classification"]
+            scores = model(*objective.arguments(batch))
+            if scores.shape[-1] != classes:
+                raise UserError(
+                    f"the model gives {scores.shape[-1]} scores for {classes} labels",
+                    "one score for each label",
+                    "build the model with the task's number of outputs",
+                )
+            targets = objective.targets(batch)
+            targets = targets[:, : scores.shape[1]] if targets.dim() > 1 else targets
+            scored = targets != IGNORED
+            pairs = targets[scored] * classes + scores.argmax(-1)[scored]
+            counts += torch.bincount(pairs.cpu(), minlength=classes * classes)
+    return {"labels": [str(label) for label in labels], "matrix": counts.view(classes, classes).tolist()}
+
+
+def structure(whole: nn.Module, final: nn.Module, masks: Masks) -> dict[str, object]:
+    """Figures of a network that was cut, beside the one it was cut from; an empty dictionary without recurrent layers.
+
+    Arguments:
+        whole: before anything was taken away.
+        final: what was left; masks: of it.
+    Returns: `compression`, all weights by those that are left, biases excluded; the same of the recurrent layers under
+        the name of their cell, such as `lstm_compression`; `neurons` and `gates` that are not constant, a number a
+        layer and direction.
+    Source: Lobacheva et al. 2020, Table 1.
+    """
+    before, after = Wiring.local(whole), Wiring.local(final)
+    if not before.layers:
+        return {}
+    figures: dict[str, object] = {"compression": _ratio(before, after, whole, final, masks)}
+    for kind in dict.fromkeys(type(layer.cell).__name__.lower() for layer in before.layers):
+        figures[f"{kind}_compression"] = _ratio(before, after, whole, final, masks, kind)
+    constant = Counter(layer for layer, _, _ in masks.constant_gates)
+    figures["neurons"] = [layer.sizes["hidden"] for layer in after.layers]
+    figures["gates"] = [len(layer.cell.gates) * layer.sizes["hidden"] - constant[layer.label] for layer in after.layers]
+    return figures
+
+
+def _ratio(before: Wiring, after: Wiring, whole: nn.Module, final: nn.Module, masks: Masks, kind: str = "") -> float:
+    """Weights with an arrow, of one kind of cell or of all modules: before by after."""
+    counts = []
+    for wiring, model, kept in ((before, whole, {}), (after, final, masks.kept)):
+        names = {
+            name
+            for layer in wiring.layers
+            for name in layer.weights.values()
+            if type(layer.cell).__name__.lower() == kind
+        }
+        count = 0
+        for name, parameter in wiring.parameters(model).items():
+            if wiring.weights[name].layout.incoming and (not kind or name in names):
+                count += int(kept[name].sum()) if name in kept else parameter.numel()
+        counts.append(count)
+    return counts[0] / max(counts[1], 1)
+
+
+def write_lags(folder: Path, loaded: Loaded, network: nn.Module, living: Mapping[str, Any]) -> None:
+    """Leave the norms in the run folder, with the number of units behind each; only of cells that read their state.
+
+    Arguments:
+        living: what `compaction.remains` says of the network.
+    """
+    if not all(layer.cell.reads_state for layer in Wiring.local(network).layers) or not living["layers"]:
+        return
+    kinds, counts = {}, {}
+    for one in map(GateMap.from_json, living["layers"]):
+        kinds[one.label] = {", ".join(kind) or "none": units for kind, units in one.kinds().items()}
+        counts[one.label] = {"all": one.living} | {kind: len(units) for kind, units in kinds[one.label].items()}
+    batch = objectives.to_device(at_the_end(loaded), next(network.parameters()).device)
+    objective = objectives.find_objective(loaded.objective)
+    norms = gradient_by_lag(network.eval(), lambda: objective.loss(network, batch)[0], kinds, batch.lengths)
+    layers = {label: {**layer, "units": counts[label]} for label, layer in norms.items() if label in counts}
+    durable.replace(folder / LAGS, json.dumps({"layers": layers}))
+
+
+def at_the_end(loaded: Loaded) -> Batch:
+    """Test sequences of which the last step alone is scored; a text is read on for `STEPS` steps."""
+    batches = iter(loaded.test.batches(SEQUENCES))
+    batch = next(batches)
+    if loaded.objective == "language_model":
+        while loaded.test.carries_state and len(batch.inputs) < STEPS and (more := next(batches, None)) is not None:
+            if more.inputs.shape[1:] != batch.inputs.shape[1:]:
+                break
+            joined = zip(batch[:2], more[:2], strict=True)
+            batch = Batch(*(torch.cat(parts) for parts in joined))
+        targets = torch.full_like(batch.targets, objectives.IGNORED)
+        targets[-1] = batch.targets[-1]
+        return batch._replace(targets=targets)
+    if loaded.objective != "tagging":
+        return batch
+    rows = torch.arange(len(batch.targets))
+    last = batch.targets.shape[1] - 1 if batch.lengths is None else batch.lengths - 1
+    targets = torch.full_like(batch.targets, objectives.IGNORED)
+    targets[rows, last] = batch.targets[rows, last]
+    return batch._replace(targets=targets)

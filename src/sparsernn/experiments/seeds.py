@@ -1,14 +1,14 @@
 """The seeds with which a row is trained."""
 
-import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sparsernn.data.task import Task
 from sparsernn.errors import UserError
 from sparsernn.experiments.parts import with_field
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Seeds:
     """With which seeds a row is trained, and what they draw beside weights and the order of examples.
 

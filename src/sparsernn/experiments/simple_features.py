@@ -1,6 +1,6 @@
 """Figures of whole series, or of single steps, for models that nobody trains to read them."""
 
-import dataclasses
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,7 +13,7 @@ Array = np.ndarray
 def steps_of(split: Split) -> tuple[list[Array], Array]:
     """Series and their labels, without padding. Shapes: [time channel] each, [series]"""
     if isinstance(split, SequenceSplit):
-        split = dataclasses.replace(split, patches=None)
+        split = replace(split, patches=None)
     series: list[Array] = []
     labels = []
     for batch in split.batches(256):

@@ -1,8 +1,8 @@
 """Which strength of a regularising method leaves a network of a wanted size: one training after the other."""
 
-import dataclasses
 import json
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sparsernn import durable
@@ -17,7 +17,7 @@ class SearchGaveUp(UserError):
     """No strength left a network of the wanted size."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Trial:
     """One training: the strength tried, the size it left, and what that meant ("small", "large" or "accepted")."""
 
@@ -26,7 +26,7 @@ class Trial:
     verdict: str
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class TargetSearch:
     """A search by doubling and halving, with a factor that shrinks at every turn round.
 
@@ -53,7 +53,7 @@ class TargetSearch:
         positive = self.goal > 0 and self.tolerance >= 0 and self.strength > 0
         if not positive or not self.rate > 1 or self.trials < 1:
             raise UserError(
-                f"the search is {dataclasses.asdict(self)}",
+                f"the search is {asdict(self)}",
                 "a goal and strength above 0, a tolerance from 0, a rate above 1, at least one trial",
                 "correct the option",
             )
@@ -124,7 +124,7 @@ def _read(path: Path, search: TargetSearch) -> list[Trial]:
     with readable(path, expected="the state of a search", do="start again in another folder"):
         saved = parsed(content(path))
         tried = [Trial(float(one["strength"]), float(one["size"]), str(one["verdict"])) for one in saved["tried"]]
-    if saved.get("search") != dataclasses.asdict(search):
+    if saved.get("search") != asdict(search):
         raise UserError(
             f"{path} belongs to another search",
             "the same goal, tolerance and limits",
@@ -134,5 +134,5 @@ def _read(path: Path, search: TargetSearch) -> list[Trial]:
 
 
 def _write(path: Path, search: TargetSearch, tried: list[Trial]) -> None:
-    state = {"search": dataclasses.asdict(search), "tried": [dataclasses.asdict(trial) for trial in tried]}
+    state = {"search": asdict(search), "tried": [asdict(trial) for trial in tried]}
     durable.replace(path, json.dumps(state, indent=1))

@@ -38,5 +38,4 @@ def describe(loaded: Loaded, model: nn.Module, masks: Masks) -> dict[str, object
 
 def write(folder: Path, start: dict[str, object], trained: dict[str, object]) -> None:
     """Leave both in the run folder."""
-    text = json.dumps({"start": start, "trained": trained})
-    durable.replace(folder / FILE, text)
+    durable.replace(folder / FILE, json.dumps({"start": start, "trained": trained}))

@@ -1,7 +1,7 @@
 """Any row of a recipe driven to a wanted size: `size_search` from the command line."""
 
-import dataclasses
 from collections.abc import Callable
+from dataclasses import replace
 
 from sparsernn import durable
 from sparsernn.experiments import execution, results, size_search
@@ -27,7 +27,7 @@ def run(
     def train(number: int, strength: float) -> Json:
         folder = out / f"trial-{number}"
         assignments = (*request.assignments, f"rows.{row}.method.strength={strength!r}")
-        asked = dataclasses.replace(request, rows=(row,), assignments=assignments, out=folder, resume=folder.exists())
+        asked = replace(request, rows=(row,), assignments=assignments, out=folder, resume=folder.exists())
         return execution.run(Jobs(Experiment.of(asked), say)).results[-1]["metrics"]
 
     with durable.locked(out):

@@ -1,7 +1,7 @@
 """A trained row: as its training left it, or read back from its run folder."""
 
-import dataclasses
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -19,7 +19,7 @@ from sparsernn.training.run_record import RECIPE, Json, RunRecord
 COMPACT = "compact.safetensors"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Trained:
     """A row with what its training left.
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from sparsernn.errors import UserError
 
-STAY, FROM_HIGH, FROM_LOW = 0, 1, 2
+STAY, FROM_HIGH = 0, 1
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, wraps
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import torch
@@ -16,6 +16,7 @@ from sparsernn.errors import UserError
 from sparsernn.kernels import patterns
 
 State = tuple[Tensor, ...]
+SequenceRun = Callable[["Problem"], tuple[Tensor, State]]
 Factors = tuple[Tensor | None, Tensor | None]
 
 
@@ -91,13 +92,26 @@ class Problem:
         return max((patterns.share(self.remembered(local)) for local in readers), default=1.0)
 
 
-@contextmanager
-def in_one_precision(problem: Problem) -> Iterator[Problem]:
-    """The problem with all vectors of the weights' type; within the block autocast does not change it."""
-    kind = next(weight.dtype for local, weight in problem.weights.items() if local.startswith("weight"))
-    state = tuple(part.to(kind) for part in problem.state)
-    with torch.autocast(problem.device, enabled=False):
-        yield replace(problem, x=problem.x.to(kind), state=state)
+def in_one_precision(run: SequenceRun) -> SequenceRun:
+    """The same for all vectors of the weights' type, which autocast does not change."""
+
+    @wraps(run)
+    def whole(problem: Problem) -> tuple[Tensor, State]:
+        kind = next(weight.dtype for local, weight in problem.weights.items() if local.startswith("weight"))
+        state = tuple(part.to(kind) for part in problem.state)
+        with torch.autocast(problem.device, enabled=False):
+            return run(replace(problem, x=problem.x.to(kind), state=state))
+
+    return whole
+
+
+def only_plain(problem: Problem) -> str | None:
+    """What kernels cannot compute that know nothing but products and gates, over sequences of one length."""
+    if problem.is_scaled:
+        return "nothing can be put between its products and its gates"
+    if problem.lengths is not None:
+        return "all sequences of a batch have to end together"
+    return "it can be differentiated once" if problem.twice else None
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +18,10 @@ from sparsernn.running.torch_layers import RUN_BY_US
 from sparsernn.structure import budget
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.modes import modes_kept
+from sparsernn.typed import choose
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Matrix:
     """One weight matrix, how much of it exists and how often it multiplies a vector.
 
@@ -58,7 +59,7 @@ class Matrix:
         return " ".join(part for part in (module, level.group(1) if level else "") if part) or parameter
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Cost:
     """The cost of some matrices and the vectors (biases, norms, diagonals) beside them.
 
@@ -72,7 +73,7 @@ class Cost:
     """
 
     matrices: tuple[Matrix, ...]
-    vectors: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    vectors: Mapping[str, int] = field(default_factory=dict)
     vector_bytes: int | None = None
 
     @property
@@ -175,8 +176,8 @@ def count(model: nn.Module, masks: Masks | Mapping[str, Tensor] | None = None, e
             times *= uses(name)
         rows, columns = parameter.shape[0], parameter[:1].numel()
         matrix = Matrix(name, rows, columns, existing, times, parameter.element_size())
-        first = matrices.get(id(parameter), dataclasses.replace(matrix, executions=0.0))
-        matrices[id(parameter)] = dataclasses.replace(first, executions=first.executions + times)
+        first = matrices.get(id(parameter), replace(matrix, executions=0.0))
+        matrices[id(parameter)] = replace(first, executions=first.executions + times)
     if not matrices and not vectors:
         raise UserError(
             f"{type(model).__name__} has no parameter to count",
@@ -358,8 +359,7 @@ def from_epsilon(cost: Cost, eps: float, per: str = "gate") -> Cost:
     Arguments:
         per: "gate" takes the matrices stacked in one tensor each by itself, "tensor" all as one.
     """
-    if per not in ("gate", "tensor"):
-        raise UserError(f'per is "{per}"', '"gate" or "tensor"', "choose one of them")
+    choose("per", per, ("gate", "tensor"))
     stacked = [matrix.gates if per == "gate" else 1 for matrix in cost.matrices]
     fans = [(matrix.columns, matrix.rows // gates) for matrix, gates in zip(cost.matrices, stacked, strict=True)]
     kept = [gates * count for gates, count in zip(stacked, budget.from_epsilon(fans, eps), strict=True)]
@@ -368,7 +368,7 @@ def from_epsilon(cost: Cost, eps: float, per: str = "gate") -> Cost:
 
 def _with_kept(cost: Cost, kept: Sequence[int]) -> Cost:
     pairs = zip(cost.matrices, kept, strict=True)
-    return dataclasses.replace(cost, matrices=tuple(dataclasses.replace(matrix, kept=left) for matrix, left in pairs))
+    return replace(cost, matrices=tuple(replace(matrix, kept=left) for matrix, left in pairs))
 
 
 def _by_name(cost: Cost, sparsity: Mapping[str, float] | float) -> Mapping[str, float]:

@@ -1,8 +1,8 @@
 """Map of a layer's gates: which of each living unit's gates vary, the kinds of units, and how alike two maps are."""
 
-import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 from sparsernn.errors import UserError
@@ -10,7 +10,7 @@ from sparsernn.errors import UserError
 Kind = tuple[str, ...]  # the gates of a unit that vary
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class GateMap:
     """The gates of one recurrent layer, in one direction.
 

@@ -1,11 +1,11 @@
 """How long networks take: medians of interleaved rounds in one run, as ratios against the first of them."""
 
 import contextlib
-import dataclasses
 import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ SHORTEST_SECONDS = 0.004
 FEWEST_ROUNDS = 5
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Timing:
     """The time of one network at one batch size.
 

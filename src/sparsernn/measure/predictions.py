@@ -11,6 +11,7 @@ from sparsernn.errors import UserError
 from sparsernn.structure.budget import check_fraction
 from sparsernn.structure.modes import modes_kept
 from sparsernn.structure.wiring import unwrap
+from sparsernn.typed import is_of
 
 
 class HasModel(Protocol):
@@ -57,7 +58,7 @@ def predict_distribution(
         dropout: whether the model's own dropout is random too.
     Raises: UserError for fewer than two samples.
     """
-    if isinstance(samples, bool) or not isinstance(samples, int) or samples < 2:
+    if not is_of(samples, int) or samples < 2:
         raise UserError(f"samples is {samples!r}", "a whole number of at least 2", "pass samples=20, for example")
     model = unwrap(network if isinstance(network, nn.Module) else network.model)
     with modes_kept(model), torch.enable_grad():  # weights are drawn for a forward that can be differentiated

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import KW_ONLY, dataclass, field
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -10,7 +9,7 @@ from torch import Tensor
 from sparsernn.errors import UserError
 from sparsernn.methods.engines.rewiring import Rewiring, RewiringState
 from sparsernn.methods.parts.drops import plain_weights
-from sparsernn.methods.parts.growth import AT_RANDOM, Growth
+from sparsernn.methods.parts.growth import AT_RANDOM
 from sparsernn.methods.parts.schedules import steps_between
 from sparsernn.methods.run import Run
 from sparsernn.structure.budget import check_number
@@ -36,26 +35,12 @@ class DeepR(Rewiring):
     With every=1 each step ends in an event, the first one too.
 
     Arguments:
-        sparsity: fraction of zeros over all selected tensors, in [0, 1).
         every: steps between events (the paper: 1, so every step), or a fraction of training.
-        eps: instead of `sparsity`: an Erdős–Rényi network in which a matrix keeps eps (n_in + n_out) weights, rounded.
         granularity: "weight".
-        distribution: "uniform" (every tensor alike), "erdos_renyi" or "erdos_renyi_kernel" (small tensors are denser).
-        power: exponent of the Erdős–Rényi rule: 0 is uniform, 1 the papers' rule.
-        per: whether a "tensor" or each "gate" of it is a matrix of its own.
-        counts: "exact", or "bernoulli": every weight exists with its matrix's density, by itself.
-        rescale: what happens to the first weights that are left: see `RandomPruning`.
         rate: not used, nor are decay, floor and drop: signs decide what goes.
         decay: not used.
         floor: not used.
-        stop: fraction of training after which the mask stays.
         drop: not used.
-        regrow_dropped: whether what was just dropped may grow again.
-        birth: "keep" (a weight dropped and grown at once keeps its value, others start at 0), "zero" or "initial" (a
-            random one of the values that its tensor began with).
-        redistribution: how births are shared out: "none" (a tensor grows what it dropped), "momentum" (in proportion to
-            the mean |averaged gradient| of its weights) or "survivors" (to the number of weights it has left).
-        momentum: of the averaged gradient, which is kept only where it is needed.
         strength: of the L1 penalty.
         temperature: of the random walk.
     Shapes: single weights; acts on each tensor (or gate) by itself, unless redistribution says otherwise.
@@ -71,7 +56,9 @@ class DeepR(Rewiring):
     temperature: float = 1e-12
     stop: float = 1.0
     birth: str = "zero"
-    known_as: ClassVar[tuple[str, ...]] = ("deepr", "deep_rewiring")
+    known_as = ("deepr", "deep_rewiring")
+    granularities = ("weight",)
+    growth = AT_RANDOM
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -91,10 +78,6 @@ class DeepR(Rewiring):
     def is_due(self, run: Run[DeepRState], step: int) -> bool:
         every = steps_between(self.every, run.steps)
         return super().is_due(run, step) if every > 1 else step <= round(self.stop * run.steps)
-
-    @property
-    def growth(self) -> Growth:
-        return AT_RANDOM
 
     def stay(self, run: Run[DeepRState], groups: Groups, family: Family, present: Tensor, rate: float) -> Tensor:
         positive = unpack(run.state.positive[family.tensor], run.masks.kept[family.tensor])

@@ -1,13 +1,12 @@
 """DSR: dynamic sparse reparameterization."""
 
 from dataclasses import KW_ONLY, dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
 from sparsernn.methods.engines.rewiring import Rewiring, RewiringState
 from sparsernn.methods.parts.drops import plain_weights
-from sparsernn.methods.parts.growth import AT_RANDOM, Growth
+from sparsernn.methods.parts.growth import AT_RANDOM
 from sparsernn.methods.run import Run
 from sparsernn.structure.budget import check_positive
 from sparsernn.structure.choice import count
@@ -32,26 +31,10 @@ class DSR(Rewiring):
     were below the threshold H is halved, if less than 1 - `tolerance` it is doubled. No tensor loses its last weight.
 
     Arguments:
-        sparsity: fraction of zeros over all selected tensors, in [0, 1).
-        every: steps between rewirings (int), or a fraction of training (float).
-        eps: instead of `sparsity`: an Erdős–Rényi network in which a matrix keeps eps (n_in + n_out) weights, rounded.
-        granularity: "weight" or a block such as "16x1".
-        distribution: "uniform" (every tensor alike), "erdos_renyi" or "erdos_renyi_kernel" (small tensors are denser).
-        power: exponent of the Erdős–Rényi rule: 0 is uniform, 1 the papers' rule.
-        per: whether a "tensor" or each "gate" of it is a matrix of its own.
-        counts: "exact", or "bernoulli": every weight exists with its matrix's density, by itself.
-        rescale: what happens to the first weights that are left: see `RandomPruning`.
         rate: the goal of an event as a fraction p of all weights.
         decay: whether p stays ("constant") or falls to `floor` ("cosine", "linear").
         floor: p at the end.
-        stop: fraction of training after which the mask stays.
         drop: not used: the threshold decides.
-        regrow_dropped: whether what was just dropped may grow again.
-        birth: "keep" (a weight dropped and grown at once keeps its value, others start at 0), "zero" or "initial" (a
-            random one of the values that its tensor began with).
-        redistribution: how births are shared out: "none" (a tensor grows what it dropped), "momentum" (in proportion to
-            the mean |averaged gradient| of its weights) or "survivors" (to the number of weights it has left).
-        momentum: of the averaged gradient, which is kept only where it is needed.
         threshold: H at the first event.
         tolerance: relative distance from the goal within which H stays.
     Shapes: any weight; blocks are compared by their norm.
@@ -69,17 +52,13 @@ class DSR(Rewiring):
     stop: float = 1.0
     regrow_dropped: bool = False
     redistribution: str = "survivors"
-    known_as: ClassVar[tuple[str, ...]] = ("dynamic_sparse_reparameterization",)
-    granularities: ClassVar[tuple[str, ...]] = ("weight", "16x1")
+    known_as = ("dynamic_sparse_reparameterization",)
+    growth = AT_RANDOM
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive(self.threshold, "threshold")
         check_positive(self.tolerance, "tolerance")
-
-    @property
-    def growth(self) -> Growth:
-        return AT_RANDOM
 
     def initial_state(self) -> DSRState:
         return DSRState(threshold=self.threshold)

@@ -57,8 +57,8 @@ class GradualThresholds(Method[ThresholdState]):
     every: int | float = 0.01
     steeper: float = 1.5
     reads_dense_gradient: ClassVar[bool] = False
-    granularities: ClassVar[tuple[str, ...]] = ("weight", "gate", "neuron", "16x1")
-    known_as: ClassVar[tuple[str, ...]] = ("narang2017",)
+    granularities = ("weight", "gate", "neuron", "16x1")
+    known_as = ("narang2017",)
 
     def __post_init__(self) -> None:
         super().__post_init__()

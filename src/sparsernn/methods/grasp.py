@@ -24,12 +24,6 @@ class GraSP(InitialPruning):
     is signed; a group's is the mean over its weights.
 
     Arguments:
-        sparsity: fraction of groups absent, in [0, 1).
-        granularity: "weight", "gate", "neuron", a block such as "16x1".
-        scope: "uniform" (each layer, tensor or gate alike) or "global" (one ranking).
-        per: at levels "weight" and blocks, what has a budget: a "kernel" (all matrices of a layer), "tensor" or "gate".
-        rescale: what happens to the weights that are left: see `RandomPruning`.
-        rounds: how many times scores are computed, along an exponential ladder of densities.
         normaliser: "none", or what scores are divided by: "released" or "equation_5", see `JacobianSpectrum`.
         floor: quantile at which the normaliser is clamped; None takes its own.
     Shapes: any weight. Needs `loss=` of the `Sparsifier`; the model must be differentiable twice.

@@ -1,7 +1,6 @@
 """Iterative pruning by magnitude along a ladder."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -20,8 +19,6 @@ class IterativeL2(Pruning):
     not used. A group's score is the root mean square of its weights.
 
     Arguments:
-        sparsity: fraction of groups absent at the end, in [0, 1).
-        granularity: "weight", "gate", "neuron", a block such as "16x1", or another level of the cell.
         scope: "uniform" (each layer, tensor or gate alike) or "global" (one ranking).
         per: at levels "weight" and blocks, what has a budget: a "kernel" (all matrices of a layer), "tensor" or "gate".
         ladder: sparsities after the first event, the second and so on, rising.
@@ -35,8 +32,7 @@ class IterativeL2(Pruning):
     per: str = "kernel"
     ladder: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99)
     every: int | float = 0.1
-    known_as: ClassVar[tuple[str, ...]] = ("l2",)
-    granularities: ClassVar[tuple[str, ...]] = ("weight", "gate", "neuron", "16x1")
+    known_as = ("l2",)
 
     def __post_init__(self) -> None:
         super().__post_init__()

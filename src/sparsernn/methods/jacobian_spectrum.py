@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from sparsernn.methods.run import Run
 from sparsernn.running.jacobians import FUNCTIONALS, PARTS, mean_square, product, unroll
 from sparsernn.running.passes import Pass
 from sparsernn.structure.groups import Groups
+from sparsernn.typed import choose
 
 
 class Reading(NamedTuple):
@@ -51,12 +52,6 @@ class JacobianSpectrum(InitialPruning):
     | offset | 0.1 | 0 |
 
     Arguments:
-        sparsity: fraction of groups absent, in [0, 1).
-        granularity: "weight", "gate", "neuron", a block such as "16x1".
-        scope: "uniform" (each layer, tensor or gate alike) or "global" (one ranking).
-        per: at levels "weight" and blocks, what has a budget: a "kernel" (all matrices of a layer), "tensor" or "gate".
-        rescale: what happens to the weights that are left: see `RandomPruning`.
-        rounds: how many times scores are computed, along an exponential ladder of densities.
         normaliser: "none", "released" or "equation_5".
         floor: quantile at which the normaliser is clamped; None takes its own: 0 if "released", 0.01 if "equation_5".
         reading: "released" or "paper".
@@ -84,18 +79,15 @@ class JacobianSpectrum(InitialPruning):
     offset: float | None = None
     part: str | None = None
     first_order: bool = False
-    layers_only: ClassVar[bool] = True
-    known_as: ClassVar[tuple[str, ...]] = ("jacobian", "spectrum")
+    choices = {**InitialPruning.choices, "reading": READINGS, "part": (None, *PARTS)}
+    layers_only = True
+    known_as = ("jacobian", "spectrum")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, value, choices in (("reading", self.reading, READINGS), ("part", self.part, (None, *PARTS))):
-            if value not in choices:
-                raise UserError(f'{name} is "{value}"', f"one of {', '.join(map(str, choices))}", "choose one of them")
         functional, discount, normaliser, _ = self.settings
         check_normaliser(normaliser, self.floor)
-        if functional not in FUNCTIONALS:
-            raise UserError(f'functional is "{functional}"', f"one of {', '.join(FUNCTIONALS)}", "choose one of them")
+        choose("functional", functional, FUNCTIONALS)
         if self.horizon < 1:
             raise UserError(f"horizon is {self.horizon!r}", "a number of steps, at least 1", "pass horizon=4")
         if not 0 < discount <= 1:

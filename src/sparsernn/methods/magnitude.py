@@ -31,15 +31,8 @@ class Magnitude(Pruning):
     square of its weights. On a trained model without an optimizer it prunes at once.
 
     Arguments:
-        sparsity: fraction of groups absent at the end, in [0, 1).
-        granularity: "weight", "gate", "neuron", a block such as "16x1", or another level of the cell.
-        scope: "uniform" (each tensor or layer alike) or "global" (one ranking).
-        per: at levels "weight" and blocks, whether a "tensor" or each "gate" of it has a budget.
         gates: the sparsity of some gates by their names, where `per` is "gate"; the others have `sparsity`. All come to
             theirs in the same events.
-        start, stop: fractions of training between which pruning happens.
-        every: steps between events (int), or a fraction of training (float).
-        schedule: "cubic", "linear" or "one_shot" (everything at `start`).
         rewind: lottery-ticket rewinding: after the last event surviving weights return to their values at this
             fraction of training (0.0: their initial values), and the optimizer's memory is emptied.
     Shapes: any weight.
@@ -54,8 +47,8 @@ class Magnitude(Pruning):
     every: int | float = 0.02
     schedule: str = "cubic"
     rewind: float | None = None
+    explained_by = (Ramp,)
     reads_dense_gradient: ClassVar[bool] = False
-    granularities: ClassVar[tuple[str, ...]] = ("weight", "gate", "neuron", "16x1")
 
     def __post_init__(self) -> None:
         super().__post_init__()

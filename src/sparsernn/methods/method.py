@@ -1,7 +1,10 @@
 """What a sparsity method is: hyperparameters, and the moments at which it may act."""
 
 import abc
-from collections.abc import Mapping
+import inspect
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import Field
 from typing import ClassVar, Generic, TypeVar
 
 from torch import Tensor
@@ -11,25 +14,36 @@ from sparsernn.methods.run import Run
 from sparsernn.typed import check_options
 
 State = TypeVar("State")
+ARGUMENTS = re.compile(r"^Arguments:\n((?:    .*\n)+)", re.MULTILINE)
+ARGUMENT = re.compile(r"^    (\w[\w, ]*): .*\n(?:        .*\n)*", re.MULTILINE)
 
 
 class Method(abc.ABC, Generic[State]):
     """A frozen dataclass of hyperparameters. What changes while it works is in the state that it declares.
 
-    Its file name in this folder is its name everywhere.
+    Its file name in this folder is its name everywhere. Its docstring need not repeat what the docstring of its engine
+    says of an option: it is completed by that, and by `explained_by`.
 
     Attributes:
         granularities: the levels at which it can work ("weight", "gate", "neuron", "16x1", ...).
         known_as: other names of the method.
+        explained_by: dataclasses that are made of its options, and whose docstrings explain these.
+        choices: option -> the values that it may have.
         layers_only: whether it takes weights of recurrent layers alone, as no other module has a step.
     """
 
     granularities: ClassVar[tuple[str, ...]] = ("weight",)
     known_as: ClassVar[tuple[str, ...]] = ()
+    explained_by: ClassVar[tuple[type, ...]] = ()
+    choices: ClassVar[Mapping[str, Collection[object]]] = {}
     layers_only: ClassVar[bool] = False
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        explain_inherited(cls, cls.explained_by)
+
     def __post_init__(self) -> None:
-        """Raises: UserError for an option of another type than the method declares."""
+        """Raises: UserError for an option of another type or value than the method declares."""
         check_options(self)
 
     @property
@@ -96,3 +110,17 @@ class Method(abc.ABC, Generic[State]):
     def settled(self, run: Run[State]) -> bool:
         """Whether the masks have reached their final size."""
         return True
+
+
+def explain_inherited(kind: type, more: Sequence[type]) -> None:
+    """Complete the arguments in the docstring of a class by those that only classes above it, or some more, explain."""
+    text, *above = [inspect.cleandoc(other.__doc__ or "") + "\n" for other in (*kind.__mro__, *more)]
+    slot, *others = [ARGUMENTS.search(doc) for doc in (text, *reversed(above))]
+    if slot is None:
+        return
+    said = {line[1]: line[0] for line in ARGUMENT.finditer(slot[1])}
+    inherited = {line[1]: line[0] for other in others if other for line in ARGUMENT.finditer(other[1])}
+    fixed = {name for name, value in vars(kind).items() if isinstance(value, Field) and not value.init}
+    if inherited.keys() - said.keys() - fixed:
+        lines = [line for name, line in (inherited | said).items() if name not in fixed]
+        kind.__doc__ = text[: slot.start(1)] + "".join(lines) + text[slot.end(1) :]

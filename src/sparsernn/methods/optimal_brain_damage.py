@@ -32,13 +32,7 @@ class OptimalBrainDamage(Pruning):
     is pruned at once, by the gradients of one batch.
 
     Arguments:
-        sparsity: fraction of groups absent at the end, in [0, 1).
-        granularity: "weight", "gate", "neuron", a block such as "16x1", or another level of the cell.
         scope: "global" (one ranking) or "uniform" (each tensor or layer alike).
-        per: at levels "weight" and blocks, whether a "tensor" or each "gate" of it has a budget.
-        start, stop: fractions of training between which pruning happens.
-        every: steps between events (int), or a fraction of training (float).
-        schedule: "cubic", "linear" or "one_shot" (everything at `start`).
         memory: how much of the mean a step keeps, in [0, 1).
     Shapes: any weight. A trained model needs `loss=` of the `Sparsifier`.
     Raises: UserError for a value out of range, if no event falls within training, or for gradients that are not finite.
@@ -53,8 +47,8 @@ class OptimalBrainDamage(Pruning):
     every: int | float = 0.02
     schedule: str = "cubic"
     memory: float = 0.99
+    explained_by = (Ramp,)
     reads_dense_gradient: ClassVar[bool] = False
-    granularities: ClassVar[tuple[str, ...]] = ("weight", "gate", "neuron", "16x1")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,7 +1,6 @@
 """Random pruning before training."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -17,7 +16,6 @@ class RandomPruning(InitialPruning):
 
     Arguments:
         sparsity: fraction of groups absent, in [0, 1); exact.
-        granularity: "weight", "gate", "neuron", a block such as "16x1".
         scope: "uniform" (each tensor or layer alike) or "global".
         per: at levels "weight" and blocks, what has a budget: a "tensor", each "gate" of it, or a "kernel": all
             matrices of a layer together.
@@ -37,8 +35,8 @@ class RandomPruning(InitialPruning):
 
     per: str = "tensor"
     rounds: int = field(default=1, init=False)
-    known_as: ClassVar[tuple[str, ...]] = ("random",)
-    needs_loss: ClassVar[bool] = False
+    known_as = ("random",)
+    needs_loss = False
 
     def score(self, run: Run, groups: Groups) -> Tensor:
         return torch.rand(groups.count, generator=run.generator).to(next(iter(run.weights.values())).device)

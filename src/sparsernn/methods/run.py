@@ -80,7 +80,6 @@ class Run(Protocol[State]):
 
     def gradient(self, name: str) -> Tensor | None:
         """The latest gradient of a weight, of its absent places too, where `.grad` is zero; None if there is none."""
-        ...
 
     def learning_rate(self, name: str) -> float:
         """The optimizer's present learning rate for a parameter."""
@@ -92,7 +91,6 @@ class Run(Protocol[State]):
         Arguments:
             follows: whether their learning rate falls and rises as the optimizer's does, from its present one on.
         """
-        ...
 
     def remove(self, groups: Groups, kept: Tensor) -> dict[str, Tensor]:
         """Take groups out of the masks; what is absent already stays so. kept: [groups.count]. Returns the deaths."""
@@ -102,7 +100,6 @@ class Run(Protocol[State]):
         self, kind: str, born: Mapping[str, Tensor] | None = None, died: Mapping[str, Tensor] | None = None
     ) -> None:
         """Masks were rewritten: all ranks agree, the optimizer forgets births and deaths, the event is noted."""
-        ...
 
     def note(
         self,
@@ -113,19 +110,15 @@ class Run(Protocol[State]):
         more: Mapping[str, Any] | None = None,
     ) -> None:
         """Write the zeros, and an event of a step: the last one done, if none is given."""
-        ...
 
     def enforce(self) -> None:
         """Write exact zeros where weights are absent."""
-        ...
 
     def forget(self, name: str, where: Tensor) -> None:
         """Empty the optimizer's memory of a weight at some positions."""
-        ...
 
     def forget_all(self) -> None:
         """Give the optimizer the memory of a new one."""
-        ...
 
     def agree_(self, flags: Tensor) -> Tensor:
         """Under data parallel every rank takes the flags of rank 0, in place."""
@@ -133,4 +126,3 @@ class Run(Protocol[State]):
 
     def warn(self, message: str) -> None:
         """Tell the user of something that would otherwise go unseen."""
-        ...

@@ -1,7 +1,6 @@
 """SNIP."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -20,12 +19,6 @@ class SNIP(InitialPruning):
     A group's score is the mean over its weights. In rounds (SNIP-it) each round scores what the one before left.
 
     Arguments:
-        sparsity: fraction of groups absent, in [0, 1).
-        granularity: "weight", "gate", "neuron", a block such as "16x1".
-        scope: "uniform" (each layer, tensor or gate alike) or "global" (one ranking).
-        per: at levels "weight" and blocks, what has a budget: a "kernel" (all matrices of a layer), "tensor" or "gate".
-        rescale: see `RandomPruning`.
-        rounds: how many times scores are computed, along an exponential ladder of densities.
         normaliser: "none", or what scores are divided by: "released" or "equation_5", see `JacobianSpectrum`.
         floor: quantile at which the normaliser is clamped; None takes its own.
     Shapes: any weight. Needs `loss=` of the `Sparsifier`.
@@ -37,7 +30,7 @@ class SNIP(InitialPruning):
 
     normaliser: str = "none"
     floor: float | None = None
-    known_as: ClassVar[tuple[str, ...]] = ("snip_it",)
+    known_as = ("snip_it",)
 
     def __post_init__(self) -> None:
         super().__post_init__()

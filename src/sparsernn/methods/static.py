@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sparsernn.errors import UserError
 from sparsernn.methods.method import Method
-from sparsernn.methods.parts.rescaling import Rescaling, check_rescaling
+from sparsernn.methods.parts.rescaling import RESCALINGS, Rescaling
 from sparsernn.methods.parts.topology import RandomTopology
 from sparsernn.methods.run import Run
 from sparsernn.structure.masks import Masks, fitting
@@ -21,12 +21,8 @@ class Static(Method[None]):
     Arguments:
         sparsity: fraction of zeros of a random mask, in [0, 1); or eps=.
         masks: instead of both: `Masks`, or name -> bool tensor, True = the weight exists; tensors not named stay dense.
-        eps: instead of `sparsity`: an Erdős–Rényi network in which a matrix keeps eps (n_in + n_out) weights, rounded.
         granularity: "weight" or a block such as "16x1".
-        distribution: "uniform" (every tensor alike), "erdos_renyi" or "erdos_renyi_kernel" (small tensors are denser).
-        power: exponent of the Erdős–Rényi rule: 0 is uniform, 1 the papers' rule.
         per: whether a "tensor" or each "gate" of it is a matrix of its own.
-        counts: "exact", or "bernoulli": every weight exists with its matrix's density, by itself.
         rescale: what happens to the first weights that are left: see `RandomPruning`.
     Shapes: any weight; a given mask has its weight's shape.
     Raises: UserError for a mask whose name or shape does not fit the model.
@@ -44,14 +40,15 @@ class Static(Method[None]):
     per: str = "tensor"
     counts: str = "exact"
     rescale: str = "none"
-    granularities: ClassVar[tuple[str, ...]] = ("weight", "16x1")
+    granularities = ("weight", "16x1")
+    explained_by = (RandomTopology,)
+    choices = {"rescale": RESCALINGS}
     reads_dense_gradient: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.masks is None:
             _ = self.topology  # made once, so that its options are checked
-            check_rescaling(self.rescale)
         elif self.sparsity is not None or self.eps is not None:
             raise UserError(
                 "masks are given, and a sparsity or eps", "one of the three", "leave sparsity and eps out: masks say it"

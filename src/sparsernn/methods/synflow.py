@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,12 +25,6 @@ class SynFlow(InitialPruning):
     is summed over those that feed none. A group's score is the mean over its weights.
 
     Arguments:
-        sparsity: fraction of groups absent, in [0, 1).
-        granularity: "weight", "gate", "neuron", a block such as "16x1".
-        scope: "uniform" (each layer, tensor or gate alike) or "global" (one ranking).
-        per: at levels "weight" and blocks, what has a budget: a "kernel" (all matrices of a layer), "tensor" or "gate".
-        rescale: what happens to the weights that are left: see `RandomPruning`.
-        rounds: how many times scores are computed, along an exponential ladder of densities.
         steps: time steps of the flow.
     Shapes: weights of recurrent layers.
     Raises: UserError for an option out of range, weights of other layers, or a flow that overflows.
@@ -41,12 +34,12 @@ class SynFlow(InitialPruning):
 
     rounds: int = 100
     steps: int = 4
-    layers_only: ClassVar[bool] = True
-    needs_loss: ClassVar[bool] = False
+    layers_only = True
+    needs_loss = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1:
+        if self.steps < 1:
             raise UserError(f"steps is {self.steps!r}", "a number of time steps, at least 1", "pass steps=4")
 
     def score(self, run: Run, groups: Groups) -> Tensor:

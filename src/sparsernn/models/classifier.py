@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from sparsernn.models.constructor import taking
 from sparsernn.models.encoder import Encoder, LabelOptions
-from sparsernn.models.layers import check_pool, pool
+from sparsernn.models.layers import POOLS, pool
+from sparsernn.typed import choose
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Classifier(Encoder):
 
     @taking(ClassifierOptions)
     def __init__(self, options: ClassifierOptions):
-        check_pool(options.pool)
+        choose("pool", options.pool, POOLS)
         super().__init__(options.inputs, options)
         self.pool = options.pool
         self.head = nn.Linear(self.width * len(options.pool.split("_")), options.classes)

@@ -14,7 +14,7 @@ import numpy as np
 from sparsernn import durable
 from sparsernn.data.preparation import Encoded, Preparation
 from sparsernn.data.table_rows import rows_of
-from sparsernn.data.task import IGNORED
+from sparsernn.data.task import are_known
 from sparsernn.errors import UserError
 from sparsernn.harmless import cell
 
@@ -100,7 +100,7 @@ def scores(preparation: Preparation, encoded: Encoded, made: Sequence[Prediction
     if encoded.rows is not None:
         targets = np.empty_like(targets)
         targets[encoded.rows] = encoded.targets
-    usable = ~np.isnan(targets) if preparation.label_scale else targets != IGNORED
+    usable = are_known(targets)
     usable[list(encoded.faults)] = False
     rows = np.flatnonzero(usable).tolist()
     if not rows:

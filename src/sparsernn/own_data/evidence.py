@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -34,8 +34,8 @@ def evidence(answers: Answers, scored: Sequence[Scored], saved: str) -> dict[str
             return of_forecasts(answers, scored, saved)
         parts = {
             name: (
-                dataclasses.replace(answers, targets=answers.targets[:, place], columns=()),
-                [dataclasses.replace(one, outputs=one.outputs[:, place]) for one in scored],
+                replace(answers, targets=answers.targets[:, place], columns=()),
+                [replace(one, outputs=one.outputs[:, place]) for one in scored],
             )
             for name, place in answers.by_column()[:MOST_COLUMNS]
         }

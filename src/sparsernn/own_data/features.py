@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pickle
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -57,7 +57,7 @@ def kernels(loaded: Loaded) -> Scored:
     return scored(about, fitted, drawn.features(test), loaded.outputs, read, (drawn, fitted.model))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Chosen:
     """A model of scikit-learn, fitted, and its accuracy on rows that it was not fitted on."""
 

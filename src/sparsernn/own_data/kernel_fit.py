@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,7 +18,7 @@ SHARPER = 2.0 ** np.arange(-1, 6)  # what scores are multiplied by to be logarit
 Array = np.ndarray
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Fit:
     """A ridge regression. weights: [feature class]. left_out: what it says of each row without that row. [row class]"""
 

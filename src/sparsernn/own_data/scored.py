@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from statistics import median
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 ROUNDS = 15
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Scored:
     """A baseline or a network on the test rows.
 
@@ -29,7 +29,7 @@ class Scored:
 
     name: str
     about: str
-    outputs: np.ndarray = dataclasses.field(repr=False)
+    outputs: np.ndarray = field(repr=False)
     bytes: int = 0
     us: float = 0.0
     valid: float = float("nan")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -120,10 +120,7 @@ def thinned(spec: NetworkSpec, share: float) -> NetworkSpec:
         living = np.abs(matrix[matrix != 0])
         return np.where(np.abs(matrix) <= np.quantile(living, share), 0, matrix).astype(matrix.dtype)
 
-    layers = [
-        dataclasses.replace(layer, weights={name: thin(one) for name, one in layer.weights.items()})
-        for layer in spec.layers
-    ]
+    layers = [replace(layer, weights={name: thin(one) for name, one in layer.weights.items()}) for layer in spec.layers]
     embedding = None if spec.embedding is None else thin(spec.embedding)
     head = embedding if artifact.is_tied(spec) else spec.head
-    return dataclasses.replace(spec, layers=layers, embedding=embedding, head=head)
+    return replace(spec, layers=layers, embedding=embedding, head=head)

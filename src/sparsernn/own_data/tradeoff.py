@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sparsernn.deploy.packing import runs_without_torch
@@ -21,7 +21,7 @@ TRIED = "tried"
 UNITS = {"accuracy": "points", "rmse": "% in error", "perplexity": "% in perplexity"}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Search:
     """Tries of sparse networks on a file, in folders of their own.
 
@@ -63,7 +63,7 @@ class Search:
         best = min(range(len(tried)), key=lambda place: behind(answers.metric, dense, tried[place].valid))
         place = len(tried) - 1 if tried[-1].reached else best
         self._keep(tries[place])
-        return tries[place], tuple(dataclasses.replace(one, saved=tried[place] is one) for one in tried)
+        return tries[place], tuple(replace(one, saved=tried[place] is one) for one in tried)
 
     def _trained(self, one: Try) -> Path:
         folder = self._folder(one)
@@ -114,4 +114,4 @@ def with_wishes(verdict: Verdict, most: int, quality: float | None, tried: tuple
             says.append(f"{saved.sparsity:.3g} is the sparsest tried that is at most {quality:g} {unit} behind.")
         else:
             says.append(f"None is at most {quality:g} {unit} behind: the quality asked for was not reached.")
-    return dataclasses.replace(verdict, says=tuple(says), tried=tried)
+    return replace(verdict, says=tuple(says), tried=tried)

@@ -1,10 +1,10 @@
 """A user's own file: a baseline, a dense network and its sparse twin, with defaults that need no tuning."""
 
-import dataclasses
 import json
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,7 +50,7 @@ ENOUGH_UNITS, LEAST_WORDS = 16, 32  # with fewer units a smaller vocabulary is t
 MOST_TRAINED, MOST_VALIDATED = 64_000, 20_000  # examples of an epoch
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Training:
     """What `sparsernn train` was asked for.
 
@@ -109,7 +109,7 @@ class Training:
             )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Finished(Outcome):
     """What a training left, and the verdict on it."""
 
@@ -233,7 +233,7 @@ def within(file: File, wishes: Wishes, seed: int, progress: Progress) -> tuple[F
         enough = bool(fits) and (fits[-1][2].scale == 1 or fits[-1][0] >= ENOUGH_UNITS)
         if enough or not kind.stores_words(file) or words < 2 * LEAST_WORDS or file.task.tokenizer == "characters":
             break
-        file = read(dataclasses.replace(file.task, vocabulary=words // 2), file.most, progress)
+        file = read(replace(file.task, vocabulary=words // 2), file.most, progress)
     if not fits:
         raise sizing.TooLarge(file.most, min(least))
     return max(fits, key=lambda one: one[0])[1:]
@@ -326,7 +326,7 @@ def tell_sizes(loaded: Loaded, sampled: Loaded, say: Callable[[str], None]) -> N
 def sampled(task: TableFile, loaded: Loaded) -> Loaded:
     """The data of the training: of a large file other examples in every epoch, and a sample for validation."""
     train, valid = at_most(loaded.train, MOST_TRAINED), at_most(loaded.valid, MOST_VALIDATED)
-    return dataclasses.replace(loaded, train=train, valid=valid)
+    return replace(loaded, train=train, valid=valid)
 
 
 def examples(loaded: Loaded) -> str:

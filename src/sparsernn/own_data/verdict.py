@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ MOST_NAMED = 8  # columns
 RARE = 0.5  # a recall below this is named
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Answers:
     """The right answers for the test rows, and how far others are off.
 
@@ -69,7 +69,7 @@ class Answers:
         return float(self.figure(self.losses(scored.outputs).mean()))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Difference:
     """The first's figure less the second's, with the 95 % interval of a paired bootstrap over so many units."""
 
@@ -103,7 +103,7 @@ def difference(answers: Answers, first: Scored, second: Scored) -> Difference:
     return Difference(float(first_figure - second_figure), float(low), float(high), len(counts))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Tried:
     """A sparsity that was tried to reach a quality.
 
@@ -120,7 +120,7 @@ class Tried:
     saved: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Verdict:
     """What came of a training.
 
@@ -157,9 +157,9 @@ class Verdict:
             "figures": self.figures,
             "bytes": self.bytes,
             "microseconds": self.us,
-            "differences": {name: dataclasses.asdict(one) for name, one in self.differences.items()},
+            "differences": {name: asdict(one) for name, one in self.differences.items()},
             "recalls": self.recalls,
-            **({"tried": [dataclasses.asdict(one) for one in self.tried]} if self.tried else {}),
+            **({"tried": [asdict(one) for one in self.tried]} if self.tried else {}),
         }
 
     def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -182,15 +182,15 @@ class Verdict:
         return folder / VERDICT
 
 
-def judge(answers: Answers, scored: Sequence[Scored], saved: str = "sparse") -> Verdict:
+def judge(answers: Answers, scored: Sequence[Scored]) -> Verdict:
     """The verdict on those who answered.
 
     Arguments:
-        scored: among them "majority", "baseline" and the one that was `saved`; "dense" and "small_dense" if trained.
+        scored: among them "majority", "baseline" and "sparse", which was saved; "dense" and "small_dense" if trained.
     """
     by_name = {one.name: one for one in scored}
-    ours = by_name[saved]
-    others = [name for name in ("baseline", "majority", "dense", "small_dense") if name in by_name and name != saved]
+    ours = by_name["sparse"]
+    others = [name for name in ("baseline", "majority", "dense", "small_dense") if name in by_name]
     differences = {name: difference(answers, ours, by_name[name]) for name in others}
     recalls = recalls_of(answers, ours)
     says = [
@@ -198,14 +198,14 @@ def judge(answers: Answers, scored: Sequence[Scored], saved: str = "sparse") -> 
         opening(answers, by_name, ours),
         *(compared(answers, name, by_name[name], differences[name]) for name in others if name != "majority"),
         *cost(ours, by_name["baseline"], "the baseline"),
-        *(cost(ours, by_name["dense"], "the dense network") if "dense" in by_name and saved != "dense" else ()),
+        *(cost(ours, by_name["dense"], "the dense network") if "dense" in by_name else ()),
         *imbalance(answers, recalls),
         *of_columns(answers, ours, by_name["baseline"]),
     ]
     return Verdict(
         answers.metric,
         len(answers.targets),
-        saved,
+        "sparse",
         {one.name: answers.of(one) for one in scored},
         {one.name: one.bytes for one in scored},
         {one.name: one.us for one in scored},

@@ -1,6 +1,6 @@
 """What one layer of 24 automata compares with: an LSTM and two layers of automata (Dodge et al. 2019, footnote 6)."""
 
-import dataclasses
+from dataclasses import replace
 
 from sparsernn.experiments.baseline_row import AnyRow
 from sparsernn.experiments.deviations import NOT_STATED, Deviation, Stated
@@ -20,11 +20,11 @@ def trio(size: Size, corpus: str) -> list[Row]:
     """The rows of one data set."""
     one = text.begun(size, corpus)
     lstm = {"inputs": text.WIDTH, "units": text.LSTM_UNITS, "dropout": one.options["dropout"], "embedding_frozen": True}
-    slower = dataclasses.replace(one.settings, learning_rate=text.LSTM_RATE)
+    slower = replace(one.settings, learning_rate=text.LSTM_RATE)
     return [
         one,
-        dataclasses.replace(one, name=f"{corpus}_two_layers", options={**one.options, "layers": 2}),
-        dataclasses.replace(one, name=f"{corpus}_lstm", options={"cell": "lstm", **lstm}, settings=slower),
+        replace(one, name=f"{corpus}_two_layers", options={**one.options, "layers": 2}),
+        replace(one, name=f"{corpus}_lstm", options={"cell": "lstm", **lstm}, settings=slower),
     ]
 
 

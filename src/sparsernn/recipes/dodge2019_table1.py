@@ -1,6 +1,6 @@
 """Classifiers of a few automata that a person can read with `sparsernn explain` (Dodge et al. 2019, Table 1)."""
 
-import dataclasses
+from dataclasses import replace
 
 from sparsernn.experiments.baseline_row import AnyRow
 from sparsernn.experiments.deviations import ROW, Deviation, Stated
@@ -21,7 +21,7 @@ def rows(size: Size) -> list[Row]:
     24 automata with 96. `mix_*` and `sentences_*` are our own, and begin with as many automata as are to be read.
     """
     readable = [
-        dataclasses.replace(made, options={**made.options, "units": patterns})
+        replace(made, options={**made.options, "units": patterns})
         for corpus, (patterns, goal, tolerance) in FEW.items()
         for made in (begun(size, corpus), *learned(size, corpus, goal, tolerance))
     ]

@@ -1,6 +1,6 @@
 """From SET to ST-RNN in three steps: uniform masks, one rule for both signs, a rate that falls (Liu et al. 2021)."""
 
-import dataclasses
+from dataclasses import replace
 
 from sparsernn.experiments.deviations import Deviation
 from sparsernn.experiments.recipe import Recipe, Size
@@ -21,9 +21,9 @@ def rows(size: Size) -> list[Row]:
     """
     words = language.Words("lstm", size)
     original, uniform = (words.set(language.budget(distribution, SPARSITY)) for distribution in ("er", "uniform"))
-    absolute = dataclasses.replace(uniform, drop="magnitude")
+    absolute = replace(uniform, drop="magnitude")
     st_rnn = words.st_rnn(language.budget("uniform", SPARSITY))
-    decay = dataclasses.replace(absolute, rate=st_rnn.rate, decay=st_rnn.decay, floor=st_rnn.floor)
+    decay = replace(absolute, rate=st_rnn.rate, decay=st_rnn.decay, floor=st_rnn.floor)
     steps = {"set": original, "uniform": uniform, "absolute": absolute, "decay": decay, "st_rnn": st_rnn}
     return [words.row(name, method) for name, method in steps.items()]
 
@@ -37,7 +37,7 @@ recipe = Recipe(
         *language.TRAINING,
         *language.STRNN_RATES,
         language.RATES_OF_RIVALS[0],
-        *(dataclasses.replace(language.RATES_OF_RIVALS[0], rows=name) for name in ("uniform", "absolute")),
+        *(replace(language.RATES_OF_RIVALS[0], rows=name) for name in ("uniform", "absolute")),
         Deviation(
             "steps between SET and ST-RNN", "all at once, in Table 2", "one by one", "to see which of them helps"
         ),

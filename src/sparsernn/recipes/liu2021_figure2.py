@@ -1,6 +1,6 @@
 """How much to rewire: ST-RNN from different first rates (Liu et al. 2021, Figure 2)."""
 
-import dataclasses
+from dataclasses import replace
 
 from sparsernn.experiments.deviations import NOT_STATED, Deviation
 from sparsernn.experiments.recipe import Recipe, Size
@@ -20,7 +20,7 @@ def rows(size: Size) -> list[Row]:
     """Rows rate_RATE: the fraction dropped at the first event, falling along a cosine."""
     words = Words("lstm", size)
     method = words.st_rnn(budget("uniform", SPARSITY))
-    return [words.row(f"rate_{rate}", dataclasses.replace(method, rate=rate)) for rate in liu2021.FIGURE_RATES]
+    return [words.row(f"rate_{rate}", replace(method, rate=rate)) for rate in liu2021.FIGURE_RATES]
 
 
 recipe = Recipe(

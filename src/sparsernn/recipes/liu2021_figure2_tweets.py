@@ -1,6 +1,6 @@
 """How much to rewire, on tweets: ST-RNN with different rates (Liu et al. 2021, Figure 2)."""
 
-import dataclasses
+from dataclasses import replace
 
 from sparsernn.experiments.baseline_row import AnyRow
 from sparsernn.experiments.deviations import NOT_STATED, Deviation, Stated
@@ -17,7 +17,7 @@ def rows(size: Size) -> list[Row]:
     """Rows sanders_rate_RATE: the fraction dropped at the first event, falling along a cosine."""
     row = network_row(size, CORPUS, "st_rnn", liu2021.EPS["table4"])
     methods = {rate: with_field(row.method, "rate", rate) for rate in liu2021.FIGURE_RATES}
-    return [dataclasses.replace(row, name=f"{CORPUS}_rate_{rate}", method=one) for rate, one in methods.items()]
+    return [replace(row, name=f"{CORPUS}_rate_{rate}", method=one) for rate, one in methods.items()]
 
 
 def stated(row: AnyRow) -> Stated:

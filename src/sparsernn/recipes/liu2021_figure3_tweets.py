@@ -1,6 +1,6 @@
 """How sparse may it be, on tweets: ST-RNN, SET and a fixed mask over the sparsity (Liu et al. 2021, Figure 3)."""
 
-import dataclasses
+from dataclasses import replace
 
 from sparsernn.experiments.deviations import Deviation
 from sparsernn.experiments.recipe import Recipe, Size
@@ -16,7 +16,7 @@ EPS = (liu2021.FIGURE_3_EPS, 40.0, 20.0, 10.0, 5.0, 2.0)
 def rows(size: Size) -> list[Row]:
     """Rows sanders_METHOD_EPS; a matrix keeps eps (n_in + n_out) weights, from 52.5 to 0.9 % of all."""
     networks = {(name, eps): network_row(size, CORPUS, name, eps) for name in METHODS for eps in EPS}
-    return [dataclasses.replace(row, name=f"{row.name}_{eps:g}") for (_, eps), row in networks.items()]
+    return [replace(row, name=f"{row.name}_{eps:g}") for (_, eps), row in networks.items()]
 
 
 recipe = Recipe(

@@ -1,6 +1,6 @@
 """Does moving weights between layers help? ST-RNN with and without redistribution (Liu et al. 2021, Table 7)."""
 
-import dataclasses
+from dataclasses import replace
 
 from sparsernn.experiments.recipe import Recipe, Size
 from sparsernn.experiments.rows import Row
@@ -17,7 +17,7 @@ def rows(size: Size) -> list[Row]:
             method = words.st_rnn(language.budget(distribution, paper.sparsities[0]))
             for redistribution in ("none", "momentum"):
                 name = f"{kind}_{distribution}_{redistribution}"
-                moved = dataclasses.replace(method, redistribution=redistribution)
+                moved = replace(method, redistribution=redistribution)
                 table.append(words.row(name, moved, published=liu2021.TABLE_7.get(name, {})))
     return table
 

@@ -1,6 +1,6 @@
 """Penn Treebank, words: sparse variational dropout of an LSTM's weights, gates and neurons (Lobacheva et al. 2020)."""
 
-import dataclasses
+from dataclasses import replace
 
 from sparsernn.data.ptb_word import PtbWord
 from sparsernn.experiments.baseline_row import AnyRow
@@ -38,7 +38,7 @@ PAPER = Settings(
 def by_sgd(size: Size) -> Settings:
     """Means by SGD."""
     decay, decay_after = (0.84, 10) if size == "full" else (0.7, 5)
-    return dataclasses.replace(
+    return replace(
         PAPER,
         optimizer="sgd",
         learning_rate=3.0,
@@ -55,7 +55,7 @@ def by_sgd(size: Size) -> Settings:
 def rows(size: Size) -> list[Row]:
     """The source's rows W, W+N and W+G+N; the same with our training, sgd_*; dense without and with dropout."""
     network = {"units": UNITS[size], "layers": PTB_WORDS.layers, "cell": "lstm", "init": 0.1}
-    paper, sgd = dataclasses.replace(PAPER, epochs=EPOCHS[size]), by_sgd(size)
+    paper, sgd = replace(PAPER, epochs=EPOCHS[size]), by_sgd(size)
     row = Row(
         name="W",
         task=PtbWord(steps=PTB_WORDS.length, fraction=FRACTION[size]),
@@ -70,11 +70,11 @@ def rows(size: Size) -> list[Row]:
     for name in CONFIGURATIONS:
         for prefix, settings, more in (("", paper, {}), ("sgd_", sgd, slow)):
             method = variational(PTB_WORDS, name, examples=EXAMPLES[size] - settings.batch_size, **more)
-            table.append(dataclasses.replace(row, name=f"{prefix}{name}", method=method, settings=settings))
-    dense = dataclasses.replace(sgd, learning_rate=20.0, momentum=0.0, keep="best", where=None, decay=0.65)
+            table.append(replace(row, name=f"{prefix}{name}", method=method, settings=settings))
+    dense = replace(sgd, learning_rate=20.0, momentum=0.0, keep="best", where=None, decay=0.65)
     return [
-        dataclasses.replace(row, name="dense", settings=dense),
-        dataclasses.replace(row, name="dropout_dense", settings=dense, options={**network, "dropout": DROPOUT[size]}),
+        replace(row, name="dense", settings=dense),
+        replace(row, name="dropout_dense", settings=dense, options={**network, "dropout": DROPOUT[size]}),
         *table,
     ]
 

@@ -1,6 +1,6 @@
 """Penn Treebank, words, 2 x 200 LSTM units: pruning by weights, gates and neurons (Lobacheva et al. 2020, Table 1)."""
 
-import dataclasses
+from dataclasses import replace
 
 from sparsernn.experiments.deviations import ROW, Deviation, Paper, Scaled
 from sparsernn.experiments.recipe import Recipe, Size
@@ -20,8 +20,8 @@ WORDS = Words(
 # Our own rows: dropout, and a rate that is held while weights go.
 DROPOUT, LIGHT = 0.2, 0.1
 FIRST, LAST = 1.5 / SMALL.epochs, 7 / SMALL.epochs
-OURS = dataclasses.replace(WORDS.settings(), decay=0.65, decay_after=8)
-DECAYED = dataclasses.replace(OURS, decay=0.7, weight_decay=2e-6)
+OURS = replace(WORDS.settings(), decay=0.65, decay_after=8)
+DECAYED = replace(OURS, decay=0.7, weight_decay=2e-6)
 TEACHER = Teacher("dropout_dense")
 
 
@@ -32,7 +32,7 @@ def rows(size: Size) -> list[Row]:
     neurons, by the source's penalty. light_* have half the dropout, as small networks need less; taught_* are the
     source's own rows, of which most of the loss is the difference from the dense network with dropout.
     """
-    every = dataclasses.replace(OURS, where=("*weight*",))
+    every = replace(OURS, where=("*weight*",))
     return [
         *WORDS.published_rows(size),
         WORDS.row(size, "dropout_dense", None, DECAYED, DROPOUT),
@@ -46,7 +46,7 @@ def rows(size: Size) -> list[Row]:
 
 def taught(row: Row) -> Row:
     """A row that learns from the dense network with dropout."""
-    return dataclasses.replace(row, sources=(TEACHER,))
+    return replace(row, sources=(TEACHER,))
 
 
 def gradual(sparsity: float) -> Magnitude:

@@ -1,6 +1,6 @@
 """The main job: one network made sparse in several ways, compacted, scored and timed."""
 
-import dataclasses
+from dataclasses import replace
 
 from sparsernn.data.sequential_digits import SequentialDigits
 from sparsernn.experiments.measure import Measure
@@ -30,7 +30,7 @@ def rows(size: Size) -> list[Row]:
         settings = Settings(learning_rate=learning_rate, batch_size=32, epochs=epochs, clip=1.0)
         measure = Measure(latency_seconds=SECONDS[size])
         plain = Row(name, SequentialDigits(), options=options, settings=settings, threads=1, measure=measure)
-        return dataclasses.replace(plain, **changes)
+        return replace(plain, **changes)
 
     lasso = GroupLasso(strength=5e-3, granularity="neuron", threshold=0.01)
     return [

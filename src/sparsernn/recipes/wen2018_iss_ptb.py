@@ -1,13 +1,18 @@
 """Penn Treebank, words, 2 x 1500 LSTM units: intrinsic sparse structures (Wen et al. 2018)."""
 
-import dataclasses
+from collections.abc import Mapping
+from dataclasses import replace
 
 from sparsernn.experiments.deviations import ROW, Deviation, Paper
 from sparsernn.experiments.recipe import Recipe, Size
 from sparsernn.experiments.rows import Row
+from sparsernn.recipes.papers.lobacheva2020 import LARGE, Pruning, WordLstm
 from sparsernn.recipes.papers.lobacheva2020_words import SCALED, UNPRUNED, Words
-from sparsernn.recipes.papers.wen2018 import LARGE_LSTM, NAME, TABLE
 
+NAME = "Wen et al. 2018"
+LARGE_LSTM: WordLstm = replace(LARGE, neurons=Pruning(0.00245, l1=0.0), decays={})
+"""Strength and dropout of the sample file of the authors' code."""
+TABLE: Mapping[str, Mapping[str, object]] = {"iss": {"test_perplexity": 78.65, "neurons": [373, 315]}}
 WORDS = Words(
     TABLE,
     LARGE_LSTM,
@@ -21,7 +26,7 @@ def rows(size: Size) -> list[Row]:
     """The source's row, a dense network, and a dense one with as many units as the source had left."""
     dense, units = WORDS.unpruned(size), SMALL_UNITS * WORDS.units[size] // LARGE_LSTM.units
     smaller = {**dense.options, "units": units, "dropout": SMALL_DROPOUT}
-    small = dataclasses.replace(dense, name="small_dense", options=smaller)
+    small = replace(dense, name="small_dense", options=smaller)
     return [dense, *WORDS.published_rows(size), small]
 
 

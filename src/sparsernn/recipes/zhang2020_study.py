@@ -1,6 +1,6 @@
 """Which weights to keep before training: criteria, normalisers, budgets and scaling on four cells (our own study)."""
 
-import dataclasses
+from dataclasses import replace
 from typing import NamedTuple
 
 from sparsernn.experiments.deviations import Scaled
@@ -73,7 +73,7 @@ def rows(size: Size) -> list[Row]:
 
     def add(label: str, method: Method | None, cell: str, units: int) -> None:
         made = digits.row(label, size, method, cell=cell, units=units, init=digits.GLOROT)
-        table.append(dataclasses.replace(made, settings=dataclasses.replace(made.settings, **changes)))
+        table.append(replace(made, settings=replace(made.settings, **changes)))
 
     for cell, units in dict.fromkeys((one.cell, one.units) for one in settings if not one.names):
         add(f"{cell}_{units}_dense", None, cell, units)

@@ -1,6 +1,6 @@
 """Row-by-row MNIST: what the Jacobian's score needs, and width at equal weights (after Zhang & Stadie 2020)."""
 
-import dataclasses
+from dataclasses import replace
 
 from sparsernn.experiments.deviations import Scaled
 from sparsernn.experiments.recipe import Recipe, Size
@@ -20,10 +20,10 @@ def rows(size: Size) -> list[Row]:
     units, table = UNITS[size], []
     base = digits.row("base", size, digits.jacobian(), units=units)
     for examples in EXAMPLES:
-        settings = dataclasses.replace(base.settings, scoring_examples=examples)
-        table.append(dataclasses.replace(base, name=f"examples_{examples}", settings=settings))
+        settings = replace(base.settings, scoring_examples=examples)
+        table.append(replace(base, name=f"examples_{examples}", settings=settings))
     for horizon in HORIZONS:
-        table.append(dataclasses.replace(base, name=f"horizon_{horizon}", method=digits.jacobian(horizon=horizon)))
+        table.append(replace(base, name=f"horizon_{horizon}", method=digits.jacobian(horizon=horizon)))
     for widening in WIDENINGS:
         width = round(widening * units)
         sparsity = round(1 - (1 - digits.SPARSITY) * weights(units) / weights(width), 6)
@@ -50,6 +50,6 @@ recipe = Recipe(
     scaled=(
         Scaled("model.options.units", "two cores"),
         Scaled("method.sparsity", "as many weights as the first width keeps"),
-        Scaled("settings.epochs", "above 100 units 50 epochs take too long on two cores"),
+        *digits.SCALED,
     ),
 )

@@ -1,6 +1,6 @@
 """Row-by-row MNIST, GRUs of 100, 400 and 1600 units, seven ways to 95 % sparsity (Zhang & Stadie 2020, Table 2)."""
 
-import dataclasses
+from dataclasses import replace
 
 from sparsernn.experiments.baseline_row import AnyRow
 from sparsernn.experiments.deviations import ROW, Deviation, Stated
@@ -34,10 +34,10 @@ def rows(size: Size) -> list[Row]:
         table.append(scaled)
         table.append(digits.row(f"random_glorot_{units}", size, digits.random(), units=units, init=digits.GLOROT))
         if size == "cpu" and scaled.settings.epochs < digits.EPOCHS:
-            longer = dataclasses.replace(scaled.settings, epochs=digits.EPOCHS)
-            table.append(dataclasses.replace(scaled, name=f"{scaled.name}_long", settings=longer))
+            longer = replace(scaled.settings, epochs=digits.EPOCHS)
+            table.append(replace(scaled, name=f"{scaled.name}_long", settings=longer))
         label = f"l2_{units}"
-        table.append(digits.row(label, size, digits.l2(size, units), units=units, error=published.get(label)))
+        table.append(digits.row(label, size, digits.l2(), units=units, error=published.get(label)))
         table.append(digits.row(f"small_dense_{units}", size, None, units=SMALL_UNITS[units]))
     return table
 

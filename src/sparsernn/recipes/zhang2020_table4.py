@@ -1,6 +1,6 @@
 """Larger texts, a wide LSTM at 95 % sparsity (Zhang & Stadie 2020, Table 4)."""
 
-import dataclasses
+from dataclasses import replace
 
 from sparsernn.data.language_modelling import LanguageModelling
 from sparsernn.data.one_billion_words import OneBillionWords
@@ -44,15 +44,14 @@ def rows(size: Size) -> list[Row]:
     table = []
     for text, task in TASKS.items():
         epochs, fraction = passes(size, text)
-        part = dataclasses.replace(task, windows=True, test_on_train=zhang2020.TABLE_4_SCORED, fraction=fraction)
+        part = replace(task, windows=True, test_on_train=zhang2020.TABLE_4_SCORED, fraction=fraction)
         table += zhang2020_words.methods(
             zhang2020_words.dense(size, f"{text}_dense", part, zhang2020.TABLE_4, UNITS[size], EMBEDDING[size], epochs),
             {"jacobian": digits.jacobian(), "random": digits.random()},
         )
     published = zhang2020.TABLE_4_PERPLEXITIES if size == "full" else {}
     return [
-        dataclasses.replace(row, published={"perplexity": published[row.name]}) if row.name in published else row
-        for row in table
+        replace(row, published={"perplexity": published[row.name]}) if row.name in published else row for row in table
     ]
 
 

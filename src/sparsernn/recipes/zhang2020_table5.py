@@ -1,6 +1,6 @@
 """Penn Treebank, words, a GRU of 800 units at 0 to 98 % sparsity (Zhang & Stadie 2020, Table 5)."""
 
-import dataclasses
+from dataclasses import replace
 
 from sparsernn.data.ptb_word import PtbWord
 from sparsernn.experiments.deviations import NOT_STATED, Deviation
@@ -26,8 +26,7 @@ def rows(size: Size) -> list[Row]:
     task = PtbWord(end_of_sentence=False, windows=True, fraction=FRACTION[size])
     dense = zhang2020_words.dense(size, "dense", task, zhang2020.TABLE_5, UNITS[size], EMBEDDING[size], EPOCHS[size])
     small = [
-        dataclasses.replace(dense, name=f"dense_{units}", options={**dense.options, "units": units})
-        for units in SMALL_UNITS[size]
+        replace(dense, name=f"dense_{units}", options={**dense.options, "units": units}) for units in SMALL_UNITS[size]
     ]
     methods = {}
     for sparsity in zhang2020.TABLE_5_SPARSITIES:

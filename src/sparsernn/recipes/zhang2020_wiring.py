@@ -1,6 +1,6 @@
 """The published collapse of SNIP and GraSP: the methods' own, or of two gates that change places? (our own study)."""
 
-import dataclasses
+from dataclasses import replace
 
 from sparsernn.experiments.deviations import Scaled
 from sparsernn.experiments.recipe import Recipe, Size
@@ -23,7 +23,7 @@ def rows(size: Size) -> list[Row]:
     for name, (method, init) in digits.compared().items():
         for label, sources in ((name, ()), (f"{name}_swapped", (Exchange(SWAPPED),))):
             row = digits.row(label, size, method, units=UNITS, init=init, sources=sources)
-            table.append(dataclasses.replace(row, settings=dataclasses.replace(row.settings, epochs=EPOCHS[size])))
+            table.append(replace(row, settings=replace(row.settings, epochs=EPOCHS[size])))
     return table
 
 

@@ -1,8 +1,8 @@
 """What the automata of a run look for: tables, drawings and phrases from its explanation.json."""
 
-import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 
 from sparsernn.errors import UserError
@@ -19,7 +19,7 @@ LONGEST_LOOP = 6
 FONT = 'font-family="system-ui, Helvetica, Arial, sans-serif"'
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Phrases:
     """The phrases of a pattern with so many main-path tokens.
 
@@ -32,7 +32,7 @@ class Phrases:
     rows: tuple[tuple[tuple[str, Words], tuple[str, Words]], ...]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Pattern:
     """One pattern on the page.
 
@@ -47,7 +47,7 @@ class Pattern:
     phrases: tuple[Phrases, ...]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Document:
     """One text: its words, the answer, and a table of what each pattern added and where it matched."""
 
@@ -56,7 +56,7 @@ class Document:
     table: Table
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Explanation:
     """The section of one run.
 

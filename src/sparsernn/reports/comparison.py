@@ -1,9 +1,9 @@
 """Rows of a recipe against each other, against the source, and pair by pair over seeds."""
 
-import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from sparsernn.reports import compression, statistics
@@ -96,7 +96,7 @@ def tuned_and_fresh(groups: Sequence[Group]) -> list[Group]:
 
 
 def _validation(groups: Sequence[Group], main: Quantity) -> list[Quantity]:
-    quantity = dataclasses.replace(main, key=f"valid_{main.key}", title=f"{main.title} on validation")
+    quantity = replace(main, key=f"valid_{main.key}", title=f"{main.title} on validation")
     return [quantity] if any(any(values) for values in _values(groups, "published", quantity)) else []
 
 

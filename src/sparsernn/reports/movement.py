@@ -18,7 +18,7 @@ Series = list[tuple[float, float]]
 
 def pictures(runs: Sequence[Run]) -> list[Picture]:
     """For all runs together: weights born and dead at each event, and how much of the first mask exists still."""
-    moving = [run for run in runs if any(map(_has_moved, run.events))]
+    moving = [run for run in runs if any(event.get("born") or event.get("died") for event in run.events)]
     if not moving:
         return []
     curves = []
@@ -31,10 +31,6 @@ def pictures(runs: Sequence[Run]) -> list[Picture]:
         caption = "Weights of the first mask that exist, in percent of that mask."
         curves.append(_curves(moving, "Overlap with the first mask", caption, (_overlap,)))
     return curves
-
-
-def _has_moved(event: Json) -> bool:
-    return bool(event.get("born") or event.get("died"))
 
 
 def densities(run: Run) -> Picture | None:

@@ -1,10 +1,10 @@
 """One self-contained HTML page about some runs: works offline, holds no script, shows every name as text."""
 
 import base64
-import dataclasses
 import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
@@ -57,7 +57,7 @@ AGREEMENT_NOTE = (
 )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Confusion:
     """How often each class was taken for each other: a table for few classes, a picture for many.
 
@@ -74,7 +74,7 @@ class Confusion:
     worst: tuple[tuple[str, str, str], ...]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Section:
     """What the page shows of one run alone.
 

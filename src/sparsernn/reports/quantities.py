@@ -1,14 +1,14 @@
 """Figures and tables as text: what a number is called, how it is written, which way is better."""
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from sparsernn.reports import statistics
 from sparsernn.reports.reading import Json, is_number
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Table:
     """Texts in columns; the first column is the row's name.
 
@@ -70,7 +70,7 @@ def score(value: float) -> str:
     return f"{100 * value if value <= 1 else value:.2f} %"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Quantity:
     """One number of a result file: what to call it, how to write it, which way is better.
 
@@ -141,7 +141,7 @@ def goal(results: Iterable[Json], named: Iterable[str] = ()) -> Quantity | None:
     places = [SCORED[name] for name in sorted(scored & set(SCORED))]
     if best is None or not places:
         return best
-    return dataclasses.replace(best, title=f"{best.title} on {' or '.join(places)}")
+    return replace(best, title=f"{best.title} on {' or '.join(places)}")
 
 
 def _is_in(results: Iterable[Json], part: str, quantity: Quantity) -> bool:

@@ -1,9 +1,9 @@
 """What a run folder holds, read without running anything: results, curves and masks."""
 
-import dataclasses
 import math
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypedDict, TypeGuard
 
@@ -28,7 +28,7 @@ class Described(TypedDict, total=False):
     text: str
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Mask:
     """Which weights of one tensor exist.
 
@@ -56,7 +56,7 @@ class Mask:
         return dict(zip(self.gates, np.split(matrix, len(self.gates)), strict=True))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Run:
     """One run folder.
 
@@ -85,10 +85,10 @@ class Run:
     confusion: Json
     label: str
     events: tuple[Json, ...] = ()
-    spectra: Json = dataclasses.field(default_factory=dict)
-    explanation: Json = dataclasses.field(default_factory=dict)
-    structure: Json = dataclasses.field(default_factory=dict)
-    lags: Json = dataclasses.field(default_factory=dict)
+    spectra: Json = field(default_factory=dict)
+    explanation: Json = field(default_factory=dict)
+    structure: Json = field(default_factory=dict)
+    lags: Json = field(default_factory=dict)
 
     @property
     def metrics(self) -> Json:
@@ -175,8 +175,8 @@ def _told_apart(run: Run, runs: list[Run]) -> Run:
         names = {tuple(map(other.result.get, words)) for other in same}
         if len(names) == len(same):
             parts = [f"seed {run.result[word]}" if word == "seed" else str(run.result.get(word)) for word in words]
-            return dataclasses.replace(run, label=f"{run.label}, {', '.join(parts)}")
-    return dataclasses.replace(run, label=f"{run.label}, {run.folder}")
+            return replace(run, label=f"{run.label}, {', '.join(parts)}")
+    return replace(run, label=f"{run.label}, {run.folder}")
 
 
 def read_masks(path: Path | str) -> dict[str, Mask]:

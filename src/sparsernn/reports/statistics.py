@@ -1,15 +1,16 @@
 """Statistics of repeated runs: sample deviations, intervals of mean differences, many comparisons in one table."""
 
-import dataclasses
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 LEAST = 3
 """Fewer values say nothing of how much others would differ."""
+CONFIDENCE = 0.95
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Estimate:
     """What differences say of their mean.
 
@@ -34,7 +35,7 @@ def sample_deviation(values: Sequence[float]) -> float:
     return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
-def estimate(differences: Sequence[float], overlap: float = 0.0, confidence: float = 0.95) -> Estimate | None:
+def estimate(differences: Sequence[float], overlap: float = 0.0) -> Estimate | None:
     """The mean of differences with its interval, by Student's t; None for fewer than three.
 
     The variance of the mean is s² (1/n + overlap). Splits that are drawn from the same rows share rows, so their
@@ -52,18 +53,18 @@ def estimate(differences: Sequence[float], overlap: float = 0.0, confidence: flo
 
     middle = mean(differences)
     error = sample_deviation(differences) * math.sqrt(1 / count + overlap)
-    half = float(student.ppf((1 + confidence) / 2, count - 1)) * error
+    half = float(student.ppf((1 + CONFIDENCE) / 2, count - 1)) * error
     if not error:
         return Estimate(middle, half, 0.0 if middle else 1.0)
     return Estimate(middle, half, float(2 * student.sf(abs(middle) / error, count - 1)))
 
 
-def over_sets(sets: Sequence[Sequence[float]], confidence: float = 0.95) -> Estimate | None:
+def over_sets(sets: Sequence[Sequence[float]]) -> Estimate | None:
     """The mean over data sets of the mean difference on each; None for fewer than three sets.
 
     A claim about data sets in general has as many observations as there are sets, however many runs each has.
     """
-    return estimate([mean(differences) for differences in sets], confidence=confidence)
+    return estimate([mean(differences) for differences in sets])
 
 
 def holm(probabilities: Sequence[float]) -> list[float]:

@@ -66,11 +66,7 @@ def over_seeds(runs: Sequence[Run]) -> Table | None:
 def by_row(runs: Iterable[Run]) -> list[tuple[str, list[Json]]]:
     """The results of finished runs that differ in their seed alone, together."""
     finished = [run for run in runs if run.result]
-    return [(name, _results(row)) for name, row in seeds_together(finished)]
-
-
-def _results(runs: Sequence[Run]) -> list[Json]:
-    return [run.result for run in runs]
+    return [(name, [run.result for run in row]) for name, row in seeds_together(finished)]
 
 
 def seeds_together(runs: Iterable[Run]) -> list[tuple[str, list[Run]]]:

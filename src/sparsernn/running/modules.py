@@ -16,9 +16,10 @@ from sparsernn.cells.lstm import LSTM
 from sparsernn.errors import UserError
 from sparsernn.kernels.registry import Problem
 from sparsernn.running.loop import Input, Part, Stack, alone_or_all, run_layers
-from sparsernn.running.runner import Place, Runner, run_by_choice
+from sparsernn.running.runner import Place, run_by_choice
 from sparsernn.structure.description import Description, describe_layers
 from sparsernn.structure.layer import layout_of, parameter_names
+from sparsernn.typed import is_of
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,14 @@ class Shape:
     def __post_init__(self) -> None:
         for name in ("input_size", "hidden_size", "num_layers"):
             size = getattr(self, name)
-            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            if not is_of(size, int) or size < 1:
                 raise UserError(f"{name} is {size!r}", "a whole number of at least 1", f"pass {name} as an integer")
         for name in ("dropout", "recurrent_dropout"):
             rate = getattr(self, name)
-            if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
+            if not is_of(rate, float) or not 0 <= rate < 1:
                 raise UserError(f"{name} is {rate!r}", "a number in [0, 1)", "pass the fraction of numbers to drop")
         width = self.proj_size
-        if isinstance(width, bool) or not isinstance(width, int) or not 0 <= width < self.hidden_size:
+        if not is_of(width, int) or not 0 <= width < self.hidden_size:
             raise UserError(
                 f"proj_size is {width!r}",
                 f"0, or a whole number below hidden_size ({self.hidden_size})",
@@ -332,7 +333,7 @@ class RecurrentStep(Built):
         return ", ".join([f"{self.input_size}, {self.hidden_size}", *_changed_options(self.cell)])
 
 
-def run_step(module: nn.Module, part: Part, input: Tensor, hx: Any = None, runner: Runner = run_by_choice) -> Any:
+def run_step(module: nn.Module, part: Part, input: Tensor, hx: Any = None) -> Any:
     """The states after one step, in the form in which torch's single-step modules give them."""
     unbatched = input.dim() == 1
     x = input.unsqueeze(0) if unbatched else input
@@ -350,7 +351,7 @@ def run_step(module: nn.Module, part: Part, input: Tensor, hx: Any = None, runne
             "pass states as the step before returned them",
         )
     problem = Problem(part.cell, part.weights, x.unsqueeze(0), tuple(starts))
-    _, ends = runner(Place(module, part.names), problem)
+    _, ends = run_by_choice(Place(module, part.names), problem)
     return alone_or_all([end.squeeze(0) for end in ends] if unbatched else ends)
 
 

@@ -24,6 +24,7 @@ from sparsernn.cells.rnn import RNN
 from sparsernn.errors import UserError
 from sparsernn.runtime import numpy_math
 from sparsernn.runtime.layouts import FORMATS, LANES, pack, sliced
+from sparsernn.typed import choose
 
 Array = np.ndarray
 States = tuple[Array, ...]
@@ -56,7 +57,6 @@ class Stream(Protocol):
 
     def reset(self) -> None:
         """Makes every state what it is before the first step."""
-        ...
 
 
 class RecurrentLayer:
@@ -94,8 +94,7 @@ class RecurrentLayer:
         widths = [self._sizes[axis] for axis in cell.state_axes]
         self._first = list(zip(widths, cell.starting_values(self._sizes), strict=True))
         kept = _masks(weights, masks)
-        if format not in FORMATS:
-            raise UserError(f'format is "{format}"', f"one of {', '.join(FORMATS)}", "choose one of them")
+        choose("format", format, FORMATS)
         if has_native_form(cell) and native.module is not None:
             self.provider = "cpu_native"
             self._native = _native_layer(cell, weights, kept, format, instructions)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sparsernn.errors import UserError
+from sparsernn.typed import choose
 
 LANES = 16
 MOST_PLACES = {"float32": 65536, "int8": 16384}
@@ -101,8 +102,7 @@ def pack(weight: Array, kept: Array, gates: int, format: str, outer_gates: int |
         outer_gates: gates, the first ones, whose products do not wait for other gates; None: all.
     Raises: UserError for an unknown format, or a number that is not finite where int8 is to hold it.
     """
-    if format not in FORMATS:
-        raise UserError(f'format is "{format}"', f"one of {', '.join(FORMATS)}", "choose one of them")
+    choose("format", format, FORMATS)
     entry = FORMATS[format]
     if entry.dtype == "int8" and not np.isfinite(weight[kept]).all():
         raise UserError(

@@ -9,6 +9,7 @@ from torch.nn.parameter import is_lazy
 from sparsernn.errors import UserError
 from sparsernn.methods.method import Method
 from sparsernn.sparsifying.optimizers import Optimizers
+from sparsernn.typed import is_of
 
 
 def check_arguments(method: Any, steps: Any, seed: Any, at_least: int) -> None:
@@ -17,11 +18,11 @@ def check_arguments(method: Any, steps: Any, seed: Any, at_least: int) -> None:
         raise UserError(
             f"the method is {method!r}", "an object such as RigL(sparsity=0.9)", "import one from sparsernn.methods"
         )
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < at_least:
+    if not is_of(steps, int) or steps < at_least:
         raise UserError(
             f"steps is {steps!r}", "the number of optimizer steps of the whole training", "pass steps=epochs * batches"
         )
-    if isinstance(seed, bool) or not isinstance(seed, int) or not -(2**63) <= seed < 2**64:
+    if not is_of(seed, int) or not -(2**63) <= seed < 2**64:
         raise UserError(f"seed is {seed!r}", "a whole number of at most 64 bits", "pass seed=0, for example")
 
 

@@ -20,6 +20,7 @@ from sparsernn.errors import UserError
 from sparsernn.methods.draw import Draw
 from sparsernn.sparsifying.drawing import Drawing
 from sparsernn.sparsifying.first_forward import FirstForward
+from sparsernn.sparsifying.step_hooks import leads_to
 
 Arguments = ParamSpec("Arguments")
 Value = TypeVar("Value")
@@ -264,7 +265,4 @@ class Hook:
 
 def _runs(thread: threading.Thread, frame: FrameType) -> bool:
     """Whether a frame is one of those that a thread is in."""
-    current = sys._current_frames().get(thread.ident or 0)
-    while current is not None and current is not frame:
-        current = current.f_back
-    return current is not None
+    return leads_to(frame, sys._current_frames().get(thread.ident or 0))

@@ -1,14 +1,14 @@
 """What steps the weights: one optimizer or several, bare or inside wrappers of whatever kind."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, nn, optim
 from torch.optim.lr_scheduler import LRScheduler
 
 from sparsernn.errors import UserError
-from sparsernn.sparsifying import optimizer_memory
+from sparsernn.structure.zeroing import zero_absent_
 
 Optimizer = torch.optim.Optimizer | Sequence[torch.optim.Optimizer]
 
@@ -76,12 +76,12 @@ class Optimizers:
         """Give some positions of a weight the memory of a new one, in wrappers too (a lookahead's slow weights)."""
         for one in self.all:
             if isinstance(getattr(one, "state", None), Mapping):
-                optimizer_memory.forget(one, parameter, where)
+                forget(one, parameter, where)
 
     def renew(self) -> None:
         """Give all of them the memory of new ones."""
         for leaf in self.leaves:
-            optimizer_memory.renew(leaf)
+            renew(leaf)
         states = [getattr(leaf, "state", None) for leaf in self.leaves]
         for one in self.all:
             state = getattr(one, "state", None)
@@ -141,3 +141,44 @@ def _no_optimizer(one: object) -> UserError:
         "an optimizer with step() and param_groups, a wrapper that holds one, or a list of them",
         "pass what steps this model's weights",
     )
+
+
+def forget(optimizer: optim.Optimizer, parameter: nn.Parameter, where: Tensor) -> None:
+    """Give some positions of a weight the memory of a new one: momentum, averages, step sizes.
+
+    Whatever has the weight's shape is set to what it starts from; memory that is shared by many weights (Adafactor's
+    rows) stays, and that of a quasi-Newton method, which is of all weights together, starts again.
+    """
+    memory = optimizer.state.get(parameter)
+    for name, value in memory.items() if isinstance(memory, Mapping) else ():
+        if isinstance(value, Tensor) and value.shape == parameter.shape:
+            if first := _first_value(optimizer, name, parameter):
+                value.masked_fill_(where.to(value.device), first)
+            else:
+                zero_absent_(value, ~where.to(value.device))
+    if isinstance(optimizer, optim.LBFGS):
+        for remembered in optimizer.state.values():
+            remembered["n_iter"] = 0
+
+
+def renew(optimizer: optim.Optimizer) -> None:
+    """Give the optimizer the memory of a new one; an empty one where parameter groups alone do not make it."""
+    try:
+        fresh = _new_state(type(optimizer), [dict(group) for group in optimizer.param_groups])
+    except Exception:
+        fresh = {}
+    optimizer.state.clear()
+    optimizer.state.update(fresh)
+
+
+def _new_state(make: Callable[..., optim.Optimizer], groups: list[dict[str, Any]]) -> dict[Any, Any]:
+    return dict(make(groups).state)
+
+
+def _first_value(optimizer: optim.Optimizer, name: str, parameter: nn.Parameter) -> float:
+    option = {(optim.Rprop, "step_size"): "lr", (optim.Adagrad, "sum"): "initial_accumulator_value"}
+    for (kind, memory), label in option.items():
+        if isinstance(optimizer, kind) and name == memory:
+            groups = (group for group in optimizer.param_groups if any(one is parameter for one in group["params"]))
+            return float(next(groups)[label])
+    return 0.0

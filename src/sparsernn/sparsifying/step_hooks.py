@@ -129,7 +129,7 @@ class StepHooks:
         self._end(one)
 
     def _begin(self, one: Any, frame: types.FrameType) -> None:
-        self._calls = [call for call in self._calls if _is_running(call.frame)]  # others have raised
+        self._calls = [call for call in self._calls if leads_to(call.frame, sys._getframe())]  # others have raised
         if not self._calls:
             self._moved, self._has_told = [], self._has_told and bool(self._stepped)
             if any(leaf is other for leaf in self.optimizers.below(one) for other in self._stepped):
@@ -199,9 +199,8 @@ class _Hook:
         return _Hook, ()
 
 
-def _is_running(frame: types.FrameType | None) -> bool:
-    """Whether a frame is one of those that led here."""
-    current: types.FrameType | None = sys._getframe()
+def leads_to(frame: types.FrameType | None, current: types.FrameType | None) -> bool:
+    """Whether a frame is the current one of a thread, or one of those that led there."""
     while current is not None and current is not frame:
         current = current.f_back
     return current is not None

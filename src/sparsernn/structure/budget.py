@@ -4,31 +4,32 @@ import math
 from collections.abc import Sequence
 
 from sparsernn.errors import UserError
+from sparsernn.typed import is_of
 
 
-def check_sparsity(sparsity: float, name: str = "sparsity") -> None:
+def check_sparsity(sparsity: float) -> None:
     """Raises: UserError unless 0 <= sparsity < 1."""
-    if isinstance(sparsity, bool) or not isinstance(sparsity, int | float) or not 0 <= sparsity < 1:
+    if not (is_of(sparsity, float) and 0 <= sparsity < 1):
         raise UserError(
-            f"{name} is {sparsity!r}", "a number in [0, 1), the fraction of zeros", "pass 0.9 for 90 % zeros"
+            f"sparsity is {sparsity!r}", "a number in [0, 1), the fraction of zeros", "pass 0.9 for 90 % zeros"
         )
 
 
 def check_fraction(value: float, name: str) -> None:
     """Raises: UserError unless 0 <= value <= 1."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+    if not (is_of(value, float) and 0 <= value <= 1):
         raise UserError(f"{name} is {value!r}", "a number in [0, 1]", f"pass {name} as a fraction")
 
 
 def check_number(value: float, name: str) -> None:
     """Raises: UserError unless the value is a finite number, 0 or above."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+    if not (is_of(value, float) and 0 <= value < float("inf")):
         raise UserError(f"{name} is {value!r}", "a number, 0 or above", f"pass {name}=0.001, for example")
 
 
 def check_positive(value: float, name: str) -> None:
     """Raises: UserError unless the value is a number above 0."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+    if not (is_of(value, float) and 0 < value < float("inf")):
         raise UserError(f"{name} is {value!r}", "a number above 0", f"pass {name}=1.0, for example")
 
 

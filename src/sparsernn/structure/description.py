@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from torch import nn
+
 from sparsernn.cells.cell import Cell, Line
 from sparsernn.structure.axes import Layout
 from sparsernn.structure.layer import Layer, layer_suffixes, layout_of
@@ -93,8 +95,14 @@ class Description:
         return self.states[0] if self.states else self.writes
 
 
-def describe_units(names: Sequence[str], size: int, **more: Any) -> Description:
-    """A module that treats each unit by itself, with some weights a unit. more: fields of the description."""
+def describe_units(weights: nn.Module | Sequence[str], size: int, **more: Any) -> Description:
+    """A module that treats each unit by itself, with some weights a unit.
+
+    Arguments:
+        weights: their names, or the module all of whose own they are.
+        more: fields of the description.
+    """
+    names = [name for name, _ in weights.named_parameters(recurse=False)] if isinstance(weights, nn.Module) else weights
     parts = tuple(Part(name, Layout.parse("unit"), {"unit": ("unit",)}) for name in names)
     return Description({"unit": size}, parts, (), ("unit",), ("unit",), **more)
 
@@ -119,7 +127,8 @@ def describe_layers(
         sizes: units along each axis.
         names: local weight name -> parameter name.
     """
-    axes, keys = cells[0].state_axes, [_keys(cell, place) for place, cell in enumerate(cells)]
+    axes = cells[0].state_axes
+    keys = [{axis: f"{axis}_{place}" for axis in cell.own_axes} for place, cell in enumerate(cells)]
     lengths, parts, producers, layers = {"input": sizes[0]["input"]}, [], [], []
     lines, same = [], []
     suffixes = [""] if len(cells) == 1 else layer_suffixes(len(cells), directions)
@@ -141,11 +150,6 @@ def describe_layers(
     states = tuple(tuple(layer[axis] for layer in keys) for axis in axes)
     stack = Description(lengths, tuple(parts), tuple(producers), ("input",), writes, states, tuple(layers))
     return replace(stack, lines=tuple(lines), same=tuple(same))
-
-
-def _keys(cell: Cell, place: int) -> dict[str, str]:
-    """Axis of a layer's own units -> axis key in the stack."""
-    return {axis: f"{axis}_{place}" for axis in cell.own_axes}
 
 
 def _part(name: str, layout: Layout, scope: dict[str, Segments]) -> Part:

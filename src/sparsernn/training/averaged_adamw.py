@@ -8,7 +8,8 @@ from torch.optim import AdamW
 from torch.optim.optimizer import ParamsT
 
 from sparsernn.errors import UserError
-from sparsernn.training.evaluated_weights import exchange
+from sparsernn.training.evaluated_weights import check_trains, exchange
+from sparsernn.typed import is_of
 
 
 class AveragedAdamW(AdamW):
@@ -29,7 +30,7 @@ class AveragedAdamW(AdamW):
     def __init__(
         self, params: ParamsT, lr: float = 1e-3, weight_decay: float = 1e-2, average: float = 0.99, **options: Any
     ):
-        if isinstance(average, bool) or not isinstance(average, int | float) or not 0 <= average < 1:
+        if not is_of(average, float) or not 0 <= average < 1:
             raise UserError(f"average is {average!r}", "a number from 0 to below 1", "0.99 is usual")
         super().__init__(params, lr=lr, weight_decay=weight_decay, **options)
         for group in self.param_groups:
@@ -38,8 +39,7 @@ class AveragedAdamW(AdamW):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """One update of every parameter that has a gradient; returns what the closure does."""
-        if any(group["evaluates"] for group in self.param_groups):
-            raise UserError("The optimizer stands at its averages", "a step from the weights", "Call train() first")
+        check_trains(self)
         loss = super().step(closure)
         for group in self.param_groups:
             for parameter in group["params"]:

@@ -10,7 +10,9 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT, StateDict
 
 from sparsernn.errors import UserError
-from sparsernn.training.evaluated_weights import exchange
+from sparsernn.structure.budget import check_number
+from sparsernn.training.evaluated_weights import check_trains, exchange
+from sparsernn.typed import is_of
 
 Group = dict[str, Any]
 
@@ -34,10 +36,9 @@ class NTASGD(Optimizer):
     """
 
     def __init__(self, params: ParamsT, lr: float = 1e-3, weight_decay: float = 0.0, patience: int = 5):
-        for name, value in (("lr", lr), ("weight_decay", weight_decay)):
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-                raise UserError(f"{name} is {value!r}", "a number of at least 0", f"Change {name}")
-        if isinstance(patience, bool) or not isinstance(patience, int) or patience < 1:
+        check_number(lr, "lr")
+        check_number(weight_decay, "weight_decay")
+        if not is_of(patience, int) or patience < 1:
             raise UserError(f"patience is {patience!r}", "a whole number of at least 1", "Change patience")
         progress = {"recent": [math.inf] * patience, "lowest": math.inf, "averages": False, "evaluates": False}
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay} | progress)
@@ -57,13 +58,12 @@ class NTASGD(Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """One update of every parameter that has a gradient; returns what the closure does."""
+        check_trains(self)
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            if group["evaluates"]:
-                raise UserError("The optimizer stands at its averages", "a step from the weights", "Call train() first")
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     self._update(parameter, group)

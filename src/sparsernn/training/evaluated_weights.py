@@ -7,6 +7,7 @@ from typing import Protocol, TypeGuard
 from torch import Tensor
 from torch.optim import Optimizer
 
+from sparsernn.errors import UserError
 from sparsernn.sparsifying.sparsifier import Sparsifier
 
 
@@ -60,6 +61,12 @@ def exchange(optimizer: Optimizer, *, evaluates: bool, prepare: Callable[[Tensor
                 weight = parameter.clone()
                 parameter.copy_(average)
                 average.copy_(weight)
+
+
+def check_trains(optimizer: Optimizer) -> None:
+    """Raises: UserError for a step while averages stand in the model."""
+    if any(group["evaluates"] for group in optimizer.param_groups):
+        raise UserError("The optimizer stands at its averages", "a step from the weights", "Call train() first")
 
 
 def note_validation(optimizer: Optimizer, loss: float) -> None:

@@ -3,9 +3,9 @@
 It uses a sparsifier as any other loop would: it adds the penalty, steps the optimizer, and finalizes.
 """
 
-import dataclasses
 import itertools
 import time
+from dataclasses import dataclass
 
 from torch import nn
 
@@ -23,7 +23,7 @@ from sparsernn.training.steps import Training
 from sparsernn.training.tracking import Progress, Row, check_logger_names, open_loggers
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Fitted:
     """What `fit` returns; the model itself was trained in place.
 

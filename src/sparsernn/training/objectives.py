@@ -1,7 +1,6 @@
 """Objectives: what is minimised on a batch and what is reported, for each kind of task."""
 
 import abc
-import difflib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from sparsernn.errors import UserError
 from sparsernn.structure.modes import modes_kept
 from sparsernn.training.batches import Batch, Carry, Split
 from sparsernn.training.cross_entropy import cross_entropy
+from sparsernn.typed import choose
 
 IGNORED = -100  # the target of a step that is not scored, as in torch
 
@@ -174,12 +174,8 @@ def find_objective(objective: str | Objective) -> Objective:
     """The objective of that name; an objective is returned as it is."""
     if isinstance(objective, Objective):
         return objective
-    if objective in OBJECTIVES:
-        return OBJECTIVES[objective]
-    near = difflib.get_close_matches(str(objective), OBJECTIVES, n=1, cutoff=0.0)[0]
-    raise UserError(
-        f"There is no objective {objective!r}", "one of " + ", ".join(OBJECTIVES), f"Did you mean {near!r}?"
-    )
+    choose("objective", objective, OBJECTIVES)
+    return OBJECTIVES[objective]
 
 
 def is_better(value: float, than: float | None, better: str) -> bool:

@@ -11,6 +11,7 @@ from sparsernn.errors import UserError
 from sparsernn.training.averaged_adamw import AveragedAdamW
 from sparsernn.training.averaged_sgd import NTASGD, SNTASGD
 from sparsernn.training.settings import Settings
+from sparsernn.typed import unknown
 
 OWN: dict[str, type[Optimizer]] = {"nt_asgd": NTASGD, "snt_asgd": SNTASGD, "averaged_adamw": AveragedAdamW}
 FUSED = (torch.optim.Adam, torch.optim.AdamW, AveragedAdamW)
@@ -89,11 +90,6 @@ def _accepted(make: Callable[..., Optimizer], called: str, settings: Settings) -
             raise UserError(f"The optimizer {called} has no {name}", f"{name} 0 with {called}", f"Leave {name} at 0")
     for name, value in settings.optimizer_options.items():
         if name not in taken and not takes_any:
-            near = difflib.get_close_matches(name, taken, n=1, cutoff=0.0)[0]
-            raise UserError(
-                f"The optimizer {called} has no option {name!r}",
-                "one of " + ", ".join(taken),
-                f"Did you mean {near!r}?",
-            )
+            raise unknown("option", name, list(taken), f"The optimizer {called}")
         arguments[name] = tuple(value) if isinstance(value, list) else value
     return arguments

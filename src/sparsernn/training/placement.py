@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sparsernn.errors import UserError
+from sparsernn.errors import UserError, needs_package
 from sparsernn.sparsifying.state_tree import State
 from sparsernn.training.batches import Batch
 from sparsernn.training.objectives import Objective
@@ -93,15 +93,9 @@ class Accelerated(Placement):
     """A GPU, a lower precision or several processes, by Hugging Face Accelerate."""
 
     def __init__(self, settings: Settings):
-        try:
+        with needs_package("A GPU, a lower precision or several processes cannot be used"):
             from accelerate import Accelerator
             from accelerate.state import AcceleratorState
-        except ModuleNotFoundError as error:
-            raise UserError(
-                f"{error.name} is not installed",
-                "it for a GPU, a lower precision or several processes",
-                'Run pip install "sparsernn[train]"',
-            ) from error
         AcceleratorState._reset_state()
         precision = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[settings.precision]
         try:

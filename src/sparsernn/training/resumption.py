@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 import warnings
 from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -173,9 +173,9 @@ def _described(training: Training) -> Json:
 
 
 def _fields(method: object) -> Json:
-    if not dataclasses.is_dataclass(method) or isinstance(method, type):
+    if not is_dataclass(method) or isinstance(method, type):
         raise TypeError(f"{method} is not an object of a dataclass")
-    return {name: _plain(value) for name, value in dataclasses.asdict(method).items()}
+    return {name: _plain(value) for name, value in asdict(method).items()}
 
 
 def _plain(value: object) -> object:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from sparsernn.errors import UserError
-from sparsernn.typed import check_options
+from sparsernn.typed import check_options, is_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,23 +71,19 @@ class Settings:
     flush_denormal: bool = True
 
     def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise UserError(
-                    f"{name} is {getattr(self, name)!r}", "one of " + ", ".join(map(str, choices)), "Pick one of these"
-                )
-        for name, (kind, low, high, may_be_none) in RANGES.items():
-            value = getattr(self, name)
-            if not (may_be_none and value is None) and not _is_in_range(value, kind, low, high):
-                number = "a whole number" if kind is int else "a number"
-                limit = f" up to {high}" if math.isfinite(high) else ""
-                raise UserError(f"{name} is {value!r}", f"{number} from {low}{limit}", f"Change {name}")
-            if kind is float and value is not None:
-                object.__setattr__(self, name, float(value))
         for name in ("loggers", "where"):
             if isinstance(value := getattr(self, name), str | list):
                 object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
         check_options(self)
+        for name, (low, high) in RANGES.items():
+            value, is_whole = getattr(self, name), not is_of(0.5, KINDS[name])
+            if value is None:
+                continue
+            if not (math.isfinite(value) and low <= value <= high):
+                number = "a whole number" if is_whole else "a number"
+                limit = f" up to {high}" if math.isfinite(high) else ""
+                raise UserError(f"{name} is {value!r}", f"{number} from {low}{limit}", f"Change {name}")
+            object.__setattr__(self, name, value if is_whole else float(value))
         object.__setattr__(self, "optimizer_options", dict(self.optimizer_options))
 
     def to_json(self) -> dict[str, object]:
@@ -99,29 +95,21 @@ class Settings:
 
 
 KINDS = typing.get_type_hints(Settings)
-CHOICES = {name: typing.get_args(kind) for name, kind in KINDS.items() if typing.get_origin(kind) is Literal}
-CHOICES["flush_denormal"] = (True, False)
-RANGES: dict[str, tuple[type, float, float, bool]] = {
-    "learning_rate": (float, 0, math.inf, False),
-    "momentum": (float, 0, 1, False),
-    "weight_decay": (float, 0, math.inf, False),
-    "epochs": (int, 1, math.inf, False),
-    "passes": (int, 1, math.inf, False),
-    "batch_size": (int, 1, math.inf, False),
-    "valid_batch_size": (int, 1, math.inf, True),
-    "clip": (float, 0, math.inf, True),
-    "decay": (float, 0, 1, False),
-    "decay_after": (int, 0, math.inf, False),
-    "decay_every": (int, 1, math.inf, False),
-    "warm_up": (float, 0, 1, False),
-    "seed": (int, 0, 2**63 - 1, False),
-    "patience": (int, 1, math.inf, True),
-    "scoring_examples": (int, 1, math.inf, True),
-    "checkpoint_seconds": (float, 0, math.inf, False),
+RANGES: dict[str, tuple[float, float]] = {
+    "learning_rate": (0, math.inf),
+    "momentum": (0, 1),
+    "weight_decay": (0, math.inf),
+    "epochs": (1, math.inf),
+    "passes": (1, math.inf),
+    "batch_size": (1, math.inf),
+    "valid_batch_size": (1, math.inf),
+    "clip": (0, math.inf),
+    "decay": (0, 1),
+    "decay_after": (0, math.inf),
+    "decay_every": (1, math.inf),
+    "warm_up": (0, 1),
+    "seed": (0, 2**63 - 1),
+    "patience": (1, math.inf),
+    "scoring_examples": (1, math.inf),
+    "checkpoint_seconds": (0, math.inf),
 }
-
-
-def _is_in_range(value: object, kind: type, low: float, high: float) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int if kind is int else (int, float)):
-        return False
-    return math.isfinite(value) and low <= value <= high

@@ -1,7 +1,6 @@
 """Progress on the screen, and CSV and TensorBoard files beside metrics.jsonl."""
 
 import csv
-import difflib
 import importlib.util
 import io
 import sys
@@ -11,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sparsernn import durable
-from sparsernn.errors import UserError
+from sparsernn.errors import needs_package
+from sparsernn.typed import choose
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -51,14 +51,9 @@ class TensorBoardLog:
     """tensorboard/: the numbers of every epoch as scalars."""
 
     def __init__(self, folder: Path, epochs_done: int):
-        try:
+        advice = 'install "sparsernn[train]", or set loggers to ["csv"]'
+        with needs_package("The tensorboard logger cannot be used", do=advice):
             from torch.utils.tensorboard import SummaryWriter
-        except ModuleNotFoundError as error:
-            raise UserError(
-                f"{error.name} is not installed",
-                "it for the tensorboard logger",
-                'Run pip install "sparsernn[train]", or set loggers to ["csv"]',
-            ) from error
         with durable.one_clear_error("The log", folder, "the checkpoints before are intact"):
             place = durable.inner_folder(folder / "tensorboard")
         self.writer = SummaryWriter(str(place), purge_step=epochs_done + 1)
@@ -80,9 +75,7 @@ LOGGERS: dict[str, Callable[[Path, int], Logger]] = {"csv": CsvLog, "tensorboard
 def check_logger_names(names: Sequence[str]) -> None:
     """Raises: UserError for a logger that does not exist."""
     for name in names:
-        if name not in LOGGERS:
-            near = difflib.get_close_matches(name, LOGGERS, n=1, cutoff=0.0)[0]
-            raise UserError(f"There is no logger {name!r}", "one of " + ", ".join(LOGGERS), f"Did you mean {near!r}?")
+        choose("a logger", name, LOGGERS)
 
 
 def open_loggers(names: Sequence[str], folder: Path, epochs_done: int) -> list[Logger]:

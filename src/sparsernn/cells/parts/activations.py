@@ -1,10 +1,9 @@
 """What gates and candidates are put through, by name."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from sparsernn.cells.parts.arithmetic import Math, Vector
-from sparsernn.errors import UserError
 
 ALPHA, BETA, GAMMA = 3.0937, 0.6653, 4.437
 
@@ -53,9 +52,5 @@ ACTIVATIONS: dict[str, Activation] = {
     "spocu": _watched(spocu),
     "spocu_bounded": _watched(lambda arithmetic, x: spocu(arithmetic, x, 1.0)),
 }
-
-
-def check_activation(option: str, name: str, activations: Mapping[str, Activation]) -> None:
-    """Raises: UserError if an option's value is no known activation."""
-    if name not in activations:
-        raise UserError(f'{option} is "{name}"', f"one of {', '.join(activations)}", "choose one of them")
+CHOICES = {"gate_activation": GATE_ACTIVATIONS, "activation": ACTIVATIONS}
+"""Options of cells that name such functions."""

@@ -18,23 +18,18 @@ class Math(Protocol):
 
     def join(self, vectors: Sequence[Vector], /) -> Vector:
         """The inverse of `split`."""
-        ...
 
     def take(self, vector: Vector, places: tuple[int, ...], fill: float, /) -> Vector:
         """The numbers at these places of the last dimension, and `fill` where a place is negative."""
-        ...
 
     def choose(self, flags: tuple[bool, ...], yes: float, no: Vector, /) -> Vector:
         """`yes` at the places of the last dimension whose flag is set, the vector elsewhere."""
-        ...
 
     def constant(self, value: float, like: Vector, /) -> Vector:
         """One number, of the precision of a vector."""
-        ...
 
     def watch(self, vector: Vector, activated: Vector, /) -> Vector:
         """The activated vector; a place from which to look at what goes through an activation by name."""
-        ...
 
     def sigmoid(self, vector: Vector, /) -> Vector: ...
     def tanh(self, vector: Vector, /) -> Vector: ...
@@ -44,19 +39,15 @@ class Math(Protocol):
 
     def clamp(self, vector: Vector, low: float, high: float, /) -> Vector:
         """The vector within bounds, either of which may be infinite."""
-        ...
 
     def larger(self, first: Vector, second: Vector, /) -> Vector:
         """The larger of two; where they are equal, derivatives go to the second."""
-        ...
 
     def log_add_exp(self, first: Vector, second: Vector, /) -> Vector:
         """log(exp(first) + exp(second)), right also where one or both are minus infinity."""
-        ...
 
     def finite(self, vector: Vector, /) -> Vector:
         """The vector with 0 in the place of minus infinity."""
-        ...
 
 
 class Multiply(Protocol):

@@ -1,13 +1,13 @@
 """A row that is trained like the best of others."""
 
-import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from sparsernn.experiments.parts import with_field
 from sparsernn.experiments.rows import Row, Runs, Source
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class BestOf(Source):
     """Take the options, method and settings of a row: that which goes with the best of some rows on validation.
 
@@ -41,4 +41,4 @@ class BestOf(Source):
             method = with_field(method, "strength", strength)
         runs.say(f"{row.name}: as {model.name}")
         without = row.without(BestOf)
-        return dataclasses.replace(without, options=model.options, method=method, settings=model.settings)
+        return replace(without, options=model.options, method=method, settings=model.settings)

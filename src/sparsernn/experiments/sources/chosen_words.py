@@ -1,21 +1,19 @@
 """A row whose network has vectors of few words: the most frequent ones, or those that tell the classes apart."""
 
-import dataclasses
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from sparsernn.data.splits import Sample, SequenceSplit
+from sparsernn.data.splits import training_texts
 from sparsernn.data.task import Loaded
 from sparsernn.errors import UserError
 from sparsernn.experiments import network
 from sparsernn.experiments.rows import Prepared, Row, Runs, Source
 from sparsernn.methods.static import Static
 
-MOST_TEXTS = 100_000
 
-
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class ChosenWords(Source):
     """Keep the vectors of so many words; all others' are zero from the start.
 
@@ -50,16 +48,12 @@ class ChosenWords(Source):
         kept = torch.zeros(embedding.weight.shape, dtype=torch.bool)
         kept[chosen_words(prepared.loaded, self.count, self.frequent)] = True
         name = next(name for name, weight in prepared.network.named_parameters() if weight is embedding.weight)
-        return dataclasses.replace(prepared, method=Static(masks={name: kept}))
+        return replace(prepared, method=Static(masks={name: kept}))
 
 
 def chosen_words(loaded: Loaded, count: int, frequent: int) -> np.ndarray:
     """Numbers of words, ascending; see `ChosenWords`. Shapes: -> [word]."""
-    split = loaded.train.whole if isinstance(loaded.train, Sample) else loaded.train
-    if not isinstance(split, SequenceSplit):
-        raise TypeError(f"{type(split).__name__} is no split of texts")
-    rows = np.arange(len(split.offsets) - 1) if split.rows is None else split.rows
-    rows = rows[:: -(-len(rows) // MOST_TEXTS)]
+    split, rows = training_texts(loaded)
     classes = np.asarray(split.targets[rows], np.int64) if loaded.objective == "classification" else np.zeros(0, int)
     by_class, sums = np.zeros((max(1, loaded.outputs), loaded.inputs)), np.zeros(loaded.inputs)
     for number, row in enumerate(rows):

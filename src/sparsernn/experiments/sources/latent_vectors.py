@@ -1,20 +1,18 @@
 """A row whose word vectors begin as the training texts say: latent semantic analysis."""
 
-import dataclasses
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sparsernn.data.splits import Sample, SequenceSplit
+from sparsernn.data.splits import training_texts
 from sparsernn.data.task import Loaded
 from sparsernn.experiments import network
 from sparsernn.experiments.rows import Prepared, Runs, Source
 
-MOST_TEXTS = 100_000
 
-
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class LatentVectors(Source):
     """Begin the embedding with word vectors from all training texts."""
 
@@ -40,11 +38,7 @@ def latent_vectors(loaded: Loaded, width: int, seed: int = 0) -> Tensor:
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfTransformer
 
-    split = loaded.train.whole if isinstance(loaded.train, Sample) else loaded.train
-    if not isinstance(split, SequenceSplit):
-        raise TypeError(f"{type(split).__name__} is no split of texts")
-    rows = np.arange(len(split)) if split.rows is None else split.rows
-    rows = rows[:: -(-len(rows) // MOST_TEXTS)]
+    split, rows = training_texts(loaded)
     ids = [np.asarray(split.values[split.offsets[row] : split.offsets[row + 1]]) for row in rows]
     ends = np.concatenate([[0], np.cumsum([len(text) for text in ids])])
     ones = np.ones(ends[-1], np.float32)

@@ -1,13 +1,13 @@
 """A dense row as large as a compacted one."""
 
-import dataclasses
+from dataclasses import dataclass, replace
 
 from sparsernn.experiments import network
 from sparsernn.experiments.rows import Row, RowSource, Runs
 from sparsernn.training.run_folder import Json
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Match(RowSource):
     """Set the units to the largest number with which the network takes no more bytes than another row compacted.
 
@@ -19,4 +19,4 @@ class Match(RowSource):
 
     def size(self, row: Row, data: Json, runs: Runs) -> Row:
         limit = runs.figures(self.row, row.settings.seed)["bytes"]
-        return dataclasses.replace(row, options={**row.options, "units": network.units_for(row, data, limit)})
+        return replace(row, options={**row.options, "units": network.units_for(row, data, limit)})

@@ -1,6 +1,6 @@
 """A forecaster that begins as ridge regression on the last window."""
 
-import dataclasses
+from dataclasses import dataclass
 
 import torch
 
@@ -10,7 +10,7 @@ from sparsernn.experiments.rows import Prepared, Runs, Source
 from sparsernn.models.forecaster import Forecaster
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class RidgeSkip(Source):
     """Begin as ridge regression: its weights stay as they are, and the network learns what it leaves over.
 

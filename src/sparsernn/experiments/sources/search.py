@@ -1,6 +1,6 @@
 """A row whose strength is searched, so that its network has a wanted size."""
 
-import dataclasses
+from dataclasses import dataclass, replace
 
 from sparsernn.errors import UserError
 from sparsernn.experiments import size_search
@@ -10,7 +10,7 @@ from sparsernn.experiments.size_search import TargetSearch
 from sparsernn.training.run_folder import Json
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Search(TargetSearch, Source):
     """The size at which the method's strength is to leave the network, and which seed looks for that strength.
 
@@ -54,4 +54,4 @@ class Search(TargetSearch, Source):
 
 def at(row: Row, strength: float) -> Row:
     """The row with its method at a strength."""
-    return dataclasses.replace(row, method=with_field(row.method, "strength", strength))
+    return replace(row, method=with_field(row.method, "strength", strength))

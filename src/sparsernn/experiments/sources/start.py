@@ -1,6 +1,6 @@
 """A row that begins with another row's trained weights and zeros."""
 
-import dataclasses
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -9,7 +9,7 @@ from sparsernn.experiments.rows import Prepared, RowSource, Runs
 from sparsernn.methods.static import Static
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Start(RowSource):
     """Begin with the trained weights and zeros of another row; without a method its zeros stay.
 
@@ -45,5 +45,5 @@ def begun(prepared: Prepared, name: str, runs: Runs) -> tuple[Prepared, nn.Modul
             "Give both rows the same model and options",
         )
     if prepared.method is None and masks.sparsity() > 0:
-        prepared = dataclasses.replace(prepared, method=Static(masks=masks.kept))
+        prepared = replace(prepared, method=Static(masks=masks.kept))
     return prepared, network

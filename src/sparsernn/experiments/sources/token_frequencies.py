@@ -1,6 +1,6 @@
 """A row whose language model begins with the frequencies of its tokens."""
 
-import dataclasses
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from sparsernn.errors import UserError
 from sparsernn.experiments.rows import Prepared, Runs, Source
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class TokenFrequencies(Source):
     """Begin the biases of the output layer with the logarithms of the frequencies in the training text."""
 

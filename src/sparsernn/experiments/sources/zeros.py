@@ -1,6 +1,6 @@
 """A row that takes only the zeros of another row."""
 
-import dataclasses
+from dataclasses import dataclass, replace
 
 from sparsernn.errors import UserError
 from sparsernn.experiments import network
@@ -11,7 +11,7 @@ FRESH = 7919
 """Added to the seed for first weights that differ from those of the row with the zeros."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Zeros(RowSource):
     """Keep the zeros of a trained row, with new first weights, other than those that it began with.
 
@@ -36,4 +36,4 @@ class Zeros(RowSource):
         prepared, _ = begun(prepared, self.row, runs)
         row = prepared.row
         fresh = network.with_vectors(row, prepared.loaded, prepared.data, row.settings.seed + FRESH)
-        return dataclasses.replace(prepared, network=fresh)
+        return replace(prepared, network=fresh)

@@ -8,7 +8,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from sparsernn.cells.gru import GRU
-from sparsernn.kernels.registry import Kernel, Problem, State
+from sparsernn.kernels.registry import Kernel, Problem, State, only_plain
 
 CELL = GRU(reset="before")
 
@@ -88,13 +88,7 @@ def refuses(problem: Problem) -> str | None:
     """What it cannot compute."""
     if problem.cell != CELL:
         return "it computes the GRU whose reset gate acts before the product"
-    if problem.is_scaled:
-        return "nothing can be put between its products and its gates"
-    if problem.lengths is not None:
-        return "all sequences of a batch have to end together"
-    if problem.twice:
-        return "it can be differentiated once"
-    return None
+    return only_plain(problem)
 
 
 kernel = Kernel("sequence", "gru_reset_before", 20, refuses, run, "Cho et al. 2014")

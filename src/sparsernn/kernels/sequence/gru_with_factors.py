@@ -88,13 +88,9 @@ class Scan(torch.autograd.Function):
         return outer, slope, linear(inner, before), bias, by_rows, by_reading, None
 
 
+@in_one_precision
 def run(problem: Problem) -> tuple[Tensor, State]:
     """As the reference; under autocast in the precision of the weights."""
-    with in_one_precision(problem) as whole:
-        return _run(whole)
-
-
-def _run(problem: Problem) -> tuple[Tensor, State]:
     weights, x, outgoing = problem.weights, problem.x, problem.outgoing
     (column, above), (reading, rows) = (problem.factors.get(local, (None, None)) for local in SCALED)
     projected = F.linear(x if column is None else x * column, weights["weight_ih"])

@@ -141,13 +141,9 @@ def _through_gates(
     memory_slope.mul_(f)
 
 
+@in_one_precision
 def run(problem: Problem) -> tuple[Tensor, State]:
     """As the reference; under autocast in the precision of the weights."""
-    with in_one_precision(problem) as whole:
-        return _run(whole)
-
-
-def _run(problem: Problem) -> tuple[Tensor, State]:
     weights, x, outgoing = problem.weights, problem.x, problem.outgoing
     (column, rows), (reading, _) = (problem.factors.get(local, (None, None)) for local in SCALED)
     bias = weights["bias_ih"] + weights["bias_hh"] if "bias_ih" in weights else None

@@ -16,7 +16,7 @@ from sparsernn.cells.lstm import LSTM
 from sparsernn.cells.rnn import RNN
 from sparsernn.kernels import compiled
 from sparsernn.kernels.patterns import Pattern, all_finite, pattern_of
-from sparsernn.kernels.registry import Kernel, Problem, State
+from sparsernn.kernels.registry import Kernel, Problem, State, only_plain
 from sparsernn.kernels.sequence import reference
 
 VECTOR_BYTES = 64
@@ -228,13 +228,7 @@ def refuses(problem: Problem) -> str | None:
     """What it cannot compute, or not faster than dense products."""
     if problem.cell not in CELLS:
         return "it computes LSTMs, GRUs and plain recurrent layers with the usual functions"
-    if problem.is_scaled:
-        return "nothing can be put between its products and its gates"
-    if problem.lengths is not None:
-        return "all sequences of a batch have to end together"
-    if problem.twice:
-        return "it can be differentiated once"
-    if (refusal := compiled.refuses(problem.x)) is not None:
+    if (refusal := only_plain(problem) or compiled.refuses(problem.x)) is not None:
         return refusal
     if problem.remembered("weight_hh") is None:
         return "nobody says which weights exist"

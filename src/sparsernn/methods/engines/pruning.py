@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sparsernn.methods.method import Method
 from sparsernn.methods.parts.occasions import Occasions
-from sparsernn.methods.parts.scopes import check_scope, prune_to
+from sparsernn.methods.parts.scopes import SCOPES, prune_to
 from sparsernn.methods.run import Run
 from sparsernn.structure.budget import check_sparsity
 from sparsernn.structure.groups import Groups
@@ -23,17 +23,25 @@ class PruningState:
 
 @dataclass(frozen=True)
 class Pruning(Method[PruningState]):
-    """When, by which score, with which budgets; and what happens then. A trained model is pruned at once."""
+    """When, by which score, with which budgets; and what happens then. A trained model is pruned at once.
+
+    Arguments:
+        sparsity: fraction of groups absent at the end, in [0, 1).
+        granularity: "weight", "gate", "neuron", a block such as "16x1", or another level of the cell.
+        scope: "uniform" (each tensor or layer alike) or "global" (one ranking).
+        per: at levels "weight" and blocks, whether a "tensor" or each "gate" of it has a budget.
+    """
 
     sparsity: float
     granularity: str = "weight"
     scope: str = "uniform"
     per: str = "tensor"
+    granularities = ("weight", "gate", "neuron", "16x1")
+    choices = {"scope": SCOPES}
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_sparsity(self.sparsity)
-        check_scope(self.scope)
         _ = self.when  # made once, so that its options are checked
 
     @property

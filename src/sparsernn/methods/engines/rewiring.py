@@ -1,6 +1,5 @@
 """Engine: rewire. Sparse from the first step; some weights are dropped and as many grown, the count never changes."""
 
-import abc
 import math
 from dataclasses import KW_ONLY, dataclass, field
 from typing import ClassVar
@@ -15,9 +14,9 @@ from sparsernn.methods.parts.averages import follow_gradients
 from sparsernn.methods.parts.births import BIRTHS, samples_of, welcome
 from sparsernn.methods.parts.drops import DROPS, Rounding, largest
 from sparsernn.methods.parts.growth import Growth
-from sparsernn.methods.parts.rescaling import Rescaling, check_rescaling
-from sparsernn.methods.parts.schedules import DECAYS, check_fires, choose, steps_between
-from sparsernn.methods.parts.topology import RandomTopology, check_choice
+from sparsernn.methods.parts.rescaling import RESCALINGS, Rescaling
+from sparsernn.methods.parts.schedules import DECAYS, check_fires, steps_between
+from sparsernn.methods.parts.topology import RandomTopology
 from sparsernn.methods.run import Run
 from sparsernn.structure.budget import check_fraction
 from sparsernn.structure.choice import count, pick, top
@@ -52,11 +51,36 @@ class Rewiring(Method[RewiringState]):
     drops in every family (tensor or gate), shares out as many births, and grows. The number of weights is the same
     after it, in every family unless `redistribution` says otherwise.
 
+    Arguments:
+        every: steps between rewirings (int), or a fraction of training (float).
+        granularity: "weight" or a block such as "16x1".
+        per: whether a "tensor" or each "gate" of it is a matrix of its own.
+        rescale: what happens to the first weights that are left: see `RandomPruning`.
+        rate: fraction of a tensor's weights that is dropped at the beginning.
+        decay: how the rate falls to `floor`: "cosine", "linear" or "constant" (floor is not used).
+        floor: fraction that is dropped at the end.
+        stop: fraction of training after which the mask stays.
+        drop: "magnitude" (the smallest) or "sign" (the same fraction of either sign, and every zero).
+        regrow_dropped: whether what was just dropped may grow again.
+        birth: "keep" (a weight dropped and grown at once keeps its value, others start at 0), "zero" or "initial" (a
+            random one of the values that its tensor began with).
+        redistribution: how births are shared out: "none" (a tensor grows what it dropped), "momentum" (in proportion to
+            the mean |averaged gradient| of its weights) or "survivors" (to the number of weights it has left).
+        momentum: of the averaged gradient, which is kept only where it is needed.
     Attributes:
+        growth: where weights grow.
         replaces_update: whether an event that moves anything takes the place of its step's update.
         rounded: how many weights a fraction of them is.
     """
 
+    explained_by = (RandomTopology,)
+    choices = {
+        "rescale": RESCALINGS,
+        "decay": DECAYS,
+        "drop": DROPS,
+        "birth": BIRTHS,
+        "redistribution": redistribution.RULES,
+    }
     sparsity: float | None = None
     every: int | float = 0.05
     _: KW_ONLY
@@ -76,19 +100,16 @@ class Rewiring(Method[RewiringState]):
     birth: str = "keep"
     redistribution: str = "none"
     momentum: float = 0.9
+    granularities = ("weight", "16x1")
+    growth: ClassVar[Growth]
     replaces_update: ClassVar[bool] = False
     rounded: ClassVar[Rounding] = math.ceil
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _ = self.topology  # made once, so that its options are checked
-        check_rescaling(self.rescale)
         for name in ("rate", "floor", "stop", "momentum"):
             check_fraction(getattr(self, name), name)
-        choose(DECAYS, self.decay, "decay")
-        check_choice(self.drop, tuple(DROPS), "drop")
-        check_choice(self.birth, BIRTHS, "birth")
-        check_choice(self.redistribution, redistribution.RULES, "redistribution")
         steps_between(self.every, 100)
         if self.granularity != "weight" and (self.drop == "sign" or not BLOCK.fullmatch(str(self.granularity))):
             raise UserError(
@@ -105,11 +126,6 @@ class Rewiring(Method[RewiringState]):
     @property
     def target(self) -> float | None:
         return self.topology.target
-
-    @property
-    @abc.abstractmethod
-    def growth(self) -> Growth:
-        """Where weights grow."""
 
     @property
     def averages_gradients(self) -> bool:

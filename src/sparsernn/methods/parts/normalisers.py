@@ -9,13 +9,13 @@ from operator import add
 import torch
 from torch import Tensor
 
-from sparsernn.errors import UserError
 from sparsernn.methods.parts.one_batch import Passes, gradients, passes_of, scored_layers
 from sparsernn.methods.run import Run
 from sparsernn.running.jacobians import unroll
 from sparsernn.running.passes import Pass
 from sparsernn.structure.budget import check_fraction
 from sparsernn.structure.layer import Layer
+from sparsernn.typed import choose
 
 SAMPLES, NOISE = 100, 0.1
 
@@ -48,8 +48,7 @@ NORMALISERS = ("none", *READINGS)
 
 def check_normaliser(name: str, floor: float | None) -> None:
     """Raises: UserError for a normaliser that does not exist or a floor that is no fraction."""
-    if name not in NORMALISERS:
-        raise UserError(f'normaliser is "{name}"', f"one of {', '.join(NORMALISERS)}", "choose one of them")
+    choose("normaliser", name, NORMALISERS)
     if floor is not None:
         check_fraction(floor, "floor")
 

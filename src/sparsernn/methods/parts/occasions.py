@@ -14,11 +14,9 @@ class Occasions(Protocol):
 
     def check(self, steps: int) -> None:
         """Raises: UserError if no event falls within training."""
-        ...
 
     def level(self, step: int, steps: int, target: float) -> float | None:
         """The sparsity to be reached in the step of this number, counted from 1; None if nothing happens then."""
-        ...
 
     def end(self, steps: int, target: float) -> int:
         """The step of the last event."""

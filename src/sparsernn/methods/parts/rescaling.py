@@ -5,24 +5,17 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from sparsernn.errors import UserError
-from sparsernn.methods.parts.isometry import approximate_isometry
 from sparsernn.methods.parts.one_batch import Passes, follow, passes_of, scored_layers
 from sparsernn.methods.run import Run
 from sparsernn.running.jacobians import mean_square_singular_value
 from sparsernn.running.passes import Pass
 from sparsernn.structure.layer import Layer
 
+STEPS = 100
 RESCALINGS = ("none", "variance", "dense", "one", "isometry", "drive")
 HORIZON = 4
 DRIVE = 0.5
 """Root mean square of what a gate is given by the input: within the range in which its function is not flat."""
-
-
-def check_rescaling(kind: str) -> None:
-    """Raises: UserError unless it is a way to rescale."""
-    if kind not in RESCALINGS:
-        raise UserError(f'rescale is "{kind}"', f"one of {', '.join(RESCALINGS)}", "choose one of them")
 
 
 class Rescaling:
@@ -141,3 +134,34 @@ def _seen(one: Pass) -> Tensor:
 
 def _reads_input(layer: Layer, local: str) -> bool:
     return layer.layouts[local].source == ("input",)
+
+
+@torch.enable_grad()
+def approximate_isometry(weight: Tensor, kept: Tensor) -> Tensor:
+    """Weights W on the mask near the smallest ||WᵀW − I||, found from `weight` by L-BFGS.
+
+    Arguments:
+        weight: [unit source] where the search starts; only what the mask keeps is looked at.
+        kept: [unit source] bool. Sources without a connection have no length to keep and are left out.
+    Returns: [unit source], zero outside the mask.
+    Source: Lee, Ajanthan, Gould & Torr 2020, A signal propagation perspective for pruning neural networks at
+    initialization, approximate isometry (there by gradient descent).
+    """
+    if not bool(kept.any()):
+        return torch.zeros_like(weight)
+    tall = weight.shape[0] >= weight.shape[1]
+    mask = kept if tall else kept.T
+    values = (weight if tall else weight.T).detach().float()[mask].requires_grad_(True)
+    target = mask.any(0).float().diag()
+    search = torch.optim.LBFGS([values], max_iter=STEPS, line_search_fn="strong_wolfe")
+
+    def distance() -> Tensor:
+        search.zero_grad()
+        matrix = torch.zeros(mask.shape, device=weight.device).masked_scatter(mask, values)
+        loss = (matrix.T @ matrix - target).square().sum()
+        loss.backward()
+        return loss
+
+    search.step(distance)
+    nearest = torch.zeros(mask.shape, device=weight.device).masked_scatter(mask, values.detach())
+    return (nearest if tall else nearest.T).to(weight.dtype).contiguous()

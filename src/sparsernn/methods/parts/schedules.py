@@ -5,21 +5,16 @@ import math
 from sparsernn.errors import UserError
 
 
-def steps_between(every: int | float, steps: int, name: str = "every") -> int:
+def steps_between(every: int | float, steps: int) -> int:
     """An interval in steps: a whole number is taken as steps, a float below 1 as a fraction of training.
 
     Raises: UserError if it is not positive.
     """
-    if (
-        isinstance(every, bool)
-        or not isinstance(every, int | float)
-        or every <= 0
-        or (isinstance(every, float) and every >= 1)
-    ):
+    if every <= 0 or (isinstance(every, float) and every >= 1):
         raise UserError(
-            f"{name} is {every!r}",
+            f"every is {every!r}",
             "a whole number of steps, or a fraction of training in (0, 1)",
-            f"pass {name}=100 or {name}=0.05",
+            "pass every=100 or every=0.05",
         )
     return every if isinstance(every, int) else max(1, round(every * steps))
 

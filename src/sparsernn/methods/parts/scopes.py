@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sparsernn.errors import UserError
 from sparsernn.methods.parts.scores import best
 from sparsernn.methods.run import Run
 from sparsernn.structure.budget import settle
@@ -13,12 +12,6 @@ from sparsernn.structure.choice import top
 from sparsernn.structure.groups import Groups
 
 SCOPES = ("uniform", "global")
-
-
-def check_scope(scope: str) -> None:
-    """Raises: UserError unless it is a scope."""
-    if scope not in SCOPES:
-        raise UserError(f'scope is "{scope}"', '"uniform" or "global"', "choose how the budget is shared")
 
 
 def prune_to(run: Run, groups: Groups, scores: Tensor, sparsity: float | Sequence[float], scope: str) -> None:

@@ -10,15 +10,10 @@ from sparsernn.methods.run import Run
 from sparsernn.structure import budget
 from sparsernn.structure.choice import pick
 from sparsernn.structure.groups import Family, Groups
+from sparsernn.typed import choose
 
 DISTRIBUTIONS = ("uniform", "erdos_renyi", "erdos_renyi_kernel")
 COUNTS = ("exact", "bernoulli")
-
-
-def check_choice(value: str, choices: Sequence[str], name: str) -> None:
-    """Raises: UserError unless the value is one of the choices."""
-    if value not in choices:
-        raise UserError(f"{name} is {value!r}", f"one of {', '.join(choices)}", f"pass {name}= one of these")
 
 
 @dataclass(frozen=True)
@@ -50,8 +45,8 @@ class RandomTopology:
             budget.check_sparsity(self.sparsity)
         if self.eps is not None:
             budget.check_positive(self.eps, "eps")
-        check_choice(self.distribution, DISTRIBUTIONS, "distribution")
-        check_choice(self.counts, COUNTS, "counts")
+        choose("distribution", self.distribution, DISTRIBUTIONS)
+        choose("counts", self.counts, COUNTS)
         budget.check_fraction(self.power, "power")
 
     @property

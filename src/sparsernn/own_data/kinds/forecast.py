@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class Forecast(Kind):
         return [
             Scored("majority", "the last value", unscaled(naive(test, 1))),
             both[0],
-            dataclasses.replace(both[1], name="other_baseline"),
+            replace(both[1], name="other_baseline"),
         ]
 
     def answers(self, file: File) -> Answers:
@@ -61,7 +61,7 @@ class Forecast(Kind):
         skips = {"sparse": RidgeSkip(share, near), "small_dense": RidgeSkip(share, near)}
         options = {"window": file.preparation.window, "several": file.preparation.targets}
         return [
-            dataclasses.replace(row, options={**row.options, **options}, sources=(skips.get(row.name, RidgeSkip()),))
+            replace(row, options={**row.options, **options}, sources=(skips.get(row.name, RidgeSkip()),))
             for row in rows
         ]
 
@@ -72,7 +72,7 @@ class Forecast(Kind):
     def tries(self, file: File, wishes: Wishes) -> list[Try]:
         """With the denser ones the regression reads more of the window as well, at last all of it."""
         return [
-            one._replace(wishes=dataclasses.replace(one.wishes, scale=max(1.0, 2 * part)))
+            one._replace(wishes=replace(one.wishes, scale=max(1.0, 2 * part)))
             for one, part in zip(super().tries(file, wishes), KEPT, strict=True)
         ]
 

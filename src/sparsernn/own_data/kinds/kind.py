@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import abc
-import dataclasses
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,10 +61,10 @@ class File(NamedTuple):
     def validated(self) -> File:
         """The same with the validation rows in the place of the test rows, so that these are not looked at."""
         parts = {**self.parts, "test": self.parts["valid"]} if self.parts else self.parts
-        return self._replace(loaded=dataclasses.replace(self.loaded, test=self.loaded.valid), parts=parts)
+        return self._replace(loaded=replace(self.loaded, test=self.loaded.valid), parts=parts)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Wishes:
     """What the user asked of the networks.
 
@@ -84,10 +84,10 @@ class Wishes:
 
     def at(self, sparsity: float) -> Wishes:
         """The same with a method at a sparsity."""
-        return dataclasses.replace(self, method=with_field(self.method, "sparsity", sparsity))
+        return replace(self, method=with_field(self.method, "sparsity", sparsity))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Choice:
     """A network that suits a kind of file.
 
@@ -103,11 +103,11 @@ class Choice:
     units: int
     small_units: int
     steps: int
-    options: Options = dataclasses.field(default_factory=dict)
+    options: Options = field(default_factory=dict)
     cell: str = "gru"
     method: str = "magnitude"
     sparsity: float = 0.9
-    pruning: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    pruning: Mapping[str, object] = field(default_factory=dict)
 
 
 class Try(NamedTuple):
@@ -180,9 +180,9 @@ class Kind(abc.ABC):
         share = choice.small_units / choice.units
         units = self.units_at(wishes.units or choice.units, wishes.scale)
         small_units = max(1, round(share * units))
-        small = dataclasses.replace(dense, name="small_dense", options={**dense.options, "units": small_units})
-        measured = dataclasses.replace(dense.measure, compact=True)
-        sparse = dataclasses.replace(
+        small = replace(dense, name="small_dense", options={**dense.options, "units": small_units})
+        measured = replace(dense.measure, compact=True)
+        sparse = replace(
             dense, name="sparse", options={**dense.options, "units": units}, method=wishes.method, measure=measured
         )
         return [dense, small, sparse]
@@ -208,10 +208,10 @@ class Kind(abc.ABC):
     def smaller(self, file: File, wishes: Wishes) -> list[Wishes]:
         """The wishes with smaller and smaller networks."""
         larger = [wishes] if wishes.scale > 1 else []
-        wishes = dataclasses.replace(wishes, scale=1.0)
+        wishes = replace(wishes, scale=1.0)
         if not wishes.units:
             units = int(str(self.rows(file, wishes)[-1].options["units"]))
-            return larger + [dataclasses.replace(wishes, scale=one / units) for one in falling(units)]
+            return larger + [replace(wishes, scale=one / units) for one in falling(units)]
         if wishes.sparsity is None and hasattr(wishes.method, "sparsity") and wishes.method.target is not None:
             kept = 1 - wishes.method.target
             return [*larger, wishes, *(wishes.at(1 - kept * STEP**number) for number in range(1, STEPS))]

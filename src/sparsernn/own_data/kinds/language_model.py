@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ class LanguageModel(Kind):
 
     def settings(self, file: File, epochs: int) -> Settings:
         general = super().settings(file, epochs)
-        return dataclasses.replace(general, learning_rate=LEARNING_RATE, precision=precision())
+        return replace(general, learning_rate=LEARNING_RATE, precision=precision())
 
     def sources(self, file: File) -> tuple[Source, ...]:
         return (TokenFrequencies(),)
@@ -66,10 +66,10 @@ class LanguageModel(Kind):
         sizes = {"dense": units, "small_dense": fewer, "sparse": scaled}
         where = None if wishes.method.layers_only else EVERY_MATRIX
         return [
-            dataclasses.replace(
+            replace(
                 row,
                 options={**row.options, "units": sizes[row.name], "dropout": DROPOUT[row.name]},
-                settings=dataclasses.replace(row.settings, where=where),
+                settings=replace(row.settings, where=where),
             )
             for row in super().rows(file, wishes)
         ]

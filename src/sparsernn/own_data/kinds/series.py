@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ class Labelled(Kind):
 def packed_as(kind: Kind, name: str, file: File, folder: Path, out: Path) -> Scored:
     """A trained network as its file of 8 bits answers, which is left behind; only that of "sparse" is made to fit."""
     scored = kind.packed(file if name == "sparse" else file._replace(most=0), folder, out)
-    return dataclasses.replace(scored, name=name, about=f"the {name.replace('_', ' ')} network")
+    return replace(scored, name=name, about=f"the {name.replace('_', ' ')} network")
 
 
 class Series(Labelled):
@@ -110,7 +110,7 @@ class Series(Labelled):
     def baselines(self, file: File) -> list[Scored]:
         both = [simple(file.loaded), kernels(file.loaded)]
         first, second = sorted(both, key=lambda one: -one.valid)
-        return [majority(file), first, dataclasses.replace(second, name="other_baseline")]
+        return [majority(file), first, replace(second, name="other_baseline")]
 
     def finish(self, file: File, folders: dict[str, Path], out: Path) -> list[Scored]:
         """Few kernels alone, and the networks with these beside them, where that is better on validation."""
@@ -146,7 +146,7 @@ class Series(Labelled):
         network = numpy_outputs(Network(spec), file.loaded.valid)
         weight = weight_beside(beside, file, network)
         if weight and spec.head is not None and spec.bias is not None:
-            both = dataclasses.replace(spec, kernels=beside, head=weight * spec.head, bias=weight * spec.bias)
+            both = replace(spec, kernels=beside, head=weight * spec.head, bias=weight * spec.bias)
             if not file.most or bytes_of(file, both) <= file.most:
                 return saved(file, name, both, out)
             labels, valid = targets_of(file.loaded.valid), file.loaded.valid
@@ -155,7 +155,7 @@ class Series(Labelled):
                 return without
         if name != "sparse":
             return without
-        return dataclasses.replace(saved(file, name, alone(file, beside), out), conclusion=ENOUGH)
+        return replace(saved(file, name, alone(file, beside), out), conclusion=ENOUGH)
 
 
 def bytes_of(file: File, spec: NetworkSpec) -> int:

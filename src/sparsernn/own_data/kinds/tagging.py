@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ class Tagging(Labelled):
 
     def rows(self, file: File, wishes: Wishes) -> list[Row]:
         at_once = {"at_once": max(1, file.preparation.patch)}
-        return [dataclasses.replace(row, options={**row.options, **at_once}) for row in super().rows(file, wishes)]
+        return [replace(row, options={**row.options, **at_once}) for row in super().rows(file, wishes)]
 
     def answers(self, file: File) -> Answers:
         lengths = [int(row) for batch in file.loaded.test.batches(BATCH) for row in scored_steps(batch.targets)]

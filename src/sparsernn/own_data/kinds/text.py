@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import pickle
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
@@ -108,9 +108,9 @@ class Text(Kind):
         """A dense network of all words, a small one of the most frequent, and a sparse one of those that tell most."""
         rows = super().rows(file, wishes)
         if wishes.cell == AUTOMATA:
-            rows = [dataclasses.replace(row, options={**row.options, "pool": "max"}) for row in rows]
+            rows = [replace(row, options={**row.options, "pool": "max"}) for row in rows]
         dense, small, sparse = rows
-        dense = dataclasses.replace(dense, options={**dense.options, "inputs": DENSE_INPUTS})
+        dense = replace(dense, options={**dense.options, "inputs": DENSE_INPUTS})
         count = max(1, round(SMALL_WORDS * wishes.scale * size_of(file, WORDS)))
         small = self.of_words(small, ChosenWords(count, count))
         if not plain(wishes.method):
@@ -130,7 +130,7 @@ class Text(Kind):
     def smaller(self, file: File, wishes: Wishes) -> list[Wishes]:
         if not plain(wishes.method) or wishes.sparsity is not None:
             return [wishes]
-        return [dataclasses.replace(wishes, scale=wishes.scale * SCALE**number) for number in range(SCALES)]
+        return [replace(wishes, scale=wishes.scale * SCALE**number) for number in range(SCALES)]
 
     def fitted(self, file: File, wishes: Wishes, seed: int) -> Wishes:
         """Half of the room is for the network, or what all n-grams leave; the linear part has the rest, or all.
@@ -168,7 +168,7 @@ class Text(Kind):
         if not plain(wishes.method):
             return super().tries(file, wishes)
         numbers = numbers_of(self.rows(file, wishes)[0], file)
-        tries = [dataclasses.replace(wishes, scale=wishes.scale * part) for part in KEPT]
+        tries = [replace(wishes, scale=wishes.scale * part) for part in KEPT]
         sizes = [self.size(file, one, 0) for one in tries]
         return [Try(1 - size / numbers, one, one.scale) for one, size in zip(tries, sizes, strict=True)]
 
@@ -186,8 +186,8 @@ class Text(Kind):
 
     def of_words(self, row: Row, words: ChosenWords) -> Row:
         """A row with vectors of some words only."""
-        measure = dataclasses.replace(row.measure, compact=True)
-        return dataclasses.replace(row, method=None, sources=(*row.sources, words), measure=measure)
+        measure = replace(row.measure, compact=True)
+        return replace(row, method=None, sources=(*row.sources, words), measure=measure)
 
     def words_at(self, file: File, dense: Row, sparse: Row, sparsity: float) -> int:
         """How many words the sparse network may keep, if of all numbers of the dense one such a fraction is to go."""
@@ -259,7 +259,7 @@ class Text(Kind):
         """What both parts answer in the file that is left."""
         about = self.linear if fused.network is None else "the sparse network with a pruned linear part"
         saved = self.written(file, "sparse", about, fused, out, beside)
-        return dataclasses.replace(saved, conclusion=ENOUGH) if fused.network is None else saved
+        return replace(saved, conclusion=ENOUGH) if fused.network is None else saved
 
     def written(self, file: File, name: str, about: str, fused: Fused, out: Path, beside: Beside) -> Scored:
         """What a file answers for texts, and its time for one of them alone; only that of "sparse" stays."""

@@ -4,13 +4,13 @@ The paper shows its accuracies in Figure 3 only. What its text leaves to the app
 authors' code, and so is one assignment of them for all domains together and 20 transitions.
 """
 
-import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 NAME = "Dodge et al. 2019"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Assignment:
     """Hyper-parameters that the paper draws at random.
 
@@ -26,7 +26,7 @@ class Assignment:
     input_dropout: float = 0.1537
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Vectors:
     """The frozen vectors that automata read.
 
@@ -42,7 +42,7 @@ class Vectors:
     rates: tuple[float, float]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Readable:
     """A network that the paper shows: its automata and their transitions."""
 
@@ -61,7 +61,7 @@ DECAY, DECAY_PATIENCE = 0.5, 10
 THRESHOLD = 0.1
 """Of the norm of a state's weights, 2 * width + 1 of them."""
 FIRST_STRENGTH = 8e-6
-TRIES, REPETITIONS = 20, 5
+TRIES = 20
 CLIPS, WEIGHT_DECAYS, DROPOUTS = (1.0, 5.0), (1e-7, 1e-5), (0.0, 0.5)
 SHARES = (0.4, 0.1, 0.5)
 """Of training, validation and test; the sizes are the published appendix's from memory, not confirmed."""

@@ -1,7 +1,7 @@
 """The text classifiers of Dodge et al. 2019 on frozen vectors: what their figures and tables have in common."""
 
-import dataclasses
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 from sparsernn.data.amazon import Amazon
@@ -46,7 +46,7 @@ WHOLE = f"grams_{LONGEST}"
 """What structures are learned from on a CPU: all transitions, trained without penalty."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Stage:
     """How a network is trained, by the source and on a CPU.
 
@@ -70,7 +70,7 @@ LEARNED, TUNED = Stage("learned", 30, "constant", keep="last"), Stage("tuned", 3
 """Given lengths have as many epochs as the three stages of learned ones have together."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Beginning:
     """How a stage begins with some texts on a CPU: of those here, what did best on validation.
 
@@ -83,7 +83,7 @@ class Beginning:
     loop_bias: float = 0.0
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Corpus:
     """Texts as vectors, and what is fitted to their width.
 
@@ -103,7 +103,7 @@ class Corpus:
     width: int = dodge2019.GLOVE.width
     assignment: Assignment = dodge2019.ASSIGNMENT
     epochs: float = 1.0
-    starts: Mapping[str, Beginning] = dataclasses.field(default_factory=dict)
+    starts: Mapping[str, Beginning] = field(default_factory=dict)
     strength: float = 10.0
 
     def start(self, size: Size, stage: Stage) -> Beginning:
@@ -170,18 +170,18 @@ def row(
     quick = {"vocabulary": 2_000, "length": 20} if size == "quick" else {}
     counts = lengths if isinstance(lengths, int) else {str(length): count for length, count in lengths.items()}
     rate = 1.0 if assignment else start.rate
-    stage = dataclasses.replace(stage, epochs=round(texts.epochs * stage.epochs))
+    stage = replace(stage, epochs=round(texts.epochs * stage.epochs))
     automata = {"lengths": counts, "input_dropout": assigned.input_dropout, "loop_bias": start.loop_bias}
     made = Row(
         name=f"{corpus}_{name}",
-        task=dataclasses.replace(texts.task, **quick),
+        task=replace(texts.task, **quick),
         options={"cell": "rational", "dropout": assigned.dropout, "cell_options": automata, **texts.options},
         settings=settings(size, assigned, stage, rate),
         threads=1,
         measure=Measure(test_batch_size=64, latency_batches=(), test_in_sight=IN_SIGHT if size == "cpu" else "no"),
         seeds=Seeds(resplit=True),
     )
-    return dataclasses.replace(made, **changes)
+    return replace(made, **changes)
 
 
 def settings(size: Size, assigned: Assignment, stage: Stage, rate: float) -> Settings:
@@ -200,7 +200,7 @@ def settings(size: Size, assigned: Assignment, stage: Stage, rate: float) -> Set
     )
     if size != "cpu":
         return shared
-    return dataclasses.replace(shared, epochs=stage.epochs, keep=stage.keep, schedule="cosine")
+    return replace(shared, epochs=stage.epochs, keep=stage.keep, schedule="cosine")
 
 
 def baselines(size: Size, corpus: str) -> list[Row]:
@@ -270,7 +270,7 @@ def structure(
         method=GroupLasso(strength, "state", stop=None, threshold=texts.threshold),
         sources=(*begun_with(size, corpus), search),
     )
-    return dataclasses.replace(made, **changes)
+    return replace(made, **changes)
 
 
 def begun_with(size: Size, corpus: str) -> tuple[Source, ...]:
@@ -288,7 +288,7 @@ def stated(row: AnyRow) -> Stated:
     if not isinstance(row, Row) or "_patterns" in row.name:
         return {}
     spelled = NOT_STATED if vectors_of(row) is dodge2019.BERT else None
-    values = {name: spelled or value for name, value in dataclasses.asdict(dodge2019.ASSIGNMENT).items()}
+    values = {name: spelled or value for name, value in asdict(dodge2019.ASSIGNMENT).items()}
     return {
         **protocol(row),
         **{f"settings.{name}": values[name] for name in ("learning_rate", "clip", "weight_decay")},

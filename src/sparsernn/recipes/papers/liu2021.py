@@ -4,13 +4,13 @@ Tables 2, 3 and 7 and the ablation are of language modelling on Penn Treebank, T
 figures are of both.
 """
 
-import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 NAME = "Liu et al. 2021"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class LanguageModel:
     """A network of Tables 2, 3 and 7 and how it is trained: momentum SGD, a loss that is a mean over tokens.
 
@@ -59,7 +59,7 @@ TABLE_7: Mapping[str, Mapping[str, float]] = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class TextSet:
     """One data set of Tables 4 to 6: how its networks are trained with Adam.
 
@@ -77,7 +77,7 @@ class TextSet:
     limit: int = 0
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class TextModel:
     """The network of Tables 4 to 6: an embedding and one LSTM that reads the words that are kept of a text."""
 

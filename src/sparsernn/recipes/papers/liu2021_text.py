@@ -1,7 +1,7 @@
 """The text classifiers of Liu et al. 2021: what Tables 4, 5 and 6 have in common."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from sparsernn.data.ag_news import AgNews
 from sparsernn.data.amazon_fine_food import AmazonFineFood
@@ -50,7 +50,7 @@ RATE, BATCH = 0.2, 64
 """Of the sets for which the paper gives none: the nearest set's."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Training:
     """How the networks of a data set are trained.
 
@@ -78,7 +78,7 @@ def as_published(name: str, epochs: int, patience: int = 3) -> Training:
     return Training(paper.learning_rate, paper.batch_size or BATCH, epochs, patience)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Corpus:
     """One data set of the tables and how its networks are trained.
 
@@ -94,7 +94,7 @@ class Corpus:
     task: TextClassification
     full: Training
     smaller: Training | None = None
-    cpu: Options = dataclasses.field(default_factory=dict)
+    cpu: Options = field(default_factory=dict)
     seeds: Seeds = Seeds()
     test_in_sight: str = "no"
 
@@ -126,7 +126,7 @@ CORPORA: dict[str, Corpus] = {
     "ag_news": Corpus(AgNews(), as_published("ag_news", epochs=8), cpu={"train": "subset"}),
     "yelp_polarity": Corpus(YelpPolarity(), as_published("yelp_polarity", epochs=5)),
 }
-CORPORA[APART] = dataclasses.replace(CORPORA["sanders"], task=SandersTwitter(near_duplicates="drop"))
+CORPORA[APART] = replace(CORPORA["sanders"], task=SandersTwitter(near_duplicates="drop"))
 """The tweets with the same test part, and no near copy of it in training."""
 BASELINES = ("bag_of_words", "tfidf")
 QUICK: Options = {"vocabulary": 500, "length": 20}
@@ -160,7 +160,7 @@ def rows(
             accuracy = (published or {}).get(f"{name}_{kind}")
             figures = {} if accuracy is None or size == "quick" else {"accuracy": accuracy}
             made = baseline_row(size, name, kind) if kind in BASELINES else network_row(size, name, kind, eps)
-            table.append(dataclasses.replace(made, published=figures))
+            table.append(replace(made, published=figures))
     return table
 
 
@@ -213,7 +213,7 @@ def task_at(size: Size, name: str) -> TextClassification:
         options = {**options, "shares": held_back(*paper.shares)}
     if size == "full" and paper.limit:
         options = {**options, "limit": paper.limit}
-    return dataclasses.replace(corpus.task, **options)
+    return replace(corpus.task, **options)
 
 
 def held_back(train: float, test: float) -> tuple[float, float, float]:
@@ -320,7 +320,7 @@ SCALED = {
 }
 
 
-SCALED[APART] = tuple(dataclasses.replace(one, rows=f"{APART}_*") for one in SCALED["sanders"])
+SCALED[APART] = tuple(replace(one, rows=f"{APART}_*") for one in SCALED["sanders"])
 
 
 def scaled(names: Sequence[str]) -> tuple[Scaled, ...]:

@@ -1,7 +1,7 @@
 """The language models of Liu et al. 2021 on Penn Treebank: what their tables and figures have in common."""
 
-import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from sparsernn.data.ptb_word import PtbWord
@@ -68,7 +68,7 @@ MODELS: dict[Kind, dict[Size, Options]] = {
 HIGHWAY = {"cell": "recurrent_highway", "layers": 1, "tied": True, "dropout_kind": "variational"}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Words:
     """Makes the rows of one network at one size.
 
@@ -124,7 +124,7 @@ class Words:
             measure=Measure(compact=False, test_batch_size=20, latency_batches=()),
             published=published or {} if self.size == "full" else {},
         )
-        return dataclasses.replace(row, **changes)
+        return replace(row, **changes)
 
     def once_an_epoch(self, **fields: object) -> Options:
         """Fields of a method that rewires after every epoch but the last."""

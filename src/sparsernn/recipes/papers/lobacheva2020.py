@@ -1,14 +1,14 @@
 """Facts of Lobacheva et al. 2020, Structured sparsification of gated recurrent neural networks; and what rows share."""
 
-import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from sparsernn.methods.sparse_variational_dropout import SparseVariationalDropout
 
 NAME = "Lobacheva et al. 2020"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Pruning:
     """How a network is pruned; strengths are for a loss that is a sum over the steps read and a mean over the batch.
 
@@ -23,7 +23,7 @@ class Pruning:
     zero_below: float = 1e-4
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class WordLstm:
     """A word language model that is pruned while it is trained.
 
@@ -49,7 +49,7 @@ class WordLstm:
     layers: int = 2
     batch_size: int = 20
     learning_rate: float = 1.0
-    decays: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    decays: Mapping[str, float] = field(default_factory=dict)
 
     def pruning(self, row: str) -> Pruning:
         """How a row is pruned."""
@@ -79,7 +79,7 @@ TABLE_1: Mapping[str, Mapping[str, Mapping[str, object]]] = {
 is at hand."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Bayesian:
     """A network of which every matrix is random, trained by Adam at one rate, its last epoch scored.
 

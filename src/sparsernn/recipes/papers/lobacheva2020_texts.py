@@ -1,6 +1,6 @@
 """The text classifiers of Lobacheva et al. 2020, made sparse by variational dropout: what their recipes share."""
 
-import dataclasses
+from dataclasses import dataclass, replace
 
 from sparsernn.data.text_classification import TextClassification
 from sparsernn.experiments.baseline_row import AnyRow, BaselineRow
@@ -20,7 +20,7 @@ TOP = (100, 300, 1_000, 3_000)
 """How many weights of a linear model are kept for its curve."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Texts:
     """The rows of one data set of the table.
 
@@ -45,7 +45,7 @@ class Texts:
         """The source's rows, a dense network, and linear models of words and word pairs, whole and with few weights."""
         paper = self.paper
         quick = {"vocabulary": 1_000, "length": 20} if size == "quick" else {}
-        task = dataclasses.replace(self.task, **{"vocabulary": paper.vocabulary, "length": paper.length, **quick})
+        task = replace(self.task, **{"vocabulary": paper.vocabulary, "length": paper.length, **quick})
         settings = Settings(
             optimizer="adam",
             learning_rate=RATE.get(size, paper.learning_rate),
@@ -66,15 +66,13 @@ class Texts:
             name="dense",
             task=task,
             options=network,
-            settings=dataclasses.replace(settings, keep="best", patience=3, where=None),
+            settings=replace(settings, keep="best", patience=3, where=None),
             threads=1,
             measure=Measure(test_batch_size=500, latency_batches=()),
         )
         random = [self.bayesian(size, name, dense, settings) for name in CONFIGURATIONS]
         gru = {**network, "cell": "gru", "cell_options": {}}
-        grus = [
-            dataclasses.replace(row, name=f"gru_{row.name}", options=gru, published={}) for row in (dense, random[-1])
-        ]
+        grus = [replace(row, name=f"gru_{row.name}", options=gru, published={}) for row in (dense, random[-1])]
         linear = [
             BaselineRow(name, task, name, threads=1) for name in ("tfidf", *(f"tfidf_top_{count}" for count in TOP))
         ]
@@ -86,7 +84,7 @@ class Texts:
         rates = {"learning_rate": rate, "group_learning_rate": rate}
         method = variational(self.paper, name, **rates, warm_up=WARM_UP[size], temperature=TEMPERATURE[size])
         published = TABLE_2[self.name][name] if size == "full" else {}
-        return dataclasses.replace(dense, name=name, method=method, settings=settings, published=published)
+        return replace(dense, name=name, method=method, settings=settings, published=published)
 
     def stated(self, row: AnyRow) -> Stated:
         """What the source states of its rows."""

@@ -1,7 +1,7 @@
 """Word language models pruned by group lasso while they are trained (Lobacheva et al. 2020; Wen et al. 2018)."""
 
-import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from sparsernn.data.ptb_word import PtbWord
 from sparsernn.experiments.baseline_row import AnyRow
@@ -26,7 +26,7 @@ SCALED = (
 SUMMED = "the source sums the loss over the steps read, here it is their mean: the same update"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Words:
     """The rows of one model of the table.
 
@@ -68,7 +68,7 @@ class Words:
     ) -> Row:
         """One row; the source's training and dropout where no other is handed in."""
         paper = self.paper
-        training = dataclasses.replace(settings or self.settings(name), epochs=self.epochs[size])
+        training = replace(settings or self.settings(name), epochs=self.epochs[size])
         network = {
             "units": self.units[size],
             "layers": paper.layers,
@@ -90,7 +90,7 @@ class Words:
 
     def unpruned(self, size: Size) -> Row:
         """The large network that others prune, dense: Zaremba et al. 2014."""
-        settings = dataclasses.replace(self.settings(), decay=1 / 1.15, decay_after=14, decay_every=1)
+        settings = replace(self.settings(), decay=1 / 1.15, decay_after=14, decay_every=1)
         return self.row(size, "dense", None, settings, 0.65)
 
     def published_rows(self, size: Size) -> list[Row]:

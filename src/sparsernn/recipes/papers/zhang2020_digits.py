@@ -1,6 +1,6 @@
 """Row-by-row MNIST as Zhang & Stadie 2020 train it: what their tables have in common."""
 
-import dataclasses
+from dataclasses import replace
 
 from sparsernn.data.sequential_digits import SequentialDigits
 from sparsernn.data.sequential_mnist import SequentialMnist
@@ -87,12 +87,12 @@ def row(
         measure=Measure(compact=False, latency_batches=(), spectra=True),
         published=published,
     )
-    return dataclasses.replace(made, **changes)
+    return replace(made, **changes)
 
 
 def jacobian(sparsity: float = SPARSITY, **changes: object) -> JacobianSpectrum:
     """The paper's own method, as its code computes it."""
-    return dataclasses.replace(JacobianSpectrum(sparsity), **changes)
+    return replace(JacobianSpectrum(sparsity), **changes)
 
 
 def random(sparsity: float = SPARSITY) -> RandomPruning:
@@ -100,9 +100,9 @@ def random(sparsity: float = SPARSITY) -> RandomPruning:
     return RandomPruning(sparsity, per="kernel")
 
 
-def random_drive(sparsity: float = SPARSITY) -> RandomPruning:
+def random_drive() -> RandomPruning:
     """What did best in `zhang2020_study`: the same at random, and what reads the input scaled to it."""
-    return RandomPruning(sparsity, per="kernel", rescale="drive")
+    return RandomPruning(SPARSITY, per="kernel", rescale="drive")
 
 
 def compared(sparsity: float = SPARSITY) -> dict[str, tuple[Method, Options]]:
@@ -117,10 +117,10 @@ def compared(sparsity: float = SPARSITY) -> dict[str, tuple[Method, Options]]:
     }
 
 
-def l2(size: Size, units: int, sparsity: float = SPARSITY) -> IterativeL2:
+def l2() -> IterativeL2:
     """Along the ladder, every 10,000 of 49,000 steps; as that never reaches 95 %, equally spaced over fewer steps."""
-    ladder = tuple(rung for rung in L2_RUNGS if rung <= sparsity)
-    return IterativeL2(sparsity, ladder=ladder, every=0.8 / len(ladder))
+    ladder = tuple(rung for rung in L2_RUNGS if rung <= SPARSITY)
+    return IterativeL2(SPARSITY, ladder=ladder, every=0.8 / len(ladder))
 
 
 def stated(row: AnyRow) -> Stated:

@@ -1,7 +1,7 @@
 """The language models of Zhang & Stadie 2020: what their two tables have in common."""
 
-import dataclasses
 from collections.abc import Mapping
+from dataclasses import replace
 
 from sparsernn.data.language_modelling import LanguageModelling
 from sparsernn.experiments.baseline_row import AnyRow
@@ -27,7 +27,7 @@ def dense(
     """A dense network of one layer on a frozen random embedding: Adam, batches of 64 windows, the last epoch."""
     return Row(
         name=name,
-        task=dataclasses.replace(task, steps=paper.steps_read),
+        task=replace(task, steps=paper.steps_read),
         model="language_model",
         options={
             "cell": paper.cell,
@@ -51,7 +51,7 @@ def dense(
 def methods(dense: Row, sparse: Mapping[str, Method]) -> list[Row]:
     """The dense row and one for each method, named after it; a prefix of the dense row's name stays."""
     prefix = dense.name.removesuffix("dense")
-    return [dense, *(dataclasses.replace(dense, name=prefix + name, method=method) for name, method in sparse.items())]
+    return [dense, *(replace(dense, name=prefix + name, method=method) for name, method in sparse.items())]
 
 
 SCALED = tuple(Scaled(field, "two cores") for field in ("model.options.*", "task.fraction", "settings.epochs"))

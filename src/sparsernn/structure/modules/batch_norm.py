@@ -11,8 +11,7 @@ BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
 
 
 def _describe(module: BatchNorm) -> Description:
-    names = [name for name, _ in module.named_parameters(recurse=False)]
-    return describe_units(names, module.num_features, moves_zero=True, place=1)
+    return describe_units(module, module.num_features, moves_zero=True, place=1)
 
 
 def _renumber(module: BatchNorm, kept: Mapping[str, Tensor]) -> None:

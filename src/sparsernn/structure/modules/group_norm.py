@@ -9,8 +9,8 @@ from sparsernn.structure.neighbour import Neighbour, whole_groups
 
 
 def _describe(module: nn.GroupNorm) -> Description:
-    names, size = [name for name, _ in module.named_parameters(recurse=False)], module.num_channels // module.num_groups
-    return describe_units(names, module.num_channels, sums=True, moves_zero=True, place=1, whole={"unit": size})
+    size = module.num_channels // module.num_groups
+    return describe_units(module, module.num_channels, sums=True, moves_zero=True, place=1, whole={"unit": size})
 
 
 def _renumber(module: nn.GroupNorm, kept: Mapping[str, Tensor]) -> None:

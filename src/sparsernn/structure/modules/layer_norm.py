@@ -12,9 +12,8 @@ from sparsernn.structure.normalisation import keep_width
 def _describe(module: nn.LayerNorm | nn.RMSNorm) -> Description | None:
     if len(module.normalized_shape) != 1:
         return None
-    names = [name for name, _ in module.named_parameters(recurse=False)]
     moves_zero = isinstance(module, nn.LayerNorm)
-    return describe_units(names, module.normalized_shape[0], sums=True, moves_zero=moves_zero)
+    return describe_units(module, module.normalized_shape[0], sums=True, moves_zero=moves_zero)
 
 
 def _renumber(module: nn.LayerNorm | nn.RMSNorm, kept: Mapping[str, Tensor]) -> None:
