@@ -469,12 +469,93 @@ class Residual(nn.Module):
         return self.head((lower + self.second(lower)[0])[-1]) + self.head(lower).mean(0)
 
 
-@pytest.mark.parametrize("build", [Pooled, Residual])
+class Steps(nn.Module):
+    """A cell in a loop: what it gives is the state that it goes on with, and is read."""
+
+    def __init__(self, rnn):
+        super().__init__()
+        self.cell, self.head = getattr(nn, f"{rnn.__name__}Cell")(WIDTH, UNITS), nn.Linear(UNITS, CLASSES)
+
+    def forward(self, x):
+        state, scores = None, []
+        for step in x:
+            state = self.cell(step, state)
+            scores.append(self.head(state[0] if isinstance(state, tuple) else state))
+        return torch.stack(scores)
+
+
+class Bits(LastState):
+    """A layer that is run step by step, whose state is read and gone on with."""
+
+    def forward(self, x):
+        state, scores = None, []
+        for step in x:
+            _, state = self.rnn(step[None], state)
+            scores.append(self.head(state[0] if isinstance(state, tuple) else state))
+        return torch.cat(scores)
+
+
+class Encoder(Speech):
+    """What it gives is read by somebody else."""
+
+    def __init__(self, rnn):
+        super().__init__(rnn)
+        del self.head
+
+    def forward(self, x):
+        return self.rnn(x)[0]
+
+
+class Attending(Speech):
+    """Attention with weights of its own, then the head."""
+
+    def __init__(self, rnn):
+        super().__init__(rnn)
+        self.attention = nn.MultiheadAttention(UNITS, 2)
+
+    def forward(self, x):
+        output = self.rnn(x)[0]
+        return self.head(self.attention(output, output, output, need_weights=False)[0])
+
+
+class Convolved(Speech):
+    """A convolution over time, added to what it reads."""
+
+    def __init__(self, rnn):
+        super().__init__(rnn)
+        self.convolution = nn.Conv1d(UNITS, UNITS, 3, padding=1)
+
+    def forward(self, x):
+        output = self.rnn(x)[0]
+        return self.head(output + self.convolution(output.permute(1, 2, 0)).relu().permute(2, 0, 1))
+
+
+@pytest.mark.parametrize("build", [Pooled, Residual, Steps, Bits, Encoder, Attending, Convolved])
 @pytest.mark.parametrize("rnn", [nn.LSTM, nn.GRU])
 def test_training_and_evaluation_agree_where_more_than_weights_reads_units(build, rnn):
     torch.manual_seed(0)
     model, x = build(rnn), torch.randn(3, 2, WIDTH)
     _, sparsifier = sparsified(model)
+    without_noise(sparsifier)
+    assert torch.allclose(model(x), model.eval()(x), atol=1e-6)
+
+
+def test_a_reader_out_of_reach_is_refused():
+    class Plain(Speech):
+        def __init__(self):
+            super().__init__()
+            self.mixing = nn.Parameter(torch.randn(UNITS, UNITS))
+
+        def forward(self, x):
+            output = self.rnn(x)[0]
+            return self.head(output + nn.functional.linear(output, self.mixing).relu())
+
+    x = torch.randn(3, 2, WIDTH)
+    sparsified(model := Plain(), example=x)
+    with pytest.raises(UserError, match=r'mixing reads .* Pass sampled="minibatch"'):
+        model(x)
+    assert model.mixing.requires_grad and isinstance(model.rnn.weight_hh_l0, nn.Parameter)
+    _, sparsifier = sparsified(model := Plain(), example=x, sampled="minibatch")
     without_noise(sparsifier)
     assert torch.allclose(model(x), model.eval()(x), atol=1e-6)
 
@@ -519,6 +600,11 @@ def test_variables_of_units_of_tied_weights_are_refused():
     with pytest.raises(UserError, match=TIED):
         sparsified(tied(), levels=("weight", "neuron"))
     sparsified(tied(), levels=("weight",))
+    model = Residual()
+    model.second.weight_hh_l0 = model.first.weight_hh_l0
+    with pytest.raises(UserError, match="gates where first.weight_hh_l0 belongs to gates of two layers"):
+        sparsified(model)
+    sparsified(model, levels=("weight", "neuron"))
 
 
 def test_keyword_inputs_and_a_first_forward_in_evaluation():

@@ -56,13 +56,14 @@ class SparseVariationalDropout(Method[RemovalState]):
             noise or divergence; None: in the end. With it a lower threshold costs little.
     Shapes: any weight.
     Raises: UserError for values out of range; for a level that no selected layer has; for words without a selected
-        embedding; for variables of groups where an embedding and an output layer share a weight.
+        embedding; for variables of groups where an embedding and an output layer share a weight, of gates where two
+        layers do; in a forward, where such a factor of each sequence cannot reach what it is to multiply.
     Source: Molchanov et al. 2017; Lobacheva et al. 2018, 2020 (groups); Chirkova et al. 2018 (words).
     Deviations: weights are drawn once a minibatch, as in the source's code, not once a sequence, as in its algorithm 1.
         A starting state counts as multiplied already, and a final hidden state is returned multiplied; where a cell
-        carries its hidden state on by itself (GRU), only what is read is multiplied, and final states only if the model
-        reads them. Hidden units that something without weights reads too (attention, a residual sum) are multiplied by
-        the weights that read them alone, so that training, evaluation and the end agree; their states are not. A layer
+        carries its hidden state on by itself (GRU), only what is read is multiplied. Hidden units that something
+        without weights reads too (attention, a residual sum, the model's caller) are multiplied by the weights that
+        read them alone, so that training, evaluation and the end agree; their states are not. A layer
         never dies: the best that it has stays.
     """
 
@@ -128,8 +129,7 @@ class SparseVariationalDropout(Method[RemovalState]):
         sigmas = {f"log_sigma.{name}": torch.full_like(run.weights[name], self.log_sigma) for name in run.selected}
         run.own(sigmas, self.learning_rate)
         for level in self.variables:
-            if level != "gate":
-                self._refuse_tied(run, level)
+            self._refuse_tied(run, level)
             ones = run.weights[run.selected[0]].new_ones(self._groups(run, level).count)
             both = {f"group_mean.{level}": ones, f"group_log_sigma.{level}": torch.full_like(ones, self.log_sigma)}
             run.own(both, self.group_learning_rate, self.decayed)
@@ -144,11 +144,14 @@ class SparseVariationalDropout(Method[RemovalState]):
                 )
 
     def _refuse_tied(self, run: Run[RemovalState], level: str) -> None:
-        weights = run.wiring.weights
+        weights, what = run.wiring.weights, "is an embedding and an output layer at once"
         tied = [use.name for use in run.wiring.uses if use.layout.text != weights[use.name].layout.text]
+        if level == "gate":
+            names, what = [piece.name for piece in self._groups(run, level).pieces], "belongs to gates of two layers"
+            tied = [name for name in names if names.count(name) > 1]
         if tied:
             raise UserError(
-                f"variables of {level}s where {tied[0]} is an embedding and an output layer at once",
+                f"variables of {level}s where {tied[0]} {what}",
                 "weights that are not tied",
                 'leave the tie out, or pass levels=("weight",) and vocabulary=False',
             )
