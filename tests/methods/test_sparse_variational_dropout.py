@@ -421,6 +421,24 @@ def test_group_variables_follow_the_optimizers_rate_and_log_sigma_does_not():
     assert other._owned.optimizer.param_groups[1]["lr"] == pytest.approx(0.02 * 0.25)
 
 
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("options", [{}, {"sampled": "minibatch", "local": ("head",), "clipped": False}])
+def test_variances_move_in_models_of_half_precision(kind, options):
+    owned = []
+    for precision in (torch.float32, kind):
+        torch.manual_seed(0)
+        model = Reviews().to(precision)
+        optimizer, sparsifier = sparsified(model, vocabulary=True, examples=5, example=ids(), **options)
+        for _ in range(10):
+            optimizer.zero_grad()
+            (model(ids()).float().square().mean() + sparsifier.penalty()).backward()
+            optimizer.step()
+        assert all(bool(parameter.isfinite().all()) for parameter in model.parameters())
+        owned.append(sparsifier.owned)
+    for name, parameter in owned[0].items():
+        assert (parameter - owned[1][name]).abs().mean() < 0.2 * 10 * 0.002, name
+
+
 def test_local_noise_has_the_mean_and_the_variance_of_the_weights():
     torch.manual_seed(0)
     model, x = Speech(), torch.randn(3, 1, WIDTH)

@@ -184,7 +184,7 @@ class SparseVariationalDropout(Method[RemovalState]):
             name: run.weights[name] if name in local else self._weight(run, name).sample(run.generator)
             for name in run.selected
         }
-        sigmas = {name: run.owned[f"log_sigma.{name}"].exp() for name in local}
+        sigmas = {name: run.owned[f"log_sigma.{name}"].exp().to(run.weights[name].dtype) for name in local}
         factors: list[SequenceFactors] = []
         outputs: dict[str, Change] = {}
         for level in self.variables:
@@ -196,7 +196,7 @@ class SparseVariationalDropout(Method[RemovalState]):
             elif level == "word":
                 outputs |= self._words(run, groups, variables)
             else:
-                factors.append(_for_sequences(groups, variables, run.generator))
+                factors.append(_for_sequences(groups, variables, run.generator, drawn[run.selected[0]].dtype))
         outputs |= {path: of_outputs(sigmas[name], run.generator) for name, path in local.items()}
         return Draw(drawn, factors, outputs)
 
@@ -298,5 +298,7 @@ class SparseVariationalDropout(Method[RemovalState]):
         remove_all_but(run, survivors)
 
 
-def _for_sequences(groups: Groups, variables: Normal, generator: torch.Generator) -> SequenceFactors:
-    return SequenceFactors(groups, lambda batch: variables.sample(generator, (batch,)))
+def _for_sequences(
+    groups: Groups, variables: Normal, generator: torch.Generator, kind: torch.dtype
+) -> SequenceFactors:
+    return SequenceFactors(groups, lambda batch: variables.sample(generator, (batch,)).to(kind))
