@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sparsernn.errors import UserError
 from sparsernn.methods.engines.regularizing import Regularizing
-from sparsernn.methods.parts.removal import RemovalState
+from sparsernn.methods.parts.removal import RemovalState, keep_best_, told
 from sparsernn.methods.parts.scores import best, magnitude
 from sparsernn.methods.run import Run
 from sparsernn.structure.budget import check_fraction, check_number, check_positive, check_sparsity
@@ -144,9 +144,8 @@ class GroupLasso(Regularizing):
         if self.sparsity is not None:
             return best(groups, scores, round((1 - self.sparsity) * groups.count))
         kept = scores > (self.threshold if self.zero_below is None else 0)
-        for family in groups.families:
-            if not bool(kept[family.start : family.stop].any()):
-                kept[family.start + int(scores[family.start : family.stop].argmax())] = True
+        dead = keep_best_(kept, scores, groups.families)
+        told(run, dead if self.zero_below is None else ())
         return kept
 
     @torch.no_grad()
@@ -159,3 +158,6 @@ class GroupLasso(Regularizing):
             run.masks.kept[name] &= weight != 0
         if died:
             run.changed("remove", died=died)
+            empty = [name for name in died if not bool(run.masks.kept[name].any())]
+            if empty:
+                run.warn(f"nothing is left of {', '.join(empty)}: strength or zero_below are too large")

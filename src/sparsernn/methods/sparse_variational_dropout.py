@@ -12,7 +12,15 @@ from sparsernn.methods.draw import Change, Draw
 from sparsernn.methods.method import Method
 from sparsernn.methods.parts.divergences import DIVERGENCES, by_mean, divergence, log_alpha
 from sparsernn.methods.parts.noise import Normal, of_outputs, of_words
-from sparsernn.methods.parts.removal import RemovalState, check_stop, have_gone, is_time, levels_of, remove_all_but
+from sparsernn.methods.parts.removal import (
+    RemovalState,
+    check_stop,
+    have_gone,
+    is_time,
+    levels_of,
+    remove_all_but,
+    told,
+)
 from sparsernn.methods.parts.schedules import choose
 from sparsernn.methods.run import Run
 from sparsernn.running.scaling import SequenceFactors
@@ -288,8 +296,7 @@ class SparseVariationalDropout(Method[RemovalState]):
     @torch.no_grad()
     def _end(self, run: Run[RemovalState]) -> None:
         stay, certain, dead = self._survivors(run)
-        if dead:
-            run.warn(f"nothing of {', '.join(dead)} is certain enough to stay; the best was kept of each")
+        told(run, dead)
         for level in self.variables:
             groups = self._groups(run, level)
             groups.scale_({name: run.weights[name].data for name in groups.names}, self._variables(run, level).mean)
@@ -298,7 +305,5 @@ class SparseVariationalDropout(Method[RemovalState]):
         remove_all_but(run, survivors)
 
 
-def _for_sequences(
-    groups: Groups, variables: Normal, generator: torch.Generator, kind: torch.dtype
-) -> SequenceFactors:
+def _for_sequences(groups: Groups, variables: Normal, generator: torch.Generator, kind: torch.dtype) -> SequenceFactors:
     return SequenceFactors(groups, lambda batch: variables.sample(generator, (batch,)).to(kind))
