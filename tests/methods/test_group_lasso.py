@@ -120,7 +120,7 @@ def test_proximal_steps_by_gates_then_readers_then_single_weights():
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
     method = GroupLasso(0.2, ("gate", "outgoing"), l1=0.04, proximal=True, stop=1.0)
-    Sparsifier(model, method, optimizer, steps=10, example=(batch()[0],))
+    sparsifier = Sparsifier(model, method, optimizer, steps=10, example=(batch()[0],))
     ih, hh, reader = (
         getattr(model.rnn, name).detach().clone() for name in ("weight_ih_l0", "weight_hh_l0", "weight_ih_l1")
     )
@@ -138,6 +138,9 @@ def test_proximal_steps_by_gates_then_readers_then_single_weights():
     optimizer.step()
     assert torch.allclose(model.rnn.weight_hh_l0, hh, atol=1e-7)
     assert torch.allclose(model.rnn.weight_ih_l0, torch.nn.functional.softshrink(ih, 0.02), atol=1e-7)
+    zeros = model.rnn.weight_ih_l0 == 0
+    masks = sparsifier.finalize()
+    assert bool(zeros.any()) and not masks.kept["rnn.weight_ih_l0"][zeros].any()
 
 
 @pytest.mark.parametrize("biases", [True, False])

@@ -44,6 +44,7 @@ class GroupLasso(Regularizing):
             al. 2019), elsewhere not (Wen et al. 2018).
         l1: strength of an L1 penalty, >= 0, for a mean loss: on every tensor in which groups have a part, that of the
             reader of the last layer among them, as in the code of Wen et al. (there every parameter but the embedding).
+            What a proximal step of it makes 0 is absent in the end.
         zero_below: magnitude below which a weight of any group is set to 0 after every step until groups are removed;
             it may come back. In the end what is 0 is absent, and groups of zeros alone are removed instead of those
             below `threshold`. None: weights are left as they are.
@@ -153,7 +154,8 @@ class GroupLasso(Regularizing):
         self._zero_small(run)
         super().end(run)
         died: dict[str, Tensor] = {}
-        for name, weight in self._in_groups(run).items() if self.zero_below is not None else ():
+        shrinks = self.proximal and self.l1 > 0
+        for name, weight in self._in_groups(run).items() if shrinks or self.zero_below is not None else ():
             died[name] = run.masks.kept[name] & (weight == 0)
             run.masks.kept[name] &= weight != 0
         if died:
