@@ -160,7 +160,7 @@ class Sparsifier(SparseRun):
         Absent weights are compared with zero and steps with what was expected; one warning says what was wrong.
 
         Arguments:
-            vanilla_units: an example, for `compaction.vanilla_units`; the last event says how many, and what it changes.
+            vanilla_units: an example, for `compaction.vanilla_units`; the last event has the number and the change.
         Raises: UserError if it is called again after the model was trained on.
         """
         if self._finalized:
