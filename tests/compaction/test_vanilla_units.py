@@ -7,10 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from sparsernn import Sparsifier
 from sparsernn.cells.lstm import LSTM
 from sparsernn.compaction.vanilla_units import make_vanilla_
-from sparsernn.methods.static import Static
 from sparsernn.models.language_model import LanguageModel
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import Wiring
@@ -84,17 +82,6 @@ def test_the_unit_is_a_constant_times_its_output_gate_from_the_first_step_on():
     cell, (output, _) = model.cell, model.cell(X)
     gate = X[0] @ cell.weight_ih_l0[10] + cell.bias_ih_l0[10] + cell.bias_hh_l0[10]
     assert torch.allclose(output[0, :, 1], math.tanh(end_of(NEAR)) * gate.sigmoid(), atol=1e-12)
-
-
-@torch.no_grad()
-def test_an_option_of_finalize_measures_the_change():
-    model, masks = made()
-    before = copy.deepcopy(model)
-    sparsifier = Sparsifier(model, Static(masks=masks), example=X)
-    final = sparsifier.finalize(vanilla_units=X)
-    event, change = sparsifier.events[-1], float((model(X) - before(X)).abs().max())
-    assert event["event"] == "vanilla" and event["count"] == 1 and event["change"] == pytest.approx(change) and change
-    assert final.constant_gates == [("cell", gate, 1) for gate in ("input", "forget", "candidate")]
 
 
 @pytest.mark.parametrize(

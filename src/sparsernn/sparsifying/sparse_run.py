@@ -67,7 +67,7 @@ class SparseRun(abc.ABC):
             self.masks.kept[name] &= kept
 
     @abc.abstractmethod
-    def finalize(self, *, vanilla_units: Any = None) -> Masks:
+    def finalize(self) -> Masks:
         """The end of the run."""
 
     @abc.abstractmethod

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparsernn.compaction.vanilla_units import make_vanilla_
 from sparsernn.errors import UserError
 from sparsernn.methods.method import Method
 from sparsernn.running.torch_layers import hand_over, take_back
@@ -154,13 +153,11 @@ class Sparsifier(SparseRun):
         """The Sparsifier that is at work on a model, or None."""
         return CLAIMS.owner(list(model.parameters()))
 
-    def finalize(self, *, vanilla_units: Any = None) -> Masks:
+    def finalize(self) -> Masks:
         """End sparse training: the model keeps plain parameters with exact zeros. Returns the final masks.
 
         Absent weights are compared with zero and steps with what was expected; one warning says what was wrong.
 
-        Arguments:
-            vanilla_units: an example, for `compaction.vanilla_units`; the last event has the number and the change.
         Raises: UserError if it is called again after the model was trained on.
         """
         if self._finalized:
@@ -173,8 +170,6 @@ class Sparsifier(SparseRun):
             self._sentences += self._watch.outcome(self)
             self.masks.apply_(self.model)
             self._detach()
-        if vanilla_units is not None:
-            self.note("vanilla", more=make_vanilla_(self.model, self.masks, vanilla_units)._asdict())
         self.masks.constant_gates = self.masks.find_constant_gates(self.wiring, self.model)
         self.masks.final = self._finalized = True
         sentences, self._sentences = self._sentences, None
