@@ -76,7 +76,7 @@ def checked(value: object, kind: object, where: str) -> object:
 
 
 def check_options(options: object) -> None:
-    """Numbers of numpy become Python's. Raises: UserError for NaN in a field, or another type than it declares."""
+    """Numbers of numpy become Python's. Raises: UserError for NaN or infinity in a field, or another type."""
     for name, kind in parameters(type(options)).items():
         value = getattr(options, name)
         if isinstance(value, numbers.Number) and (plain := getattr(value, "item", None)) is not None:
@@ -84,7 +84,7 @@ def check_options(options: object) -> None:
             object.__setattr__(options, name, value)
         if typing.get_origin(kind) is Literal:
             choose(name, value, typing.get_args(kind))
-        if not is_of(value, kind) or (isinstance(value, float) and math.isnan(value)):
+        if not is_of(value, kind) or (isinstance(value, float) and not math.isfinite(value)):
             said = repr(value) if len(repr(value)) < 80 else f"a {type(value).__name__}"
             raise UserError(f"{name} is {said}", describe(kind), f"pass {type(options).__name__} such a {name}")
     check_choices(options)

@@ -61,7 +61,7 @@ def test_an_option_of_another_type(method):
     method(**needed)
     for field in dataclasses.fields(method):
         numeric = "float" in str(field.type)
-        for value in (object(), {1: "x"}, *([float("nan"), "0.5", True] if numeric else ())):
+        for value in (object(), {1: "x"}, *([float("nan"), float("inf"), "0.5", True] if numeric else ())):
             if field.init:
                 with pytest.raises(UserError, match=f"^{field.name} is ") as error:
                     method(**needed | {field.name: value})
@@ -118,6 +118,8 @@ def test_an_option_of_another_type(method):
         lambda: GroupLasso("strong"),
         lambda: GroupLasso(0.1, stop=7),
         lambda: GroupLasso(0.1, threshold=-1.0),
+        lambda: GroupLasso(0.1, ()),
+        lambda: GroupLasso(0.1, ("gate", "gate")),
     ],
 )
 def test_options_out_of_range(make):

@@ -120,7 +120,7 @@ def test_proximal_steps_by_gates_then_readers_then_single_weights():
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
     method = GroupLasso(0.2, ("gate", "outgoing"), l1=0.04, proximal=True, stop=1.0)
-    Sparsifier(model, method, optimizer, steps=10, example=(batch()[0],))
+    sparsifier = Sparsifier(model, method, optimizer, steps=10, example=(batch()[0],))
     ih, hh, reader = (
         getattr(model.rnn, name).detach().clone() for name in ("weight_ih_l0", "weight_hh_l0", "weight_ih_l1")
     )
@@ -138,6 +138,9 @@ def test_proximal_steps_by_gates_then_readers_then_single_weights():
     optimizer.step()
     assert torch.allclose(model.rnn.weight_hh_l0, hh, atol=1e-7)
     assert torch.allclose(model.rnn.weight_ih_l0, torch.nn.functional.softshrink(ih, 0.02), atol=1e-7)
+    zeros = model.rnn.weight_ih_l0 == 0
+    masks = sparsifier.finalize()
+    assert bool(zeros.any()) and not masks.kept["rnn.weight_ih_l0"][zeros].any()
 
 
 @pytest.mark.parametrize("biases", [True, False])
@@ -241,7 +244,8 @@ def test_proximal_steps_shrink_groups_to_exact_zero_while_training():
     groups = sparsifier.groups("gate")
     assert bool((groups.norms(dict(model.named_parameters())) == 0).any())
     assert sparsifier.masks.sparsity() == 0
-    train(sparsifier, 5, first=15)
+    with pytest.warns(UserWarning, match="nothing of rnn.l0, .* was to stay"):
+        train(sparsifier, 5, first=15)
     assert sparsifier.masks.sparsity() > 0
 
 
@@ -295,13 +299,22 @@ def test_a_layer_keeps_its_largest_group():
     model, optimizer, sparsifier = start(
         GroupLasso(0.0, "neuron", threshold=1.0, stop=0.5), steps=2, example=(batch()[0],)
     )
-    train(sparsifier, 2)
+    with pytest.warns(UserWarning, match="nothing of .* was to stay; the best was kept of each"):
+        train(sparsifier, 2)
     assert int(sparsifier.groups("neuron").kept(sparsifier.masks).sum()) == 2
     model, optimizer, sparsifier = start(
         GroupLasso(0.0, "neuron", sparsity=0.99, stop=0.5), steps=2, example=(batch()[0],)
     )
     train(sparsifier, 2)
     assert int(sparsifier.groups("neuron").kept(sparsifier.masks).sum()) == 2
+
+
+def test_a_network_that_is_zeroed_is_told():
+    options = {"zero_below": 10.0, "stop": None}
+    _, _, sparsifier = start(GroupLasso(0.0, "weight", **options), steps=2, example=(batch()[0],))
+    train(sparsifier, 2)
+    with pytest.warns(UserWarning, match="nothing is left of rnn.weight_ih_l0, .*: strength or zero_below are too"):
+        sparsifier.finalize()
 
 
 def test_after_removal_there_is_no_penalty():

@@ -365,7 +365,7 @@ def test_a_layer_never_dies():
     with torch.no_grad():
         for parameter in sparsifier.owned.values():
             parameter.fill_(3.0)
-    with pytest.warns(UserWarning, match="nothing of .*head.weight.* is certain enough"):
+    with pytest.warns(UserWarning, match="nothing of .*head.weight.* was to stay"):
         masks = sparsifier.finalize()
     assert all(bool(kept.any()) for name, kept in masks.kept.items() if name in sparsifier.selected)
 
@@ -421,6 +421,24 @@ def test_group_variables_follow_the_optimizers_rate_and_log_sigma_does_not():
     assert other._owned.optimizer.param_groups[1]["lr"] == pytest.approx(0.02 * 0.25)
 
 
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("options", [{}, {"sampled": "minibatch", "local": ("head",), "clipped": False}])
+def test_variances_move_in_models_of_half_precision(kind, options):
+    owned = []
+    for precision in (torch.float32, kind):
+        torch.manual_seed(0)
+        model = Reviews().to(precision)
+        optimizer, sparsifier = sparsified(model, vocabulary=True, examples=5, example=ids(), **options)
+        for _ in range(10):
+            optimizer.zero_grad()
+            (model(ids()).float().square().mean() + sparsifier.penalty()).backward()
+            optimizer.step()
+        assert all(bool(parameter.isfinite().all()) for parameter in model.parameters())
+        owned.append(sparsifier.owned)
+    for name, parameter in owned[0].items():
+        assert (parameter - owned[1][name]).abs().mean() < 0.2 * 10 * 0.002, name
+
+
 def test_local_noise_has_the_mean_and_the_variance_of_the_weights():
     torch.manual_seed(0)
     model, x = Speech(), torch.randn(3, 1, WIDTH)
@@ -469,12 +487,93 @@ class Residual(nn.Module):
         return self.head((lower + self.second(lower)[0])[-1]) + self.head(lower).mean(0)
 
 
-@pytest.mark.parametrize("build", [Pooled, Residual])
+class Steps(nn.Module):
+    """A cell in a loop: what it gives is the state that it goes on with, and is read."""
+
+    def __init__(self, rnn):
+        super().__init__()
+        self.cell, self.head = getattr(nn, f"{rnn.__name__}Cell")(WIDTH, UNITS), nn.Linear(UNITS, CLASSES)
+
+    def forward(self, x):
+        state, scores = None, []
+        for step in x:
+            state = self.cell(step, state)
+            scores.append(self.head(state[0] if isinstance(state, tuple) else state))
+        return torch.stack(scores)
+
+
+class Bits(LastState):
+    """A layer that is run step by step, whose state is read and gone on with."""
+
+    def forward(self, x):
+        state, scores = None, []
+        for step in x:
+            _, state = self.rnn(step[None], state)
+            scores.append(self.head(state[0] if isinstance(state, tuple) else state))
+        return torch.cat(scores)
+
+
+class Encoder(Speech):
+    """What it gives is read by somebody else."""
+
+    def __init__(self, rnn):
+        super().__init__(rnn)
+        del self.head
+
+    def forward(self, x):
+        return self.rnn(x)[0]
+
+
+class Attending(Speech):
+    """Attention with weights of its own, then the head."""
+
+    def __init__(self, rnn):
+        super().__init__(rnn)
+        self.attention = nn.MultiheadAttention(UNITS, 2)
+
+    def forward(self, x):
+        output = self.rnn(x)[0]
+        return self.head(self.attention(output, output, output, need_weights=False)[0])
+
+
+class Convolved(Speech):
+    """A convolution over time, added to what it reads."""
+
+    def __init__(self, rnn):
+        super().__init__(rnn)
+        self.convolution = nn.Conv1d(UNITS, UNITS, 3, padding=1)
+
+    def forward(self, x):
+        output = self.rnn(x)[0]
+        return self.head(output + self.convolution(output.permute(1, 2, 0)).relu().permute(2, 0, 1))
+
+
+@pytest.mark.parametrize("build", [Pooled, Residual, Steps, Bits, Encoder, Attending, Convolved])
 @pytest.mark.parametrize("rnn", [nn.LSTM, nn.GRU])
 def test_training_and_evaluation_agree_where_more_than_weights_reads_units(build, rnn):
     torch.manual_seed(0)
     model, x = build(rnn), torch.randn(3, 2, WIDTH)
     _, sparsifier = sparsified(model)
+    without_noise(sparsifier)
+    assert torch.allclose(model(x), model.eval()(x), atol=1e-6)
+
+
+def test_a_reader_out_of_reach_is_refused():
+    class Plain(Speech):
+        def __init__(self):
+            super().__init__()
+            self.mixing = nn.Parameter(torch.randn(UNITS, UNITS))
+
+        def forward(self, x):
+            output = self.rnn(x)[0]
+            return self.head(output + nn.functional.linear(output, self.mixing).relu())
+
+    x = torch.randn(3, 2, WIDTH)
+    sparsified(model := Plain(), example=x)
+    with pytest.raises(UserError, match=r'mixing reads .* Pass sampled="minibatch"'):
+        model(x)
+    assert model.mixing.requires_grad and isinstance(model.rnn.weight_hh_l0, nn.Parameter)
+    _, sparsifier = sparsified(model := Plain(), example=x, sampled="minibatch")
     without_noise(sparsifier)
     assert torch.allclose(model(x), model.eval()(x), atol=1e-6)
 
@@ -519,6 +618,11 @@ def test_variables_of_units_of_tied_weights_are_refused():
     with pytest.raises(UserError, match=TIED):
         sparsified(tied(), levels=("weight", "neuron"))
     sparsified(tied(), levels=("weight",))
+    model = Residual()
+    model.second.weight_hh_l0 = model.first.weight_hh_l0
+    with pytest.raises(UserError, match="gates where first.weight_hh_l0 belongs to gates of two layers"):
+        sparsified(model)
+    sparsified(model, levels=("weight", "neuron"))
 
 
 def test_keyword_inputs_and_a_first_forward_in_evaluation():

@@ -299,7 +299,10 @@ def test_tied_weights_are_one_group_member():
     wiring = trace(model, (torch.randint(7, (3, 2)),))
     groups = Groups.of(wiring, model, "neuron")
     assert groups.names.count("embedding.weight") == 1 and "head.weight" not in groups.names
-    assert members(groups, wiring.parameters(model))[2]["embedding.weight"] == {word * 5 + 2 for word in range(7)}
+    column = {word * 5 + 2 for word in range(7)}
+    assert members(groups, wiring.parameters(model))[2]["embedding.weight"] == column
+    readers = members(Groups.of(wiring, model, "outgoing"), wiring.parameters(model))[2]
+    assert readers["embedding.weight"] == column and readers["rnn.weight_hh_l0"] == {row * 5 + 2 for row in range(20)}
 
 
 def test_no_group_stands_above_one_before_it_in_line():

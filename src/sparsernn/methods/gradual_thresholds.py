@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sparsernn.errors import UserError
 from sparsernn.methods.method import Method
+from sparsernn.methods.parts.removal import keep_best_
 from sparsernn.methods.parts.schedules import check_fires, steps_between
 from sparsernn.methods.parts.scores import magnitude
 from sparsernn.methods.run import Run
@@ -108,8 +109,7 @@ class GradualThresholds(Method[ThresholdState]):
             if len(run.state.scale) <= number:
                 run.state.scale.append(self._size_of(sizes[part]))
             kept[part] &= sizes[part] >= share * run.state.scale[number]
-            if not bool(kept[part].any()):
-                kept[family.start + int(sizes[part].argmax())] = True
+        keep_best_(kept, sizes, groups.families)
         run.state.last = run.step_count
         run.changed("prune", died=run.remove(groups, kept))
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sparsernn.errors import UserError
 from sparsernn.methods.engines.regularizing import Regularizing
-from sparsernn.methods.parts.removal import RemovalState
+from sparsernn.methods.parts.removal import RemovalState, keep_best_, told
 from sparsernn.methods.parts.scores import best, magnitude
 from sparsernn.methods.run import Run
 from sparsernn.structure.budget import check_fraction, check_number, check_positive, check_sparsity
@@ -44,6 +44,7 @@ class GroupLasso(Regularizing):
             al. 2019), elsewhere not (Wen et al. 2018).
         l1: strength of an L1 penalty, >= 0, for a mean loss: on every tensor in which groups have a part, that of the
             reader of the last layer among them, as in the code of Wen et al. (there every parameter but the embedding).
+            What a proximal step of it makes 0 is absent in the end.
         zero_below: magnitude below which a weight of any group is set to 0 after every step until groups are removed;
             it may come back. In the end what is 0 is absent, and groups of zeros alone are removed instead of those
             below `threshold`. None: weights are left as they are.
@@ -144,9 +145,8 @@ class GroupLasso(Regularizing):
         if self.sparsity is not None:
             return best(groups, scores, round((1 - self.sparsity) * groups.count))
         kept = scores > (self.threshold if self.zero_below is None else 0)
-        for family in groups.families:
-            if not bool(kept[family.start : family.stop].any()):
-                kept[family.start + int(scores[family.start : family.stop].argmax())] = True
+        dead = keep_best_(kept, scores, groups.families)
+        told(run, dead if self.zero_below is None else ())
         return kept
 
     @torch.no_grad()
@@ -154,8 +154,12 @@ class GroupLasso(Regularizing):
         self._zero_small(run)
         super().end(run)
         died: dict[str, Tensor] = {}
-        for name, weight in self._in_groups(run).items() if self.zero_below is not None else ():
+        shrinks = self.proximal and self.l1 > 0
+        for name, weight in self._in_groups(run).items() if shrinks or self.zero_below is not None else ():
             died[name] = run.masks.kept[name] & (weight == 0)
             run.masks.kept[name] &= weight != 0
         if died:
             run.changed("remove", died=died)
+            empty = [name for name in died if not bool(run.masks.kept[name].any())]
+            if empty:
+                run.warn(f"nothing is left of {', '.join(empty)}: strength or zero_below are too large")

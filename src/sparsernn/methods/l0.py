@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sparsernn.errors import UserError
 from sparsernn.methods.engines.sampling import Sampling
-from sparsernn.methods.parts.removal import RemovalState, have_gone
+from sparsernn.methods.parts.removal import RemovalState, have_gone, keep_best_, told
 from sparsernn.methods.run import Run
 from sparsernn.structure.budget import check_number, check_positive
 from sparsernn.structure.groups import Groups
@@ -95,9 +95,7 @@ class L0(Sampling):
     def survivors(self, run: Run[RemovalState], groups: Groups) -> Tensor:
         (level,) = (level for level in self.levels if run.groups(level) is groups)
         kept, ratios = self._means(run)[level] > 0, self._log_alpha(run, level)
-        for family in groups.families:
-            if not bool(kept[family.start : family.stop].any()):
-                kept[family.start + int(ratios[family.start : family.stop].argmax())] = True
+        told(run, keep_best_(kept, ratios, groups.families))
         return kept
 
     @torch.no_grad()

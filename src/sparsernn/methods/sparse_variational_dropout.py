@@ -12,7 +12,15 @@ from sparsernn.methods.draw import Change, Draw
 from sparsernn.methods.method import Method
 from sparsernn.methods.parts.divergences import DIVERGENCES, by_mean, divergence, log_alpha
 from sparsernn.methods.parts.noise import Normal, of_outputs, of_words
-from sparsernn.methods.parts.removal import RemovalState, check_stop, have_gone, is_time, levels_of, remove_all_but
+from sparsernn.methods.parts.removal import (
+    RemovalState,
+    check_stop,
+    have_gone,
+    is_time,
+    levels_of,
+    remove_all_but,
+    told,
+)
 from sparsernn.methods.parts.schedules import choose
 from sparsernn.methods.run import Run
 from sparsernn.running.scaling import SequenceFactors
@@ -56,13 +64,14 @@ class SparseVariationalDropout(Method[RemovalState]):
             noise or divergence; None: in the end. With it a lower threshold costs little.
     Shapes: any weight.
     Raises: UserError for values out of range; for a level that no selected layer has; for words without a selected
-        embedding; for variables of groups where an embedding and an output layer share a weight.
+        embedding; for variables of groups where an embedding and an output layer share a weight, of gates where two
+        layers do; in a forward, where such a factor of each sequence cannot reach what it is to multiply.
     Source: Molchanov et al. 2017; Lobacheva et al. 2018, 2020 (groups); Chirkova et al. 2018 (words).
     Deviations: weights are drawn once a minibatch, as in the source's code, not once a sequence, as in its algorithm 1.
         A starting state counts as multiplied already, and a final hidden state is returned multiplied; where a cell
-        carries its hidden state on by itself (GRU), only what is read is multiplied, and final states only if the model
-        reads them. Hidden units that something without weights reads too (attention, a residual sum) are multiplied by
-        the weights that read them alone, so that training, evaluation and the end agree; their states are not. A layer
+        carries its hidden state on by itself (GRU), only what is read is multiplied. Hidden units that something
+        without weights reads too (attention, a residual sum, the model's caller) are multiplied by the weights that
+        read them alone, so that training, evaluation and the end agree; their states are not. A layer
         never dies: the best that it has stays.
     """
 
@@ -128,8 +137,7 @@ class SparseVariationalDropout(Method[RemovalState]):
         sigmas = {f"log_sigma.{name}": torch.full_like(run.weights[name], self.log_sigma) for name in run.selected}
         run.own(sigmas, self.learning_rate)
         for level in self.variables:
-            if level != "gate":
-                self._refuse_tied(run, level)
+            self._refuse_tied(run, level)
             ones = run.weights[run.selected[0]].new_ones(self._groups(run, level).count)
             both = {f"group_mean.{level}": ones, f"group_log_sigma.{level}": torch.full_like(ones, self.log_sigma)}
             run.own(both, self.group_learning_rate, self.decayed)
@@ -144,11 +152,14 @@ class SparseVariationalDropout(Method[RemovalState]):
                 )
 
     def _refuse_tied(self, run: Run[RemovalState], level: str) -> None:
-        weights = run.wiring.weights
+        weights, what = run.wiring.weights, "is an embedding and an output layer at once"
         tied = [use.name for use in run.wiring.uses if use.layout.text != weights[use.name].layout.text]
+        if level == "gate":
+            names, what = [piece.name for piece in self._groups(run, level).pieces], "belongs to gates of two layers"
+            tied = [name for name in names if names.count(name) > 1]
         if tied:
             raise UserError(
-                f"variables of {level}s where {tied[0]} is an embedding and an output layer at once",
+                f"variables of {level}s where {tied[0]} {what}",
                 "weights that are not tied",
                 'leave the tie out, or pass levels=("weight",) and vocabulary=False',
             )
@@ -181,7 +192,7 @@ class SparseVariationalDropout(Method[RemovalState]):
             name: run.weights[name] if name in local else self._weight(run, name).sample(run.generator)
             for name in run.selected
         }
-        sigmas = {name: run.owned[f"log_sigma.{name}"].exp() for name in local}
+        sigmas = {name: run.owned[f"log_sigma.{name}"].exp().to(run.weights[name].dtype) for name in local}
         factors: list[SequenceFactors] = []
         outputs: dict[str, Change] = {}
         for level in self.variables:
@@ -193,7 +204,7 @@ class SparseVariationalDropout(Method[RemovalState]):
             elif level == "word":
                 outputs |= self._words(run, groups, variables)
             else:
-                factors.append(_for_sequences(groups, variables, run.generator))
+                factors.append(_for_sequences(groups, variables, run.generator, drawn[run.selected[0]].dtype))
         outputs |= {path: of_outputs(sigmas[name], run.generator) for name, path in local.items()}
         return Draw(drawn, factors, outputs)
 
@@ -285,8 +296,7 @@ class SparseVariationalDropout(Method[RemovalState]):
     @torch.no_grad()
     def _end(self, run: Run[RemovalState]) -> None:
         stay, certain, dead = self._survivors(run)
-        if dead:
-            run.warn(f"nothing of {', '.join(dead)} is certain enough to stay; the best was kept of each")
+        told(run, dead)
         for level in self.variables:
             groups = self._groups(run, level)
             groups.scale_({name: run.weights[name].data for name in groups.names}, self._variables(run, level).mean)
@@ -295,5 +305,5 @@ class SparseVariationalDropout(Method[RemovalState]):
         remove_all_but(run, survivors)
 
 
-def _for_sequences(groups: Groups, variables: Normal, generator: torch.Generator) -> SequenceFactors:
-    return SequenceFactors(groups, lambda batch: variables.sample(generator, (batch,)))
+def _for_sequences(groups: Groups, variables: Normal, generator: torch.Generator, kind: torch.dtype) -> SequenceFactors:
+    return SequenceFactors(groups, lambda batch: variables.sample(generator, (batch,)).to(kind))

@@ -6,13 +6,15 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
+from sparsernn.errors import UserError
 from sparsernn.kernels.product import carries_output
 from sparsernn.kernels.registry import Factors, Problem, State
+from sparsernn.running.modules import RecurrentStep
 from sparsernn.running.runner import Place, Runner
 from sparsernn.running.sequences import Sequences
 from sparsernn.structure.groups import Groups
 from sparsernn.structure.layer import Layer
-from sparsernn.structure.wiring import Wiring
+from sparsernn.structure.wiring import Weight, Wiring
 
 
 @dataclass(frozen=True)
@@ -41,20 +43,22 @@ class Plan:
     """Which factors go where in a model.
 
     The output of a recurrent layer is multiplied by the factors of its units when it leaves the layer, and not again
-    where it is read. Units that something without weights reads, that a residual sum puts out together with others, or
-    that no recurrent layer puts out, are multiplied by each reader instead.
+    where it is read. Units that something without weights reads, or that reads them all together, that a residual sum
+    puts out together with others, that no recurrent layer puts out, or whose state a cell carries on by itself and the
+    model reads, are multiplied by each reader instead.
 
     Attributes:
         layers: (path of a module, its first parameter of a layer) -> where factors go in that layer.
         inputs: path of any other module that reads units -> numbers of groups along its input, for each kind of groups.
+        places: path of such a module -> the dimension of its input along which units stand.
+    Raises: UserError where units are to be multiplied by a reader whose input is out of reach.
     """
 
     def __init__(self, model: nn.Module, wiring: Wiring, groups: Sequence[Groups]):
         self.groups = list(groups)
-        self.read_states = {path for path, number in wiring.states_read if number == 0}
         self.paths: dict[int, str] = {}
         self.layers: dict[tuple[str, str], list[_Scales]] = {}
-        at_source = _at_source(wiring)
+        at_source = _at_source(model, wiring)
         for path, description in wiring.descriptions.items():
             if description.layers:
                 self.paths[id(model.get_submodule(path))] = path
@@ -63,15 +67,27 @@ class Plan:
                 scales = [_scales(wiring, layer, groups, at_source) for groups in self.groups]
                 self.layers[path, next(iter(local.weights.values()))] = scales
         self.inputs: dict[str, list[Tensor]] = {}
+        self.places: dict[str, int] = {}
         for use in wiring.uses:
-            if use.module not in self.paths.values() and use.layout.source == ("input",):
-                units = use.axes["input"]
+            if use.module not in self.paths.values() and use.layout.source:
+                units = use.axes[use.layout.source[0]]
                 numbers = [_numbers(groups, units).masked_fill(at_source[units], -1) for groups in self.groups]
                 if any(bool((index >= 0).any()) for index in numbers):
                     self.inputs[use.module] = numbers
+                    self.places[use.module] = _place(wiring, use)
 
 
-def _at_source(wiring: Wiring) -> Tensor:
+def _place(wiring: Wiring, use: Weight) -> int:
+    if use.layout.source[0] != "input" or use.name == use.module:
+        raise UserError(
+            f"{use.module} reads units with variables that something else reads without weights",
+            "a linear layer or a convolution as their reader",
+            'pass sampled="minibatch", or leave the level "neuron" out',
+        )
+    return wiring.descriptions[use.module].place
+
+
+def _at_source(model: nn.Module, wiring: Wiring) -> Tensor:
     """Which units are multiplied where a recurrent layer puts them out. [unit]"""
     put_out, made = torch.zeros(2, len(wiring.units.parent), dtype=torch.long)
     for layer in wiring.layers:
@@ -79,7 +95,13 @@ def _at_source(wiring: Wiring) -> Tensor:
             put_out[units] += 1
     for written in wiring.written:
         made[written.units] += 1
-    made[torch.tensor(sorted(wiring.external), dtype=torch.long)] = 2
+    made[torch.tensor(sorted(set(wiring.external) | set(wiring.summed)), dtype=torch.long)] = 2
+    for layer in filter(lambda layer: carries_output(layer.cell), wiring.layers):
+        read = wiring.states_read.get((layer.module, 0), ())
+        step = isinstance(model.get_submodule(layer.module), nn.RNNCellBase | RecurrentStep)
+        units = _output_units(wiring, layer) if step else torch.tensor(sorted(read), dtype=torch.long)
+        if units is not None:
+            made[units] = 2
     return (put_out == 1) & (made <= 1)
 
 
@@ -137,10 +159,15 @@ class Scaling:
 
     def scale(self, path: str, vectors: Tensor, sequences: Sequences) -> Tensor:
         """The input of a module that is not recurrent, multiplied where it reads units."""
-        for index, values in zip(self.plan.inputs[path], self.values(sequences.count(vectors.shape[:-1])), strict=True):
+        place = self.plan.places[path]
+        vectors = vectors.movedim(place, -1)
+        if place != -1:  # a convolution has sequences first, whatever recurrent layers have
+            sequences = replace(sequences, batch_first=True)
+        leading = vectors.shape[:-1]
+        for index, values in zip(self.plan.inputs[path], self.values(sequences.count(leading)), strict=True):
             if bool((index >= 0).any()):
-                vectors = vectors * sequences.spread(values[:, index], vectors.shape[:-1])
-        return vectors
+                vectors = vectors * sequences.spread(values[:, index], leading)
+        return vectors.movedim(-1, place)
 
     def __call__(self, place: Place, problem: Problem) -> tuple[Tensor, State]:
         self.batch = problem.x.shape[1]
@@ -156,11 +183,8 @@ class Scaling:
             _gather_(rows, scale.rows, values)
             if scale.outgoing is not None:
                 outgoing = _times(outgoing, values[:, scale.outgoing])
-        problem = replace(problem, factors=_merged(problem.factors, columns, rows), outgoing=outgoing)
-        output, (last, *others) = self.inner(place, problem)
-        if outgoing is not None and path in self.plan.read_states and carries_output(problem.cell):
-            last = last * outgoing
-        return output, (last, *others)
+        factors = _merged(problem.factors, columns, rows)
+        return self.inner(place, replace(problem, factors=factors, outgoing=outgoing))
 
 
 def _gather_(gathered: dict[str, Tensor], numbers: Mapping[str, Tensor], values: Tensor) -> None:

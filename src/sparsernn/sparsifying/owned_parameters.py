@@ -22,12 +22,13 @@ class OwnedParameters:
         self.optimizer: torch.optim.Adam | None = None
 
     def add(self, tensors: Mapping[str, Tensor], learning_rate: float, relative_to: float | None = None) -> None:
-        """Make parameters that start as these tensors.
+        """Make parameters that start as these tensors, in single precision or better, as half a one loses small steps.
 
         Arguments:
             relative_to: their learning rate is this one times what `step` is told, divided by this; None: it stays.
         """
-        fresh = {name: nn.Parameter(tensor.detach().clone()) for name, tensor in tensors.items()}
+        kinds = {name: torch.promote_types(tensor.dtype, torch.float32) for name, tensor in tensors.items()}
+        fresh = {name: nn.Parameter(tensor.detach().to(kinds[name], copy=True)) for name, tensor in tensors.items()}
         group = {
             "params": list(fresh.values()),
             "lr": learning_rate,

@@ -132,12 +132,13 @@ def _previous(wiring: Wiring, claimed: Tensor, count: int) -> Tensor | None:
 
 
 def _columns(wiring: Wiring, claimed: Tensor, read_only: bool) -> list[Piece]:
-    """Every slice of every weight that belongs to a claimed unit; or only those that read it."""
+    """Every slice of every weight that belongs to a claimed unit; or only those that read it, in any use of it."""
     pieces = []
+    sources = {(use.name, place) for use in wiring.uses for place in use.layout.source_places}
     for name, weight in wiring.weights.items():
-        dimensions, sources = weight.units_by_dimension, weight.layout.source_places
+        dimensions = weight.units_by_dimension
         for place, units in enumerate(dimensions):
-            if units is None or (read_only and place not in sources):
+            if units is None or (read_only and (name, place) not in sources):
                 continue
             if bool((claimed[units] >= 0).any()):
                 shape = [1] * len(dimensions)

@@ -8,7 +8,15 @@ import torch
 from torch import Tensor
 
 from sparsernn.methods.method import Method
-from sparsernn.methods.parts.removal import RemovalState, check_stop, have_gone, is_time, levels_of, remove_all_but
+from sparsernn.methods.parts.removal import (
+    RemovalState,
+    check_levels,
+    check_stop,
+    have_gone,
+    is_time,
+    levels_of,
+    remove_all_but,
+)
 from sparsernn.methods.run import Run
 from sparsernn.structure.budget import check_number
 from sparsernn.structure.groups import Groups
@@ -26,6 +34,7 @@ class Regularizing(Method[RemovalState]):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number(self.strength, "strength")
+        check_levels(self.levels)
         check_stop(self.stop)
 
     @property

@@ -28,18 +28,18 @@ DIVERGENCES = {
 
 def log_alpha(mean: Tensor, log_sigma: Tensor) -> Tensor:
     """log(sigma^2 / mean^2), clipped to [-8, 8]."""
-    return _unclipped(mean.square().add_(TINY), log_sigma).clamp_(-BOUND, BOUND)
+    return _unclipped(mean.to(log_sigma.dtype).square().add_(TINY), log_sigma).clamp_(-BOUND, BOUND)
 
 
 def divergence(mean: Tensor, log_sigma: Tensor, approximation: Approximation) -> Tensor:
     """The sum over all weights; where log alpha is clipped it has no gradient. []"""
-    return _Divergence.apply(mean, log_sigma, approximation)
+    return _Divergence.apply(mean.to(log_sigma.dtype), log_sigma, approximation)
 
 
 @torch.no_grad()
 def by_mean(mean: Tensor, log_sigma: Tensor, approximation: Approximation) -> Tensor:
     """The gradient of `divergence` with respect to the means."""
-    return _with_gradients(mean, log_sigma, approximation)[1]
+    return _with_gradients(mean.to(log_sigma.dtype), log_sigma, approximation)[1].to(mean.dtype)
 
 
 def _unclipped(squares: Tensor, log_sigma: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ class Normal(NamedTuple):
     def sample(self, generator: torch.Generator, times: Sequence[int] = ()) -> Tensor:
         """mean + sigma noise. [*times, n]"""
         noise = _noise((*times, *self.mean.shape), self.mean, generator)
-        return torch.addcmul(self.mean, self.log_sigma.exp(), noise)
+        return torch.addcmul(self.mean, self.log_sigma.exp().to(noise.dtype), noise)
 
 
 def _noise(shape: Sequence[int], like: Tensor, generator: torch.Generator) -> Tensor:
@@ -56,6 +56,6 @@ def of_words(variables: Normal, generator: torch.Generator) -> Change:
         pairs, places = torch.unique(which * len(variables.mean) + words, return_inverse=True)
         noise = _noise(pairs.shape, variables.mean, generator)[places]
         factors = torch.addcmul(variables.mean[words], variables.log_sigma.exp()[words], noise)
-        return output * factors.unsqueeze(-1)
+        return output * factors.unsqueeze(-1).to(output.dtype)
 
     return change
