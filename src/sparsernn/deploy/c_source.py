@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -128,13 +128,20 @@ def _forward_writer(network: nn.Module, example: object, name: str, format: str 
 
 
 def _streams(network: nn.Module, example: object) -> Iterator[Stream]:
-    """What may be a step: the forward as it is, its own loops, one whose whole numbers are no lengths."""
-    stream = stream_of(network, example)
-    yield stream
-    if (loops := rolled(stream)) is not None:
+    """What may be a step: the forward as it is, its own loops, one whose whole numbers are no lengths.
+
+    Then the same, with states that are computed from the first step alone.
+    """
+    streams = [stream_of(network, example)]
+    yield streams[0]
+    if (loops := rolled(streams[0])) is not None:
+        streams.append(loops)
         yield loops
-    if stream.lengths:
-        yield stream_of(network, example, has_lengths=False)
+    if streams[0].lengths:
+        streams.append(stream_of(network, example, has_lengths=False))
+        yield streams[-1]
+    for stream in streams:
+        yield replace(stream, begins=True)
 
 
 def _write(folder: Path, name: str, source: str, header: str) -> tuple[Path, Path]:

@@ -127,6 +127,7 @@ class Stream:
         sequences: inputs of one sequence each, of several steps where there is time.
         over_time: operators that look at several steps, by their number.
         loops: whether the forward does more for more steps, as one that goes through them itself.
+        begins: whether states that the forward computes are those before the first step alone.
     """
 
     forward: Forward
@@ -136,6 +137,7 @@ class Stream:
     sequences: Sequence[Sequence[Tensor]]
     over_time: Mapping[int, OverTime]
     loops: bool = False
+    begins: bool = False
 
     def step(self, tensors: Sequence[Tensor], first: int, count: int = 1) -> list[Tensor]:
         """Inputs of some steps of a sequence."""
