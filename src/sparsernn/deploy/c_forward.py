@@ -245,15 +245,19 @@ class StepWriter(Watching):
             self._alive += tensors
             if not computed or not is_view or all(map(self.is_computed, tensors)):
                 return result  # a reshape that copies is no view
-        if name in READING:
+        for leaf in leaves if name in READING else ():
+            self.read(leaf)
+        if name.endswith("_") and not name.endswith("__"):
+            return self._in_place(call)
+        return translated(self, call) if is_known(name) else self._decomposed(call)
+
+    def read(self, tensor: object) -> None:
+        if self.is_computed(tensor):
             raise UserError(
                 "the forward decides by the numbers in a tensor",
                 "a forward whose course does not hang on its input's values",
                 "use torch.where, or leave that part outside of the model",
             )
-        if name.endswith("_") and not name.endswith("__"):
-            return self._in_place(call)
-        return translated(self, call) if is_known(name) else self._decomposed(call)
 
     def _decomposed(self, call: Call) -> object:
         function = decomposition_table.get(call.func)

@@ -19,6 +19,7 @@ from sparsernn.deploy.parts import Layer, NoChain, Parts, parts_of_network, requ
 from sparsernn.deploy.plain import plain_copy
 from sparsernn.deploy.rolling import rolled
 from sparsernn.deploy.stepping import Stream, compare, no_steps, stream_of
+from sparsernn.deploy.to_onnx.exporting import quietly
 from sparsernn.errors import UserError
 from sparsernn.runtime.layouts import quantised
 
@@ -119,11 +120,12 @@ def _writer_of(network: Any, example: Any, name: str, format: str | None) -> "_W
 def _forward_writer(network: nn.Module, example: object, name: str, format: str | None) -> "_ForwardWriter":
     """Writes what a forward does in a step. Raises: UserError with the first reason where that is not known."""
     first: UserError | None = None
-    for stream in _streams(network, example):
-        try:
-            return _ForwardWriter(stream, name, format)
-        except UserError as error:
-            first = first or error
+    with quietly():
+        for stream in _streams(network, example):
+            try:
+                return _ForwardWriter(stream, name, format)
+            except UserError as error:
+                first = first or error
     raise first or no_steps(network)
 
 

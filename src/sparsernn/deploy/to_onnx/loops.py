@@ -277,6 +277,7 @@ class Loop:
                 before, after = list(map(unsqueeze, before)), list(map(unsqueeze, after))
             if before or after:
                 joined = self.graph.call_function(aten.cat.default, ([*before, joined, *after], dimension))
+            joined.meta = dict(user.meta)
             user.replace_all_uses_with(joined)
         self.graph.erase_node(user)
 

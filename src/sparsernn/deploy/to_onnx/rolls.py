@@ -32,7 +32,7 @@ def rolled(trace: Callable[[int], fx.GraphModule], place: tuple[int, int]) -> fx
 
 def _rolled(module: fx.GraphModule, count: int) -> fx.GraphModule | None:
     """With every loop of about so many steps as a scan; None without a loop."""
-    graph, loops = plain(module.graph), 0
+    graph, loops = plain(module.graph, count), 0
     _number_steps(graph, count)
     while (loop := _find(graph, count)) is not None:
         loop.replace(module, f"loop_{loops}")
