@@ -1,11 +1,13 @@
 """Loops that read the frame before, or begin with the first one, as ONNX and as C, against the forward."""
 
 import shutil
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils import _pytree as tree
 
 from sparsernn import export_c, export_onnx
 from sparsernn.errors import UserError
@@ -78,7 +80,7 @@ def test_a_file_reads_the_frame_before_at_every_size(make, inputs, tmp_path):
     for size in ((4, 9), (1, 1), (2, 14)):
         arguments = inputs(*size)
         with torch.no_grad():
-            expected = torch.utils._pytree.tree_leaves(model(*arguments))
+            expected = tree.tree_leaves(model(*arguments))
         names = [one.name for one in session.get_inputs()]
         outputs = session.run(None, {name: one.numpy() for name, one in zip(names, arguments, strict=True)})
         for array, value in zip(outputs, expected, strict=True):
@@ -139,7 +141,8 @@ class Applied(nn.Module):
     ids=["numpy", "a list", "nothing", "an array", "a script"],
 )
 def test_what_cannot_be_written_is_refused_in_a_sentence(model, example, message, tmp_path):
-    model = model or torch.jit.trace(nn.Linear(5, 2), torch.randn(2, 5))
+    script: Any = torch.jit.trace(nn.Linear(5, 2), torch.randn(2, 5))
+    model = model or script
     for export in (export_c, export_onnx):
         if export is export_onnx and message.startswith("decides"):
             continue
