@@ -64,6 +64,7 @@ class StepWriter(Watching):
         self.remembered: list[Remembered] = []
         self.state = 0
         self.mixed: set[int] = set()
+        self.begun = ""
         self._functions: dict[tuple[object, ...], int] = {}
         self._values: dict[int, Named] = {}
         self._states: set[int] = set()
@@ -88,6 +89,8 @@ class StepWriter(Watching):
         kept = kept or [name for name in outputs if name not in states]
         count = self._write_outputs({name: outputs[name] for name in kept})
         self._write_states([outputs[name] for name in states])
+        if self.begun:
+            self.body.lines.append(f"{self.begun} = 1.0f;")
         return count
 
     def _write_outputs(self, outputs: Mapping[str, Tensor]) -> tuple[int, str]:
@@ -151,13 +154,31 @@ class StepWriter(Watching):
         if key not in self._functions:
             self._functions[key] = len(self.layers)
             self.layers.append(Layer(cell, weights, sizes))
-        self.kept.append(not any(self.is_computed(part) for part in problem.state))
+        self.kept.append(self._is_kept(problem.state))
         named = self._called(f"{self.name}_layer{self._functions[key]}", cell, sizes, problem)
         output, after = registry.run(problem)
         output = self.give(output, named[0])
         after = tuple(self.give(part, piece) for part, piece in zip(after, named, strict=True))
         self._states.update(map(_memory, after))
         return output, after
+
+    def _is_kept(self, state: Sequence[Tensor]) -> bool:
+        """Whether a layer or loop goes on from the last step, rather than from what the forward hands to it."""
+        if not any(map(self.is_computed, state)):
+            return True
+        if self.stream.begins and not self.begun:
+            self.remember(1, 0.0)
+            self.begun = f"state[{self.state - 1}]"
+        return self.stream.begins
+
+    def _begin(self, tensor: Tensor) -> Named:
+        """A further part of the state, which is this before the first step."""
+        if not self.is_computed(tensor):
+            return self.remember(tensor.numel(), array_of(tensor).ravel())
+        start, part = self.value(tensor).stored(), self.remember(tensor.numel(), 0.0)
+        line = f"for (int j = 0; j < {part.width}; ++j) {part.text} = {start}[j];"
+        self.body.lines.append(f"if ({self.begun} == 0.0f) {line}")
+        return part
 
     def _called(self, function: str, cell: Cell, sizes: Sizes, problem: Problem) -> list[Named]:
         """The states after a step of each sequence."""
@@ -176,16 +197,16 @@ class StepWriter(Watching):
         """Where the states of a layer stand: in the state that the caller keeps, or in an array."""
         widths = [sizes[axis] for axis in cell.state_axes]
         if array is None:
-            return [self.remember(width, array_of(part).ravel()) for part, width in zip(state, widths, strict=True)]
+            return [self._begin(part) for part in state]
         starts = np.cumsum([0, *widths])
         return [Named(self.body, f"{array}[j + {start}]", width) for start, width in zip(starts, widths, strict=False)]
 
     def loop(self, loop: Looped) -> list[Tensor]:
         """One step of a loop, which goes on from the state."""
-        handed, first, carried = any(map(self.is_computed, loop.starts)), self.state, loop.starts
-        self.kept.append(not handed)
+        self.kept.append(self._is_kept(loop.starts))
+        handed, first, carried = not self.kept[-1], self.state, loop.starts
         if not handed:
-            carried = [self.give(one, self.remember(one.numel(), array_of(one).ravel())) for one in carried]
+            carried = [self.give(one, self._begin(one)) for one in carried]
         with _Inner(self):
             after, outputs = loop.step(carried)
         results = []
@@ -214,25 +235,29 @@ class StepWriter(Watching):
     def operator(self, call: Call) -> object:
         name, leaves = call.name, call.leaves
         computed, is_view = any(map(self.is_computed, leaves)), name in VIEWS and call.is_view
+        over = self.stream.over_time.get(self.number) if name in MIXING else None
+        if over is not None and is_over_time(over, call):  # of a mask as well, which hangs on lengths alone
+            self.mixed.add(self.number)
+            return self._summed(over, call) if name in SUMMED else self._windowed(over, call)
         if not computed or name in LIKE or is_view:
             result = call.run()
             tensors = [leaf for leaf in tree.tree_leaves(result) if isinstance(leaf, Tensor)]
             self._alive += tensors
             if not computed or not is_view or all(map(self.is_computed, tensors)):
                 return result  # a reshape that copies is no view
-        if name in READING:
+        for leaf in leaves if name in READING else ():
+            self.read(leaf)
+        if name.endswith("_") and not name.endswith("__"):
+            return self._in_place(call)
+        return translated(self, call) if is_known(name) else self._decomposed(call)
+
+    def read(self, tensor: object) -> None:
+        if self.is_computed(tensor):
             raise UserError(
                 "the forward decides by the numbers in a tensor",
                 "a forward whose course does not hang on its input's values",
                 "use torch.where, or leave that part outside of the model",
             )
-        over = self.stream.over_time.get(self.number) if name in MIXING else None
-        if over is not None and is_over_time(over, call):
-            self.mixed.add(self.number)
-            return self._summed(over, call) if name in SUMMED else self._windowed(over, call)
-        if name.endswith("_") and not name.endswith("__"):
-            return self._in_place(call)
-        return translated(self, call) if is_known(name) else self._decomposed(call)
 
     def _decomposed(self, call: Call) -> object:
         function = decomposition_table.get(call.func)

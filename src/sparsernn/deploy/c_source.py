@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from sparsernn.deploy.parts import Layer, NoChain, Parts, parts_of_network, requ
 from sparsernn.deploy.plain import plain_copy
 from sparsernn.deploy.rolling import rolled
 from sparsernn.deploy.stepping import Stream, compare, no_steps, stream_of
+from sparsernn.deploy.to_onnx.exporting import quietly
 from sparsernn.errors import UserError
 from sparsernn.runtime.layouts import quantised
 
@@ -119,22 +120,30 @@ def _writer_of(network: Any, example: Any, name: str, format: str | None) -> "_W
 def _forward_writer(network: nn.Module, example: object, name: str, format: str | None) -> "_ForwardWriter":
     """Writes what a forward does in a step. Raises: UserError with the first reason where that is not known."""
     first: UserError | None = None
-    for stream in _streams(network, example):
-        try:
-            return _ForwardWriter(stream, name, format)
-        except UserError as error:
-            first = first or error
+    with quietly():
+        for stream in _streams(network, example):
+            try:
+                return _ForwardWriter(stream, name, format)
+            except UserError as error:
+                first = first or error
     raise first or no_steps(network)
 
 
 def _streams(network: nn.Module, example: object) -> Iterator[Stream]:
-    """What may be a step: the forward as it is, its own loops, one whose whole numbers are no lengths."""
-    stream = stream_of(network, example)
-    yield stream
-    if (loops := rolled(stream)) is not None:
+    """What may be a step: the forward as it is, its own loops, one whose whole numbers are no lengths.
+
+    Then the same, with states that are computed from the first step alone.
+    """
+    streams = [stream_of(network, example)]
+    yield streams[0]
+    if (loops := rolled(streams[0])) is not None:
+        streams.append(loops)
         yield loops
-    if stream.lengths:
-        yield stream_of(network, example, has_lengths=False)
+    if streams[0].lengths:
+        streams.append(stream_of(network, example, has_lengths=False))
+        yield streams[-1]
+    for stream in streams:
+        yield replace(stream, begins=True)
 
 
 def _write(folder: Path, name: str, source: str, header: str) -> tuple[Path, Path]:

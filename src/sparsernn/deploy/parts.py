@@ -143,7 +143,7 @@ def _of_chain(network: nn.Module, example: Any) -> Parts:
     if example is None:
         raise UserError(f"there is no example for {type(network).__name__}", "its arguments", "pass example=(...)")
     arguments = example if isinstance(example, tuple | list) else (example,)
-    if not arguments or not isinstance(arguments[0], Tensor):
+    if not arguments or not isinstance(arguments[0], Tensor) or not arguments[0].numel():
         raise _no_chain(network)
     called, states, further_calls, result = _called(network, arguments)
     stacks = [module for module in called if isinstance(module, STACKS)]

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import nn
 from torch.nn.utils import parametrize, prune
 from torch.nn.utils.spectral_norm import SpectralNorm, remove_spectral_norm
 from torch.nn.utils.weight_norm import WeightNorm, remove_weight_norm
 
+from sparsernn.errors import UserError
 from sparsernn.structure.wiring import unwrap
 from sparsernn.tracing.copying import copy_of
 
@@ -21,8 +23,10 @@ REMOVING: dict[type, tuple[str, Callable[..., object]]] = {
 def plain_copy(model: nn.Module) -> nn.Module:
     """A copy in evaluation mode, without parametrizations and hooks that compute weights.
 
-    Raises: UserError for a model that cannot be copied.
+    Raises: UserError for a model that cannot be copied, or is a script.
     """
+    if isinstance(model, torch.jit.ScriptModule):
+        raise UserError("the model is a script of torch.jit", "a model of torch", "pass the model that it was made of")
     network = copy_of(unwrap(model)).eval()
     for module in network.modules():
         if parametrize.is_parametrized(module):

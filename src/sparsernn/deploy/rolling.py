@@ -14,7 +14,6 @@ from sparsernn.deploy.stepping import Looped, Stream, Watching, with_over_time
 from sparsernn.deploy.to_onnx import rolls
 from sparsernn.deploy.to_onnx.axes import Axis, resized
 from sparsernn.deploy.to_onnx.calls import Forward
-from sparsernn.deploy.to_onnx.exporting import quietly
 from sparsernn.deploy.to_onnx.functions import intercepted
 from sparsernn.kernels import torch_math
 from sparsernn.kernels.product import Products
@@ -82,7 +81,7 @@ def rolled(stream: Stream) -> Stream | None:
         program = torch.export.export(module, tuple(inputs), strict=False)
         return program.run_decompositions({}).module(check_guards=False)  # type: ignore[return-value]
 
-    with suppress(Exception), quietly(), torch.no_grad():  # torch.export raises many kinds, none of them documented
+    with suppress(Exception), torch.no_grad():  # torch.export raises many kinds, none of them documented
         if (graph := rolls.rolled(trace, place)) is not None:
             network = Rolled(graph, list(stream.forward.outputs(tensors)))
             return with_over_time(replace(stream, forward=replace(stream.forward, network=network)))

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sparsernn.deploy.over_time import LARGEST, MIXING, SUMMED, Call, OverTime, first_memory, without_back
@@ -100,6 +101,9 @@ class Watching(TorchDispatchMode):
         """The result of an operator."""
         return call.run()
 
+    def read(self, tensor: object) -> None:
+        """Numbers of a tensor leave torch."""
+
 
 class Shapes(Watching):
     """What shape the first tensor of each operator of `MIXING` has, and how many operators there are."""
@@ -127,6 +131,7 @@ class Stream:
         sequences: inputs of one sequence each, of several steps where there is time.
         over_time: operators that look at several steps, by their number.
         loops: whether the forward does more for more steps, as one that goes through them itself.
+        begins: whether states that the forward computes are those before the first step alone.
     """
 
     forward: Forward
@@ -136,6 +141,7 @@ class Stream:
     sequences: Sequence[Sequence[Tensor]]
     over_time: Mapping[int, OverTime]
     loops: bool = False
+    begins: bool = False
 
     def step(self, tensors: Sequence[Tensor], first: int, count: int = 1) -> list[Tensor]:
         """Inputs of some steps of a sequence."""
@@ -171,8 +177,23 @@ def watched(mode: Watching | None) -> Iterator[None]:
     if mode is None:
         yield
         return
-    with intercepted(mode), running_by(mode), mode:
+    with intercepted(mode), running_by(mode), _Reading(mode), mode:
         yield
+
+
+class _Reading(TorchFunctionMode):
+    """Tells a mode of tensors that are read without an operator, as numpy does."""
+
+    def __init__(self, mode: Watching):
+        super().__init__()
+        self.mode = mode
+
+    def __torch_function__(
+        self, func: Callable[..., object], types: object, args: Any = (), kwargs: Any = None
+    ) -> object:
+        if func.__name__ in ("numpy", "tolist", "__array__"):
+            self.mode.read(args[0])
+        return func(*args, **(kwargs or {}))
 
 
 def stream_of(network: nn.Module, example: Any, has_lengths: bool = True) -> Stream:

@@ -90,7 +90,7 @@ def forward_of(network: nn.Module, example: Any) -> Forward:
 
     Raises: UserError for an example that does not fit the forward's signature, or has an empty tensor.
     """
-    if example is None or (not isinstance(example, Tensor) and not example):
+    if example is None or (isinstance(example, tuple | list | Mapping) and not example):
         raise UserError("there is no example", "the forward's arguments", "pass example=(...) as in a call")
     if isinstance(example, Mapping):
         args, kwargs = (), dict(example)

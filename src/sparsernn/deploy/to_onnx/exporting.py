@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx import graph as fx_graph
 
 from sparsernn import durable
 from sparsernn.deploy.plain import plain_copy
@@ -335,11 +336,20 @@ def _untranslated(causes: Sequence[BaseException], model: str) -> UserError:
 def quietly() -> Iterator[None]:
     """Without what torch's exporter tells about itself, and alone, as it does not bear another one in a thread."""
     with ONE_AT_A_TIME:
-        level = logging.root.manager.disable
+        level, plain_format = logging.root.manager.disable, fx_graph._format_target
         try:
+            fx_graph._format_target = _format_target
             logging.disable(logging.ERROR)
             with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
                 warnings.simplefilter("ignore")
                 yield
         finally:
             logging.disable(level)
+            fx_graph._format_target = plain_format
+
+
+def _format_target(base: str, target: str) -> str:
+    """Code that reads an attribute of any name; torch's own is none for words of Python, such as "class"."""
+    for name in target.split("."):
+        base = f"getattr({base}, {name!r})"
+    return base

@@ -33,11 +33,13 @@ class Loop:
     Attributes:
         body: those of one step, in order; steps: those of each step that there are, by their place in the body.
         carried: places in the body that the next step reads; starts: what the first step reads instead.
+        delays: places that read what the step before read at another place, which is carried along.
     """
 
     graph: fx.Graph
     body: list[fx.Node]
     later: list[fx.Node]
+    delays: dict[int, int] = field(default_factory=dict)
     steps: list[dict[int, fx.Node]] = field(default_factory=list)
     starts: dict[int, fx.Node] = field(default_factory=dict)
 
@@ -48,6 +50,35 @@ class Loop:
             [self._read(one, other, places, after) for one, other in zip(leaves(node), leaves(next_), strict=True)]
             for node, next_ in zip(self.body, self.later, strict=True)
         ]
+        for place, source in self.delays.items():
+            self.reads[place] = [("before", source)]
+
+    def _leaves(self, place: int, node: fx.Node) -> list[Any]:
+        return [node] if place in self.delays else leaves(node)
+
+    def delayed(self, lookup: dict[Key, fx.Node]) -> "Loop | None":
+        """With what reads the part of the step before carried along; None where nothing does.
+
+        The step that is missing is the first one, which reads something else there.
+        """
+        body, later, delays = list(self.body), list(self.later), {}
+        for place, last in self.steps[-1].items():
+            if last.target not in STEPPED or self.reads[place][2][0] != "number":
+                continue
+            (x, dimension, number, *_), more = last.args, self.reads[place][2][2]
+            size = x.meta["val"].shape[dimension]  # type: ignore[union-attr, index]
+            if type(size) is not int or number != (size - 2 if more == 1 else 1):
+                continue
+            for node in (last, self.later[place]):
+                after = (x, dimension, *(end + more for end in node.args[2:]))  # type: ignore[operator]
+                key = key_of(node.target, after, node.kwargs)
+                if key not in lookup:
+                    with self.graph.inserting_after(last):
+                        lookup[key] = self.graph.call_function(node.target, after)  # type: ignore[arg-type]
+            delays[place] = len(body)
+            body.append(self.later[place])
+            later.append(lookup[key])
+        return Loop(self.graph, body, later, delays) if delays else None
 
     @staticmethod
     def _read(one: Any, other: Any, places: Mapping[fx.Node, int], after: Mapping[fx.Node, int]) -> Read:
@@ -75,7 +106,7 @@ class Loop:
         for place, reads in enumerate(self.reads):
             if any(read == ("now", other) for read in reads for other in range(place, len(self.body))):
                 return False
-        return any(read[0] == "before" for reads in self.reads for read in reads)
+        return any(read[0] in ("before", "number") for reads in self.reads for read in reads)
 
     def extend(self, lookup: Mapping[Key, fx.Node]) -> bool:
         """Find all steps before and after, and the start. Returns whether there is one start.
@@ -99,11 +130,15 @@ class Loop:
             if before is None:
                 return False
             step = self._as_step(before, number, lookup)
-            if step is None:
+            if step is None or not (before or (shown <= step.keys() and step.items() - self.steps[0].items())):
                 self.starts = before
                 return True
             self.steps.insert(0, step)
             number -= 1
+
+    def is_found(self, lookup: dict[Key, fx.Node], count: int) -> bool:
+        """Whether these are two steps of about so many, all of which are known now."""
+        return self.fits() and self.extend(lookup) and self.is_whole(count)
 
     def _shown(self) -> set[int]:
         """Places that what is read behind the loop is made of: all there is of a last step whose state nobody reads."""
@@ -118,7 +153,7 @@ class Loop:
         """What a step reads of the one before, or None where two nodes differ on that."""
         values: dict[int, fx.Node] = {}
         for place, node in step.items():
-            for read, leaf in zip(self.reads[place], leaves(node), strict=True):
+            for read, leaf in zip(self.reads[place], self._leaves(place, node), strict=True):
                 if read[0] == "before" and identity_of(values.setdefault(read[1], leaf)) != identity_of(leaf):
                     return None
         return values
@@ -132,6 +167,9 @@ class Loop:
                 continue
             values = [self._value(read, step, before, number) for read in reads]
             if any(value is _MISSING for value in values):
+                continue
+            if place in self.delays:
+                step[place] = values[0]
                 continue
             args, kwargs = tree.tree_unflatten(values, tree.tree_structure((node.args, node.kwargs)))
             if (same := lookup.get(key_of(node.target, args, kwargs))) is not None:
@@ -159,6 +197,9 @@ class Loop:
     def _matches(self, place: int, node: fx.Node, number: int, step: dict[int, fx.Node]) -> bool:
         if place in step:
             return identity_of(step[place]) == identity_of(node)
+        if place in self.delays:
+            step[place] = node
+            return True
         if node.op != "call_function" or look_of(node) != look_of(self.body[place]):
             return False
         step[place] = node
@@ -184,7 +225,8 @@ class Loop:
         inside = {node for step in self.steps for node in step.values()}
         readers: dict[int, list[fx.Node]] = {}
         for place, reads in enumerate(self.reads):
-            if self.body[place].target in STEPPED and any(read[0] == "number" for read in reads):
+            reads_here = self.body[place].target in STEPPED and any(read[0] == "number" for read in reads)
+            if reads_here or place in self.delays:
                 continue
             nodes = [step.get(place) for step in self.steps]
             users = [user for node in nodes if node is not None for user in node.users if user not in inside]
@@ -235,6 +277,7 @@ class Loop:
                 before, after = list(map(unsqueeze, before)), list(map(unsqueeze, after))
             if before or after:
                 joined = self.graph.call_function(aten.cat.default, ([*before, joined, *after], dimension))
+            joined.meta = dict(user.meta)
             user.replace_all_uses_with(joined)
         self.graph.erase_node(user)
 
@@ -275,6 +318,9 @@ class _Body:
             if place in values:
                 continue
             arguments = [self._leaf(one, values, before) for one in reads]
+            if place in loop.delays:
+                values[place] = arguments[0]
+                continue
             args, kwargs = tree.tree_unflatten(arguments, tree.tree_structure((node.args, node.kwargs)))
             values[place] = self.graph.create_node("call_function", node.target, args, kwargs)
         self.graph.output([_cloned(self.graph, values[place]) for place in (*carried, *read)])

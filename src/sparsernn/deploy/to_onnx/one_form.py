@@ -24,8 +24,8 @@ STEPPED = (aten.select.int, aten.slice.Tensor)
 """Operators that read one step of a sequence."""
 
 
-def plain(graph: fx.Graph) -> fx.Graph:
-    """A copy in which nothing is computed twice, or put together and taken apart again.
+def plain(graph: fx.Graph, count: int) -> fx.Graph:
+    """A copy in which nothing is computed twice, or put together and taken apart again, but for all so many steps.
 
     What is split into steps is selected step by step; what is written step by step is stacked.
     """
@@ -39,7 +39,7 @@ def plain(graph: fx.Graph) -> fx.Graph:
         target, args = _selecting(node)
         args = map_arg(args, places.__getitem__)
         kwargs = map_arg(node.kwargs, places.__getitem__)
-        if node.op == "call_function" and (same := _same(target, args)) is not None:
+        if node.op == "call_function" and (same := _same(target, args, count)) is not None:
             places[node] = same
             continue
         if items := _written(target, args):
@@ -70,7 +70,7 @@ def _constant(node: fx.Node) -> Key:
     return str(value.dtype), tuple(value.shape), value.detach().numpy().tobytes()
 
 
-def _same(target: object, args: Read) -> fx.Node | None:
+def _same(target: object, args: Read, count: int) -> fx.Node | None:
     """The node that an operator gives as it is, such as one that was stacked before; None: it makes another."""
     x = args[0] if args else None
     if not isinstance(x, fx.Node):
@@ -84,7 +84,7 @@ def _same(target: object, args: Read) -> fx.Node | None:
     if target is aten.squeeze.dim and x.target is aten.unsqueeze.default and x.args[1] == args[1]:
         return x.args[0]  # type: ignore[return-value]
     if target is aten.select.int and x.target is aten.stack.default and argument(x, 1, "dim") == args[1]:
-        return x.args[0][args[2]]  # type: ignore[index, return-value]
+        return x.args[0][args[2]] if len(x.args[0]) < count else None  # type: ignore[arg-type, index, return-value]
     return None
 
 

@@ -32,7 +32,7 @@ def rolled(trace: Callable[[int], fx.GraphModule], place: tuple[int, int]) -> fx
 
 def _rolled(module: fx.GraphModule, count: int) -> fx.GraphModule | None:
     """With every loop of about so many steps as a scan; None without a loop."""
-    graph, loops = plain(module.graph), 0
+    graph, loops = plain(module.graph, count), 0
     _number_steps(graph, count)
     while (loop := _find(graph, count)) is not None:
         loop.replace(module, f"loop_{loops}")
@@ -74,7 +74,10 @@ def _find(graph: fx.Graph, count: int) -> Loop | None:
             loops: list[Loop] = []
             for start in range(place, min(place + size, len(line) - 2 * size + 1)):
                 loop = Loop(graph, nodes[start : start + size], nodes[start + size : start + 2 * size])
-                if loop.fits() and loop.extend(lookup) and loop.is_whole(count):
+                if loop.is_found(lookup, count):
+                    delayed = loop.delayed(lookup) if len(loop.steps) == count - 1 else None
+                    if delayed is not None and delayed.is_found(lookup, count):
+                        loop = delayed
                     if len(loop.steps) >= count:
                         return loop
                     loops.append(loop)
