@@ -28,7 +28,7 @@ TABLE = {
     "native": set(),
     "models": {"nn", "running", "structure"},
     "methods": {"structure", "running"},
-    "sparsifying": {"methods", "structure", "tracing", "running"},
+    "sparsifying": {"methods", "structure", "tracing", "running", "compaction"},
     "callbacks": {"sparsifying", "methods", "structure"},
     "training": {"sparsifying", "methods", "structure"},
     "measure": {"structure", "kernels", "running"},

@@ -9,7 +9,9 @@ from torch import nn
 
 from sparsernn.cells.lstm import LSTM
 from sparsernn.compaction.vanilla_units import make_vanilla_
+from sparsernn.methods.static import Static
 from sparsernn.models.language_model import LanguageModel
+from sparsernn.sparsifying.sparsifier import Sparsifier
 from sparsernn.structure.masks import Masks
 from sparsernn.structure.wiring import Wiring
 
@@ -73,6 +75,18 @@ def test_outputs_are_the_same_after_the_first_steps_and_from_a_settled_memory_on
     for name, mask in masks.kept.items():
         assert not model.get_parameter(name)[~mask].any()
     assert not torch.equal(weights["cell.bias_ih_l0"], model.cell.bias_ih_l0)
+
+
+def test_finalize_makes_them_when_it_is_told_what_the_model_is_called_with():
+    by_hand, masks = made()
+    model = copy.deepcopy(by_hand)
+    run = Sparsifier(model, Static(masks=masks))
+    expected = make_vanilla_(by_hand, masks, X)
+    final = run.finalize(vanilla=X)
+    assert run.vanilla_units == expected and expected.count == 1 and expected.change > 1e-3
+    assert all(torch.equal(value, by_hand.state_dict()[name]) for name, value in model.state_dict().items())
+    assert {gate for layer, gate, unit in final.constant_gates if unit == 1} == {"input", "forget", "candidate"}
+    assert run.finalize() is final
 
 
 @torch.no_grad()

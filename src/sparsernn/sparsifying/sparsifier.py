@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sparsernn.compaction.vanilla_units import make_vanilla_
 from sparsernn.errors import UserError
 from sparsernn.methods.method import Method
 from sparsernn.running.torch_layers import hand_over, take_back
@@ -153,11 +154,13 @@ class Sparsifier(SparseRun):
         """The Sparsifier that is at work on a model, or None."""
         return CLAIMS.owner(list(model.parameters()))
 
-    def finalize(self) -> Masks:
+    def finalize(self, vanilla: object = None) -> Masks:
         """End sparse training: the model keeps plain parameters with exact zeros. Returns the final masks.
 
         Absent weights are compared with zero and steps with what was expected; one warning says what was wrong.
-
+        Arguments:
+            vanilla: what the model is called with; LSTM units left with an output gate alone become vanilla units by
+                `make_vanilla_`, and `vanilla_units` says how many, and how far outputs change.
         Raises: UserError if it is called again after the model was trained on.
         """
         if self._finalized:
@@ -170,8 +173,10 @@ class Sparsifier(SparseRun):
             self._sentences += self._watch.outcome(self)
             self.masks.apply_(self.model)
             self._detach()
-        self.masks.constant_gates = self.masks.find_constant_gates(self.wiring, self.model)
         self.masks.final = self._finalized = True
+        if vanilla is not None:
+            self.vanilla_units = make_vanilla_(self.model, self.masks, vanilla)
+        self.masks.constant_gates = self.masks.find_constant_gates(self.wiring, self.model)
         sentences, self._sentences = self._sentences, None
         if sentences:
             said = "; ".join(sentences)
