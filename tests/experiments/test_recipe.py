@@ -253,7 +253,7 @@ def test_a_baseline_is_a_row_without_a_network():
     row = BaselineRow("words", DIGITS[0].task, "tfidf", seeds=Seeds(only=3))
     assert row.needs == () and row.describe() == "tfidf, no network" and row.seeds.first((0, 1)) == 3
     assert override([row, *DIGITS], ["settings.epochs=3", "threads=2"])[0] == dataclasses.replace(row, threads=2)
-    with pytest.raises(UserError, match="Did you mean 'tfidf'"):
+    with pytest.raises(UserError, match="Write 'tfidf', the nearest"):
         dataclasses.replace(row, baseline="tfidff")
     with pytest.raises(UserError, match="is of a baseline"):
         Row.from_json(row.to_json())

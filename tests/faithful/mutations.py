@@ -86,13 +86,13 @@ MUTATIONS = (
     ),
     Mutation(
         "latent vectors are of all texts",
-        ("experiments/sources/latent_vectors.py", "recipes/latent_vectors.py"),
+        ("experiments/sources/latent_vectors.py", "data/splits.py", "recipes/latent_vectors.py"),
         r"    split = (loaded\.train.*)\n",
         r"    from dataclasses import replace as other\n    split = \1\n    split = other(split, rows=None)\n",
     ),
     Mutation(
         "TF-IDF is tuned on the test",
-        ("experiments/bag_of_words.py", "recipes/bag_of_words.py"),
+        ("experiments/baselines.py", "experiments/bag_of_words.py", "recipes/bag_of_words.py"),
         r"key=lambda model: model.score\(counted\[1\], labels\[1\]\)",
         "key=lambda model: model.score(counted[2], labels[2])",
     ),

@@ -112,7 +112,7 @@ def test_tensorboard_files_hold_every_epoch(classification, tmp_path):
 
 
 def test_an_unknown_logger_is_answered_with_the_nearest(classification):
-    with pytest.raises(UserError, match="Did you mean 'tensorboard'"):
+    with pytest.raises(UserError, match="Write 'tensorboard', the nearest"):
         classification.fit(loggers=("tensorbord",))
 
 

@@ -134,7 +134,7 @@ def test_better_is_higher_or_lower(name, higher):
 
 
 def test_an_unknown_objective_is_answered_with_the_nearest():
-    with pytest.raises(UserError, match="Did you mean 'classification'"):
+    with pytest.raises(UserError, match="Write 'classification', the nearest"):
         find_objective("clasification")
 
 

@@ -88,13 +88,13 @@ def test_a_file_that_changes_later_changes_nothing_of_what_is_said(begun, monkey
     path = begun / "texts.csv"
     monkeypatch.setenv("SPARSERNN_CACHE", str(begun / "cache"))
     before = corpus.content_sum(path)
-    real = jobs.row_training.train
+    real = jobs.train
 
     def train(*arguments, **keywords):
         path.write_text(path.read_text().replace("fine", "dull", 1))
         return real(*arguments, **keywords)
 
-    monkeypatch.setattr(jobs.row_training, "train", train)
+    monkeypatch.setattr(jobs, "train", train)
     task = TableFile(path=str(path), text="text", label="label")
     training.train(training.Training(task, units=3, epochs=1, out=begun / "new", progress=False))
     result = json.loads((begun / "new" / "sparse-seed0" / "result.json").read_text())

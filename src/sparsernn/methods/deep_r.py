@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import KW_ONLY, dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -9,7 +10,7 @@ from torch import Tensor
 from sparsernn.errors import UserError
 from sparsernn.methods.engines.rewiring import Rewiring, RewiringState
 from sparsernn.methods.parts.drops import plain_weights
-from sparsernn.methods.parts.growth import AT_RANDOM
+from sparsernn.methods.parts.growth import AT_RANDOM, Growth
 from sparsernn.methods.parts.schedules import steps_between
 from sparsernn.methods.run import Run
 from sparsernn.structure.budget import check_number
@@ -58,7 +59,7 @@ class DeepR(Rewiring):
     birth: str = "zero"
     known_as = ("deepr", "deep_rewiring")
     granularities = ("weight",)
-    growth = AT_RANDOM
+    growth: ClassVar[Growth] = AT_RANDOM
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,12 +1,13 @@
 """DSR: dynamic sparse reparameterization."""
 
 from dataclasses import KW_ONLY, dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
 from sparsernn.methods.engines.rewiring import Rewiring, RewiringState
 from sparsernn.methods.parts.drops import plain_weights
-from sparsernn.methods.parts.growth import AT_RANDOM
+from sparsernn.methods.parts.growth import AT_RANDOM, Growth
 from sparsernn.methods.run import Run
 from sparsernn.structure.budget import check_positive
 from sparsernn.structure.choice import count
@@ -53,7 +54,7 @@ class DSR(Rewiring):
     regrow_dropped: bool = False
     redistribution: str = "survivors"
     known_as = ("dynamic_sparse_reparameterization",)
-    growth = AT_RANDOM
+    growth: ClassVar[Growth] = AT_RANDOM
 
     def __post_init__(self) -> None:
         super().__post_init__()

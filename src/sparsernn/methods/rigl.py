@@ -1,9 +1,10 @@
 """RigL: dynamic sparse training by gradient."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from sparsernn.methods.engines.rewiring import Rewiring
-from sparsernn.methods.parts.growth import BY_GRADIENT
+from sparsernn.methods.parts.growth import BY_GRADIENT, Growth
 
 
 @dataclass(frozen=True)
@@ -27,4 +28,4 @@ class RigL(Rewiring):
     every: int | float = 100
     replaces_update = True
     rounded = int
-    growth = BY_GRADIENT
+    growth: ClassVar[Growth] = BY_GRADIENT

@@ -1,9 +1,10 @@
 """SNFS: sparse networks from scratch, by sparse momentum."""
 
 from dataclasses import KW_ONLY, dataclass
+from typing import ClassVar
 
 from sparsernn.methods.engines.rewiring import Rewiring
-from sparsernn.methods.parts.growth import BY_AVERAGE
+from sparsernn.methods.parts.growth import BY_AVERAGE, Growth
 
 
 @dataclass(frozen=True)
@@ -35,4 +36,4 @@ class SNFS(Rewiring):
     stop: float = 1.0
     redistribution: str = "momentum"
     known_as = ("sparse_momentum", "sparse_networks_from_scratch")
-    growth = BY_AVERAGE
+    growth: ClassVar[Growth] = BY_AVERAGE

@@ -1,9 +1,10 @@
 """SET: sparse evolutionary training."""
 
 from dataclasses import KW_ONLY, dataclass
+from typing import ClassVar
 
 from sparsernn.methods.engines.rewiring import Rewiring, RewiringState
-from sparsernn.methods.parts.growth import AT_RANDOM
+from sparsernn.methods.parts.growth import AT_RANDOM, Growth
 from sparsernn.methods.run import Run
 
 
@@ -35,7 +36,7 @@ class SparseEvolutionaryTraining(Rewiring):
     renew_optimizer: bool = False
     known_as = ("set",)
     granularities = ("weight",)
-    growth = AT_RANDOM
+    growth: ClassVar[Growth] = AT_RANDOM
 
     def rewire(self, run: Run[RewiringState], step: int) -> int:
         dropped = super().rewire(run, step)

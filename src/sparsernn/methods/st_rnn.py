@@ -1,9 +1,10 @@
 """ST-RNN: sparse training of recurrent networks with random regrowth."""
 
 from dataclasses import KW_ONLY, dataclass
+from typing import ClassVar
 
 from sparsernn.methods.engines.rewiring import Rewiring
-from sparsernn.methods.parts.growth import AT_RANDOM
+from sparsernn.methods.parts.growth import AT_RANDOM, Growth
 
 
 @dataclass(frozen=True)
@@ -32,4 +33,4 @@ class STRNN(Rewiring):
     floor: float = 0.005
     stop: float = 1.0
     known_as = ("st-rnn", "strnn", "st")
-    growth = AT_RANDOM
+    growth: ClassVar[Growth] = AT_RANDOM

@@ -1,5 +1,6 @@
 """Engine: rewire. Sparse from the first step; some weights are dropped and as many grown, the count never changes."""
 
+import abc
 import math
 from dataclasses import KW_ONLY, dataclass, field
 from typing import ClassVar
@@ -68,7 +69,6 @@ class Rewiring(Method[RewiringState]):
             the mean |averaged gradient| of its weights) or "survivors" (to the number of weights it has left).
         momentum: of the averaged gradient, which is kept only where it is needed.
     Attributes:
-        growth: where weights grow.
         replaces_update: whether an event that moves anything takes the place of its step's update.
         rounded: how many weights a fraction of them is.
     """
@@ -101,7 +101,6 @@ class Rewiring(Method[RewiringState]):
     redistribution: str = "none"
     momentum: float = 0.9
     granularities = ("weight", "16x1")
-    growth: ClassVar[Growth]
     replaces_update: ClassVar[bool] = False
     rounded: ClassVar[Rounding] = math.ceil
 
@@ -126,6 +125,11 @@ class Rewiring(Method[RewiringState]):
     @property
     def target(self) -> float | None:
         return self.topology.target
+
+    @property
+    @abc.abstractmethod
+    def growth(self) -> Growth:
+        """Where weights grow."""
 
     @property
     def averages_gradients(self) -> bool:
