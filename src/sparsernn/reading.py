@@ -174,7 +174,9 @@ def regular(path: Path | str) -> Path:
 def content(path: Path | str, largest: int = LARGEST_JSON) -> bytes:
     """All bytes of a regular file. Raises: OSError or Damaged."""
     with open_regular(path, largest) as file:
-        data = file.read(largest + 1)
+        size = os.fstat(file.fileno()).st_size
+        data = file.read(size + 1)  # Python takes memory for all that is asked for, at once
+        data += file.read(largest - size) if len(data) > size else b""
     if len(data) > largest:
         raise Damaged(f"it is still growing beyond the {largest} bytes that such a file may have")
     return data

@@ -81,9 +81,13 @@ class GramNetwork:
         self.labels, self.layers = tuple(grams.labels), [] if network is None else network.layers
         self._weights = np.ascontiguousarray(grams.weights.T, np.float32)
         self._places = grams.places.astype(np.int32)
-        self._table = self._places.searchsorted(np.arange(0, 1 << BITS, AT_ONCE)).astype(np.uint64) << AT_ONCE
-        bits = np.uint64(1) << (self._places % AT_ONCE).astype(np.uint64)
-        np.bitwise_or.at(self._table, self._places // AT_ONCE, bits)
+        entries = self._places // AT_ONCE
+        counts = np.bincount(entries, minlength=(1 << BITS) // AT_ONCE)
+        before = counts.cumsum()
+        before -= counts
+        before <<= AT_ONCE
+        self._table = before.view(np.uint64)
+        np.bitwise_or.at(self._table, entries, np.uint64(1) << (self._places % AT_ONCE).astype(np.uint64))
         self._rows = (np.cumsum(grams.words) * grams.words).astype(np.int32)
         blank = np.zeros((1, len(grams.vectors)), np.float32)
         self._vectors = np.concatenate([blank, grams.vectors.T]).astype(np.float32)
