@@ -9,6 +9,7 @@ from torch import nn
 
 from sparsernn.cells.lstm import LSTM
 from sparsernn.compaction.vanilla_units import make_vanilla_
+from sparsernn.errors import UserError
 from sparsernn.methods.static import Static
 from sparsernn.models.language_model import LanguageModel
 from sparsernn.sparsifying.sparsifier import Sparsifier
@@ -81,12 +82,20 @@ def test_finalize_makes_them_when_it_is_told_what_the_model_is_called_with():
     by_hand, masks = made()
     model = copy.deepcopy(by_hand)
     run = Sparsifier(model, Static(masks=masks))
+    assert run.vanilla_units is None
     expected = make_vanilla_(by_hand, masks, X)
     final = run.finalize(vanilla=X)
     assert run.vanilla_units == expected and expected.count == 1 and expected.change > 1e-3
     assert all(torch.equal(value, by_hand.state_dict()[name]) for name, value in model.state_dict().items())
     assert {gate for layer, gate, unit in final.constant_gates if unit == 1} == {"input", "forget", "candidate"}
     assert run.finalize() is final
+
+
+@pytest.mark.parametrize("example", ["x", (X, X, X), torch.zeros(2)])
+def test_an_example_that_the_model_does_not_take_is_one_sentence(example):
+    model, masks = made()
+    with pytest.raises(UserError, match="the model cannot be called with this example"):
+        make_vanilla_(model, masks, example)
 
 
 @torch.no_grad()

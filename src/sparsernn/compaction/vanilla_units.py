@@ -11,6 +11,7 @@ from sparsernn.cells.lstm import LSTM
 from sparsernn.cells.peephole_lstm import PeepholeLSTM
 from sparsernn.compaction.liveness import live_units
 from sparsernn.compaction.remains import living_constants, units_of
+from sparsernn.errors import UserError, reason
 from sparsernn.structure.constant_gates import WRITING, gates_by_unit
 from sparsernn.structure.layer import Layer
 from sparsernn.structure.masks import Masks
@@ -60,10 +61,15 @@ def make_vanilla_(model: nn.Module, masks: Masks, example: object) -> VanillaUni
             left alone.
         masks: of it; they stay what they are.
         example: what the model is called with, as in `compact`.
+    Raises: UserError for an example that the model does not take.
     Source: Lobacheva et al. 2020, who see such units in pruned networks.
     """
     inner, arguments = unwrap(model), Example.of(example)
-    before = _output(inner, arguments)
+    try:
+        before = _output(inner, arguments)
+    except Exception as error:  # whatever the user's forward raises
+        happened = f"the model cannot be called with this example ({reason(error)})"
+        raise UserError(happened, "what a call of it takes", "pass its arguments, several in a tuple") from error
     wiring = trace(inner, arguments)
     units = list(_settling(wiring, inner, masks))
     near = [one for one in units if abs(one.memory) < 1]

@@ -101,7 +101,8 @@ class StepWriter(Watching):
             about.append(f"{name} from {first}")
             first += width
         names = ", ".join(self.stream.forward.names[number_] for number_ in self.stream.sizes)
-        return first, f"\n   The input is {names}, one after the other; the output {', '.join(about)} on."
+        once = "\n   What a state begins with is read at the first step alone." if self.begun else ""
+        return first, f"\n   The input is {names}, one after the other; the output {', '.join(about)} on.{once}"
 
     def _write_states(self, after: Sequence[Tensor]) -> None:
         arrays = []

@@ -79,7 +79,7 @@ class Sparsifier(SparseRun):
         check_arguments(method, steps, seed, at_least=0 if optimizer is None else 1)
         super().__init__(model, method, optimizer, steps, loss, where, example)
         self.generator.manual_seed(seed)
-        self._finalized = self.adds_penalty = False
+        self._finalized, self.adds_penalty, self.vanilla_units = False, False, None
         self._watch = Watch()
         try:
             self._check_optimizers()
