@@ -1,17 +1,19 @@
 """From a torch network to what is shipped: quality, bytes and the time of a step of every form, and how equal they are.
 
     python benchmarks/end_to_end.py spoken_digits [--out FILE.json]
-    python benchmarks/end_to_end.py activity [--out FILE.json]
+    python benchmarks/end_to_end.py digits|activity [--out FILE.json]
     python benchmarks/end_to_end.py imdb|decoder|policy [--out FILE.json]
 
 - `spoken_digits`: a GRU that says after each log-mel frame of 20 ms which digit it has heard; quality is the accuracy
   on the test recordings at their last frame.
+- `digits`: a GRU that says after each of the eight rows of a picture which digit it sees; quality is the same of the
+  test pictures.
 - `activity`: an LSTM that labels each sample of a phone's sensors, 25 a second; quality is the macro F1 of all samples
   of people whom training never saw.
 - `imdb`: a BiLSTM with 20,000 words; `decoder`: five GRU layers of 768 units, not trained; `policy`: a recurrent policy
   of sb3-contrib. See `whole_networks.py`.
 
-Each of the first two is trained by torch, made small by `shrink`, and written as ONNX with its state as input and
+Each of the first three is trained by torch, made small by `shrink`, and written as ONNX with its state as input and
 output, and as C. Every form runs all test sequences. Times are those of one step a call: of torch and ONNX Runtime from
 Python, interleaved, of C within a program. Machines whose tools are absent are left out with a message:
 `small_machines.py`.
@@ -43,7 +45,9 @@ from whole_networks import WHOLE
 
 from sparsernn import export_c, export_onnx, load_compact, save_compact, set_flush_denormal, shrink
 from sparsernn.data.activity_recognition import LABELS, SENSORS, ActivityRecognition
+from sparsernn.data.sequential_digits import SequentialDigits
 from sparsernn.data.spoken_digits import SpokenDigits
+from sparsernn.data.task import Loaded
 from sparsernn.deploy.c_source import Source
 from sparsernn.deploy.eight_bits import eight_bits
 from sparsernn.own_model.shrinking import How
@@ -238,36 +242,52 @@ def onnx_step(session: Any, x: np.ndarray) -> Callable[[], object]:
 
 
 def spoken_digits() -> Setup:
-    """Frames of 20 ms, and the digit after each; the last one counts."""
-    digits = SpokenDigits(hop=160).load()
-    batches = [list(digits.train.batches(32, shuffle_seed=epoch)) for epoch in range(10)]
-    valid, test = list(digits.valid.batches(100)), list(digits.test.batches(1))
+    """Frames of 20 ms, and the digit after each."""
+    how = How(levels=("neuron",), rounds=6, steps=150, learning_rate=2e-3)
+    return at_the_last_step(SpokenDigits(hop=160).load(), nn.GRU(40, 96, batch_first=True), 10, how)
+
+
+def digits() -> Setup:
+    """Rows of a picture, and the digit after each."""
+    how = How(levels=("neuron",), rounds=6, steps=800, learning_rate=2e-3)
+    return at_the_last_step(SequentialDigits().load(), nn.GRU(8, 64, batch_first=True), 30, how)
+
+
+def at_the_last_step(data: Loaded, layer: nn.Module, epochs: int, how: How) -> Setup:
+    """A class is said after every step, and the last one counts."""
+    batches = [list(data.train.batches(32, shuffle_seed=epoch)) for epoch in range(epochs)]
+    valid, test = list(data.valid.batches(100)), list(data.test.batches(1))
 
     def loss(model: nn.Module, batch: Any) -> Tensor:
-        last = model(batch.inputs)[torch.arange(len(batch.targets)), batch.lengths - 1]
-        return F.cross_entropy(last, batch.targets)
+        return F.cross_entropy(_last(model, batch), batch.targets)
 
     def accuracy(model: nn.Module) -> float:
         with torch.no_grad():
-            return sum(_right(model, batch) for batch in valid) / len(digits.valid)
+            right = sum(int((_last(model, batch).argmax(1) == batch.targets).sum()) for batch in valid)
+        return right / len(data.valid)
 
     classes = np.array([int(batch.targets[0]) for batch in test])
     return Setup(
-        model=Reader(nn.GRU(40, 96, batch_first=True), 10),
+        model=Reader(layer, data.outputs),
         batches=[batch for epoch in batches for batch in epoch],
         again=batches[0],
         rate=3e-3,
         loss=loss,
         quality=accuracy,
-        how=How(levels=("neuron",), rounds=6, steps=150, learning_rate=2e-3),
-        sequences=[batch.inputs[0, : int(batch.lengths[0])].numpy() for batch in test],
+        how=how,
+        sequences=[batch.inputs[0, : _lengths(batch)[0]].numpy() for batch in test],
         score=lambda outputs: _accuracy(outputs, classes),
     )
 
 
-def _right(model: nn.Module, batch: Any) -> int:
-    last = model(batch.inputs)[torch.arange(len(batch.targets)), batch.lengths - 1]
-    return int((last.argmax(1) == batch.targets).sum())
+def _lengths(batch: Any) -> Tensor:
+    whole = torch.full((len(batch.targets),), batch.inputs.shape[1])
+    return whole if batch.lengths is None else batch.lengths
+
+
+def _last(model: nn.Module, batch: Any) -> Tensor:
+    """Outputs of the last step of each sequence. Shapes: [batch output]"""
+    return model(batch.inputs)[torch.arange(len(batch.targets)), _lengths(batch) - 1]
 
 
 def _accuracy(outputs: Outputs, classes: np.ndarray) -> float:
@@ -327,7 +347,7 @@ def fine_tuned(model: Reader, batches: Sequence[Any], loss: Callable[..., Tensor
     return rounded
 
 
-CASES = {"spoken_digits": spoken_digits, "activity": activity_labels}
+CASES = {"spoken_digits": spoken_digits, "digits": digits, "activity": activity_labels}
 
 
 def main() -> None:

@@ -86,7 +86,8 @@ def check_options(options: object) -> None:
             choose(name, value, typing.get_args(kind))
         if not is_of(value, kind) or (isinstance(value, float) and not math.isfinite(value)):
             said = repr(value) if len(repr(value)) < 80 else f"a {type(value).__name__}"
-            raise UserError(f"{name} is {said}", describe(kind), f"pass {type(options).__name__} such a {name}")
+            takes = describe(kind).replace("a number", "a finite number")
+            raise UserError(f"{name} is {said}", takes, f"pass {type(options).__name__} such a {name}")
     check_choices(options)
 
 

@@ -243,10 +243,12 @@ def test_a_step_of_any_forward_is_the_forward(make, tmp_path):
 
 
 @pytest.mark.parametrize("make", [Around, Masks, Causal])
-@pytest.mark.parametrize(("granularity", "options"), [("neuron", {}), ("weight", {"format": "rows"})])
-def test_what_is_pruned_and_compacted_is_the_same(make, granularity, options, tmp_path):
+@pytest.mark.parametrize(
+    ("granularity", "sparsity", "options"), [("neuron", 0.5, {}), ("weight", 0.98, {"format": "rows"})]
+)
+def test_what_is_pruned_and_compacted_is_the_same(make, granularity, sparsity, options, tmp_path):
     model, x, example = seeded(make), torch.randn(9, 5), torch.randn(2, 4, 5)
-    masks = sparsify(model, Magnitude(0.5, granularity=granularity), example=example)
+    masks = sparsify(model, Magnitude(sparsity, granularity=granularity), example=example)
     small, _ = compact(model, masks, example=example)
     check(model, export_c(small, tmp_path, example=example, **options), x)
 

@@ -15,10 +15,12 @@ from sparsernn.errors import UserError
 from sparsernn.methods.deep_r import DeepR
 from sparsernn.methods.dsr import DSR
 from sparsernn.methods.group_lasso import GroupLasso
+from sparsernn.methods.l0 import L0
 from sparsernn.methods.magnitude import Magnitude
 from sparsernn.methods.random_pruning import RandomPruning
 from sparsernn.methods.rigl import RigL
 from sparsernn.methods.snfs import SNFS
+from sparsernn.methods.sparse_variational_dropout import SparseVariationalDropout
 from sparsernn.methods.st_rnn import STRNN
 from sparsernn.methods.static import Static
 from tests.methods.networks import loss_of, network, start, train
@@ -145,6 +147,13 @@ def test_a_schedule_that_cannot_fire(method, steps):
         start(method, steps)
     expected(error)
     assert any(character.isdigit() for character in str(error.value))
+
+
+@pytest.mark.parametrize("method", [L0(), SparseVariationalDropout(examples=10)])
+def test_a_distribution_without_a_training(method):
+    with pytest.raises(UserError, match=r"^steps is 0\. Expected a training") as error:
+        sparsify(network(), method)
+    expected(error)
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,10 @@ class SparseRun(abc.ABC):
 
         Arguments:
             follows: whether their learning rate falls and rises as the optimizer's does, from its present one on.
+        Raises: UserError without a training.
         """
+        if not self.steps:
+            raise UserError("steps is 0", "a training, in which the method learns", "pass optimizer= and steps=")
         self._owned.add(tensors, learning_rate, self._rate if follows else None)
 
     @property
