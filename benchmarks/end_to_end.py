@@ -153,7 +153,14 @@ def forms(case: Case, folder: Path, machines: Sequence[Machine] = MACHINES) -> l
     lines = [Form(**asdict(line) | {"microseconds": times[line.form]}) for line in lines]
     for int8, model in ((False, case.small), (True, case.rounded)):
         lines += forms_in_c(case, model, int8, folder, machines)
+    for name, model in (("dense", case.dense), ("small", case.small)):
+        source = export_c(model, folder, "g", example=_first_steps(case), format="smallest", int8=True)
+        lines.append(_of_source(case, model, source, f"C int8, {name}, no update saw it", True))
     return lines
+
+
+def _first_steps(case: Case) -> Tensor:
+    return torch.from_numpy(case.sequences[0][:STEPS]).unsqueeze(0)
 
 
 def _form(case: Case, name: str, outputs: Outputs, size: int, reference: Outputs | None, exact: bool = True) -> Form:
@@ -166,7 +173,7 @@ def _form(case: Case, name: str, outputs: Outputs, size: int, reference: Outputs
 def forms_in_c(case: Case, model: Reader, int8: bool, folder: Path, machines: Sequence[Machine]) -> list[Form]:
     """The C of a network on this processor, where all test sequences are run, and what it takes on other machines."""
     lines, numbers = [], "int8" if int8 else "float32"
-    example = torch.from_numpy(case.sequences[0][:STEPS]).unsqueeze(0)
+    example = _first_steps(case)
     for machine in machines:
         if machine.missing:
             print(f"{machine.name} is left out: {', '.join(machine.missing)} not found here")
@@ -189,9 +196,7 @@ def forms_in_c(case: Case, model: Reader, int8: bool, folder: Path, machines: Se
 
 def _of_source(case: Case, model: Reader, source: Source, name: str, int8: bool) -> Form:
     reference = of_torch(model, case.sequences)
-    if int8:
-        return _form(case, name, outputs_of_c(source, case.sequences), 0, reference, exact=False)
-    return _form(case, name, outputs_of_c(source, case.sequences), 0, reference)
+    return _form(case, name, outputs_of_c(source, case.sequences), source.constants, reference, exact=not int8)
 
 
 @torch.no_grad()

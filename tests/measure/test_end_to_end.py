@@ -47,7 +47,9 @@ def test_all_forms_are_one_network(end_to_end, layer, tmp_path):
     assert [lines[name].quality for name in exact] == [quality] * 4
     assert [lines[name].difference < 1e-6 for name in exact[1:]] == [True] * 3
     assert 1e-4 < lines["C int8, this processor"].difference < 0.05
-    assert all(line.microseconds > 0 for line in lines.values())
+    as_it_is = [line for name, line in lines.items() if name.endswith("no update saw it")]
+    assert len(as_it_is) == 2 and all(1e-4 < line.difference < 0.05 and line.bytes < 4 * 500 for line in as_it_is)
+    assert all(line.microseconds > 0 for line in lines.values() if line not in as_it_is)
     numbers = sum(parameter.numel() for parameter in case.dense.parameters())
     assert lines["torch, dense"].bytes == 4 * numbers
 
