@@ -77,6 +77,19 @@ class Named(nn.GRU):
         return super().forward(x)[0][:, -1]
 
 
+class Namesake(nn.Module):
+    """A weight named as an output is, and one named as the operator is that reads it."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.add = nn.GRU(3, 6, 2, batch_first=True), nn.Parameter(torch.randn(6))
+        self.state = nn.Parameter(torch.randn(2, 1, 6))
+
+    def forward(self, x):
+        output, state = self.rnn(x, self.state.expand(-1, len(x), -1).contiguous())
+        return {"output": output + self.add + 1, "state": state}
+
+
 class Spelled(nn.Module):
     """Letters of every word by one layer, words by another: two times, and a batch of sequences that holds both."""
 
@@ -229,6 +242,7 @@ CASES = {
     "layers and a cell in a loop": (Stepped, two_texts),
     "weights that are computed": (settled, frames),
     "len": (lambda: Applied(lambda y: y[: len(y)] * len(y)), frames),
+    "weights and values of one name": (Namesake, frames),
     "reset before the product": (lambda: GRU(3, 6, 2, reset="before", batch_first=True), frames),
 }
 

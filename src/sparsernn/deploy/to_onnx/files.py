@@ -49,8 +49,6 @@ def finish(program: Any, scanned: Sequence[Problem], details: Details, int8: boo
     onnxscript.optimizer.remove_unused_nodes(model)
     for node in model.graph:
         node.metadata_props.clear()
-    for value in _initializers(model.graph):
-        value.name = str(value.name).removeprefix("network.")
     _name(model.graph, details)
     model.producer_name = "sparsernn"
     model.metadata_props["sparsernn.layers"] = json.dumps(list(details.layers))
@@ -80,22 +78,27 @@ def _fold_weights(model: ir.Model) -> None:
 
 
 def _name(graph: ir.Graph, details: Details) -> None:
-    """Names of inputs, outputs and their axes."""
+    """Names of inputs, outputs and their axes, and weights by the model's names unless something else has them."""
     symbols: dict[str, str] = {}
     for number, (value, name) in enumerate(zip(graph.inputs, details.inputs, strict=True)):
         value.name = name
         for dimension, axis in details.named_axes(number).items():
             symbols[str(value.shape[dimension])] = axis  # type: ignore[index]
-    taken = set(details.inputs) | set(details.outputs)
-    for node in graph:
-        for value in node.outputs:
-            if value.name in taken:
-                value.name = f"{value.name}_inner"
-    for value, name in zip(graph.outputs, details.outputs, strict=True):
-        value.name = name
     bodies = [
         one.as_graph() for node in graph for one in node.attributes.values() if one.type == ir.AttributeType.GRAPH
     ]
+    taken = set(details.inputs) | set(details.outputs)
+    inner = [value for each in (graph, *bodies) for node in each for value in node.outputs]
+    inner += [value for body in bodies for value in body.inputs]
+    for value in inner:
+        while value.name in taken:
+            value.name = f"{value.name}_inner"
+    taken |= {str(value.name) for value in inner}
+    for value, name in zip(graph.outputs, details.outputs, strict=True):
+        value.name = name
+    for value in _initializers(graph):
+        name = str(value.name).removeprefix("network.")
+        value.name = name if name not in taken else value.name
     for each in (graph, *bodies):
         for value in [*each.inputs, *each.outputs, *(value for node in each for value in node.outputs)]:
             if value.shape is not None:
