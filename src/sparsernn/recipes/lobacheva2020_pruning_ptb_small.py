@@ -5,6 +5,7 @@ from dataclasses import replace
 from sparsernn.experiments.deviations import ROW, Deviation, Paper, Scaled
 from sparsernn.experiments.recipe import Recipe, Size
 from sparsernn.experiments.rows import Row
+from sparsernn.experiments.sources.start import Start
 from sparsernn.experiments.sources.teacher import Teacher
 from sparsernn.methods.magnitude import Magnitude
 from sparsernn.recipes.papers.lobacheva2020 import NAME, SMALL, TABLE_1
@@ -24,13 +25,20 @@ OURS = replace(WORDS.settings(), decay=0.65, decay_after=8)
 DECAYED = replace(OURS, decay=0.7, weight_decay=2e-6)
 TEACHER = Teacher("dropout_dense")
 
+# Gates and neurons in 8 epochs; then those next to nothing go, and the rest is trained for 12 without a penalty.
+PENALTY = replace(WORDS.group_lasso("W+G+N"), strength=9e-5)
+AT_ONCE = replace(PENALTY, strength=0.0, l1=0.0, zero_below=None, stop=0.0)
+EARLY = replace(WORDS.settings(), decay=0.5, decay_after=3)
+AGAIN = replace(DECAYED, learning_rate=10.0, decay=0.65, decay_after=4, warm_up=0.02)
+
 
 def rows(size: Size) -> list[Row]:
     """The source's three rows, and our own: the same network with dropout, dense and pruned.
 
     *_weights: single weights of the LSTM layers. *_whole: single weights of every matrix. *_structure: gates and
-    neurons, by the source's penalty. light_* have half the dropout, as small networks need less; taught_* are the
-    source's own rows, of which most of the loss is the difference from the dense network with dropout.
+    neurons, by the source's penalty. light_* have half the dropout, as small networks need less. Of taught_* most of
+    the loss is the difference from the dense network with dropout: taught_structure is the source's own row,
+    taught_again goes on from early_structure, so that both together have the source's epochs.
     """
     every = replace(OURS, where=("*weight*",))
     return [
@@ -41,12 +49,20 @@ def rows(size: Size) -> list[Row]:
         WORDS.row(size, "light_whole", gradual(0.88), every, LIGHT),
         WORDS.row(size, "light_structure", WORDS.group_lasso("W+G+N"), OURS, LIGHT),
         taught(WORDS.row(size, "taught_structure", WORDS.group_lasso("W+G+N"))),
+        part(WORDS.row(size, "early_structure", PENALTY, EARLY), 0.4),
+        part(taught(WORDS.row(size, "taught_again", AT_ONCE, AGAIN, LIGHT), Start("early_structure")), 0.6),
+        taught(WORDS.row(size, "taught_weights", gradual(0.9), DECAYED, LIGHT)),
     ]
 
 
-def taught(row: Row) -> Row:
+def taught(row: Row, *start: Start) -> Row:
     """A row that learns from the dense network with dropout."""
-    return replace(row, sources=(TEACHER,))
+    return replace(row, sources=(*start, TEACHER))
+
+
+def part(row: Row, share: float) -> Row:
+    """A row of a share of the epochs."""
+    return replace(row, settings=replace(row.settings, epochs=max(1, round(share * row.settings.epochs))))
 
 
 def gradual(sparsity: float) -> Magnitude:
@@ -69,7 +85,8 @@ recipe = Recipe(
                 ROW, "none", "ours", "the same network with dropout, a rate held longer, other methods", "dropout_*"
             ),
             Deviation(ROW, "none", "ours", "the same with half the dropout", "light_*"),
-            Deviation(ROW, "none", "ours", "the source's row, taught by our dense one", "taught_*"),
+            Deviation(ROW, "none", "ours", "the source's penalty and a rate that falls sooner", "early_*"),
+            Deviation(ROW, "none", "ours", "taught by our dense row", "taught_*"),
         ),
     ),
     scaled=(Scaled("task.fraction", "a third of the text is what one core reads in ten minutes"),),
