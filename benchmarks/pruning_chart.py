@@ -21,6 +21,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from sparsernn.reports import figures
 
 Figures = dict[str, Any]
+MARKERS = "osD^"
 Panel = tuple[str, str, Callable[[Figures], float | None]]
 PANELS: tuple[Panel, ...] = (
     ("single weights", "LSTM weights, times fewer", lambda one: one.get("lstm_compression")),
@@ -39,14 +40,16 @@ def draw(axes: Axes, results: list[tuple[str, Figures, Figures]], panel: Panel) 
     """A filled point of each row, and an empty one of what the source has of it."""
     title, label, measure = panel
     places = []
-    for number, (row, metrics, published) in enumerate(results):
-        colour = figures.colour(number)
+    rows = list(dict.fromkeys(row for row, _, _ in results))
+    for row, metrics, published in results:
+        colour, marker = figures.colour(rows.index(row)), MARKERS[rows.index(row) // len(figures.COLOURS)]
         for values, face, name in ((metrics, colour, row), (published, "none", "")):
             x = measure(values)
             if x is None or "test_perplexity" not in values:
                 continue
             places.append(x)
-            axes.scatter(x, values["test_perplexity"], s=34, facecolors=face, edgecolors=colour, label=name)
+            look = {"facecolors": face, "edgecolors": colour, "marker": marker}
+            axes.scatter(x, values["test_perplexity"], s=34, label=name, **look)
     axes.set_xscale("log")
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticks(sorted({tick for tick in (1, 2, 5, 10, 500, 1000, 1600) if tick <= max(places)}))
@@ -65,7 +68,7 @@ def main() -> None:
         grid = figure.subplots(1, len(PANELS), sharey=True)
         for axes, panel in zip(grid, PANELS, strict=True):
             draw(axes, results, panel)
-        figures.legend_once(figure, grid, len(results))
+        figures.legend_once(figure, grid, 6)
         grid[0].set_ylabel("test perplexity")
         target.write_text(figures.svg(figure), encoding="utf-8")
 
