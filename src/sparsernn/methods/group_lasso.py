@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sparsernn.errors import UserError
 from sparsernn.methods.engines.regularizing import Regularizing
-from sparsernn.methods.parts.removal import RemovalState, keep_best_, told
+from sparsernn.methods.parts.removal import RemovalState, have_gone, keep_best_, told
 from sparsernn.methods.parts.scores import best, magnitude
 from sparsernn.methods.run import Run
 from sparsernn.structure.budget import check_fraction, check_number, check_positive, check_sparsity
@@ -96,7 +96,7 @@ class GroupLasso(Regularizing):
             )
 
     def penalty(self, run: Run[RemovalState]) -> Tensor | None:
-        if self.has_ended(run) or self.proximal:
+        if have_gone(run) or self.proximal:
             return None
         total = torch.zeros((), device=run.device)
         for level in self.levels:
@@ -106,7 +106,7 @@ class GroupLasso(Regularizing):
         return total
 
     def after_step(self, run: Run[RemovalState]) -> None:
-        if not self.has_ended(run):
+        if not have_gone(run):
             if self.proximal and run.optimizer is not None:
                 self._shrink(run, run.learning_rate(run.selected[0]))
             self._zero_small(run)
@@ -127,7 +127,7 @@ class GroupLasso(Regularizing):
     def _zero_small(self, run: Run[RemovalState]) -> None:
         if self.zero_below is None:
             return
-        # Torch keeps what is above its limit, here what is at the threshold stays too.
+        # Torch keeps what is above its limit; here what is at it stays.
         below = math.nextafter(self.zero_below, 0)
         for weight in self._in_groups(run).values():
             torch.hardshrink(weight.data, below, out=weight.data)

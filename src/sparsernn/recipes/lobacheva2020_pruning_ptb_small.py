@@ -18,14 +18,14 @@ WORDS = Words(
     units={"full": SMALL.units, "cpu": SMALL.units, "quick": 8},
 )
 
-# Our own rows: dropout, and a rate that is held while weights go.
+# Our rows: dropout, and a rate that is held while weights go.
 DROPOUT, LIGHT = 0.2, 0.1
 FIRST, LAST = 1.5 / SMALL.epochs, 7 / SMALL.epochs
 OURS = replace(WORDS.settings(), decay=0.65, decay_after=8)
 DECAYED = replace(OURS, decay=0.7, weight_decay=2e-6)
 TEACHER = Teacher("dropout_dense")
 
-# Gates and neurons in 8 epochs; then those next to nothing go, and the rest is trained for 12 without a penalty.
+# Gates and neurons in 8 epochs; what is next to nothing goes, and 12 without a penalty.
 PENALTY = replace(WORDS.group_lasso("W+G+N"), strength=9e-5)
 AT_ONCE = replace(PENALTY, strength=0.0, l1=0.0, zero_below=None, stop=0.0)
 EARLY = replace(WORDS.settings(), decay=0.5, decay_after=3)
@@ -35,19 +35,16 @@ AGAIN = replace(DECAYED, learning_rate=10.0, decay=0.65, decay_after=4, warm_up=
 def rows(size: Size) -> list[Row]:
     """The source's three rows, and our own: the same network with dropout, dense and pruned.
 
-    *_weights: single weights of the LSTM layers. *_whole: single weights of every matrix. *_structure: gates and
-    neurons, by the source's penalty. light_* have half the dropout, as small networks need less. Of taught_* most of
-    the loss is the difference from the dense network with dropout: taught_structure is the source's own row,
-    taught_again goes on from early_structure, so that both together have the source's epochs.
+    *_weights: single weights of the LSTM layers. *_whole: of every matrix. *_structure: gates and neurons, by the
+    source's penalty. light_*: half the dropout. Of taught_* most of the loss is the difference from dropout_dense:
+    taught_structure is the source's row, taught_again goes on from early_structure, with the source's epochs in all.
     """
     every = replace(OURS, where=("*weight*",))
     return [
         *WORDS.published_rows(size),
         WORDS.row(size, "dropout_dense", None, DECAYED, DROPOUT),
         WORDS.row(size, "dropout_weights", gradual(0.9), DECAYED, DROPOUT),
-        WORDS.row(size, "light_weights", gradual(0.9), OURS, LIGHT),
         WORDS.row(size, "light_whole", gradual(0.88), every, LIGHT),
-        WORDS.row(size, "light_structure", WORDS.group_lasso("W+G+N"), OURS, LIGHT),
         taught(WORDS.row(size, "taught_structure", WORDS.group_lasso("W+G+N"))),
         part(WORDS.row(size, "early_structure", PENALTY, EARLY), 0.4),
         part(taught(WORDS.row(size, "taught_again", AT_ONCE, AGAIN, LIGHT), Start("early_structure")), 0.6),
@@ -85,7 +82,7 @@ recipe = Recipe(
                 ROW, "none", "ours", "the same network with dropout, a rate held longer, other methods", "dropout_*"
             ),
             Deviation(ROW, "none", "ours", "the same with half the dropout", "light_*"),
-            Deviation(ROW, "none", "ours", "the source's penalty and a rate that falls sooner", "early_*"),
+            Deviation(ROW, "none", "ours", "a rate that falls sooner", "early_*"),
             Deviation(ROW, "none", "ours", "taught by our dense row", "taught_*"),
         ),
     ),

@@ -78,7 +78,7 @@ def _fold_weights(model: ir.Model) -> None:
 
 
 def _name(graph: ir.Graph, details: Details) -> None:
-    """Names of inputs, outputs and their axes, and weights by the model's names unless something else has them."""
+    """Names of inputs, outputs, their axes, and weights: these by the model's unless they are taken."""
     symbols: dict[str, str] = {}
     for number, (value, name) in enumerate(zip(graph.inputs, details.inputs, strict=True)):
         value.name = name

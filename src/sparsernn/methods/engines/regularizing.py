@@ -59,15 +59,11 @@ class Regularizing(Method[RemovalState]):
             self.end(run)
 
     def finalize(self, run: Run[RemovalState]) -> None:
-        if not self.has_ended(run):
+        if not have_gone(run):
             self.end(run)
 
     def settled(self, run: Run[RemovalState]) -> bool:
-        return self.stop is None or self.has_ended(run)
-
-    def has_ended(self, run: Run[RemovalState]) -> bool:
-        """Whether groups were removed, after which there is no penalty."""
-        return have_gone(run)
+        return self.stop is None or have_gone(run)
 
     @torch.no_grad()
     def end(self, run: Run[RemovalState]) -> None:
