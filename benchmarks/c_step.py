@@ -80,6 +80,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
+    if any(units < 16 or units % 16 for units in arguments.units):
+        parser.error("--units takes multiples of sixteen")
+    if not 0 <= arguments.sparsity < 1 or arguments.rounds < 1:
+        parser.error("--sparsity takes a number in [0, 1), and --rounds a whole number of at least 1")
     lines, rows = [], []
     for units in arguments.units:
         for zeros, height in HEIGHTS.items():

@@ -78,16 +78,18 @@ class Named(nn.GRU):
 
 
 class Namesake(nn.Module):
-    """A weight named as an output is, and one named as the operator is that reads it."""
+    """A weight named as an output is, one as the operator that reads it, and one as a constant of torch's exporter."""
 
     def __init__(self):
         super().__init__()
         self.rnn, self.add = nn.GRU(3, 6, 2, batch_first=True), nn.Parameter(torch.randn(6))
         self.state = nn.Parameter(torch.randn(2, 1, 6))
+        self.second, self.scalar_tensor_default = nn.GRU(6, 6, batch_first=True), nn.Parameter(torch.randn(6))
 
     def forward(self, x):
         output, state = self.rnn(x, self.state.expand(-1, len(x), -1).contiguous())
-        return {"output": output + self.add + 1, "state": state}
+        output = self.second(output + self.add + 1)[0] * self.scalar_tensor_default
+        return {"output": output, "state": state}
 
 
 class Spelled(nn.Module):

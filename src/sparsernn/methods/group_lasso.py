@@ -127,7 +127,7 @@ class GroupLasso(Regularizing):
     def _zero_small(self, run: Run[RemovalState]) -> None:
         if self.zero_below is None:
             return
-        # Torch keeps what is above its limit; here what is at it stays.
+        # What is at the limit stays.
         below = math.nextafter(self.zero_below, 0)
         for weight in self._in_groups(run).values():
             torch.hardshrink(weight.data, below, out=weight.data)

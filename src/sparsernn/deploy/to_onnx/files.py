@@ -93,7 +93,7 @@ def _name(graph: ir.Graph, details: Details) -> None:
     for value in inner:
         while value.name in taken:
             value.name = f"{value.name}_inner"
-    taken |= {str(value.name) for value in inner}
+    taken |= {str(value.name) for value in [*inner, *_initializers(graph)]}
     for value, name in zip(graph.outputs, details.outputs, strict=True):
         value.name = name
     for value in _initializers(graph):
