@@ -67,13 +67,13 @@ def test_the_version_is_printed():
 @pytest.mark.parametrize(
     "words, expected",
     [
-        (["lst"], "Did you mean 'list'"),
-        (["list", "metods"], "Did you mean 'methods'"),
+        (["lst"], "Write 'list', the nearest"),
+        (["list", "metods"], "Write 'methods', the nearest"),
         (["run", "quikstart"], "quickstart"),
         (["run", "quickstart", "--size", "quik"], "full, cpu, quick"),
-        (["run", "quickstart", "--rows", "dence"], "Did you mean 'dense'"),
+        (["run", "quickstart", "--rows", "dence"], "Write 'dense', the nearest"),
         (["run", "quickstart", "--seed", "one"], "whole numbers"),
-        (["run", "quickstart", "--set", "settings.epoch=3"], "Did you mean 'epochs'"),
+        (["run", "quickstart", "--set", "settings.epoch=3"], "Write 'epochs', the nearest"),
         (["run", "quickstart", "--set", "settings.epochs=many"], "a whole number"),
         (["run", "quickstart", "--set", "rows.st_rnn.method.sparsity=1.5"], "sparsity"),
     ],

@@ -1,6 +1,6 @@
 """The one error for a wrong value from a user: what happened, what was expected, what to do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 LONGEST = 800
@@ -25,6 +25,14 @@ class UserError(ValueError):
     def __str__(self) -> str:
         happened, expected, do = map(_shortened, (self.happened, self.expected, self.do))
         return f"{happened}. Expected {expected}. {do[:1].upper()}{do[1:]}."
+
+
+def nearest(name: object, names: Iterable[object], otherwise: str) -> str:
+    """What to do about a name that is not among `names`: write the nearest; `otherwise` where none is near."""
+    import difflib
+
+    near = difflib.get_close_matches(str(name), list(map(str, names)), n=1, cutoff=0.4)
+    return f"write {near[0]!r}, the nearest" if near else otherwise
 
 
 @contextmanager

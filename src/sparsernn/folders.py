@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sparsernn.errors import UserError
+from sparsernn.errors import UserError, nearest
 
 Entry = Any  # what a file of a folder defines: a class or an object
 PACKAGE = __name__.rpartition(".")[0]
@@ -78,10 +78,7 @@ def find(folder: str, name: str) -> Entry:
         spoken |= {alias.lower().replace("-", "_"): entry_name for alias in getattr(entry, "known_as", ())}
     if spelling in spoken:
         return by_name[spoken[spelling]]
-    from difflib import get_close_matches
-
-    near = get_close_matches(spelling, list(spoken), n=1, cutoff=0.5)
-    advice = f'try "{spoken[near[0]]}", the nearest' if near else "pick one of these"
+    advice = nearest(spelling, spoken, "pick one of these")
     raise UserError(f'"{name}" is not in {folder}', f"one of {', '.join(sorted(by_name)) or 'nothing yet'}", advice)
 
 

@@ -1,7 +1,6 @@
 """Values from a command line or a JSON file, checked against the types that the receiving class declares."""
 
 import dataclasses
-import difflib
 import functools
 import inspect
 import json
@@ -13,7 +12,7 @@ import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, TypeVar, Union
 
-from sparsernn.errors import UserError
+from sparsernn.errors import UserError, nearest
 
 Made = TypeVar("Made")
 IF_GIVEN = {"written": "if given"}
@@ -29,11 +28,10 @@ class Mismatch(ValueError):
 
 def unknown(what: str, name: str, names: Sequence[str], where: str) -> UserError:
     """The error for a name that is not among `names`, with the nearest one that is."""
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
     return UserError(
         f"{where}: there is no {what} {name!r}",
         "one of " + ", ".join(names) if names else f"no {what}, as there is none to give",
-        f"Did you mean {near[0]!r}? Use that, or another of them" if near else "Leave it out",
+        nearest(name, names, "pick one of these" if names else "leave it out"),
     )
 
 
@@ -41,9 +39,7 @@ def choose(name: str, value: object, choices: Collection[object]) -> None:
     """Raises: UserError where the value of an option is not one of the choices."""
     if value not in choices:
         listed = ", ".join(map(repr, choices))
-        near = difflib.get_close_matches(str(value), list(map(str, choices)), n=1)
-        advice = f"write {near[0]!r}, the nearest" if near else "choose one of these"
-        raise UserError(f"{name} is {value!r}", f"one of {listed}", advice)
+        raise UserError(f"{name} is {value!r}", f"one of {listed}", nearest(value, choices, "choose one of these"))
 
 
 @functools.lru_cache(256)

@@ -163,5 +163,5 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
 def test_a_full_size_request_of_something_unknown_names_the_nearest(tmp_path):
     with pytest.raises(UserError, match="quickstart"):
         Experiment.of(dataclasses.replace(request(tmp_path), recipe="quikstart"))
-    with pytest.raises(UserError, match="Did you mean 'st_rnn'"):
+    with pytest.raises(UserError, match="Write 'st_rnn', the nearest"):
         Experiment.of(request(tmp_path / "free", rows=("st_rn",)))

@@ -66,7 +66,7 @@ def test_rows_come_after_those_they_need():
 
 
 def test_an_unknown_row_is_answered_with_the_nearest():
-    with pytest.raises(UserError, match="Did you mean 'st_rnn'"):
+    with pytest.raises(UserError, match="Write 'st_rnn', the nearest"):
         select(DIGITS, ["strnn"])
 
 
@@ -121,7 +121,7 @@ def test_every_option_of_a_cell_in_a_recipe_can_be_changed(recipe):
 @pytest.mark.parametrize(
     "assignment, expected",
     [
-        ("model.cell_options.resett=before", "Did you mean 'reset'"),
+        ("model.cell_options.resett=before", "Write 'reset', the nearest"),
         ('model.cell_options={"foo": 1}', "no option 'foo'"),
         ('model.cell_options={"bias": 7}', "true or false"),
         ("model.cell_options.bias=7", "true or false"),
@@ -131,20 +131,20 @@ def test_every_option_of_a_cell_in_a_recipe_can_be_changed(recipe):
         ("settings.compact=true", "there is no field 'compact'"),
         ("settings.epochs.first=7", "part.field"),
         ("settings.epochs", "path=value"),
-        ("settings.epoch=3", "Did you mean 'epochs'"),
+        ("settings.epoch=3", "Write 'epochs', the nearest"),
         ("settings.epochs=three", "a whole number"),
         ("settings.epochs=1.5", "a whole number"),
         ("settings.epochs=-1", "a whole number from"),
         ("settings.schedule=stepp", "one of constant"),
-        ("setings.epochs=3", "Did you mean 'settings'"),
+        ("setings.epochs=3", "Write 'settings', the nearest"),
         ("method.sparsity=1.5", "0, 1"),
         ("method.sparsity=high", "a number"),
-        ("method.sparcity=0.5", "Did you mean 'sparsity'"),
-        ("rows.strnn.method.sparsity=0.5", "Did you mean 'st_rnn'"),
+        ("method.sparcity=0.5", "Write 'sparsity', the nearest"),
+        ("rows.strnn.method.sparsity=0.5", "Write 'st_rnn', the nearest"),
         ("rows.dense.method.sparsity=0.5", "there is no field 'sparsity'"),
         ("rows.dense=1", "rows.ROW.part.field"),
         ("model.inputs=3", "there is no field 'inputs'"),
-        ("model.unit=3", "Did you mean 'units'"),
+        ("model.unit=3", "Write 'units', the nearest"),
         ("task.order=diagonal", "row"),
         ("measure.compact=perhaps", "true or false"),
         ("threads=0", "at least 1"),
@@ -226,9 +226,9 @@ def test_the_units_of_a_matched_row_are_the_most_that_fit():
 def test_a_model_for_another_kind_of_task_is_refused():
     with pytest.raises(UserError, match="made for classification"):
         network.build(DIGITS[0], {**made_up_data(DIGITS[0]), "objective": "forecasting"})
-    with pytest.raises(UserError, match='Try "classifier", the nearest'):
+    with pytest.raises(UserError, match="Write 'classifier', the nearest"):
         network.build(dataclasses.replace(DIGITS[0], model="clasifier"), made_up_data(DIGITS[0]))
-    with pytest.raises(UserError, match="Did you mean 'units'"):
+    with pytest.raises(UserError, match="Write 'units', the nearest"):
         network.build(dataclasses.replace(DIGITS[0], options={"unit": 3}), made_up_data(DIGITS[0]))
 
 

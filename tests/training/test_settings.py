@@ -57,9 +57,11 @@ def test_one_name_serves_as_a_list_of_one():
     assert Settings(loggers="csv", where="head.*") == Settings(loggers=("csv",), where=("head.*",))
 
 
-@pytest.mark.parametrize(("name", "near"), [("adamm", "adam"), ("sdg", "sgd"), ("lbfgs", "")])
-def test_an_unknown_optimizer_is_answered_with_the_nearest(name, near):
-    with pytest.raises(UserError, match=f"Did you mean '{near}"):
+@pytest.mark.parametrize(
+    ("name", "advice"), [("adamm", "Write 'adam'"), ("sdg", "Write 'sgd'"), ("lbfgs", "Choose one of these")]
+)
+def test_an_unknown_optimizer_is_answered_with_the_nearest(name, advice):
+    with pytest.raises(UserError, match=advice):
         find_optimizer(name)
 
 
@@ -94,7 +96,7 @@ def test_any_callable_is_an_optimizer(classification):
     [
         ({"optimizer": "adam", "momentum": 0.9}, "Adam has no momentum"),
         ({"optimizer": "rprop", "weight_decay": 0.1}, "Rprop has no weight_decay"),
-        ({"optimizer_options": {"beta": [0.9, 0.99]}}, "no option 'beta'.*Did you mean 'betas'"),
+        ({"optimizer_options": {"beta": [0.9, 0.99]}}, "no option 'beta'.*Write 'betas', the nearest"),
         ({"optimizer": "sgd", "optimizer_options": {"nesterov": True}}, "SGD refuses its arguments"),
         ({"optimizer": "muon"}, "Muon refuses its arguments"),
     ],

@@ -1,13 +1,12 @@
 """Optimizers by name: those of torch.optim and our own."""
 
-import difflib
 import inspect
 from collections.abc import Callable, Iterable
 
 import torch
 from torch.optim import Optimizer
 
-from sparsernn.errors import UserError
+from sparsernn.errors import UserError, nearest
 from sparsernn.training.averaged_adamw import AveragedAdamW
 from sparsernn.training.averaged_sgd import NTASGD, SNTASGD
 from sparsernn.training.settings import Settings
@@ -36,8 +35,8 @@ def find_optimizer(name: str) -> Callable[..., Optimizer]:
     spelling = name.strip().lower().replace("_", "").replace("-", "")
     if spelling in plain:
         return classes[plain[spelling]]
-    near = plain[difflib.get_close_matches(spelling, plain, n=1, cutoff=0.0)[0]]
-    raise UserError(f"There is no optimizer {name!r}", "one of " + ", ".join(classes), f"Did you mean {near!r}?")
+    advice = nearest(name.lower(), classes, "choose one of these")
+    raise UserError(f"There is no optimizer {name!r}", "one of " + ", ".join(classes), advice)
 
 
 def build_optimizer(settings: Settings, parameters: Iterable[torch.nn.Parameter]) -> Optimizer:
