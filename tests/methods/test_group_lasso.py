@@ -167,7 +167,7 @@ def test_a_state_of_an_automaton_is_measured_with_its_bias():
         for state, norm in ((3, 0.0999), (7, 0.1001)):
             weight[[state, 8 + state]] *= (norm**2 - 0.05**2) ** 0.5 / weight[[state, 8 + state]].norm()
             bias[state] = 0.05
-    stay = run.method.survivors(run, run.groups("state"))
+    stay = run.method.survivors(run)["state"]
     assert stay.tolist() == [state != 3 for state in range(8)]
 
 
@@ -340,7 +340,7 @@ def test_without_a_stop_groups_go_at_the_end_from_the_weights_that_are_kept():
     train(sparsifier, 4)
     best = {name: value.clone() for name, value in model.state_dict().items()}
     state = sparsifier.state_dict()
-    expected = sparsifier.method.survivors(sparsifier, sparsifier.groups("neuron"))
+    expected = sparsifier.method.survivors(sparsifier)["neuron"]
     train(sparsifier, 6, first=4)
     assert sparsifier.settled and sparsifier.penalty() > 0 and sparsifier.masks.sparsity() == 0
     model.load_state_dict(best)

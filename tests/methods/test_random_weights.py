@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from sparsernn import Sparsifier, compact
 from sparsernn.errors import UserError
-from sparsernn.methods.engines.sampling import Sampling
+from sparsernn.methods.engines.removing import Removing
+from sparsernn.methods.parts.removal import have_gone
 from sparsernn.methods.parts.scores import best, mean_over
 from sparsernn.methods.random_pruning import RandomPruning
 from tests.contracts import contract
@@ -24,9 +25,11 @@ GRANULARITIES = ("weight", "neuron")
 
 
 @dataclass(frozen=True)
-class SignalToNoise(Sampling):
+class SignalToNoise(Removing):
     """Each weight has noise of a size that is learnt; what is small beside its noise goes in the end."""
 
+    granularity: str = "weight"
+    learning_rate: float = 0.01
     sparsity: float = 0.5
     granularities: ClassVar[tuple[str, ...]] = GRANULARITIES
 
@@ -34,11 +37,13 @@ class SignalToNoise(Sampling):
     def target(self):
         return self.sparsity
 
-    def parameters(self, run):
-        return {f"log_sigma.{name}": torch.full_like(run.weights[name], -3.0) for name in run.selected}
+    def prepare(self, run):
+        run.groups(self.granularity)
+        sigmas = {f"log_sigma.{name}": torch.full_like(run.weights[name], -3.0) for name in run.selected}
+        run.own(sigmas, self.learning_rate)
 
-    def sample(self, run):
-        return {name: self.noisy(run, name) for name in run.selected}
+    def before_forward(self, run):
+        return None if have_gone(run) else {name: self.noisy(run, name) for name in run.selected}
 
     def noisy(self, run, name):
         noise = torch.randn(run.weights[name].shape, generator=run.generator)
@@ -47,9 +52,11 @@ class SignalToNoise(Sampling):
     def penalty(self, run):
         return -1e-3 * sum(log_sigma.mean() for log_sigma in run.owned.values())
 
-    def survivors(self, run, groups):
+    def survivors(self, run):
+        groups = run.groups(self.granularity)
         ratios = {name: run.weights[name].abs() / run.owned[f"log_sigma.{name}"].exp() for name in run.selected}
-        return best(groups, mean_over(run, groups, ratios), round((1 - self.sparsity) * groups.count))
+        kept = best(groups, mean_over(run, groups, ratios), round((1 - self.sparsity) * groups.count))
+        return {self.granularity: kept}
 
 
 class Watched(Network):

@@ -1,15 +1,16 @@
 """Group lasso on any level of structure."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from sparsernn.errors import UserError
-from sparsernn.methods.engines.regularizing import Regularizing
-from sparsernn.methods.parts.removal import RemovalState, have_gone, keep_best_, told
+from sparsernn.methods.engines.removing import Removing
+from sparsernn.methods.parts.removal import RemovalState, check_granularity, have_gone, keep_best_, levels_of, told
 from sparsernn.methods.parts.scores import best, magnitude
 from sparsernn.methods.run import Run
 from sparsernn.structure.budget import check_fraction, check_number, check_positive, check_sparsity
@@ -17,7 +18,7 @@ from sparsernn.structure.groups import Groups
 
 
 @dataclass(frozen=True)
-class GroupLasso(Regularizing):
+class GroupLasso(Removing):
     """Penalise the norm of every group, so that whole neurons, gates or blocks shrink to nothing.
 
     The penalty is strength * sum_g ||w_g||_2 + l1 * sum |w| on top of a mean loss. At `stop` groups with a root mean
@@ -57,6 +58,9 @@ class GroupLasso(Regularizing):
         neither biases nor tensors without a group, such as an embedding, where they set every parameter to 0.
     """
 
+    strength: float
+    granularity: str | tuple[str, ...] = "neuron"
+    stop: float | None = field(default=0.7, kw_only=True)
     threshold: float = 0.1 / 601**0.5
     sparsity: float | None = None
     proximal: bool = False
@@ -64,11 +68,14 @@ class GroupLasso(Regularizing):
     l1: float = 0.0
     zero_below: float | None = None
     counted_twice: bool = False
+    reads_dense_gradient: ClassVar[bool] = False
     granularities: ClassVar[tuple[str, ...]] = ("weight", "gate", "neuron", "16x1")
     known_as: ClassVar[tuple[str, ...]] = ("iss", "intrinsic_sparse_structures")
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_number(self.strength, "strength")
+        check_granularity(self.granularity)
         check_fraction(self.threshold, "threshold")
         check_number(self.l1, "l1")
         if self.zero_below is not None:
@@ -81,8 +88,8 @@ class GroupLasso(Regularizing):
         return self.sparsity
 
     def prepare(self, run: Run[RemovalState]) -> None:
-        super().prepare(run)
-        if self.proximal and any(run.groups(level).overlapping for level in self.levels):
+        overlap = [level for level in levels_of(self.granularity) if run.groups(level).overlapping]
+        if self.proximal and overlap:
             raise UserError(
                 "a proximal step on groups that overlap (a unit's row crosses another unit's column)",
                 'levels whose groups are disjoint, such as "gate", "outgoing" or "16x1"',
@@ -94,12 +101,14 @@ class GroupLasso(Regularizing):
                 "an optimizer, whose learning rate is the step",
                 "pass optimizer=",
             )
+        if run.steps == 0:
+            self.end(run)
 
     def penalty(self, run: Run[RemovalState]) -> Tensor | None:
         if have_gone(run) or self.proximal:
             return None
         total = torch.zeros((), device=run.device)
-        for level in self.levels:
+        for level in levels_of(self.granularity):
             total = total + self.strength * self._measured(run, level).norms(dict(run.weights)).sum()
         for weight in self._in_groups(run).values() if self.l1 else ():
             total = total + self.l1 * weight.abs().sum()
@@ -116,7 +125,7 @@ class GroupLasso(Regularizing):
     def _shrink(self, run: Run[RemovalState], rate: float) -> None:
         """The proximal maps: w_g <- w_g max(0, 1 - rate strength / ||w_g||), and w <- sign(w) max(0, |w| - rate l1)."""
         weights: dict[str, Tensor] = dict(run.weights)
-        for level in self.levels:
+        for level in levels_of(self.granularity):
             groups = self._measured(run, level)
             norms = groups.norms(weights)
             groups.scale_(weights, (1 - rate * self.strength / norms.clamp_min(1e-30)).clamp_min(0))
@@ -134,13 +143,16 @@ class GroupLasso(Regularizing):
 
     def _in_groups(self, run: Run[RemovalState]) -> dict[str, Tensor]:
         """The weights that groups own, biases left out unless they count in a norm."""
-        names = {name for level in self.levels for name in self._measured(run, level).names}
+        names = {name for level in levels_of(self.granularity) for name in self._measured(run, level).names}
         return {name: weight for name, weight in run.weights.items() if name in names}
 
     def _measured(self, run: Run[RemovalState], level: str) -> Groups:
         return run.groups(level).measured(self.biases, self.counted_twice)
 
-    def survivors(self, run: Run[RemovalState], groups: Groups) -> Tensor:
+    def survivors(self, run: Run[RemovalState]) -> Mapping[str, Tensor]:
+        return {level: self._large(run, run.groups(level)) for level in levels_of(self.granularity)}
+
+    def _large(self, run: Run[RemovalState], groups: Groups) -> Tensor:
         scores = groups.in_line(magnitude(run, groups.measured(self.biases, self.counted_twice)))
         if self.sparsity is not None:
             return best(groups, scores, round((1 - self.sparsity) * groups.count))

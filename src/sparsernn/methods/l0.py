@@ -9,15 +9,14 @@ import torch
 from torch import Tensor
 
 from sparsernn.errors import UserError
-from sparsernn.methods.engines.sampling import Sampling
-from sparsernn.methods.parts.removal import RemovalState, have_gone, keep_best_, told
+from sparsernn.methods.engines.removing import Removing
+from sparsernn.methods.parts.removal import RemovalState, check_granularity, have_gone, keep_best_, levels_of, told
 from sparsernn.methods.run import Run
 from sparsernn.structure.budget import check_number, check_positive
-from sparsernn.structure.groups import Groups
 
 
 @dataclass(frozen=True)
-class L0(Sampling):
+class L0(Removing):
     """Multiply every group with a random number in [0, 1] that can be exactly 0; penalise how many are not.
 
     z = min(1, max(0, s (high - low) + low)), s = sigmoid((log u - log(1 - u) + log alpha) / temperature) and u uniform.
@@ -40,6 +39,8 @@ class L0(Sampling):
         weights are not made larger where gates begin below 1.
     """
 
+    granularity: str | tuple[str, ...] = "weight"
+    learning_rate: float = 0.01
     strength: float = 1e-4
     open: float = 0.9
     temperature: float = 2 / 3
@@ -51,6 +52,8 @@ class L0(Sampling):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_granularity(self.granularity)
+        check_positive(self.learning_rate, "learning_rate")
         check_number(self.strength, "strength")
         check_positive(self.temperature, "temperature")
         if not 0 < self.open < 1:
@@ -63,16 +66,17 @@ class L0(Sampling):
         """P(z > 0) = sigmoid(log alpha - shift)."""
         return self.temperature * math.log(-self.low / self.high)
 
-    def parameters(self, run: Run[RemovalState]) -> Mapping[str, Tensor]:
+    def prepare(self, run: Run[RemovalState]) -> None:
         first = math.log(self.open) - math.log(1 - self.open) + self.shift
-        return {
-            f"log_alpha.{level}": torch.full((run.groups(level).count,), first, device=run.device)
-            for level in self.levels
-        }
+        for level in levels_of(self.granularity):
+            log_alpha = torch.full((run.groups(level).count,), first, device=run.device)
+            run.own({f"log_alpha.{level}": log_alpha}, self.learning_rate)
 
-    def sample(self, run: Run[RemovalState]) -> Mapping[str, Tensor]:
+    def before_forward(self, run: Run[RemovalState]) -> Mapping[str, Tensor] | None:
+        if have_gone(run):
+            return None
         factors = {}
-        for level in self.levels:
+        for level in levels_of(self.granularity):
             log_alpha = self._log_alpha(run, level)
             uniform = torch.rand(log_alpha.shape, generator=run.generator).clamp_(1e-6, 1 - 1e-6).to(run.device)
             noise = uniform.log() - (1 - uniform).log()
@@ -83,7 +87,7 @@ class L0(Sampling):
         if have_gone(run):
             return None
         total = torch.zeros((), device=run.device)
-        for level in self.levels:
+        for level in levels_of(self.granularity):
             groups = run.groups(level).measured()
             sizes = groups.sizes({name: run.weights[name].detach() for name in groups.names}).to(run.device)
             total = total + (sizes * (self._log_alpha(run, level) - self.shift).sigmoid()).sum()
@@ -92,10 +96,10 @@ class L0(Sampling):
     def before_evaluation(self, run: Run[RemovalState]) -> Mapping[str, Tensor] | None:
         return None if have_gone(run) else self._scaled(run, self._means(run))
 
-    def survivors(self, run: Run[RemovalState], groups: Groups) -> Tensor:
-        (level,) = (level for level in self.levels if run.groups(level) is groups)
-        kept, ratios = self._means(run)[level] > 0, self._log_alpha(run, level)
-        told(run, keep_best_(kept, ratios, groups.families))
+    def survivors(self, run: Run[RemovalState]) -> Mapping[str, Tensor]:
+        kept = {level: means > 0 for level, means in self._means(run).items()}
+        for level, stay in kept.items():
+            told(run, keep_best_(stay, self._log_alpha(run, level), run.groups(level).families))
         return kept
 
     @torch.no_grad()
@@ -115,7 +119,7 @@ class L0(Sampling):
         return (share * (self.high - self.low) + self.low).clamp(0, 1)
 
     def _means(self, run: Run[RemovalState]) -> dict[str, Tensor]:
-        return {level: self._stretched(self._log_alpha(run, level).sigmoid()) for level in self.levels}
+        return {level: self._stretched(self._log_alpha(run, level).sigmoid()) for level in levels_of(self.granularity)}
 
     def _scaled(self, run: Run[RemovalState], factors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The weights of all levels' groups, each times the factors of its groups."""

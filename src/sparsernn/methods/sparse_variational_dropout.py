@@ -9,18 +9,10 @@ from torch import Tensor, nn
 
 from sparsernn.errors import UserError
 from sparsernn.methods.draw import Change, Draw
-from sparsernn.methods.method import Method
+from sparsernn.methods.engines.removing import Removing
 from sparsernn.methods.parts.divergences import DIVERGENCES, by_mean, divergence, log_alpha
 from sparsernn.methods.parts.noise import Normal, of_outputs, of_words
-from sparsernn.methods.parts.removal import (
-    RemovalState,
-    check_stop,
-    have_gone,
-    is_time,
-    levels_of,
-    remove_all_but,
-    told,
-)
+from sparsernn.methods.parts.removal import RemovalState, have_gone, levels_of, remove_all_but, told
 from sparsernn.methods.parts.schedules import choose
 from sparsernn.methods.run import Run
 from sparsernn.running.scaling import SequenceFactors
@@ -33,7 +25,7 @@ GROUPS = {"gate": "gate", "neuron": "read", "word": "word"}
 
 
 @dataclass(frozen=True)
-class SparseVariationalDropout(Method[RemovalState]):
+class SparseVariationalDropout(Removing):
     """Every weight is normal around the model's parameter; what is noise rather than signal goes in the end.
 
     w ~ N(mu, sigma^2), with a log-uniform prior; so are the variables that multiply whole groups, with mean 1 at first:
@@ -89,7 +81,6 @@ class SparseVariationalDropout(Method[RemovalState]):
     group_learning_rate: float = 0.002
     decayed: bool = True
     log_sigma: float = -3.0
-    stop: float | None = None
     granularities: ClassVar[tuple[str, ...]] = LEVELS
     known_as: ClassVar[tuple[str, ...]] = ("sparse_vd", "svd", "bayesian")
 
@@ -97,7 +88,6 @@ class SparseVariationalDropout(Method[RemovalState]):
         object.__setattr__(self, "levels", levels_of(self.levels))
         object.__setattr__(self, "local", levels_of(self.local))
         super().__post_init__()
-        check_stop(self.stop)
         self._check_levels()
         if self.examples is None or self.examples < 1:
             raise UserError(
@@ -129,9 +119,6 @@ class SparseVariationalDropout(Method[RemovalState]):
     @property
     def needs_readers(self) -> bool:
         return bool(self.variables or self.local)
-
-    def initial_state(self) -> RemovalState:
-        return RemovalState()
 
     def prepare(self, run: Run[RemovalState]) -> None:
         sigmas = {f"log_sigma.{name}": torch.full_like(run.weights[name], self.log_sigma) for name in run.selected}
@@ -282,26 +269,18 @@ class SparseVariationalDropout(Method[RemovalState]):
         certain.view(-1)[ratios.argmin()] = True
         return certain, False
 
-    def after_step(self, run: Run[RemovalState]) -> None:
-        if is_time(self.stop, run):
-            self._end(run)
-
-    def finalize(self, run: Run[RemovalState]) -> None:
-        if not have_gone(run):
-            self._end(run)
-
-    def settled(self, run: Run[RemovalState]) -> bool:
-        return self.stop is None or have_gone(run)
-
-    @torch.no_grad()
-    def _end(self, run: Run[RemovalState]) -> None:
+    def survivors(self, run: Run[RemovalState]) -> Mapping[str, Tensor]:
         stay, certain, dead = self._survivors(run)
         told(run, dead)
+        weights = torch.cat([certain[name].reshape(-1) for name in run.groups("weight").names])
+        return {GROUPS[level]: kept for level, kept in stay.items()} | {"weight": weights}
+
+    @torch.no_grad()
+    def end(self, run: Run[RemovalState]) -> None:
+        survivors = self.survivors(run)
         for level in self.variables:
             groups = self._groups(run, level)
             groups.scale_({name: run.weights[name].data for name in groups.names}, self._variables(run, level).mean)
-        survivors = {GROUPS[level]: kept for level, kept in stay.items()}
-        survivors["weight"] = torch.cat([certain[name].reshape(-1) for name in run.groups("weight").names])
         remove_all_but(run, survivors)
 
 

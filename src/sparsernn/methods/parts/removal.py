@@ -24,11 +24,6 @@ def check_stop(stop: float | None) -> None:
         check_fraction(stop, "stop")
 
 
-def is_time(stop: float | None, run: Run[RemovalState]) -> bool:
-    """Whether groups go after this step, at the fraction `stop` of training; None: when training has ended."""
-    return stop is not None and run.step_count == max(1, round(stop * run.steps))
-
-
 def have_gone(run: Run[RemovalState]) -> bool:
     """Whether groups were removed, after which the rest is trained as it is."""
     return run.state.removed is not None
@@ -39,8 +34,9 @@ def levels_of(granularity: str | tuple[str, ...]) -> tuple[str, ...]:
     return tuple(granularity) if isinstance(granularity, list | tuple) else (granularity,)
 
 
-def check_levels(levels: Sequence[str]) -> None:
+def check_granularity(granularity: str | tuple[str, ...]) -> None:
     """Raises: UserError for no level, or the same one twice."""
+    levels = levels_of(granularity)
     if not levels or len(set(levels)) < len(levels):
         raise UserError(
             f"granularity is {', '.join(levels) or 'empty'}",
