@@ -37,8 +37,6 @@ class GroupLasso(Removing):
         threshold: root mean square of a group's weights below which it is removed; scale-free. By default that of Dodge
             et al., a norm of 0.1 of the 601 numbers of a state.
         sparsity: fraction of groups to remove instead of a threshold, in [0, 1), or None.
-        stop: fraction of training at which groups are removed; None: when training has ended, from the weights that it
-            keeps, which are those of the best epoch where the trainer keeps the best.
         proximal: shrink groups by a proximal step of size learning rate * strength after each update instead of
             adding a penalty, one level after the other; the groups of a level must not overlap.
         biases: whether biases count in a group's norm; None: as the cell has it, which for automata they do (Dodge et

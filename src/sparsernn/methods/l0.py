@@ -31,7 +31,6 @@ class L0(Removing):
         open: the share of z that are not 0 at first, in (0, 1).
         temperature: beta, > 0.
         low, high: of the stretched interval; low < 0, high > 1.
-        stop: fraction of training at which groups go; the rest is trained on without noise. None: in the end.
     Shapes: any weight.
     Raises: UserError for values out of range.
     Source: Louizos, Welling & Kingma 2018, Learning sparse neural networks through L0 regularization, equations 10-13.

@@ -46,14 +46,13 @@ class SparseVariationalDropout(Removing):
         clipped: whether the divergence's gradient of the means is part of the loss, hence of gradient clipping; if not,
             it is added after that, before the optimizer's step, and `penalty()` moves only what the method owns.
         threshold: of log alpha, above which something goes: 3 is a ratio of signal to noise, mu^2 / sigma^2, of 0.05.
+            With `stop` a lower one costs little.
         local: names of linear layers, such as ("head",), of whose output noise is drawn instead of their weights, once
             a sequence and output: for classification. A language model over all words is better without.
         learning_rate: of log sigma of weights, by Adam; it does not decay.
         group_learning_rate: of the variables of groups, by Adam.
         decayed: whether `group_learning_rate` falls as the optimizer's learning rate does.
         log_sigma: of everything at first.
-        stop: fraction of training at which what is above the threshold goes, after which the rest is trained on without
-            noise or divergence; None: in the end. With it a lower threshold costs little.
     Shapes: any weight.
     Raises: UserError for values out of range; for a level that no selected layer has; for words without a selected
         embedding; for variables of groups where an embedding and an output layer share a weight, of gates where two

@@ -17,7 +17,9 @@ class Removing(Method[RemovalState]):
     """Which groups survive; what tells them apart until then, a penalty or noise, is the method's own.
 
     Arguments:
-        stop: fraction of training at which groups go; the rest is trained on as it is. None: in the end.
+        stop: fraction of training at which groups go; the rest is trained on without penalty or noise. None: when
+            training has ended, from the weights that it keeps, which are those of the best epoch where the trainer
+            keeps the best.
     """
 
     stop: float | None = field(default=None, kw_only=True)
