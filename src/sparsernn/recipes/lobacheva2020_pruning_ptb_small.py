@@ -25,8 +25,8 @@ OURS = replace(WORDS.settings(), decay=0.65, decay_after=8)
 DECAYED = replace(OURS, decay=0.7, weight_decay=2e-6)
 TEACHER = Teacher("dropout_dense", share=0.95)
 
-# Gates and neurons in 8 epochs; what is next to nothing goes, and 12 without a penalty.
-PENALTY = replace(WORDS.group_lasso("W+G+N"), strength=9e-5)
+# Gates and neurons in 6 epochs; what is next to nothing goes, and 14 without a penalty.
+PENALTY = replace(WORDS.group_lasso("W+G+N"), strength=8.8e-5)
 AT_ONCE = replace(PENALTY, strength=0.0, l1=0.0, zero_below=None, stop=0.0)
 EARLY = replace(WORDS.settings(), decay=0.5, decay_after=3)
 AGAIN = replace(DECAYED, learning_rate=10.0, schedule="cosine", warm_up=0.02)
@@ -46,8 +46,8 @@ def rows(size: Size) -> list[Row]:
         WORDS.row(size, "dropout_weights", gradual(0.9), DECAYED, DROPOUT),
         WORDS.row(size, "light_whole", gradual(0.88), every, LIGHT),
         taught(WORDS.row(size, "taught_structure", WORDS.group_lasso("W+G+N"))),
-        part(WORDS.row(size, "early_structure", PENALTY, EARLY), 0.4),
-        part(taught(WORDS.row(size, "taught_again", AT_ONCE, AGAIN), Start("early_structure")), 0.6),
+        part(WORDS.row(size, "early_structure", PENALTY, EARLY), 0.3),
+        part(taught(WORDS.row(size, "taught_again", AT_ONCE, AGAIN), Start("early_structure")), 0.7),
         taught(WORDS.row(size, "taught_weights", gradual(0.9), DECAYED, LIGHT)),
     ]
 
