@@ -19,7 +19,7 @@ WORDS = Words(
 )
 
 # Our rows: dropout, and a rate that is held while weights go.
-DROPOUT, LIGHT = 0.2, 0.1
+DROPOUT, LIGHT, LITTLE = 0.2, 0.1, 0.05
 FIRST, LAST = 1.5 / SMALL.epochs, 7 / SMALL.epochs
 OURS = replace(WORDS.settings(), decay=0.65, decay_after=8)
 DECAYED = replace(OURS, decay=0.7, weight_decay=2e-6)
@@ -47,7 +47,7 @@ def rows(size: Size) -> list[Row]:
         WORDS.row(size, "light_whole", gradual(0.88), every, LIGHT),
         taught(WORDS.row(size, "taught_structure", WORDS.group_lasso("W+G+N"))),
         part(WORDS.row(size, "early_structure", PENALTY, EARLY), 0.3),
-        part(taught(WORDS.row(size, "taught_again", AT_ONCE, AGAIN), Start("early_structure")), 0.7),
+        part(taught(WORDS.row(size, "taught_again", AT_ONCE, AGAIN, LITTLE), Start("early_structure")), 0.7),
         taught(WORDS.row(size, "taught_weights", gradual(0.9), DECAYED, LIGHT)),
     ]
 
