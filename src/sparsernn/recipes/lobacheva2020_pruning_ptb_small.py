@@ -27,7 +27,7 @@ TEACHER = Teacher("dropout_dense", share=0.95)
 
 # Gates and neurons in 6 epochs; what is next to nothing goes, and 14 without a penalty.
 PENALTY = replace(WORDS.group_lasso("W+G+N"), strength=8.8e-5)
-AT_ONCE = replace(PENALTY, strength=0.0, l1=0.0, zero_below=None, stop=0.0)
+AT_ONCE = replace(PENALTY, strength=0.0, l1=0.0, zero_below=None, stop=0.0, threshold=0.01)
 EARLY = replace(WORDS.settings(), decay=0.5, decay_after=3)
 AGAIN = replace(DECAYED, learning_rate=10.0, schedule="cosine", warm_up=0.02)
 
