@@ -48,7 +48,7 @@ def rows(size: Size) -> list[Row]:
         taught(WORDS.row(size, "taught_structure", WORDS.group_lasso("W+G+N"))),
         part(WORDS.row(size, "early_structure", PENALTY, EARLY), 0.3),
         part(taught(WORDS.row(size, "taught_again", AT_ONCE, AGAIN, LITTLE), Start("early_structure")), 0.7),
-        taught(WORDS.row(size, "taught_weights", gradual(0.9), DECAYED, LIGHT)),
+        taught(WORDS.row(size, "taught_weights", gradual(0.9), replace(DECAYED, schedule="cosine"), LIGHT)),
     ]
 
 
