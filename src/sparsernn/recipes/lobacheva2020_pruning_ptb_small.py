@@ -43,6 +43,7 @@ def rows(size: Size) -> list[Row]:
     return [
         *WORDS.published_rows(size),
         WORDS.row(size, "dropout_dense", None, DECAYED, DROPOUT),
+        WORDS.row(size, "teacher", None, DECAYED, 0.3),
         WORDS.row(size, "dropout_weights", gradual(0.9), DECAYED, DROPOUT),
         WORDS.row(size, "light_whole", gradual(0.88), every, LIGHT),
         taught(WORDS.row(size, "taught_structure", WORDS.group_lasso("W+G+N"))),
