@@ -19,7 +19,7 @@ WORDS = Words(
 )
 
 # Our rows: dropout, and a rate that is held while weights go.
-DROPOUT, LIGHT, LITTLE = 0.2, 0.1, 0.05
+DROPOUT, HEAVY, LIGHT, LITTLE = 0.2, 0.3, 0.1, 0.05
 FIRST, LAST = 1.5 / SMALL.epochs, 7 / SMALL.epochs
 OURS = replace(WORDS.settings(), decay=0.65, decay_after=8)
 DECAYED = replace(OURS, decay=0.7, weight_decay=2e-6)
@@ -43,7 +43,7 @@ def rows(size: Size) -> list[Row]:
     return [
         *WORDS.published_rows(size),
         WORDS.row(size, "dropout_dense", None, DECAYED, DROPOUT),
-        WORDS.row(size, "teacher", None, DECAYED, 0.3),
+        WORDS.row(size, "heavy_dense", None, DECAYED, HEAVY),
         WORDS.row(size, "dropout_weights", gradual(0.9), DECAYED, DROPOUT),
         WORDS.row(size, "light_whole", gradual(0.88), every, LIGHT),
         taught(WORDS.row(size, "taught_structure", WORDS.group_lasso("W+G+N"))),
