@@ -19,11 +19,11 @@ WORDS = Words(
 )
 
 # Our rows: dropout, and a rate that is held while weights go.
-DROPOUT, HEAVY, LIGHT, LITTLE = 0.2, 0.3, 0.1, 0.05
+DROPOUT, LIGHT, LITTLE = 0.2, 0.1, 0.05
 FIRST, LAST = 1.5 / SMALL.epochs, 7 / SMALL.epochs
 OURS = replace(WORDS.settings(), decay=0.65, decay_after=8)
 DECAYED = replace(OURS, decay=0.7, weight_decay=2e-6)
-TEACHER = Teacher("dropout_dense", share=0.95)
+TEACHER = Teacher("dropout_dense")
 
 # Gates and neurons in 6 epochs; what is next to nothing goes, and 14 without a penalty.
 PENALTY = replace(WORDS.group_lasso("W+G+N"), strength=8.8e-5)
@@ -43,13 +43,12 @@ def rows(size: Size) -> list[Row]:
     return [
         *WORDS.published_rows(size),
         WORDS.row(size, "dropout_dense", None, DECAYED, DROPOUT),
-        WORDS.row(size, "heavy_dense", None, DECAYED, HEAVY),
         WORDS.row(size, "dropout_weights", gradual(0.9), DECAYED, DROPOUT),
         WORDS.row(size, "light_whole", gradual(0.88), every, LIGHT),
         taught(WORDS.row(size, "taught_structure", WORDS.group_lasso("W+G+N"))),
         part(WORDS.row(size, "early_structure", PENALTY, EARLY), 0.3),
         part(taught(WORDS.row(size, "taught_again", AT_ONCE, AGAIN, LITTLE), Start("early_structure")), 0.7),
-        taught(WORDS.row(size, "taught_weights", gradual(0.9), replace(DECAYED, schedule="cosine"), LIGHT)),
+        taught(WORDS.row(size, "taught_weights", gradual(0.9), DECAYED, LIGHT)),
     ]
 
 
