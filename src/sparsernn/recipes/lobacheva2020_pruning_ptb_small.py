@@ -19,17 +19,17 @@ WORDS = Words(
 )
 
 # Our rows: dropout, and a rate that is held while weights go.
-DROPOUT, LIGHT = 0.2, 0.1
+DROPOUT, LIGHT, LITTLE = 0.2, 0.1, 0.05
 FIRST, LAST = 1.5 / SMALL.epochs, 7 / SMALL.epochs
 OURS = replace(WORDS.settings(), decay=0.65, decay_after=8)
 DECAYED = replace(OURS, decay=0.7, weight_decay=2e-6)
 TEACHER = Teacher("dropout_dense")
 
-# Gates and neurons in 8 epochs; what is next to nothing goes, and 12 without a penalty.
-PENALTY = replace(WORDS.group_lasso("W+G+N"), strength=9e-5)
-AT_ONCE = replace(PENALTY, strength=0.0, l1=0.0, zero_below=None, stop=0.0)
+# Gates and neurons in 6 epochs; what is next to nothing goes, and 14 without a penalty.
+PENALTY = replace(WORDS.group_lasso("W+G+N"), strength=8.8e-5)
+AT_ONCE = replace(PENALTY, strength=0.0, l1=0.0, zero_below=None, stop=0.0, threshold=0.01)
 EARLY = replace(WORDS.settings(), decay=0.5, decay_after=3)
-AGAIN = replace(DECAYED, learning_rate=10.0, decay=0.65, decay_after=4, warm_up=0.02)
+AGAIN = replace(DECAYED, learning_rate=10.0, schedule="cosine", warm_up=0.02)
 
 
 def rows(size: Size) -> list[Row]:
@@ -46,8 +46,8 @@ def rows(size: Size) -> list[Row]:
         WORDS.row(size, "dropout_weights", gradual(0.9), DECAYED, DROPOUT),
         WORDS.row(size, "light_whole", gradual(0.88), every, LIGHT),
         taught(WORDS.row(size, "taught_structure", WORDS.group_lasso("W+G+N"))),
-        part(WORDS.row(size, "early_structure", PENALTY, EARLY), 0.4),
-        part(taught(WORDS.row(size, "taught_again", AT_ONCE, AGAIN, LIGHT), Start("early_structure")), 0.6),
+        part(WORDS.row(size, "early_structure", PENALTY, EARLY), 0.3),
+        part(taught(WORDS.row(size, "taught_again", AT_ONCE, AGAIN, LITTLE), Start("early_structure")), 0.7),
         taught(WORDS.row(size, "taught_weights", gradual(0.9), DECAYED, LIGHT)),
     ]
 
