@@ -8,7 +8,6 @@ from sparsernn.experiments.deviations import NOT_STATED, ROW, Deviation, Paper, 
 from sparsernn.experiments.measure import Measure
 from sparsernn.experiments.recipe import Recipe, Size
 from sparsernn.experiments.rows import Row
-from sparsernn.experiments.sources.teacher import Teacher
 from sparsernn.recipes.papers.lobacheva2020 import CONFIGURATIONS, NAME, PTB_WORDS, variational
 from sparsernn.training.settings import Settings
 
@@ -54,10 +53,7 @@ def by_sgd(size: Size) -> Settings:
 
 
 def rows(size: Size) -> list[Row]:
-    """The source's rows W, W+N and W+G+N; the same with our training, sgd_*; dense without and with dropout.
-
-    taught_W+G+N: most of the loss is the difference from dropout_dense.
-    """
+    """The source's rows W, W+N and W+G+N; the same with our training, sgd_*; dense without and with dropout."""
     network = {"units": UNITS[size], "layers": PTB_WORDS.layers, "cell": "lstm", "init": 0.1}
     paper, sgd = replace(PAPER, epochs=EPOCHS[size]), by_sgd(size)
     row = Row(
@@ -80,7 +76,6 @@ def rows(size: Size) -> list[Row]:
         replace(row, name="dense", settings=dense),
         replace(row, name="dropout_dense", settings=dense, options={**network, "dropout": DROPOUT[size]}),
         *table,
-        replace(table[-1], name="taught_W+G+N", sources=(Teacher("dropout_dense"),)),
     ]
 
 
@@ -132,7 +127,6 @@ recipe = Recipe(
             Deviation("settings.precision", "float32", PRECISION, "products of half the length, in less time"),
             Deviation(ROW, "none", "ours", "dense networks, trained as our own rows", "*dense"),
             Deviation(ROW, "none", "ours", "means by SGD, a divergence that comes in slowly to a half", "sgd_*"),
-            Deviation(ROW, "none", "ours", "the same, taught by our dense row with dropout", "taught_*"),
         ),
     ),
     scaled=(
