@@ -87,7 +87,7 @@ def test_other_names_and_spellings(boxes):
 
 
 def test_an_unknown_name_is_answered_with_the_nearest(boxes):
-    with pytest.raises(UserError, match='"crat" is not in boxes. Expected one of crate. Try "crate"'):
+    with pytest.raises(UserError, match="\"crat\" is not in boxes. Expected one of crate. Write 'crate'"):
         folders.find("boxes", "crat")
     with pytest.raises(UserError, match="Pick one of these"):
         folders.find("boxes", "zzz")
