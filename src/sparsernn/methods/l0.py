@@ -67,9 +67,9 @@ class L0(Removing):
 
     def prepare(self, run: Run[RemovalState]) -> None:
         first = math.log(self.open) - math.log(1 - self.open) + self.shift
-        for level in levels_of(self.granularity):
-            log_alpha = torch.full((run.groups(level).count,), first, device=run.device)
-            run.own({f"log_alpha.{level}": log_alpha}, self.learning_rate)
+        counts = {f"log_alpha.{level}": run.groups(level).count for level in levels_of(self.granularity)}
+        starts = {name: torch.full((count,), first, device=run.device) for name, count in counts.items()}
+        run.own(starts, self.learning_rate)
 
     def before_forward(self, run: Run[RemovalState]) -> Mapping[str, Tensor] | None:
         if have_gone(run):
