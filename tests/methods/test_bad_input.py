@@ -358,3 +358,8 @@ def test_a_state_of_another_model():
     with pytest.raises(UserError, match="do not fit"):
         other.load_state_dict(state)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_an_option_that_had_another_place_is_not_taken_for_its_neighbour():
+    with pytest.raises(TypeError, match="positional"):
+        GroupLasso(0.1, "neuron", 0.5)

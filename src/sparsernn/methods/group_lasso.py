@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
 import torch
@@ -58,7 +58,8 @@ class GroupLasso(Removing):
 
     strength: float
     granularity: str | tuple[str, ...] = "neuron"
-    stop: float | None = field(default=0.7, kw_only=True)
+    _: KW_ONLY
+    stop: float | None = 0.7
     threshold: float = 0.1 / 601**0.5
     sparsity: float | None = None
     proximal: bool = False

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from sparsernn.methods.method import Method
-from sparsernn.methods.parts.removal import RemovalState, check_stop, have_gone, remove_all_but
+from sparsernn.methods.parts.removal import RemovalState, have_gone, remove_all_but
 from sparsernn.methods.run import Run
+from sparsernn.structure.budget import check_fraction
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Removing(Method[RemovalState]):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_stop(self.stop)
+        if self.stop is not None:
+            check_fraction(self.stop, "stop")
 
     @abc.abstractmethod
     def survivors(self, run: Run[RemovalState]) -> Mapping[str, Tensor]:

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from sparsernn.errors import UserError
 from sparsernn.methods.run import Run
-from sparsernn.structure.budget import check_fraction
 from sparsernn.structure.families import Family
 
 
@@ -16,12 +15,6 @@ class RemovalState:
     """What is remembered: in which step groups were `removed`; None as long as all are there."""
 
     removed: int | None = None
-
-
-def check_stop(stop: float | None) -> None:
-    """Raises: UserError for what is no fraction of training."""
-    if stop is not None:
-        check_fraction(stop, "stop")
 
 
 def have_gone(run: Run[RemovalState]) -> bool:
